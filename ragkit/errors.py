@@ -1,0 +1,83 @@
+"""Every error that ragkit raises on purpose.
+
+RagkitError                     exit code
+├── ConfigError(ValueError)         2   a wrong option, setting, file or question
+│   └── TemplateError               2   a prompt template that cannot be used
+├── MissingExtraError(ImportError)  2   an optional dependency is not installed
+├── LoadError                       1   one document could not be read; carries a code word
+├── StoreError                      6   the store cannot be used
+│   ├── StoreMissingError           6
+│   ├── StoreBusyError              6
+│   └── StoreDamagedError           6
+└── RemoteError                     7   a remote service or a model failed
+"""
+
+from __future__ import annotations
+
+DISTRIBUTION = "ragkit-lean"
+"""Name to install by; the import name `ragkit` belongs to an unrelated distribution."""
+
+
+class RagkitError(Exception):
+    """Base of all errors raised on purpose; `exit_code` is what the command line returns."""
+
+    exit_code = 1
+
+
+class ConfigError(RagkitError, ValueError):
+    """An option, a setting or an input cannot be used as given."""
+
+    exit_code = 2
+
+
+class TemplateError(ConfigError):
+    """A prompt template is malformed, changed since it was locked, or lacks a variable."""
+
+
+class MissingExtraError(RagkitError, ImportError):
+    """A feature needs an optional dependency; the message holds the line that installs it."""
+
+    exit_code = 2
+
+    def __init__(self, feature: str, *, extra: str) -> None:
+        self.extra = extra
+        self.install_command = f"pip install '{DISTRIBUTION}[{extra}]'"
+        super().__init__(f"{feature} is not installed. Run: {self.install_command}")
+
+
+class LoadError(RagkitError):
+    """One document could not be read.
+
+    `code` is one of the documented words: `no_text` (nothing to extract), `password` (encrypted),
+    `unsupported` (no loader, or its extra is missing), `broken` (malformed), `limit` (too large or
+    too slow), `unreadable` (the file system refused), `encoding` (not text).
+    """
+
+    def __init__(self, code: str, detail: str) -> None:
+        self.code = code
+        self.detail = detail
+        super().__init__(f"{code}: {detail}")
+
+
+class StoreError(RagkitError):
+    """The store cannot be used."""
+
+    exit_code = 6
+
+
+class StoreMissingError(StoreError):
+    """There is no store at this place."""
+
+
+class StoreBusyError(StoreError):
+    """Another process is writing to the store."""
+
+
+class StoreDamagedError(StoreError):
+    """The store's content contradicts itself or cannot be read."""
+
+
+class RemoteError(RagkitError):
+    """A remote service or a model failed or answered with something unusable."""
+
+    exit_code = 7

@@ -1,0 +1,398 @@
+"""The values that flow through ragkit and the protocols that its parts fulfil.
+
+All offsets are Unicode code points into `Document.text`, half-open. All values are frozen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias, runtime_checkable
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    Vectors: TypeAlias = NDArray[np.float32]
+    """float32, shape (n, dim), rows of length 1."""
+    Vector: TypeAlias = NDArray[np.float32]
+    """float32, shape (dim,), length 1."""
+
+Json: TypeAlias = "str | int | float | bool | None | Sequence[Json] | Mapping[str, Json]"
+Metadata: TypeAlias = Mapping[str, Json]
+Span: TypeAlias = tuple[int, int]
+Mode: TypeAlias = Literal["dense", "lexical", "hybrid"]
+RefusalReason: TypeAlias = Literal["no_hits", "low_evidence", "cap_too_small"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Location:
+    """Where in its source a text stands; what a format does not have stays None or empty."""
+
+    page: int | None = None
+    slide: int | None = None
+    sheet: str | None = None
+    cells: str | None = None
+    heading: tuple[str, ...] = ()
+
+    def to_dict(self) -> dict[str, Json]:
+        """Return only what is known."""
+        known: dict[str, Json] = {}
+        for name in ("page", "slide", "sheet", "cells"):
+            value: Json = getattr(self, name)
+            if value is not None:
+                known[name] = value
+        if self.heading:
+            known["heading"] = list(self.heading)
+        return known
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mark:
+    """A structural boundary: from `start` to the next mark the text stands at `location`.
+
+    `kind` tells chunkers how to cut: never inside a `row`, always before a `heading` or a `page`
+    when there is a choice.
+    """
+
+    start: int
+    location: Location = field(default_factory=Location)
+    kind: Literal["text", "heading", "page", "row", "code"] = "text"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Document:
+    """A source file or record as text.
+
+    `source` is the absolute path, URI or `-` that it came from. `groups` are the only readers
+    (empty: no statement). `marks` are in order of `start`.
+    """
+
+    id: str
+    text: str
+    source: str = ""
+    title: str = ""
+    metadata: Metadata = field(default_factory=dict[str, Json])
+    groups: tuple[str, ...] = ()
+    marks: tuple[Mark, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PendingDocument:
+    """A document that is read only when its fingerprint is new to the store.
+
+    `fingerprint` changes whenever the loaded document could; `load` raises `LoadError`.
+    """
+
+    id: str
+    source: str
+    fingerprint: str
+    load: Callable[[], Document]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failure:
+    """An input that gave no document. `skipped` inputs are not errors: nobody named them."""
+
+    source: str
+    code: str
+    detail: str
+    skipped: bool = False
+
+    def to_dict(self) -> dict[str, Json]:
+        """Return the JSON form of the ingest report."""
+        return {"source": self.source, "code": self.code, "detail": self.detail}
+
+
+SourceItem: TypeAlias = Document | PendingDocument | Failure
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Chunk:
+    """A stored span: `document.text[start:end] == text`.
+
+    `sentences` are spans in the document's offsets, in order, inside [start, end).
+    """
+
+    id: str
+    document_id: str
+    start: int
+    end: int
+    text: str
+    n_tokens: int
+    sentences: tuple[Span, ...]
+    location: Location = field(default_factory=Location)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hit:
+    """A scored chunk with what is needed to show and cite it. Higher scores are better."""
+
+    rank: int
+    score: float
+    chunk: Chunk
+    source: str = ""
+    title: str = ""
+    metadata: Metadata = field(default_factory=dict[str, Json])
+
+    def to_dict(self) -> dict[str, Json]:
+        """Return the JSON form of `ragkit search`."""
+        return {
+            "rank": self.rank,
+            "score": self.score,
+            "text": self.chunk.text,
+            "metadata": dict(self.metadata),
+            **place(self, self.chunk.start, self.chunk.end),
+        }
+
+
+def place(hit: Hit, start: int, end: int) -> dict[str, Json]:
+    """Return where a span of a hit's document stands, as every JSON output names it."""
+    return {
+        "document_id": hit.chunk.document_id,
+        "chunk_id": hit.chunk.id,
+        "source": hit.source,
+        "title": hit.title,
+        "location": hit.chunk.location.to_dict(),
+        "start": start,
+        "end": end,
+    }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScoredSentence:
+    """A sentence that was kept, its score (any scale, higher is better) and its token count."""
+
+    start: int
+    end: int
+    text: str
+    score: float
+    n_tokens: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ContextItem:
+    """A maximal run of kept text: `document.text[start:end] == text`."""
+
+    hit: Hit
+    start: int
+    end: int
+    text: str
+    n_tokens: int
+    sentences: tuple[ScoredSentence, ...] = ()
+
+    def to_dict(self) -> dict[str, Json]:
+        """Return the JSON form of `ragkit ask`."""
+        return {
+            "text": self.text,
+            "n_tokens": self.n_tokens,
+            **place(self.hit, self.start, self.end),
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Citation:
+    """A span of a document that supports the answer: `document.text[start:end] == text`."""
+
+    hit: Hit
+    start: int
+    end: int
+    text: str
+
+    def to_dict(self) -> dict[str, Json]:
+        """Return the JSON form of `ragkit ask`."""
+        return {"text": self.text, **place(self.hit, self.start, self.end)}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Turn:
+    """One earlier turn of a conversation."""
+
+    role: Literal["user", "assistant"]
+    content: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prompt:
+    """The exact text that is sent, with the parts it was made of."""
+
+    text: str
+    question: str
+    context: tuple[ContextItem, ...] = ()
+    history: tuple[Turn, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Usage:
+    """Tokens of one generation; unknown is None. `counter` names who counted."""
+
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+    cached_tokens: int | None = None
+    exact: bool = False
+    counter: str = "unknown"
+
+    def to_dict(self) -> dict[str, Json]:
+        """Return the JSON form of `ragkit ask`."""
+        return {
+            "input_tokens": self.input_tokens,
+            "output_tokens": self.output_tokens,
+            "cached_tokens": self.cached_tokens,
+            "exact": self.exact,
+            "counter": self.counter,
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GenerationOptions:
+    """How to generate; None leaves the choice to the model's server. 0 is a value.
+
+    `max_tokens` >= 1, `temperature` >= 0, `top_p` in (0, 1], `top_k` >= 1.
+    """
+
+    max_tokens: int | None = None
+    temperature: float | None = None
+    top_p: float | None = None
+    top_k: int | None = None
+    stop: tuple[str, ...] = ()
+    seed: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Generation:
+    """What a generator gave. `citations` are its own, or None when it makes none."""
+
+    text: str
+    usage: Usage
+    citations: tuple[Citation, ...] | None = None
+    stop_reason: str | None = None
+
+
+class TokenCounter(Protocol):
+    """Counts the tokens of a text, and says whether the count is exact for the model used."""
+
+    @property
+    def name(self) -> str:
+        """Who counts, for example `wordpiece:all-MiniLM-L6-v2`."""
+        ...
+
+    def count(self, text: str) -> int:
+        """Return the number of tokens in `text`, without special tokens."""
+        ...
+
+
+class Source(Protocol):
+    """Where documents come from."""
+
+    def documents(self) -> Iterator[SourceItem]:
+        """Yield documents, readable or not, in a stable order; never raise for one bad input."""
+        ...
+
+
+class Chunker(Protocol):
+    """Cuts a document into chunks."""
+
+    @property
+    def fingerprint(self) -> str:
+        """Name and settings: two chunkers with the same fingerprint cut alike."""
+        ...
+
+    def split(self, document: Document) -> Sequence[Chunk]:
+        """Return chunks in order of `start`; together they hold all text but white space."""
+        ...
+
+
+class Embedder(Protocol):
+    """Turns text into vectors."""
+
+    @property
+    def dim(self) -> int:
+        """Length of a vector."""
+        ...
+
+    @property
+    def fingerprint(self) -> str:
+        """Weights, pooling, token cap and prompts; not the run time."""
+        ...
+
+    def embed_documents(self, texts: Sequence[str]) -> Vectors:
+        """Return one unit vector a text, in order; an empty text gives a unit vector too."""
+        ...
+
+    def embed_query(self, text: str) -> Vector:
+        """Return the unit vector of a question."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Query:
+    """What a retriever is asked for.
+
+    `vector` is None for words-only search. `groups` None means: no statement, which a protected
+    store refuses.
+    """
+
+    question: str
+    vector: Vector | None = None
+    k: int = 10
+    mode: Mode | None = None
+    filters: Mapping[str, Json] | None = None
+    groups: tuple[str, ...] | None = None
+
+
+class Retriever(Protocol):
+    """Finds chunks."""
+
+    def search(self, query: Query) -> Sequence[Hit]:
+        """Return at most `query.k` hits, best first, equal scores in order of chunk id."""
+        ...
+
+
+class Reranker(Protocol):
+    """Puts hits into a better order."""
+
+    def rerank(self, question: str, hits: Sequence[Hit]) -> Sequence[Hit]:
+        """Return hits, best first; a subset is allowed, new hits are not."""
+        ...
+
+
+class Generator(Protocol):
+    """Writes an answer."""
+
+    @property
+    def name(self) -> str:
+        """What was opened, for example `openai:qwen3-8b`."""
+        ...
+
+    @property
+    def counter(self) -> TokenCounter | None:
+        """Exact counter of the model's tokens, where one is at hand."""
+        ...
+
+    @property
+    def calls_llm(self) -> bool:
+        """Whether a generation is an LLM call."""
+        ...
+
+    def generate(self, prompt: Prompt, options: GenerationOptions) -> Generation:
+        """Return the whole answer. Raises `RemoteError`."""
+        ...
+
+    def stream(self, prompt: Prompt, options: GenerationOptions) -> Iterator[str | Generation]:
+        """Yield pieces of text, then the whole `Generation` last. Raises `RemoteError`."""
+        ...
+
+
+@runtime_checkable
+class AsyncGenerator(Protocol):
+    """A generator whose client is asynchronous by itself."""
+
+    async def agenerate(self, prompt: Prompt, options: GenerationOptions) -> Generation:
+        """Return the whole answer. Raises `RemoteError`."""
+        ...
+
+    def astream(
+        self, prompt: Prompt, options: GenerationOptions
+    ) -> AsyncIterator[str | Generation]:
+        """Yield pieces of text, then the whole `Generation` last. Raises `RemoteError`."""
+        ...
