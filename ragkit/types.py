@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     Vector: TypeAlias = NDArray[np.float32]
     """float32, shape (dim,), length 1."""
 
-Json: TypeAlias = "str | int | float | bool | None | Sequence[Json] | Mapping[str, Json]"
+Json: TypeAlias = "str | int | float | bool | Sequence[Json] | Mapping[str, Json] | None"
 Metadata: TypeAlias = Mapping[str, Json]
 Span: TypeAlias = tuple[int, int]
 Mode: TypeAlias = Literal["dense", "lexical", "hybrid"]
