@@ -1,5 +1,58 @@
-"""Low-footprint retrieval-augmented generation with a receipt for every answer."""
+"""Low-footprint retrieval-augmented generation with a receipt for every answer.
+
+>>> from ragkit import RAG
+>>> with RAG("./kb") as rag:
+...     report = rag.ingest("docs/")
+...     answer = rag.ask("How do I reset my badge?")
+"""
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ragkit.config import Settings
+    from ragkit.pipeline import RAG, Answer, AnswerStream, IngestReport
+    from ragkit.trimming import TrimPolicy
+    from ragkit.types import Citation, ContextItem, Document, Hit, Turn
+
 __version__ = "0.1.0"
+
+__all__ = [
+    "RAG",
+    "Answer",
+    "AnswerStream",
+    "Citation",
+    "ContextItem",
+    "Document",
+    "Hit",
+    "IngestReport",
+    "Settings",
+    "TrimPolicy",
+    "Turn",
+    "__version__",
+]
+
+_HOMES = {
+    "RAG": "ragkit.pipeline",
+    "Answer": "ragkit.pipeline",
+    "AnswerStream": "ragkit.pipeline",
+    "IngestReport": "ragkit.pipeline",
+    "Settings": "ragkit.config",
+    "TrimPolicy": "ragkit.trimming",
+    "Citation": "ragkit.types",
+    "ContextItem": "ragkit.types",
+    "Document": "ragkit.types",
+    "Hit": "ragkit.types",
+    "Turn": "ragkit.types",
+}
+
+
+def __getattr__(name: str) -> object:
+    """Load a public name when it is first used: importing ragkit alone costs next to nothing."""
+    home = _HOMES.get(name)
+    if home is None:
+        raise AttributeError(f"module 'ragkit' has no attribute {name!r}")
+    import importlib
+
+    return getattr(importlib.import_module(home), name)

@@ -5,9 +5,9 @@ All offsets are Unicode code points into `Document.text`, half-open. All values 
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias, runtime_checkable
+from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias
 
 if TYPE_CHECKING:
     import numpy as np
@@ -379,20 +379,5 @@ class Generator(Protocol):
         ...
 
     def stream(self, prompt: Prompt, options: GenerationOptions) -> Iterator[str | Generation]:
-        """Yield pieces of text, then the whole `Generation` last. Raises `RemoteError`."""
-        ...
-
-
-@runtime_checkable
-class AsyncGenerator(Protocol):
-    """A generator whose client is asynchronous by itself."""
-
-    async def agenerate(self, prompt: Prompt, options: GenerationOptions) -> Generation:
-        """Return the whole answer. Raises `RemoteError`."""
-        ...
-
-    def astream(
-        self, prompt: Prompt, options: GenerationOptions
-    ) -> AsyncIterator[str | Generation]:
         """Yield pieces of text, then the whole `Generation` last. Raises `RemoteError`."""
         ...

@@ -1,0 +1,245 @@
+"""Cutting documents into chunks: spans of their text, with exact offsets by construction.
+
+Every chunker cuts a document into *atoms* (sentences, table rows, words), never inside one, and
+packs atoms until the token limit. A sentence longer than the limit is cut at white space, or
+anywhere when it has none. The work is linear in the length of the text.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Literal, TypeAlias, get_args
+
+from ragkit.errors import ConfigError
+from ragkit.text.sentences import sentence_spans
+from ragkit.types import Chunk, Document, Location, Mark, Span, TokenCounter
+
+ChunkerName: TypeAlias = Literal["recursive", "sentence", "tokens", "markdown", "whole"]
+CHUNKER_NAMES: tuple[str, ...] = get_args(ChunkerName)
+
+DEFAULT_CHUNK_TOKENS = 400
+
+_SENTENCE, _PARAGRAPH, _SECTION = 1, 2, 3
+_BLANK_LINE = re.compile(r"\n[^\S\n]*\n")
+
+
+@dataclass(slots=True)
+class _Atom:
+    start: int
+    end: int
+    n_tokens: int
+    strength: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SpanChunker:
+    """Packs a document's atoms into chunks of at most `max_tokens`.
+
+    `recursive` cuts at the strongest boundary in a chunk's second half: a heading or page before
+    a paragraph before a sentence. `markdown` cuts before every heading as well. `sentence` fills
+    chunks with whole sentences, `tokens` with whole words; `whole` makes one chunk a document,
+    however long.
+    """
+
+    name: ChunkerName
+    counter: TokenCounter = field(repr=False)
+    max_tokens: int = DEFAULT_CHUNK_TOKENS
+    overlap_tokens: int = 0
+
+    def __post_init__(self) -> None:
+        """Check the settings; raises `ConfigError`."""
+        if self.name not in CHUNKER_NAMES:
+            raise ConfigError(f"chunker {self.name!r}; allowed: {' '.join(CHUNKER_NAMES)}")
+        if self.max_tokens < 1:
+            raise ConfigError(f"chunk tokens {self.max_tokens}; allowed: 1 or more")
+        if not 0 <= self.overlap_tokens <= self.max_tokens // 2:
+            raise ConfigError(
+                f"chunk overlap {self.overlap_tokens}; allowed: 0 to {self.max_tokens // 2}, "
+                f"half of the {self.max_tokens} tokens of a chunk"
+            )
+
+    @property
+    def fingerprint(self) -> str:
+        """Name, limits and counter."""
+        if self.name == "whole":
+            return "whole/1"
+        return f"{self.name}/1 {self.max_tokens} {self.overlap_tokens} {self.counter.name}"
+
+    def split(self, document: Document) -> Sequence[Chunk]:
+        """Return chunks in order of `start`; together they hold all text but white space."""
+        sentences = _sentences(document)
+        if self.name == "whole":
+            spans = [(sentences[0][0], sentences[-1][1])] if sentences else []
+        else:
+            atoms = list(self._atoms(document, sentences))
+            spans = [(atoms[a].start, atoms[b - 1].end) for a, b in self._pack(atoms)]
+        return self._chunks(document, spans, sentences)
+
+    def _atoms(self, document: Document, sentences: Sequence[Span]) -> Iterator[_Atom]:
+        strengths = _boundaries(document)
+        position = 0
+        for start, end in sentences:
+            strength = _SENTENCE
+            while position < len(strengths) and strengths[position][0] <= start:
+                strength = max(strength, strengths[position][1])
+                position += 1
+            text = document.text[start:end]
+            n_tokens = self.counter.count(text)
+            if self.name == "tokens":
+                pieces = [(start + m.start(), start + m.end()) for m in re.finditer(r"\S+", text)]
+            elif n_tokens <= self.max_tokens:
+                yield _Atom(start, end, n_tokens, strength)
+                continue
+            else:
+                pieces = [(start, end)]
+            for piece in pieces:
+                for a, b in self._cut(document.text, *piece):
+                    yield _Atom(a, b, self.counter.count(document.text[a:b]), strength)
+                    strength = _SENTENCE
+
+    def _cut(self, text: str, start: int, end: int) -> Iterator[Span]:
+        """Cut a span that may exceed the limit into spans that do not."""
+        while start < end:
+            stop = self._longest_prefix(text, start, end)
+            if stop < end:
+                space = _last_space(text, start + (stop - start) // 2, stop)
+                stop = space if space is not None else stop
+            yield start, stop
+            start = stop
+            while start < end and text[start].isspace():
+                start += 1
+
+    def _longest_prefix(self, text: str, start: int, end: int) -> int:
+        low, high = start + 1, end
+        while low < high:
+            middle = (low + high + 1) // 2
+            if self.counter.count(text[start:middle]) <= self.max_tokens:
+                low = middle
+            else:
+                high = middle - 1
+        return low
+
+    def _pack(self, atoms: Sequence[_Atom]) -> Iterator[tuple[int, int]]:
+        """Yield ranges of atoms, one a chunk."""
+        first, n_tokens, i = 0, 0, 0
+        while i < len(atoms):
+            forced = self.name == "markdown" and atoms[i].strength == _SECTION and i > first
+            if i == first or (not forced and n_tokens + atoms[i].n_tokens <= self.max_tokens):
+                n_tokens += atoms[i].n_tokens
+                i += 1
+                continue
+            cut = i if forced else self._best_cut(atoms, first, i)
+            yield first, cut
+            first = cut if forced else self._step_back(atoms, first, cut)
+            n_tokens = sum(atom.n_tokens for atom in atoms[first:i])
+            while first < cut and n_tokens + atoms[i].n_tokens > self.max_tokens:
+                n_tokens -= atoms[first].n_tokens
+                first += 1
+        if first < len(atoms):
+            yield first, len(atoms)
+
+    def _best_cut(self, atoms: Sequence[_Atom], first: int, stop: int) -> int:
+        """Return where to end the chunk that starts at `first` and cannot hold `stop`."""
+        if self.name in {"sentence", "tokens"}:
+            return stop
+        best, strength, n_tokens = stop, atoms[stop].strength, 0
+        for i in range(stop - 1, first, -1):
+            n_tokens += atoms[i].n_tokens
+            if 2 * n_tokens > self.max_tokens or strength == _SECTION:
+                break
+            if atoms[i].strength > strength:
+                best, strength = i, atoms[i].strength
+        return best
+
+    def _step_back(self, atoms: Sequence[_Atom], first: int, cut: int) -> int:
+        n_tokens, start = 0, cut
+        while start - 1 > first and n_tokens + atoms[start - 1].n_tokens <= self.overlap_tokens:
+            start -= 1
+            n_tokens += atoms[start].n_tokens
+        return start
+
+    def _chunks(
+        self, document: Document, spans: Sequence[Span], sentences: Sequence[Span]
+    ) -> list[Chunk]:
+        chunks: list[Chunk] = []
+        first, mark = 0, 0
+        for start, end in spans:
+            while first < len(sentences) and sentences[first][1] <= start:
+                first += 1
+            while mark < len(document.marks) and document.marks[mark].start <= start:
+                mark += 1
+            inside: list[Span] = []
+            i = first
+            while i < len(sentences) and sentences[i][0] < end:
+                inside.append((max(sentences[i][0], start), min(sentences[i][1], end)))
+                i += 1
+            text = document.text[start:end]
+            chunks.append(
+                Chunk(
+                    id=chunk_id(document.id, (start, end), text, self.fingerprint),
+                    document_id=document.id,
+                    start=start,
+                    end=end,
+                    text=text,
+                    n_tokens=self.counter.count(text),
+                    sentences=tuple(inside),
+                    location=document.marks[mark - 1].location if mark else Location(),
+                )
+            )
+        return chunks
+
+
+def chunk_id(document_id: str, span: Span, text: str, chunker_fingerprint: str) -> str:
+    """Return 32 hexadecimal digits of the SHA-256 over all that makes a chunk what it is."""
+    import hashlib
+    import json
+
+    identity = json.dumps([document_id, *span, text, chunker_fingerprint])
+    return hashlib.sha256(identity.encode()).hexdigest()[:32]
+
+
+def _sentences(document: Document) -> list[Span]:
+    """Sentence spans that never cross a structural boundary; a table row is one sentence."""
+    text, spans = document.text, list[Span]()
+    edges = [mark.start for mark in document.marks if 0 < mark.start < len(text)]
+    starts = [0, *edges]
+    kinds = _kinds_at(document.marks, starts)
+    for start, end, kind in zip(starts, [*edges, len(text)], kinds, strict=True):
+        if kind == "row" and end - start <= 1000:
+            trimmed = _trim(text, start, end)
+            if trimmed is not None:
+                spans.append(trimmed)
+        else:
+            spans.extend(sentence_spans(text, start=start, end=end))
+    return spans
+
+
+def _kinds_at(marks: Sequence[Mark], starts: Sequence[int]) -> list[str]:
+    kinds = {mark.start: mark.kind for mark in marks}
+    return [kinds.get(start, "text") for start in starts]
+
+
+def _trim(text: str, start: int, end: int) -> Span | None:
+    piece = text[start:end]
+    left = len(piece) - len(piece.lstrip())
+    right = len(piece.rstrip())
+    return (start + left, start + right) if left < right else None
+
+
+def _boundaries(document: Document) -> list[tuple[int, int]]:
+    """Return (offset, strength) of paragraph and section boundaries, in order."""
+    found = [(match.end(), _PARAGRAPH) for match in _BLANK_LINE.finditer(document.text)]
+    found += [
+        (mark.start, _SECTION if mark.kind in {"heading", "page"} else _PARAGRAPH)
+        for mark in document.marks
+    ]
+    return sorted(found)
+
+
+def _last_space(text: str, start: int, stop: int) -> int | None:
+    for i in range(stop - 1, start, -1):
+        if text[i].isspace():
+            return i
+    return None

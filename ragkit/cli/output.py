@@ -1,0 +1,170 @@
+"""Results on stdout: JSON for programs, text for people."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Mapping
+from typing import Any, TypeAlias
+
+from ragkit.types import Json
+
+_Shown: TypeAlias = Mapping[str, Any]
+
+
+def write(text: str) -> None:
+    """Write text at once."""
+    sys.stdout.write(text)
+    sys.stdout.flush()
+
+
+def show(data: Mapping[str, Json], as_text: Callable[[_Shown], str], *, as_json: bool) -> None:
+    """Print one result, as one line of JSON or as text."""
+    line = json.dumps(data, ensure_ascii=False, allow_nan=False) if as_json else as_text(data)
+    write(line + "\n")
+
+
+def known(value: object, unit: str = "", digits: int = 2) -> str:
+    """Return a value with its unit; what is not known says so."""
+    if value is None:
+        return "unknown"
+    shown = f"{value:.{digits}f}" if isinstance(value, float) else f"{value:,}"
+    return f"{shown} {unit}".rstrip()
+
+
+def place_text(data: _Shown) -> str:
+    """Return where a text stands, for people."""
+    location = data["location"]
+    parts = [data["document_id"]]
+    parts += [f"{name} {location[name]}" for name in ("page", "slide", "sheet", "cells")
+              if name in location]  # fmt: skip
+    if location.get("heading"):
+        parts.append(" > ".join(location["heading"]))
+    return ", ".join([*parts, f"{data['start']}-{data['end']}"])
+
+
+def ingest_text(data: _Shown) -> str:
+    """Return an ingest report."""
+    counts = ", ".join(f"{n} {status}" for status, n in data["documents"].items() if n)
+    lines = [
+        f"{counts or 'nothing to do'}",
+        f"{data['chunks']} chunks, {data['embedded']} embedded, {data['seconds']:.1f} s",
+    ]
+    sentences = data["sentence_vectors"]
+    if sentences["bytes"]:
+        size = sentences["bytes"] / 1024
+        lines.append(f"sentence vectors: {sentences['seconds']:.1f} s, {size:.0f} KiB")
+    if data["truncated"]:
+        lines.append(f"{data['truncated']} texts were longer than the embedder reads")
+    lines += [f"failed  {f['source']}: {f['code']}: {f['detail']}" for f in data["failures"]]
+    lines += [f"skipped {f['source']}: {f['detail']}" for f in data["skipped"]]
+    return "\n".join(lines)
+
+
+def search_text(data: _Shown) -> str:
+    """Return hits."""
+    lines = [
+        f"{hit['rank']}. {hit['score']:.4f}  {place_text(hit)}\n   {_one_line(hit['text'])}"
+        for hit in data["hits"]
+    ]
+    return "\n".join(lines) or "no hits"
+
+
+def ask_text(data: _Shown) -> str:
+    """Return an answer with its citations and its receipt."""
+    lines: list[str] = []
+    if data["refused"]:
+        lines.append(f"No answer: {_REASONS[data['reason']]}")
+    elif data["text"] is not None:
+        lines.append(data["text"])
+    lines += [f"  [{i}] {place_text(c)}" for i, c in enumerate(data["citations"], start=1)]
+    if data.get("prompt") is not None:
+        lines += ["--- prompt ---", data["prompt"], "--- end of prompt ---"]
+    return "\n".join([*lines, _receipt_text(data)])
+
+
+_REASONS = {
+    "no_hits": "nothing in the store matches the question",
+    "low_evidence": "the documents do not support an answer",
+    "cap_too_small": "not one sentence fits under --max-context-tokens",
+}
+
+
+def _receipt_text(data: _Shown) -> str:
+    receipt, usage = data["receipt"], data["usage"]
+    sent = usage["input_tokens"]
+    counted = "exact" if usage["exact"] else "estimate"
+    tokens = "no prompt sent" if sent is None else f"prompt {known(sent, 'tokens')} ({counted})"
+    baseline = receipt["baseline_tokens"]
+    if baseline is not None:
+        tokens += f", untrimmed top 5: {known(baseline)}"
+    joules = receipt["joules"]
+    energy = "unknown"
+    if joules is not None:
+        energy = f"{joules['mid']:.2g} J ({joules['low']:.2g} to {joules['high']:.2g}, estimate)"
+    return (
+        f"receipt: {tokens}; {receipt['llm_calls']} LLM calls; "
+        f"{receipt['seconds']:.3f} s, CPU {receipt['cpu_seconds']:.3f} s; "
+        f"memory {known(_mebibytes(receipt['peak_rss_bytes']), 'MiB', 0)}; energy {energy}"
+    )
+
+
+def _mebibytes(n_bytes: int | None) -> float | None:
+    return None if n_bytes is None else n_bytes / 2**20
+
+
+def list_text(data: _Shown) -> str:
+    """Return a line of `ragkit list`."""
+    title = f"  {data['title']}" if data["title"] else ""
+    return f"{data['document_id']}  {data['chunks']} chunks  {data['bytes']:,} bytes{title}"
+
+
+def store_text(data: _Shown) -> str:
+    """Return what a store is."""
+    flat = {**data, **{f"built with {k}": v for k, v in (data["settings"] or {}).items()}}
+    skipped = {"schema", "settings", "template"}
+    return "\n".join(f"{key.replace('_', ' ')}: {value}" for key, value in flat.items()
+                     if key not in skipped)  # fmt: skip
+
+
+def document_text(data: _Shown) -> str:
+    """Return a document with its chunks."""
+    lines = [f"{data['document_id']}  {data['title']}".rstrip(), f"source {data['source']}"]
+    for chunk in data["chunks"]:
+        text = _one_line(data["text"][chunk["start"] : chunk["end"]])
+        lines.append(f"{chunk['start']}-{chunk['end']}  {chunk['n_tokens']} tokens  {text}")
+    return "\n".join(lines)
+
+
+def removed_text(data: _Shown) -> str:
+    """Return what was removed."""
+    lines = [f"removed {name}" for name in data["removed"]]
+    return "\n".join(lines + [f"there is no {name}" for name in data["missing"]])
+
+
+def doctor_text(data: _Shown) -> str:
+    """Return what the doctor found."""
+    lines = [_finding_text(finding) for finding in data["findings"]]
+    if data["bytes_saved"] is not None:
+        lines.append(f"gave {data['bytes_saved']:,} bytes back")
+    return "\n".join([*lines, "sound" if data["sound"] else "not sound"])
+
+
+def _finding_text(finding: _Shown) -> str:
+    state = "repaired" if finding["repaired"] else ""
+    if not state:
+        state = "repair it with --repair" if finding["repairable"] else "cannot be repaired"
+    return f"{finding['check']}: {finding['detail']} ({state})"
+
+
+def template_text(data: _Shown) -> str:
+    """Return a template."""
+    return (
+        f"{data['id']} {data['version']}  {data['overhead_tokens']} tokens of its own\n"
+        f"sha256 {data['sha256']}\n{data['text']}"
+    )
+
+
+def _one_line(text: str, width: int = 160) -> str:
+    line = " ".join(text.split())
+    return line if len(line) <= width else line[: width - 1] + "…"

@@ -1,0 +1,248 @@
+"""The commands' options and help texts."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from ragkit import __version__
+from ragkit.chunking import CHUNKER_NAMES
+
+if TYPE_CHECKING:
+    _Commands = argparse._SubParsersAction[argparse.ArgumentParser]
+
+_EXIT_CODES = """\
+exit codes:
+  0 done                                  4 gate failed
+  1 done, but some inputs failed          5 inconclusive, or too few labels
+  2 usage or configuration                6 store busy, missing or damaged
+  3 refused: no sufficient evidence       7 a remote or a model failed
+  130 interrupted; run it again to go on
+"""
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """Return the parser of all commands."""
+    parser = argparse.ArgumentParser(
+        prog="ragkit",
+        description="Answer questions from your documents with the fewest tokens that do.",
+        epilog=f"example:\n  ragkit ingest docs/ && ragkit ask 'How do I reset my badge?'\n\n"
+        f"{_EXIT_CODES}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("--version", action="version", version=f"ragkit {__version__}")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for add in (
+        _ingest,
+        _search,
+        _ask,
+        _list,
+        _show,
+        _rm,
+        _doctor,
+        _rebuild,
+        _ledger,
+        _template,
+        _init,
+        _schema,
+        _completion,
+    ):
+        add(lambda name, text, example: _command(commands, name, text, example))
+    return parser
+
+
+_Add = Callable[[str, str, str], argparse.ArgumentParser]
+
+
+def _command(commands: _Commands, name: str, text: str, example: str) -> argparse.ArgumentParser:
+    return commands.add_parser(
+        name,
+        help=text[0].lower() + text[1:],
+        description=f"{text}.",
+        epilog=f"example:\n  {example}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+
+
+def _common(parser: argparse.ArgumentParser, *, store: bool = True) -> None:
+    if store:
+        parser.add_argument("--store", metavar="NAME", help="folder of the store (default ./kb)")
+    parser.add_argument("--config", metavar="FILE", help="settings file (default ragkit.toml)")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+
+
+def _split_settings(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--embedder",
+        metavar="E",
+        help="builtin, none, or sentence-transformers:NAME-OR-PATH (default builtin with numpy)",
+    )
+    parser.add_argument(
+        "--chunker", choices=CHUNKER_NAMES, help="how to cut documents (default recursive)"
+    )
+    parser.add_argument(
+        "--chunk-tokens", type=int, metavar="N", help="most tokens of a chunk (default 400)"
+    )
+    parser.add_argument(
+        "--chunk-overlap", type=int, metavar="N", help="tokens shared by neighbours (default 0)"
+    )
+    parser.add_argument(
+        "--embed-title",
+        action=argparse.BooleanOptionalAction,
+        default=None,
+        help="embed a document's title before each chunk's text",
+    )
+    parser.add_argument(
+        "--sentence-vectors",
+        action=argparse.BooleanOptionalAction,
+        default=None,
+        help="store a vector a sentence, which trimming uses (default yes, with an embedder)",
+    )
+    parser.add_argument(
+        "--progress",
+        choices=("auto", "json", "off"),
+        default="auto",
+        help="progress on stderr; json: one line a document after its commit",
+    )
+
+
+def _ingest(add: _Add) -> None:
+    parser = add("ingest", "Read documents into the store", "ragkit ingest docs/ --prune")
+    parser.add_argument("paths", nargs="+", metavar="PATH",
+                        help="file, folder, glob pattern, or - for standard input")  # fmt: skip
+    _common(parser)
+    _split_settings(parser)
+    parser.add_argument("--prune", action="store_true",
+                        help="remove documents that vanished from under these paths")  # fmt: skip
+    parser.add_argument("--root", metavar="DIR", help="what ids of files are relative to")
+    parser.add_argument("--groups", metavar="A,B", help="who may see these documents")
+    parser.add_argument("--metadata", metavar="JSON", help="joined to each document's metadata")
+    parser.add_argument("--password-file", metavar="FILE", help="password of encrypted files")
+    parser.add_argument("--jobs", type=int, metavar="N", help="threads that embed (default 1)")
+    parser.add_argument("--ledger", metavar="FILE", help="ledger file, or off")
+    parser.add_argument("--dry-run", action="store_true", help="read and cut, store nothing")
+
+
+def _retrieval(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("question", nargs="?", metavar="QUESTION", help="the question")
+    parser.add_argument("--questions", metavar="FILE",
+                        help="JSON Lines of questions, - for standard input")  # fmt: skip
+    _common(parser)
+    parser.add_argument("-k", type=int, metavar="N", help="how many chunks are retrieved")
+    parser.add_argument("--mode", choices=("dense", "lexical", "hybrid"),
+                        help="default hybrid where the store has vectors")  # fmt: skip
+    parser.add_argument("--fusion", choices=("convex", "rrf"),
+                        help="how hybrid joins its rankings (default convex)")  # fmt: skip
+    parser.add_argument("--filter", metavar="JSON", help='for example {"year": {"$gte": 2024}}')
+    parser.add_argument("--groups", metavar="A,B", help="the reader's groups")
+
+
+def _search(add: _Add) -> None:
+    parser = add("search", "Find chunks", "ragkit search 'badge reset' -k 5 --json")
+    _retrieval(parser)
+    parser.add_argument("--unit", choices=("chunk", "document"), default="chunk",
+                        help="document: distinct documents, each by its best chunk")  # fmt: skip
+    parser.add_argument("--dedupe", action="store_true", help="drop near-duplicates")
+    parser.add_argument("--mmr", type=float, metavar="X",
+                        help="maximal marginal relevance, weight of relevance 0 to 1")  # fmt: skip
+
+
+def _ask(add: _Add) -> None:
+    parser = add("ask", "Answer a question, or refuse", "ragkit ask 'How do I reset my badge?'")
+    _retrieval(parser)
+    parser.add_argument("--trim", metavar="FILE", help="trim policy, or off")
+    parser.add_argument("--trim-level", type=float, metavar="X",
+                        help="0 keeps the best sentence, 1 the whole pool")  # fmt: skip
+    parser.add_argument("--refuse-below", metavar="X", help="evidence needed, 0 to 1, or off")
+    parser.add_argument("--max-context-tokens", type=int, metavar="N",
+                        help="hard cap, never exceeded")  # fmt: skip
+    parser.add_argument("--generator", metavar="G", help="extractive (default), or openai:MODEL")
+    parser.add_argument("--base-url", metavar="U", help="of an OpenAI-compatible server")
+    parser.add_argument("--api-key-env", metavar="NAME", help="variable that holds the key")
+    parser.add_argument("--timeout", type=float, metavar="S", help="seconds to wait for the model")
+    parser.add_argument("--model-billions", type=float, metavar="X",
+                        help="active parameters, for the energy estimate")  # fmt: skip
+    parser.add_argument("--template", metavar="FILE", help="default, guarded, or a template file")
+    parser.add_argument("--max-tokens", type=int, metavar="N", help="longest answer")
+    parser.add_argument("--temperature", type=float, metavar="X", help="0 or more")
+    parser.add_argument("--top-p", type=float, metavar="X", help="0 to 1")
+    parser.add_argument("--top-k", type=int, metavar="N", help="1 or more")
+    parser.add_argument("--stop", action="append", metavar="S", help="ends the answer; repeatable")
+    parser.add_argument("--seed", type=int, metavar="N", help="for repeatable answers")
+    parser.add_argument("--history", metavar="FILE", help="JSON list of {role, content}")
+    parser.add_argument("--ledger", metavar="FILE", help="ledger file, or off")
+    parser.add_argument("--show-prompt", action="store_true", help="print the exact prompt")
+    parser.add_argument("--dry-run", action="store_true", help="all but the generation")
+    parser.add_argument("--stream", action="store_true", help="print the answer as it comes")
+
+
+def _list(add: _Add) -> None:
+    parser = add("list", "List the documents", "ragkit list")
+    _common(parser)
+    parser.add_argument("--groups", metavar="A,B", help="the reader's groups")
+
+
+def _show(add: _Add) -> None:
+    parser = add("show", "Show the store, or a document", "ragkit show handbook.md")
+    parser.add_argument("document_id", nargs="?", metavar="ID", help="a document's id")
+    _common(parser)
+    parser.add_argument("--all", action="store_true", help="every document, a line each")
+    parser.add_argument("--groups", metavar="A,B", help="the reader's groups")
+
+
+def _rm(add: _Add) -> None:
+    parser = add("rm", "Remove documents for good", "ragkit rm handbook.md")
+    parser.add_argument("ids", nargs="+", metavar="ID", help="a document's id")
+    _common(parser)
+
+
+def _doctor(add: _Add) -> None:
+    parser = add("doctor", "Check the store", "ragkit doctor --repair")
+    _common(parser)
+    parser.add_argument("--repair", action="store_true", help="rebuild what is derived")
+    parser.add_argument("--compact", action="store_true", help="give free space back")
+
+
+def _rebuild(add: _Add) -> None:
+    parser = add(
+        "rebuild",
+        "Cut and embed the stored documents anew, with other settings",
+        "ragkit rebuild --chunk-tokens 200",
+    )
+    _common(parser)
+    _split_settings(parser)
+
+
+def _ledger(add: _Add) -> None:
+    parser = add("ledger", "Sum the receipts", "ragkit ledger report")
+    parser.add_argument("action", choices=("report",), help="report: sums of all receipts")
+    _common(parser)
+    parser.add_argument("--ledger", metavar="FILE", help="ledger file")
+
+
+def _template(add: _Add) -> None:
+    parser = add("template", "Show a prompt template, or lock it", "ragkit template guarded")
+    parser.add_argument("file", metavar="FILE", help="default, guarded, or a template file")
+    parser.add_argument("--lock", action="store_true",
+                        help="pin the file's content in prompts.lock beside it")  # fmt: skip
+    _common(parser, store=False)
+
+
+def _init(add: _Add) -> None:
+    parser = add("init", "Write a commented settings file", "ragkit init")
+    parser.add_argument("--force", action="store_true", help="replace an existing file")
+
+
+def _schema(add: _Add) -> None:
+    parser = add("schema", "Print the JSON Schema of an output", "ragkit schema ask")
+    parser.add_argument("name", nargs="?", metavar="NAME", help="one of the listed names")
+
+
+def _completion(add: _Add) -> None:
+    parser = add(
+        "completion", "Print a shell completion script", "source <(ragkit completion bash)"
+    )
+    parser.add_argument("shell", choices=("bash", "zsh", "fish"), help="which shell")

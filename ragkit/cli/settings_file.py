@@ -1,0 +1,50 @@
+"""The commented settings file that `ragkit init` writes."""
+
+from __future__ import annotations
+
+COMMENTED = """\
+# Settings of ragkit. Each may also be given as RAGKIT_NAME or as a flag; the flag wins.
+
+# store = "./kb"
+
+# How documents are cut and embedded; fixed at the first ingest, changed by `ragkit rebuild`.
+# embedder = "builtin"        # builtin | none | sentence-transformers:NAME-OR-PATH
+# chunker = "recursive"       # recursive | sentence | tokens | markdown | whole
+# chunk_tokens = 400
+# chunk_overlap = 0
+# embed_title = false
+# sentence_vectors = true
+
+# How chunks are found.
+# mode = "hybrid"             # dense | lexical | hybrid
+# fusion = "convex"           # convex | rrf
+# k = 20
+
+# How the context is trimmed, and when there is no answer.
+# trim = "trim.json"          # a trim policy, or "off"
+# trim_level = 0.1            # 0 keeps the best sentence, 1 the whole pool
+# refuse_below = "0.5"        # evidence needed, 0 to 1, or "off"
+# max_context_tokens = 1000
+# max_history_tokens = 512
+
+# Who answers.
+# template = "default"        # default | guarded | a file
+# max_tokens = 200
+# temperature = 0.0
+# top_p = 1.0
+# top_k = 40
+# stop = ["\\n\\n"]
+# seed = 7
+
+# What an answer costs. Without a grid intensity carbon is unknown.
+# ledger = "ledger.jsonl"     # or "off"
+# model_billions = 8.0        # active parameters of the model
+# grid_g_per_kwh = [250.0, 300.0, 380.0]   # low, mid, high
+
+# [generator]
+# type = "openai"             # any OpenAI-compatible server
+# model = "qwen3-8b"
+# base_url = "http://localhost:8080/v1"
+# api_key_env = "OPENAI_API_KEY"
+# timeout = 60.0
+"""

@@ -1,0 +1,202 @@
+"""Settings: defaults, then `ragkit.toml`, then `RAGKIT_*`, then flags; the last one wins."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import MISSING, dataclass, fields, replace
+from pathlib import Path
+from typing import cast, get_args
+
+from ragkit.errors import ConfigError
+from ragkit.types import Mode
+
+FILE_NAME = "ragkit.toml"
+ENVIRONMENT_PREFIX = "RAGKIT_"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """All settings of a pipeline; None leaves the choice to ragkit or to the store."""
+
+    store: str = "./kb"
+    embedder: str | None = None
+    chunker: str | None = None
+    chunk_tokens: int | None = None
+    chunk_overlap: int | None = None
+    embed_title: bool | None = None
+    sentence_vectors: bool | None = None
+    k: int | None = None
+    mode: str | None = None
+    fusion: str = "convex"
+    trim: str | None = None
+    trim_level: float | None = None
+    refuse_below: str | None = None
+    max_context_tokens: int | None = None
+    max_history_tokens: int = 512
+    generator: str = "extractive"
+    base_url: str | None = None
+    api_key_env: str | None = None
+    timeout: float | None = None
+    template: str = "default"
+    max_tokens: int | None = None
+    temperature: float | None = None
+    top_p: float | None = None
+    top_k: int | None = None
+    stop: tuple[str, ...] = ()
+    seed: int | None = None
+    ledger: str | None = None
+    model_billions: float | None = None
+    grid_g_per_kwh: tuple[float, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Check the ranges; raises `ConfigError` naming the value and what is allowed."""
+        _check_choice("mode", self.mode, get_args(Mode))
+        _check_choice("fusion", self.fusion, ("convex", "rrf"))
+        _check_least("k", self.k, 1)
+        _check_least("max_context_tokens", self.max_context_tokens, 1)
+        _check_least("max_history_tokens", self.max_history_tokens, 0)
+        _check_least("max_tokens", self.max_tokens, 1)
+        _check_least("top_k", self.top_k, 1)
+        _check_within("trim_level", self.trim_level, 0.0, 1.0)
+        _check_within("temperature", self.temperature, 0.0, 100.0)
+        _check_within("top_p", self.top_p, 0.0, 1.0)
+        if self.timeout is not None and not 0.0 < self.timeout < float("inf"):
+            raise ConfigError(f"timeout {self.timeout}; allowed: more than 0 seconds")
+        if self.refuse_below is not None and self.refuse_below != "off":
+            _check_within("refuse_below", _number("refuse_below", self.refuse_below), 0.0, 1.0)
+        if self.grid_g_per_kwh and len(self.grid_g_per_kwh) != 3:
+            raise ConfigError("grid_g_per_kwh takes three numbers: low, mid, high")
+
+
+def load_settings(
+    *,
+    file: Path | None = None,
+    environment: Mapping[str, str] | None = None,
+    flags: Mapping[str, object] | None = None,
+) -> Settings:
+    """Join settings from all places.
+
+    Args:
+        file: A settings file; it must exist. Without one, `ragkit.toml` in the working folder is
+            read where it exists.
+        environment: `RAGKIT_STORE`, `RAGKIT_CHUNK_TOKENS` and so on.
+        flags: Values by setting name; None means not given.
+
+    Raises:
+        ConfigError: a setting is unknown, or has a value that is not allowed.
+    """
+    values: dict[str, object] = {}
+    path = file or Path(FILE_NAME)
+    if file is not None or path.exists():
+        values.update(_read_toml(path))
+    names = {f.name for f in fields(Settings)}
+    for key, text in (environment or {}).items():
+        name = key.removeprefix(ENVIRONMENT_PREFIX).lower()
+        if key.startswith(ENVIRONMENT_PREFIX) and name in names:
+            values[name] = _from_text(name, text)
+    values.update({key: value for key, value in (flags or {}).items() if value is not None})
+    return with_values(Settings(), values)
+
+
+def with_values(settings: Settings, values: Mapping[str, object]) -> Settings:
+    """Return settings with some values changed, each checked for its kind."""
+    names = {f.name for f in fields(Settings)}
+    checked: dict[str, object] = {}
+    for name, value in values.items():
+        if name not in names:
+            raise ConfigError(f"unknown setting {name!r}; allowed: {' '.join(sorted(names))}")
+        checked[name] = _checked(name, value)
+    return replace(settings, **checked)  # type: ignore[arg-type]
+
+
+def _read_toml(path: Path) -> dict[str, object]:
+    import tomllib
+
+    try:
+        data = cast("dict[str, object]", tomllib.loads(path.read_text("utf-8")))
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"settings file {path} cannot be read: {error}") from error
+    values: dict[str, object] = {}
+    for name, value in data.items():
+        if isinstance(value, dict) and name in {"generator", "embedder"}:
+            values.update(_from_table(name, cast("dict[str, object]", value)))
+        else:
+            values[name] = value
+    return values
+
+
+def _from_table(name: str, table: Mapping[str, object]) -> dict[str, object]:
+    """Turn `[generator] type, model, …` into the shorthand and its settings."""
+    rest = {key: value for key, value in table.items() if key not in {"type", "model"}}
+    kind = table.get("type")
+    if not isinstance(kind, str):
+        raise ConfigError(f'[{name}] needs type, for example type = "openai"')
+    model = table.get("model")
+    return {name: kind if model is None else f"{kind}:{model}", **rest}
+
+
+def _type_of(name: str) -> str:
+    return next(str(f.type) for f in fields(Settings) if f.name == name)
+
+
+def _from_text(name: str, text: str) -> object:
+    kind = _type_of(name)
+    if kind.startswith("str"):
+        return text
+    if kind.startswith("bool"):
+        if text.lower() not in {"true", "false", "1", "0"}:
+            raise ConfigError(f"{ENVIRONMENT_PREFIX}{name.upper()}={text!r}; allowed: true false")
+        return text.lower() in {"true", "1"}
+    if kind.startswith("tuple[str"):
+        return tuple(text.split(",")) if text else ()
+    if kind.startswith("tuple[float"):
+        return tuple(_number(name, part) for part in text.split(","))
+    number = _number(name, text)
+    return int(number) if kind.startswith("int") and number == int(number) else number
+
+
+def _checked(name: str, value: object) -> object:
+    kind = _type_of(name)
+    if isinstance(value, list):
+        value = tuple(cast("list[object]", value))
+    if kind.startswith("float") and isinstance(value, int) and not isinstance(value, bool):
+        value = float(value)
+    if name == "refuse_below" and isinstance(value, int | float):
+        value = str(value)
+    expected = {"str": str, "int": int, "bool": bool, "float": float, "tuple": tuple}
+    wanted = expected[kind.split("[")[0].split(" ")[0]]
+    optional = kind.endswith("| None")
+    if value is None and optional:
+        return None
+    if not isinstance(value, wanted) or (isinstance(value, bool) and wanted is not bool):
+        raise ConfigError(f"{name} {value!r}; allowed: {json.dumps(kind)[1:-1]}")
+    return value
+
+
+def _number(name: str, text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise ConfigError(f"{name} {text!r}; allowed: a number") from None
+
+
+def _check_choice(name: str, value: str | None, allowed: tuple[str, ...]) -> None:
+    if value is not None and value not in allowed:
+        raise ConfigError(f"{name} {value!r}; allowed: {' '.join(allowed)}")
+
+
+def _check_least(name: str, value: int | None, least: int) -> None:
+    if value is not None and value < least:
+        raise ConfigError(f"{name} {value}; allowed: {least} or more")
+
+
+def _check_within(name: str, value: float | None, low: float, high: float) -> None:
+    if value is not None and not low <= value <= high:
+        raise ConfigError(f"{name} {value}; allowed: {low:g} to {high:g}")
+
+
+def setting_default(name: str) -> object:
+    """Return a setting's default, for help texts and the commented settings file."""
+    default = next(f.default for f in fields(Settings) if f.name == name)
+    return None if default is MISSING else default

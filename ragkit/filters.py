@@ -1,0 +1,138 @@
+"""Metadata filters: one meaning for every store.
+
+A filter is `{field: value}` or `{field: {operator: operand, …}}`; all conditions must hold. A
+field is a metadata key, or a dotted path into nested objects. A list in the metadata satisfies a
+condition when one of its elements does. Values of different kinds are never equal nor ordered:
+text compares with text, numbers with numbers, true and false only with themselves.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import TypeAlias, cast
+
+from ragkit.errors import ConfigError
+from ragkit.types import Json, Metadata
+
+Predicate: TypeAlias = Callable[[Metadata], bool]
+_Test: TypeAlias = Callable[[Json], bool]
+
+_MISSING = object()
+
+
+def compile_filter(filters: Mapping[str, Json]) -> Predicate:
+    """Return a function that tells whether a document's metadata passes.
+
+    Raises:
+        ConfigError: an operator is unknown or its operand has the wrong kind.
+    """
+    conditions = [(field, _compile_condition(field, value)) for field, value in filters.items()]
+
+    def passes(metadata: Metadata) -> bool:
+        return all(test(_lookup(metadata, field)) for field, test in conditions)
+
+    return passes
+
+
+def _compile_condition(field: str, value: Json) -> Callable[[object], bool]:
+    if not isinstance(value, Mapping):
+        return _operators()["$eq"](field, value)
+    tests: list[Callable[[object], bool]] = []
+    for name, operand in value.items():
+        make = _operators().get(name)
+        if make is None:
+            allowed = " ".join(_operators())
+            raise ConfigError(f"filter on {field!r}: unknown operator {name!r}; allowed: {allowed}")
+        tests.append(make(field, operand))
+    if not tests:
+        raise ConfigError(f"filter on {field!r} is an empty object; give a value or an operator")
+    return lambda found: all(test(found) for test in tests)
+
+
+def _operators() -> dict[str, Callable[[str, Json], Callable[[object], bool]]]:
+    return {
+        "$eq": lambda field, operand: _any(_equal(_scalar(field, operand))),
+        "$ne": lambda field, operand: _negate(_any(_equal(_scalar(field, operand)))),
+        "$in": lambda field, operand: _any(_member(field, operand)),
+        "$nin": lambda field, operand: _negate(_any(_member(field, operand))),
+        "$gt": lambda field, operand: _any(_ordered(field, operand, lambda sign: sign > 0)),
+        "$gte": lambda field, operand: _any(_ordered(field, operand, lambda sign: sign >= 0)),
+        "$lt": lambda field, operand: _any(_ordered(field, operand, lambda sign: sign < 0)),
+        "$lte": lambda field, operand: _any(_ordered(field, operand, lambda sign: sign <= 0)),
+        "$exists": _exists,
+    }
+
+
+def _scalar(field: str, operand: Json) -> Json:
+    if isinstance(operand, Mapping) or (
+        isinstance(operand, Sequence) and not isinstance(operand, str)
+    ):
+        raise ConfigError(f"filter on {field!r}: {operand!r} is not a single value")
+    return operand
+
+
+def _kind(value: object) -> str:
+    if isinstance(value, bool):
+        return "boolean"
+    if isinstance(value, int | float):
+        return "number"
+    return "text" if isinstance(value, str) else "null" if value is None else "other"
+
+
+def _equal(operand: Json) -> _Test:
+    return lambda value: _kind(value) == _kind(operand) and value == operand
+
+
+def _member(field: str, operand: Json) -> _Test:
+    if not isinstance(operand, Sequence) or isinstance(operand, str):
+        raise ConfigError(f"filter on {field!r}: $in and $nin take a list, not {operand!r}")
+    tests = [_equal(_scalar(field, value)) for value in operand]
+    return lambda value: any(test(value) for test in tests)
+
+
+def _ordered(field: str, operand: Json, wanted: Callable[[int], bool]) -> _Test:
+    kind = _kind(operand)
+    if kind not in {"number", "text"}:
+        raise ConfigError(
+            f"filter on {field!r}: cannot order by {operand!r}; give a number or text"
+        )
+
+    def test(value: Json) -> bool:
+        if _kind(value) != kind:
+            return False
+        left, right = cast("float", value), cast("float", operand)
+        return wanted((left > right) - (left < right))
+
+    return test
+
+
+def _exists(field: str, operand: Json) -> Callable[[object], bool]:
+    if not isinstance(operand, bool):
+        raise ConfigError(f"filter on {field!r}: $exists takes true or false, not {operand!r}")
+    return lambda found: (found is not _MISSING) == operand
+
+
+def _any(test: _Test) -> Callable[[object], bool]:
+    def holds(found: object) -> bool:
+        if found is _MISSING:
+            return False
+        if isinstance(found, list | tuple):
+            return any(test(element) for element in cast("Sequence[Json]", found))
+        return test(cast("Json", found))
+
+    return holds
+
+
+def _negate(test: Callable[[object], bool]) -> Callable[[object], bool]:
+    return lambda found: not test(found)
+
+
+def _lookup(metadata: Metadata, field: str) -> object:
+    if field in metadata:
+        return metadata[field]
+    value: object = metadata
+    for part in field.split("."):
+        if not isinstance(value, Mapping):
+            return _MISSING
+        value = cast("Mapping[str, object]", value).get(part, _MISSING)
+    return value

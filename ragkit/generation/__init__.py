@@ -1,0 +1,7 @@
+"""The generator that needs no language model."""
+
+from __future__ import annotations
+
+from ragkit.generation.extractive import ExtractiveGenerator
+
+__all__ = ["ExtractiveGenerator"]

@@ -1,0 +1,76 @@
+"""Answers made of sentences of the context, verbatim: no language model, no invention."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from ragkit.types import (
+    Citation,
+    ContextItem,
+    Generation,
+    GenerationOptions,
+    Prompt,
+    ScoredSentence,
+    TokenCounter,
+    Usage,
+)
+
+_WITHIN_BEST = 0.15
+"""A further sentence is added when its score is within this share of the best one's."""
+
+
+class ExtractiveGenerator:
+    """Answers with the best supported sentences of the context, cited.
+
+    The best sentence always; a second one when its score comes close to the best.
+    """
+
+    name = "extractive"
+    calls_llm = False
+
+    def __init__(self, *, counter: TokenCounter, max_sentences: int = 2) -> None:
+        self.counter: TokenCounter = counter
+        self._max_sentences = max_sentences
+
+    def generate(self, prompt: Prompt, options: GenerationOptions) -> Generation:
+        """Return the best sentences in document order; `options.max_tokens` is respected."""
+        found = [(s, item) for item in prompt.context for s in item.sentences]
+        best = sorted(found, key=lambda pair: -pair[0].score)[: self._max_sentences]
+        chosen = [p for p in best if p[0].score >= best[0][0].score * (1.0 - _WITHIN_BEST)]
+        chosen = self._within(chosen, options.max_tokens)
+        chosen.sort(key=found.index)
+        text = " ".join(sentence.text for sentence, _ in chosen)
+        return Generation(
+            text=text,
+            citations=tuple(_citation(*pair) for pair in chosen),
+            usage=Usage(
+                input_tokens=self.counter.count(prompt.text),
+                output_tokens=self.counter.count(text),
+                exact=True,
+                counter=self.counter.name,
+            ),
+            stop_reason="end",
+        )
+
+    def stream(self, prompt: Prompt, options: GenerationOptions) -> Iterator[str | Generation]:
+        """Yield the answer in one piece, then the `Generation`."""
+        generation = self.generate(prompt, options)
+        yield generation.text
+        yield generation
+
+    def _within(
+        self, chosen: list[tuple[ScoredSentence, ContextItem]], max_tokens: int | None
+    ) -> list[tuple[ScoredSentence, ContextItem]]:
+        if max_tokens is None:
+            return chosen
+        kept: list[tuple[ScoredSentence, ContextItem]] = []
+        for pair in chosen:
+            texts = [sentence.text for sentence, _ in [*kept, pair]]
+            if kept and self.counter.count(" ".join(texts)) > max_tokens:
+                break
+            kept.append(pair)
+        return kept
+
+
+def _citation(sentence: ScoredSentence, item: ContextItem) -> Citation:
+    return Citation(hit=item.hit, start=sentence.start, end=sentence.end, text=sentence.text)

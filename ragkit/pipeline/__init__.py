@@ -1,0 +1,17 @@
+"""The pipeline: ingest, search, trim, answer."""
+
+from __future__ import annotations
+
+from ragkit.pipeline.answering import Answer, Evidence, TrimUse
+from ragkit.pipeline.ingesting import IngestReport, Progress
+from ragkit.pipeline.rag import RAG, AnswerStream
+
+__all__ = [
+    "RAG",
+    "Answer",
+    "AnswerStream",
+    "Evidence",
+    "IngestReport",
+    "Progress",
+    "TrimUse",
+]

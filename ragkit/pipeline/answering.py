@@ -1,0 +1,147 @@
+"""Answers: what was said, on what evidence, and what it cost."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from ragkit.text.words import detect_language, query_tokens
+from ragkit.types import Citation, ContextItem, Generation, Json, RefusalReason, Usage
+
+if TYPE_CHECKING:
+    from ragkit.ledger import Receipt
+
+SUPPORT = 0.5
+"""Share of an answer sentence's words that a context sentence must hold to be cited for it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evidence:
+    """How well the retrieved text supports an answer, in [0, 1], against the refusal threshold."""
+
+    score: float | None
+    threshold: float | None
+    calibrated: bool = False
+
+    def to_dict(self) -> dict[str, Json]:
+        """Return the JSON form of `ragkit ask`."""
+        return {"score": self.score, "threshold": self.threshold, "calibrated": self.calibrated}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrimUse:
+    """Which trim policy was applied."""
+
+    name: str
+    sha256: str | None = None
+    certified: bool = False
+    stale: bool = False
+    void_because: str | None = None
+
+    def to_dict(self) -> dict[str, Json]:
+        """Return the JSON form of `ragkit ask`."""
+        return {
+            "name": self.name,
+            "sha256": self.sha256,
+            "certified": self.certified,
+            "stale": self.stale,
+            "void_because": self.void_because,
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """An answer, or a refusal: then `text` and `prompt` are None and `reason` says why.
+
+    With a dry run `text` is None and `refused` is false. `prompt` is the exact text sent.
+    """
+
+    id: str | None
+    question: str
+    text: str | None
+    refused: bool
+    reason: RefusalReason | None
+    evidence: Evidence
+    citations: tuple[Citation, ...]
+    context: tuple[ContextItem, ...]
+    usage: Usage
+    prompt: str | None
+    trim: TrimUse | None
+    receipt: Receipt
+
+    def to_dict(self, *, with_prompt: bool = True) -> dict[str, Json]:
+        """Return the JSON form of `ragkit ask`."""
+        data: dict[str, Json] = {
+            "schema": 1,
+            "id": self.id,
+            "question": self.question,
+            "text": self.text,
+            "refused": self.refused,
+            "reason": self.reason,
+            "evidence": self.evidence.to_dict(),
+            "citations": [citation.to_dict() for citation in self.citations],
+            "context": [item.to_dict() for item in self.context],
+            "usage": self.usage.to_dict(),
+            "trim": None if self.trim is None else self.trim.to_dict(),
+            "receipt": self.receipt.to_dict(),
+        }
+        if with_prompt:
+            data["prompt"] = self.prompt
+        return data
+
+
+def cite(
+    generation: Generation, context: Sequence[ContextItem], *, labelled: bool
+) -> tuple[Citation, ...]:
+    """Return the spans of documents that support an answer; only what can be checked.
+
+    A generator's own citations come first; then labels such as `[1]`, where the template gave
+    them; otherwise each sentence of the answer is matched with the context sentence that holds
+    most of its words, at least half of them.
+    """
+    if generation.citations is not None:
+        return tuple(c for c in generation.citations if _stands(c))
+    if labelled:
+        cited = _by_label(generation.text, context)
+        if cited:
+            return cited
+    return _by_words(generation.text, context)
+
+
+def _stands(citation: Citation) -> bool:
+    chunk = citation.hit.chunk
+    if not chunk.start <= citation.start < citation.end <= chunk.end:
+        return False
+    return chunk.text[citation.start - chunk.start : citation.end - chunk.start] == citation.text
+
+
+def _by_label(answer: str, context: Sequence[ContextItem]) -> tuple[Citation, ...]:
+    import re
+
+    numbers = dict.fromkeys(int(n) for n in re.findall(r"\[(\d{1,4})\]", answer))
+    items = [context[n - 1] for n in numbers if 1 <= n <= len(context)]
+    return tuple(
+        Citation(hit=item.hit, start=item.start, end=item.end, text=item.text) for item in items
+    )
+
+
+def _by_words(answer: str, context: Sequence[ContextItem]) -> tuple[Citation, ...]:
+    from ragkit.text.sentences import sentence_spans
+
+    language = detect_language(answer)
+    sentences = [(sentence, item) for item in context for sentence in item.sentences]
+    words = [set(query_tokens(s.text, language=language)) for s, _ in sentences]
+    found: dict[int, None] = {}
+    for start, end in sentence_spans(answer):
+        wanted = set(query_tokens(answer[start:end], language=language))
+        if not wanted or not sentences:
+            continue
+        shares = [len(wanted & held) / len(wanted) for held in words]
+        best = max(range(len(shares)), key=shares.__getitem__)
+        if shares[best] >= SUPPORT:
+            found[best] = None
+    return tuple(
+        Citation(hit=item.hit, start=sentence.start, end=sentence.end, text=sentence.text)
+        for sentence, item in (sentences[i] for i in sorted(found))
+    )

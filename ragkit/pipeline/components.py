@@ -1,0 +1,140 @@
+"""Opening the parts of a pipeline by name."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import cast
+
+from ragkit.chunking import DEFAULT_CHUNK_TOKENS, ChunkerName, SpanChunker
+from ragkit.config import Settings
+from ragkit.errors import ConfigError
+from ragkit.generation import ExtractiveGenerator
+from ragkit.text.wordpiece import load_wordpiece
+from ragkit.trimming import TrimPolicy
+from ragkit.types import Embedder, Generator, TokenCounter
+
+BUILTIN_POLICY = TrimPolicy(name="bundled/1")
+"""The trim policy where none is given; uncertified."""
+
+POLICY_KEYS = frozenset({"schema", "name", "pool", "budget_tokens", "refuse_below", "weights"})
+_WEIGHTS = ("cosine", "words", "window_cosine", "window_words", "chunk")
+
+
+def has_numpy() -> bool:
+    """Whether vectors can be computed here."""
+    return importlib.util.find_spec("numpy") is not None
+
+
+def default_embedder_name() -> str:
+    """Return `builtin` where numpy is installed, `none` otherwise."""
+    return "builtin" if has_numpy() else "none"
+
+
+def open_counter() -> TokenCounter:
+    """Return the counter of the built-in vocabulary."""
+    return load_wordpiece()
+
+
+def open_embedder(name: str, *, n_threads: int = 1) -> Embedder | None:
+    """Open an embedder by name; None for `none`.
+
+    Raises:
+        MissingExtraError: its extra is not installed.
+        ConfigError: there is no embedder of this name.
+    """
+    if name == "none":
+        return None
+    if name == "builtin":
+        from ragkit.embedding.builtin import BuiltinEmbedder
+
+        return BuiltinEmbedder(n_threads=n_threads)
+    return cast("Embedder", _connector("open_embedder")(name))
+
+
+def open_generator(settings: Settings) -> Generator:
+    """Open a generator by name.
+
+    Raises:
+        MissingExtraError: its extra is not installed.
+        ConfigError: there is no generator of this name.
+    """
+    if settings.generator == "extractive":
+        return ExtractiveGenerator(counter=open_counter())
+    given = {
+        "base_url": settings.base_url,
+        "api_key_env": settings.api_key_env,
+        "timeout_seconds": settings.timeout,
+    }
+    options = {key: value for key, value in given.items() if value is not None}
+    return cast("Generator", _connector("open_generator")(settings.generator, **options))
+
+
+def make_chunker(settings: Settings) -> SpanChunker:
+    """Return the chunker that the settings ask for; raises `ConfigError`."""
+    return SpanChunker(
+        name=cast("ChunkerName", settings.chunker or "recursive"),
+        counter=open_counter(),
+        max_tokens=(
+            DEFAULT_CHUNK_TOKENS if settings.chunk_tokens is None else settings.chunk_tokens
+        ),
+        overlap_tokens=settings.chunk_overlap or 0,
+    )
+
+
+def load_policy(path: str) -> tuple[TrimPolicy, str]:
+    """Read a trim policy file and return it with the SHA-256 of its bytes.
+
+    Raises:
+        ConfigError: the file cannot be read, holds an unknown key, or a value out of range.
+    """
+    import hashlib
+    import json
+
+    try:
+        raw = Path(path).read_bytes()
+        data: object = json.loads(raw)
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"trim policy {path} cannot be read: {error}") from error
+    if not isinstance(data, dict):
+        raise ConfigError(f"trim policy {path} must be a JSON object")
+    policy = _policy(path, cast("dict[str, object]", data))
+    return policy, hashlib.sha256(raw).hexdigest()
+
+
+def _policy(path: str, data: dict[str, object]) -> TrimPolicy:
+    unknown = sorted(set(data) - POLICY_KEYS)
+    if unknown:
+        raise ConfigError(
+            f"trim policy {path}: unknown key {unknown[0]!r}; allowed: {' '.join(POLICY_KEYS)}"
+        )
+    weights = data.get("weights", {})
+    if not isinstance(weights, dict) or set(cast("dict[str, object]", weights)) - set(_WEIGHTS):
+        raise ConfigError(f"trim policy {path}: weights must be an object of {' '.join(_WEIGHTS)}")
+    numbers = {
+        f"{name}_weight": _number(path, name, value)
+        for name, value in cast("dict[str, object]", weights).items()
+    }
+    given = {**BUILTIN_POLICY.to_dict(), **data}
+    return replace(
+        BUILTIN_POLICY,
+        name=str(data.get("name", Path(path).stem)),
+        pool=int(_number(path, "pool", given["pool"])),
+        budget_tokens=int(_number(path, "budget_tokens", given["budget_tokens"])),
+        refuse_below=_number(path, "refuse_below", given["refuse_below"]),
+        **numbers,  # type: ignore[arg-type]
+    )
+
+
+def _number(path: str, name: str, value: object) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise ConfigError(f"trim policy {path}: {name} {value!r}; allowed: a number")
+    return float(value)
+
+
+def _connector(function: str) -> Callable[..., object]:
+    module = importlib.import_module("ragkit_connectors")
+    return cast("Callable[..., object]", getattr(module, function))

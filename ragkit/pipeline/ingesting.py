@@ -1,0 +1,318 @@
+"""From sources to the store: load, chunk, embed, write, acknowledge."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal, TypeAlias
+
+from ragkit.chunking import SpanChunker
+from ragkit.errors import LoadError
+from ragkit.ledger import Stopwatch
+from ragkit.storage import LocalStore, PreparedDocument, StoredVectors
+from ragkit.text.words import detect_language, index_tokens
+from ragkit.types import Chunk, Document, Embedder, Failure, Json, PendingDocument, SourceItem
+
+if TYPE_CHECKING:
+    from ragkit.ledger import StageCost
+    from ragkit.types import Vectors
+
+BATCH_CHUNKS = 64
+"""New chunks a transaction: what an interruption can lose, and what is held in memory."""
+
+BATCH_CHARACTERS = 4_000_000
+
+Status: TypeAlias = Literal["added", "changed", "unchanged", "removed", "skipped", "failed"]
+STATUSES: tuple[Status, ...] = (
+    "added",
+    "changed",
+    "unchanged",
+    "removed",
+    "skipped",
+    "failed",
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Progress:
+    """One document is done; for what was written, this is the acknowledgement."""
+
+    document_id: str
+    status: Status
+
+
+@dataclass(slots=True, kw_only=True)
+class IngestReport:
+    """What an ingest did."""
+
+    documents: dict[Status, int] = field(default_factory=lambda: dict.fromkeys(STATUSES, 0))
+    chunks: int = 0
+    embedded: int = 0
+    truncated: int = 0
+    seconds: float = 0.0
+    cpu_seconds: float = 0.0
+    stages: tuple[StageCost, ...] = ()
+    sentence_seconds: float = 0.0
+    sentence_bytes: int = 0
+    failures: list[Failure] = field(default_factory=list[Failure])
+    skips: list[Failure] = field(default_factory=list[Failure])
+    languages: dict[str, int] = field(default_factory=dict[str, int])
+
+    def to_dict(self) -> dict[str, Json]:
+        """Return the JSON form of `ragkit ingest`."""
+        return {
+            "schema": 1,
+            "documents": {str(status): n for status, n in self.documents.items()},
+            "chunks": self.chunks,
+            "embedded": self.embedded,
+            "truncated": self.truncated,
+            "seconds": self.seconds,
+            "cpu_seconds": self.cpu_seconds,
+            "stages": [stage.to_dict() for stage in self.stages],
+            "sentence_vectors": {"seconds": self.sentence_seconds, "bytes": self.sentence_bytes},
+            "failures": [failure.to_dict() for failure in self.failures],
+            "skipped": [failure.to_dict() for failure in self.skips],
+            "languages": dict(self.languages),
+        }
+
+
+class Ingester:
+    """Writes documents into a store, a batch a transaction.
+
+    Args:
+        store: Where to; the caller holds its writer's lock unless `dry_run`. None: no store yet.
+        chunker: Cuts documents.
+        embedder: Makes vectors; None stores none.
+        embed_title: Whether a title is embedded before the text.
+        sentence_vectors: Whether to store a vector a sentence as well.
+        dry_run: Read and cut, but write nothing.
+        on_progress: Called once a document, after its commit.
+    """
+
+    def __init__(
+        self,
+        store: LocalStore | None,
+        *,
+        chunker: SpanChunker,
+        embedder: Embedder | None,
+        embed_title: bool = False,
+        sentence_vectors: bool = True,
+        dry_run: bool = False,
+        on_progress: Callable[[Progress], None] | None = None,
+    ) -> None:
+        self.report = IngestReport()
+        self.watch = Stopwatch()
+        self._store = store
+        self._chunker = chunker
+        self._embedder = embedder
+        self._embed_title = embed_title
+        self._sentence_vectors = sentence_vectors
+        self._dry_run = dry_run
+        self._on_progress = on_progress or (lambda _: None)
+        self._batch: list[tuple[PreparedDocument, Status]] = []
+        self._batch_chunks = 0
+        self._batch_characters = 0
+        self.seen: set[str] = set()
+        self.failed_sources: set[str] = set()
+
+    def add(self, items: Iterable[SourceItem]) -> None:
+        """Store all items; one that fails is reported and does not stop the others."""
+        for item in items:
+            if isinstance(item, Failure):
+                self._fail(item)
+            else:
+                self._add(item)
+        self.flush()
+
+    def flush(self) -> None:
+        """Embed and commit what is waiting."""
+        if not self._batch:
+            return
+        prepared = [item for item, _ in self._batch]
+        if self._store is not None and not self._dry_run:
+            with self.watch.stage("embed"):
+                vectors = self._vectors(prepared, self._store)
+            with self.watch.stage("store"):
+                self._store.write(prepared, vectors)
+        for item, status in self._batch:
+            self._done(item.document.id, status)
+        self._batch.clear()
+        self._batch_chunks = self._batch_characters = 0
+
+    def remove(self, ids: Sequence[str]) -> None:
+        """Remove documents from the store."""
+        if self._store is not None and ids and not self._dry_run:
+            with self.watch.stage("store"):
+                self._store.delete(ids)
+        for document_id in ids:
+            self._done(document_id, "removed")
+
+    def _add(self, item: Document | PendingDocument) -> None:
+        fingerprint = _fingerprint(item)
+        stored = self._store.stored(item.id) if self._store is not None else None
+        if item.id in self.seen:
+            self._fail(
+                Failure(
+                    source=item.source,
+                    code="collision",
+                    detail=f"id {item.id!r} was already read in this call",
+                )
+            )
+            return
+        self.seen.add(item.id)
+        if stored is not None and stored[1] != item.source:
+            self._fail(
+                Failure(
+                    source=item.source,
+                    code="collision",
+                    detail=f"id {item.id!r} is already stored from {stored[1]}; "
+                    "tell the two apart with --root, or remove one: ragkit rm ID",
+                )
+            )
+            return
+        if stored is not None and stored[0] == fingerprint:
+            self._done(item.id, "unchanged")
+            return
+        try:
+            with self.watch.stage("load"):
+                document = item if isinstance(item, Document) else item.load()
+            with self.watch.stage("chunk"):
+                prepared = self._prepare(document, fingerprint)
+        except LoadError as error:
+            self._fail(Failure(source=item.source, code=error.code, detail=error.detail))
+            return
+        self._batch.append((prepared, "added" if stored is None else "changed"))
+        self._batch_chunks += len(prepared.chunks)
+        self._batch_characters += len(document.text)
+        if self._batch_chunks >= BATCH_CHUNKS or self._batch_characters >= BATCH_CHARACTERS:
+            self.flush()
+
+    def _prepare(self, document: Document, fingerprint: str) -> PreparedDocument:
+        chunks = self._chunker.split(document)
+        if not chunks:
+            raise LoadError("no_text", "there is no text in it")
+        language = detect_language(document.text)
+        self.report.chunks += len(chunks)
+        if language is not None:
+            self.report.languages[language] = self.report.languages.get(language, 0) + 1
+        return PreparedDocument(
+            document=document,
+            fingerprint=fingerprint,
+            language=language,
+            chunks=chunks,
+            tokens=[sentence_tokens(chunk, language) for chunk in chunks],
+            vector_keys=[self._vector_key(document, chunk) for chunk in chunks],
+        )
+
+    def _vector_key(self, document: Document, chunk: Chunk) -> bytes | None:
+        if self._embedder is None:
+            return None
+        import hashlib
+
+        spans = [(a - chunk.start, b - chunk.start) for a, b in chunk.sentences]
+        identity = json.dumps(
+            [
+                self._embedder.fingerprint,
+                document.title if self._embed_title else "",
+                chunk.text,
+                spans if self._sentence_vectors else None,
+            ]
+        )
+        return hashlib.sha256(identity.encode()).digest()
+
+    def _vectors(
+        self, prepared: Sequence[PreparedDocument], store: LocalStore
+    ) -> Mapping[bytes, StoredVectors]:
+        if self._embedder is None:
+            return {}
+        wanted: dict[bytes, tuple[Document, Chunk]] = {}
+        for item in prepared:
+            for key, chunk in zip(item.vector_keys, item.chunks, strict=True):
+                if key is not None:
+                    wanted.setdefault(key, (item.document, chunk))
+        for key in store.known_vectors(wanted):
+            del wanted[key]
+        if not wanted:
+            return {}
+        chunks = [chunk for _, chunk in wanted.values()]
+        texts = [
+            f"{document.title} {chunk.text}" if self._embed_title else chunk.text
+            for document, chunk in wanted.values()
+        ]
+        vectors = self._embedder.embed_documents(texts)
+        self.report.embedded += len(texts)
+        count_truncated = getattr(self._embedder, "count_truncated", None)
+        if callable(count_truncated):
+            self.report.truncated += int(str(count_truncated(texts)))
+        sentences: Sequence[bytes | None] = [None] * len(chunks)
+        if self._sentence_vectors:
+            sentences = self._sentence_rows(chunks, vectors)
+        return {
+            key: StoredVectors(chunk=_float16(vectors, i), sentences=sentences[i])
+            for i, key in enumerate(wanted)
+        }
+
+    def _sentence_rows(self, chunks: Sequence[Chunk], vectors: Vectors) -> list[bytes]:
+        """Embed all sentences; a chunk of one sentence lends it its own vector."""
+        import numpy as np
+
+        assert self._embedder is not None  # noqa: S101 (narrowing; the caller checked)
+        began = time.perf_counter()
+        texts = [
+            chunk.text[a - chunk.start : b - chunk.start]
+            for chunk in chunks
+            if len(chunk.sentences) > 1 or self._embed_title
+            for a, b in chunk.sentences
+        ]
+        embedded = self._embedder.embed_documents(texts) if texts else vectors[:0]
+        rows: list[bytes] = []
+        position = 0
+        for i, chunk in enumerate(chunks):
+            if len(chunk.sentences) > 1 or self._embed_title:
+                own = embedded[position : position + len(chunk.sentences)]
+                position += len(chunk.sentences)
+            else:
+                own = vectors[i : i + 1]
+            scale = np.maximum(np.abs(own).max(axis=1, keepdims=True), 1e-9)
+            rows.append(np.rint(own / scale * 127.0).astype(np.int8).tobytes())
+        self.report.sentence_seconds += time.perf_counter() - began
+        self.report.sentence_bytes += sum(map(len, rows))
+        return rows
+
+    def _fail(self, failure: Failure) -> None:
+        self.failed_sources.add(failure.source)
+        if failure.skipped:
+            self.report.skips.append(failure)
+        else:
+            self.report.failures.append(failure)
+        self._done(failure.source, "skipped" if failure.skipped else "failed")
+
+    def _done(self, document_id: str, status: Status) -> None:
+        self.report.documents[status] += 1
+        self._on_progress(Progress(document_id=document_id, status=status))
+
+
+def sentence_tokens(chunk: Chunk, language: str | None) -> str:
+    """Return the index words of a chunk, a line a sentence."""
+    return "\n".join(
+        " ".join(index_tokens(chunk.text[a - chunk.start : b - chunk.start], language=language))
+        for a, b in chunk.sentences
+    )
+
+
+def _fingerprint(item: Document | PendingDocument) -> str:
+    if isinstance(item, PendingDocument):
+        return item.fingerprint
+    import hashlib
+
+    identity = json.dumps([item.text, item.title, item.metadata, item.groups])
+    return hashlib.sha256(identity.encode()).hexdigest()
+
+
+def _float16(vectors: Vectors, row: int) -> bytes:
+    import numpy as np
+
+    raw: bytes = vectors[row].astype(np.float16).tobytes()
+    return raw

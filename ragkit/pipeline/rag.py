@@ -1,0 +1,1117 @@
+"""One object that ingests, searches and answers."""
+
+from __future__ import annotations
+
+import threading
+import warnings
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, cast
+
+from ragkit.chunking import SpanChunker
+from ragkit.config import Settings
+from ragkit.diversity import distinct_documents, drop_near_duplicates, marginal_relevance
+from ragkit.errors import ConfigError, MissingExtraError
+from ragkit.ledger import (
+    Ledger,
+    Range,
+    Receipt,
+    Stopwatch,
+    carbon_grams,
+    llm_joules,
+    local_joules,
+    model_size_billions,
+    peak_rss_bytes,
+)
+from ragkit.pipeline.answering import Answer, Evidence, TrimUse, cite
+from ragkit.pipeline.components import (
+    BUILTIN_POLICY,
+    default_embedder_name,
+    has_numpy,
+    load_policy,
+    make_chunker,
+    open_counter,
+    open_embedder,
+    open_generator,
+)
+from ragkit.pipeline.ingesting import Ingester, IngestReport, Progress
+from ragkit.prompts import Template, load_template
+from ragkit.storage import DocumentRow, Finding, LocalStore, StoreSettings
+from ragkit.text.words import index_tokens, query_tokens
+from ragkit.trimming import PoolChunk, Trimmed, TrimPolicy, evidence_score, trim, untrimmed
+from ragkit.types import (
+    Citation,
+    Document,
+    Embedder,
+    Generation,
+    GenerationOptions,
+    Generator,
+    Hit,
+    Json,
+    Mode,
+    PendingDocument,
+    Prompt,
+    Query,
+    RefusalReason,
+    Reranker,
+    Retriever,
+    Source,
+    SourceItem,
+    TokenCounter,
+    Turn,
+    Usage,
+)
+
+if TYPE_CHECKING:
+    from ragkit.types import Chunk, Vector
+
+BASELINE_HITS = 5
+BASELINE_CHUNK_TOKENS = 400
+"""What savings are compared with: the top 5 chunks of at most 400 tokens, untrimmed."""
+
+Notify = Callable[[str], None]
+
+
+@dataclass(slots=True)
+class _Retrieved:
+    hits: list[Hit]
+    vector: Vector | None
+    words: list[str]
+
+
+@dataclass(slots=True, kw_only=True)
+class _Draft:
+    """An answer before generation."""
+
+    id: str | None
+    question: str
+    trimmed: Trimmed
+    prompt: Prompt | None
+    refusal: RefusalReason | None
+    evidence: Evidence
+    trim: TrimUse | None
+    baseline_tokens: int | None
+    baseline_comparable: bool
+    template_tokens: int | None
+    input_tokens: int | None
+    watch: Stopwatch
+
+
+class RAG:
+    """A pipeline over a store.
+
+    Args:
+        store: A folder, or an open store or retriever.
+        embedder: By name or an object; None takes the store's, or `builtin` for a new store.
+        generator: By name or an object; None takes the settings' (`extractive`).
+        trim: A trim policy, the path of one, or `off`.
+        template: The name of a bundled template, the path of one, or a template.
+        reranker: Reorders hits before trimming.
+        chunker: A chunker; None makes one from the settings.
+        config: Settings; the arguments above win over them.
+        ledger: Path of the ledger, `off`, or None for `ledger.jsonl` in the store's folder.
+        n_jobs: Threads that the built-in embedder may use, 1 or more.
+        notify: Called with each notice for people; None raises a `UserWarning` instead.
+
+    A RAG may be shared between threads. Use it as a context manager, or call `close`.
+    """
+
+    def __init__(
+        self,
+        store: str | Path | LocalStore | Retriever = "./kb",
+        *,
+        embedder: str | Embedder | None = None,
+        generator: str | Generator | None = None,
+        trim: str | Path | TrimPolicy | None = None,
+        template: str | Path | Template | None = None,
+        reranker: Reranker | None = None,
+        chunker: SpanChunker | None = None,
+        config: Settings | None = None,
+        ledger: str | Path | None = None,
+        n_jobs: int = 1,
+        notify: Notify | None = None,
+    ) -> None:
+        self.settings = config or Settings()
+        self._given_store = store
+        self._store: LocalStore | Retriever | None = None
+        if not isinstance(store, str | Path):
+            self._store = store
+        self._given_embedder = embedder if embedder is not None else self.settings.embedder
+        self._embedder: Embedder | None = None
+        self._embedder_opened = False
+        self._given_generator = generator
+        self._generator: Generator | None = None
+        self._given_chunker = chunker
+        self._reranker = reranker
+        self._policy, self._policy_sha256 = _policy(
+            trim if trim is not None else self.settings.trim
+        )
+        self._template = (
+            template
+            if isinstance(template, Template)
+            else load_template(str(template or self.settings.template))
+        )
+        self._ledger_place = ledger if ledger is not None else self.settings.ledger
+        self._ledger: Ledger | None = None
+        if n_jobs < 1:
+            raise ConfigError(f"jobs {n_jobs}; allowed: 1 or more")
+        self._n_jobs = n_jobs
+        self._notify = notify or _warn
+        self._noticed: set[str] = set()
+        self._lock = threading.RLock()
+
+    def __enter__(self) -> RAG:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the store."""
+        if isinstance(self._store, LocalStore):
+            self._store.close()
+
+    # --- ingest ------------------------------------------------------------------------------
+
+    def ingest(
+        self,
+        *what: str | Path | Source | Document,
+        root: str | Path | None = None,
+        prune: bool = False,
+        groups: Sequence[str] = (),
+        metadata: Mapping[str, Json] | None = None,
+        password: str | None = None,
+        dry_run: bool = False,
+        on_progress: Callable[[Progress], None] | None = None,
+    ) -> IngestReport:
+        """Read documents into the store; what is unchanged costs nothing.
+
+        Args:
+            what: Files, folders, glob patterns, `-` for standard input, sources, or documents.
+            root: What the ids of files are relative to.
+            prune: Remove stored documents that have vanished from under the paths of this call.
+            groups: Who may see these documents.
+            metadata: Joined to each document's own.
+            password: Opens encrypted files.
+            dry_run: Read and chunk, but store nothing.
+            on_progress: Called once a document, after its commit.
+
+        Raises:
+            ConfigError: settings differ from the store's, or two inputs would share an id.
+            StoreBusyError: another process is writing.
+        """
+        from ragkit.loading import open_source
+
+        source = open_source(
+            what, root=root, groups=tuple(groups), metadata=metadata or {}, password=password
+        )
+        if dry_run:
+            store = self._local_store() if self._exists() else None
+            ingester = self._ingester(store, on_progress, dry_run=True)
+            ingester.add(source.documents())
+            if prune and store is not None:
+                ingester.remove(list(_vanished(store, source.roots, ingester)))
+            return _finished(ingester)
+        store = self._local_store(create=True)
+        with store.exclusive():
+            ingester = self._ingester(store, on_progress)
+            before = store.generation
+            try:
+                ingester.add(source.documents())
+                if prune:
+                    ingester.remove(list(_vanished(store, source.roots, ingester)))
+            finally:
+                if store.generation != before:
+                    store.checkpoint()
+        report = _finished(ingester)
+        self._report_languages(report)
+        self._write_ledger({"kind": "ingest", **_ingest_record(report)})
+        return report
+
+    def rebuild(self, *, on_progress: Callable[[Progress], None] | None = None) -> IngestReport:
+        """Cut and embed all stored documents anew with this pipeline's settings, atomically.
+
+        Readers see the old content until the last document is done.
+        """
+        store = self._local_store()
+        with store.exclusive():
+            old = store.settings
+            with store.transaction():
+                settings = self._wanted_settings(old)
+                store.configure(settings)
+                ingester = self._make_ingester(store, settings, on_progress)
+                for document_id, _ in list(store.sources()):
+                    ingester.add([_stored_document(store, document_id)])
+            store.checkpoint()
+        return _finished(ingester)
+
+    def rm(self, *ids: str) -> list[str]:
+        """Remove documents for good and return the ids that were there."""
+        store = self._local_store()
+        with store.exclusive():
+            removed = store.delete(ids)
+            store.checkpoint()
+        return removed
+
+    def list(self, *, groups: Sequence[str] | None = None) -> Iterator[DocumentRow]:
+        """Yield the stored documents that these groups may see."""
+        return self._local_store().documents(groups=_groups(groups))
+
+    def show(
+        self, document_id: str, *, groups: Sequence[str] | None = None
+    ) -> dict[str, Json] | None:
+        """Return a document with its chunks as `ragkit show ID --json` prints it, or None."""
+        found = self._local_store().document(document_id, groups=_groups(groups))
+        return None if found is None else _shown(*found)
+
+    def describe(self) -> dict[str, Json]:
+        """Return counts, sizes, fingerprints and configuration as `ragkit show` prints them."""
+        store = self._local_store()
+        settings = store.settings
+        return {
+            "schema": 1,
+            "store": str(store.folder),
+            "generation": store.generation,
+            "protected": store.protected,
+            "read_only": store.read_only,
+            **store.count(),
+            "file_bytes": store.file.stat().st_size,
+            "sentence_vector_bytes": store.sentence_vector_bytes(),
+            "language": store.language(),
+            "settings": None if settings is None else _as_json(settings),
+            "template": {
+                "id": self._template.id,
+                "version": self._template.version,
+                "sha256": self._template.sha256,
+            },
+        }
+
+    def doctor(self, *, repair: bool = False) -> Sequence[Finding]:
+        """Check the store; rebuild what is derived when asked."""
+        store = self._local_store()
+        if not repair:
+            return store.examine()
+        with store.exclusive():
+            return store.examine(repair=True)
+
+    def compact(self) -> int:
+        """Give free space back and return the bytes saved."""
+        store = self._local_store()
+        with store.exclusive():
+            return store.compact()
+
+    # --- search ------------------------------------------------------------------------------
+
+    def search(
+        self,
+        question: str,
+        *,
+        k: int | None = None,
+        mode: Mode | None = None,
+        filters: Mapping[str, Json] | None = None,
+        groups: Sequence[str] | None = None,
+        dedupe: bool = False,
+        mmr: float | None = None,
+        unit: str = "chunk",
+    ) -> Sequence[Hit]:
+        """Return the best hits for a question.
+
+        Args:
+            question: Data, whatever characters it holds.
+            k: How many, default 10.
+            mode: `dense`, `lexical` or `hybrid`; None takes hybrid where vectors exist.
+            filters: Conditions on metadata (`ragkit.filters`).
+            groups: The reader's groups; needed in a protected store.
+            dedupe: Drop hits that nearly repeat a better one.
+            mmr: Weight of relevance in maximal marginal relevance; None leaves the order.
+            unit: `chunk`, or `document` for distinct documents.
+
+        Raises:
+            ConfigError: a value is not allowed, or the store needs `groups`.
+        """
+        k = k or self.settings.k or 10
+        _check_k(k)
+        if unit not in {"chunk", "document"}:
+            raise ConfigError(f"unit {unit!r}; allowed: chunk document")
+        deeper = dedupe or mmr is not None or unit == "document"
+        found = self._retrieve(
+            question,
+            k=max(10 * k, 100) if deeper else k,
+            mode=mode,
+            filters=filters,
+            groups=groups,
+            watch=Stopwatch(),
+        ).hits
+        if unit == "document":
+            found = distinct_documents(found)
+        if dedupe:
+            found = drop_near_duplicates(found)
+        if mmr is not None:
+            found = marginal_relevance(found[: 4 * k], relevance=mmr)
+        return found[:k]
+
+    # --- ask ---------------------------------------------------------------------------------
+
+    def ask(
+        self,
+        question: str,
+        *,
+        id: str | None = None,  # noqa: A002 (the name in the JSON)
+        k: int | None = None,
+        mode: Mode | None = None,
+        filters: Mapping[str, Json] | None = None,
+        groups: Sequence[str] | None = None,
+        history: Sequence[Turn | Mapping[str, str]] = (),
+        dry_run: bool = False,
+    ) -> Answer:
+        """Answer a question from the store, or refuse.
+
+        Args:
+            question: Data, whatever characters it holds.
+            id: Comes back in the answer.
+            k: How many chunks are retrieved before trimming, or sent where trimming is off.
+            mode: As in `search`.
+            filters: As in `search`.
+            groups: As in `search`.
+            history: Earlier turns, oldest first; the newest that fit under their cap are sent.
+            dry_run: Do all but the generation.
+
+        Raises:
+            ConfigError: a value is not allowed, or the store needs `groups`.
+            RemoteError: the generator failed.
+        """
+        draft = self._draft(
+            question,
+            id=id,
+            k=k,
+            mode=mode,
+            filters=filters,
+            groups=groups,
+            history=_turns(history),
+        )
+        generation = None
+        if draft.prompt is not None and not dry_run:
+            generator = self._open_generator()
+            with draft.watch.stage("generate"):
+                generation = generator.generate(draft.prompt, self._options())
+        return self._finish(draft, generation, dry_run=dry_run)
+
+    def stream(
+        self,
+        question: str,
+        *,
+        id: str | None = None,  # noqa: A002 (the name in the JSON)
+        k: int | None = None,
+        mode: Mode | None = None,
+        filters: Mapping[str, Json] | None = None,
+        groups: Sequence[str] | None = None,
+        history: Sequence[Turn | Mapping[str, str]] = (),
+    ) -> AnswerStream:
+        """Answer in pieces; when they are used up, `.answer` of the result is the whole."""
+        draft = self._draft(
+            question,
+            id=id,
+            k=k,
+            mode=mode,
+            filters=filters,
+            groups=groups,
+            history=_turns(history),
+        )
+        return AnswerStream(self._pieces(draft), lambda generation: self._finish(draft, generation))
+
+    async def asearch(self, question: str, **options: object) -> Sequence[Hit]:
+        """Run `search` in a thread, with the same options."""
+        import asyncio
+
+        return await asyncio.to_thread(self.search, question, **options)  # type: ignore[arg-type]
+
+    async def aask(self, question: str, **options: object) -> Answer:
+        """Run `ask` in a thread, with the same options."""
+        import asyncio
+
+        return await asyncio.to_thread(self.ask, question, **options)  # type: ignore[arg-type]
+
+    async def aingest(
+        self, *what: str | Path | Source | Document, **options: object
+    ) -> IngestReport:
+        """Run `ingest` in a thread, with the same options."""
+        import asyncio
+
+        return await asyncio.to_thread(self.ingest, *what, **options)  # type: ignore[arg-type]
+
+    async def astream(self, question: str, **options: object) -> AsyncIterator[str]:
+        """Run `stream` in a thread and yield its pieces, with the same options."""
+        import asyncio
+
+        stream = await asyncio.to_thread(self.stream, question, **options)  # type: ignore[arg-type]
+        while True:
+            piece = await asyncio.to_thread(next, stream, None)
+            if piece is None:
+                return
+            yield piece
+
+    # --- inside: parts -----------------------------------------------------------------------
+
+    def _exists(self) -> bool:
+        from ragkit.storage.database import FILE_NAME
+
+        return self._store is not None or (Path(str(self._given_store)) / FILE_NAME).exists()
+
+    def _local_store(self, *, create: bool = False) -> LocalStore:
+        store = self._open_store(create=create)
+        if not isinstance(store, LocalStore):
+            raise ConfigError("this needs a local store, a folder")
+        return store
+
+    def _open_store(self, *, create: bool = False) -> LocalStore | Retriever:
+        with self._lock:
+            if self._store is None:
+                self._store = LocalStore(Path(str(self._given_store)), create=create)
+            return self._store
+
+    def _open_embedder(self) -> Embedder | None:
+        """Open the embedder of the store, or the one asked for; None where there are no vectors."""
+        with self._lock:
+            if not self._embedder_opened:
+                given = self._given_embedder
+                if given is not None and not isinstance(given, str):
+                    self._embedder = given
+                else:
+                    self._embedder = open_embedder(
+                        given or self._stored_embedder_name(), n_threads=self._n_jobs
+                    )
+                self._embedder_opened = True
+            return self._embedder
+
+    def _stored_embedder_name(self) -> str:
+        if self._exists():
+            store = self._open_store()
+            settings = store.settings if isinstance(store, LocalStore) else None
+            if settings is not None:
+                return settings.embedder
+        return default_embedder_name()
+
+    def _open_generator(self) -> Generator:
+        with self._lock:
+            if self._generator is None:
+                given = self._given_generator
+                if given is None or isinstance(given, str):
+                    settings = (
+                        self.settings if given is None else replace(self.settings, generator=given)
+                    )
+                    self._generator = open_generator(settings)
+                else:
+                    self._generator = given
+            return self._generator
+
+    def _options(self) -> GenerationOptions:
+        s = self.settings
+        return GenerationOptions(
+            max_tokens=s.max_tokens,
+            temperature=s.temperature,
+            top_p=s.top_p,
+            top_k=s.top_k,
+            stop=s.stop,
+            seed=s.seed,
+        )
+
+    def _counter(self) -> TokenCounter:
+        return self._open_generator().counter or open_counter()
+
+    def _open_ledger(self) -> Ledger | None:
+        with self._lock:
+            if self._ledger is None and self._ledger_place != "off":
+                place = self._ledger_place
+                store = self._store
+                if place is None and isinstance(store, LocalStore):
+                    place = store.folder / "ledger.jsonl"
+                if place is not None:
+                    self._ledger = Ledger(Path(place))
+            return self._ledger
+
+    def _write_ledger(self, record: Mapping[str, Json]) -> None:
+        ledger = self._open_ledger()
+        if ledger is None:
+            return
+        ledger.write(record)
+        if ledger.disabled_reason is not None:
+            self._notice(f"the ledger is off: {ledger.disabled_reason}")
+
+    def _notice(self, message: str) -> None:
+        """Tell people once."""
+        if message not in self._noticed:
+            self._noticed.add(message)
+            self._notify(message)
+
+    # --- inside: ingest ----------------------------------------------------------------------
+
+    def _ingester(
+        self,
+        store: LocalStore | None,
+        on_progress: Callable[[Progress], None] | None,
+        *,
+        dry_run: bool = False,
+    ) -> Ingester:
+        stored = None if store is None else store.settings
+        if stored is not None and stored.embedder != "none" and not has_numpy():
+            raise MissingExtraError(
+                f"the store was built with embedder {stored.embedder!r}, and numpy", extra="local"
+            )
+        wanted = self._wanted_settings(stored)
+        if stored is not None and stored != wanted:
+            raise ConfigError(_difference(stored, wanted))
+        if store is not None and stored is None and not dry_run:
+            store.configure(wanted)
+        return self._make_ingester(store, wanted, on_progress, dry_run=dry_run)
+
+    def _make_ingester(
+        self,
+        store: LocalStore | None,
+        settings: StoreSettings,
+        on_progress: Callable[[Progress], None] | None,
+        *,
+        dry_run: bool = False,
+    ) -> Ingester:
+        return Ingester(
+            store,
+            chunker=self._chunker(settings),
+            embedder=self._open_embedder(),
+            embed_title=settings.embed_title,
+            sentence_vectors=settings.sentence_vectors,
+            dry_run=dry_run,
+            on_progress=on_progress,
+        )
+
+    def _chunker(self, settings: StoreSettings | None) -> SpanChunker:
+        if self._given_chunker is not None:
+            return self._given_chunker
+        asked = self.settings
+        if settings is not None:
+            asked = replace(
+                asked,
+                chunker=asked.chunker or settings.chunker,
+                chunk_tokens=(
+                    settings.chunk_tokens if asked.chunk_tokens is None else asked.chunk_tokens
+                ),
+                chunk_overlap=(
+                    settings.chunk_overlap if asked.chunk_overlap is None else asked.chunk_overlap
+                ),
+            )
+        return make_chunker(asked)
+
+    def _wanted_settings(self, stored: StoreSettings | None) -> StoreSettings:
+        """Return the settings asked for, the store's where nothing was asked."""
+        embedder = self._open_embedder()
+        given = self._given_embedder
+        if isinstance(given, str):
+            name = given
+        elif given is not None:
+            name = type(given).__name__
+        else:
+            name = stored.embedder if stored is not None else default_embedder_name()
+        chunker = self._chunker(stored)
+        asked = self.settings
+        default_title = stored.embed_title if stored is not None else False
+        default_sentences = stored.sentence_vectors if stored is not None else True
+        with_sentences = (
+            default_sentences if asked.sentence_vectors is None else asked.sentence_vectors
+        )
+        return StoreSettings(
+            embedder=name,
+            embedder_fingerprint=None if embedder is None else embedder.fingerprint,
+            dim=None if embedder is None else embedder.dim,
+            chunker=chunker.name,
+            chunk_tokens=chunker.max_tokens,
+            chunk_overlap=chunker.overlap_tokens,
+            chunker_fingerprint=chunker.fingerprint,
+            embed_title=default_title if asked.embed_title is None else asked.embed_title,
+            sentence_vectors=with_sentences and (embedder is not None or stored is None),
+        )
+
+    def _report_languages(self, report: IngestReport) -> None:
+        known = sum(report.languages.values())
+        foreign = known - report.languages.get("en", 0)
+        if self._given_embedder in {None, "builtin"} and has_numpy() and foreign * 10 > known:
+            self._notice(
+                f"{foreign} of {known} documents are not in English; the built-in embedder is "
+                "English, so they are found by their words"
+            )
+
+    # --- inside: retrieval -------------------------------------------------------------------
+
+    def _retrieve(
+        self,
+        question: str,
+        *,
+        k: int,
+        mode: Mode | None,
+        filters: Mapping[str, Json] | None,
+        groups: Sequence[str] | None,
+        watch: Stopwatch,
+    ) -> _Retrieved:
+        store = self._open_store()
+        mode = mode or cast("Mode | None", self.settings.mode)
+        vector = None
+        if mode != "lexical":
+            with watch.stage("embed"):
+                vector = self._question_vector(store, question, mode)
+        query = Query(
+            question=question,
+            vector=vector,
+            k=k,
+            mode=mode,
+            filters=filters,
+            groups=_groups(groups),
+        )
+        with watch.stage("retrieve"):
+            if isinstance(store, LocalStore):
+                hits = store.search(query, fusion=self.settings.fusion)
+                language = store.language()
+            else:
+                hits, language = list(store.search(query)), None
+        if self._reranker is not None:
+            with watch.stage("rerank"):
+                hits = list(self._reranker.rerank(question, hits))
+        return _Retrieved(hits, vector, query_tokens(question, language=language))
+
+    def _question_vector(
+        self, store: LocalStore | Retriever, question: str, mode: Mode | None
+    ) -> Vector | None:
+        if not isinstance(store, LocalStore):
+            embedder = self._open_embedder() if self._given_embedder is not None else None
+            return None if embedder is None else embedder.embed_query(question)
+        settings = store.settings
+        if settings is None or settings.embedder == "none":
+            if mode is not None:
+                raise ConfigError(
+                    f"mode {mode!r} needs vectors, and store {store.folder} holds none; "
+                    "use mode 'lexical', or: ragkit rebuild --embedder builtin"
+                )
+            return None
+        if not has_numpy():
+            missing = MissingExtraError("numpy", extra="local")
+            if mode is not None:
+                raise missing
+            self._notice(f"answering by words only: {missing}")
+            return None
+        embedder = self._open_embedder()
+        if embedder is None or embedder.fingerprint != settings.embedder_fingerprint:
+            raise ConfigError(
+                f"store {store.folder} was embedded by {settings.embedder!r} "
+                f"({settings.embedder_fingerprint}), not by "
+                f"{'none' if embedder is None else embedder.fingerprint}; "
+                "change it with: ragkit rebuild --embedder NAME"
+            )
+        return embedder.embed_query(question)
+
+    # --- inside: answers ---------------------------------------------------------------------
+
+    def _draft(
+        self,
+        question: str,
+        *,
+        id: str | None,  # noqa: A002 (the name in the JSON)
+        k: int | None,
+        mode: Mode | None,
+        filters: Mapping[str, Json] | None,
+        groups: Sequence[str] | None,
+        history: Sequence[Turn],
+    ) -> _Draft:
+        watch = Stopwatch()
+        policy = self._policy
+        k = k or self.settings.k or (BASELINE_HITS if policy is None else policy.pool)
+        _check_k(k)
+        last_user = next((t.content for t in reversed(history) if t.role == "user"), "")
+        found = self._retrieve(
+            f"{last_user}\n{question}".strip() if last_user else question,
+            k=max(k, BASELINE_HITS),
+            mode=mode,
+            filters=filters,
+            groups=groups,
+            watch=watch,
+        )
+        counter = self._counter()
+        with watch.stage("trim"):
+            trimmed, evidence = self._trim(found, k, counter)
+        with watch.stage("render"):
+            kept_turns = _newest(history, self.settings.max_history_tokens, counter)
+            baseline = untrimmed(found.hits[:BASELINE_HITS], counter=counter)
+            baseline_prompt = self._template.render(question, baseline.context, kept_turns)
+            prompt = self._template.render(question, trimmed.context, kept_turns)
+            input_tokens = counter.count(prompt.text)
+            context_tokens = sum(item.n_tokens for item in trimmed.context)
+            parts = [question, *(turn.content for turn in kept_turns)]
+            template_tokens = input_tokens - context_tokens - sum(map(counter.count, parts))
+            baseline_tokens = counter.count(baseline_prompt.text) if found.hits else None
+        refusal = trimmed.refusal or _low(evidence)
+        return _Draft(
+            id=id,
+            question=question,
+            trimmed=trimmed if refusal is None else replace(trimmed, context=()),
+            prompt=None if refusal is not None else prompt,
+            refusal=refusal,
+            evidence=evidence,
+            trim=self._trim_use(),
+            baseline_tokens=baseline_tokens,
+            baseline_comparable=all(
+                hit.chunk.n_tokens <= BASELINE_CHUNK_TOKENS for hit in found.hits[:BASELINE_HITS]
+            )
+            and bool(found.hits),
+            template_tokens=None if refusal is not None else template_tokens,
+            input_tokens=None if refusal is not None else input_tokens,
+            watch=watch,
+        )
+
+    def _trim(self, found: _Retrieved, k: int, counter: TokenCounter) -> tuple[Trimmed, Evidence]:
+        hits = found.hits[:k]
+        cap = self.settings.max_context_tokens
+        pool = self._pool(hits, found.vector)
+        policy = self._policy
+        if policy is None:
+            trimmed = untrimmed(hits, counter=counter, max_context_tokens=cap)
+            trimmed = _with_scores(trimmed, found.words, pool, counter)
+        else:
+            trimmed = trim(
+                found.words,
+                pool,
+                policy=policy,
+                counter=counter,
+                level=self.settings.trim_level,
+                max_context_tokens=cap,
+            )
+        evidence = Evidence(score=trimmed.evidence, threshold=self._threshold())
+        return trimmed, evidence
+
+    def _pool(self, hits: Sequence[Hit], vector: Vector | None) -> Sequence[PoolChunk]:
+        store = self._open_store()
+        if isinstance(store, LocalStore):
+            return store.pool(hits, vector)
+        return [PoolChunk(hit=hit, words=_words(hit.chunk)) for hit in hits]
+
+    def _threshold(self) -> float | None:
+        asked = self.settings.refuse_below
+        if asked == "off":
+            return None
+        if asked is not None:
+            return float(asked)
+        return (self._policy or BUILTIN_POLICY).refuse_below
+
+    def _trim_use(self) -> TrimUse | None:
+        if self._policy is None:
+            return None
+        return TrimUse(
+            name=self._policy.name, sha256=self._policy_sha256, certified=self._policy.certified
+        )
+
+    def _pieces(self, draft: _Draft) -> Iterator[str | Generation]:
+        if draft.prompt is None:
+            return
+        generator = self._open_generator()
+        with draft.watch.stage("generate"):
+            yield from generator.stream(draft.prompt, self._options())
+
+    def _finish(
+        self, draft: _Draft, generation: Generation | None, *, dry_run: bool = False
+    ) -> Answer:
+        usage = Usage()
+        citations: tuple[Citation, ...] = ()
+        if generation is not None:
+            usage = generation.usage
+            citations = cite(
+                generation, draft.trimmed.context, labelled=self._template.numbers_items
+            )
+        if draft.input_tokens is not None and usage.input_tokens is None:
+            exact_counter = self._open_generator().counter
+            usage = replace(
+                usage,
+                input_tokens=draft.input_tokens,
+                exact=exact_counter is not None,
+                counter=self._counter().name,
+            )
+        answer = Answer(
+            id=draft.id,
+            question=draft.question,
+            text=None if generation is None else generation.text,
+            refused=draft.refusal is not None,
+            reason=draft.refusal,
+            evidence=draft.evidence,
+            citations=citations,
+            context=draft.trimmed.context,
+            usage=usage,
+            prompt=None if draft.prompt is None else draft.prompt.text,
+            trim=draft.trim,
+            receipt=self._receipt(draft, usage, generated=generation is not None),
+        )
+        self._write_ledger(self._answer_record(answer, dry_run=dry_run))
+        return answer
+
+    def _receipt(self, draft: _Draft, usage: Usage, *, generated: bool) -> Receipt:
+        watch = draft.watch
+        calls = int(generated and self._open_generator().calls_llm)
+        joules = local_joules(watch.cpu_seconds)
+        baseline_joules: Range | None = joules
+        if calls:
+            joules, baseline_joules = self._llm_energy(draft, usage, joules)
+        grid = self.settings.grid_g_per_kwh
+        return Receipt(
+            seconds=watch.seconds,
+            cpu_seconds=watch.cpu_seconds,
+            stages=watch.stages,
+            baseline_tokens=draft.baseline_tokens,
+            baseline_comparable=draft.baseline_comparable,
+            context_tokens=sum(item.n_tokens for item in draft.trimmed.context),
+            template_tokens=draft.template_tokens,
+            input_tokens=draft.input_tokens,
+            llm_calls=calls,
+            peak_rss_bytes=peak_rss_bytes(),
+            joules=joules,
+            baseline_joules=baseline_joules,
+            carbon_g=None
+            if joules is None
+            else carbon_grams(joules, cast("tuple[float, float, float]", grid) if grid else None),
+        )
+
+    def _llm_energy(
+        self, draft: _Draft, usage: Usage, local: Range
+    ) -> tuple[Range | None, Range | None]:
+        """Return the joules of the whole answer, and with the untrimmed baseline's prompt."""
+        size = self.settings.model_billions or model_size_billions(self._open_generator().name)
+        if usage.input_tokens is None or usage.output_tokens is None:
+            return None, None
+
+        def joules(input_tokens: int, context_tokens: int) -> Range | None:
+            remote = llm_joules(
+                input_tokens=input_tokens,
+                cached_tokens=usage.cached_tokens or 0,
+                output_tokens=usage.output_tokens or 0,
+                context_tokens=context_tokens,
+                parameters_billions=size,
+            )
+            return None if remote is None else local + remote
+
+        whole = joules(usage.input_tokens, usage.input_tokens)
+        if draft.baseline_tokens is None or draft.input_tokens is None:
+            return whole, None
+        # The server's own count may differ from ours: the difference of the prompts is ours.
+        baseline = max(0, usage.input_tokens + draft.baseline_tokens - draft.input_tokens)
+        return whole, joules(baseline, baseline)
+
+    def _answer_record(self, answer: Answer, *, dry_run: bool) -> Mapping[str, Json]:
+        return {
+            "kind": "ask",
+            "id": answer.id,
+            "dry_run": dry_run,
+            "refused": answer.refused,
+            "reason": answer.reason,
+            "generator": self._open_generator().name,
+            "template": f"{self._template.id}@{self._template.version}",
+            "template_sha256": self._template.sha256,
+            "usage": answer.usage.to_dict(),
+            "trim": None if answer.trim is None else answer.trim.to_dict(),
+            "receipt": answer.receipt.to_dict(),
+        }
+
+
+class AnswerStream:
+    """Pieces of an answer as they come; `answer` is the whole once they are used up."""
+
+    def __init__(
+        self,
+        pieces: Iterator[str | Generation],
+        finish: Callable[[Generation | None], Answer],
+    ) -> None:
+        self._pieces = pieces
+        self._finish = finish
+        self._generation: Generation | None = None
+        self._answer: Answer | None = None
+
+    def __iter__(self) -> AnswerStream:
+        return self
+
+    def __next__(self) -> str:
+        for piece in self._pieces:
+            if isinstance(piece, str):
+                return piece
+            self._generation = piece
+        if self._answer is None:
+            self._answer = self._finish(self._generation)
+        raise StopIteration
+
+    @property
+    def answer(self) -> Answer:
+        """The whole answer; pieces not yet read are read first."""
+        for _ in self:
+            pass
+        assert self._answer is not None  # noqa: S101 (set when the loop ends)
+        return self._answer
+
+
+def _warn(message: str) -> None:
+    warnings.warn(message, stacklevel=4)
+
+
+def _policy(given: str | Path | TrimPolicy | None) -> tuple[TrimPolicy | None, str | None]:
+    if isinstance(given, TrimPolicy):
+        return given, None
+    if given is None:
+        return BUILTIN_POLICY, None
+    if str(given) == "off":
+        return None, None
+    return load_policy(str(given))
+
+
+def _check_k(k: int) -> None:
+    if k < 1:
+        raise ConfigError(f"k {k}; allowed: 1 or more")
+
+
+def _groups(groups: Sequence[str] | None) -> tuple[str, ...] | None:
+    return None if groups is None else tuple(groups)
+
+
+def _turns(history: Sequence[Turn | Mapping[str, str]]) -> list[Turn]:
+    turns: list[Turn] = []
+    for turn in history:
+        if isinstance(turn, Turn):
+            turns.append(turn)
+            continue
+        role, content = turn.get("role"), turn.get("content")
+        if role not in {"user", "assistant"} or not isinstance(content, str):
+            raise ConfigError(
+                f"history turn {dict(turn)!r}; allowed: an object with role (user or assistant) "
+                "and content (text)"
+            )
+        turns.append(Turn(role="user" if role == "user" else "assistant", content=content))
+    return turns
+
+
+def _newest(history: Sequence[Turn], cap: int, counter: TokenCounter) -> list[Turn]:
+    kept: list[Turn] = []
+    n_tokens = 0
+    for turn in reversed(history):
+        n_tokens += counter.count(turn.content)
+        if n_tokens > cap:
+            break
+        kept.append(turn)
+    return kept[::-1]
+
+
+def _low(evidence: Evidence) -> RefusalReason | None:
+    if evidence.score is None or evidence.threshold is None:
+        return None
+    return "low_evidence" if evidence.score < evidence.threshold else None
+
+
+def _with_scores(
+    trimmed: Trimmed, words: Sequence[str], pool: Sequence[PoolChunk], counter: TokenCounter
+) -> Trimmed:
+    """Give the sentences of untrimmed chunks their scores, which the extractive answer needs."""
+    everything = trim(words, pool, policy=BUILTIN_POLICY, counter=counter, level=1.0)
+    scores = {
+        (item.hit.chunk.id, sentence.start): sentence
+        for item in everything.context
+        for sentence in item.sentences
+    }
+    return replace(
+        trimmed,
+        evidence=evidence_score(words, pool),
+        context=tuple(
+            replace(
+                item,
+                sentences=tuple(
+                    scores.get((item.hit.chunk.id, s.start), replace(s, score=float("-inf")))
+                    for s in item.sentences
+                ),
+            )
+            for item in trimmed.context
+        ),
+    )
+
+
+def _words(chunk: Chunk) -> list[list[str]]:
+    return [
+        index_tokens(chunk.text[a - chunk.start : b - chunk.start], language=None)
+        for a, b in chunk.sentences
+    ]
+
+
+def _difference(stored: StoreSettings, wanted: StoreSettings) -> str:
+    names = ("embedder", "chunker", "chunk_tokens", "chunk_overlap", "embed_title",
+             "sentence_vectors", "embedder_fingerprint", "chunker_fingerprint")  # fmt: skip
+    name = next(n for n in names if getattr(stored, n) != getattr(wanted, n))
+    return (
+        f"the store was built with {name} {getattr(stored, name)!r}, this call asks for "
+        f"{getattr(wanted, name)!r}. Change the store with: ragkit rebuild"
+    )
+
+
+def _vanished(store: LocalStore, roots: Sequence[str], ingester: Ingester) -> Iterator[str]:
+    for document_id, source in store.sources():
+        under = any(source == root or source.startswith(root.rstrip("/") + "/") for root in roots)
+        if under and document_id not in ingester.seen and source not in ingester.failed_sources:
+            yield document_id
+
+
+def _stored_document(store: LocalStore, document_id: str) -> SourceItem:
+    """Return a stored document for a rebuild; its fingerprint stays, so later ingests skip it."""
+    stored = store.stored(document_id)
+    assert stored is not None  # noqa: S101 (the writer's lock is held)
+    fingerprint, source = stored
+
+    def load() -> Document:
+        found = store.document(document_id, everyone=True)
+        assert found is not None  # noqa: S101 (the writer's lock is held)
+        return replace(found[0], source=source)
+
+    return PendingDocument(id=document_id, source=source, fingerprint=fingerprint, load=load)
+
+
+def _finished(ingester: Ingester) -> IngestReport:
+    report = ingester.report
+    report.stages = ingester.watch.stages
+    report.seconds = ingester.watch.seconds
+    report.cpu_seconds = ingester.watch.cpu_seconds
+    return report
+
+
+def _ingest_record(report: IngestReport) -> Mapping[str, Json]:
+    """Return what the ledger keeps of an ingest: counts and costs, no names."""
+    data = report.to_dict()
+    kept = {key: data[key] for key in data if key not in {"schema", "failures", "skipped"}}
+    return {**kept, "joules": local_joules(report.cpu_seconds).to_dict()}
+
+
+def _as_json(settings: StoreSettings) -> dict[str, Json]:
+    from dataclasses import asdict
+
+    return dict(asdict(settings))
+
+
+def _shown(document: Document, sha256: str, chunks: Iterable[Chunk]) -> dict[str, Json]:
+    return {
+        "schema": 1,
+        "document_id": document.id,
+        "source": document.source,
+        "title": document.title,
+        "text": document.text,
+        "metadata": dict(document.metadata),
+        "sha256": sha256,
+        "chunks": [
+            {
+                "chunk_id": chunk.id,
+                "start": chunk.start,
+                "end": chunk.end,
+                "n_tokens": chunk.n_tokens,
+                "sentences": [list(span) for span in chunk.sentences],
+                "location": chunk.location.to_dict(),
+            }
+            for chunk in chunks
+        ],
+    }

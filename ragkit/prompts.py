@@ -1,0 +1,182 @@
+"""Prompt templates: plain data files with literal `{{name}}` placeholders.
+
+A template file is TOML with `id`, `version`, `text`, and optionally `item` (one piece of context),
+`separator` (between items) and `turn` (one earlier turn). Nothing in it is ever executed, and
+nothing that a document, a question or a turn holds is ever taken for a placeholder. A
+`prompts.lock` beside the file pins the SHA-256 of each `id@version`.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ragkit.errors import TemplateError
+from ragkit.types import ContextItem, Prompt, TokenCounter, Turn
+
+LOCK_NAME = "prompts.lock"
+BUNDLED = Path(__file__).parent / "data" / "templates"
+
+_PLACEHOLDER = re.compile(r"\{\{(\w+)\}\}")
+_VARIABLES = {
+    "text": {"context", "question", "history", "boundary"},
+    "item": {"n", "text", "title"},
+    "separator": set[str](),
+    "turn": {"role", "content"},
+}
+_DEFAULTS = {"item": "{{text}}", "separator": "\n\n", "turn": "{{role}}: {{content}}\n"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Template:
+    """A prompt template. `sha256` is over the file's bytes."""
+
+    id: str
+    version: str
+    sha256: str
+    text: str
+    item: str = field(default=_DEFAULTS["item"])
+    separator: str = field(default=_DEFAULTS["separator"])
+    turn: str = field(default=_DEFAULTS["turn"])
+
+    @property
+    def numbers_items(self) -> bool:
+        """Whether items carry a label that an answer can cite."""
+        return "{{n}}" in self.item
+
+    def render(
+        self,
+        question: str,
+        context: Sequence[ContextItem],
+        history: Sequence[Turn] = (),
+    ) -> Prompt:
+        """Return the exact text to send."""
+        pieces = [
+            _fill(self.item, {"n": str(n), "text": item.text, "title": item.hit.title})
+            for n, item in enumerate(context, start=1)
+        ]
+        turns = [_fill(self.turn, {"role": t.role, "content": t.content}) for t in history]
+        values = {
+            "question": question,
+            "context": self.separator.join(pieces),
+            "history": "".join(turns),
+        }
+        if "{{boundary}}" in self.text:
+            values["boundary"] = _boundary(values.values())
+        return Prompt(
+            text=_fill(self.text, values),
+            question=question,
+            context=tuple(context),
+            history=tuple(history),
+        )
+
+    def overhead_tokens(self, counter: TokenCounter) -> int:
+        """Return the tokens of the prompt without context, question and history."""
+        return counter.count(self.render("", ()).text)
+
+
+def load_template(name_or_path: str) -> Template:
+    """Load a bundled template by its name (`default`, `guarded`) or a template file by its path.
+
+    Raises:
+        TemplateError: the file is missing, malformed, uses an unknown placeholder, lacks
+            `{{question}}` or `{{context}}`, or differs from what its lock file pins.
+    """
+    path = Path(name_or_path)
+    if re.fullmatch(r"[a-z]+", name_or_path) and (BUNDLED / f"{name_or_path}.toml").exists():
+        path = BUNDLED / f"{name_or_path}.toml"
+    template = _read(path)
+    pinned = _read_lock(path.parent / LOCK_NAME)
+    expected = pinned.get(f"{template.id}@{template.version}")
+    if expected is not None and expected != template.sha256:
+        raise TemplateError(
+            f"template {path}: its content changed but its version is still {template.version}. "
+            f"Raise the version, or run: ragkit template {path} --lock"
+        )
+    return template
+
+
+def lock_template(path: Path) -> Template:
+    """Pin the template's content in the lock file beside it, replacing what was pinned before."""
+    import json
+
+    template = _read(path)
+    lock = path.parent / LOCK_NAME
+    pinned = {**_read_lock(lock), f"{template.id}@{template.version}": template.sha256}
+    temporary = lock.with_suffix(".lock.tmp")
+    temporary.write_text(json.dumps(pinned, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+    temporary.replace(lock)
+    return template
+
+
+def _read(path: Path) -> Template:
+    import hashlib
+    import tomllib
+
+    try:
+        raw = path.read_bytes()
+        data: Mapping[str, object] = tomllib.loads(raw.decode("utf-8"))
+    except FileNotFoundError:
+        bundled = ", ".join(sorted(p.stem for p in BUNDLED.glob("*.toml")))
+        raise TemplateError(
+            f"template {path} does not exist; bundled templates: {bundled}"
+        ) from None
+    except (OSError, ValueError) as error:
+        raise TemplateError(f"template {path} cannot be read: {error}") from error
+    strings = _strings(path, data)
+    if "{{question}}" not in strings["text"] or "{{context}}" not in strings["text"]:
+        raise TemplateError(f"template {path}: text must hold {{{{question}}}} and {{{{context}}}}")
+    return Template(
+        id=strings["id"],
+        version=strings["version"],
+        sha256=hashlib.sha256(raw).hexdigest(),
+        text=strings["text"].removeprefix("\n"),
+        item=strings["item"],
+        separator=strings["separator"],
+        turn=strings["turn"],
+    )
+
+
+def _strings(path: Path, data: Mapping[str, object]) -> dict[str, str]:
+    allowed = {"id", "version", *_VARIABLES}
+    unknown = sorted(set(data) - allowed)
+    if unknown:
+        raise TemplateError(f"template {path}: unknown key {unknown[0]!r}; allowed: {allowed}")
+    strings = dict(_DEFAULTS)
+    for key in ("id", "version", *_VARIABLES):
+        value = data.get(key, strings.get(key))
+        if not isinstance(value, str):
+            raise TemplateError(f"template {path}: {key!r} must be given as text")
+        strings[key] = value
+        for name in _PLACEHOLDER.findall(value):
+            if name not in _VARIABLES.get(key, ()):
+                raise TemplateError(f"template {path}: unknown placeholder {name!r} in {key!r}")
+    return strings
+
+
+def _read_lock(path: Path) -> dict[str, str]:
+    import json
+
+    if not path.exists():
+        return {}
+    try:
+        return {str(key): str(value) for key, value in json.loads(path.read_text("utf-8")).items()}
+    except (OSError, ValueError, AttributeError) as error:
+        raise TemplateError(f"lock file {path} cannot be read: {error}") from error
+
+
+def _fill(template: str, values: Mapping[str, str]) -> str:
+    """Replace in one pass, so that a value is never searched for placeholders."""
+    return _PLACEHOLDER.sub(lambda match: values.get(match[1], ""), template)
+
+
+def _boundary(texts: Sequence[str] | object) -> str:
+    """Draw a boundary that none of the texts holds, so that no passage can close its quotation."""
+    held = "\n".join(texts)  # type: ignore[arg-type]
+    while True:
+        boundary = f"#{os.urandom(4).hex()}"
+        if boundary not in held:
+            return boundary
