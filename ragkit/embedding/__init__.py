@@ -1,0 +1,1 @@
+"""The embedder that ships with ragkit."""

@@ -1,0 +1,340 @@
+"""all-MiniLM-L6-v2 with int8 weights, run by numpy or by ONNX Runtime; no torch, no download."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import math
+import mmap
+import struct
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias, cast
+
+from ragkit.errors import ConfigError, MissingExtraError, StoreDamagedError
+from ragkit.text.wordpiece import load_wordpiece
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from ragkit.types import Vector, Vectors
+
+    _Array: TypeAlias = NDArray[np.float32]
+
+Runtime: TypeAlias = Literal["numpy", "onnxruntime"]
+
+DATA = Path(__file__).parent.parent / "data" / "minilm"
+WEIGHTS_SHA256 = "89cdc88c1356184075fff331522404858905bee7dc20328fc66658b4674558de"
+
+MAX_TOKENS = 512
+"""Length of the model's position table, special tokens included."""
+
+_DIM, _N_LAYERS, _N_HEADS = 384, 6, 12
+_HEAD = _DIM // _N_HEADS
+_EPSILON = 1e-12
+_MAGIC = b"RAGKITW1"
+_ALIGNMENT = 64
+
+_NUMPY_BATCH_TOKENS = 512
+"""Tokens a pass: enough to fill the matrix products, few enough to stay in the cache."""
+
+_ORT_BATCH_TOKENS = 320
+_ORT_BATCH_TEXTS = 8
+
+
+class _Runner(Protocol):
+    def encode(self, batch: Sequence[Sequence[int]]) -> Vectors:
+        """Return unit vectors of texts given as token ids, ordered by length."""
+        ...
+
+    def batches(self, lengths: Sequence[int]) -> Iterator[slice]:
+        """Cut texts, ordered by length, into batches."""
+        ...
+
+
+class BuiltinEmbedder:
+    """The built-in embedder; safe to share between threads.
+
+    Args:
+        runtime: `onnxruntime`, `numpy`, or None for the first of them that is installed.
+        n_threads: Threads of one pass, for ONNX Runtime.
+        folder: Where the data files are.
+
+    Raises:
+        MissingExtraError: neither runtime, or not the one asked for, is installed.
+        StoreDamagedError: the weights are not the ones that ragkit ships.
+    """
+
+    dim = _DIM
+    max_tokens = MAX_TOKENS
+    fingerprint = f"all-MiniLM-L6-v2/int8 {WEIGHTS_SHA256[:16]} mean cap={MAX_TOKENS}"
+
+    def __init__(
+        self, *, runtime: Runtime | None = None, n_threads: int = 1, folder: Path = DATA
+    ) -> None:
+        self.runtime: Runtime = runtime or ("onnxruntime" if _has("onnxruntime") else "numpy")
+        if self.runtime not in {"numpy", "onnxruntime"}:
+            raise ConfigError(f"runtime {self.runtime!r}; allowed: numpy onnxruntime")
+        if not _has("numpy"):
+            raise MissingExtraError("numpy, which the built-in embedder needs,", extra="local")
+        if not _has(self.runtime):
+            raise MissingExtraError(self.runtime, extra="fast")
+        self._tokens = load_wordpiece()
+        self._folder = folder
+        self._n_threads = n_threads
+        self._runner: _Runner | None = None
+        self._lock = threading.Lock()
+
+    def embed_documents(self, texts: Sequence[str]) -> Vectors:
+        """Return one unit vector a text: float32, shape (n, 384), in the order of `texts`."""
+        import numpy as np
+
+        runner = self._open()
+        ids = [self._tokens.encode(text, max_tokens=MAX_TOKENS) for text in texts]
+        order = sorted(range(len(ids)), key=lambda i: len(ids[i]))
+        vectors = np.empty((len(ids), _DIM), dtype=np.float32)
+        for part in runner.batches([len(ids[i]) for i in order]):
+            chosen = order[part]
+            vectors[chosen] = runner.encode([ids[i] for i in chosen])
+        return vectors
+
+    def embed_query(self, text: str) -> Vector:
+        """Return the unit vector of a question: float32, shape (384,)."""
+        vector: Vector = self.embed_documents([text])[0]
+        return vector
+
+    def count_truncated(self, texts: Sequence[str]) -> int:
+        """Return how many texts have more tokens than the model reads."""
+        # A token is at least one character, so most texts need no second look.
+        long = (text for text in texts if len(text) > MAX_TOKENS - 2)
+        return sum(self._tokens.count(text) > MAX_TOKENS - 2 for text in long)
+
+    def _open(self) -> _Runner:
+        with self._lock:
+            if self._runner is None:
+                path = self._folder / "weights.bin"
+                _check(path)
+                if self.runtime == "numpy":
+                    self._runner = _Numpy(path)
+                else:
+                    self._runner = _Onnx(self._folder / "model.onnx", self._n_threads)
+            return self._runner
+
+
+def _has(module: str) -> bool:
+    return importlib.util.find_spec(module) is not None
+
+
+def _check(path: Path) -> None:
+    """Compare the weights with what was shipped; about 15 ms, once a process."""
+    import hashlib
+
+    try:
+        with path.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise StoreDamagedError(f"weights {path} cannot be read: {error}") from error
+    if digest != WEIGHTS_SHA256:
+        raise StoreDamagedError(f"weights {path} are damaged: install ragkit again")
+
+
+def _read(path: Path) -> Mapping[str, NDArray[np.generic]]:
+    """Map the weights file and return its tensors without copying them."""
+    import numpy as np
+
+    with path.open("rb") as file:
+        raw = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+    (length,) = struct.unpack_from("<I", raw, len(_MAGIC))
+    first = len(_MAGIC) + 4
+    header = cast("dict[str, dict[str, object]]", json.loads(raw[first : first + length]))
+    start = first + length
+    start += -start % _ALIGNMENT
+    tensors: dict[str, NDArray[np.generic]] = {}
+    for name, entry in header.items():
+        shape = cast("list[int]", entry["shape"])
+        tensors[name] = np.frombuffer(
+            raw,
+            dtype=np.dtype(str(entry["dtype"])),
+            count=math.prod(shape),
+            offset=start + cast("int", entry["offset"]),
+        ).reshape(shape)
+    return tensors
+
+
+class _Numpy:
+    """The encoder in numpy: linear layers over all tokens of a batch, attention by length."""
+
+    def __init__(self, path: Path) -> None:
+        tensors = _read(path)
+        self._words = tensors["words"]
+        self._words_scale = cast("_Array", tensors["words.scale"])
+        self._positions = cast("_Array", tensors["positions"])
+        self._norm = (cast("_Array", tensors["norm.weight"]), cast("_Array", tensors["norm.bias"]))
+        self._layers = [_Layer(tensors, i) for i in range(_N_LAYERS)]
+
+    def batches(self, lengths: Sequence[int]) -> Iterator[slice]:
+        return _by_tokens(lengths, _NUMPY_BATCH_TOKENS, len(lengths))
+
+    def encode(self, batch: Sequence[Sequence[int]]) -> Vectors:
+        import numpy as np
+
+        lengths = [len(ids) for ids in batch]
+        flat = np.fromiter((i for ids in batch for i in ids), dtype=np.int64, count=sum(lengths))
+        x = self._words[flat].astype(np.float32)
+        x *= self._words_scale[flat, None]
+        x += np.concatenate([self._positions[:n] for n in lengths])
+        _normalise(x, *self._norm)
+        groups = list(_equal_runs(lengths))
+        for layer in self._layers:
+            x = layer.apply(x, groups)
+        starts = np.cumsum([0, *lengths[:-1]])
+        sums: Vectors = np.add.reduceat(x, starts, axis=0)
+        sums /= np.sqrt(np.einsum("ij,ij->i", sums, sums))[:, None]
+        return sums
+
+
+class _Layer:
+    """One transformer layer, its linear weights dequantised once."""
+
+    def __init__(self, tensors: Mapping[str, NDArray[np.generic]], i: int) -> None:
+        import numpy as np
+
+        def linear(name: str) -> tuple[_Array, _Array]:
+            weights = tensors[f"{i}.{name}"].astype(np.float32)
+            weights *= cast("_Array", tensors[f"{i}.{name}.scale"])
+            return weights, cast("_Array", tensors[f"{i}.{name}.bias"])
+
+        def norm(name: str) -> tuple[_Array, _Array]:
+            weight, bias = tensors[f"{i}.{name}.weight"], tensors[f"{i}.{name}.bias"]
+            return cast("_Array", weight), cast("_Array", bias)
+
+        self._attention, self._output = linear("attention"), linear("output")
+        self._up, self._down = linear("up"), linear("down")
+        self._norm1, self._norm2 = norm("norm1"), norm("norm2")
+
+    def apply(self, x: _Array, groups: Sequence[tuple[int, int, int]]) -> _Array:
+        """Return the layer's output, shape (tokens, 384).
+
+        Args:
+            x: The layer's input, shape (tokens, 384).
+            groups: (first token, number of texts, tokens of each) of texts of one length.
+        """
+        import numpy as np
+
+        mixed = x @ self._attention[0]
+        mixed += self._attention[1]
+        heads = np.empty_like(x)
+        for first, n_texts, length in groups:
+            last = first + n_texts * length
+            heads[first:last] = _attend(mixed[first:last], n_texts, length)
+        y = heads @ self._output[0]
+        y += self._output[1]
+        y += x
+        _normalise(y, *self._norm1)
+        wide = y @ self._up[0]
+        wide += self._up[1]
+        z: _Array = _gelu(wide) @ self._down[0]
+        z += self._down[1]
+        z += y
+        _normalise(z, *self._norm2)
+        return z
+
+
+def _attend(mixed: _Array, n_texts: int, length: int) -> _Array:
+    """Return softmax(q k / sqrt(32)) v of each head (Vaswani et al. 2017, eq. 1)."""
+    import numpy as np
+
+    parts = mixed.reshape(n_texts, length, 3, _N_HEADS, _HEAD).transpose(2, 0, 3, 1, 4)
+    q, k, v = parts[0], parts[1], parts[2]
+    weights = q @ k.transpose(0, 1, 3, 2)
+    weights *= _HEAD**-0.5
+    weights -= weights.max(axis=-1, keepdims=True)
+    np.exp(weights, out=weights)
+    weights /= weights.sum(axis=-1, keepdims=True)
+    attended: _Array = (weights @ v).transpose(0, 2, 1, 3).reshape(n_texts * length, _DIM)
+    return attended
+
+
+def _normalise(x: _Array, weight: _Array, bias: _Array) -> None:
+    """Normalise each row in place (Ba, Kiros and Hinton 2016)."""
+    import numpy as np
+
+    x -= x.mean(axis=-1, keepdims=True)
+    x /= np.sqrt(np.einsum("ij,ij->i", x, x) / _DIM + _EPSILON)[:, None]
+    x *= weight
+    x += bias
+
+
+def _gelu(x: _Array) -> _Array:
+    """Return GELU by its tanh form (Hendrycks and Gimpel 2016, section 2)."""
+    import numpy as np
+
+    y = x * x
+    y *= 0.044715
+    y += 1.0
+    y *= x
+    y *= math.sqrt(2.0 / math.pi)
+    np.tanh(y, out=y)
+    y += 1.0
+    y *= x
+    y *= 0.5
+    return y
+
+
+class _Onnx:
+    """The encoder in ONNX Runtime, int8 throughout."""
+
+    def __init__(self, path: Path, n_threads: int) -> None:
+        import onnxruntime
+
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = n_threads
+        options.inter_op_num_threads = 1
+        options.log_severity_level = 3
+        # Spinning threads burn CPU between passes, which the receipt would count.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        self._session = onnxruntime.InferenceSession(
+            str(path), options, providers=["CPUExecutionProvider"]
+        )
+
+    def batches(self, lengths: Sequence[int]) -> Iterator[slice]:
+        return _by_tokens(lengths, _ORT_BATCH_TOKENS, _ORT_BATCH_TEXTS)
+
+    def encode(self, batch: Sequence[Sequence[int]]) -> Vectors:
+        import numpy as np
+
+        longest = max(map(len, batch))
+        ids = np.zeros((len(batch), longest), dtype=np.int32)
+        mask = np.zeros_like(ids)
+        for row, tokens in enumerate(batch):
+            ids[row, : len(tokens)] = tokens
+            mask[row, : len(tokens)] = 1
+        outputs = cast("list[Vectors]", self._session.run(None, {"ids": ids, "mask": mask}))
+        return outputs[0]
+
+
+def _by_tokens(lengths: Sequence[int], max_tokens: int, max_texts: int) -> Iterator[slice]:
+    """Cut texts, ordered by length, into batches of at most `max_tokens`, one text at least."""
+    first, n_tokens = 0, 0
+    for i, length in enumerate(lengths):
+        full = n_tokens + length > max_tokens or i - first >= max_texts
+        if i > first and full:
+            yield slice(first, i)
+            first, n_tokens = i, 0
+        n_tokens += length
+    if lengths:
+        yield slice(first, len(lengths))
+
+
+def _equal_runs(lengths: Sequence[int]) -> Iterator[tuple[int, int, int]]:
+    """Yield (first token, number of texts, length) of each run of texts of one length."""
+    first, i = 0, 0
+    while i < len(lengths):
+        j = i
+        while j < len(lengths) and lengths[j] == lengths[i]:
+            j += 1
+        yield first, j - i, lengths[i]
+        first += (j - i) * lengths[i]
+        i = j

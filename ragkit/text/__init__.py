@@ -1,0 +1,1 @@
+"""Words, sentences, word pieces and token counts."""

@@ -1,0 +1,132 @@
+"""WordPiece tokens of the built-in vocabulary: for the embedder and for token budgets.
+
+The uncased BERT scheme (Devlin et al. 2019, appendix A; Wu et al. 2016, section 4.1): text is
+cleaned, lower-cased, stripped of accents and split at white space, punctuation and ideographs;
+each word is then cut greedily into the longest pieces that the vocabulary holds.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Sequence
+from functools import lru_cache
+from pathlib import Path
+
+VOCABULARY = Path(__file__).parent.parent / "data" / "minilm" / "vocab.txt"
+
+LONGEST_WORD = 100
+"""Characters; a longer word is one unknown token, as in the reference implementation."""
+
+_CACHED_WORDS = 65_536
+
+_IDEOGRAPHS = (
+    (0x4E00, 0x9FFF),
+    (0x3400, 0x4DBF),
+    (0x20000, 0x2A6DF),
+    (0x2A700, 0x2B73F),
+    (0x2B740, 0x2B81F),
+    (0x2B820, 0x2CEAF),
+    (0xF900, 0xFAFF),
+    (0x2F800, 0x2FA1F),
+)
+
+
+class _CharacterTable(dict[int, str]):
+    """What becomes of each character, worked out when it is first met."""
+
+    def __missing__(self, code: int) -> str:
+        value = self[code] = _normalised(chr(code))
+        return value
+
+
+def _normalised(character: str) -> str:
+    category = unicodedata.category(character)
+    if character in "\t\n\r" or category == "Zs":
+        return " "
+    if character in "\0\ufffd" or category.startswith("C"):
+        return ""
+    code = ord(character)
+    if any(low <= code <= high for low, high in _IDEOGRAPHS):
+        return f" {character} "
+    pieces: list[str] = []
+    for part in unicodedata.normalize("NFD", character.lower()):
+        if unicodedata.category(part) == "Mn":
+            continue
+        pieces.append(f" {part} " if _is_punctuation(part) else part)
+    return "".join(pieces)
+
+
+def _is_punctuation(character: str) -> bool:
+    code = ord(character)
+    ascii_symbol = 33 <= code <= 47 or 58 <= code <= 64 or 91 <= code <= 96 or 123 <= code <= 126
+    return ascii_symbol or unicodedata.category(character).startswith("P")
+
+
+class WordPiece:
+    """A tokenizer; safe to share between threads.
+
+    Args:
+        vocabulary: A token a line; the line number is its id. Holds `[UNK]`, `[CLS]`, `[SEP]`.
+    """
+
+    name = "wordpiece:all-MiniLM-L6-v2"
+
+    def __init__(self, vocabulary: Path) -> None:
+        lines = vocabulary.read_text(encoding="utf-8").split("\n")
+        self._ids = {token: i for i, token in enumerate(lines) if token}
+        self._table = _CharacterTable()
+        self._words: dict[str, Sequence[int]] = {}
+        self._unknown = self._ids["[UNK]"]
+        self._first, self._last = self._ids["[CLS]"], self._ids["[SEP]"]
+
+    def encode(self, text: str, *, max_tokens: int | None = None) -> list[int]:
+        """Return token ids with `[CLS]` first and `[SEP]` last, at most `max_tokens` in all."""
+        ids = [self._first]
+        room = None if max_tokens is None else max_tokens - 1
+        for word in text.translate(self._table).split():
+            ids.extend(self._pieces(word))
+            if room is not None and len(ids) >= room:
+                del ids[room:]
+                break
+        ids.append(self._last)
+        return ids
+
+    def count(self, text: str) -> int:
+        """Return the number of tokens in `text`, without special tokens."""
+        words, pieces = self._words, self._pieces
+        n = 0
+        for word in text.translate(self._table).split():
+            known = words.get(word)
+            n += len(pieces(word) if known is None else known)
+        return n
+
+    def _pieces(self, word: str) -> Sequence[int]:
+        known = self._words.get(word)
+        if known is None:
+            known = self._cut(word)
+            if len(self._words) >= _CACHED_WORDS:
+                self._words.clear()
+            self._words[word] = known
+        return known
+
+    def _cut(self, word: str) -> Sequence[int]:
+        if len(word) > LONGEST_WORD:
+            return (self._unknown,)
+        pieces: list[int] = []
+        start, prefix = 0, ""
+        while start < len(word):
+            for end in range(len(word), start, -1):
+                piece = self._ids.get(prefix + word[start:end])
+                if piece is not None:
+                    break
+            else:
+                return (self._unknown,)
+            pieces.append(piece)
+            start, prefix = end, "##"
+        return tuple(pieces)
+
+
+@lru_cache(maxsize=1)
+def load_wordpiece() -> WordPiece:
+    """Return the tokenizer of the built-in vocabulary; it is read once a process."""
+    return WordPiece(VOCABULARY)
