@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -29,13 +28,12 @@ def _only_loopback(monkeypatch: pytest.MonkeyPatch) -> None:  # pyright: ignore[
 @pytest.fixture(autouse=True)
 def _clean_environment(  # pyright: ignore[reportUnusedFunction]
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> Iterator[None]:
+) -> None:
     """Run in an empty folder, without settings in the environment."""
     for name in list(os.environ):
         if name.startswith("RAGKIT_") and not name.startswith("RAGKIT_TEST_"):
             monkeypatch.delenv(name)
     monkeypatch.chdir(tmp_path)
-    yield
 
 
 @pytest.fixture

@@ -279,9 +279,7 @@ def _graph_layer(g: Graph, x: str, i: int) -> str:
     parts = [f"{i}.{name}" for name in "qkv"]
     thirds = g.constant("thirds", [DIM] * 3)
     g.node("Split", [g.linear(x, f"{i}.attention", bias=True), thirds], *parts, axis=-1)
-    heads = g.node(
-        "MultiHeadAttention", [*parts, "", "mask"], domain=MICROSOFT, num_heads=N_HEADS
-    )
+    heads = g.node("MultiHeadAttention", [*parts, "", "mask"], domain=MICROSOFT, num_heads=N_HEADS)
     attended = g.linear(heads, f"{i}.output", bias=False)
     x = g.add_and_normalise(attended, x, f"{i}.norm1", f"{i}.output.bias")
     wide = g.node("Gelu", [g.linear(x, f"{i}.up", bias=True)], domain=MICROSOFT)

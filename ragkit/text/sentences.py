@@ -124,7 +124,11 @@ def _inside(text: str, first: int, match: re.Match[str], end: int) -> bool:
     word = _LAST_WORD.search(text, max(first, match.start() - 24), match.start())
     last = word[0] if word else ""
     bare = last.lower().rstrip(".")
-    if _DOTTED.fullmatch(bare) or bare in _ALWAYS_INSIDE or (bare in _ABBREVIATIONS and following.isdigit()):
+    if (
+        _DOTTED.fullmatch(bare)
+        or bare in _ALWAYS_INSIDE
+        or (bare in _ABBREVIATIONS and following.isdigit())
+    ):
         return True
     if len(last) == 1 and last.isalpha() and last.isupper():
         return following.isupper() or following == "("
