@@ -22,6 +22,7 @@ Json: TypeAlias = "str | int | float | bool | Sequence[Json] | Mapping[str, Json
 Metadata: TypeAlias = Mapping[str, Json]
 Span: TypeAlias = tuple[int, int]
 Mode: TypeAlias = Literal["dense", "lexical", "hybrid"]
+MarkKind: TypeAlias = Literal["text", "heading", "page", "row", "code"]
 RefusalReason: TypeAlias = Literal["no_hits", "low_evidence", "cap_too_small"]
 
 
@@ -57,7 +58,7 @@ class Mark:
 
     start: int
     location: Location = field(default_factory=Location)
-    kind: Literal["text", "heading", "page", "row", "code"] = "text"
+    kind: MarkKind = "text"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
