@@ -90,7 +90,7 @@ def _column(number: int) -> str:
 
 
 def load_json(data: bytes) -> LoadedText:
-    """Load JSON: a line a value as `path.to.key: value`, in order."""
+    """Load JSON: a line a value as `path.to.key: value`, a line an object of plain values."""
     text = decoded(data)
     try:
         value: object = json.loads(text)
@@ -103,29 +103,33 @@ def load_json(data: bytes) -> LoadedText:
         title = next(
             (str(named[k]) for k in ("title", "name") if isinstance(named.get(k), str)), ""
         )
-    for index, part in enumerate(_parts(value)):
-        builder.add("\n".join(_lines(part[1], part[0], 0)), separator="\n\n" if index else "")
+    for line in _lines(value, "", 0):
+        builder.add(line, kind="row", separator="\n")
     return builder.build(title=title)
-
-
-def _parts(value: object) -> Iterator[tuple[str, object]]:
-    """Yield the elements of a list, or the whole: what belongs together stays together."""
-    if isinstance(value, list):
-        for element in cast("list[object]", value):
-            yield "", element
-    else:
-        yield "", value
 
 
 def _lines(value: object, path: str, depth: int) -> Iterator[str]:
     if depth > MAX_DEPTH:
         raise LoadError("limit", f"JSON nested deeper than {MAX_DEPTH}")
     if isinstance(value, Mapping):
-        for key, inner in cast("Mapping[str, object]", value).items():
+        entries = cast("Mapping[str, object]", value)
+        if depth and not any(isinstance(inner, list | Mapping) for inner in entries.values()):
+            shown = "; ".join(
+                f"{key}: {_shown(v)}" for key, v in entries.items() if v not in _EMPTY
+            )
+            yield f"{path}: {shown}" if path else shown
+            return
+        for key, inner in entries.items():
             yield from _lines(inner, f"{path}.{key}" if path else str(key), depth + 1)
     elif isinstance(value, list):
         for inner in cast("list[object]", value):
             yield from _lines(inner, path, depth + 1)
-    elif value is not None and value != "":
-        shown = value if isinstance(value, str) else json.dumps(value)
-        yield f"{path}: {shown}" if path else shown
+    elif value not in _EMPTY:
+        yield f"{path}: {_shown(value)}" if path else _shown(value)
+
+
+_EMPTY = (None, "")
+
+
+def _shown(value: object) -> str:
+    return value if isinstance(value, str) else json.dumps(value)
