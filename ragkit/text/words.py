@@ -218,7 +218,8 @@ def _folded(word: str, ending: _Ending) -> str:
         return unicodedata.normalize("NFC", _FORMAT.sub("", word))
     if not word.isascii():
         word = _plain(word)
-    if ending == "stem":
+    # Porter's rules know Latin letters only; other scripts inflect whatever surrounds them.
+    if ending == "stem" and word.isascii():
         return sys.intern(stem(word))
     # Numbers and codes differ at their ends on purpose.
     return word if _DIGIT.search(word) else word[:BEGINNING_CHARACTERS]
