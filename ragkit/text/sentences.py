@@ -60,7 +60,8 @@ _MONTH_OR_CENTURY = re.compile(
     r"\s+(?:Januar|Februar|März|April|Mai|Juni|Juli|August|September|Oktober|November|Dezember"
     r"|Jahrhundert)"
 )
-_ROMAN_ORDINAL = re.compile(r"(?:^|[^\W\dA-Z_],?\s)\s*[IVX]{2,}$")
+# Behind a capitalised word the number belongs to that word (World War II).
+_ROMAN_ORDINAL = re.compile(r"(?:^|(?<!\w)[^\W\dA-Z_]\w*,?\s)\s*[IVX]{2,}$")
 # English words that open a sentence far more often than a name or abbreviation goes on with them.
 _OPENING_WORD = re.compile(
     r"\s+[\"“‘(]*(?:The|It|Its|In|On|At|As|He|She|They|We|You|This|These|That|Those|There|Then"
