@@ -20,6 +20,7 @@ from typing import Literal, TypeAlias, cast
 from ragkit.types import Json
 
 Grade: TypeAlias = Literal["measured", "modelled-local", "modelled-remote"]
+_BOUNDS = ("low", "mid", "high")
 _GRADES: tuple[Grade, ...] = ("measured", "modelled-local", "modelled-remote")
 
 WATTS_PER_CPU = (0.74, 1.69, 3.5)
@@ -436,9 +437,6 @@ class Summary:
 
     def _not_known(self, name: str) -> str:
         return f"   unknown for {self.unknown[name]:,}" if self.unknown[name] else ""
-
-
-_BOUNDS = ("low", "mid", "high")
 
 
 def summarise(records: Iterable[Mapping[str, Json]]) -> Summary:

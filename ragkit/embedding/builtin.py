@@ -233,7 +233,7 @@ class _Layer:
         y += self._output[1]
         y += x
         _normalise(y, *self._norm1)
-        wide = y @ self._up[0]
+        wide = cast("_Array", y @ self._up[0])
         wide += self._up[1]
         z: _Array = _gelu(wide) @ self._down[0]
         z += self._down[1]

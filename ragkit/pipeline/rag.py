@@ -855,10 +855,8 @@ class RAG:
     def _receipt(self, draft: _Draft, usage: Usage, *, generated: bool) -> Receipt:
         watch = draft.watch
         calls = int(generated and self._open_generator().calls_llm)
-        joules = local_joules(watch.cpu_seconds)
-        baseline_joules: Range | None = joules
-        if calls:
-            joules, baseline_joules = self._llm_energy(draft, usage, joules)
+        local = local_joules(watch.cpu_seconds)
+        joules, baseline_joules = self._llm_energy(draft, usage, local) if calls else (local, local)
         grid = self.settings.grid_g_per_kwh
         return Receipt(
             seconds=watch.seconds,
@@ -1110,7 +1108,7 @@ def _shown(document: Document, sha256: str, chunks: Iterable[Chunk]) -> dict[str
                 "end": chunk.end,
                 "n_tokens": chunk.n_tokens,
                 "sentences": [list(span) for span in chunk.sentences],
-                "location": chunk.location.to_dict(),
+                "location": chunk.location().to_dict(),
             }
             for chunk in chunks
         ],

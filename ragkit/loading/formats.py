@@ -1,0 +1,103 @@
+"""Which loader reads which file.
+
+To read another format, write a function from bytes to `LoadedText` and add a line to `LOADERS`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import PurePath
+
+from ragkit.errors import LoadError, MissingExtraError
+from ragkit.loading import pdf
+from ragkit.loading.docx import load_docx
+from ragkit.loading.html import load_html
+from ragkit.loading.loaded import LoadedText
+from ragkit.loading.plain import load_markdown, load_rst, load_text
+from ragkit.loading.tables import load_csv, load_json
+
+MAX_FILE_BYTES = 256 * 2**20
+
+LOADERS_VERSION = 1
+"""Part of every file's fingerprint: raise it when a loader gives other text than before."""
+
+
+def _nothing_missing() -> MissingExtraError | None:
+    return None
+
+
+@dataclass(frozen=True, slots=True)
+class Loader:
+    """How to read a format. `missing` returns an error while its extra is not installed."""
+
+    name: str
+    load: Callable[[bytes], LoadedText]
+    missing: Callable[[], MissingExtraError | None] = _nothing_missing
+
+
+_TEXT, _MARKDOWN = Loader("text", load_text), Loader("markdown", load_markdown)
+_HTML, _CSV = Loader("html", load_html), Loader("csv", load_csv)
+
+LOADERS: Mapping[str, Loader] = {
+    ".txt": _TEXT,
+    ".text": _TEXT,
+    ".log": _TEXT,
+    ".jsonl": _TEXT,
+    ".ndjson": _TEXT,
+    ".md": _MARKDOWN,
+    ".markdown": _MARKDOWN,
+    ".rst": Loader("rst", load_rst),
+    ".html": _HTML,
+    ".htm": _HTML,
+    ".xhtml": _HTML,
+    ".csv": _CSV,
+    ".tsv": _CSV,
+    ".json": Loader("json", load_json),
+    ".docx": Loader("docx", load_docx),
+    ".pdf": Loader("pdf", pdf.load_pdf, pdf.missing_extra),
+}
+
+
+def find_loader(name: str) -> Loader:
+    """Return the loader of a file by its name.
+
+    Raises:
+        LoadError: `unsupported` when there is none, or when its extra is not installed.
+    """
+    suffix = PurePath(name).suffix.lower()
+    loader = LOADERS.get(suffix)
+    if loader is None:
+        known = " ".join(sorted(LOADERS))
+        raise LoadError("unsupported", f"no loader reads {suffix or 'files without suffix'!r}; "
+                        f"loaders read {known}")  # fmt: skip
+    missing = loader.missing()
+    if missing is not None:
+        raise LoadError("unsupported", str(missing))
+    return loader
+
+
+def load_bytes(data: bytes, *, name: str, password: str | None = None) -> LoadedText:
+    """Load a file's bytes.
+
+    Args:
+        data: The whole file.
+        name: Its name; the suffix decides on the loader.
+        password: Opens an encrypted file.
+
+    Raises:
+        LoadError: whatever is wrong with the file; nothing else escapes.
+    """
+    loader = find_loader(name)
+    try:
+        if loader.name == "pdf":
+            loaded = pdf.load_pdf(data, password=password)
+        else:
+            loaded = loader.load(data)
+    except LoadError:
+        raise
+    except (ValueError, LookupError, RecursionError, ArithmeticError, OSError) as error:
+        raise LoadError("broken", f"{type(error).__name__}: {error}"[:200]) from error
+    if not loaded.text.strip():
+        raise LoadError("no_text", "there is no text in it")
+    return loaded
