@@ -124,10 +124,10 @@ def load_json(data: bytes) -> LoadedText:
         raise LoadError("limit", f"JSON nested deeper than {MAX_DEPTH}") from error
     except ValueError as error:
         raise LoadError("broken", f"not JSON: {error}") from error
-    builder = TextBuilder()
+    builder, title = TextBuilder(), _title(value)
     for part in cast("list[object]", value) if isinstance(value, list) else [value]:
         builder.add(clean("\n".join(_lines(part, "", 0))))
-    return builder.build(title=_title(cast("object", value)), metadata=metadata)
+    return builder.build(title=title, metadata=metadata)
 
 
 def load_json_lines(data: bytes) -> LoadedText:
