@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from ragkit.loading.formats import LOADERS, Loader, find_loader, load_bytes
 from ragkit.loading.loaded import LoadedText
-from ragkit.loading.sources import FileSource, Labels, StdinSource, open_source, record_documents
+from ragkit.loading.records import Labels, record_documents
+from ragkit.loading.sources import FileSource, RecordSource, StdinSource, open_source
 
 __all__ = [
     "LOADERS",
@@ -12,6 +13,7 @@ __all__ = [
     "Labels",
     "LoadedText",
     "Loader",
+    "RecordSource",
     "StdinSource",
     "find_loader",
     "load_bytes",

@@ -5,12 +5,9 @@ from __future__ import annotations
 import re
 from html.parser import HTMLParser
 
-from ragkit.errors import LoadError
-from ragkit.loading.loaded import Headings, LoadedText, TextBuilder, decoded
-from ragkit.types import Location, MarkKind
-
-MAX_DEPTH = 5_000
-"""Open elements; deeper nesting is an attack or a mistake."""
+from ragkit.loading.encodings import decode_text
+from ragkit.loading.loaded import Headings, LoadedText, TextBuilder, clean
+from ragkit.types import Json, Location, MarkKind
 
 _HIDDEN_TAGS = frozenset(
     "script style template noscript head svg math iframe object select datalist".split()
@@ -21,29 +18,41 @@ _BLOCKS = frozenset(
     "figcaption figure footer form h1 h2 h3 h4 h5 h6 header hr legend li main nav ol p pre section "
     "summary table tbody tfoot thead tr ul".split()
 )
+_CLOSED_BY_ITS_LIKE = {
+    "p": frozenset({"p"}),
+    "li": frozenset({"li"}),
+    "dt": frozenset({"dt", "dd"}),
+    "dd": frozenset({"dt", "dd"}),
+    "td": frozenset({"td", "th"}),
+    "th": frozenset({"td", "th"}),
+    "tr": frozenset({"tr", "td", "th"}),
+}
+"""Elements whose end tag may be left out, and which open ones (innermost first) they end."""
 _HEADINGS = {f"h{level}": level for level in range(1, 7)}
 _HIDDEN_STYLE = re.compile(
-    r"display\s*:\s*none|visibility\s*:\s*hidden|font-size\s*:\s*0(?![.\d])|opacity\s*:\s*0(?![.\d])"
+    r"display\s*:\s*none|visibility\s*:\s*hidden"
+    r"|(?:font-size|opacity)\s*:\s*0(?:\.0+)?(?:[a-z%]+|\s)*(?:;|!|$)"
 )
 _CHARSET = re.compile(rb"<meta[^>]{0,200}charset\s*=\s*[\"']?([A-Za-z0-9_-]+)", re.IGNORECASE)
+_MAX_LOOK_UP = 50
+"""How many open elements an end tag may close: one further out is noise, not structure."""
 
 
 def load_html(data: bytes) -> LoadedText:
-    """Load HTML: visible text by blocks, headings and table rows marked, hidden text left out."""
-    parser = _Reader()
-    parser.feed(_decode(data))
-    parser.close()
-    return parser.finish()
+    """Load HTML: visible text by blocks, headings and table rows marked.
 
-
-def _decode(data: bytes) -> str:
+    Left out: scripts, comments, and what `hidden` or its style hides. A table's row with more than
+    one filled cell is a line `a | b | c`; other rows are layout and give paragraphs.
+    """
     declared = _CHARSET.search(data[:4096])
-    if declared and not data.startswith((b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff")):
-        try:
-            return data.decode(declared[1].decode("ascii")).replace("\0", "")
-        except (LookupError, UnicodeDecodeError):
-            pass
-    return decoded(data)
+    text, encoding = decode_text(data, declared=declared[1].decode() if declared else None)
+    parser = _Reader()
+    parser.feed(clean(text))
+    parser.close()
+    guessed = encoding is not None and (
+        declared is None or declared[1].decode().lower() != encoding
+    )
+    return parser.finish({"encoding": encoding} if guessed else {})
 
 
 class _Reader(HTMLParser):
@@ -54,8 +63,7 @@ class _Reader(HTMLParser):
         self._open: list[tuple[str, bool]] = []
         self._hidden = 0
         self._pieces: list[str] = []
-        self._cells: list[str] | None = None
-        self._heading: int | None = None
+        self._rows: list[list[str]] = []
         self._preformatted = 0
         self._title: list[str] = []
         self._in_title = False
@@ -67,15 +75,12 @@ class _Reader(HTMLParser):
             # A page whose head was never closed still shows its body.
             self._unhide_head()
         if tag in _VOID:
-            if tag == "br":
-                self._pieces.append("\n")
-            elif tag in _BLOCKS:
-                self._flush()
+            self._add_void(tag)
             return
+        if tag in _CLOSED_BY_ITS_LIKE:
+            self._close_alike(_CLOSED_BY_ITS_LIKE[tag])
         hides = tag in _HIDDEN_TAGS or _is_hidden(dict(attrs))
         self._open.append((tag, hides))
-        if len(self._open) > MAX_DEPTH:
-            raise LoadError("limit", f"more than {MAX_DEPTH:,} open elements")
         self._hidden += hides
         if not self._hidden:
             self._start_block(tag)
@@ -83,17 +88,10 @@ class _Reader(HTMLParser):
     def handle_endtag(self, tag: str) -> None:
         if tag == "title":
             self._in_title = False
-        # Look a few elements up only: unclosed elements are common, distant ones are noise.
-        for depth in range(1, min(len(self._open), 50) + 1):
+        for depth in range(1, min(len(self._open), _MAX_LOOK_UP) + 1):
             if self._open[-depth][0] == tag:
-                break
-        else:
-            return
-        if not self._hidden:
-            self._end_block(tag)
-        for _, hides in self._open[-depth:]:
-            self._hidden -= hides
-        del self._open[-depth:]
+                self._close(depth)
+                return
 
     def handle_data(self, data: str) -> None:
         if self._in_title:
@@ -101,79 +99,119 @@ class _Reader(HTMLParser):
         elif not self._hidden:
             self._pieces.append(data if self._preformatted else re.sub(r"\s+", " ", data))
 
-    def finish(self) -> LoadedText:
+    def finish(self, metadata: dict[str, Json]) -> LoadedText:
         """Return what was read."""
+        while self._rows:
+            self._end_row()
         self._flush()
-        return self._builder.build(title=" ".join("".join(self._title).split()))
+        return self._builder.build(title=" ".join("".join(self._title).split()), metadata=metadata)
+
+    def _add_void(self, tag: str) -> None:
+        if self._hidden:
+            return
+        if tag == "br":
+            self._pieces.append("\n")
+        elif tag in _BLOCKS:
+            self._flush()
 
     def _unhide_head(self) -> None:
-        if any(tag == "head" for tag, _ in self._open):
+        if ("head", True) in self._open[:_MAX_LOOK_UP]:
             self._open = [(tag, hides and tag != "head") for tag, hides in self._open]
             self._hidden = sum(hides for _, hides in self._open)
 
+    def _close_alike(self, tags: frozenset[str]) -> None:
+        while self._open and self._open[-1][0] in tags:
+            self._close(1)
+
+    def _close(self, depth: int) -> None:
+        """Close the innermost `depth` open elements."""
+        for _ in range(depth):
+            tag, hides = self._open.pop()
+            if not self._hidden:
+                self._end_block(tag)
+            self._hidden -= hides
+
     def _start_block(self, tag: str) -> None:
         if tag in {"td", "th"}:
-            if self._cells is not None:
-                self._end_cell()
+            self._end_cell()
             return
-        if tag in _BLOCKS:
+        if tag in {"table", "tr"} and self._rows:
+            self._end_cell()
+            self._emit_outer()
+        elif tag in _BLOCKS:
             self._flush()
         if tag == "tr":
-            self._cells = []
+            self._rows.append([])
         elif tag == "pre":
             self._preformatted += 1
         elif tag == "li":
             self._pieces.append("- ")
-        self._heading = _HEADINGS.get(tag, self._heading if tag not in _BLOCKS else None)
 
     def _end_block(self, tag: str) -> None:
         if tag in {"td", "th"}:
             self._end_cell()
-            return
-        if tag == "pre":
-            self._flush("code")
-            self._preformatted = max(0, self._preformatted - 1)
         elif tag == "tr":
             self._end_row()
+        elif tag == "pre":
+            self._flush("code")
+            self._preformatted = max(0, self._preformatted - 1)
+        elif tag in _HEADINGS:
+            self._flush("heading", level=_HEADINGS[tag])
         elif tag in _BLOCKS:
             self._flush()
-        if tag in _HEADINGS:
-            self._heading = None
 
     def _end_cell(self) -> None:
-        if self._cells is not None:
-            text = " ".join("".join(self._pieces).split())
-            self._pieces.clear()
-            if text:
-                self._cells.append(text)
+        text = self._taken()
+        if self._rows and text:
+            self._rows[-1].append(text)
+        elif text:
+            self._builder.add(text, location=self._location())
 
     def _end_row(self) -> None:
         self._end_cell()
-        cells, self._cells = self._cells or [], None
-        self._builder.add(" | ".join(cells), location=self._location(), kind="row", separator="\n")
+        if self._rows:
+            self._emit_row(self._rows.pop())
 
-    def _flush(self, kind: MarkKind = "text") -> None:
-        if self._cells is not None:
+    def _emit_outer(self) -> None:
+        """Emit what a row holds before a table or heading inside it, so that it comes first."""
+        if self._rows:
+            self._emit_row(self._rows[-1])
+            self._rows[-1] = []
+
+    def _emit_row(self, cells: list[str]) -> None:
+        if len(cells) == 1:
+            self._builder.add(cells[0], location=self._location())
+        elif cells:
+            line = " | ".join(" ".join(cell.split()) for cell in cells)
+            self._builder.add(line, location=self._location(), kind="row", separator="\n")
+
+    def _flush(self, kind: MarkKind = "text", level: int = 0) -> None:
+        if self._rows and kind != "heading":
             # A block inside a table cell is part of the cell.
-            self._pieces.append(" ")
+            self._pieces.append("\n")
             return
+        text = self._taken()
+        if not text:
+            return
+        if level:
+            self._emit_outer()
+            self._headings.enter(level, text)
+        separator = "\n" if text.startswith("- ") else "\n\n"
+        self._builder.add(text, location=self._location(), kind=kind, separator=separator)
+
+    def _taken(self) -> str:
         text = "".join(self._pieces)
         self._pieces.clear()
         if not self._preformatted:
-            text = "\n".join(" ".join(line.split()) for line in text.split("\n"))
-        if text.strip() in {"", "-"}:
-            return
-        if self._heading is not None:
-            self._headings.enter(self._heading, text)
-            kind = "heading"
-        separator = "\n" if text.startswith("- ") else "\n\n"
-        self._builder.add(text, location=self._location(), kind=kind, separator=separator)
+            lines = (" ".join(line.split()) for line in text.split("\n"))
+            text = "\n".join(line for line in lines if line)
+        return "" if text.strip() in {"", "-"} else text.strip("\n")
 
     def _location(self) -> Location:
         return Location(heading=self._headings.path)
 
 
 def _is_hidden(attributes: dict[str, str | None]) -> bool:
-    if "hidden" in attributes or attributes.get("aria-hidden") == "true":
-        return True
-    return bool(_HIDDEN_STYLE.search((attributes.get("style") or "").lower()))
+    return "hidden" in attributes or bool(
+        _HIDDEN_STYLE.search((attributes.get("style") or "").lower())
+    )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 
-from ragkit.errors import LoadError
+from ragkit.loading.encodings import decode_text
 from ragkit.types import Json, Location, Mark, MarkKind, Metadata
 
 
@@ -75,53 +75,24 @@ class TextBuilder:
         )
 
 
-_CONTROL = re.compile("[\0-\x08\x0b\x0e-\x1f]")
+_UNWANTED = re.compile("[\x00-\x08\x0b\x0e-\x1f\x7f\ud800-\udfff]")
 
 
 def clean(text: str) -> str:
-    """Return text with line feeds as line ends and without control characters."""
-    return _CONTROL.sub("", text.replace("\r\n", "\n").replace("\r", "\n").replace("\x0c", "\n"))
+    """Return text with line feeds as line ends and nothing that a text column cannot hold.
+
+    Form feeds and next-line characters are line ends too; control characters and lone surrogates
+    vanish.
+    """
+    text = text.replace("\r\n", "\n").replace("\r", "\n")
+    return _UNWANTED.sub("", text.replace("\x0c", "\n").replace("\x85", "\n"))
 
 
-def decoded(data: bytes) -> str:
-    """Decode a text file.
-
-    A byte order mark decides; then UTF-8; then, for text without control characters, Windows-1252.
+def decoded(data: bytes) -> tuple[str, dict[str, Json]]:
+    """Return a text file's characters, and as metadata its encoding where that is a guess.
 
     Raises:
-        LoadError: `broken` for data that is not text.
+        LoadError: `encoding` for data that is not text.
     """
-    for mark, encoding in (
-        (b"\xef\xbb\xbf", "utf-8-sig"),
-        (b"\xff\xfe", "utf-16"),
-        (b"\xfe\xff", "utf-16"),
-    ):
-        if data.startswith(mark):
-            return clean(data.decode(encoding, "replace"))
-    if b"\0" in data:
-        return clean(_wide(data))
-    try:
-        return clean(data.decode("utf-8"))
-    except UnicodeDecodeError:
-        pass
-    n_control = sum(byte < 32 and byte not in b"\t\n\r\f" for byte in data[:4096])
-    if n_control * 100 > len(data[:4096]):
-        raise LoadError("broken", "this is not text")
-    return clean(data.decode("cp1252", "replace"))
-
-
-def _wide(data: bytes) -> str:
-    """Decode UTF-16 without a byte order mark: every second byte of Latin text is zero."""
-    half = len(data) // 2
-    for encoding, zeros in (("utf-16-le", data[1::2]), ("utf-16-be", data[::2])):
-        if half and zeros.count(0) > 0.4 * half:
-            try:
-                return data.decode(encoding)
-            except UnicodeDecodeError:
-                break
-    if data.count(0) * 50 > len(data):
-        raise LoadError("broken", "this is not text")
-    try:
-        return data.decode("utf-8")
-    except UnicodeDecodeError:
-        raise LoadError("broken", "this is not text") from None
+    text, guessed = decode_text(data)
+    return clean(text), {} if guessed is None else {"encoding": guessed}

@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from ragkit.loading.loaded import Headings, LoadedText, decoded
 from ragkit.types import Json, Location, Mark, MarkKind
 
-_MARKDOWN_HEADING = re.compile(r" {0,3}(#{1,6})[ \t]+(.*?)[ \t#]*$")
+_MARKDOWN_HEADING = re.compile(r" {0,3}(#{1,6})(?=[ \t])")
+_NO_TITLE = re.compile(r"\s*(?:[-*+>#|]|\d+[.)])(?:\s|$)|    ")
 _SETEXT = re.compile(r" {0,3}(=+|-+)[ \t]*$")
 _FENCE = re.compile(r" {0,3}(```+|~~~+)")
 _TABLE_ROW = re.compile(r"[ \t]*\|.*\|[ \t]*$")
@@ -18,21 +19,15 @@ _UNDERLINE = re.compile(r"([=\-`:.'\"~^_*+#<>])\1{2,}\s*$")
 
 def load_text(data: bytes) -> LoadedText:
     """Load a text file; its title is unknown."""
-    return LoadedText(text=decoded(data))
+    text, metadata = decoded(data)
+    return LoadedText(text=text, metadata=metadata)
 
 
 def load_markdown(data: bytes) -> LoadedText:
     """Load Markdown: headings, code and table rows marked, simple front matter as metadata."""
-    text = decoded(data)
-    metadata: dict[str, Json] = {}
-    body = 0
-    front = _FRONT_MATTER.match(text)
-    if front:
-        body = front.end()
-        for line in front[1].splitlines():
-            key, colon, value = line.partition(":")
-            if colon and re.fullmatch(r"[\w-]+", key):
-                metadata[key] = value.strip().strip("\"'")
+    text, metadata = decoded(data)
+    body, front = _front_matter(text)
+    metadata.update(front)
     marks = tuple(_markdown_marks(text, body))
     title = metadata.get("title")
     if not isinstance(title, str):
@@ -41,35 +36,65 @@ def load_markdown(data: bytes) -> LoadedText:
     return LoadedText(text=text, title=title, marks=marks, metadata=metadata)
 
 
+def _front_matter(text: str) -> tuple[int, dict[str, Json]]:
+    """Return where the body starts and the lines `key: value` above it."""
+    front = _FRONT_MATTER.match(text)
+    if front is None:
+        return 0, {}
+    metadata: dict[str, Json] = {}
+    for line in front[1].splitlines():
+        key, colon, value = line.partition(":")
+        if colon and value.strip() and re.fullmatch(r"[\w-]+", key):
+            metadata[key] = value.strip().strip("\"'")
+    return front.end(), metadata
+
+
 def _markdown_marks(text: str, start: int) -> Iterator[Mark]:
-    headings, fence, in_table = Headings(), "", False
+    headings, fence = Headings(), ""
     previous: tuple[int, str] | None = None
+    resumes = start > 0
     for position, line in _lines(text, start):
-        opened = _FENCE.match(line)
-        if opened and (not fence or opened[1].startswith(fence)):
-            fence = "" if fence else opened[1][:3]
-            kind: MarkKind = "code" if fence else "text"
-            at = position if fence else position + len(line) + 1
-            yield Mark(start=at, location=Location(heading=headings.path), kind=kind)
-        elif not fence:
-            heading = _MARKDOWN_HEADING.match(line)
-            if heading:
-                path = headings.enter(len(heading[1]), heading[2])
-                yield Mark(start=position, location=Location(heading=path), kind="heading")
-            elif previous and _SETEXT.match(line) and not _TABLE_ROW.match(previous[1]):
-                path = headings.enter(1 if "=" in line else 2, previous[1])
-                yield Mark(start=previous[0], location=Location(heading=path), kind="heading")
-            elif _TABLE_ROW.match(line):
-                yield Mark(start=position, location=Location(heading=headings.path), kind="row")
-            elif in_table:
-                yield Mark(start=position, location=Location(heading=headings.path))
-            in_table = _TABLE_ROW.match(line) is not None
-        previous = (position, line) if line.strip() and not _SETEXT.match(line) else None
+        run = _FENCE.match(line)
+        if fence:
+            if run and run[1].startswith(fence) and not line[run.end() :].strip():
+                fence, resumes = "", True
+            continue
+        found = _heading(line) or _underlined(line, previous)
+        kind: MarkKind = "text"
+        if found:
+            at = position if line.lstrip().startswith("#") or previous is None else previous[0]
+            path = headings.enter(*found)
+            yield Mark(start=at, location=Location(heading=path), kind="heading")
+        elif run:
+            fence, kind = run[1], "code"
+        elif _TABLE_ROW.match(line):
+            kind = "row"
+        if not found and (kind != "text" or (resumes and line.strip())):
+            yield Mark(start=position, location=Location(heading=headings.path), kind=kind)
+        resumes = kind == "row" or (resumes and not found and not line.strip())
+        previous = (position, line) if _may_be_title(line) and kind == "text" else None
+
+
+def _heading(line: str) -> tuple[int, str] | None:
+    match = _MARKDOWN_HEADING.match(line)
+    if match is None:
+        return None
+    return len(match[1]), line[match.end() :].strip().rstrip("#").rstrip()
+
+
+def _underlined(line: str, previous: tuple[int, str] | None) -> tuple[int, str] | None:
+    if previous is None or not _SETEXT.match(line):
+        return None
+    return (1 if "=" in line else 2), previous[1].strip()
+
+
+def _may_be_title(line: str) -> bool:
+    return bool(line.strip()) and not _NO_TITLE.match(line) and not _SETEXT.match(line)
 
 
 def load_rst(data: bytes) -> LoadedText:
     """Load reStructuredText; a heading's level is the order in which its underline first comes."""
-    text = decoded(data)
+    text, metadata = decoded(data)
     headings, styles = Headings(), list[str]()
     marks: list[Mark] = []
     previous: tuple[int, str] | None = None
@@ -92,7 +117,7 @@ def load_rst(data: bytes) -> LoadedText:
             if previous is None and line.strip():
                 previous = (position, line) if overline else None
     title = marks[0].location.heading[-1] if marks else ""
-    return LoadedText(text=text, title=title, marks=tuple(marks))
+    return LoadedText(text=text, title=title, marks=tuple(marks), metadata=metadata)
 
 
 def _lines(text: str, start: int) -> Iterator[tuple[int, str]]:

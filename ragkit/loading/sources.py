@@ -3,36 +3,37 @@
 from __future__ import annotations
 
 import glob
-import json
 import os
-import re
+import stat
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import cast
+from typing import BinaryIO
 
 from ragkit.errors import ConfigError, LoadError
 from ragkit.loading.formats import LOADERS_VERSION, MAX_FILE_BYTES, find_loader, load_bytes
-from ragkit.types import Document, Failure, Json, Metadata, PendingDocument, Source, SourceItem
+from ragkit.loading.ignoring import IGNORE_FILE, IgnoreRules
+from ragkit.loading.records import (
+    Labels,
+    digest,
+    is_record_line,
+    record_documents,
+    record_lines,
+    record_values,
+)
+from ragkit.types import Document, Failure, Metadata, PendingDocument, Source, SourceItem
 
-IGNORE_FILE = ".ragkitignore"
 RECORDS_FILE = "corpus.jsonl"
 _RECORD_SUFFIXES = {".jsonl", ".ndjson"}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Labels:
-    """What a call adds to each of its documents."""
-
-    groups: tuple[str, ...] = ()
-    metadata: Metadata = field(default_factory=dict[str, Json])
+_STORE_FILE = "store.sqlite"
+"""A folder with this file is a store, and no place to read documents from."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Found:
-    """A file to read: `named` when it was given itself, not met while walking a folder."""
+    """A file to read: `named` when it was given itself, not met in a folder or by a pattern."""
 
     path: Path
     id: str
@@ -42,14 +43,19 @@ class _Found:
 class FileSource:
     """Files, folders and glob patterns, in a stable order.
 
-    A folder is walked without following links and without hidden files; a `.ragkitignore` in it
-    names more to leave out: a pattern a line, `*`, `?` and `**` as in .gitignore, a trailing `/`
-    for folders only, a leading `/` for this folder only, `#` for comments. JSON Lines are read as
-    records from a file given by name or called `corpus.jsonl`.
+    A folder is walked in order of names, without hidden files and folders, without stores, and
+    without what a `.ragkitignore` in it or further down names (see `ragkit.loading.ignoring`).
+    Links to folders are not followed, links to files only to what lies under the folder given.
+    JSON Lines are read as records from a file given by name or called `corpus.jsonl`, else as
+    text. Files that no loader reads are failures when given by name, else skipped.
+
+    An id is the path relative to the folder given, or to what stands before a pattern's first
+    wildcard; that of a file given by name is its name. A path that is not there is a failure, so
+    that the others are still read.
 
     Args:
         paths: What to read.
-        root: What ids are relative to; None: the folder given, or a file's own folder.
+        root: What ids are relative to instead.
         labels: Added to each document.
         password: Opens encrypted files.
 
@@ -65,152 +71,258 @@ class FileSource:
         labels: Labels | None = None,
         password: str | None = None,
     ) -> None:
-        self._root = None if root is None else Path(root).absolute()
+        self._root = None if root is None else _absolute(root)
         self._labels = labels or Labels()
         self._password = password
-        self._paths: list[Path] = []
+        self._given: list[_Given] = []
         self._missing: list[Failure] = []
         for path in paths:
-            self._paths += self._expand(str(path))
-        if not self._paths:
+            self._given += self._expand(str(path))
+        if not self._given:
             raise ConfigError(f"there is nothing at {', '.join(map(str, paths))}")
 
     @property
     def roots(self) -> tuple[str, ...]:
         """Absolute paths under which a document that is no longer met has vanished."""
-        return tuple(str(path.absolute()) for path in self._paths)
+        return tuple(_shown(given.path) for given in self._given)
 
     def documents(self) -> Iterator[SourceItem]:
-        """Yield documents, failures and skipped files, ordered by path."""
-        yield from self._missing
-        seen: dict[str, Path] = {}
-        for found in self._files():
-            if found.path.is_symlink() and not found.named:
-                continue
-            records = found.path.suffix.lower() in _RECORD_SUFFIXES and (
-                found.named or found.path.name == RECORDS_FILE
-            )
-            if records:
-                yield from record_documents(_lines_of(found.path), found.path, self._labels)
-                continue
-            other = seen.setdefault(found.id, found.path)
-            if other != found.path:
+        """Yield what could not be found or followed, then documents and other failures.
+
+        Files given by name or pattern come before those of folders, each in the order given.
+
+        Raises:
+            ConfigError: before anything is yielded, when two files would have the same id or a
+                file is not under `root`.
+        """
+        problems = list(self._missing)
+        files = list(self._files(problems))
+        ids: dict[str, Path] = {}
+        for file in files:
+            other = ids.setdefault(file.id, file.path)
+            if other != file.path:
                 raise ConfigError(
-                    f"{other} and {found.path} would both have the id {found.id!r}; tell them "
-                    "apart with --root DIR, a folder above both"
+                    f"{_shown(other)} and {_shown(file.path)} would both have the id {file.id!r}; "
+                    "tell them apart with --root DIR, a folder above both"
                 )
-            yield self._item(found)
+        yield from problems
+        seen: set[str] = set()
+        for file in files:
+            if _holds_records(file):
+                yield from self._records(file, seen)
+            else:
+                seen.add(file.id)
+                yield self._item(file)
 
-    def _expand(self, pattern: str) -> list[Path]:
-        path = Path(pattern)
-        if path.exists() or path.is_symlink():
-            return [path]
-        matches = sorted(glob.glob(pattern, recursive=True)) if glob.has_magic(pattern) else []
+    def _expand(self, pattern: str) -> list[_Given]:
+        path = _absolute(pattern)
+        if os.path.exists(path):  # unlike Path.exists, false where a folder cannot be entered
+            return [_Given(path, path if path.is_dir() else path.parent, named=True)]
+        if not glob.has_magic(pattern):
+            detail = "a broken link" if path.is_symlink() else "there is no such file"
+            self._missing.append(Failure(source=_shown(path), code="unreadable", detail=detail))
+            return []
+        matches = sorted(_absolute(match) for match in glob.glob(pattern, recursive=True))
         if not matches:
-            detail = "no file matches" if glob.has_magic(pattern) else "there is no such file"
-            self._missing.append(
-                Failure(source=str(path.absolute()), code="unreadable", detail=detail)
-            )
-        return [Path(match) for match in matches]
+            detail = "no file matches"
+            self._missing.append(Failure(source=_shown(path), code="unreadable", detail=detail))
+        base = _before_wildcard(path)
+        return [_Given(match, base, named=False) for match in matches]
 
-    def _files(self) -> Iterator[_Found]:
-        given: set[Path] = set()
-        for path in self._paths:
-            for found in self._walk(path) if path.is_dir() else (self._named(path),):
-                absolute = found.path.absolute()
-                if absolute not in given:
-                    given.add(absolute)
-                    yield found
+    def _files(self, problems: list[Failure]) -> Iterator[_Found]:
+        """Yield each file once, those given by name first: being named is what counts."""
+        met: set[Path] = set()
+        for given in sorted(self._given, key=lambda given: given.path.is_dir()):
+            walked = given.path.is_dir()
+            for path in self._walk(given.path, problems) if walked else [given.path]:
+                if path not in met:
+                    met.add(path)
+                    named = given.named and not walked
+                    yield _Found(path, self._id(path, given.base), named=named)
 
-    def _named(self, path: Path) -> _Found:
-        return _Found(path, self._id(path, path.absolute().parent), named=True)
+    def _walk(self, base: Path, problems: list[Failure]) -> Iterator[Path]:
+        def note(error: OSError) -> None:
+            source, detail = _shown(Path(error.filename)), str(error.strerror)
+            problems.append(Failure(source=source, code="unreadable", detail=detail))
 
-    def _walk(self, folder: Path) -> Iterator[_Found]:
-        base = folder.absolute()
-        ignored = _Ignored(base)
-        for parent, folders, names in os.walk(base):
+        ignored = IgnoreRules()
+        real_base = base.resolve()
+        for parent, folders, names in os.walk(base, onerror=note):
             here = Path(parent)
-            ignored.read(here)
+            inside = here.relative_to(base).parts
+            if _STORE_FILE in names and inside:
+                folders.clear()
+                continue
+            if IGNORE_FILE in names:
+                ignored.read(here / IGNORE_FILE, inside)
             folders[:] = sorted(
                 name
                 for name in folders
-                if not name.startswith(".") and not ignored.matches(here / name, is_folder=True)
+                if not name.startswith(".") and not ignored.match((*inside, name), is_folder=True)
             )
             for name in sorted(names):
-                path = here / name
-                if not name.startswith(".") and not ignored.matches(path, is_folder=False):
-                    yield _Found(path, self._id(path, base), named=False)
+                hidden = name.startswith(".") or ignored.match((*inside, name), is_folder=False)
+                if not hidden and self._stays_inside(here / name, real_base, problems):
+                    yield here / name
+
+    def _stays_inside(self, path: Path, base: Path, problems: list[Failure]) -> bool:
+        if not path.is_symlink():
+            return True
+        try:
+            inside = path.resolve(strict=True).is_relative_to(base)
+            detail = "a link that leads out of the folder"
+        except (OSError, RuntimeError):
+            inside, detail = False, "a broken link"
+        if not inside:
+            problems.append(
+                Failure(source=_shown(path), code="unreadable", detail=detail, skipped=True)
+            )
+        return inside
 
     def _id(self, path: Path, base: Path) -> str:
         root = self._root or base
         try:
-            relative = path.absolute().relative_to(root)
+            relative = path.relative_to(root)
         except ValueError:
-            raise ConfigError(f"{path} is not under --root {root}") from None
-        return relative.as_posix().encode("utf-8", "backslashreplace").decode()
+            raise ConfigError(f"{_shown(path)} is not under --root {_shown(root)}") from None
+        return _shown(relative.as_posix())
 
-    def _item(self, found: _Found) -> SourceItem:
-        source = str(found.path.absolute())
+    def _records(self, file: _Found, seen: set[str]) -> Iterator[SourceItem]:
+        source = _shown(file.path)
         try:
-            loader = find_loader(found.path.name)
-            size = found.path.stat().st_size
-            if size > MAX_FILE_BYTES:
-                raise LoadError("limit", f"{size:,} bytes; allowed: {MAX_FILE_BYTES:,}")
-            data = found.path.read_bytes()
+            with file.path.open("rb") as stream:
+                lines = record_lines(stream)
+                yield from record_documents(lines, source, self._labels, seen=seen)
+        except OSError as error:
+            yield Failure(source=source, code="unreadable", detail=str(error.strerror or error))
+
+    def _item(self, file: _Found) -> SourceItem:
+        source = _shown(file.path)
+        try:
+            loader = find_loader(file.path.name)
+            data = _read_regular(file.path)
         except OSError as error:
             return Failure(source=source, code="unreadable", detail=str(error.strerror or error))
         except LoadError as error:
-            skipped = error.code == "unsupported" and not found.named
+            skipped = error.code == "unsupported" and not file.named
             return Failure(source=source, code=error.code, detail=error.detail, skipped=skipped)
         return PendingDocument(
-            id=found.id,
+            id=file.id,
             source=source,
-            fingerprint=_digest([loader.name, LOADERS_VERSION, self._password], self._labels, data),
-            load=partial(self._load, found, source, data),
+            fingerprint=digest([loader.name, LOADERS_VERSION, file.path.name], self._labels, data),
+            load=partial(self._load, file, source, data),
         )
 
-    def _load(self, found: _Found, source: str, data: bytes) -> Document:
-        loaded = load_bytes(data, name=found.path.name, password=self._password)
-        return Document(
-            id=found.id,
-            source=source,
-            text=loaded.text,
-            title=loaded.title,
-            metadata={**loaded.metadata, **self._labels.metadata},
-            groups=self._labels.groups,
-            marks=loaded.marks,
-        )
+    def _load(self, file: _Found, source: str, data: bytes) -> Document:
+        loaded = load_bytes(data, name=file.path.name, password=self._password)
+        return self._labels.document(file.id, source, loaded)
+
+
+@dataclass(frozen=True, slots=True)
+class _Given:
+    """A path that was given, and what the ids of its files are relative to."""
+
+    path: Path
+    base: Path
+    named: bool
+
+
+def _absolute(path: str | Path) -> Path:
+    """Return an absolute path without `..`, links left as they are."""
+    return Path(os.path.abspath(path))
+
+
+def _shown(path: str | Path) -> str:
+    """Return a path as text; a name that is not UTF-8 shows its bytes escaped."""
+    return os.fspath(path).encode("utf-8", "backslashreplace").decode()
+
+
+def _before_wildcard(pattern: Path) -> Path:
+    parts = pattern.parts
+    n_fixed = next(i for i, part in enumerate(parts) if glob.has_magic(part))
+    return Path(*parts[: min(n_fixed, len(parts) - 1)])
+
+
+def _holds_records(file: _Found) -> bool:
+    named = file.named or file.path.name == RECORDS_FILE
+    return named and file.path.suffix.lower() in _RECORD_SUFFIXES
+
+
+def _read_regular(path: Path) -> bytes:
+    """Return a file's bytes, never waiting for a pipe or a device that looks like one.
+
+    Raises:
+        LoadError: `limit` when it is too large, `unreadable` when it is no regular file.
+        OSError: the file system refuses.
+    """
+    flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+    with open(os.open(path, flags), "rb") as file:
+        status = os.fstat(file.fileno())
+        if not stat.S_ISREG(status.st_mode):
+            raise LoadError("unreadable", "not a regular file")
+        if status.st_size > MAX_FILE_BYTES:
+            raise LoadError("limit", f"{status.st_size:,} bytes; allowed: {MAX_FILE_BYTES:,}")
+        return file.read(MAX_FILE_BYTES + 1)
 
 
 class StdinSource:
-    """Standard input: records when its first line is one, else one document called `stdin`."""
+    """Standard input: records when its first line is one, else one document called `stdin`.
+
+    Args:
+        labels: Added to each document.
+        stream: Read instead of standard input.
+    """
 
     roots: tuple[str, ...] = ()
 
-    def __init__(self, *, labels: Labels | None = None) -> None:
+    def __init__(self, *, labels: Labels | None = None, stream: BinaryIO | None = None) -> None:
         self._labels = labels or Labels()
+        self._stream = stream
 
     def documents(self) -> Iterator[SourceItem]:
         """Yield what standard input holds."""
-        lines = iter(sys.stdin.buffer)
-        first = next(lines, b"")
-        if _is_record(first):
-            yield from record_documents((line for part in ([first], lines) for line in part),
-                                        Path("-"), self._labels)  # fmt: skip
+        stream = self._stream or sys.stdin.buffer
+        before = b""
+        for line in record_lines(stream):
+            before += line
+            if line.strip() or len(before) > MAX_FILE_BYTES:
+                break
+        first = before.lstrip()
+        if is_record_line(first):
+            blank = [b""] * before[: len(before) - len(first)].count(b"\n")
+            lines = (line for part in (blank, [first], record_lines(stream)) for line in part)
+            yield from record_documents(lines, "-", self._labels)
             return
-        data = first + b"".join(lines)
         try:
-            loaded = load_bytes(data, name="stdin.txt")
+            data = before + stream.read(MAX_FILE_BYTES + 1)
+            yield self._labels.document("stdin", "-", load_bytes(data, name="stdin.txt"))
         except LoadError as error:
             yield Failure(source="-", code=error.code, detail=error.detail)
-            return
-        yield Document(
-            id="stdin",
-            source="-",
-            text=loaded.text,
-            metadata=self._labels.metadata,
-            groups=self._labels.groups,
-        )
+
+
+class RecordSource:
+    """Records that are already values: `{"_id", "title"?, "text", "metadata"?, "groups"?}`.
+
+    Args:
+        records: Read once for each call of `documents`.
+        name: Where they come from, as their documents' `source`.
+        labels: Added to each document.
+    """
+
+    def __init__(
+        self,
+        records: Iterable[Mapping[str, object]],
+        *,
+        name: str = "records",
+        labels: Labels | None = None,
+    ) -> None:
+        self._records = records
+        self._name = name
+        self._labels = labels or Labels()
+
+    def documents(self) -> Iterator[SourceItem]:
+        """Yield a document a record; what is no record is a failure that names its number."""
+        yield from record_values(self._records, self._name, self._labels)
 
 
 class Joined:
@@ -251,152 +363,3 @@ def open_source(
     documents = [item for item in what if isinstance(item, Document)]
     sources += [item for item in what if not isinstance(item, str | Path | Document)]
     return Joined(sources, documents)
-
-
-def record_documents(lines: Iterable[bytes], path: Path, labels: Labels) -> Iterator[SourceItem]:
-    """Yield the records of JSON Lines: `{"_id", "title"?, "text", "metadata"?, "groups"?}`.
-
-    A line that is no record, or repeats an id, is a failure that names the line.
-    """
-    source = str(path) if str(path) == "-" else str(path.absolute())
-    seen: set[str] = set()
-    iterator = iter(lines)
-    number = 0
-    while True:
-        number += 1
-        try:
-            line = next(iterator)
-        except StopIteration:
-            return
-        except OSError as error:
-            yield Failure(source=source, code="unreadable", detail=str(error))
-            return
-        if not line.strip():
-            continue
-        try:
-            record = _record(line.removeprefix(b"\xef\xbb\xbf"), source, labels)
-            if record.id in seen:
-                raise LoadError("collision", f"id {record.id!r} stands on an earlier line too")
-        except LoadError as error:
-            yield Failure(source=source, code=error.code, detail=f"line {number}: {error.detail}")
-            continue
-        seen.add(record.id)
-        yield PendingDocument(
-            id=record.id,
-            source=source,
-            fingerprint=_digest(["record", LOADERS_VERSION], labels, line.strip()),
-            load=_returning(record),
-        )
-
-
-def _returning(document: Document) -> Callable[[], Document]:
-    def load() -> Document:
-        if not document.text.strip():
-            raise LoadError("no_text", f"the text of record {document.id!r} is empty")
-        return document
-
-    return load
-
-
-def _record(line: bytes, source: str, labels: Labels) -> Document:
-    try:
-        data: object = json.loads(line)
-    except (ValueError, RecursionError) as error:
-        raise LoadError("broken", f"not JSON: {error}") from error
-    if not isinstance(data, dict):
-        raise LoadError("broken", "not a JSON object")
-    record = cast("dict[str, object]", data)
-    identity, text = record.get("_id"), record.get("text")
-    if not isinstance(identity, str | int) or isinstance(identity, bool) or identity == "":
-        raise LoadError("broken", "no _id")
-    if not isinstance(text, str):
-        raise LoadError("broken", f"record {identity!r} has no text")
-    title, metadata, groups = record.get("title"), record.get("metadata"), record.get("groups")
-    if metadata is not None and not isinstance(metadata, Mapping):
-        raise LoadError("broken", f"metadata of record {identity!r} is not an object")
-    if groups is not None and not _is_names(groups):
-        raise LoadError("broken", f"groups of record {identity!r} are not a list of names")
-    return Document(
-        id=_storable(str(identity)),
-        source=source,
-        text=text,
-        title=_storable(title) if isinstance(title, str) else "",
-        metadata={**cast("Metadata", metadata or {}), **labels.metadata},
-        groups=tuple(cast("list[str]", groups)) if groups is not None else labels.groups,
-    )
-
-
-def _is_names(value: object) -> bool:
-    return isinstance(value, list) and all(
-        isinstance(name, str) for name in cast("list[object]", value)
-    )
-
-
-def _storable(text: str) -> str:
-    """Replace lone surrogates, which no text column can hold."""
-    return text.encode("utf-8", "replace").decode()
-
-
-def _is_record(line: bytes) -> bool:
-    try:
-        data: object = json.loads(line.removeprefix(b"\xef\xbb\xbf"))
-    except (ValueError, RecursionError):
-        return False
-    return isinstance(data, dict) and "_id" in data and "text" in data
-
-
-def _lines_of(path: Path) -> Iterator[bytes]:
-    with path.open("rb") as lines:
-        yield from lines
-
-
-def _digest(kind: Sequence[Json], labels: Labels, data: bytes) -> str:
-    import hashlib
-
-    header = json.dumps([list(kind), list(labels.groups), dict(labels.metadata)], sort_keys=True)
-    return hashlib.sha256(header.encode() + b"\0" + data).hexdigest()
-
-
-class _Ignored:
-    """The patterns of the `.ragkitignore` files met so far."""
-
-    def __init__(self, base: Path) -> None:
-        self._base = base
-        self._patterns: list[tuple[str, re.Pattern[str], bool]] = []
-
-    def read(self, folder: Path) -> None:
-        """Add the patterns of a folder's ignore file, where there is one."""
-        try:
-            lines = (folder / IGNORE_FILE).read_text(encoding="utf-8").splitlines()
-        except (OSError, UnicodeDecodeError):
-            return
-        prefix = folder.relative_to(self._base).as_posix()
-        for line in lines:
-            pattern = line.strip()
-            if pattern and not pattern.startswith("#"):
-                folders_only = pattern.endswith("/")
-                self._patterns.append((prefix, _pattern(pattern.rstrip("/")), folders_only))
-
-    def matches(self, path: Path, *, is_folder: bool) -> bool:
-        """Whether a file or folder is to be left out."""
-        relative = path.relative_to(self._base).as_posix()
-        for prefix, pattern, folders_only in self._patterns:
-            if folders_only and not is_folder:
-                continue
-            if prefix == ".":
-                inside = relative
-            elif relative.startswith(f"{prefix}/"):
-                inside = relative[len(prefix) + 1 :]
-            else:
-                continue
-            if pattern.fullmatch(inside):
-                return True
-        return False
-
-
-def _pattern(text: str) -> re.Pattern[str]:
-    anchored = "/" in text
-    pieces = {"**/": "(?:.*/)?", "**": ".*", "*": "[^/]*", "?": "[^/]"}
-    parts = re.split(r"(\*\*/|\*\*|\*|\?)", text.lstrip("/"))
-    body = "".join(pieces.get(part, re.escape(part)) for part in parts)
-    return re.compile(body if anchored else f"(?:.*/)?{body}")

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import csv
 import io
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import cast
 
 from ragkit.errors import LoadError
-from ragkit.loading.loaded import LoadedText, TextBuilder, decoded
+from ragkit.loading.loaded import LoadedText, TextBuilder, clean, decoded
 from ragkit.types import Location
 
 MAX_DEPTH = 200
@@ -17,59 +16,82 @@ MAX_DEPTH = 200
 
 
 def load_csv(data: bytes) -> LoadedText:
-    """Load CSV or TSV: each row as `header: value; …` with its cells as location."""
-    text = decoded(data)
+    """Load CSV or TSV: each row as `header: value; …` with its cells as location.
+
+    The header is the first row that fills all its columns with distinct names, none of them a
+    number; rows above it are titles. Without one, rows are their values, joined by `; `.
+
+    Raises:
+        LoadError: `broken` when quotes make no rows of it.
+    """
+    text, metadata = decoded(data)
     rows = list(_rows(text))
+    header_index = _header_index([row for _, row in rows])
+    header = [] if header_index is None else [_one_line(cell) for cell in rows[header_index][1]]
     builder = TextBuilder()
-    if not rows:
-        return builder.build()
-    header, body = _split_header(rows)
-    for number, row in body:
-        pairs = (
-            f"{header[i]}: {cell.strip()}" if i < len(header) and header[i] else cell.strip()
-            for i, cell in enumerate(row)
-            if cell.strip()
-        )
-        cells = f"A{number}:{_column(len(row))}{number}"
+    for index, (number, row) in enumerate(rows):
+        if index == header_index and len(rows) > index + 1:
+            continue
+        names = header if header_index is not None and index > header_index else []
         builder.add(
-            "; ".join(" ".join(pair.split()) for pair in pairs),
-            location=Location(cells=cells),
+            "; ".join(_named_cells(row, names)),
+            location=Location(cells=f"A{number}:{_column(len(row))}{number}"),
             kind="row",
             separator="\n",
         )
-    return builder.build()
+    return builder.build(metadata=metadata)
+
+
+def _named_cells(row: Sequence[str], names: Sequence[str]) -> Iterator[str]:
+    for i, cell in enumerate(row):
+        value = _one_line(cell)
+        if value:
+            yield f"{names[i]}: {value}" if i < len(names) else value
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())
 
 
 def _rows(text: str) -> Iterator[tuple[int, list[str]]]:
     """Yield (number from 1, cells) of each row that is not empty."""
-    csv.field_size_limit(max(len(text), 131_072))
-    dialect = _dialect(text)
+    import csv
+
+    # A cell may be as long as the file; the limit belongs to the process, so it is only raised.
+    csv.field_size_limit(max(len(text), csv.field_size_limit()))
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=_delimiter(text))
     try:
-        for number, row in enumerate(csv.reader(io.StringIO(text, newline=""), dialect), start=1):
+        for number, row in enumerate(reader, start=1):
             if any(cell.strip() for cell in row):
                 yield number, row
     except csv.Error as error:
         raise LoadError("broken", f"not CSV: {error}") from error
 
 
-def _dialect(text: str) -> type[csv.Dialect]:
-    """Guess the delimiter by the first lines; quotes and doubling are as in RFC 4180."""
-    lines = text.split("\n", 20)[:20]
-    delimiter = max(
-        ",;\t|", key=lambda d: (min((line.count(d) for line in lines if line.strip()), default=0),
-                                lines[0].count(d), d == ",")
-    )  # fmt: skip
-    return cast("type[csv.Dialect]", type("Guessed", (csv.excel,), {"delimiter": delimiter}))
+def _delimiter(text: str) -> str:
+    """Guess the delimiter: the one that most lines near the start hold, and hold most often."""
+    lines = [line for line in text[:65_536].split("\n")[:20] if line.strip()]
+
+    def support(delimiter: str) -> tuple[int, int, bool]:
+        counts = [line.count(delimiter) for line in lines]
+        return sum(n > 0 for n in counts), min(counts, default=0), delimiter == ","
+
+    return max(",;\t|", key=support)
 
 
-def _split_header(
-    rows: Sequence[tuple[int, list[str]]],
-) -> tuple[list[str], Sequence[tuple[int, list[str]]]]:
-    first = [cell.strip() for cell in rows[0][1]]
-    names = all(first) and not any(_is_number(cell) for cell in first)
-    if names and len(set(first)) == len(first) and len(rows) > 1:
-        return first, rows[1:]
-    return [], rows
+_MAX_TITLE_ROWS = 3
+
+
+def _header_index(rows: Sequence[Sequence[str]]) -> int | None:
+    width = max((len(row) for row in rows[:100]), default=0)
+    for index, row in enumerate(rows[: _MAX_TITLE_ROWS + 1]):
+        names = [cell.strip() for cell in row]
+        filled = [name for name in names if name]
+        if len(filled) == len(names) == len(set(names)) and (index == 0 or len(names) == width):
+            return None if any(_is_number(name) for name in names) else index
+        if len(filled) > 1:
+            return None
+    return None
 
 
 def _is_number(text: str) -> bool:
@@ -90,22 +112,51 @@ def _column(number: int) -> str:
 
 
 def load_json(data: bytes) -> LoadedText:
-    """Load JSON: a line a value as `path.to.key: value`, a line an object of plain values."""
-    text = decoded(data)
+    """Load JSON: a line a value or an object of plain values; a list's items are paragraphs.
+
+    Raises:
+        LoadError: `broken` when it is not JSON, `limit` when it is nested too deeply.
+    """
+    text, metadata = decoded(data)
     try:
         value: object = json.loads(text)
-    except (ValueError, RecursionError) as error:
+    except RecursionError as error:
+        raise LoadError("limit", f"JSON nested deeper than {MAX_DEPTH}") from error
+    except ValueError as error:
         raise LoadError("broken", f"not JSON: {error}") from error
+    builder, title = TextBuilder(), _title(value)
+    for part in cast("list[object]", value) if isinstance(value, list) else [value]:
+        _add_value(builder, part)
+    return builder.build(title=title, metadata=metadata)
+
+
+def load_json_lines(data: bytes) -> LoadedText:
+    """Load JSON Lines as text: a paragraph a line, as `load_json` writes it.
+
+    A line that is not JSON stays as it is.
+    """
+    text, metadata = decoded(data)
     builder = TextBuilder()
-    title = ""
-    if isinstance(value, dict):
-        named = cast("dict[str, object]", value)
-        title = next(
-            (str(named[k]) for k in ("title", "name") if isinstance(named.get(k), str)), ""
-        )
-    for line in _lines(value, "", 0):
-        builder.add(line, kind="row", separator="\n")
-    return builder.build(title=title)
+    for line in text.split("\n"):
+        try:
+            _add_value(builder, json.loads(line))
+        except (ValueError, RecursionError, LoadError):
+            builder.add(line)
+    return builder.build(metadata=metadata)
+
+
+def _add_value(builder: TextBuilder, value: object) -> None:
+    """Add a paragraph, a row a line of it: what belongs together is not cut apart."""
+    for i, line in enumerate(_lines(value, "", 0)):
+        builder.add(clean(line), kind="row", separator="\n" if i else "\n\n")
+
+
+def _title(value: object) -> str:
+    if not isinstance(value, dict):
+        return ""
+    named = cast("dict[str, object]", value)
+    titles = (named.get(key) for key in ("title", "name"))
+    return next((clean(title) for title in titles if isinstance(title, str)), "")
 
 
 def _lines(value: object, path: str, depth: int) -> Iterator[str]:

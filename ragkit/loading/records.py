@@ -1,0 +1,190 @@
+"""Records: documents that come as values, `{"_id", "title"?, "text", "metadata"?, "groups"?}`.
+
+The names are those of BEIR's corpora. Lines are read one at a time, so that a file may be larger
+than memory; of earlier lines only the ids are kept.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import BinaryIO, cast
+
+from ragkit.errors import LoadError
+from ragkit.loading.formats import LOADERS_VERSION
+from ragkit.loading.loaded import LoadedText
+from ragkit.types import Document, Failure, Json, Metadata, PendingDocument, SourceItem
+
+MAX_RECORD_BYTES = 64 * 2**20
+"""A longer line is a failure of its own; the lines after it are read."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Labels:
+    """What a call adds to each of its documents.
+
+    `metadata` goes before a document's own; `groups` are for documents that name none themselves.
+    """
+
+    groups: tuple[str, ...] = ()
+    metadata: Metadata = field(default_factory=dict[str, Json])
+
+    def document(self, identity: str, source: str, loaded: LoadedText) -> Document:
+        """Return what was loaded as a document with these labels."""
+        return Document(
+            id=identity,
+            source=source,
+            text=loaded.text,
+            title=loaded.title,
+            metadata={**loaded.metadata, **self.metadata},
+            groups=self.groups,
+            marks=loaded.marks,
+        )
+
+
+def record_lines(stream: BinaryIO) -> Iterator[bytes]:
+    """Yield lines; of a longer one than a record may be, only a start that is too long."""
+    while line := stream.readline(MAX_RECORD_BYTES + 1):
+        yield line
+        while len(line) > MAX_RECORD_BYTES and not line.endswith(b"\n"):
+            line = stream.readline(MAX_RECORD_BYTES + 1)
+            if not line:
+                return
+
+
+def is_record_line(line: bytes) -> bool:
+    """Whether a line of JSON Lines is a record."""
+    try:
+        data: object = json.loads(line.removeprefix(b"\xef\xbb\xbf"))
+    except (ValueError, RecursionError):
+        return False
+    return isinstance(data, dict) and "_id" in data and "text" in data
+
+
+def record_documents(
+    lines: Iterable[bytes], source: str, labels: Labels, *, seen: set[str] | None = None
+) -> Iterator[SourceItem]:
+    """Yield the records of JSON Lines.
+
+    A line that is no record, or repeats an id, is a failure that names the line.
+
+    Args:
+        lines: Blank ones count but say nothing.
+        source: The documents' source.
+        labels: Added to each document.
+        seen: Ids that are taken; those of these records are added.
+    """
+
+    def parsed() -> Iterator[tuple[int, bytes, Callable[[], object]]]:
+        for number, line in enumerate(lines, start=1):
+            if line.strip():
+                yield number, line.strip(), partial(_json, line.removeprefix(b"\xef\xbb\xbf"))
+
+    yield from _documents(parsed(), "line", source, labels, seen)
+
+
+def record_values(
+    records: Iterable[Mapping[str, object]], source: str, labels: Labels
+) -> Iterator[SourceItem]:
+    """Yield records that are already values, as `record_documents` does those of JSON Lines."""
+
+    def written() -> Iterator[tuple[int, bytes, Callable[[], object]]]:
+        for number, record in enumerate(records, start=1):
+            raw = json.dumps(record, sort_keys=True, default=str).encode()
+            yield number, raw, partial(dict[str, object], record)
+
+    yield from _documents(written(), "record", source, labels, None)
+
+
+def _documents(
+    records: Iterable[tuple[int, bytes, Callable[[], object]]],
+    unit: str,
+    source: str,
+    labels: Labels,
+    seen: set[str] | None,
+) -> Iterator[SourceItem]:
+    taken = set[str]() if seen is None else seen
+    for number, raw, parse in records:
+        try:
+            document = _document(parse(), source, labels)
+            if document.id in taken:
+                raise LoadError("broken", f"the id {document.id!r} is already taken")
+        except LoadError as error:
+            detail = f"{unit} {number}: {error.detail}"
+            yield Failure(source=source, code=error.code, detail=detail)
+            continue
+        taken.add(document.id)
+        yield PendingDocument(
+            id=document.id,
+            source=source,
+            fingerprint=digest(["record", LOADERS_VERSION], labels, raw),
+            load=partial(_with_text, document, f"{unit} {number}"),
+        )
+
+
+def _with_text(document: Document, place: str) -> Document:
+    if not document.text.strip():
+        raise LoadError("no_text", f"{place}: the text of record {document.id!r} is empty")
+    return document
+
+
+def _json(line: bytes) -> object:
+    if len(line) > MAX_RECORD_BYTES:
+        raise LoadError("limit", f"longer than {MAX_RECORD_BYTES >> 20} MiB")
+    try:
+        value: object = json.loads(line)
+    except (ValueError, RecursionError) as error:
+        raise LoadError("broken", f"not JSON: {error}") from error
+    # A lone surrogate can only come from an escape; no text column can hold it.
+    if b"\\ud" in line.lower() and not _is_unicode(json.dumps(value, ensure_ascii=False)):
+        raise LoadError("broken", "it holds half of a surrogate pair, which is no character")
+    return value
+
+
+def _is_unicode(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _document(value: object, source: str, labels: Labels) -> Document:
+    if not isinstance(value, dict):
+        raise LoadError("broken", "not a JSON object")
+    record = cast("dict[str, object]", value)
+    identity, text = record.get("_id"), record.get("text")
+    if not isinstance(identity, str | int) or isinstance(identity, bool) or identity == "":
+        raise LoadError("broken", "no _id")
+    if not isinstance(text, str):
+        raise LoadError("broken", f"record {identity!r} has no text")
+    title, metadata = record.get("title"), record.get("metadata")
+    if metadata is not None and not isinstance(metadata, Mapping):
+        raise LoadError("broken", f"metadata of record {identity!r} is not an object")
+    own = cast("Metadata", metadata or {})
+    return Document(
+        id=str(identity),
+        source=source,
+        text=text,
+        title=title if isinstance(title, str) else "",
+        metadata={**own, **labels.metadata},
+        groups=_groups(record.get("groups"), identity) or labels.groups,
+    )
+
+
+def _groups(value: object, identity: str | int) -> tuple[str, ...]:
+    names = cast("list[object]", value) if isinstance(value, list | tuple) else None
+    if value is not None and (names is None or not all(isinstance(n, str) for n in names)):
+        # Read as no statement, a mistake here would open the record to everyone.
+        raise LoadError("broken", f"groups of record {identity!r} are not a list of names")
+    return tuple(cast("list[str]", names or []))
+
+
+def digest(kind: Sequence[Json], labels: Labels, data: bytes) -> str:
+    """Return the fingerprint of a document: what reads it, its labels, its raw bytes (sha256)."""
+    import hashlib
+
+    header = json.dumps([list(kind), list(labels.groups), dict(labels.metadata)], sort_keys=True)
+    return hashlib.sha256(header.encode() + b"\0" + data).hexdigest()
