@@ -47,6 +47,7 @@ CONTEXT_JOULES = (0.0, 38e-6, 121e-6)
 SERVICE_FACTOR = (1.7, 2.0, 2.4)
 """Energy of the whole service per energy of its accelerators (Google, arXiv 2508.15734)."""
 
+_BOUNDS = ("low", "mid", "high")
 _LOCAL_SOURCE = "CPU seconds x Cloud Carbon Footprint watts x PUE"
 _REMOTE_SOURCE = "tokens x ML.ENERGY and H100 prefill model x service factor"
 
@@ -436,9 +437,6 @@ class Summary:
 
     def _not_known(self, name: str) -> str:
         return f"   unknown for {self.unknown[name]:,}" if self.unknown[name] else ""
-
-
-_BOUNDS = ("low", "mid", "high")
 
 
 def summarise(records: Iterable[Mapping[str, Json]]) -> Summary:
