@@ -20,6 +20,9 @@ DOCUMENT_PROMPT_NAMES = ("document", "passage", "corpus")
 the library's `encode_document`."""
 
 _WEIGHT_SUFFIXES = frozenset({".safetensors", ".json", ".txt", ".model"})
+_POSITIONS_FROM_TWO = frozenset({"camembert", "mpnet", "roberta", "xlm-roberta"})
+"""Model types whose first two positions stand for padding."""
+
 _TRUE = frozenset({"1", "on", "true", "yes"})
 
 
@@ -163,9 +166,11 @@ class SentenceTransformersEmbedder:
     def _set_max_tokens(self, max_tokens: int | None) -> None:
         if max_tokens is None:
             return
-        longest = int(getattr(self._tokenizer, "model_max_length", max_tokens))
-        if not 1 <= max_tokens <= longest:
-            raise ConfigError(f"max_tokens {max_tokens}; allowed for {self.name}: 1 to {longest}")
+        most = _n_positions(self._model)
+        if max_tokens < 1 or (most is not None and max_tokens > most):
+            raise ConfigError(
+                f"max_tokens {max_tokens}; allowed for {self.name}: 1 to {most or 'any number'}"
+            )
         self._model.max_seq_length = max_tokens
 
     def _fingerprint(self, name: str, folder: Path | None) -> str:
@@ -221,13 +226,26 @@ def _tokenizer(model: _Model) -> _Tokenizer | None:
     return cast("_Tokenizer", tokenizer) if callable(tokenizer) else None
 
 
+def _n_positions(model: _Model) -> int | None:
+    """Return the most tokens that the model can tell the place of; None where it has no limit."""
+    config = _config(model)
+    n_positions = getattr(config, "max_position_embeddings", None)
+    if not isinstance(n_positions, int):
+        return None
+    offset = 2 if getattr(config, "model_type", "") in _POSITIONS_FROM_TWO else 0
+    return n_positions - offset
+
+
+def _config(model: _Model) -> object:
+    return getattr(getattr(model[0], "auto_model", None), "config", None)
+
+
 def _first(prompts: Mapping[str, str | None], names: Sequence[str]) -> str:
     return next((prompt for name in names if (prompt := prompts.get(name))), "")
 
 
 def _revision(name: str, model: _Model) -> str:
-    config = getattr(getattr(model[0], "auto_model", None), "config", None)
-    return f"{name}@{getattr(config, '_commit_hash', None) or 'unknown'}"
+    return f"{name}@{getattr(_config(model), '_commit_hash', None) or 'unknown'}"
 
 
 def _hash_files(folder: Path) -> str:
