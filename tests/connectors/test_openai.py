@@ -273,7 +273,7 @@ def test_a_stream_may_end_without_a_blank_line(end: bytes) -> None:
 @pytest.mark.parametrize(
     ("reply", "expected"),
     [
-        (Reply(fault="truncated"), "broke off"),
+        (Reply(fault="truncated"), "the response broke off before its end"),
         (Reply(fault="not_json"), "not JSON"),
         (Reply(fault="wrong_type"), "text/html"),
         (Reply(text=""), "gave no text"),
@@ -304,9 +304,12 @@ def test_a_stream_that_breaks_off_is_a_remote_error() -> None:
     """Text that came is no whole answer: without an end there is an error, not a `Generation`."""
     long = Reply(text="word " * 50, finish_reason=None)
     with OpenAIServer([replace(long, fault="truncated")]) as server:
-        items: list[str | Generation] = []
         with pytest.raises(RemoteError):
-            items.extend(_client(server).stream(PROMPT, NO_OPTIONS))
+            list(_client(server).stream(PROMPT, NO_OPTIONS))
+    event = b'data: {"choices":[{"delta":{"content":"Yes, but"},"finish_reason":null}]}\n\n'
+    head = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n"
+    with _raw_server(head + event) as url, pytest.raises(RemoteError, match="stream broke off"):
+        list(OpenAIGenerator("m", base_url=url).stream(PROMPT, NO_OPTIONS))
     with (
         OpenAIServer([replace(long, fault="broken_stream")]) as server,
         pytest.raises(RemoteError, match="the model crashed"),
