@@ -303,9 +303,8 @@ def test_a_failure_is_a_remote_error_that_says_what_to_do(reply: Reply, expected
 def test_a_stream_that_breaks_off_is_a_remote_error() -> None:
     """Text that came is no whole answer: without an end there is an error, not a `Generation`."""
     long = Reply(text="word " * 50, finish_reason=None)
-    with OpenAIServer([replace(long, fault="truncated")]) as server:
-        with pytest.raises(RemoteError):
-            list(_client(server).stream(PROMPT, NO_OPTIONS))
+    with OpenAIServer([replace(long, fault="truncated")]) as server, pytest.raises(RemoteError):
+        list(_client(server).stream(PROMPT, NO_OPTIONS))
     event = b'data: {"choices":[{"delta":{"content":"Yes, but"},"finish_reason":null}]}\n\n'
     head = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n"
     with _raw_server(head + event) as url, pytest.raises(RemoteError, match="stream broke off"):
