@@ -377,7 +377,8 @@ def test_completion_knows_every_command_and_option(shell: str) -> None:
     for word in ("ingest", "ledger", "trim-level", "chunk-tokens"):
         assert word in script
     if shell == "bash" and shutil.which("bash"):
-        check = f"{script}\nCOMP_WORDS=(ragkit ask --trim-); COMP_CWORD=2; _ragkit; echo ${{COMPREPLY[@]}}"
+        typed = "COMP_WORDS=(ragkit ask --trim-); COMP_CWORD=2; _ragkit; echo ${COMPREPLY[@]}"
+        check = f"{script}\n{typed}"
         done = subprocess.run(["bash", "-c", check], check=True, capture_output=True, text=True)
         assert done.stdout.split() == ["--trim-level"]
 
