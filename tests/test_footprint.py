@@ -14,10 +14,8 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-PACKAGES = [ROOT / place for place in ("ragkit", "connectors/ragkit_connectors", "eval/ragkit_eval")]
-    ROOT / "ragkit",
-    ROOT / "connectors" / "ragkit_connectors",
-    ROOT / "eval" / "ragkit_eval",
+PACKAGES = [
+    ROOT / place for place in ("ragkit", "connectors/ragkit_connectors", "eval/ragkit_eval")
 ]
 
 _PROBE = """

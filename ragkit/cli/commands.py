@@ -234,9 +234,9 @@ def schema(options: argparse.Namespace) -> int:
 def completion(options: argparse.Namespace) -> int:
     """Run `ragkit completion`."""
     from ragkit.cli.completion import script
-    from ragkit.cli.parser import make_parser
+    from ragkit.cli.parser import make_parsers
 
-    output.write(script(options.shell, make_parser()))
+    output.write(script(options.shell, make_parsers()[1]))
     return DONE
 
 

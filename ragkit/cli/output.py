@@ -121,7 +121,8 @@ def list_text(data: _Shown) -> str:
 
 def store_text(data: _Shown) -> str:
     """Return what a store is."""
-    flat = {**data, **{f"built with {k}": v for k, v in (data["settings"] or {}).items()}}
+    settings: _Shown = data["settings"] or {}
+    flat: dict[str, Any] = {**data, **{f"built with {k}": v for k, v in settings.items()}}
     skipped = {"schema", "settings", "template"}
     return "\n".join(f"{key.replace('_', ' ')}: {value}" for key, value in flat.items()
                      if key not in skipped)  # fmt: skip

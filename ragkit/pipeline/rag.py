@@ -247,7 +247,7 @@ class RAG:
             with store.transaction():
                 settings = self._wanted_settings(old)
                 store.configure(settings)
-                ingester = self._make_ingester(store, settings, on_progress)
+                ingester = self._make_ingester(store, settings, on_progress, anew=True)
                 for document_id, _ in list(store.sources()):
                     ingester.add([_stored_document(store, document_id)])
             store.checkpoint()
@@ -579,6 +579,7 @@ class RAG:
         on_progress: Callable[[Progress], None] | None,
         *,
         dry_run: bool = False,
+        anew: bool = False,
     ) -> Ingester:
         return Ingester(
             store,
@@ -587,6 +588,7 @@ class RAG:
             embed_title=settings.embed_title,
             sentence_vectors=settings.sentence_vectors,
             dry_run=dry_run,
+            anew=anew,
             on_progress=on_progress,
         )
 

@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import jsonschema
 import pytest
@@ -41,9 +42,9 @@ def run(
     return result
 
 
-def valid(text: str, schema: str) -> dict[str, object]:
+def valid(text: str, schema: str) -> dict[str, Any]:
     """Parse one JSON object and check it against its schema."""
-    data: dict[str, object] = json.loads(text)
+    data: dict[str, Any] = json.loads(text)
     jsonschema.validate(data, load_schema(schema))
     return data
 
