@@ -83,6 +83,11 @@ def ask_text(data: _Shown) -> str:
     return "\n".join([*lines, _receipt_text(data)])
 
 
+def ask_text_without_answer(data: _Shown) -> str:
+    """Return what follows an answer that was printed as it came."""
+    return ask_text({**data, "text": None})
+
+
 _REASONS = {
     "no_hits": "nothing in the store matches the question",
     "low_evidence": "the documents do not support an answer",

@@ -1060,9 +1060,14 @@ def _difference(stored: StoreSettings, wanted: StoreSettings) -> str:
 
 def _vanished(store: LocalStore, roots: Sequence[str], ingester: Ingester) -> Iterator[str]:
     for document_id, source in store.sources():
-        under = any(source == root or source.startswith(root.rstrip("/") + "/") for root in roots)
-        if under and document_id not in ingester.seen and source not in ingester.failed_sources:
+        # Below a folder that could not be read nothing has vanished, as far as anyone knows.
+        failed = _is_under(source, ingester.failed_sources)
+        if document_id not in ingester.seen and _is_under(source, roots) and not failed:
             yield document_id
+
+
+def _is_under(source: str, places: Iterable[str]) -> bool:
+    return any(source == place or source.startswith(place.rstrip("/") + "/") for place in places)
 
 
 def _stored_document(store: LocalStore, document_id: str) -> SourceItem:

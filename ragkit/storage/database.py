@@ -172,6 +172,8 @@ class Database:
                 connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
             finally:
                 connection.close()
+            # Whoever ingests a folder that holds the store must not read the store's own files.
+            (folder / ".ragkitignore").write_text("*\n", encoding="utf-8")
             temporary.replace(self.path)
 
     def _connect(self) -> sqlite3.Connection:
