@@ -19,7 +19,7 @@ from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import accumulate
+from itertools import accumulate, pairwise
 from pathlib import Path
 
 from ragkit import RAG, Settings, TrimPolicy
@@ -94,7 +94,7 @@ def make_store(dataset: Path, folder: Path, size: int, *, sentences: bool) -> Lo
 
 def needed(curve: Curve, target: float) -> float | None:
     """Return the mean tokens at which a curve reaches a target, between its points."""
-    for (t0, q0), (t1, q1) in zip(curve, curve[1:], strict=False):
+    for (t0, q0), (t1, q1) in pairwise(curve):
         if q0 < target <= q1:
             return t0 + (t1 - t0) * (target - q0) / (q1 - q0)
     return curve[0][0] if curve and curve[0][1] >= target else None
@@ -202,7 +202,8 @@ def main() -> None:
         tokens, quality = whole[4]
         target = SHARE * quality
         print(
-            f"{options.dataset.name} {options.split}, {len(questions)} questions, {options.metric}: "
+            f"{options.dataset.name} {options.split}, {len(questions)} questions, "
+            f"{options.metric}: "
             f"baseline {quality:.3f} at {tokens:,.0f} tokens; target {target:.3f}"
         )
         print(f"{'':34} {'tokens for':>11}   tokens=evidence\n{'':34} {'target':>11}")

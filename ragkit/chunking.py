@@ -14,7 +14,7 @@ from typing import Literal, TypeAlias, get_args
 
 from ragkit.errors import ConfigError
 from ragkit.text.sentences import sentence_spans
-from ragkit.types import Chunk, Document, Location, Mark, Span, TokenCounter
+from ragkit.types import Chunk, Document, Mark, Span, TokenCounter
 
 ChunkerName: TypeAlias = Literal["recursive", "sentence", "tokens", "markdown", "whole"]
 CHUNKER_NAMES: tuple[str, ...] = get_args(ChunkerName)
@@ -170,6 +170,9 @@ class SpanChunker:
                 first += 1
             while mark < len(document.marks) and document.marks[mark].start <= start:
                 mark += 1
+            last_mark = mark
+            while last_mark < len(document.marks) and document.marks[last_mark].start < end:
+                last_mark += 1
             inside: list[Span] = []
             i = first
             while i < len(sentences) and sentences[i][0] < end:
@@ -185,7 +188,7 @@ class SpanChunker:
                     text=text,
                     n_tokens=self.counter.count(text),
                     sentences=tuple(inside),
-                    location=document.marks[mark - 1].location if mark else Location(),
+                    marks=document.marks[max(0, mark - 1) : last_mark],
                 )
             )
         return chunks

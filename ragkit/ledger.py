@@ -11,7 +11,7 @@ import json
 import os
 import re
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,8 +24,9 @@ _BOUNDS = ("low", "mid", "high")
 _GRADES: tuple[Grade, ...] = ("measured", "modelled-local", "modelled-remote")
 
 WATTS_PER_CPU = (0.74, 1.69, 3.5)
-"""Watts of one busy virtual CPU, low, mid, high: idle and full of an average server, and full of a
-recent one (Cloud Carbon Footprint, methodology, "Energy estimate (watt-hours)")."""
+"""Watts of one busy virtual CPU, low, mid, high: an average server at rest, a recent one at full
+load, an average one at full load (Cloud Carbon Footprint, methodology, "Energy estimate
+(watt-hours)")."""
 
 POWER_USAGE_EFFECTIVENESS = (1.04, 1.135, 1.58)
 """Energy of a data centre per energy of its computers: best published site, Cloud Carbon
@@ -41,6 +42,10 @@ DECODE_JOULES = ((8.0, (0.070, 0.119, 0.455)), (70.0, (0.42, 0.80, 3.76)),
 """Joules per output token by billions of dense parameters, at 512, 64 and 8 answers at a time
 (ML.ENERGY leaderboard, H100, vLLM; the first figure of 405 is scaled from 70)."""
 
+MIXTURE_FACTOR = (3.8, 6.1, 4.8)
+"""Joules per output token of a mixture of experts per those of a dense model of its active size:
+Qwen3-30B-A3B (0.10, 0.27 and 0.82 J at 512, 64 and 8 answers at a time, same leaderboard)."""
+
 CONTEXT_JOULES = (0.0, 38e-6, 121e-6)
 """Joules per output token and token of context: none for hybrid models, dense 8B, dense 32B
 (derived from the ML.ENERGY leaderboard's long and short answers)."""
@@ -48,7 +53,7 @@ CONTEXT_JOULES = (0.0, 38e-6, 121e-6)
 SERVICE_FACTOR = (1.7, 2.0, 2.4)
 """Energy of the whole service per energy of its accelerators (Google, arXiv 2508.15734)."""
 
-_LOCAL_SOURCE = "CPU seconds x Cloud Carbon Footprint watts x PUE"
+_LOCAL_SOURCE = "CPU seconds x Cloud Carbon Footprint watts x PUE 1.04/1.135/1.58"
 _REMOTE_SOURCE = "tokens x ML.ENERGY and H100 prefill model x service factor"
 
 
@@ -74,7 +79,7 @@ class Stopwatch:
         self._began = (time.perf_counter(), time.process_time())
 
     @contextmanager
-    def stage(self, name: str) -> Iterator[None]:
+    def stage(self, name: str) -> Generator[None]:
         """Measure what happens inside."""
         inner = [0.0, 0.0]
         self._open.append(inner)
@@ -135,7 +140,7 @@ class Range:
 
     def __add__(self, other: Range) -> Range:
         """Add two estimates; the sum has the weaker grade of both."""
-        grade = max(self.grade, other.grade, key=_GRADES.index)
+        grade = _GRADES[max(_GRADES.index(self.grade), _GRADES.index(other.grade))]
         sources = [self.source] + [other.source] * (other.source != self.source)
         return Range(
             low=self.low + other.low,
@@ -172,15 +177,20 @@ def llm_joules(
     output_tokens: int,
     context_tokens: int,
     parameters_billions: float | None,
+    mixture: bool = False,
 ) -> Range | None:
     """Return the energy of one generation: k [N_in e_in + N_out (e_out + N_context e_kv)].
+
+    The figures are those of dense models. For a mixture of experts the output's share is scaled
+    by one measured model, and the share of attention to the context is left out: a rough guide.
 
     Args:
         input_tokens: Of the prompt, cached ones included.
         cached_tokens: Those of them that the server had cached, which cost next to nothing.
         output_tokens: Of the answer.
         context_tokens: That each output token attends to.
-        parameters_billions: Active parameters of a dense model; None when unknown.
+        parameters_billions: Active parameters of the model; None when unknown.
+        mixture: Whether it is a mixture of experts, as `is_mixture` reads from a name.
 
     Returns:
         The range over use of the accelerator, answers at a time and service; None when the
@@ -190,11 +200,18 @@ def llm_joules(
         return None
     bounds: list[float] = []
     for i in range(3):
-        prefill = (input_tokens - cached_tokens) * PREFILL_JOULES[i] * parameters_billions
-        decode = _decode_joules(parameters_billions, i) + context_tokens * CONTEXT_JOULES[i]
+        # Some servers count cached tokens beside the input, not in it.
+        n_prefilled = max(0, input_tokens - cached_tokens)
+        prefill = n_prefilled * PREFILL_JOULES[i] * parameters_billions
+        decode = _decode_joules(parameters_billions, i)
+        if mixture:
+            decode *= MIXTURE_FACTOR[i]
+        else:
+            decode += context_tokens * CONTEXT_JOULES[i]
         bounds.append(SERVICE_FACTOR[i] * (prefill + output_tokens * decode))
     low, mid, high = bounds
-    return Range(low=low, mid=mid, high=high, grade="modelled-remote", source=_REMOTE_SOURCE)
+    source = f"{_REMOTE_SOURCE}, mixture of experts" if mixture else _REMOTE_SOURCE
+    return Range(low=low, mid=mid, high=high, grade="modelled-remote", source=source)
 
 
 def _decode_joules(billions: float, bound: int) -> float:
@@ -208,19 +225,32 @@ def _decode_joules(billions: float, bound: int) -> float:
     return points[-1][1] * billions / points[-1][0]
 
 
-_SIZE = re.compile(r"(?<![\w.])(?:\d+x)?(\d+(?:\.\d+)?)(m|b)(?![a-z0-9])", re.IGNORECASE)
+_SIZE = re.compile(r"(?<![\w.])(\d+(?:\.\d+)?)(m|b)(?![a-z0-9])", re.IGNORECASE)
 _ACTIVE = re.compile(r"(?<![\w.])a(\d+(?:\.\d+)?)b(?![a-z0-9])", re.IGNORECASE)
+_EXPERTS = re.compile(r"(?<![\w.])\d+(?:x\d+(?:\.\d+)?b|e)(?![a-z0-9])", re.IGNORECASE)
 
 
 def model_size_billions(name: str) -> float | None:
-    """Read a model's active parameters, in billions, from a name such as `qwen3-30b-a3b`."""
+    """Read a model's active parameters, in billions, from its name.
+
+    `qwen2.5:0.5b` gives 0.5, and `qwen3-30b-a3b`, a mixture of experts, its active 3. A name such
+    as `8x7b` does not say how many experts work at once, so the size is unknown. A name that hides
+    a mixture is read as dense.
+    """
+    name = name.replace("_", "-")
     active = _ACTIVE.search(name)
     if active:
         return float(active[1])
-    size = _SIZE.search(name.replace("_", "-"))
+    size = _SIZE.search(name)
     if not size:
         return None
     return float(size[1]) / (1000.0 if size[2].lower() == "m" else 1.0)
+
+
+def is_mixture(name: str) -> bool:
+    """Whether a model's name says that it is a mixture of experts: `30b-a3b`, `17b-16e`, `8x7b`."""
+    name = name.replace("_", "-")
+    return bool(_ACTIVE.search(name) or _EXPERTS.search(name))
 
 
 def carbon_grams(joules: Range, grid_g_per_kwh: tuple[float, float, float] | None) -> Range | None:
@@ -306,7 +336,8 @@ def _shown(value: int | None) -> str:
 class Ledger:
     """A file of receipts: one JSON line each, appended whole, holding no content.
 
-    A file that cannot be written turns the ledger off; `disabled_reason` then says why.
+    Only the owner may read the file. One that cannot be written turns the ledger off;
+    `disabled_reason` then says why, and nothing is raised.
     """
 
     def __init__(self, path: Path) -> None:
@@ -314,30 +345,59 @@ class Ledger:
         self.disabled_reason: str | None = None
 
     def write(self, record: Mapping[str, Json]) -> None:
-        """Append a record with its time; several processes may do so at once."""
+        """Append a record with its time; several processes may do so at once.
+
+        What is called by the name of content (a question, an answer, a prompt ...) is left out.
+        """
         if self.disabled_reason is not None:
             return
         now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-        line = json.dumps({"schema": 1, "time": now, **record}, allow_nan=False) + "\n"
+        kept = cast("Mapping[str, Json]", _without_content(record))
         try:
-            flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT
-            descriptor = os.open(self.path, flags, 0o600)
-            try:
-                # One write of an append-only file is not torn by another process's.
-                os.write(descriptor, line.encode())
-            finally:
-                os.close(descriptor)
+            line = json.dumps({"schema": 1, "time": now, **kept}, allow_nan=False) + "\n"
+            _append(self.path, line.encode())
         except OSError as error:
             self.disabled_reason = f"{self.path} cannot be written ({error.strerror})"
+        except (TypeError, ValueError) as error:
+            self.disabled_reason = f"a record is no JSON ({error})"
+
+
+_CONTENT = frozenset(
+    {"answer", "citations", "content", "context", "history", "prompt", "question", "text", "title"}
+)
+
+
+def _without_content(value: Json) -> Json:
+    if isinstance(value, Mapping):
+        return {key: _without_content(v) for key, v in value.items() if key not in _CONTENT}
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return [_without_content(v) for v in value]
+    return value
+
+
+def _append(path: Path, line: bytes) -> None:
+    """Append in one write, which another process's write to the same file does not tear."""
+    descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o600)
+    try:
+        size = os.lseek(descriptor, 0, os.SEEK_END)
+        if size:
+            os.lseek(descriptor, size - 1, os.SEEK_SET)
+            # A crash or a full disk may have left half a line: this one must not join it.
+            line = line if os.read(descriptor, 1) == b"\n" else b"\n" + line
+        os.write(descriptor, line)
+    finally:
+        os.close(descriptor)
 
 
 def read_ledger(path: Path) -> Iterator[dict[str, Json]]:
     """Yield the records of a ledger; a line torn by a crash or a full disk comes as `{}`."""
     with path.open("rb") as lines:
         for line in lines:
+            if not line.strip():
+                continue
             try:
                 record: object = json.loads(line)
-            except ValueError:
+            except (ValueError, RecursionError):
                 yield {}
                 continue
             yield cast("dict[str, Json]", record) if isinstance(record, dict) else {}
@@ -382,8 +442,6 @@ class Summary:
 
     def to_dict(self) -> dict[str, Json]:
         """Return the JSON form of `ragkit ledger report`."""
-        records = self.answers + self.refusals + self.ingests
-        carbon_known = self.unknown["carbon_g"] < records
         return {
             "schema": 1,
             "answers": self.answers,
@@ -393,10 +451,10 @@ class Summary:
             "llm_calls": self.llm_calls,
             "seconds": self.seconds,
             "cpu_seconds": self.cpu_seconds,
-            "input_tokens": self.input_tokens,
-            "output_tokens": self.output_tokens,
-            "joules": dict(self.joules),
-            "carbon_g": dict(self.carbon_g) if carbon_known else None,
+            "input_tokens": self.input_tokens if self._knows("input_tokens") else None,
+            "output_tokens": self.output_tokens if self._knows("output_tokens") else None,
+            "joules": dict(self.joules) if self._knows("joules") else None,
+            "carbon_g": dict(self.carbon_g) if self._knows("carbon_g") else None,
             "unknown": dict(self.unknown),
             "saving": {
                 "answers": self.comparable,
@@ -411,32 +469,46 @@ class Summary:
 
     def to_text(self) -> str:
         """Return a table for people."""
-        joules = self.joules
         share = "" if self.saved_share is None else f" ({self.saved_share:.0%})"
         lines = [
             f"answers          {self.answers:>12,}   refusals {self.refusals:,}, "
             f"ingests {self.ingests:,}",
             f"LLM calls        {self.llm_calls:>12,}",
-            f"prompt tokens    {self.input_tokens:>12,}{self._not_known('input_tokens')}",
-            f"answer tokens    {self.output_tokens:>12,}{self._not_known('output_tokens')}",
+            f"prompt tokens    {self._tokens('input_tokens')}",
+            f"answer tokens    {self._tokens('output_tokens')}",
             f"CPU seconds      {self.cpu_seconds:>12,.1f}",
-            f"energy, J        {joules['mid']:>12,.1f}   estimate, {joules['low']:,.1f} to "
-            f"{joules['high']:,.1f}{self._not_known('joules')}",
+            f"energy, J        {self._estimate('joules', self.joules)}",
+            f"carbon, g        {self._estimate('carbon_g', self.carbon_g)}",
             f"saved tokens     {_shown(self.saved_tokens):>12}{share}   over "
             f"{self.comparable:,} comparable answers, against their untrimmed top 5",
         ]
         if self.compared_joules:
-            saved = self.saved_joules
-            lines.append(
-                f"saved energy, J  {saved['mid']:>12,.1f}   estimate, {saved['low']:,.1f} to "
-                f"{saved['high']:,.1f}, of whole answers"
-            )
+            lines.append(f"saved energy, J  {_span(self.saved_joules)}, of whole answers")
         if self.unreadable_lines:
             lines.append(f"unreadable lines {self.unreadable_lines:>12,}")
         return "\n".join(lines)
 
+    def _knows(self, name: str) -> bool:
+        """Whether at least one record said it, or none was there to say it."""
+        asked = self.answers
+        if name in {"joules", "carbon_g"}:
+            asked += self.refusals + self.ingests
+        return self.unknown[name] < asked or asked == 0
+
+    def _tokens(self, name: Literal["input_tokens", "output_tokens"]) -> str:
+        total = self.input_tokens if name == "input_tokens" else self.output_tokens
+        return f"{_shown(total if self._knows(name) else None):>12}{self._not_known(name)}"
+
+    def _estimate(self, name: str, bounds: Mapping[str, float]) -> str:
+        value = _span(bounds) if self._knows(name) else f"{'unknown':>12}"
+        return f"{value}{self._not_known(name)}"
+
     def _not_known(self, name: str) -> str:
         return f"   unknown for {self.unknown[name]:,}" if self.unknown[name] else ""
+
+
+def _span(bounds: Mapping[str, float]) -> str:
+    return f"{bounds['mid']:>12,.1f}   estimate, {bounds['low']:,.1f} to {bounds['high']:,.1f}"
 
 
 def summarise(records: Iterable[Mapping[str, Json]]) -> Summary:

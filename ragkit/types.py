@@ -6,7 +6,7 @@ All offsets are Unicode code points into `Document.text`, half-open. All values 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias
 
 if TYPE_CHECKING:
@@ -112,7 +112,8 @@ SourceItem: TypeAlias = Document | PendingDocument | Failure
 class Chunk:
     """A stored span: `document.text[start:end] == text`.
 
-    `sentences` are spans in the document's offsets, in order, inside [start, end).
+    `sentences` are spans in the document's offsets, in order, inside [start, end). `marks` are
+    the document's marks inside the chunk, before them the one in force at its start.
     """
 
     id: str
@@ -122,7 +123,27 @@ class Chunk:
     text: str
     n_tokens: int
     sentences: tuple[Span, ...]
-    location: Location = field(default_factory=Location)
+    marks: tuple[Mark, ...] = ()
+
+    def location(self, start: int | None = None, end: int | None = None) -> Location:
+        """Return where a span of the chunk stands, default the whole: where it begins.
+
+        The cells of a span of table rows reach from the first row's to the last row's.
+        """
+        start, end = self.start if start is None else start, self.end if end is None else end
+        covered = [mark.location for mark in self.marks if start < mark.start < end]
+        first = Location()
+        for mark in self.marks:
+            if mark.start <= start:
+                first = mark.location
+        last = covered[-1].cells if covered else None
+        if first.cells is None or last is None:
+            return first
+        return replace(first, cells=f"{first.cells.split(':')[0]}:{last.split(':')[-1]}")
+
+    def is_heading(self, start: int) -> bool:
+        """Whether the sentence that starts here is a heading."""
+        return any(mark.start == start and mark.kind == "heading" for mark in self.marks)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -154,7 +175,7 @@ def place(hit: Hit, start: int, end: int) -> dict[str, Json]:
         "chunk_id": hit.chunk.id,
         "source": hit.source,
         "title": hit.title,
-        "location": hit.chunk.location.to_dict(),
+        "location": hit.chunk.location(start, end).to_dict(),
         "start": start,
         "end": end,
     }

@@ -1,87 +1,139 @@
-"""Connectors to outside systems, opened by name; files here do not import each other."""
+r"""Connectors to outside systems, opened by name; files here do not import each other.
+
+A name is `KIND:REST`, for example `openai:qwen3-8b`. A kind of one letter is a drive, not a kind:
+`C:\kb` is a path. Other distributions add kinds through the entry point groups
+`ragkit.generators`, `ragkit.embedders` and `ragkit.stores`; the entry point's name is the kind, and
+its object is called with REST and the settings.
+"""
 
 from __future__ import annotations
 
 import importlib
 import importlib.util
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TypeAlias, cast
+from typing import cast
 
 from ragkit.errors import ConfigError, MissingExtraError
-from ragkit.types import Embedder, Generator
+from ragkit.types import Embedder, Generator, Retriever
 
-_Factory: TypeAlias = Callable[..., object]
+__all__ = ["open_embedder", "open_generator", "open_store", "split_name"]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class _Connector:
+    """Where a kind is made: `needs` is the module that `extra` installs, if any."""
+
     module: str
     factory: str
+    rest: str
     needs: str | None = None
     extra: str = ""
 
 
 _GENERATORS = {
-    "openai": _Connector("ragkit_connectors.openai", "OpenAIGenerator"),
+    "openai": _Connector(
+        module="ragkit_connectors.openai", factory="OpenAIGenerator", rest="MODEL"
+    ),
 }
 _EMBEDDERS = {
     "sentence-transformers": _Connector(
-        "ragkit_connectors.sentence_transformers",
-        "SentenceTransformersEmbedder",
+        module="ragkit_connectors.sentence_transformers",
+        factory="SentenceTransformersEmbedder",
+        rest="NAME-OR-PATH",
         needs="sentence_transformers",
         extra="sentence-transformers",
     ),
 }
+_STORES: dict[str, _Connector] = {}
 
 
 def open_generator(name: str, **settings: object) -> Generator:
-    """Open a generator such as `openai:MODEL`.
+    """Open a generator such as `openai:MODEL`; `settings` are keywords of its class.
 
     Raises:
-        ConfigError: there is no such kind, or a setting is not one of its.
-        MissingExtraError: its library is not installed.
+        ConfigError: there is no generator of this name, or a setting cannot be used.
+        MissingExtraError: its extra is not installed.
     """
-    return cast("Generator", _open("generators", _GENERATORS, name, settings))
+    return cast("Generator", _open("generator", name, _GENERATORS, settings, "extractive"))
 
 
 def open_embedder(name: str, **settings: object) -> Embedder:
     """Open an embedder such as `sentence-transformers:NAME-OR-PATH`.
 
     Raises:
-        ConfigError: there is no such kind, or a setting is not one of its.
-        MissingExtraError: its library is not installed.
+        ConfigError: there is no embedder of this name, or a setting cannot be used.
+        MissingExtraError: its extra is not installed.
+        RemoteError: the model cannot be loaded.
     """
-    return cast("Embedder", _open("embedders", _EMBEDDERS, name, settings))
+    return cast("Embedder", _open("embedder", name, _EMBEDDERS, settings, "builtin", "none"))
+
+
+def open_store(name: str, **settings: object) -> Retriever:
+    """Open a store that is not a local folder.
+
+    Raises:
+        ConfigError: there is no store of this kind, or a setting cannot be used.
+        MissingExtraError: its extra is not installed.
+    """
+    return cast("Retriever", _open("store", name, _STORES, settings, "a folder"))
+
+
+def split_name(name: str) -> tuple[str, str]:
+    """Return kind and rest of a name; the kind of a path is empty."""
+    kind, colon, rest = name.partition(":")
+    is_kind = bool(colon) and len(kind) > 1 and not set(kind) & {"/", "\\", "."}
+    return (kind, rest) if is_kind else ("", name)
 
 
 def _open(
-    group: str, table: dict[str, _Connector], name: str, settings: dict[str, object]
+    what: str,
+    name: str,
+    known: Mapping[str, _Connector],
+    settings: Mapping[str, object],
+    *without_connector: str,
 ) -> object:
-    kind, colon, argument = name.partition(":")
-    connector = table.get(kind)
+    kind, rest = split_name(name)
+    connector = known.get(kind)
     if connector is None:
-        factory = _third_party(group, kind)
+        factory = _third_party(what, kind) if kind else None
         if factory is None:
-            allowed = " ".join(f"{known}:NAME" for known in table)
-            raise ConfigError(f"{group[:-1]} {name!r}; allowed: built-in names, {allowed}")
+            allowed = [*without_connector, *(f"{k}:{c.rest}" for k, c in known.items())]
+            allowed += [f"{k}:…" for k in _third_party_kinds(what)]
+            raise ConfigError(f"{what} {name!r}; allowed: {', '.join(allowed)}")
+    elif not rest:
+        raise ConfigError(f"{what} {name!r}; allowed: {kind}:{connector.rest}")
     else:
-        if connector.needs and importlib.util.find_spec(connector.needs) is None:
-            raise MissingExtraError(connector.needs, extra=connector.extra)
-        factory = getattr(importlib.import_module(connector.module), connector.factory)
-    if not colon or not argument:
-        raise ConfigError(f"{group[:-1]} {name!r} names no model; write {kind}:NAME")
+        factory = _factory(connector)
+    return factory(rest, **settings)
+
+
+def _factory(connector: _Connector) -> Callable[..., object]:
+    if connector.needs and importlib.util.find_spec(connector.needs) is None:
+        raise MissingExtraError(connector.needs.replace("_", "-"), extra=connector.extra)
+    module = importlib.import_module(connector.module)
+    return cast("Callable[..., object]", getattr(module, connector.factory))
+
+
+def _third_party(what: str, kind: str) -> Callable[..., object] | None:
+    import importlib.metadata
+
+    found = tuple(importlib.metadata.entry_points(group=f"ragkit.{what}s", name=kind))
+    if not found:
+        return None
     try:
-        return factory(argument, **settings)
-    except TypeError as error:
-        raise ConfigError(f"{group[:-1]} {name!r}: {error}") from error
+        factory: object = found[0].load()
+    except (ImportError, AttributeError) as error:
+        raise ConfigError(
+            f"{what} kind {kind!r} is registered as {found[0].value}, which cannot be imported: "
+            f"{error}"
+        ) from error
+    return cast("Callable[..., object]", factory)
 
 
-def _third_party(group: str, kind: str) -> _Factory | None:
-    """Look among the entry points `ragkit.generators`, `ragkit.embedders` of other packages."""
-    from importlib.metadata import entry_points
+def _third_party_kinds(what: str) -> list[str]:
+    import importlib.metadata
 
-    for entry in entry_points(group=f"ragkit.{group}"):
-        if entry.name == kind:
-            return cast("_Factory", entry.load())
-    return None
+    return sorted(
+        {entry.name for entry in importlib.metadata.entry_points(group=f"ragkit.{what}s")}
+    )

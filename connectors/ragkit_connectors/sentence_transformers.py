@@ -1,115 +1,267 @@
-"""Embedders of the sentence-transformers library."""
+"""Embedders of the sentence-transformers library: `sentence-transformers:NAME-OR-PATH`."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import importlib
+import importlib.util
+import os
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Protocol, cast
 
-from ragkit.errors import ConfigError
+from ragkit.errors import ConfigError, MissingExtraError, RemoteError
 
 if TYPE_CHECKING:
     from ragkit.types import Vector, Vectors
 
-_QUERY_PROMPTS = ("query", "question")
-_DOCUMENT_PROMPTS = ("document", "passage", "corpus")
+DOCUMENT_PROMPT_NAMES = ("document", "passage", "corpus")
+"""What models call their prompt for documents, the first defined one wins; the order is that of
+the library's `encode_document`."""
+
+_WEIGHT_SUFFIXES = frozenset({".safetensors", ".json", ".txt", ".model"})
+_POSITIONS_FROM_TWO = frozenset({"camembert", "mpnet", "roberta", "xlm-roberta"})
+"""Model types whose first two positions stand for padding."""
+
+_TRUE = frozenset({"1", "on", "true", "yes"})
+
+
+class _Tokenizer(Protocol):
+    def __call__(
+        self, text: list[str], *, truncation: bool, padding: bool, verbose: bool
+    ) -> Mapping[str, Sequence[Sequence[int]]]: ...
+
+
+class _Model(Protocol):
+    """What is used of `sentence_transformers.SentenceTransformer`."""
+
+    max_seq_length: int | None
+
+    def __getitem__(self, index: int) -> object: ...
+
+    def encode(
+        self,
+        sentences: list[str],
+        *,
+        prompt: str,
+        batch_size: int,
+        show_progress_bar: bool,
+        convert_to_numpy: bool,
+        normalize_embeddings: bool,
+    ) -> Vectors: ...
 
 
 class SentenceTransformersEmbedder:
-    """A model of sentence-transformers, by its hub name or by the path of its folder.
+    """A model of the sentence-transformers library; safe to share between threads.
 
-    The model's own prompts for queries and documents are used where it defines them, its
-    `max_seq_length` is respected. A hub name is downloaded by the library at first use.
+    Weights are read from safetensors files only, never from pickles, and code that comes with a
+    model is never run. A folder is opened without the network; any other name is looked up in the
+    library's cache and then on the Hugging Face Hub, or in the cache alone when `HF_HUB_OFFLINE`
+    is set.
 
     Args:
-        name_or_path: Hub name or folder.
-        max_tokens: Lower cap on a text's tokens than the model's own.
-        device: `cpu`, `cuda` and so on; None leaves the choice to the library.
-        batch_size: Texts of one pass.
+        name_or_path: Folder of a model, or its name on the Hub.
+        document_prompt: Text put before each document; None takes the model's own, where it
+            defines one.
+        query_prompt: Text put before each question; None takes the model's own.
+        max_tokens: Tokens read of a text, special tokens and prompt included; None takes the
+            model's `max_seq_length`.
+        device: Where to run, as torch names it; None leaves the choice to the library.
+        batch_size: Texts a pass, 1 or more.
 
     Raises:
-        ConfigError: there is no such model.
+        MissingExtraError: the library is not installed.
+        ConfigError: there is no such folder, or a value is out of range.
+        RemoteError: the model cannot be loaded.
     """
 
     def __init__(
         self,
         name_or_path: str,
         *,
+        document_prompt: str | None = None,
+        query_prompt: str | None = None,
         max_tokens: int | None = None,
         device: str | None = None,
         batch_size: int = 32,
     ) -> None:
-        from sentence_transformers import SentenceTransformer
-
-        try:
-            model: Any = SentenceTransformer(name_or_path, device=device)
-        except (OSError, ValueError) as error:
-            raise ConfigError(
-                f"embedder sentence-transformers:{name_or_path} cannot be loaded: {error}"
-            ) from error
-        if max_tokens is not None:
-            model.max_seq_length = min(max_tokens, int(model.max_seq_length))
-        self._model = model
+        if batch_size < 1:
+            raise ConfigError(f"batch_size {batch_size}; allowed: 1 or more")
+        folder = _folder(name_or_path)
+        self.name = f"sentence-transformers:{name_or_path}"
         self._batch_size = batch_size
-        self.max_tokens = None if model.max_seq_length is None else int(model.max_seq_length)
-        prompts: dict[str, str] = dict(model.prompts or {})
-        self._query_prompt = _first(prompts, _QUERY_PROMPTS)
-        self._document_prompt = _first(prompts, _DOCUMENT_PROMPTS)
-        self.dim = len(self.embed_query("size"))
-        self.fingerprint = (
-            f"sentence-transformers {_identity(name_or_path)} dim={self.dim} "
-            f"cap={self.max_tokens} prompts={self._query_prompt!r},{self._document_prompt!r}"
+        self._lock = threading.Lock()
+        self._model = _load(name_or_path, device=device, offline=folder is not None or _offline())
+        self._tokenizer = _tokenizer(self._model)
+        self._set_max_tokens(max_tokens)
+        own = cast("Mapping[str, str | None]", getattr(self._model, "prompts", {}))
+        self.document_prompt = (
+            _first(own, DOCUMENT_PROMPT_NAMES) if document_prompt is None else document_prompt
         )
+        self.query_prompt = _first(own, ("query",)) if query_prompt is None else query_prompt
+        # Asking the model is the one way that holds for every stack of modules and every version.
+        self.dim = int(self._encode([""], prompt="").shape[1])
+        self.fingerprint = self._fingerprint(name_or_path, folder)
+
+    @property
+    def max_tokens(self) -> int | None:
+        """Tokens read of a text, special tokens and prompt included; None: no limit."""
+        return self._model.max_seq_length
 
     def embed_documents(self, texts: Sequence[str]) -> Vectors:
-        """Return one unit vector a text: float32, shape (n, dim), in the order of `texts`."""
-        return self._encode(list(texts), self._document_prompt)
+        """Return one unit vector a text: float32, shape (n, dim), in the order of `texts`.
+
+        Raises:
+            RemoteError: the model gave something that is no vector.
+        """
+        return self._encode(texts, prompt=self.document_prompt)
 
     def embed_query(self, text: str) -> Vector:
         """Return the unit vector of a question: float32, shape (dim,)."""
-        vector: Vector = self._encode([text], self._query_prompt)[0]
+        vector: Vector = self._encode([text], prompt=self.query_prompt)[0]
         return vector
 
     def count_truncated(self, texts: Sequence[str]) -> int:
-        """Return how many texts have more tokens than the model reads."""
-        if self.max_tokens is None:
+        """Return how many documents have more tokens than the model reads."""
+        limit = self.max_tokens
+        if limit is None or self._tokenizer is None or not texts:
             return 0
-        tokenizer = self._model.tokenizer
-        prompt = self._document_prompt
-        return sum(len(tokenizer(prompt + text)["input_ids"]) > self.max_tokens for text in texts)
+        with self._lock:
+            ids = self._tokenizer(
+                [self.document_prompt + text for text in texts],
+                truncation=False,
+                padding=False,
+                # The library would log a warning for each text that is too long.
+                verbose=False,
+            )["input_ids"]
+        return sum(len(row) > limit for row in ids)
 
-    def _encode(self, texts: list[str], prompt: str) -> Vectors:
+    def __repr__(self) -> str:
+        """Name the model."""
+        return f"SentenceTransformersEmbedder({self.name!r}, dim={self.dim})"
+
+    def _encode(self, texts: Sequence[str], *, prompt: str) -> Vectors:
         import numpy as np
 
         if not texts:
             return np.empty((0, self.dim), dtype=np.float32)
-        vectors = self._model.encode(
-            texts,
-            prompt=prompt or None,
-            batch_size=self._batch_size,
-            normalize_embeddings=True,
-            convert_to_numpy=True,
-            show_progress_bar=False,
+        # The fast tokenizers are not safe to share: two threads at once fail with a borrow error.
+        with self._lock:
+            raw = self._model.encode(
+                list(texts),
+                prompt=prompt,
+                batch_size=self._batch_size,
+                show_progress_bar=False,
+                convert_to_numpy=True,
+                normalize_embeddings=True,
+            )
+        vectors: Vectors = np.ascontiguousarray(raw, dtype=np.float32)
+        if not np.isfinite(vectors).all():
+            raise RemoteError(f"{self.name} gave vectors that are not finite; try another device")
+        # A text without a known token is all zeros in models that only average word vectors.
+        vectors[~vectors.any(axis=1), 0] = 1.0
+        vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+        return vectors
+
+    def _set_max_tokens(self, max_tokens: int | None) -> None:
+        if max_tokens is None:
+            return
+        most = _n_positions(self._model)
+        if max_tokens < 1 or (most is not None and max_tokens > most):
+            raise ConfigError(
+                f"max_tokens {max_tokens}; allowed for {self.name}: 1 to {most or 'any number'}"
+            )
+        self._model.max_seq_length = max_tokens
+
+    def _fingerprint(self, name: str, folder: Path | None) -> str:
+        import hashlib
+
+        prompts = f"{len(self.document_prompt)} {self.document_prompt}{self.query_prompt}"
+        weights = _revision(name, self._model) if folder is None else _hash_files(folder)
+        return (
+            f"sentence-transformers {weights} dim={self.dim} cap={self.max_tokens} "
+            f"prompts={hashlib.sha256(prompts.encode()).hexdigest()[:16]}"
         )
-        return cast("Vectors", np.asarray(vectors, dtype=np.float32))
 
 
-def _first(prompts: dict[str, str], names: Sequence[str]) -> str:
-    return next((prompts[name] for name in names if prompts.get(name)), "")
+def _folder(name_or_path: str) -> Path | None:
+    """Return the folder that is meant; raises `ConfigError` for a path that leads nowhere."""
+    path = Path(name_or_path).expanduser()
+    if path.is_dir():
+        return path
+    # A name on the Hub is `name` or `owner/name`, so anything else was meant as a path.
+    if path.is_absolute() or name_or_path.startswith((".", "~")) or "\\" in name_or_path:
+        raise ConfigError(f"embedder folder {name_or_path} does not exist")
+    return None
 
 
-def _identity(name_or_path: str) -> str:
-    """Return what tells models apart: a folder's weights by their hash, else the name."""
-    folder = Path(name_or_path)
-    if not folder.is_dir():
-        return name_or_path
+def _offline() -> bool:
+    return os.environ.get("HF_HUB_OFFLINE", "").lower() in _TRUE
+
+
+def _load(name_or_path: str, *, device: str | None, offline: bool) -> _Model:
+    if importlib.util.find_spec("sentence_transformers") is None:
+        raise MissingExtraError("sentence-transformers", extra="sentence-transformers")
+    library = importlib.import_module("sentence_transformers")
+    make = cast("Callable[..., _Model]", library.SentenceTransformer)
+    try:
+        return make(
+            os.path.expanduser(name_or_path),
+            device=device,
+            local_files_only=offline,
+            trust_remote_code=False,
+            model_kwargs={"use_safetensors": True},
+        )
+    except (OSError, ValueError, RuntimeError) as error:
+        where = "here" if offline else "here or on the Hugging Face Hub"
+        raise RemoteError(
+            f"model {name_or_path} cannot be loaded: is it {where}, with safetensors weights? "
+            f"({type(error).__name__})"
+        ) from error
+
+
+def _tokenizer(model: _Model) -> _Tokenizer | None:
+    tokenizer = getattr(model[0], "tokenizer", None)
+    # Models of static vectors have a tokenizer of another kind and no token limit.
+    return cast("_Tokenizer", tokenizer) if callable(tokenizer) else None
+
+
+def _n_positions(model: _Model) -> int | None:
+    """Return the most tokens that the model can tell the place of; None where it has no limit."""
+    config = _config(model)
+    n_positions = getattr(config, "max_position_embeddings", None)
+    if not isinstance(n_positions, int):
+        return None
+    offset = 2 if getattr(config, "model_type", "") in _POSITIONS_FROM_TWO else 0
+    return n_positions - offset
+
+
+def _config(model: _Model) -> object:
+    return getattr(getattr(model[0], "auto_model", None), "config", None)
+
+
+def _first(prompts: Mapping[str, str | None], names: Sequence[str]) -> str:
+    return next((prompt for name in names if (prompt := prompts.get(name))), "")
+
+
+def _revision(name: str, model: _Model) -> str:
+    return f"{name}@{getattr(_config(model), '_commit_hash', None) or 'unknown'}"
+
+
+def _hash_files(folder: Path) -> str:
+    """Return a hash over names and content of the files that can change a vector."""
     import hashlib
 
     digest = hashlib.sha256()
-    wanted = {".safetensors", ".bin", ".json", ".txt"}
-    for path in sorted(folder.rglob("*")):
-        if path.suffix in wanted and path.is_file():
-            digest.update(path.relative_to(folder).as_posix().encode())
-            with path.open("rb") as file:
-                digest.update(hashlib.file_digest(file, "sha256").digest())
+    for path in sorted(_model_files(folder)):
+        with path.open("rb") as file:
+            content = hashlib.file_digest(file, "sha256").hexdigest()
+        digest.update(f"{path.relative_to(folder).as_posix()} {content}\n".encode())
     return digest.hexdigest()[:16]
+
+
+def _model_files(folder: Path) -> Iterator[Path]:
+    for path in folder.rglob("*"):
+        hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
+        if path.suffix in _WEIGHT_SUFFIXES and path.is_file() and not hidden:
+            yield path

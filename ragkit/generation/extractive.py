@@ -34,7 +34,12 @@ class ExtractiveGenerator:
 
     def generate(self, prompt: Prompt, options: GenerationOptions) -> Generation:
         """Return the best sentences in document order; `options.max_tokens` is respected."""
-        found = [(s, item) for item in prompt.context for s in item.sentences]
+        found = [
+            (sentence, item)
+            for item in prompt.context
+            for sentence in item.sentences
+            if not item.hit.chunk.is_heading(sentence.start)
+        ] or [(sentence, item) for item in prompt.context for sentence in item.sentences]
         best = sorted(found, key=lambda pair: -pair[0].score)[: self._max_sentences]
         chosen = [p for p in best if p[0].score >= best[0][0].score * (1.0 - _WITHIN_BEST)]
         chosen = self._within(chosen, options.max_tokens)

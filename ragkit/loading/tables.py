@@ -112,7 +112,7 @@ def _column(number: int) -> str:
 
 
 def load_json(data: bytes) -> LoadedText:
-    """Load JSON: a line a value as `path.to.key: value`, in order; a list's items are paragraphs.
+    """Load JSON: a line a value or an object of plain values; a list's items are paragraphs.
 
     Raises:
         LoadError: `broken` when it is not JSON, `limit` when it is nested too deeply.
@@ -126,7 +126,7 @@ def load_json(data: bytes) -> LoadedText:
         raise LoadError("broken", f"not JSON: {error}") from error
     builder, title = TextBuilder(), _title(value)
     for part in cast("list[object]", value) if isinstance(value, list) else [value]:
-        builder.add(clean("\n".join(_lines(part, "", 0))))
+        _add_value(builder, part)
     return builder.build(title=title, metadata=metadata)
 
 
@@ -139,10 +139,16 @@ def load_json_lines(data: bytes) -> LoadedText:
     builder = TextBuilder()
     for line in text.split("\n"):
         try:
-            builder.add(clean("\n".join(_lines(json.loads(line), "", 0))))
+            _add_value(builder, json.loads(line))
         except (ValueError, RecursionError, LoadError):
             builder.add(line)
     return builder.build(metadata=metadata)
+
+
+def _add_value(builder: TextBuilder, value: object) -> None:
+    """Add a paragraph, a row a line of it: what belongs together is not cut apart."""
+    for i, line in enumerate(_lines(value, "", 0)):
+        builder.add(clean(line), kind="row", separator="\n" if i else "\n\n")
 
 
 def _title(value: object) -> str:
@@ -157,11 +163,24 @@ def _lines(value: object, path: str, depth: int) -> Iterator[str]:
     if depth > MAX_DEPTH:
         raise LoadError("limit", f"JSON nested deeper than {MAX_DEPTH}")
     if isinstance(value, Mapping):
-        for key, inner in cast("Mapping[str, object]", value).items():
+        entries = cast("Mapping[str, object]", value)
+        if depth and not any(isinstance(inner, list | Mapping) for inner in entries.values()):
+            shown = "; ".join(
+                f"{key}: {_shown(v)}" for key, v in entries.items() if v not in _EMPTY
+            )
+            yield f"{path}: {shown}" if path else shown
+            return
+        for key, inner in entries.items():
             yield from _lines(inner, f"{path}.{key}" if path else str(key), depth + 1)
     elif isinstance(value, list):
         for inner in cast("list[object]", value):
             yield from _lines(inner, path, depth + 1)
-    elif value is not None and value != "":
-        shown = value if isinstance(value, str) else json.dumps(value)
-        yield f"{path}: {shown}" if path else shown
+    elif value not in _EMPTY:
+        yield f"{path}: {_shown(value)}" if path else _shown(value)
+
+
+_EMPTY = (None, "")
+
+
+def _shown(value: object) -> str:
+    return value if isinstance(value, str) else json.dumps(value)

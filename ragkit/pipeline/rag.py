@@ -1108,7 +1108,7 @@ def _shown(document: Document, sha256: str, chunks: Iterable[Chunk]) -> dict[str
                 "end": chunk.end,
                 "n_tokens": chunk.n_tokens,
                 "sentences": [list(span) for span in chunk.sentences],
-                "location": chunk.location.to_dict(),
+                "location": chunk.location().to_dict(),
             }
             for chunk in chunks
         ],

@@ -54,7 +54,7 @@ CREATE TABLE chunk(
   n_bytes INTEGER NOT NULL,
   n_tokens INTEGER NOT NULL,
   sentences TEXT NOT NULL,
-  location TEXT NOT NULL,
+  marks TEXT NOT NULL,
   tokens TEXT NOT NULL,
   vector_key BLOB
 );

@@ -16,7 +16,19 @@ from ragkit.fusion import FUSION_DEPTH, convex, reciprocal_rank
 from ragkit.storage.database import Database
 from ragkit.text.words import fts5_match, query_tokens
 from ragkit.trimming import PoolChunk
-from ragkit.types import Chunk, Document, Hit, Json, Location, Mark, Metadata, Mode, Query, Span
+from ragkit.types import (
+    Chunk,
+    Document,
+    Hit,
+    Json,
+    Location,
+    Mark,
+    MarkKind,
+    Metadata,
+    Mode,
+    Query,
+    Span,
+)
 
 if TYPE_CHECKING:
     from ragkit.storage.dense import DenseIndex
@@ -33,6 +45,12 @@ _LEXICAL_INSIDE = """
 SELECT words.rowid, chunk.id, words.rank FROM words JOIN chunk ON chunk.row = words.rowid
 WHERE words MATCH :match AND chunk.document IN (SELECT value FROM json_each(:documents))
 ORDER BY words.rank LIMIT :limit"""
+
+_HITS = """
+SELECT chunk.id, start, end, n_tokens, sentences, chunk.marks, document.id, source, title,
+  metadata, substr(text, first_byte + 1, n_bytes), chunk.row
+FROM chunk JOIN document ON document.row = chunk.document
+WHERE chunk.row IN (SELECT value FROM json_each(?))"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -255,7 +273,7 @@ class LocalStore:
             if row is None or (allowed is not None and row[0] not in allowed):
                 return None
             chunks = connection.execute(
-                "SELECT id, start, end, n_tokens, sentences, location FROM chunk "
+                "SELECT id, start, end, n_tokens, sentences, marks FROM chunk "
                 "WHERE document = ? ORDER BY start, end",
                 (row[0],),
             ).fetchall()
@@ -267,10 +285,7 @@ class LocalStore:
             text=text,
             metadata=json.loads(row[4]),
             groups=tuple(json.loads(row[5])),
-            marks=tuple(
-                Mark(start=start, kind=kind, location=_location(place))
-                for start, kind, place in json.loads(row[7])
-            ),
+            marks=_marks(row[7]),
         )
         return document, row[6], [_chunk(document_id, text[c[1] : c[2]], c) for c in chunks]
 
@@ -576,22 +591,21 @@ class LocalStore:
     def _hits(
         self, connection: sqlite3.Connection, ranked: Sequence[tuple[int, float]]
     ) -> list[Hit]:
+        found = {
+            row[-1]: row
+            for row in connection.execute(_HITS, (json.dumps([row for row, _ in ranked]),))
+        }
         hits: list[Hit] = []
         for rank, (row, score) in enumerate(ranked, start=1):
-            found = connection.execute(
-                "SELECT chunk.id, start, end, n_tokens, sentences, location, document.id, source, "
-                "title, metadata, substr(text, first_byte + 1, n_bytes) FROM chunk "
-                "JOIN document ON document.row = chunk.document WHERE chunk.row = ?",
-                (row,),
-            ).fetchone()
+            fields = found[row]
             hits.append(
                 Hit(
                     rank=rank,
                     score=score,
-                    chunk=_chunk(found[6], _text(found[10]), found),
-                    source=found[7],
-                    title=found[8],
-                    metadata=json.loads(found[9]),
+                    chunk=_chunk(fields[6], _text(fields[10]), fields),
+                    source=fields[7],
+                    title=fields[8],
+                    metadata=json.loads(fields[9]),
                 )
             )
         return hits
@@ -618,7 +632,7 @@ class LocalStore:
                 hashlib.sha256(raw).hexdigest(),
                 item.fingerprint,
                 item.language,
-                json.dumps([[m.start, m.kind, m.location.to_dict()] for m in document.marks]),
+                _marks_json(document.marks),
             ),
         )
         row = cast("int", cursor.lastrowid)
@@ -637,7 +651,7 @@ class LocalStore:
                     n_bytes,
                     chunk.n_tokens,
                     json.dumps(chunk.sentences, separators=(",", ":")),
-                    json.dumps(chunk.location.to_dict()),
+                    _marks_json(chunk.marks),
                     tokens,
                     key,
                 ),
@@ -705,8 +719,8 @@ def _text(raw: bytes) -> str:
 
 
 def _chunk(document_id: str, text: str, row: Sequence[object]) -> Chunk:
-    """Make a chunk of a row that starts with id, start, end, n_tokens, sentences, location."""
-    chunk_id, start, end, n_tokens, sentences, location = cast(
+    """Make a chunk of a row that starts with id, start, end, n_tokens, sentences, marks."""
+    chunk_id, start, end, n_tokens, sentences, marks = cast(
         "tuple[str, int, int, int, str, str]", tuple(row[:6])
     )
     spans: list[Span] = [(a, b) for a, b in json.loads(sentences)]
@@ -718,12 +732,25 @@ def _chunk(document_id: str, text: str, row: Sequence[object]) -> Chunk:
         text=text,
         n_tokens=n_tokens,
         sentences=tuple(spans),
-        location=_location(json.loads(location)),
+        marks=_marks(marks),
     )
 
 
-def _location(place: dict[str, Any]) -> Location:
-    return Location(**{**place, "heading": tuple(place.get("heading", ()))})
+def _marks_json(marks: Sequence[Mark]) -> str:
+    rows = [[mark.start, mark.kind, mark.location.to_dict()] for mark in marks]
+    return json.dumps(rows, separators=(",", ":"))
+
+
+def _marks(text: str) -> tuple[Mark, ...]:
+    rows: list[tuple[int, MarkKind, dict[str, Any]]] = json.loads(text)
+    return tuple(
+        Mark(
+            start=start,
+            kind=kind,
+            location=Location(**{**place, "heading": tuple(place.get("heading", ()))}),
+        )
+        for start, kind, place in rows
+    )
 
 
 def _pool_chunk(hit: Hit, tokens: str, sentences: bytes | None, vector: Vector | None) -> PoolChunk:

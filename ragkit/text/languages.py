@@ -11,6 +11,11 @@ from collections.abc import Mapping
 
 SAMPLE_CHARACTERS = 4000
 
+MAX_VOTES_OF_A_WORD = 3
+
+LETTERS_IN_AN_IDEOGRAPH = 3
+"""What a Chinese, Japanese or Korean character counts, so that Latin names do not outnumber it."""
+
 _SCRIPTS: tuple[tuple[str, str], ...] = (
     ("ja", "\u3040-\u30ff"),
     ("ko", "\uac00-\ud7af\u1100-\u11ff"),
@@ -121,19 +126,21 @@ STOP_WORDS: Mapping[str, frozenset[str]] = {
     language: frozenset(words.split()) for language, words in _LISTS.items()
 }
 
-_LATIN_WORDS = re.compile(r"[^\W\d_]+")
+_WORDS_OF_LETTERS = re.compile(r"[^\W\d_]+")
 
 
 def detect_language(text: str) -> str | None:
     """Return the language's two-letter code by script and by a vote of stop words, or None.
 
-    Looks at the first 4,000 characters. A text of fewer than two stop words of one language, or
-    with a tie between two, stays undecided.
+    Looks at the first 4,000 characters. A text that holds fewer than two stop words of one
+    language, or fits two languages equally well, stays undecided.
     """
     sample = text[:SAMPLE_CHARACTERS]
     counts = {name: len(pattern.findall(sample)) for name, pattern in _SCRIPT_PATTERNS}
     if counts["ja"] and counts["ja"] * 10 > counts["zh"]:
         counts["ja"] += counts["zh"]
+    for name in ("ja", "zh", "ko"):
+        counts[name] *= LETTERS_IN_AN_IDEOGRAPH
     script = max(counts, key=counts.__getitem__)
     if not counts[script]:
         return None
@@ -142,12 +149,17 @@ def detect_language(text: str) -> str | None:
 
 
 def _vote(sample: str, languages: tuple[str, ...]) -> str | None:
-    words = Counter(word.lower() for word in _LATIN_WORDS.findall(sample))
+    """Return the language with most stop words."""
+    found = _WORDS_OF_LETTERS.findall(sample)
+    # Initials are no words, and a name (`Los Angeles`) must not outvote a language by repetition.
+    words = Counter(word.lower() for word in found if len(word) > 1 or word.islower())
     votes = {
-        language: sum(n for word, n in words.items() if word in STOP_WORDS[language])
+        language: sum(
+            min(count, MAX_VOTES_OF_A_WORD)
+            for word, count in words.items()
+            if word in STOP_WORDS[language]
+        )
         for language in languages
     }
-    first, second = sorted(votes, key=lambda language: -votes[language])[:2]
-    if votes[first] < 2 or votes[first] == votes[second]:
-        return None
-    return first
+    first, second = sorted(votes, key=votes.__getitem__, reverse=True)[:2]
+    return None if votes[first] < 2 or votes[first] == votes[second] else first

@@ -1,16 +1,24 @@
 """Words of the lexical index.
 
 A text becomes index words: folded, in scripts without spaces cut into overlapping pieces, in
-English stemmed. The store keeps them joined by spaces and matches them with SQLite FTS5; a
-question becomes words by the same rules, so that none of its characters can act as an operator.
+English stemmed, in other languages cut to their beginning. The store keeps them joined by spaces
+and matches them with SQLite FTS5; a question becomes words by the same rules, so that none of its
+characters can act as an operator.
+
+Folding drops what people leave out when they type: accents (`é` and `e`, `ä` and `a`), Arabic and
+Hebrew vowel points, the Arabic article. `ß` becomes `ss`, the Turkish `ı` becomes `i`. Vowel signs
+of Indic scripts are letters in all but name and stay. Vietnamese keeps its marks: without them
+different words fall together (on XQuAD nDCG@10 drops from 0.96 to 0.93).
 """
 
 from __future__ import annotations
 
 import re
+import sys
 import unicodedata
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
+from typing import Literal, TypeAlias
 
 from ragkit.text.languages import STOP_WORDS, detect_language
 from ragkit.text.porter import stem
@@ -23,23 +31,46 @@ MAX_QUERY_TOKENS = 64
 MAX_QUERY_CHARACTERS = 10_000
 
 MAX_WORD_CHARACTERS = 64
-"""A longer word is indexed by its beginning."""
+"""A longer word is indexed by its beginning; outside ASCII it is cut into threes instead."""
 
-_PAIRS = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af\uf900-\ufaff\U00020000-\U0002fa1f"
-_THREES = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff"
-_RUN = re.compile(
-    rf"(?P<pairs>[{_PAIRS}]+)|(?P<threes>[{_THREES}]+)"
-    # Marks belong to the word that they stand in: vowel signs of Indic scripts, accents.
-    rf"|(?P<word>[^\W_{_PAIRS}{_THREES}]"
-    rf"(?:[^\W_{_PAIRS}{_THREES}]|[\u0300-\u036f\u0591-\u05c7\u0610-\u061a\u064b-\u065f\u0670"
-    r"\u0640\u0900-\u0903\u093a-\u094f\u0951-\u0957\u0962\u0963\u0981-\u0983\u09bc-\u09d7"
-    r"\u0a01-\u0a51\u0a81-\u0acd\u0b01-\u0b57\u0b82\u0bbe-\u0bd7\u0c00-\u0c56\u0c81-\u0cd6"
-    r"\u0d00-\u0d57\u0dca-\u0df3\u200c\u200d])*)"
+BEGINNING_CHARACTERS = 6
+"""Outside English a word counts by so many characters, as inflection stands at its end.
+
+Measured on XQuAD, nDCG@10 against whole words: Russian 0.875 to 0.947, Turkish 0.898 to 0.941,
+Greek 0.908 to 0.953, Romanian 0.924 to 0.968, German 0.921 to 0.948, Arabic 0.931 to 0.938, Hindi
+0.948 to 0.953. On English SQuAD and SciFact, where the collections are larger, it lies between
+whole words and Porter's stems, or above them.
+"""
+
+MAX_MARKS_IN_A_ROW = 30
+"""What no writing exceeds (Unicode Standard Annex 15, "Stream-Safe Text Format")."""
+
+# Punctuation and digits inside these blocks are left out: they separate words or are words.
+_PAIRS = (
+    "\u1100-\u11ff\u3005-\u3007\u3041-\u309f\u30a1-\u30fa\u30fc-\u30ff\u3105-\u318e\u31a0-\u31bf\u31f0-\u31ff"
+    "\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7a3\uf900-\ufaff\U00020000-\U000323af"
 )
-_ARABIC_DROPPED = re.compile("[\u0610-\u061a\u0640\u064b-\u065f\u0670\u200c\u200d]")
-_ARABIC_SAME = str.maketrans("أإآٱىة", "ااااي\u0647")
-_ARABIC_ARTICLE = re.compile("^[وفبكل]?ال|^لل")
-_NOT_A_TOKEN_CHARACTER = re.compile(r"[^\w]|_")
+_THREES = (
+    "\u0e01-\u0e3a\u0e40-\u0e4e\u0e81-\u0ecd\u0edc-\u0edf\u1000-\u103f\u1050-\u108f\u109a-\u109d"
+    "\u1780-\u17d3\u17d7\u17dc\u17dd"
+)
+_Ending: TypeAlias = Literal["stem", "beginning", "whole"]
+
+_ASCII_WORD = re.compile("[a-z0-9]+")
+_ONE_OF_PAIRS = re.compile(f"[{_PAIRS}]")
+# Characters without a word in them, and the half-width marks that normalise to combining ones.
+_MANY_MARKS = re.compile(rf"(?:[^\w\s!-~]|[\uff9e\uff9f]){{{MAX_MARKS_IN_A_ROW + 1},}}")
+_FOLDED_AWAY = re.compile(
+    "[\u00ad\u0300-\u036f\u0483-\u0487\u0591-\u05c7\u0610-\u061a\u0640\u064b-\u065f\u0670"
+    "\u06d6-\u06ed\u0711\u0730-\u074a\u1ab0-\u1aff\u1dc0-\u1dff\u200c\u200d\u2060\u20d0-\u20ff"
+    "\ufe00-\ufe0f\ufe20-\ufe2f]"
+)
+# After decomposition only letters of their own remain: Latin with a stroke, Arabic variants.
+_SAME_LETTER = str.maketrans("ıłđøٱىیةک", "ildoاييهك")
+_ARABIC_ARTICLE = re.compile("^(?:[وفبك]?ال|لل)")
+_FORMAT = re.compile("[\u00ad\u200c\u200d\u2060]")
+_DIGIT = re.compile(r"\d")
+_UNUSABLE = re.compile('["\0\ud800-\udfff]')
 
 
 def index_tokens(text: str, *, language: str | None) -> list[str]:
@@ -47,94 +78,158 @@ def index_tokens(text: str, *, language: str | None) -> list[str]:
 
     Args:
         text: Any text.
-        language: As `detect_language` gives it; decides on stemming only; undecided text is
-            stemmed like English.
+        language: As `detect_language` gives it; decides only what becomes of the ends of words.
+            Undecided text is stemmed like English.
     """
-    english = language in {"en", None}
-    return [
-        token
-        for run in _runs(text)
-        for token in (run if not isinstance(run, str) else (_folded(run, english),))
-        if token
-    ]
+    ending = _ending(language)
+    if text.isascii():
+        return [_folded(run[:MAX_WORD_CHARACTERS], ending) for run in _ascii_runs(text)]
+    tokens: list[str] = []
+    for run, size in _runs(text):
+        if size:
+            tokens += _pieces(run, size)
+            # The run's end stands alone too, so that a question shorter than a piece finds it.
+            if len(run) >= size:
+                tokens.append(run[1 - size :])
+        elif token := _folded(run, ending):
+            tokens.append(token)
+    return tokens
 
 
 def query_tokens(question: str, *, language: str | None) -> list[str]:
     """Return the words to search for: distinct, in order, without stop words, at most 64.
 
+    The question's own language names the stop words; where it cannot be told, the documents' main
+    language does. Where the two treat the ends of words differently, a word is searched for in
+    both forms, since a store may hold documents of either kind. When all words are stop words
+    they stay.
+
     Args:
-        question: Any text; only its letters, digits and marks count.
-        language: The documents' main language: it decides where the question's own cannot be told.
+        question: Any text; only its letters, digits and marks count, in the first 10,000
+            characters.
+        language: The documents' main language, or None.
     """
     question = question[:MAX_QUERY_CHARACTERS]
     own = detect_language(question)
-    spoken = own or language
-    # Documents in another language than the question are not stemmed by the question's rules.
-    english = (language or own or "en") == "en"
-    stop = STOP_WORDS.get(spoken or "", frozenset())
+    endings = dict.fromkeys((_ending(language), _ending(own or language)))
+    stop_words = _stop_words(own or language)
     everything: dict[str, None] = {}
     content: dict[str, None] = {}
-    for run in _runs(question, query=True):
-        tokens = run if not isinstance(run, str) else (_folded(run, english),)
-        is_stop = isinstance(run, str) and run in stop
-        for token in tokens:
-            if token:
-                everything[token] = None
-                if not is_stop:
-                    content[token] = None
+    for run, size in _runs(question):
+        tokens = _pieces(run, size) if size else [_folded(run, ending) for ending in endings]
+        for token in filter(None, tokens):
+            everything[token] = None
+            if run not in stop_words:
+                content[token] = None
     return list(content or everything)[:MAX_QUERY_TOKENS]
 
 
 def fts5_match(tokens: Sequence[str]) -> str:
     """Return an FTS5 query for any of these words; empty when there is nothing to match.
 
-    Each word is a quoted string, in which only a quotation mark has a meaning, and no word holds
-    one (SQLite documentation, "FTS5 Strings"). A lone ideograph matches as a prefix.
+    Each word is a quoted string, in which only a quotation mark has a meaning (SQLite
+    documentation, "FTS5 Strings"); what could end one early is dropped. A run of one ideograph
+    matches as a prefix of the index's pairs, one or two letters of an unspaced script as a prefix
+    of its threes.
     """
     terms: list[str] = []
     for token in tokens:
-        bare = _NOT_A_TOKEN_CHARACTER.sub("", token) if '"' in token else token
+        bare = _UNUSABLE.sub("", token)
         if bare:
-            prefix = len(bare) == 1 and _RUN.match(bare) and _RUN.match(bare)["pairs"]  # type: ignore[index]
+            prefix = len(bare) < _piece_size(bare)
             terms.append(f'"{bare}"{"*" if prefix else ""}')
     return " OR ".join(terms)
 
 
-def _runs(text: str, *, query: bool = False) -> Iterator[str | Sequence[str]]:
-    """Yield words, and for runs without spaces their pieces."""
-    if not text.isascii():
-        text = unicodedata.normalize("NFKC", text)
-    for match in _RUN.finditer(text.casefold() if not text.isascii() else text.lower()):
-        kind = match.lastgroup
-        if kind == "word":
-            yield match[0]
-        elif kind == "pairs":
-            yield _pieces(match[0], 2, query=query)
+def _ending(language: str | None) -> _Ending:
+    """Return what becomes of the ends of a language's words."""
+    if language in {"en", None}:
+        return "stem"
+    return "whole" if language == "vi" else "beginning"
+
+
+@lru_cache(maxsize=64)
+def _stop_words(language: str | None) -> frozenset[str]:
+    """Return a language's stop words as `_runs` yields them."""
+    words = STOP_WORDS.get(language or "", frozenset())
+    return frozenset(unicodedata.normalize("NFKC", word).casefold() for word in words)
+
+
+def _ascii_runs(text: str) -> list[str]:
+    return _ASCII_WORD.findall(text.lower())
+
+
+def _runs(text: str) -> Iterator[tuple[str, int]]:
+    """Yield words with 0, and runs of scripts without spaces with the size of their pieces."""
+    if text.isascii():
+        for word in _ascii_runs(text):
+            yield word[:MAX_WORD_CHARACTERS], 0
+        return
+    # Normalising sorts adjacent marks in quadratic time.
+    text = _MANY_MARKS.sub(lambda marks: marks[0][:MAX_MARKS_IN_A_ROW], text)
+    for match in _run_pattern().finditer(unicodedata.normalize("NFKC", text).casefold()):
+        run = match[0]
+        if match.lastgroup != "word":
+            yield run, 2 if match.lastgroup == "pairs" else 3
+        elif len(run) <= MAX_WORD_CHARACTERS or run.isascii():
+            yield run[:MAX_WORD_CHARACTERS], 0
         else:
-            yield _pieces(match[0], 3, query=query)
+            yield run, 3
 
 
-def _pieces(run: str, size: int, *, query: bool) -> list[str]:
-    """Return overlapping pieces; in the index the last character also stands alone."""
-    if len(run) < size:
+@lru_cache(maxsize=1)
+def _run_pattern() -> re.Pattern[str]:
+    """Return what tells runs apart; made on first use, as ASCII text does not need it."""
+    letter = rf"[^\W_{_PAIRS}{_THREES}]"
+    # Marks are no word characters to `re`, but belong to the word that they stand in.
+    mark = f"[\u00ad\u200c\u200d\u2060{_marks()}]"
+    return re.compile(
+        rf"(?P<word>{letter}++(?:{mark}++{letter}*+)*+)"
+        rf"|(?P<pairs>[{_PAIRS}]++)|(?P<threes>[{_THREES}]++)"
+    )
+
+
+def _marks() -> str:
+    """Return all combining marks outside the unspaced scripts, for a character class."""
+    planes = range(0x300, 0x20000), range(0xE0100, 0xE01F0)
+    taken = re.compile(f"[{_PAIRS}{_THREES}]")
+    marks = (chr(code) for plane in planes for code in plane)
+    return "".join(c for c in marks if unicodedata.category(c)[0] == "M" and not taken.match(c))
+
+
+def _piece_size(token: str) -> int:
+    """Return how long the pieces of a token's script are, 0 for words."""
+    if _ONE_OF_PAIRS.match(token):
+        return 2
+    return 3 if re.match(f"[{_THREES}]", token) else 0
+
+
+def _pieces(run: str, size: int) -> list[str]:
+    """Return overlapping pieces."""
+    if len(run) <= size:
         return [run]
-    pieces = [run[i : i + size] for i in range(len(run) - size + 1)]
-    return pieces if query or size != 2 else [*pieces, run[-1]]
+    return [run[i : i + size] for i in range(len(run) - size + 1)]
 
 
-@lru_cache(maxsize=65_536)
-def _folded(word: str, english: bool) -> str:
-    """Return a word without what people leave out when they type it."""
-    word = word[:MAX_WORD_CHARACTERS]
-    if word.isascii():
-        return stem(word) if english else word
-    if "\u0600" <= word[0] <= "\u06ff":
-        word = _ARABIC_DROPPED.sub("", word).translate(_ARABIC_SAME)
+@lru_cache(maxsize=32_768)
+def _folded(word: str, ending: _Ending) -> str:
+    """Return a word without what people leave out when they type it, and without its ending."""
+    if ending == "whole":
+        return unicodedata.normalize("NFC", _FORMAT.sub("", word))
+    if not word.isascii():
+        word = _plain(word)
+    # Porter's rules know Latin letters only; other scripts inflect whatever surrounds them.
+    if ending == "stem" and word.isascii():
+        return sys.intern(stem(word))
+    # Numbers and codes differ at their ends on purpose.
+    return word if _DIGIT.search(word) else word[:BEGINNING_CHARACTERS]
+
+
+def _plain(word: str) -> str:
+    """Return a word without accents, vowel points and article, its digits as 0-9."""
+    word = _FOLDED_AWAY.sub("", unicodedata.normalize("NFD", word)).translate(_SAME_LETTER)
+    word = "".join(str(unicodedata.decimal(c)) if c.isdecimal() else c for c in word)
+    if "\u0620" <= word[:1] <= "\u064a":
         bare = _ARABIC_ARTICLE.sub("", word)
         return bare if len(bare) > 2 else word
-    if "\u0900" <= word[0] <= "\u0dff":
-        return word.replace("\u200c", "").replace("\u200d", "")
-    decomposed = unicodedata.normalize("NFD", word)
-    plain = "".join(c for c in decomposed if unicodedata.category(c) != "Mn")
-    plain = plain.replace("ı", "i").replace("ł", "l").replace("đ", "d").replace("ø", "o")
-    return stem(plain) if english else plain
+    return word

@@ -1,0 +1,60 @@
+# Each target makes its own virtual environment; nothing is installed outside this folder.
+PYTHON ?= python3.11
+
+.PHONY: demo demo-core test check clean
+
+demo: .venv-demo/ready
+	@rm -rf demo-kb
+	.venv-demo/bin/ragkit ingest examples/harbor --store demo-kb
+	@$(MAKE) --no-print-directory ask RAGKIT=.venv-demo/bin/ragkit STORE=demo-kb
+
+demo-core: .venv-core/ready
+	@rm -rf demo-kb-core
+	.venv-core/bin/ragkit ingest examples/harbor --store demo-kb-core
+	@$(MAKE) --no-print-directory ask RAGKIT=.venv-core/bin/ragkit STORE=demo-kb-core
+
+.PHONY: ask
+ask:
+	@echo
+	$(RAGKIT) ask --store $(STORE) "How do I reset my badge?"
+	@echo
+	$(RAGKIT) ask --store $(STORE) "What does an annual pass cost?"
+	@echo
+	$(RAGKIT) ask --store $(STORE) "How many people does the crew of the rescue boat need?" \
+	  || test $$? -eq 3
+	@echo
+	@echo "The documents do not answer the next one, so it is refused (exit code 3):"
+	$(RAGKIT) ask --store $(STORE) "Which helicopter pad does the airline use in Toronto?" \
+	  || test $$? -eq 3
+
+test: .venv-test/ready check
+	.venv-test/bin/pytest
+
+check: .venv-test/ready
+	.venv-test/bin/ruff check .
+	.venv-test/bin/ruff format --check .
+	.venv-test/bin/mypy
+	.venv-test/bin/pyright
+	.venv-test/bin/lint-imports
+
+SOURCES := pyproject.toml README.md $(shell find ragkit connectors eval -type f -not -name '*.pyc')
+
+.venv-demo/ready: $(SOURCES)
+	$(PYTHON) -m venv .venv-demo
+	.venv-demo/bin/python -m pip install --quiet --upgrade --force-reinstall --no-deps .
+	.venv-demo/bin/python -m pip install --quiet '.[local,documents]'
+	@touch $@
+
+.venv-core/ready: $(SOURCES)
+	$(PYTHON) -m venv .venv-core
+	.venv-core/bin/python -m pip install --quiet --force-reinstall .
+	@touch $@
+
+.venv-test/ready: $(SOURCES)
+	$(PYTHON) -m venv .venv-test
+	.venv-test/bin/python -m pip install --quiet --force-reinstall --no-deps .
+	.venv-test/bin/python -m pip install --quiet '.[dev]'
+	@touch $@
+
+clean:
+	rm -rf .venv-demo .venv-core .venv-test demo-kb demo-kb-core build dist

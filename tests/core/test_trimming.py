@@ -1,0 +1,177 @@
+"""Trimming."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ragkit.chunking import SpanChunker
+from ragkit.errors import ConfigError
+from ragkit.text.wordpiece import load_wordpiece
+from ragkit.text.words import index_tokens
+from ragkit.trimming import PoolChunk, TrimPolicy, score_sentences, trim, untrimmed
+from ragkit.types import ContextItem, Document, Hit
+
+from ..strategies import TEXTS
+
+COUNTER = load_wordpiece()
+POLICY = TrimPolicy(name="test", budget_tokens=30)
+
+
+def pool_of(*texts: str, with_cosines: bool = False, seed: int = 0) -> list[PoolChunk]:
+    """Return a pool, a chunk a text; cosines are random, for what must hold for any."""
+    rng = random.Random(seed)
+    chunker = SpanChunker(name="whole", counter=COUNTER)
+    pool: list[PoolChunk] = []
+    for i, text in enumerate(texts):
+        for chunk in chunker.split(Document(id=f"d{i}", text=text)):
+            words = [index_tokens(text[a:b], language="en") for a, b in chunk.sentences]
+            cosines = [rng.uniform(-1, 1) for _ in words] if with_cosines else None
+            hit = Hit(rank=len(pool) + 1, score=1.0 / (1 + len(pool)), chunk=chunk)
+            pool.append(PoolChunk(hit=hit, words=words, cosines=cosines, window_cosines=cosines))
+    return pool
+
+
+def tokens(context: tuple[ContextItem, ...]) -> int:
+    """Return the tokens kept."""
+    return sum(item.n_tokens for item in context)
+
+
+FERRY = (
+    "The ferry leaves at nine. A day pass costs fourteen euros. Dogs travel free. "
+    "The canteen serves soup. The harbour is old. Rain is common in spring."
+)
+MUSEUM = "The museum opens at ten. Entry to the museum costs six euros. It has a garden."
+
+
+def test_the_sentence_that_answers_comes_first() -> None:
+    """The sentence that shares the question's words is kept at the lowest level."""
+    kept = trim(["day", "pass", "cost"], pool_of(FERRY, MUSEUM), policy=POLICY, counter=COUNTER,
+                level=0.0)  # fmt: skip
+    assert [item.text for item in kept.context] == ["A day pass costs fourteen euros."]
+
+
+def test_context_is_in_document_order_and_slices_back() -> None:
+    """Kept runs stand in document order and are exactly what their spans say."""
+    pool = pool_of(FERRY, MUSEUM)
+    kept = trim(["museum", "ferri", "cost"], pool, policy=POLICY, counter=COUNTER, level=0.5)
+    places = [(item.hit.chunk.document_id, item.start) for item in kept.context]
+    assert places == sorted(places)
+    for item in kept.context:
+        whole = FERRY if item.hit.chunk.document_id == "d0" else MUSEUM
+        assert whole[item.start : item.end] == item.text
+
+
+def test_neighbouring_sentences_join_into_one_run() -> None:
+    """Level 1 keeps the whole pool, each chunk as one item."""
+    kept = trim(["ferri"], pool_of(FERRY, MUSEUM), policy=POLICY, counter=COUNTER, level=1.0)
+    assert [item.text for item in kept.context] == [FERRY, MUSEUM]
+
+
+def test_repeated_sentences_are_kept_once() -> None:
+    """A sentence that stands in two chunks costs its tokens once."""
+    kept = trim(["ferri"], pool_of(FERRY, FERRY), policy=POLICY, counter=COUNTER, level=1.0)
+    assert [item.text for item in kept.context] == [FERRY]
+
+
+def test_an_empty_pool_is_refused() -> None:
+    """Nothing retrieved means no hits, not an error."""
+    assert trim(["x"], [], policy=POLICY, counter=COUNTER).refusal == "no_hits"
+    assert untrimmed([], counter=COUNTER).refusal == "no_hits"
+
+
+def test_a_cap_below_every_sentence_is_refused() -> None:
+    """When not even one sentence fits, the refusal says that the cap is the reason."""
+    kept = trim(["ferri"], pool_of(FERRY), policy=POLICY, counter=COUNTER, max_context_tokens=1)
+    assert (kept.refusal, kept.context) == ("cap_too_small", ())
+    whole = untrimmed([pool_of(FERRY)[0].hit], counter=COUNTER, max_context_tokens=1)
+    assert whole.refusal == "cap_too_small"
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.lists(TEXTS, max_size=4), st.text(max_size=30), st.integers(1, 80), st.booleans())
+def test_the_cap_is_never_exceeded(
+    texts: list[str], question: str, cap: int, cosines: bool
+) -> None:
+    """Whatever the text, the tokens kept stay under the cap, counted on the text kept."""
+    pool = pool_of(*texts, with_cosines=cosines)
+    words = index_tokens(question, language="en")
+    kept = trim(words, pool, policy=POLICY, counter=COUNTER, max_context_tokens=cap)
+    assert sum(COUNTER.count(item.text) for item in kept.context) <= cap
+    whole = untrimmed([c.hit for c in pool], counter=COUNTER, max_context_tokens=cap)
+    assert sum(COUNTER.count(item.text) for item in whole.context) <= cap
+
+
+@pytest.mark.slow
+def test_the_cap_holds_on_a_hundred_thousand_random_texts() -> None:
+    """The hard cap holds on 100,000 random Unicode inputs."""
+    rng = random.Random(7)
+    alphabet = [chr(c) for c in (*range(32, 127), *range(0xC0, 0x250), *range(0x3040, 0x30A0),
+                                 *range(0x0E00, 0x0E5B), *range(0x600, 0x6FF), 0x1F600, 10, 0x301,
+                                 0xDCFF, 0)] + [". ", " ", " ", "。"] * 20  # fmt: skip
+    for _ in range(100_000):
+        text = "".join(rng.choices(alphabet, k=rng.randrange(1, 60)))
+        cap = rng.randrange(1, 20)
+        pool = pool_of(text)
+        kept = trim([], pool, policy=POLICY, counter=COUNTER, max_context_tokens=cap)
+        assert sum(COUNTER.count(item.text) for item in kept.context) <= cap
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.lists(TEXTS, min_size=1, max_size=3), st.floats(0, 1), st.floats(0, 1), st.booleans())
+def test_levels_are_nested(texts: list[str], a: float, b: float, cosines: bool) -> None:
+    """What a lower level keeps, every higher level keeps too."""
+    pool = pool_of(*texts, with_cosines=cosines)
+    low, high = (
+        trim(["word"], pool, policy=POLICY, counter=COUNTER, level=level)
+        for level in sorted((a, b))
+    )
+    spans = [
+        {
+            (item.hit.chunk.document_id, s.start, s.end)
+            for item in kept.context
+            for s in item.sentences
+        }
+        for kept in (low, high)
+    ]
+    assert spans[0] <= spans[1]
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(TEXTS, min_size=1, max_size=3), st.integers(1, 200))
+def test_the_budget_holds_beyond_the_first_sentence(texts: list[str], budget: int) -> None:
+    """More than one sentence is kept only while their tokens stay within the budget."""
+    policy = TrimPolicy(name="test", budget_tokens=budget)
+    kept = trim(["word"], pool_of(*texts), policy=policy, counter=COUNTER)
+    sentences = [s for item in kept.context for s in item.sentences]
+    assert len(sentences) <= 1 or sum(s.n_tokens for s in sentences) <= budget
+
+
+def test_scores_do_not_depend_on_the_order_of_sentences_asked() -> None:
+    """Scoring the same pool twice gives the same numbers, one a sentence."""
+    pool = pool_of(FERRY, MUSEUM, with_cosines=True)
+    first = score_sentences(["museum"], pool, policy=POLICY)
+    assert first == score_sentences(["museum"], pool, policy=POLICY)
+    assert [len(row) for row in first] == [6, 3]
+
+
+def test_evidence_is_higher_where_the_answer_stands() -> None:
+    """A question whose words stand together has more evidence than one whose words do not."""
+    pool = pool_of(FERRY, MUSEUM)
+    good = trim(["day", "pass", "cost"], pool, policy=POLICY, counter=COUNTER).evidence
+    poor = trim(["helicopt", "toronto", "runway"], pool, policy=POLICY, counter=COUNTER).evidence
+    assert good is not None
+    assert poor is not None
+    assert 0.0 <= poor < 0.5 < good <= 1.0
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"pool": 0}, {"budget_tokens": 0}, {"refuse_below": 1.5}, {"refuse_below": -0.1}]
+)
+def test_wrong_policies_are_named(wrong: dict[str, float]) -> None:
+    """A policy that is out of range is refused, naming the value."""
+    with pytest.raises(ConfigError, match="allowed"):
+        TrimPolicy(name="x", **wrong)  # type: ignore[arg-type]
