@@ -20,6 +20,7 @@ from ragkit.ledger import (
     Receipt,
     Stopwatch,
     carbon_grams,
+    is_mixture,
     llm_joules,
     local_joules,
     model_size_billions,
@@ -619,7 +620,10 @@ class RAG:
         chunker = self._chunker(stored)
         asked = self.settings
         default_title = stored.embed_title if stored is not None else False
-        default_sentences = stored.sentence_vectors if stored is not None else True
+        # A store without vectors says nothing about sentences: the next embedder's default holds.
+        default_sentences = (
+            stored.sentence_vectors if stored is not None and stored.dim is not None else True
+        )
         with_sentences = (
             default_sentences if asked.sentence_vectors is None else asked.sentence_vectors
         )
@@ -632,7 +636,7 @@ class RAG:
             chunk_overlap=chunker.overlap_tokens,
             chunker_fingerprint=chunker.fingerprint,
             embed_title=default_title if asked.embed_title is None else asked.embed_title,
-            sentence_vectors=with_sentences and (embedder is not None or stored is None),
+            sentence_vectors=with_sentences and embedder is not None,
         )
 
     def _report_languages(self, report: IngestReport) -> None:
@@ -880,7 +884,8 @@ class RAG:
         self, draft: _Draft, usage: Usage, local: Range
     ) -> tuple[Range | None, Range | None]:
         """Return the joules of the whole answer, and with the untrimmed baseline's prompt."""
-        size = self.settings.model_billions or model_size_billions(self._open_generator().name)
+        name = self._open_generator().name
+        size = self.settings.model_billions or model_size_billions(name)
         if usage.input_tokens is None or usage.output_tokens is None:
             return None, None
 
@@ -891,6 +896,7 @@ class RAG:
                 output_tokens=usage.output_tokens or 0,
                 context_tokens=context_tokens,
                 parameters_billions=size,
+                mixture=is_mixture(name),
             )
             return None if remote is None else local + remote
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -99,7 +101,7 @@ def test_markdown_cuts_at_every_heading() -> None:
 def test_overlap_repeats_whole_sentences() -> None:
     """With overlap a chunk begins with the last sentences of the one before."""
     chunks = chunker("sentence", 40, 15).split(Document(id="d", text=PROSE))
-    for before, after in zip(chunks, chunks[1:], strict=False):
+    for before, after in pairwise(chunks):
         assert before.sentences[-1] == after.sentences[0]
 
 
