@@ -271,11 +271,12 @@ def test_csv_shapes(source: str, text: str) -> None:
 
 
 def test_json_is_a_line_a_value() -> None:
-    """Values keep their order and are named by their path; nothing but null is dropped."""
-    value = {"name": "N", "b": {"c": [1, True], "d": None}, "list": [{"x": "y"}]}
+    """Values keep their order and are named by their path; an object of plain values is a line."""
+    value = {"name": "N", "b": {"c": [1, True], "d": None}, "list": [{"x": "y", "z": 2}]}
     loaded = load("a.json", json.dumps(value))
-    assert loaded.text == "name: N\nb.c: 1\nb.c: true\nlist.x: y"
+    assert loaded.text == "name: N\nb.c: 1\nb.c: true\nlist: x: y; z: 2"
     assert loaded.title == "N"
+    assert {mark.kind for mark in loaded.marks} == {"row"}
     assert load("a.json", '[{"a": 1}, {"a": 2}]').text == "a: 1\n\na: 2"
 
 

@@ -31,16 +31,14 @@ def test_demo_corpus_has_every_format(harbor: dict[str, Document]) -> None:
     suffixes = {Path(name).suffix for name in harbor}
     assert len(harbor) > 20
     assert suffixes >= {".txt", ".md", ".rst", ".html", ".csv", ".json", ".jsonl", ".pdf", ".docx"}
-    assert harbor["notice-2025-04"].metadata == {"year": 2025, "area": "woodshop"}
 
 
 @pytest.mark.parametrize(
     ("name", "words"),
     [
-        ("badge-reset.md", "press the key with the bell"),
-        ("laser-safety.pdf", "four minutes after the last cut"),
-        ("prices.csv", "Key holder: 11.00 EUR; Day visitor: 26.00 EUR; Note: minimum half an hour"),
-        ("minutes-2025-02.docx", "2025-06 | buy twenty new chairs, 1,100 euros at most | Priya"),
+        ("handbook.md", "To reset a badge, hold it against the blue reader"),
+        ("emergency_plan.pdf", "The rescue boat of the Gannet is launched from the port side"),
+        ("fares.csv", "ticket: Annual pass; price in euros: 389.00; valid: twelve months"),
     ],
 )  # fmt: skip
 def test_demo_answers_stand_in_their_format(
@@ -51,13 +49,10 @@ def test_demo_answers_stand_in_their_format(
 
 
 def test_demo_leaves_one_question_open(harbor: dict[str, Document]) -> None:
-    """The last demo question is about the same place, and no document answers it."""
-    questions = [
-        json.loads(line)
-        for line in (EXAMPLES / "demo_questions.jsonl").read_text(encoding="utf-8").splitlines()
-    ]
-    assert [question["_id"] for question in questions][-1] == "parking"
-    assert not [name for name, d in harbor.items() if re.search(r"insur|car park", d.text)]
+    """The last demo question is one that no document has a word on."""
+    lines = (EXAMPLES / "demo_questions.jsonl").read_text(encoding="utf-8").splitlines()
+    assert json.loads(lines[-1])["_id"] == "helicopter"
+    assert not [name for name, d in harbor.items() if re.search("helicopter|Toronto", d.text)]
 
 
 def test_real_documents(test_data: Path) -> None:
