@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from html.parser import HTMLParser
 
 from ragkit.loading.encodings import decode_text
 from ragkit.loading.loaded import Headings, LoadedText, TextBuilder, clean
+from ragkit.loading.markup import EndTag, StartTag, tokens
 from ragkit.types import Json, Location, MarkKind
 
 _HIDDEN_TAGS = frozenset(
@@ -46,18 +46,24 @@ def load_html(data: bytes) -> LoadedText:
     """
     declared = _CHARSET.search(data[:4096])
     text, encoding = decode_text(data, declared=declared[1].decode() if declared else None)
-    parser = _Reader()
-    parser.feed(clean(text))
-    parser.close()
+    reader = _Reader()
+    for token in tokens(clean(text)):
+        if isinstance(token, StartTag):
+            reader.start(token)
+        elif isinstance(token, EndTag):
+            reader.end(token.name)
+        else:
+            reader.add(token)
     guessed = encoding is not None and (
         declared is None or declared[1].decode().lower() != encoding
     )
-    return parser.finish({"encoding": encoding} if guessed else {})
+    return reader.finish({"encoding": encoding} if guessed else {})
 
 
-class _Reader(HTMLParser):
+class _Reader:
+    """Keeps the open elements, and of a table in work the rows from the outermost inwards."""
+
     def __init__(self) -> None:
-        super().__init__(convert_charrefs=True)
         self._builder = TextBuilder()
         self._headings = Headings()
         self._open: list[tuple[str, bool]] = []
@@ -68,7 +74,9 @@ class _Reader(HTMLParser):
         self._title: list[str] = []
         self._in_title = False
 
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+    def start(self, token: StartTag) -> None:
+        """Take the start of an element."""
+        tag = token.name
         if tag == "title":
             self._in_title = not self._title
         if tag == "body":
@@ -79,13 +87,14 @@ class _Reader(HTMLParser):
             return
         if tag in _CLOSED_BY_ITS_LIKE:
             self._close_alike(_CLOSED_BY_ITS_LIKE[tag])
-        hides = tag in _HIDDEN_TAGS or _is_hidden(dict(attrs))
+        hides = tag in _HIDDEN_TAGS or _is_hidden(token.attributes)
         self._open.append((tag, hides))
         self._hidden += hides
         if not self._hidden:
             self._start_block(tag)
 
-    def handle_endtag(self, tag: str) -> None:
+    def end(self, tag: str) -> None:
+        """Take the end of an element."""
         if tag == "title":
             self._in_title = False
         for depth in range(1, min(len(self._open), _MAX_LOOK_UP) + 1):
@@ -93,18 +102,21 @@ class _Reader(HTMLParser):
                 self._close(depth)
                 return
 
-    def handle_data(self, data: str) -> None:
+    def add(self, text: str) -> None:
+        """Take characters."""
         if self._in_title:
-            self._title.append(data)
+            self._title.append(text)
         elif not self._hidden:
-            self._pieces.append(data if self._preformatted else re.sub(r"\s+", " ", data))
+            self._pieces.append(text if self._preformatted else re.sub(r"\s+", " ", text))
 
     def finish(self, metadata: dict[str, Json]) -> LoadedText:
         """Return what was read."""
         while self._rows:
             self._end_row()
         self._flush()
-        return self._builder.build(title=" ".join("".join(self._title).split()), metadata=metadata)
+        return self._builder.build(
+            title=" ".join(clean("".join(self._title)).split()), metadata=metadata
+        )
 
     def _add_void(self, tag: str) -> None:
         if self._hidden:
@@ -200,7 +212,7 @@ class _Reader(HTMLParser):
         self._builder.add(text, location=self._location(), kind=kind, separator=separator)
 
     def _taken(self) -> str:
-        text = "".join(self._pieces)
+        text = clean("".join(self._pieces))
         self._pieces.clear()
         if not self._preformatted:
             lines = (" ".join(line.split()) for line in text.split("\n"))
@@ -211,7 +223,5 @@ class _Reader(HTMLParser):
         return Location(heading=self._headings.path)
 
 
-def _is_hidden(attributes: dict[str, str | None]) -> bool:
-    return "hidden" in attributes or bool(
-        _HIDDEN_STYLE.search((attributes.get("style") or "").lower())
-    )
+def _is_hidden(attributes: dict[str, str]) -> bool:
+    return "hidden" in attributes or bool(_HIDDEN_STYLE.search(attributes.get("style", "").lower()))

@@ -93,7 +93,7 @@ def record_values(
     def written() -> Iterator[tuple[int, bytes, Callable[[], object]]]:
         for number, record in enumerate(records, start=1):
             raw = json.dumps(record, sort_keys=True, default=str).encode()
-            yield number, raw, partial(dict[str, object], record)
+            yield number, raw, partial(_stored, dict(record), raw)
 
     yield from _documents(written(), "record", source, labels, None)
 
@@ -137,8 +137,15 @@ def _json(line: bytes) -> object:
         value: object = json.loads(line)
     except (ValueError, RecursionError) as error:
         raise LoadError("broken", f"not JSON: {error}") from error
-    # A lone surrogate can only come from an escape; no text column can hold it.
-    if b"\\ud" in line.lower() and not _is_unicode(json.dumps(value, ensure_ascii=False)):
+    return _stored(value, line)
+
+
+def _stored(value: object, raw: bytes) -> object:
+    """Return the value of this JSON, unless no text column can hold it."""
+    # A lone surrogate can only come from an escape, so most lines need no second look.
+    if b"\\ud" in raw.lower() and not _is_unicode(
+        json.dumps(value, ensure_ascii=False, default=str)
+    ):
         raise LoadError("broken", "it holds half of a surrogate pair, which is no character")
     return value
 

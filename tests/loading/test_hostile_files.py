@@ -1,0 +1,109 @@
+"""Whatever the bytes, a loader gives text or an error with a code word, in bounded time."""
+
+from __future__ import annotations
+
+import io
+import time
+import zipfile
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ragkit.errors import LoadError
+from ragkit.loading import LOADERS, LoadedText, load_bytes
+
+CODES = {"no_text", "password", "unsupported", "broken", "limit", "encoding"}
+SNIPPETS = [
+    b"<table>", b"</td>", b"<tr><td>", b"<h1>", b"<p hidden>", b"<!--", b"<![CDATA[", b"<script>",
+    b"</", b"&#x0;", b"# ", b"```", b"---\n", b"| a |", b"===\n", b"x\n", b'"', b",", b";", b"\t",
+    b"{", b"[1,", b'"\\ud800"', b"}", b"\xff\xfe", b"\xef\xbb\xbf", b"\0", b"\x1b$B", b"\xe4",
+    b"%PDF-1.4\n", b"1 0 obj\n", b"stream\n", b"PK\x03\x04", b"\r\n",
+]  # fmt: skip
+ELEMENTS = [
+    "<p>", "</p>", "<r>", "</r>", "<t>x</t>", "<tbl>", "</tbl>", "<tr>", "</tr>", "<tc>", "</tc>",
+    "<pStyle val='Heading1'/>", "<vanish/>", "<tab/>", "<del>", "</del>",
+]  # fmt: skip
+contents = st.one_of(
+    st.binary(max_size=300),
+    st.lists(st.sampled_from(SNIPPETS), max_size=40).map(b"".join),
+)
+
+
+def outcome(data: bytes, name: str) -> LoadedText | str:
+    """Return what a loader gives, or the code word of its error."""
+    try:
+        return load_bytes(data, name=name)
+    except LoadError as error:
+        return error.code
+
+
+@pytest.mark.parametrize("suffix", sorted(set(LOADERS)))
+@settings(max_examples=60, deadline=None)
+@given(data=contents)
+def test_any_bytes(suffix: str, data: bytes) -> None:
+    """Any bytes give storable text with ordered marks inside it, or a documented code word."""
+    loaded = outcome(data, f"a{suffix}")
+    if isinstance(loaded, str):
+        assert loaded in CODES
+        return
+    loaded.text.encode()
+    starts = [mark.start for mark in loaded.marks]
+    assert loaded.text.strip()
+    assert not {"\0", "\r"} & set(loaded.text)
+    assert starts == sorted(starts)
+    assert all(0 <= start < len(loaded.text) for start in starts)
+
+
+@settings(max_examples=60, deadline=None)
+@given(body=st.lists(st.sampled_from(ELEMENTS), max_size=40))
+def test_any_word_elements(body: list[str]) -> None:
+    """Elements in any order, closed or not, are text or an error of a documented code word."""
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w") as archive:
+        archive.writestr("word/document.xml", f"<document>{''.join(body)}</document>")
+    loaded = outcome(out.getvalue(), "a.docx")
+    if isinstance(loaded, str):
+        assert loaded in {"broken", "no_text"}
+    else:
+        assert set(loaded.text) <= set("x |\n-\t")
+
+
+@pytest.mark.parametrize(
+    ("suffix", "unit", "head"),
+    [
+        (".html", b"<div>", b""),
+        (".html", b"<table><tr><td>x", b""),
+        (".html", b"<p>x<body>", b"<head>"),
+        (".html", b"</b>", b"<i>" * 60),
+        (".html", b"&#", b""),
+        (".html", b"<a ", b""),
+        (".html", b"<a b='", b""),
+        (".html", b"<a b=\"'>", b""),
+        (".html", b"<!--", b""),
+        (".html", b"<![CDATA[", b""),
+        (".html", b"<title>", b""),
+        (".md", b"# ", b""),
+        (".md", b" ", b"# x"),
+        (".md", b"| ", b""),
+        (".rst", b"=", b"x\n"),
+        (".csv", b'"', b""),
+        (".csv", b"\t ", b"a,b\n"),
+        (".json", b" ", b"1"),
+        (".txt", b"\xe4", b""),
+    ],
+)
+def test_repetition_takes_linear_time(suffix: str, unit: bytes, head: bytes) -> None:
+    """A quarter of a megabyte of one thing is done in seconds: no loader looks back over it."""
+    data = head + unit * (2**18 // len(unit))
+    began = time.process_time()
+    loaded = outcome(data, f"a{suffix}")
+    assert not isinstance(loaded, str) or loaded in CODES
+    assert time.process_time() - began < 3.0
+
+
+@pytest.mark.parametrize("suffix", [".txt", ".md", ".html", ".csv", ".rst", ".jsonl"])
+def test_ten_megabytes_on_one_line(suffix: str) -> None:
+    """A line of ten megabytes comes out whole."""
+    data = b"harbor " * (10 * 2**20 // 7)
+    assert len(load_bytes(data, name=f"a{suffix}").text) >= len(data) - 7

@@ -1,0 +1,117 @@
+"""Documents in all formats: the demo corpus, and a collection of real files where it is at hand."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import cast
+
+import pytest
+
+from ragkit.errors import LoadError
+from ragkit.loading import LOADERS, FileSource, load_bytes
+from ragkit.types import Document, Failure, PendingDocument
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+
+
+@pytest.fixture(scope="module")
+def harbor() -> dict[str, Document]:
+    """Return the demo corpus by id."""
+    pytest.importorskip("pypdf")
+    items = list(FileSource([EXAMPLES / "harbor"]).documents())
+    assert not [item for item in items if isinstance(item, Failure)]
+    return {item.id: item.load() for item in items if isinstance(item, PendingDocument)}
+
+
+def test_demo_corpus_has_every_format(harbor: dict[str, Document]) -> None:
+    """More than twenty documents load, in each of the formats that the demo shows."""
+    suffixes = {Path(name).suffix for name in harbor}
+    assert len(harbor) > 20
+    assert suffixes >= {".txt", ".md", ".rst", ".html", ".csv", ".json", ".jsonl", ".pdf", ".docx"}
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("handbook.md", "To reset a badge, hold it against the blue reader"),
+        ("emergency_plan.pdf", "The rescue boat of the Gannet is launched from the port side"),
+        ("fares.csv", "ticket: Annual pass; price in euros: 389.00; valid: twelve months"),
+    ],
+)  # fmt: skip
+def test_demo_answers_stand_in_their_format(
+    harbor: dict[str, Document], name: str, words: str
+) -> None:
+    """The answers to the demo questions stand where they are said to stand."""
+    assert words in " ".join(harbor[name].text.split())
+
+
+def test_demo_leaves_one_question_open(harbor: dict[str, Document]) -> None:
+    """The last demo question is one that no document has a word on."""
+    lines = (EXAMPLES / "demo_questions.jsonl").read_text(encoding="utf-8").splitlines()
+    assert json.loads(lines[-1])["_id"] == "helicopter"
+    assert not [name for name, d in harbor.items() if re.search("helicopter|Toronto", d.text)]
+
+
+def test_real_documents(test_data: Path) -> None:
+    """Every file of the collection gives its words, or the error that its kind calls for."""
+    pytest.importorskip("pypdf")
+    wrong = [
+        f"{entry['path']}: {problem}"
+        for entry in _entries(test_data / "documents")
+        for problem in _problems(test_data / "documents", entry)
+    ]
+    assert not wrong
+
+
+def _entries(folder: Path) -> Iterator[Mapping[str, object]]:
+    for line in (folder / "manifest.jsonl").read_text(encoding="utf-8").splitlines():
+        entry = cast("dict[str, object]", json.loads(line))
+        if Path(str(entry["path"])).suffix.lower() in LOADERS:
+            yield entry
+
+
+def _problems(folder: Path, entry: Mapping[str, object]) -> Iterator[str]:
+    expect, path = entry["expect"], str(entry["path"])
+    text, code = _outcome(folder / path, None)
+    if expect == "password":
+        if code != "password":
+            yield f"{code} without a password"
+        text, code = _outcome(folder / path, str(entry["password"]))
+        if code is not None:
+            yield from [] if _cannot_be_decrypted(path, code) else [f"{code} with the password"]
+            return
+    if expect == "no_text" and code != "no_text":
+        yield f"{code} where there is no text"
+    if expect in {"text", "password"}:
+        if code is not None and not _cannot_be_decrypted(path, code):
+            yield f"{code}: not read"
+        elif code is None:
+            yield from _missing(path, text, cast("list[str]", entry["must_contain"]))
+
+
+def _outcome(path: Path, password: str | None) -> tuple[str, str | None]:
+    try:
+        return load_bytes(path.read_bytes(), name=path.name, password=password).text, None
+    except LoadError as error:
+        return "", error.code
+
+
+def _cannot_be_decrypted(path: str, code: str) -> bool:
+    """AES needs a package that the reader of PDF does not bring along; Word files stay closed."""
+    return path.startswith(("pdf_encrypted/", "office_encrypted/")) and code in {
+        "unsupported",
+        "password",
+    }
+
+
+def _missing(path: str, text: str, phrases: list[str]) -> Iterator[str]:
+    """Yield phrases that are not there; a table's are compared by value, as rows name columns."""
+    flat = " ".join(text.split())
+    is_table = Path(path).suffix in {".csv", ".tsv"}
+    for phrase in phrases:
+        parts = re.split(r'[\s,";]+', phrase.strip('"')) if is_table else [" ".join(phrase.split())]
+        if not all(part in flat for part in parts):
+            yield f"lacks {phrase!r}"
