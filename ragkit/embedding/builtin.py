@@ -40,9 +40,6 @@ _ALIGNMENT = 64
 _NUMPY_BATCH_TOKENS = 512
 """Tokens a pass: enough to fill the matrix products, few enough to stay in the cache."""
 
-_ORT_BATCH_TOKENS = 320
-_ORT_BATCH_TEXTS = 8
-
 
 class _Runner(Protocol):
     def encode(self, batch: Sequence[Sequence[int]]) -> Vectors:
@@ -175,7 +172,7 @@ class _Numpy:
         self._layers = [_Layer(tensors, i) for i in range(_N_LAYERS)]
 
     def batches(self, lengths: Sequence[int]) -> Iterator[slice]:
-        return _by_tokens(lengths, _NUMPY_BATCH_TOKENS, len(lengths))
+        return _by_tokens(lengths, _NUMPY_BATCH_TOKENS)
 
     def encode(self, batch: Sequence[Sequence[int]]) -> Vectors:
         import numpy as np
@@ -301,7 +298,8 @@ class _Onnx:
         )
 
     def batches(self, lengths: Sequence[int]) -> Iterator[slice]:
-        return _by_tokens(lengths, _ORT_BATCH_TOKENS, _ORT_BATCH_TEXTS)
+        # Its 8-bit scales are taken over a whole batch: alone, a text's vector is always the same.
+        return (slice(i, i + 1) for i in range(len(lengths)))
 
     def encode(self, batch: Sequence[Sequence[int]]) -> Vectors:
         import numpy as np
@@ -316,12 +314,11 @@ class _Onnx:
         return outputs[0]
 
 
-def _by_tokens(lengths: Sequence[int], max_tokens: int, max_texts: int) -> Iterator[slice]:
+def _by_tokens(lengths: Sequence[int], max_tokens: int) -> Iterator[slice]:
     """Cut texts, ordered by length, into batches of at most `max_tokens`, one text at least."""
     first, n_tokens = 0, 0
     for i, length in enumerate(lengths):
-        full = n_tokens + length > max_tokens or i - first >= max_texts
-        if i > first and full:
+        if i > first and n_tokens + length > max_tokens:
             yield slice(first, i)
             first, n_tokens = i, 0
         n_tokens += length

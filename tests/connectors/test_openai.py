@@ -7,7 +7,7 @@ import socket
 import threading
 import time
 from collections.abc import Generator, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from email.utils import formatdate
 
@@ -58,8 +58,15 @@ def _raw_server(*answers: bytes) -> Generator[str]:
             for answer in answers:
                 connection, _ = listener.accept()
                 with connection:
-                    connection.recv(65536)
+                    request = b""
+                    while b"messages" not in request:  # head and body may come apart
+                        request += connection.recv(65536)
                     connection.sendall(answer)
+                    # Closing before the client has read all of it would reset the connection.
+                    connection.shutdown(socket.SHUT_WR)
+                    connection.settimeout(5.0)
+                    with suppress(OSError):
+                        connection.recv(65536)
 
         thread = threading.Thread(target=serve, daemon=True)
         thread.start()
