@@ -14,10 +14,10 @@ from ragkit.config import Settings
 from ragkit.errors import ConfigError
 from ragkit.generation import ExtractiveGenerator
 from ragkit.text.wordpiece import load_wordpiece
-from ragkit.trimming import TrimPolicy
+from ragkit.trimming import REFUSE_BELOW, TrimPolicy
 from ragkit.types import Embedder, Generator, TokenCounter
 
-BUILTIN_POLICY = TrimPolicy(name="bundled/1")
+BUILTIN_POLICY = TrimPolicy(name="bundled/1", refuse_below=REFUSE_BELOW)
 """The trim policy where none is given; uncertified."""
 
 POLICY_KEYS = frozenset({"schema", "name", "pool", "budget_tokens", "refuse_below", "weights"})

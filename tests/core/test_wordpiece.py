@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import time
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ragkit.text.wordpiece import WordPiece, load_wordpiece
+from ragkit.text.wordpiece import VOCABULARY, WordPiece, load_wordpiece
 
 ANY_TEXT = st.text(st.characters(exclude_categories=[]), max_size=200)
 """Lone surrogates and control characters included."""
@@ -71,28 +69,16 @@ def test_a_cap_cuts_the_end_and_keeps_the_special_tokens(text: str, max_tokens: 
     assert capped == [*whole[:-1][: max_tokens - 1], 102]
 
 
-@pytest.mark.parametrize(
-    "unit", ["x", "a1b2", "é,", "\U00020000", "\ud800", "\U000e0fff"], ids=ascii
-)
-def test_time_grows_linearly_with_a_hostile_text(unit: str) -> None:
-    """A text ten times as long, one word or all punctuation, takes no hundred times as long."""
-    counter = load_wordpiece()
-
-    def best_seconds(text: str) -> float:
-        seconds: list[float] = []
-        for _ in range(3):
-            start = time.thread_time()
-            counter.count(text)
-            seconds.append(time.thread_time() - start)
-        return min(seconds)
-
-    short = best_seconds(unit * 20_000)
-    assert best_seconds(unit * 200_000) < 40 * short + 0.01
+@pytest.mark.parametrize("unit", ["x", "\U00020000", "\ud800", "\U000e0fff"], ids=ascii)
+def test_a_hostile_text_has_few_or_plain_tokens(unit: str) -> None:
+    """A word without end is one unknown token, ideographs are a token each, controls are none."""
+    n = load_wordpiece().count(unit * 100_000)
+    assert n == {"x": 1, "\U00020000": 100_000}.get(unit, 0)
 
 
 def test_many_rare_words_and_characters_leave_the_results_alone() -> None:
     """A counter that has seen more words and characters than it remembers still agrees."""
-    counter = WordPiece(Path(__file__).parent.parent / "ragkit" / "data" / "minilm" / "vocab.txt")
+    counter = WordPiece(VOCABULARY)
     counter.count(" ".join(f"{number}q" for number in range(20_000)))
     assert counter.count("".join(map(chr, range(0x4E00, 0xA000)))) == 0xA000 - 0x4E00
     for text, ids in KNOWN_IDS.items():

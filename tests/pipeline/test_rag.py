@@ -30,7 +30,7 @@ MUSEUM = Document(
 @pytest.fixture
 def rag(tmp_path: Path) -> RAG:
     """Return a pipeline over two documents."""
-    rag = RAG(tmp_path / "kb", trim=TrimPolicy(name="t", budget_tokens=20))
+    rag = RAG(tmp_path / "kb", trim=TrimPolicy(name="t", budget_tokens=20, refuse_below=0.15))
     rag.ingest(FERRY, MUSEUM)
     return rag
 
@@ -190,7 +190,7 @@ def test_history_reaches_retrieval_and_the_prompt(rag: RAG) -> None:
 
 def test_history_is_capped_from_its_oldest_turn(tmp_path: Path) -> None:
     """Turns that do not fit under the cap are dropped, the oldest first."""
-    with RAG(tmp_path / "kb", config=Settings(max_history_tokens=6)) as rag:
+    with RAG(tmp_path / "kb", config=Settings(max_history_tokens=6, refuse_below="off")) as rag:
         rag.ingest(FERRY)
         history = [{"role": "user", "content": "far away past"},
                    {"role": "assistant", "content": "a day pass costs money"}]  # fmt: skip
