@@ -170,9 +170,13 @@ def _checked(name: str, value: object) -> object:
     optional = kind.endswith("| None")
     if value is None and optional:
         return None
-    if not isinstance(value, wanted) or (isinstance(value, bool) and wanted is not bool):
+    if not _is_a(value, wanted):
         raise ConfigError(f"{name} {value!r}; allowed: {json.dumps(kind)[1:-1]}")
-    return cast("object", value)
+    return value
+
+
+def _is_a(value: object, kind: type) -> bool:
+    return isinstance(value, kind) and (kind is bool or not isinstance(value, bool))
 
 
 def _number(name: str, text: str) -> float:

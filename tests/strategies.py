@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from hypothesis import strategies as st
 
-from ragkit.types import Document, Location, Mark
+from ragkit.types import Document, Location, Mark, MarkKind
 
 TEXTS = st.lists(
     st.one_of(
@@ -22,7 +22,8 @@ TEXTS = st.lists(
 def documents(draw: st.DrawFn) -> Document:
     """Return a document with marks at random places."""
     text = draw(TEXTS)
-    kinds = st.sampled_from(("text", "heading", "page", "row", "code"))
+    names: tuple[MarkKind, ...] = ("text", "heading", "page", "row", "code")
+    kinds = st.sampled_from(names)
     places = sorted(draw(st.sets(st.integers(0, max(len(text) - 1, 0)), max_size=6)))
     marks = tuple(
         Mark(start=place, kind=draw(kinds), location=Location(page=i + 1))

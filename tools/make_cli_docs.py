@@ -25,8 +25,8 @@ same command again to go on).
 
 Codes of files that failed: `no_text` nothing to extract, `password` encrypted, `unsupported` no
 loader or its extra is missing, `broken` malformed, `limit` too large, `unreadable` refused by the
-file system, `encoding` not text, `collision` the id is taken. A file that no loader reads is skipped
-when it is met while walking a folder, and fails when it is named directly.
+file system, `encoding` not text, `collision` the id is taken. A file that no loader reads is
+skipped when it is met while walking a folder, and fails when it is named directly.
 
 Filters: `{"field": value}` or `{"field": {"$eq"|"$ne"|"$in"|"$nin"|"$gt"|"$gte"|"$lt"|"$lte"|
 "$exists": …}}`; all must hold. Groups: once one document carries groups, a document without groups

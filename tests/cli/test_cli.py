@@ -169,7 +169,7 @@ def test_questions_come_back_in_order_with_their_ids(store: str, tmp_path: Path)
         ).stdout.splitlines()
     ]
     assert [line["id"] for line in found] == ["a", "7", None]
-    assert len(found[1]["hits"]) == 2  # type: ignore[arg-type]
+    assert len(found[1]["hits"]) == 2
     answered = run("ask", "--questions", "-", "--store", store, stdin=questions.read_text()).stdout
     assert [valid(line, "ask")["id"] for line in answered.splitlines()] == ["a", "7", None]
 
@@ -236,7 +236,7 @@ def test_doctor_and_rebuild(store: str) -> None:
     """A sound store is exit 0; a rebuild with other settings leaves it sound."""
     assert valid(run("doctor", "--store", store, "--json").stdout, "doctor")["sound"] is True
     rebuilt = run("rebuild", "--store", store, "--chunk-tokens", "60", "--json").stdout
-    assert valid(rebuilt, "ingest")["documents"]["changed"] == 23  # type: ignore[index]
+    assert valid(rebuilt, "ingest")["documents"]["changed"] == 23
     compact = run("doctor", "--store", store, "--compact", "--json").stdout
     assert valid(compact, "doctor")["sound"] is True
 
@@ -295,11 +295,11 @@ def test_settings_file_and_environment(store: str, tmp_path: Path) -> None:
     run("init")
     run("init", code=2)
     (tmp_path / "ragkit.toml").write_text(f'store = "{store}"\nk = 3\n')
-    assert len(valid(run("search", "badge", "--json").stdout, "search")["hits"]) == 3  # type: ignore[arg-type]
+    assert len(valid(run("search", "badge", "--json").stdout, "search")["hits"]) == 3
     found = run("search", "badge", "--json", env={"RAGKIT_K": "2"}).stdout
-    assert len(valid(found, "search")["hits"]) == 2  # type: ignore[arg-type]
+    assert len(valid(found, "search")["hits"]) == 2
     found = run("search", "badge", "--json", "-k", "1", env={"RAGKIT_K": "2"}).stdout
-    assert len(valid(found, "search")["hits"]) == 1  # type: ignore[arg-type]
+    assert len(valid(found, "search")["hits"]) == 1
 
 
 def test_templates_are_shown_and_locked(tmp_path: Path) -> None:
@@ -348,7 +348,7 @@ def test_ctrl_c_is_exit_130_and_resumes(tmp_path: Path) -> None:
     assert set(acknowledged) <= kept
     assert len(kept) < 3000
     report = valid(run("ingest", str(corpus), "--embedder", "none", "--json").stdout, "ingest")
-    assert report["documents"]["unchanged"] == len(kept)  # type: ignore[index]
+    assert report["documents"]["unchanged"] == len(kept)
     assert len(run("list").stdout.splitlines()) == 3000
 
 
