@@ -159,7 +159,8 @@ def _from_text(name: str, text: str) -> object:
 def _checked(name: str, value: object) -> object:
     kind = _type_of(name)
     if isinstance(value, list):
-        value = tuple(cast("list[object]", value))
+        items = tuple(cast("list[object]", value))
+        return items if kind.startswith("tuple") else _checked(name, str(items))
     if kind.startswith("float") and isinstance(value, int) and not isinstance(value, bool):
         value = float(value)
     if name == "refuse_below" and isinstance(value, int | float):
@@ -171,7 +172,7 @@ def _checked(name: str, value: object) -> object:
         return None
     if not isinstance(value, wanted) or (isinstance(value, bool) and wanted is not bool):
         raise ConfigError(f"{name} {value!r}; allowed: {json.dumps(kind)[1:-1]}")
-    return value
+    return cast("object", value)
 
 
 def _number(name: str, text: str) -> float:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 from pathlib import Path
+from typing import cast
 
 import pytest
 
@@ -17,7 +18,7 @@ def _only_loopback(monkeypatch: pytest.MonkeyPatch) -> None:  # pyright: ignore[
     connect = socket.socket.connect
 
     def guarded(self: socket.socket, address: object) -> None:
-        host = address[0] if isinstance(address, tuple) else None
+        host = str(cast("tuple[object, ...]", address)[0]) if isinstance(address, tuple) else ""
         if self.family != socket.AF_UNIX and host not in _LOOPBACK:
             raise AssertionError(f"a test tried to reach {address!r}")
         connect(self, address)  # type: ignore[arg-type]

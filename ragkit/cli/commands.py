@@ -112,10 +112,12 @@ def _answer(
             output.write(piece)
         answer = stream.answer
         output.write("\n" if answer.text else "")
+        as_text = output.ask_text_without_answer if answer.text else output.ask_text
     else:
         answer = rag.ask(question, id=name, history=history, dry_run=options.dry_run, **scope)
+        as_text = output.ask_text
     data = answer.to_dict(with_prompt=options.show_prompt or options.dry_run)
-    output.show(data, output.ask_text, as_json=as_json)
+    output.show(data, as_text, as_json=as_json)
     return answer
 
 
@@ -234,9 +236,9 @@ def schema(options: argparse.Namespace) -> int:
 def completion(options: argparse.Namespace) -> int:
     """Run `ragkit completion`."""
     from ragkit.cli.completion import script
-    from ragkit.cli.parser import make_parser
+    from ragkit.cli.parser import make_parsers
 
-    output.write(script(options.shell, make_parser()))
+    output.write(script(options.shell, make_parsers()[1]))
     return DONE
 
 

@@ -6,32 +6,26 @@ import argparse
 from collections.abc import Mapping
 
 
-def script(shell: str, parser: argparse.ArgumentParser) -> str:
+def script(shell: str, commands: Mapping[str, argparse.ArgumentParser]) -> str:
     """Return a completion script.
 
     Args:
         shell: `bash`, `zsh` or `fish`.
-        parser: The parser of all commands.
+        commands: Each command's parser, by name.
     """
-    words = _words(parser)
+    words = _words(commands)
     if shell == "fish":
         return _fish(words)
     bash = _bash(words)
     return bash if shell == "bash" else f"autoload -U +X bashcompinit && bashcompinit\n{bash}"
 
 
-def _words(parser: argparse.ArgumentParser) -> Mapping[str, list[str]]:
+def _words(commands: Mapping[str, argparse.ArgumentParser]) -> Mapping[str, list[str]]:
     """Return each command's options and choices."""
-    # argparse has no public way to list subcommands.
-    commands: Mapping[str, argparse.ArgumentParser] = next(
-        action.choices
-        for action in parser._actions
-        if isinstance(action, argparse._SubParsersAction)
-    )
     found: dict[str, list[str]] = {}
     for name, command in commands.items():
         words: list[str] = []
-        for action in command._actions:
+        for action in command._actions:  # pyright: ignore[reportPrivateUsage] (no public list)
             words += action.option_strings
             if not action.option_strings and action.choices is not None:
                 words += [str(choice) for choice in action.choices]

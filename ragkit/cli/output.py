@@ -83,6 +83,11 @@ def ask_text(data: _Shown) -> str:
     return "\n".join([*lines, _receipt_text(data)])
 
 
+def ask_text_without_answer(data: _Shown) -> str:
+    """Return what follows an answer that was printed as it came."""
+    return ask_text({**data, "text": None})
+
+
 _REASONS = {
     "no_hits": "nothing in the store matches the question",
     "low_evidence": "the documents do not support an answer",
@@ -121,7 +126,8 @@ def list_text(data: _Shown) -> str:
 
 def store_text(data: _Shown) -> str:
     """Return what a store is."""
-    flat = {**data, **{f"built with {k}": v for k, v in (data["settings"] or {}).items()}}
+    settings: _Shown = data["settings"] or {}
+    flat: dict[str, Any] = {**data, **{f"built with {k}": v for k, v in settings.items()}}
     skipped = {"schema", "settings", "template"}
     return "\n".join(f"{key.replace('_', ' ')}: {value}" for key, value in flat.items()
                      if key not in skipped)  # fmt: skip

@@ -4,13 +4,9 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 from ragkit import __version__
 from ragkit.chunking import CHUNKER_NAMES
-
-if TYPE_CHECKING:
-    _Commands = argparse._SubParsersAction[argparse.ArgumentParser]
 
 _EXIT_CODES = """\
 exit codes:
@@ -24,6 +20,11 @@ exit codes:
 
 def make_parser() -> argparse.ArgumentParser:
     """Return the parser of all commands."""
+    return make_parsers()[0]
+
+
+def make_parsers() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParser]]:
+    """Return the parser of all commands, and each command's own by name."""
     parser = argparse.ArgumentParser(
         prog="ragkit",
         description="Answer questions from your documents with the fewest tokens that do.",
@@ -34,6 +35,19 @@ def make_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"ragkit {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    made: dict[str, argparse.ArgumentParser] = {}
+
+    def make(name: str, text: str, example: str) -> argparse.ArgumentParser:
+        made[name] = commands.add_parser(
+            name,
+            help=text[0].lower() + text[1:],
+            description=f"{text}.",
+            epilog=f"example:\n  {example}",
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+            allow_abbrev=False,
+        )
+        return made[name]
+
     for add in (
         _ingest,
         _search,
@@ -49,22 +63,11 @@ def make_parser() -> argparse.ArgumentParser:
         _schema,
         _completion,
     ):
-        add(lambda name, text, example: _command(commands, name, text, example))
-    return parser
+        add(make)
+    return parser, made
 
 
 _Add = Callable[[str, str, str], argparse.ArgumentParser]
-
-
-def _command(commands: _Commands, name: str, text: str, example: str) -> argparse.ArgumentParser:
-    return commands.add_parser(
-        name,
-        help=text[0].lower() + text[1:],
-        description=f"{text}.",
-        epilog=f"example:\n  {example}",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
 
 
 def _common(parser: argparse.ArgumentParser, *, store: bool = True) -> None:

@@ -10,7 +10,7 @@ import struct
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias, cast
 
 from ragkit.errors import ConfigError, MissingExtraError, StoreDamagedError
 from ragkit.text.wordpiece import load_wordpiece
@@ -287,15 +287,16 @@ class _Onnx:
     """The encoder in ONNX Runtime, int8 throughout."""
 
     def __init__(self, path: Path, n_threads: int) -> None:
-        import onnxruntime
+        import onnxruntime  # its own types are incomplete
 
-        options = onnxruntime.SessionOptions()
+        runtime: Any = onnxruntime
+        options = runtime.SessionOptions()
         options.intra_op_num_threads = n_threads
         options.inter_op_num_threads = 1
         options.log_severity_level = 3
         # Spinning threads burn CPU between passes, which the receipt would count.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        self._session = onnxruntime.InferenceSession(
+        self._session = runtime.InferenceSession(
             str(path), options, providers=["CPUExecutionProvider"]
         )
 

@@ -11,7 +11,13 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 from ragkit.chunking import SpanChunker
 from ragkit.errors import LoadError
 from ragkit.ledger import Stopwatch
-from ragkit.storage import LocalStore, PreparedDocument, StoredVectors
+from ragkit.storage import (
+    LocalStore,
+    PreparedDocument,
+    StoredVectors,
+    pack_sentences,
+    pack_vector,
+)
 from ragkit.text.words import detect_language, index_tokens
 from ragkit.types import Chunk, Document, Embedder, Failure, Json, PendingDocument, SourceItem
 
@@ -88,6 +94,7 @@ class Ingester:
         embed_title: Whether a title is embedded before the text.
         sentence_vectors: Whether to store a vector a sentence as well.
         dry_run: Read and cut, but write nothing.
+        anew: Write unchanged documents too.
         on_progress: Called once a document, after its commit.
     """
 
@@ -100,6 +107,7 @@ class Ingester:
         embed_title: bool = False,
         sentence_vectors: bool = True,
         dry_run: bool = False,
+        anew: bool = False,
         on_progress: Callable[[Progress], None] | None = None,
     ) -> None:
         self.report = IngestReport()
@@ -110,7 +118,8 @@ class Ingester:
         self._embed_title = embed_title
         self._sentence_vectors = sentence_vectors
         self._dry_run = dry_run
-        self._on_progress = on_progress or (lambda _: None)
+        self._anew = anew
+        self._on_progress = on_progress
         self._batch: list[tuple[PreparedDocument, Status]] = []
         self._batch_chunks = 0
         self._batch_characters = 0
@@ -172,7 +181,7 @@ class Ingester:
                 )
             )
             return
-        if stored is not None and stored[0] == fingerprint:
+        if stored is not None and stored[0] == fingerprint and not self._anew:
             self._done(item.id, "unchanged")
             return
         try:
@@ -250,33 +259,29 @@ class Ingester:
         if self._sentence_vectors:
             sentences = self._sentence_rows(chunks, vectors)
         return {
-            key: StoredVectors(chunk=_float16(vectors, i), sentences=sentences[i])
+            key: StoredVectors(chunk=pack_vector(vectors[i]), sentences=sentences[i])
             for i, key in enumerate(wanted)
         }
 
     def _sentence_rows(self, chunks: Sequence[Chunk], vectors: Vectors) -> list[bytes]:
         """Embed all sentences; a chunk of one sentence lends it its own vector."""
-        import numpy as np
-
         assert self._embedder is not None  # noqa: S101 (narrowing; the caller checked)
         began = time.perf_counter()
+        own = [len(chunk.sentences) > 1 or self._embed_title for chunk in chunks]
         texts = [
             chunk.text[a - chunk.start : b - chunk.start]
-            for chunk in chunks
-            if len(chunk.sentences) > 1 or self._embed_title
+            for chunk, has_own in zip(chunks, own, strict=True)
+            if has_own
             for a, b in chunk.sentences
         ]
         embedded = self._embedder.embed_documents(texts) if texts else vectors[:0]
         rows: list[bytes] = []
         position = 0
-        for i, chunk in enumerate(chunks):
-            if len(chunk.sentences) > 1 or self._embed_title:
-                own = embedded[position : position + len(chunk.sentences)]
-                position += len(chunk.sentences)
-            else:
-                own = vectors[i : i + 1]
-            scale = np.maximum(np.abs(own).max(axis=1, keepdims=True), 1e-9)
-            rows.append(np.rint(own / scale * 127.0).astype(np.int8).tobytes())
+        for i, (chunk, has_own) in enumerate(zip(chunks, own, strict=True)):
+            n_own = len(chunk.sentences) if has_own else 0
+            part = embedded[position : position + n_own] if has_own else vectors[i : i + 1]
+            position += n_own
+            rows.append(pack_sentences(part))
         self.report.sentence_seconds += time.perf_counter() - began
         self.report.sentence_bytes += sum(map(len, rows))
         return rows
@@ -291,7 +296,8 @@ class Ingester:
 
     def _done(self, document_id: str, status: Status) -> None:
         self.report.documents[status] += 1
-        self._on_progress(Progress(document_id=document_id, status=status))
+        if self._on_progress is not None:
+            self._on_progress(Progress(document_id=document_id, status=status))
 
 
 def sentence_tokens(chunk: Chunk, language: str | None) -> str:
@@ -309,10 +315,3 @@ def _fingerprint(item: Document | PendingDocument) -> str:
 
     identity = json.dumps([item.text, item.title, item.metadata, item.groups])
     return hashlib.sha256(identity.encode()).hexdigest()
-
-
-def _float16(vectors: Vectors, row: int) -> bytes:
-    import numpy as np
-
-    raw: bytes = vectors[row].astype(np.float16).tobytes()
-    return raw

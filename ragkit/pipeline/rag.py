@@ -247,7 +247,7 @@ class RAG:
             with store.transaction():
                 settings = self._wanted_settings(old)
                 store.configure(settings)
-                ingester = self._make_ingester(store, settings, on_progress)
+                ingester = self._make_ingester(store, settings, on_progress, anew=True)
                 for document_id, _ in list(store.sources()):
                     ingester.add([_stored_document(store, document_id)])
             store.checkpoint()
@@ -579,6 +579,7 @@ class RAG:
         on_progress: Callable[[Progress], None] | None,
         *,
         dry_run: bool = False,
+        anew: bool = False,
     ) -> Ingester:
         return Ingester(
             store,
@@ -587,6 +588,7 @@ class RAG:
             embed_title=settings.embed_title,
             sentence_vectors=settings.sentence_vectors,
             dry_run=dry_run,
+            anew=anew,
             on_progress=on_progress,
         )
 
@@ -1058,9 +1060,14 @@ def _difference(stored: StoreSettings, wanted: StoreSettings) -> str:
 
 def _vanished(store: LocalStore, roots: Sequence[str], ingester: Ingester) -> Iterator[str]:
     for document_id, source in store.sources():
-        under = any(source == root or source.startswith(root.rstrip("/") + "/") for root in roots)
-        if under and document_id not in ingester.seen and source not in ingester.failed_sources:
+        # Below a folder that could not be read nothing has vanished, as far as anyone knows.
+        failed = _is_under(source, ingester.failed_sources)
+        if document_id not in ingester.seen and _is_under(source, roots) and not failed:
             yield document_id
+
+
+def _is_under(source: str, places: Iterable[str]) -> bool:
+    return any(source == place or source.startswith(place.rstrip("/") + "/") for place in places)
 
 
 def _stored_document(store: LocalStore, document_id: str) -> SourceItem:

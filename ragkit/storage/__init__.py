@@ -9,6 +9,8 @@ from ragkit.storage.local import (
     PreparedDocument,
     StoredVectors,
     StoreSettings,
+    pack_sentences,
+    pack_vector,
 )
 
 __all__ = [
@@ -18,4 +20,6 @@ __all__ = [
     "PreparedDocument",
     "StoreSettings",
     "StoredVectors",
+    "pack_sentences",
+    "pack_vector",
 ]

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import threading
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -96,7 +96,7 @@ class Database:
         return connection
 
     @contextmanager
-    def reading(self) -> Iterator[sqlite3.Connection]:
+    def reading(self) -> Generator[sqlite3.Connection, None, None]:
         """Run several statements on one snapshot."""
         connection = self.connection()
         with readable_errors(self.path):
@@ -110,7 +110,7 @@ class Database:
                 connection.execute("ROLLBACK")
 
     @contextmanager
-    def writing(self) -> Iterator[sqlite3.Connection]:
+    def writing(self) -> Generator[sqlite3.Connection, None, None]:
         """Run statements that become durable together, or not at all; inner uses join the outer."""
         if self.read_only:
             raise StoreError(f"store {self.path.parent} is in a folder that cannot be written")
@@ -133,7 +133,7 @@ class Database:
                 raise
 
     @contextmanager
-    def _marked_as_writing(self) -> Iterator[None]:
+    def _marked_as_writing(self) -> Generator[None, None, None]:
         self._local.writing = True
         try:
             yield
@@ -172,6 +172,8 @@ class Database:
                 connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
             finally:
                 connection.close()
+            # Whoever ingests a folder that holds the store must not read the store's own files.
+            (folder / ".ragkitignore").write_text("*\n", encoding="utf-8")
             temporary.replace(self.path)
 
     def _connect(self) -> sqlite3.Connection:
@@ -206,7 +208,7 @@ class Database:
 
 
 @contextmanager
-def readable_errors(path: Path) -> Iterator[None]:
+def readable_errors(path: Path) -> Generator[None, None, None]:
     """Turn SQLite's errors into ours, naming the file and the way out."""
     try:
         yield

@@ -7,7 +7,7 @@ are scored again with one formula, so their results are equal.
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     import numpy as np
@@ -103,17 +103,17 @@ class DenseIndex:
 
     def _use_faiss(self) -> None:
         try:
-            import faiss
+            import faiss  # its own types are incomplete
         except ImportError:
             return
-        index = faiss.IndexFlatIP(self._vectors.shape[1])
+        library: Any = faiss
+        index = library.IndexFlatIP(self._vectors.shape[1])
         index.add(self._vectors)
 
         def by_faiss(vector: Vector, k: int, allowed: NDArray[np.int64] | None) -> Sequence[int]:
             parameters = None
             if allowed is not None:
-                selector = faiss.IDSelectorBatch(allowed)
-                parameters = faiss.SearchParameters(sel=selector)  # type: ignore[call-arg]
+                parameters = library.SearchParameters(sel=library.IDSelectorBatch(allowed))
             _, found = index.search(vector[None, :], k, params=parameters)
             positions: list[int] = found[0].tolist()
             return [position for position in positions if position >= 0]

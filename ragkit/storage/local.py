@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -32,7 +32,7 @@ from ragkit.types import (
 
 if TYPE_CHECKING:
     from ragkit.storage.dense import DenseIndex
-    from ragkit.types import Vector
+    from ragkit.types import Vector, Vectors
 
 _TIES = 50
 """Words hits fetched beyond the limit, so that equal scores are cut off by chunk id."""
@@ -318,13 +318,13 @@ class LocalStore:
     # --- writing -----------------------------------------------------------------------------
 
     @contextmanager
-    def transaction(self) -> Iterator[None]:
+    def transaction(self) -> Generator[None, None, None]:
         """Make all writes inside durable together, or not at all."""
         with self._database.writing():
             yield
 
     @contextmanager
-    def exclusive(self) -> Iterator[None]:
+    def exclusive(self) -> Generator[None, None, None]:
         """Be the only writer for a while, across processes.
 
         Raises:
@@ -747,10 +747,36 @@ def _marks(text: str) -> tuple[Mark, ...]:
         Mark(
             start=start,
             kind=kind,
-            location=Location(**{**place, "heading": tuple(place.get("heading", ()))}),
+            location=Location(
+                page=place.get("page"),
+                slide=place.get("slide"),
+                sheet=place.get("sheet"),
+                cells=place.get("cells"),
+                heading=tuple(place.get("heading", ())),
+            ),
         )
         for start, kind, place in rows
     )
+
+
+def pack_vector(vector: Vector) -> bytes:
+    """Return a chunk's vector as stored: float16, its rounding error far below a rank's worth."""
+    import numpy as np
+
+    packed: bytes = vector.astype(np.float16).tobytes()
+    return packed
+
+
+def pack_sentences(vectors: Vectors) -> bytes:
+    """Return sentences' vectors as stored: int8, each row scaled to its largest value.
+
+    Only their direction counts, so the scale is not kept.
+    """
+    import numpy as np
+
+    scale = np.maximum(np.abs(vectors).max(axis=1, keepdims=True), 1e-9)
+    packed: bytes = np.rint(vectors / scale * 127.0).astype(np.int8).tobytes()
+    return packed
 
 
 def _pool_chunk(hit: Hit, tokens: str, sentences: bytes | None, vector: Vector | None) -> PoolChunk:

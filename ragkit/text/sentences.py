@@ -137,7 +137,7 @@ def _wraps(previous: str, line: str) -> bool:
     if columns >= WRAPPED_LINE_COLUMNS:
         return True
     # A short line ends here, unless what follows plainly continues it.
-    return not _STRUCTURE.match(previous) and line.lstrip()[:1].islower()
+    return line.lstrip()[:1].islower()
 
 
 def _sentences(text: str, start: int, end: int) -> Iterator[Span]:

@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import jsonschema
 import pytest
@@ -41,9 +42,9 @@ def run(
     return result
 
 
-def valid(text: str, schema: str) -> dict[str, object]:
+def valid(text: str, schema: str) -> dict[str, Any]:
     """Parse one JSON object and check it against its schema."""
-    data: dict[str, object] = json.loads(text)
+    data: dict[str, Any] = json.loads(text)
     jsonschema.validate(data, load_schema(schema))
     return data
 
@@ -106,8 +107,7 @@ def test_a_bad_file_is_reported_and_the_rest_is_ingested(tmp_path: Path) -> None
 def test_search_gives_places_in_the_documents(store: str) -> None:
     """A hit's text is exactly what stands at its place in the document."""
     data = valid(run("search", "annual pass", "--store", store, "--json").stdout, "search")
-    hits = data["hits"]
-    assert isinstance(hits, list)
+    hits: list[dict[str, Any]] = data["hits"]
     for hit in hits[:3]:
         shown = run("show", hit["document_id"], "--store", store, "--json").stdout
         document = valid(shown, "document")
@@ -130,8 +130,7 @@ def test_ask_answers_with_citations(
 ) -> None:
     """The demo's questions are answered, each cited at the place where its answer stands."""
     data = valid(run("ask", question, "--store", store, "--json").stdout, "ask")
-    citations = data["citations"]
-    assert isinstance(citations, list)
+    citations: list[dict[str, Any]] = data["citations"]
     assert citations[0]["document_id"] == document
     assert citations[0]["location"] == location
     assert "prompt" not in data
@@ -181,8 +180,7 @@ def test_trim_levels_keep_more_and_more(store: str) -> None:
     for level in ("0", "0.2", "1"):
         out = run("ask", "How do I reset my badge?", "--store", store, "--json",
                   "--trim-level", level).stdout  # fmt: skip
-        receipt = valid(out, "ask")["receipt"]
-        assert isinstance(receipt, dict)
+        receipt: dict[str, Any] = valid(out, "ask")["receipt"]
         sizes.append(receipt["context_tokens"])
     assert sizes[0] < sizes[1] < sizes[2]
 
@@ -344,9 +342,8 @@ def test_ctrl_c_is_exit_130_and_resumes(tmp_path: Path) -> None:
     rest = process.communicate(timeout=60)[1]
     assert process.returncode == 130
     assert "same command again" in rest
-    acknowledged += [
-        json.loads(line)["document_id"] for line in rest.splitlines() if line[0] == "{"
-    ]
+    later = [line for line in rest.splitlines() if line.startswith("{")]
+    acknowledged += [json.loads(line)["document_id"] for line in later]
     kept = {json.loads(line)["document_id"] for line in run("list", "--json").stdout.splitlines()}
     assert set(acknowledged) <= kept
     assert len(kept) < 3000
@@ -377,7 +374,8 @@ def test_completion_knows_every_command_and_option(shell: str) -> None:
     for word in ("ingest", "ledger", "trim-level", "chunk-tokens"):
         assert word in script
     if shell == "bash" and shutil.which("bash"):
-        check = f"{script}\nCOMP_WORDS=(ragkit ask --trim-); COMP_CWORD=2; _ragkit; echo ${{COMPREPLY[@]}}"
+        typed = "COMP_WORDS=(ragkit ask --trim-); COMP_CWORD=2; _ragkit; echo ${COMPREPLY[@]}"
+        check = f"{script}\n{typed}"
         done = subprocess.run(["bash", "-c", check], check=True, capture_output=True, text=True)
         assert done.stdout.split() == ["--trim-level"]
 

@@ -85,6 +85,7 @@ def test_some_signs_need_no_space(sentences: list[str]) -> None:
         "It is from the Bible (Ps. 31:5).",
         "On Jan. 5 it rained.",
         "Es war am 3. Oktober im 19. Jahrhundert.",
+        "Wir kamen Freitag, 3. Oktober an.",
         "Nach dem 2. Weltkrieg kam z. B. Bonn.",
         "Das waren 30 Mio. Euro.",
         "Bu olay II. Dünya Savaşı sonunda oldu.",
@@ -94,6 +95,7 @@ def test_some_signs_need_no_space(sentences: list[str]) -> None:
         "2.3. Opening the door",
         "a. Open the door",
         "जॉन ई. साइमन आए।",
+        "जॉन सी. मेसेंजर आए।",
         "كتب م. ثيو كتابا.",
         "３．５と言った。",
         "Visit example.com or 10.0.0.1 now.",
@@ -134,6 +136,8 @@ def test_wide_lines_wrap_at_fewer_characters() -> None:
         ("Short line\nNext line", ["Short line", "Next line"]),
         ("Short line\nthat goes on", ["Short line\nthat goes on"]),
         ("# A title. With a stop\nText.", ["# A title. With a stop", "Text."]),
+        (f"# {'title ' * 20}\nand text", [f"# {'title ' * 20}".strip(), "and text"]),
+        ("- one\n  and on\n- two", ["- one\n  and on", "- two"]),
         ("- one\n- two\n* three", ["- one", "- two", "* three"]),
         (f"- {'one ' * 20}\n- two", [f"- {'one ' * 20}".strip(), "- two"]),
         ("1. one\n2. two\n3) three", ["1. one", "2. two", "3) three"]),
@@ -192,7 +196,7 @@ def test_long_sentences_are_cut(text: str, ends: str) -> None:
 def test_a_hard_cut_keeps_marks_with_their_letter() -> None:
     """No piece begins with a combining mark."""
     for unit in ("e\u0301", "का", "a\u0300\u0301\u0302"):
-        pieces = _cut(unit * 1500)
+        pieces = _cut("x" + unit * 1500)
         assert len(pieces) > 1
         assert not [p for p in pieces if unicodedata.category(p[0]).startswith("M")]
 
@@ -243,11 +247,11 @@ def test_repeated_text_is_covered(unit: str) -> None:
     [".", ".x", ". ", '"', '."', "a", "\n", " \n", "1. ", "A. ", "ก", "ก ", "字。", "```\n", "a\t"],
 )
 def test_time_grows_with_the_length_only(unit: str) -> None:
-    """50,000 characters of anything take far below a second, a quadratic way most of a minute."""
-    text = (unit * 50_000)[:50_000] + "x"
+    """200,000 characters of anything take about a second, a quadratic way most of a minute."""
+    text = (unit * 200_000)[:200_000] + "x"
     began = time.process_time()
     spans = sentence_spans(text)
-    assert time.process_time() - began < 10
+    assert time.process_time() - began < 8
     assert spans[-1][1] == len(text)
 
 

@@ -130,7 +130,19 @@ def test_language_of_a_sentence(language: str, sentence: str) -> None:
     assert detect_language(sentence) == language
 
 
-@pytest.mark.parametrize("text", ["", "12 34", "?!", "\ud800", "Angela Merkel", "XK-2000 reset"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "12 34",
+        "?!",
+        "\ud800",
+        "Angela Merkel",
+        "Haus und Hof",
+        "John A. Adams, E. Smith, Y. Lee, O. Brown",
+        "XK-2000 reset",
+    ],
+)
 def test_language_stays_undecided(text: str) -> None:
     """Text without function words of a language has no known language."""
     assert detect_language(text) is None
@@ -138,7 +150,10 @@ def test_language_stays_undecided(text: str) -> None:
 
 def test_names_do_not_decide_the_language() -> None:
     """A Spanish name, however often repeated, does not make an English text Spanish."""
-    names = "the Los Angeles Rams, the Los Angeles Lakers, the Los Angeles Clippers, Los Angeles FC"
+    names = (
+        "the Los Angeles Rams, the Los Angeles Lakers, the Los Angeles Clippers, "
+        + "Los Angeles " * 20
+    )
     assert detect_language(f"Sports teams in the south include {names} and others.") == "en"
 
 
@@ -173,7 +188,7 @@ def test_ideographs_outweigh_latin_names() -> None:
         ("in\u00adfor\u00admation", "en", ["inform"]),
         ("snake_case-name", "en", ["snake", "case", "name"]),
         ("Internationale XJ900123", "de", ["intern", "xj900123"]),
-        ("Москва and Londoners", "en", ["москва", "and", "london"]),
+        ("железнодорожная and Londoners", "en", ["железн", "and", "london"]),
     ],
 )
 def test_index_tokens(text: str, language: str, tokens: list[str]) -> None:
@@ -259,6 +274,7 @@ def test_the_number_of_query_tokens_is_bounded() -> None:
         ("naïve café", "naive cafe", None),
         ("\U00016f00\U00016f01", "\U00016f00\U00016f01", None),
         ("ⵣⵓⵍ ދިވެހި", "ދިވެހި", None),
+        ("ꦏ" * 100 + "ꦲꦤꦕ", "ꦲꦤꦕ", None),
     ],
 )
 def test_question_finds_text(text: str, question: str, language: str | None) -> None:
@@ -283,11 +299,11 @@ def test_question_does_not_find_another_word(text: str, question: str, language:
 @pytest.mark.slow
 @pytest.mark.parametrize("unit", ["\u0300\u0316", "ﾞ\u0316", "x", "字", "\ufdfa", "ا", "x "])
 def test_indexing_time_grows_with_the_length_only(unit: str) -> None:
-    """100,000 characters of anything take about a second, a quadratic way most of a minute."""
-    text = "a" + (unit * 100_000)[:100_000]
+    """200,000 characters of anything take a second or two, a quadratic way most of a minute."""
+    text = "a" + (unit * 200_000)[: 20_000 if unit == "\ufdfa" else 200_000]
     began = time.process_time()
     assert index_tokens(text, language=None)
-    assert time.process_time() - began < 10
+    assert time.process_time() - began < 8
 
 
 @pytest.mark.parametrize("main", ["de", "en", None])
