@@ -24,7 +24,7 @@ ask:
 	  || test $$? -eq 3
 	@echo
 	@echo "The documents do not answer the next one, so it is refused (exit code 3):"
-	$(RAGKIT) ask --store $(STORE) "Which helicopter pad does the airline use in Toronto?" \
+	$(RAGKIT) ask --store $(STORE) "What is the salary of the captain of the Gannet?" \
 	  || test $$? -eq 3
 
 test: .venv-test/ready check
@@ -34,7 +34,7 @@ check: .venv-test/ready
 	.venv-test/bin/ruff check .
 	.venv-test/bin/ruff format --check .
 	.venv-test/bin/mypy
-	.venv-test/bin/pyright
+	.venv-test/bin/pyright --pythonpath .venv-test/bin/python
 	.venv-test/bin/lint-imports
 
 SOURCES := pyproject.toml README.md $(shell find ragkit connectors eval -type f -not -name '*.pyc')

@@ -123,14 +123,15 @@ class SpanChunker:
 
     def _pack(self, atoms: Sequence[_Atom]) -> Iterator[tuple[int, int]]:
         """Yield ranges of atoms, one a chunk."""
-        first, n_tokens, i = 0, 0, 0
+        first, n_tokens, i, cut = 0, 0, 0, 0
         while i < len(atoms):
             forced = self.name == "markdown" and atoms[i].strength == _SECTION and i > first
             if i == first or (not forced and n_tokens + atoms[i].n_tokens <= self.max_tokens):
                 n_tokens += atoms[i].n_tokens
                 i += 1
                 continue
-            cut = i if forced else self._best_cut(atoms, first, i)
+            # With overlap a chunk begins before the last cut, and must end after it.
+            cut = i if forced else self._best_cut(atoms, max(first, cut), i)
             yield first, cut
             first = cut if forced else self._step_back(atoms, first, cut)
             n_tokens = sum(atom.n_tokens for atom in atoms[first:i])

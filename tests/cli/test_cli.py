@@ -138,7 +138,7 @@ def test_ask_answers_with_citations(
 
 def test_a_refusal_has_its_exit_code(store: str) -> None:
     """What the documents do not answer is refused with exit 3, in a dry run too."""
-    question = "Which helicopter pad does the airline use in Toronto?"
+    question = "What is the salary of the captain of the Gannet?"
     refused = valid(run("ask", question, "--store", store, "--json", code=3).stdout, "ask")
     assert (refused["refused"], refused["text"]) == (True, None)
     dry = run("ask", question, "--store", store, "--json", "--dry-run", code=3).stdout
