@@ -141,6 +141,7 @@ class LocalStore:
         self._faiss_from = faiss_from
         self._dense: tuple[int, DenseIndex] | None = None
         self._facts: tuple[int, list[_DocumentFacts]] | None = None
+        self._language: tuple[int, str | None] | None = None
 
     # --- what the store is -------------------------------------------------------------------
 
@@ -183,11 +184,14 @@ class LocalStore:
     def language(self) -> str | None:
         """Return the language of most documents."""
         with self._database.reading() as connection:
-            row = connection.execute(
-                "SELECT language FROM document WHERE language IS NOT NULL "
-                "GROUP BY language ORDER BY count(*) DESC, language LIMIT 1"
-            ).fetchone()
-        return None if row is None else str(row[0])
+            generation = int(_manifest_value(connection, "generation") or 0)
+            if self._language is None or self._language[0] != generation:
+                row = connection.execute(
+                    "SELECT language FROM document WHERE language IS NOT NULL "
+                    "GROUP BY language ORDER BY count(*) DESC, language LIMIT 1"
+                ).fetchone()
+                self._language = (generation, None if row is None else str(row[0]))
+            return self._language[1]
 
     def close(self) -> None:
         """Close the file; the store cannot be used afterwards."""
