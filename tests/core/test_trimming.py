@@ -49,7 +49,7 @@ MUSEUM = "The museum opens at ten. Entry to the museum costs six euros. It has a
 
 def test_the_sentence_that_answers_comes_first() -> None:
     """The sentence that shares the question's words is kept at the lowest level."""
-    kept = trim(["day", "pass", "cost"], pool_of(FERRY, MUSEUM), policy=POLICY, counter=COUNTER,
+    kept = trim(index_tokens("day pass cost", language="en"), pool_of(FERRY, MUSEUM), policy=POLICY, counter=COUNTER,
                 level=0.0)  # fmt: skip
     assert [item.text for item in kept.context] == ["A day pass costs fourteen euros."]
 
@@ -161,7 +161,9 @@ def test_scores_do_not_depend_on_the_order_of_sentences_asked() -> None:
 def test_evidence_is_higher_where_the_answer_stands() -> None:
     """A question whose words stand together has more evidence than one whose words do not."""
     pool = pool_of(FERRY, MUSEUM)
-    good = trim(["day", "pass", "cost"], pool, policy=POLICY, counter=COUNTER).evidence
+    good = trim(
+        index_tokens("day pass cost", language="en"), pool, policy=POLICY, counter=COUNTER
+    ).evidence
     poor = trim(["helicopt", "toronto", "runway"], pool, policy=POLICY, counter=COUNTER).evidence
     assert good is not None
     assert poor is not None
