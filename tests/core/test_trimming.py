@@ -44,12 +44,13 @@ FERRY = (
     "The ferry leaves at nine. A day pass costs fourteen euros. Dogs travel free. "
     "The canteen serves soup. The harbour is old. Rain is common in spring."
 )
+PASS_WORDS = index_tokens("day pass cost", language="en")
 MUSEUM = "The museum opens at ten. Entry to the museum costs six euros. It has a garden."
 
 
 def test_the_sentence_that_answers_comes_first() -> None:
     """The sentence that shares the question's words is kept at the lowest level."""
-    kept = trim(index_tokens("day pass cost", language="en"), pool_of(FERRY, MUSEUM), policy=POLICY, counter=COUNTER,
+    kept = trim(PASS_WORDS, pool_of(FERRY, MUSEUM), policy=POLICY, counter=COUNTER,
                 level=0.0)  # fmt: skip
     assert [item.text for item in kept.context] == ["A day pass costs fourteen euros."]
 
@@ -161,9 +162,7 @@ def test_scores_do_not_depend_on_the_order_of_sentences_asked() -> None:
 def test_evidence_is_higher_where_the_answer_stands() -> None:
     """A question whose words stand together has more evidence than one whose words do not."""
     pool = pool_of(FERRY, MUSEUM)
-    good = trim(
-        index_tokens("day pass cost", language="en"), pool, policy=POLICY, counter=COUNTER
-    ).evidence
+    good = trim(PASS_WORDS, pool, policy=POLICY, counter=COUNTER).evidence
     poor = trim(["helicopt", "toronto", "runway"], pool, policy=POLICY, counter=COUNTER).evidence
     assert good is not None
     assert poor is not None
