@@ -678,7 +678,7 @@ class RAG:
         )
         with watch.stage("retrieve"):
             if isinstance(store, LocalStore):
-                hits = store.search(query, fusion=self.settings.fusion)
+                hits = store.search(query, fusion=self.settings.fusion, watch=watch)
                 language = store.language()
             else:
                 hits, language = list(store.search(query)), None

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, cast
 from ragkit.errors import ConfigError, StoreBusyError, StoreDamagedError
 from ragkit.filters import compile_filter
 from ragkit.fusion import FUSION_DEPTH, convex, reciprocal_rank
+from ragkit.ledger import Stopwatch
 from ragkit.storage.database import Database
 from ragkit.text.words import fts5_match, query_tokens
 from ragkit.trimming import PoolChunk
@@ -199,10 +200,12 @@ class LocalStore:
 
     # --- reading -----------------------------------------------------------------------------
 
-    def search(self, query: Query, *, fusion: str = "convex") -> list[Hit]:
+    def search(
+        self, query: Query, *, fusion: str = "convex", watch: Stopwatch | None = None
+    ) -> list[Hit]:
         """Return at most `query.k` hits, best first, equal scores in order of chunk id.
 
-        Filters and groups restrict before ranking.
+        Filters and groups restrict before ranking. `watch` measures the stage `fuse`.
 
         Raises:
             ConfigError: the store is protected and the query states no groups, the filter is
@@ -218,7 +221,7 @@ class LocalStore:
             elif mode == "dense":
                 ranked = self._by_vector(connection, query, query.k, allowed)
             else:
-                ranked = self._hybrid(connection, query, allowed, fusion)
+                ranked = self._hybrid(connection, query, allowed, fusion, watch or Stopwatch())
             return self._hits(connection, ranked[: query.k])
 
     def pool(self, hits: Sequence[Hit], vector: Vector | None) -> list[PoolChunk]:
@@ -550,19 +553,21 @@ class LocalStore:
         query: Query,
         allowed: set[int] | None,
         fusion: str,
+        watch: Stopwatch,
     ) -> list[tuple[int, float]]:
         depth = max(FUSION_DEPTH, query.k)
         dense = self._by_vector(connection, query, depth, allowed)
         lexical = self._lexical(connection, query, depth, allowed)
-        if fusion == "rrf":
-            fused = reciprocal_rank([row for row, _ in dense], [row for row, _ in lexical])
-        else:
-            assert query.vector is not None  # noqa: S101 (narrowing; checked by `search`)
-            rows = {row for row, _ in (*dense, *lexical)}
-            cosines = self._dense_index(connection).scores(query.vector, rows)
-            fused = convex(cosines, dict(lexical))
-        ids = _ids(connection, fused)
-        return sorted(fused.items(), key=lambda pair: (-round(pair[1], 9), ids[pair[0]]))
+        with watch.stage("fuse"):
+            if fusion == "rrf":
+                fused = reciprocal_rank([row for row, _ in dense], [row for row, _ in lexical])
+            else:
+                assert query.vector is not None  # noqa: S101 (narrowing; checked by `search`)
+                rows = {row for row, _ in (*dense, *lexical)}
+                cosines = self._dense_index(connection).scores(query.vector, rows)
+                fused = convex(cosines, dict(lexical))
+            ids = _ids(connection, fused)
+            return sorted(fused.items(), key=lambda pair: (-round(pair[1], 9), ids[pair[0]]))
 
     def _dense_index(self, connection: sqlite3.Connection) -> DenseIndex:
         generation = int(_manifest_value(connection, "generation") or 0)

@@ -60,7 +60,8 @@ def test_the_receipt_counts_the_prompt_really_sent(rag: RAG) -> None:
     untrimmed = counter.count(FERRY.text) + counter.count(MUSEUM.text)
     assert receipt.baseline_tokens > untrimmed
     assert receipt.saved_tokens == receipt.baseline_tokens - (answer.usage.input_tokens or 0)
-    assert {s.name for s in receipt.stages} == {"embed", "retrieve", "trim", "render", "generate"}
+    stages = {stage.name for stage in receipt.stages}
+    assert stages == {"embed", "retrieve", "fuse", "trim", "render", "generate"}
     assert receipt.joules is not None
     assert receipt.joules.grade == "modelled-local"
     assert receipt.carbon_g is None
