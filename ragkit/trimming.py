@@ -11,6 +11,7 @@ import math
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TypeAlias
 
 from ragkit.errors import ConfigError
 from ragkit.types import ContextItem, Hit, Json, RefusalReason, ScoredSentence, Span, TokenCounter
@@ -101,7 +102,10 @@ class _Sentence:
     position: int
     span: Span
     score: float = 0.0
-    n_tokens: int = 0
+    n_tokens: int | None = None
+
+
+_Count: TypeAlias = Callable[[_Sentence], int]
 
 
 @dataclass(slots=True)
@@ -137,10 +141,15 @@ def trim(
     if not scores.ranked:
         return Trimmed(context=(), evidence=None, refusal="no_hits")
     ranked = _without_repeats(scores.ranked, pool)
-    for sentence in ranked:
-        sentence.n_tokens = counter.count(_text(sentence, pool))
-    kept = _keep(ranked, policy, level)
-    context = _capped(kept, ranked, pool, counter, max_context_tokens)
+
+    def count(sentence: _Sentence) -> int:
+        # Counting costs more than ranking, and most of a pool is never kept.
+        if sentence.n_tokens is None:
+            sentence.n_tokens = counter.count(_text(sentence, pool))
+        return sentence.n_tokens
+
+    kept = _keep(ranked, count, policy, level)
+    context = _capped(kept, ranked, count, pool, counter=counter, cap=max_context_tokens)
     if not context:
         return Trimmed(context=(), evidence=scores.evidence, refusal="cap_too_small")
     return Trimmed(context=context, evidence=scores.evidence)
@@ -328,15 +337,17 @@ def _text(sentence: _Sentence, pool: Sequence[PoolChunk]) -> str:
     return chunk.text[sentence.span[0] - chunk.start : sentence.span[1] - chunk.start]
 
 
-def _keep(ranked: Sequence[_Sentence], policy: TrimPolicy, level: float | None) -> list[_Sentence]:
+def _keep(
+    ranked: Sequence[_Sentence], count: _Count, policy: TrimPolicy, level: float | None
+) -> list[_Sentence]:
     """Return the longest prefix within the limit; never empty."""
     limit = float(policy.budget_tokens)
     if level is not None:
-        limit = level * sum(sentence.n_tokens for sentence in ranked)
+        limit = level * sum(map(count, ranked))
     kept = [ranked[0]]
-    n_tokens = ranked[0].n_tokens
+    n_tokens = count(ranked[0])
     for sentence in ranked[1:]:
-        n_tokens += sentence.n_tokens
+        n_tokens += count(sentence)
         if n_tokens > limit:
             break
         kept.append(sentence)
@@ -346,7 +357,9 @@ def _keep(ranked: Sequence[_Sentence], policy: TrimPolicy, level: float | None) 
 def _capped(
     kept: Sequence[_Sentence],
     ranked: Sequence[_Sentence],
+    count: _Count,
     pool: Sequence[PoolChunk],
+    *,
     counter: TokenCounter,
     cap: int | None,
 ) -> tuple[ContextItem, ...]:
@@ -355,11 +368,11 @@ def _capped(
     fitting: list[_Sentence] = []
     n_tokens = 0
     for sentence in kept:
-        if n_tokens + sentence.n_tokens <= cap:
+        if n_tokens + count(sentence) <= cap:
             fitting.append(sentence)
-            n_tokens += sentence.n_tokens
+            n_tokens += count(sentence)
     if not fitting:
-        fitting = [s for s in ranked if s.n_tokens <= cap][:1]
+        fitting = [s for s in ranked if count(s) <= cap][:1]
     # Tokens of joined sentences may exceed the sum of their tokens, so the joined text is counted.
     while fitting:
         items = _items(fitting, pool, counter)
@@ -411,7 +424,7 @@ def _item(
                 end=s.span[1],
                 text=_text(s, pool),
                 score=s.score,
-                n_tokens=s.n_tokens,
+                n_tokens=s.n_tokens or 0,
             )
             for s in run
         ),
