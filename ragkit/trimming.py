@@ -16,6 +16,9 @@ from typing import TypeAlias
 from ragkit.errors import ConfigError
 from ragkit.types import ContextItem, Hit, Json, RefusalReason, ScoredSentence, Span, TokenCounter
 
+BASELINE_HITS = 5
+"""What trimming is measured against: so many chunks, untrimmed."""
+
 BM25_K1 = 0.9
 BM25_B = 0.4
 """Robertson and Zaragoza 2009, eq. 3.15, with the constants usual for short passages."""
@@ -41,13 +44,15 @@ class TrimPolicy:
     """How to trim.
 
     `pool` chunks are retrieved; sentences are kept, best first, while their tokens stay within
-    `budget_tokens`; the best sentence is always kept. Scores are sums of z-scores over the pool
-    with the weights below. Below `refuse_below` (an evidence score in [0, 1]) there is no answer.
+    `budget_tokens` and within `budget_share` of the tokens of the pool's first five chunks (None:
+    no limit); the best sentence is always kept. Scores are sums of z-scores over the pool with the
+    weights below. Below `refuse_below` (an evidence score in [0, 1]) there is no answer.
     """
 
     name: str
     pool: int = 20
-    budget_tokens: int = 400
+    budget_tokens: int | None = None
+    budget_share: float | None = None
     refuse_below: float = 0.0
     cosine_weight: float = 1.0
     words_weight: float = 0.6
@@ -60,9 +65,14 @@ class TrimPolicy:
         """Check the ranges; raises `ConfigError`."""
         if self.pool < 1:
             raise ConfigError(f"trim policy {self.name!r}: pool {self.pool}; allowed: 1 or more")
-        if self.budget_tokens < 1:
+        if self.budget_tokens is not None and self.budget_tokens < 1:
             raise ConfigError(
                 f"trim policy {self.name!r}: budget_tokens {self.budget_tokens}; allowed: 1 or more"
+            )
+        if self.budget_share is not None and not 0.0 < self.budget_share <= 1.0:
+            raise ConfigError(
+                f"trim policy {self.name!r}: budget_share {self.budget_share}; "
+                "allowed: more than 0, up to 1"
             )
         if not 0.0 <= self.refuse_below <= 1.0:
             raise ConfigError(
@@ -76,6 +86,7 @@ class TrimPolicy:
             "name": self.name,
             "pool": self.pool,
             "budget_tokens": self.budget_tokens,
+            "budget_share": self.budget_share,
             "refuse_below": self.refuse_below,
             "weights": {
                 "cosine": self.cosine_weight,
@@ -148,7 +159,8 @@ def trim(
             sentence.n_tokens = counter.count(_text(sentence, pool))
         return sentence.n_tokens
 
-    kept = _keep(ranked, count, policy, level)
+    limit = _limit(policy, pool) if level is None else level * sum(map(count, ranked))
+    kept = _keep(ranked, count, limit)
     context = _capped(kept, ranked, count, pool, counter=counter, cap=max_context_tokens)
     if not context:
         return Trimmed(context=(), evidence=scores.evidence, refusal="cap_too_small")
@@ -337,13 +349,16 @@ def _text(sentence: _Sentence, pool: Sequence[PoolChunk]) -> str:
     return chunk.text[sentence.span[0] - chunk.start : sentence.span[1] - chunk.start]
 
 
-def _keep(
-    ranked: Sequence[_Sentence], count: _Count, policy: TrimPolicy, level: float | None
-) -> list[_Sentence]:
+def _limit(policy: TrimPolicy, pool: Sequence[PoolChunk]) -> float:
+    limits = [math.inf if policy.budget_tokens is None else policy.budget_tokens]
+    if policy.budget_share is not None:
+        untrimmed_tokens = sum(chunk.hit.chunk.n_tokens for chunk in pool[:BASELINE_HITS])
+        limits.append(policy.budget_share * untrimmed_tokens)
+    return min(limits)
+
+
+def _keep(ranked: Sequence[_Sentence], count: _Count, limit: float) -> list[_Sentence]:
     """Return the longest prefix within the limit; never empty."""
-    limit = float(policy.budget_tokens)
-    if level is not None:
-        limit = level * sum(map(count, ranked))
     kept = [ranked[0]]
     n_tokens = count(ranked[0])
     for sentence in ranked[1:]:

@@ -17,10 +17,17 @@ from ragkit.text.wordpiece import load_wordpiece
 from ragkit.trimming import REFUSE_BELOW, TrimPolicy
 from ragkit.types import Embedder, Generator, TokenCounter
 
-BUILTIN_POLICY = TrimPolicy(name="bundled/1", refuse_below=REFUSE_BELOW)
-"""The trim policy where none is given; uncertified."""
+BUILTIN_POLICY = TrimPolicy(name="bundled/1", budget_share=0.6, refuse_below=REFUSE_BELOW)
+"""The trim policy where none is given; uncertified.
 
-POLICY_KEYS = frozenset({"schema", "name", "pool", "budget_tokens", "refuse_below", "weights"})
+0.6 is the smallest share, in steps of 0.05, that kept at least 95 % of the untrimmed top 5's
+evidence on each of squad11 (calibration articles, 101 %), hotpotqa_100 (98 %) and chunking_eval
+(95 %).
+"""
+
+POLICY_KEYS = frozenset(
+    {"schema", "name", "pool", "budget_tokens", "budget_share", "refuse_below", "weights"}
+)
 _WEIGHTS = ("cosine", "words", "window_cosine", "window_words", "chunk")
 
 
@@ -118,12 +125,17 @@ def _policy(path: str, data: dict[str, object]) -> TrimPolicy:
         f"{name}_weight": _number(path, name, value)
         for name, value in cast("dict[str, object]", weights).items()
     }
-    given = {**BUILTIN_POLICY.to_dict(), **data}
+    # A file that gives one budget means that one alone.
+    own = {"budget_tokens", "budget_share"} & set(data)
+    defaults = {**BUILTIN_POLICY.to_dict(), **({"budget_share": None} if own else {})}
+    given = {**defaults, **data}
+    tokens, share = given["budget_tokens"], given["budget_share"]
     return replace(
         BUILTIN_POLICY,
         name=str(data.get("name", Path(path).stem)),
         pool=int(_number(path, "pool", given["pool"])),
-        budget_tokens=int(_number(path, "budget_tokens", given["budget_tokens"])),
+        budget_tokens=None if tokens is None else int(_number(path, "budget_tokens", tokens)),
+        budget_share=None if share is None else _number(path, "budget_share", share),
         refuse_below=_number(path, "refuse_below", given["refuse_below"]),
         **numbers,  # type: ignore[arg-type]
     )

@@ -41,7 +41,15 @@ from ragkit.pipeline.ingesting import Ingester, IngestReport, Progress
 from ragkit.prompts import Template, load_template
 from ragkit.storage import DocumentRow, Finding, LocalStore, StoreSettings
 from ragkit.text.words import detect_language, index_tokens, query_tokens
-from ragkit.trimming import PoolChunk, Trimmed, TrimPolicy, evidence_score, trim, untrimmed
+from ragkit.trimming import (
+    BASELINE_HITS,
+    PoolChunk,
+    Trimmed,
+    TrimPolicy,
+    evidence_score,
+    trim,
+    untrimmed,
+)
 from ragkit.types import (
     Citation,
     Document,
@@ -68,9 +76,8 @@ from ragkit.types import (
 if TYPE_CHECKING:
     from ragkit.types import Chunk, Vector
 
-BASELINE_HITS = 5
 BASELINE_CHUNK_TOKENS = 400
-"""What savings are compared with: the top 5 chunks of at most 400 tokens, untrimmed."""
+"""Savings are compared with the top 5 chunks of at most 400 tokens, untrimmed."""
 
 Notify = Callable[[str], None]
 

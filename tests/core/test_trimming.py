@@ -151,6 +151,15 @@ def test_the_budget_holds_beyond_the_first_sentence(texts: list[str], budget: in
     assert len(sentences) <= 1 or sum(s.n_tokens for s in sentences) <= budget
 
 
+def test_a_share_is_of_the_five_best_chunks() -> None:
+    """With `budget_share` the context stays under that share of the untrimmed top 5's tokens."""
+    pool = pool_of(*[f"{FERRY} Number {i} is here." for i in range(9)])
+    untrimmed_tokens = sum(chunk.hit.chunk.n_tokens for chunk in pool[:5])
+    policy = TrimPolicy(name="test", budget_share=0.25)
+    kept = trim(["ferri"], pool, policy=policy, counter=COUNTER)
+    assert 0.15 * untrimmed_tokens < tokens(kept.context) <= 0.25 * untrimmed_tokens
+
+
 def test_scores_do_not_depend_on_the_order_of_sentences_asked() -> None:
     """Scoring the same pool twice gives the same numbers, one a sentence."""
     pool = pool_of(FERRY, MUSEUM, with_cosines=True)
@@ -170,7 +179,15 @@ def test_evidence_is_higher_where_the_answer_stands() -> None:
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"pool": 0}, {"budget_tokens": 0}, {"refuse_below": 1.5}, {"refuse_below": -0.1}]
+    "wrong",
+    [
+        {"pool": 0},
+        {"budget_tokens": 0},
+        {"budget_share": 0.0},
+        {"budget_share": 1.1},
+        {"refuse_below": 1.5},
+        {"refuse_below": -0.1},
+    ],
 )
 def test_wrong_policies_are_named(wrong: dict[str, float]) -> None:
     """A policy that is out of range is refused, naming the value."""
