@@ -24,6 +24,10 @@ BM25_B = 0.4
 """Robertson and Zaragoza 2009, eq. 3.15, with the constants usual for short passages."""
 
 
+_SHORT_WORDS = 3
+"""Words below which a sentence's length hardly counts: headings must not win by brevity."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PoolChunk:
     """A retrieved chunk, prepared for trimming.
@@ -43,14 +47,16 @@ class PoolChunk:
 class TrimPolicy:
     """How to trim.
 
-    `pool` chunks are retrieved; sentences are kept, best first, while their tokens stay within
-    `budget_tokens` and within `budget_share` of the tokens of the pool's first five chunks (None:
-    no limit); the best sentence is always kept. Scores are sums of z-scores over the pool with the
-    weights below. Below `refuse_below` (an evidence score in [0, 1]) there is no answer.
+    `pool` chunks are retrieved; sentences are kept, first come first, while their tokens stay
+    within `budget_tokens` and within `budget_share` of the tokens of the pool's first five chunks
+    (None: no limit); at least one sentence is kept. A sentence's score is a sum of z-scores over
+    the pool with the weights below; first comes what has a high score less `length_weight` times
+    the logarithm of its length, since a long sentence takes the place of several short ones. Below
+    `refuse_below` (an evidence score in [0, 1]) there is no answer.
     """
 
     name: str
-    pool: int = 20
+    pool: int = 10
     budget_tokens: int | None = None
     budget_share: float | None = None
     refuse_below: float = 0.0
@@ -59,6 +65,7 @@ class TrimPolicy:
     window_cosine_weight: float = 0.5
     window_words_weight: float = 0.5
     chunk_weight: float = 0.5
+    length_weight: float = 0.8
     certified: bool = False
 
     def __post_init__(self) -> None:
@@ -94,6 +101,7 @@ class TrimPolicy:
                 "window_cosine": self.window_cosine_weight,
                 "window_words": self.window_words_weight,
                 "chunk": self.chunk_weight,
+                "length": self.length_weight,
             },
         }
 
@@ -113,6 +121,7 @@ class _Sentence:
     position: int
     span: Span
     score: float = 0.0
+    priority: float = 0.0
     n_tokens: int | None = None
 
 
@@ -215,10 +224,10 @@ def untrimmed(
 def score_sentences(
     question_words: Sequence[str], pool: Sequence[PoolChunk], *, policy: TrimPolicy
 ) -> list[list[float]]:
-    """Return the trimming score of each sentence of each chunk, in the pool's order."""
+    """Return each sentence's place in the ranking, by chunk of the pool: higher is kept first."""
     scores = [[0.0] * len(chunk.words) for chunk in pool]
     for sentence in _score(question_words, pool, policy).ranked:
-        scores[sentence.chunk][sentence.position] = sentence.score
+        scores[sentence.chunk][sentence.position] = sentence.priority
     return scores
 
 
@@ -247,9 +256,12 @@ def _score(question_words: Sequence[str], pool: Sequence[PoolChunk], policy: Tri
     for weight, values in parts:
         for sentence, z in zip(sentences, _z_scores(values), strict=True):
             sentence.score += weight * z
+    for sentence, own in zip(sentences, words, strict=True):
+        penalty = policy.length_weight * math.log(_SHORT_WORDS + len(own))
+        sentence.priority = sentence.score - penalty
     best_cosine = max(near) if near is not None else None
     evidence = _evidence(_coverage(idf, windows), best_cosine)
-    ranked = sorted(sentences, key=lambda s: (-s.score, s.chunk, s.position))
+    ranked = sorted(sentences, key=lambda s: (-s.priority, s.chunk, s.position))
     return _Scores(ranked=ranked, evidence=evidence)
 
 

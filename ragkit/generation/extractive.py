@@ -15,8 +15,8 @@ from ragkit.types import (
     Usage,
 )
 
-_WITHIN_BEST = 0.15
-"""A further sentence is added when its score is within this share of the best one's."""
+_CLOSE = 0.2
+"""A further sentence is added when its score, a sum of z-scores, is so close to the best one's."""
 
 
 class ExtractiveGenerator:
@@ -41,7 +41,7 @@ class ExtractiveGenerator:
             if not item.hit.chunk.is_heading(sentence.start)
         ] or [(sentence, item) for item in prompt.context for sentence in item.sentences]
         best = sorted(found, key=lambda pair: -pair[0].score)[: self._max_sentences]
-        chosen = [p for p in best if p[0].score >= best[0][0].score * (1.0 - _WITHIN_BEST)]
+        chosen = [pair for pair in best if pair[0].score >= best[0][0].score - _CLOSE]
         chosen = self._within(chosen, options.max_tokens)
         chosen.sort(key=found.index)
         text = " ".join(sentence.text for sentence, _ in chosen)

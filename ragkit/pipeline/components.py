@@ -28,7 +28,7 @@ evidence on each of squad11 (calibration articles, 101 %), hotpotqa_100 (98 %) a
 POLICY_KEYS = frozenset(
     {"schema", "name", "pool", "budget_tokens", "budget_share", "refuse_below", "weights"}
 )
-_WEIGHTS = ("cosine", "words", "window_cosine", "window_words", "chunk")
+_WEIGHTS = ("cosine", "words", "window_cosine", "window_words", "chunk", "length")
 
 
 def has_numpy() -> bool:
