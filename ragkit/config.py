@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import MISSING, dataclass, fields, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import cast, get_args
 
@@ -199,9 +199,3 @@ def _check_least(name: str, value: int | None, least: int) -> None:
 def _check_within(name: str, value: float | None, low: float, high: float) -> None:
     if value is not None and not low <= value <= high:
         raise ConfigError(f"{name} {value}; allowed: {low:g} to {high:g}")
-
-
-def setting_default(name: str) -> object:
-    """Return a setting's default, for help texts and the commented settings file."""
-    default = next(f.default for f in fields(Settings) if f.name == name)
-    return None if default is MISSING else default

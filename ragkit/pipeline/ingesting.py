@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
-from ragkit.chunking import SpanChunker
 from ragkit.errors import LoadError
 from ragkit.ledger import Stopwatch
 from ragkit.storage import (
@@ -19,7 +18,16 @@ from ragkit.storage import (
     pack_vector,
 )
 from ragkit.text.words import detect_language, index_tokens
-from ragkit.types import Chunk, Document, Embedder, Failure, Json, PendingDocument, SourceItem
+from ragkit.types import (
+    Chunk,
+    Chunker,
+    Document,
+    Embedder,
+    Failure,
+    Json,
+    PendingDocument,
+    SourceItem,
+)
 
 if TYPE_CHECKING:
     from ragkit.ledger import StageCost
@@ -102,7 +110,7 @@ class Ingester:
         self,
         store: LocalStore | None,
         *,
-        chunker: SpanChunker,
+        chunker: Chunker,
         embedder: Embedder | None,
         embed_title: bool = False,
         sentence_vectors: bool = True,

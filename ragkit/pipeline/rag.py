@@ -51,6 +51,7 @@ from ragkit.trimming import (
     untrimmed,
 )
 from ragkit.types import (
+    Chunker,
     Citation,
     Document,
     Embedder,
@@ -135,7 +136,7 @@ class RAG:
         trim: str | Path | TrimPolicy | None = None,
         template: str | Path | Template | None = None,
         reranker: Reranker | None = None,
-        chunker: SpanChunker | None = None,
+        chunker: Chunker | None = None,
         config: Settings | None = None,
         ledger: str | Path | None = None,
         n_jobs: int = 1,
@@ -600,7 +601,7 @@ class RAG:
             on_progress=on_progress,
         )
 
-    def _chunker(self, settings: StoreSettings | None) -> SpanChunker:
+    def _chunker(self, settings: StoreSettings | None) -> Chunker:
         if self._given_chunker is not None:
             return self._given_chunker
         asked = self.settings
@@ -628,6 +629,7 @@ class RAG:
         else:
             name = stored.embedder if stored is not None else default_embedder_name()
         chunker = self._chunker(stored)
+        ours = chunker if isinstance(chunker, SpanChunker) else None
         asked = self.settings
         default_title = stored.embed_title if stored is not None else False
         # A store without vectors says nothing about sentences: the next embedder's default holds.
@@ -641,9 +643,9 @@ class RAG:
             embedder=name,
             embedder_fingerprint=None if embedder is None else embedder.fingerprint,
             dim=None if embedder is None else embedder.dim,
-            chunker=chunker.name,
-            chunk_tokens=chunker.max_tokens,
-            chunk_overlap=chunker.overlap_tokens,
+            chunker=ours.name if ours else type(chunker).__name__,
+            chunk_tokens=ours.max_tokens if ours else 0,
+            chunk_overlap=ours.overlap_tokens if ours else 0,
             chunker_fingerprint=chunker.fingerprint,
             embed_title=default_title if asked.embed_title is None else asked.embed_title,
             sentence_vectors=with_sentences and embedder is not None,

@@ -12,6 +12,7 @@ from ragkit import RAG, Document, Settings, TrimPolicy, Turn
 from ragkit.errors import ConfigError, RemoteError, StoreMissingError
 from ragkit.ledger import read_ledger, summarise
 from ragkit.text.wordpiece import load_wordpiece
+from ragkit.types import Chunk
 from ragkit_connectors.openai import OpenAIGenerator
 from ragkit_connectors.testing import OpenAIServer, Reply
 
@@ -330,6 +331,38 @@ def test_an_interrupted_ingest_resumes(tmp_path: Path) -> None:
         assert report.documents["unchanged"] == len(kept)
         assert report.documents["added"] == 90 - len(kept)
         assert rag.doctor() == []
+
+
+def test_a_chunker_of_ones_own_is_taken(tmp_path: Path) -> None:
+    """Any object that fulfils the protocol cuts the documents, and the store remembers it."""
+
+    class HalfChunker:
+        """Cuts each document in the middle."""
+
+        fingerprint = "halves/1"
+
+        def split(self, document: Document) -> list[Chunk]:
+            """Return two chunks."""
+            middle = len(document.text) // 2
+            spans = [(0, middle), (middle, len(document.text))]
+            return [
+                Chunk(
+                    id=f"{document.id}-{i}",
+                    document_id=document.id,
+                    start=a,
+                    end=b,
+                    text=document.text[a:b],
+                    n_tokens=1,
+                    sentences=((a, b),),
+                )
+                for i, (a, b) in enumerate(spans)
+            ]
+
+    with RAG(tmp_path / "kb", chunker=HalfChunker()) as rag:
+        assert rag.ingest(FERRY).chunks == 2
+        assert {hit.chunk.id for hit in rag.search("ferry canteen")} == {"ferry.md-0", "ferry.md-1"}
+    with RAG(tmp_path / "kb") as rag, pytest.raises(ConfigError, match="HalfChunker"):
+        rag.ingest(MUSEUM)
 
 
 def test_search_options_change_the_hits(tmp_path: Path) -> None:
