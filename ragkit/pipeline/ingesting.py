@@ -219,7 +219,7 @@ class Ingester:
             fingerprint=fingerprint,
             language=language,
             chunks=chunks,
-            tokens=[sentence_tokens(chunk, language) for chunk in chunks],
+            tokens=[index_words(chunk, document.title, language) for chunk in chunks],
             vector_keys=[self._vector_key(document, chunk) for chunk in chunks],
         )
 
@@ -308,11 +308,11 @@ class Ingester:
             self._on_progress(Progress(document_id=document_id, status=status))
 
 
-def sentence_tokens(chunk: Chunk, language: str | None) -> str:
-    """Return the index words of a chunk, a line a sentence."""
+def index_words(chunk: Chunk, title: str, language: str | None) -> str:
+    """Return the index words of a chunk, a line a sentence, then those of its document's title."""
+    texts = [chunk.text[a - chunk.start : b - chunk.start] for a, b in chunk.sentences]
     return "\n".join(
-        " ".join(index_tokens(chunk.text[a - chunk.start : b - chunk.start], language=language))
-        for a, b in chunk.sentences
+        " ".join(index_tokens(text, language=language)) for text in [*texts, title] if text
     )
 
 

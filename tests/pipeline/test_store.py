@@ -58,6 +58,19 @@ def test_what_is_stored_comes_back_exactly(tmp_path: Path) -> None:
     assert hits[0].chunk.text == chunks[0].text
 
 
+def test_a_title_is_found_but_is_not_text(tmp_path: Path) -> None:
+    """Words of the title find every chunk of the document, whose text and offsets stay its own."""
+    text = "Alpha one. " * 60
+    document = Document(id="a", text=text, title="Zebra crossing")
+    with RAG(tmp_path / "kb", config=Settings(embedder="none", chunk_tokens=50)) as rag:
+        rag.ingest(document, Document(id="b", text="Alpha two."))
+        hits = rag.search("zebra", k=50)
+        assert len(hits) > 3
+        assert all(hit.chunk.document_id == "a" for hit in hits)
+        assert all(text[hit.chunk.start : hit.chunk.end] == hit.chunk.text for hit in hits)
+        assert "Zebra" not in (rag.ask("alpha").prompt or "")
+
+
 def test_a_changed_document_replaces_its_chunks(tmp_path: Path) -> None:
     """Words of the old version are no longer found, those of the new one are."""
     with RAG(tmp_path / "kb", config=WORDS_ONLY) as rag:
