@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from ragkit.errors import ConfigError, StoreBusyError, StoreDamagedError
+from ragkit.errors import ConfigError, StoreBusyError, StoreDamagedError, StoreError
 from ragkit.filters import compile_filter
 from ragkit.fusion import FUSION_DEPTH, convex, reciprocal_rank
 from ragkit.ledger import Stopwatch
@@ -336,9 +336,13 @@ class LocalStore:
 
         Raises:
             StoreBusyError: another process is.
+            StoreError: the folder cannot be written.
         """
-        path = self.folder / "writer.lock"
-        with path.open("a+b") as file:
+        try:
+            file = (self.folder / "writer.lock").open("a+b")
+        except OSError as error:
+            raise StoreError(f"store {self.folder} cannot be written: {error}") from error
+        with file:
             _lock(file.fileno(), self.folder)
             yield
 

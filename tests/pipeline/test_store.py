@@ -262,6 +262,16 @@ def test_a_second_writer_is_told_to_wait(tmp_path: Path) -> None:
     assert store.count()["documents"] == 1
 
 
+def test_a_store_that_cannot_be_written_says_so(tmp_path: Path) -> None:
+    """Where the lock file cannot be opened, a write is a typed error and reading goes on."""
+    store = words_store(tmp_path / "kb", Document(id="a", text="Words."))
+    (tmp_path / "kb" / "writer.lock").unlink()
+    (tmp_path / "kb" / "writer.lock").mkdir()
+    with pytest.raises(StoreError, match="cannot be written"), store.exclusive():
+        pass
+    assert ids(store, "words") == ["a"]
+
+
 def test_readers_in_threads_see_whole_documents_while_one_writes(tmp_path: Path) -> None:
     """While a document is replaced again and again, no reader sees half of it."""
     place = tmp_path / "kb"
