@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Sequence
 
+FILE_SYSTEM_REFUSED = 2
 INTERRUPTED = 130
 
 
@@ -35,6 +36,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # Whoever read our output has left; Python's own flush at exit must not complain.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except OSError as error:
+        print(f"ragkit: {error}", file=sys.stderr)
+        return FILE_SYSTEM_REFUSED
 
 
 if __name__ == "__main__":

@@ -279,6 +279,12 @@ def test_a_missing_or_damaged_store_is_exit_6(tmp_path: Path) -> None:
     assert "damaged" in run("search", "x", "--store", "bad", code=6).stderr
 
 
+def test_what_the_file_system_refuses_is_one_line(tmp_path: Path) -> None:
+    """A settings file that cannot be written is a message, not a trace."""
+    (tmp_path / "ragkit.toml").mkdir()
+    assert "ragkit.toml" in run("init", "--force", code=2).stderr
+
+
 def test_groups_protect_documents(tmp_path: Path) -> None:
     """Documents ingested for a group are found by that group only."""
     store = str(tmp_path / "kb")
