@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, TypeAlias, cast
 
-from ragkit.types import Json
+from ragkit.types import Json, Usage
 
 Grade: TypeAlias = Literal["measured", "modelled-local", "modelled-remote"]
 _BOUNDS = ("low", "mid", "high")
@@ -259,6 +259,51 @@ def is_mixture(name: str) -> bool:
     """Whether a model's name says that it is a mixture of experts: `30b-a3b`, `17b-16e`, `8x7b`."""
     name = name.replace("_", "-")
     return bool(_ACTIVE.search(name) or _EXPERTS.search(name))
+
+
+def answer_joules(
+    local: Range,
+    usage: Usage,
+    *,
+    sent_tokens: int | None,
+    baseline_tokens: int | None,
+    model: str,
+    parameters_billions: float | None,
+) -> tuple[Range | None, Range | None]:
+    """Return the energy of a whole answer, and of the same with the untrimmed baseline's prompt.
+
+    Args:
+        local: What this machine spent.
+        usage: What the model's server counted.
+        sent_tokens: Our count of the prompt.
+        baseline_tokens: Our count of the baseline's prompt.
+        model: The model's name, from which its size is read.
+        parameters_billions: The size, where it is known better.
+
+    Returns:
+        Both None where a count or the model's size is unknown.
+    """
+    size = parameters_billions or model_size_billions(model)
+    if usage.input_tokens is None or usage.output_tokens is None:
+        return None, None
+    cached, output = usage.cached_tokens or 0, usage.output_tokens
+
+    def joules(input_tokens: int) -> Range | None:
+        remote = llm_joules(
+            input_tokens=input_tokens,
+            cached_tokens=cached,
+            output_tokens=output,
+            context_tokens=input_tokens,
+            parameters_billions=size,
+            mixture=is_mixture(model),
+        )
+        return None if remote is None else local + remote
+
+    whole = joules(usage.input_tokens)
+    if baseline_tokens is None or sent_tokens is None:
+        return whole, None
+    # The server's own count may differ from ours: the difference of the prompts is ours.
+    return whole, joules(max(0, usage.input_tokens + baseline_tokens - sent_tokens))
 
 
 def carbon_grams(joules: Range, grid_g_per_kwh: tuple[float, float, float] | None) -> Range | None:

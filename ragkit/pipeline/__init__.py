@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from ragkit.pipeline.answering import Answer, Evidence, TrimUse
+from ragkit.pipeline.answering import Answer, AnswerStream, Evidence, TrimUse
 from ragkit.pipeline.ingesting import IngestReport, Progress
-from ragkit.pipeline.rag import RAG, AnswerStream
+from ragkit.pipeline.rag import RAG
 
 __all__ = [
     "RAG",

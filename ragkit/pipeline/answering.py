@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from ragkit.errors import ConfigError
 from ragkit.text.words import detect_language, query_tokens
-from ragkit.types import Citation, ContextItem, Generation, Json, RefusalReason, Usage
+from ragkit.types import (
+    Citation,
+    ContextItem,
+    Generation,
+    Json,
+    RefusalReason,
+    TokenCounter,
+    Turn,
+    Usage,
+)
 
 if TYPE_CHECKING:
     from ragkit.ledger import Receipt
@@ -145,3 +155,66 @@ def _by_words(answer: str, context: Sequence[ContextItem]) -> tuple[Citation, ..
         Citation(hit=item.hit, start=sentence.start, end=sentence.end, text=sentence.text)
         for sentence, item in (sentences[i] for i in sorted(found))
     )
+
+
+class AnswerStream:
+    """Pieces of an answer as they come; `answer` is the whole once they are used up."""
+
+    def __init__(
+        self,
+        pieces: Iterator[str | Generation],
+        finish: Callable[[Generation | None], Answer],
+    ) -> None:
+        self._pieces = pieces
+        self._finish = finish
+        self._generation: Generation | None = None
+        self._answer: Answer | None = None
+
+    def __iter__(self) -> AnswerStream:
+        return self
+
+    def __next__(self) -> str:
+        for piece in self._pieces:
+            if isinstance(piece, str):
+                return piece
+            self._generation = piece
+        if self._answer is None:
+            self._answer = self._finish(self._generation)
+        raise StopIteration
+
+    @property
+    def answer(self) -> Answer:
+        """The whole answer; pieces not yet read are read first."""
+        for _ in self:
+            pass
+        assert self._answer is not None  # noqa: S101 (set when the loop ends)
+        return self._answer
+
+
+def read_turns(history: Sequence[Turn | Mapping[str, str]]) -> list[Turn]:
+    """Return earlier turns given as such or as `{"role", "content"}`; raises `ConfigError`."""
+    turns: list[Turn] = []
+    for turn in history:
+        if isinstance(turn, Turn):
+            turns.append(turn)
+            continue
+        role, content = turn.get("role"), turn.get("content")
+        if role not in {"user", "assistant"} or not isinstance(content, str):
+            raise ConfigError(
+                f"history turn {dict(turn)!r}; allowed: an object with role (user or assistant) "
+                "and content (text)"
+            )
+        turns.append(Turn(role="user" if role == "user" else "assistant", content=content))
+    return turns
+
+
+def newest_turns(history: Sequence[Turn], cap: int, counter: TokenCounter) -> list[Turn]:
+    """Return the newest turns that together have at most `cap` tokens, oldest first."""
+    kept: list[Turn] = []
+    n_tokens = 0
+    for turn in reversed(history):
+        n_tokens += counter.count(turn.content)
+        if n_tokens > cap:
+            break
+        kept.append(turn)
+    return kept[::-1]

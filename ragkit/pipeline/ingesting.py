@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from ragkit.errors import LoadError
-from ragkit.ledger import Stopwatch
+from ragkit.ledger import Stopwatch, local_joules
 from ragkit.storage import (
     LocalStore,
     PreparedDocument,
     StoredVectors,
+    StoreSettings,
     pack_sentences,
     pack_vector,
 )
@@ -91,6 +92,12 @@ class IngestReport:
             "languages": dict(self.languages),
         }
 
+    def to_record(self) -> dict[str, Json]:
+        """Return what the ledger keeps: counts and costs, no names."""
+        data = self.to_dict()
+        kept = {key: data[key] for key in data if key not in {"schema", "failures", "skipped"}}
+        return {"kind": "ingest", **kept, "joules": local_joules(self.cpu_seconds).to_dict()}
+
 
 class Ingester:
     """Writes documents into a store, a batch a transaction.
@@ -142,6 +149,13 @@ class Ingester:
             else:
                 self._add(item)
         self.flush()
+
+    def finish(self) -> IngestReport:
+        """Return the report with what it all took."""
+        self.report.stages = self.watch.stages
+        self.report.seconds = self.watch.seconds
+        self.report.cpu_seconds = self.watch.cpu_seconds
+        return self.report
 
     def flush(self) -> None:
         """Embed and commit what is waiting."""
@@ -323,3 +337,41 @@ def _fingerprint(item: Document | PendingDocument) -> str:
 
     identity = json.dumps([item.text, item.title, item.metadata, item.groups])
     return hashlib.sha256(identity.encode()).hexdigest()
+
+
+def difference(stored: StoreSettings, wanted: StoreSettings) -> str:
+    """Return the message that names the first setting in which two differ."""
+    names = ("embedder", "chunker", "chunk_tokens", "chunk_overlap", "embed_title",
+             "sentence_vectors", "embedder_fingerprint", "chunker_fingerprint")  # fmt: skip
+    name = next(n for n in names if getattr(stored, n) != getattr(wanted, n))
+    return (
+        f"the store was built with {name} {getattr(stored, name)!r}, this call asks for "
+        f"{getattr(wanted, name)!r}. Change the store with: ragkit rebuild"
+    )
+
+
+def vanished(store: LocalStore, roots: Sequence[str], ingester: Ingester) -> Iterator[str]:
+    """Yield the ids of stored documents that are under the roots but were not met."""
+    for document_id, source in store.sources():
+        # Below a folder that could not be read nothing has vanished, as far as anyone knows.
+        failed = _is_under(source, ingester.failed_sources)
+        if document_id not in ingester.seen and _is_under(source, roots) and not failed:
+            yield document_id
+
+
+def _is_under(source: str, places: Iterable[str]) -> bool:
+    return any(source == place or source.startswith(place.rstrip("/") + "/") for place in places)
+
+
+def stored_document(store: LocalStore, document_id: str) -> SourceItem:
+    """Return a stored document for a rebuild; its fingerprint stays, so later ingests skip it."""
+    stored = store.stored(document_id)
+    assert stored is not None  # noqa: S101 (the writer's lock is held)
+    fingerprint, source = stored
+
+    def load() -> Document:
+        found = store.document(document_id, everyone=True)
+        assert found is not None  # noqa: S101 (the writer's lock is held)
+        return replace(found[0], source=source)
+
+    return PendingDocument(id=document_id, source=source, fingerprint=fingerprint, load=load)

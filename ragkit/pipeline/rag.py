@@ -19,14 +19,20 @@ from ragkit.ledger import (
     Range,
     Receipt,
     Stopwatch,
+    answer_joules,
     carbon_grams,
-    is_mixture,
-    llm_joules,
     local_joules,
-    model_size_billions,
     peak_rss_bytes,
 )
-from ragkit.pipeline.answering import Answer, Evidence, TrimUse, cite
+from ragkit.pipeline.answering import (
+    Answer,
+    AnswerStream,
+    Evidence,
+    TrimUse,
+    cite,
+    newest_turns,
+    read_turns,
+)
 from ragkit.pipeline.components import (
     BUILTIN_POLICY,
     default_embedder_name,
@@ -37,7 +43,14 @@ from ragkit.pipeline.components import (
     open_embedder,
     open_generator,
 )
-from ragkit.pipeline.ingesting import Ingester, IngestReport, Progress
+from ragkit.pipeline.ingesting import (
+    Ingester,
+    IngestReport,
+    Progress,
+    difference,
+    stored_document,
+    vanished,
+)
 from ragkit.prompts import Template, load_template
 from ragkit.storage import DocumentRow, Finding, LocalStore, StoreSettings
 from ragkit.text.words import detect_language, index_tokens, query_tokens
@@ -61,14 +74,12 @@ from ragkit.types import (
     Hit,
     Json,
     Mode,
-    PendingDocument,
     Prompt,
     Query,
     RefusalReason,
     Reranker,
     Retriever,
     Source,
-    SourceItem,
     TokenCounter,
     Turn,
     Usage,
@@ -226,8 +237,8 @@ class RAG:
             ingester = self._ingester(store, on_progress, dry_run=True)
             ingester.add(source.documents())
             if prune and store is not None:
-                ingester.remove(list(_vanished(store, source.roots, ingester)))
-            return _finished(ingester)
+                ingester.remove(list(vanished(store, source.roots, ingester)))
+            return ingester.finish()
         store = self._local_store(create=True)
         with store.exclusive():
             ingester = self._ingester(store, on_progress)
@@ -235,13 +246,13 @@ class RAG:
             try:
                 ingester.add(source.documents())
                 if prune:
-                    ingester.remove(list(_vanished(store, source.roots, ingester)))
+                    ingester.remove(list(vanished(store, source.roots, ingester)))
             finally:
                 if store.generation != before:
                     store.checkpoint()
-        report = _finished(ingester)
+        report = ingester.finish()
         self._report_languages(report)
-        self._write_ledger({"kind": "ingest", **_ingest_record(report)})
+        self._write_ledger(report.to_record())
         return report
 
     def rebuild(self, *, on_progress: Callable[[Progress], None] | None = None) -> IngestReport:
@@ -257,9 +268,9 @@ class RAG:
                 store.configure(settings)
                 ingester = self._make_ingester(store, settings, on_progress, anew=True)
                 for document_id, _ in list(store.sources()):
-                    ingester.add([_stored_document(store, document_id)])
+                    ingester.add([stored_document(store, document_id)])
             store.checkpoint()
-        return _finished(ingester)
+        return ingester.finish()
 
     def rm(self, *ids: str) -> list[str]:
         """Remove documents for good and return the ids that were there."""
@@ -404,7 +415,7 @@ class RAG:
             mode=mode,
             filters=filters,
             groups=groups,
-            history=_turns(history),
+            history=read_turns(history),
         )
         generation = None
         if draft.prompt is not None and not dry_run:
@@ -432,7 +443,7 @@ class RAG:
             mode=mode,
             filters=filters,
             groups=groups,
-            history=_turns(history),
+            history=read_turns(history),
         )
         return AnswerStream(self._pieces(draft), lambda generation: self._finish(draft, generation))
 
@@ -576,7 +587,7 @@ class RAG:
             )
         wanted = self._wanted_settings(stored)
         if stored is not None and stored != wanted:
-            raise ConfigError(_difference(stored, wanted))
+            raise ConfigError(difference(stored, wanted))
         if store is not None and stored is None and not dry_run:
             store.configure(wanted)
         return self._make_ingester(store, wanted, on_progress, dry_run=dry_run)
@@ -759,7 +770,7 @@ class RAG:
         with watch.stage("trim"):
             trimmed, evidence = self._trim(found, k, counter)
         with watch.stage("render"):
-            kept_turns = _newest(history, self.settings.max_history_tokens, counter)
+            kept_turns = newest_turns(history, self.settings.max_history_tokens, counter)
             baseline = untrimmed(found.hits[:BASELINE_HITS], counter=counter)
             baseline_prompt = self._template.render(question, baseline.context, kept_turns)
             prompt = self._template.render(question, trimmed.context, kept_turns)
@@ -874,7 +885,17 @@ class RAG:
         watch = draft.watch
         calls = int(generated and self._open_generator().calls_llm)
         local = local_joules(watch.cpu_seconds)
-        joules, baseline_joules = self._llm_energy(draft, usage, local) if calls else (local, local)
+        joules: Range | None = local
+        baseline_joules: Range | None = local
+        if calls:
+            joules, baseline_joules = answer_joules(
+                local,
+                usage,
+                sent_tokens=draft.input_tokens,
+                baseline_tokens=draft.baseline_tokens,
+                model=self._open_generator().name,
+                parameters_billions=self.settings.model_billions,
+            )
         grid = self.settings.grid_g_per_kwh
         return Receipt(
             seconds=watch.seconds,
@@ -894,33 +915,6 @@ class RAG:
             else carbon_grams(joules, cast("tuple[float, float, float]", grid) if grid else None),
         )
 
-    def _llm_energy(
-        self, draft: _Draft, usage: Usage, local: Range
-    ) -> tuple[Range | None, Range | None]:
-        """Return the joules of the whole answer, and with the untrimmed baseline's prompt."""
-        name = self._open_generator().name
-        size = self.settings.model_billions or model_size_billions(name)
-        if usage.input_tokens is None or usage.output_tokens is None:
-            return None, None
-
-        def joules(input_tokens: int, context_tokens: int) -> Range | None:
-            remote = llm_joules(
-                input_tokens=input_tokens,
-                cached_tokens=usage.cached_tokens or 0,
-                output_tokens=usage.output_tokens or 0,
-                context_tokens=context_tokens,
-                parameters_billions=size,
-                mixture=is_mixture(name),
-            )
-            return None if remote is None else local + remote
-
-        whole = joules(usage.input_tokens, usage.input_tokens)
-        if draft.baseline_tokens is None or draft.input_tokens is None:
-            return whole, None
-        # The server's own count may differ from ours: the difference of the prompts is ours.
-        baseline = max(0, usage.input_tokens + draft.baseline_tokens - draft.input_tokens)
-        return whole, joules(baseline, baseline)
-
     def _answer_record(self, answer: Answer, *, dry_run: bool) -> Mapping[str, Json]:
         return {
             "kind": "ask",
@@ -935,40 +929,6 @@ class RAG:
             "trim": None if answer.trim is None else answer.trim.to_dict(),
             "receipt": answer.receipt.to_dict(),
         }
-
-
-class AnswerStream:
-    """Pieces of an answer as they come; `answer` is the whole once they are used up."""
-
-    def __init__(
-        self,
-        pieces: Iterator[str | Generation],
-        finish: Callable[[Generation | None], Answer],
-    ) -> None:
-        self._pieces = pieces
-        self._finish = finish
-        self._generation: Generation | None = None
-        self._answer: Answer | None = None
-
-    def __iter__(self) -> AnswerStream:
-        return self
-
-    def __next__(self) -> str:
-        for piece in self._pieces:
-            if isinstance(piece, str):
-                return piece
-            self._generation = piece
-        if self._answer is None:
-            self._answer = self._finish(self._generation)
-        raise StopIteration
-
-    @property
-    def answer(self) -> Answer:
-        """The whole answer; pieces not yet read are read first."""
-        for _ in self:
-            pass
-        assert self._answer is not None  # noqa: S101 (set when the loop ends)
-        return self._answer
 
 
 def _foreign(store: LocalStore, settings: StoreSettings, question: str) -> bool:
@@ -1002,33 +962,6 @@ def _check_k(k: int) -> None:
 
 def _groups(groups: Sequence[str] | None) -> tuple[str, ...] | None:
     return None if groups is None else tuple(groups)
-
-
-def _turns(history: Sequence[Turn | Mapping[str, str]]) -> list[Turn]:
-    turns: list[Turn] = []
-    for turn in history:
-        if isinstance(turn, Turn):
-            turns.append(turn)
-            continue
-        role, content = turn.get("role"), turn.get("content")
-        if role not in {"user", "assistant"} or not isinstance(content, str):
-            raise ConfigError(
-                f"history turn {dict(turn)!r}; allowed: an object with role (user or assistant) "
-                "and content (text)"
-            )
-        turns.append(Turn(role="user" if role == "user" else "assistant", content=content))
-    return turns
-
-
-def _newest(history: Sequence[Turn], cap: int, counter: TokenCounter) -> list[Turn]:
-    kept: list[Turn] = []
-    n_tokens = 0
-    for turn in reversed(history):
-        n_tokens += counter.count(turn.content)
-        if n_tokens > cap:
-            break
-        kept.append(turn)
-    return kept[::-1]
 
 
 def _low(evidence: Evidence) -> RefusalReason | None:
@@ -1068,57 +1001,6 @@ def _words(chunk: Chunk) -> list[list[str]]:
         index_tokens(chunk.text[a - chunk.start : b - chunk.start], language=None)
         for a, b in chunk.sentences
     ]
-
-
-def _difference(stored: StoreSettings, wanted: StoreSettings) -> str:
-    names = ("embedder", "chunker", "chunk_tokens", "chunk_overlap", "embed_title",
-             "sentence_vectors", "embedder_fingerprint", "chunker_fingerprint")  # fmt: skip
-    name = next(n for n in names if getattr(stored, n) != getattr(wanted, n))
-    return (
-        f"the store was built with {name} {getattr(stored, name)!r}, this call asks for "
-        f"{getattr(wanted, name)!r}. Change the store with: ragkit rebuild"
-    )
-
-
-def _vanished(store: LocalStore, roots: Sequence[str], ingester: Ingester) -> Iterator[str]:
-    for document_id, source in store.sources():
-        # Below a folder that could not be read nothing has vanished, as far as anyone knows.
-        failed = _is_under(source, ingester.failed_sources)
-        if document_id not in ingester.seen and _is_under(source, roots) and not failed:
-            yield document_id
-
-
-def _is_under(source: str, places: Iterable[str]) -> bool:
-    return any(source == place or source.startswith(place.rstrip("/") + "/") for place in places)
-
-
-def _stored_document(store: LocalStore, document_id: str) -> SourceItem:
-    """Return a stored document for a rebuild; its fingerprint stays, so later ingests skip it."""
-    stored = store.stored(document_id)
-    assert stored is not None  # noqa: S101 (the writer's lock is held)
-    fingerprint, source = stored
-
-    def load() -> Document:
-        found = store.document(document_id, everyone=True)
-        assert found is not None  # noqa: S101 (the writer's lock is held)
-        return replace(found[0], source=source)
-
-    return PendingDocument(id=document_id, source=source, fingerprint=fingerprint, load=load)
-
-
-def _finished(ingester: Ingester) -> IngestReport:
-    report = ingester.report
-    report.stages = ingester.watch.stages
-    report.seconds = ingester.watch.seconds
-    report.cpu_seconds = ingester.watch.cpu_seconds
-    return report
-
-
-def _ingest_record(report: IngestReport) -> Mapping[str, Json]:
-    """Return what the ledger keeps of an ingest: counts and costs, no names."""
-    data = report.to_dict()
-    kept = {key: data[key] for key in data if key not in {"schema", "failures", "skipped"}}
-    return {**kept, "joules": local_joules(report.cpu_seconds).to_dict()}
 
 
 def _as_json(settings: StoreSettings) -> dict[str, Json]:
