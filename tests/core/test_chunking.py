@@ -12,7 +12,7 @@ from ragkit.chunking import CHUNKER_NAMES, SpanChunker
 from ragkit.errors import ConfigError
 from ragkit.loading import load_bytes
 from ragkit.text.wordpiece import load_wordpiece
-from ragkit.types import Document
+from ragkit.types import Document, Mark
 
 from ..strategies import documents
 
@@ -103,6 +103,24 @@ def test_overlap_repeats_whole_sentences() -> None:
     chunks = chunker("sentence", 40, 15).split(Document(id="d", text=PROSE))
     for before, after in pairwise(chunks):
         assert before.sentences[-1] == after.sentences[0]
+
+
+def test_overlap_never_ends_where_the_chunk_before_ended() -> None:
+    """A strong boundary inside the overlap is not cut at twice."""
+    words = ["a", "b", "c", "d", "e", "f", "g", "h"]
+    text = "\n\n".join(f"{word} {word}." if i % 3 else f"{word}." for i, word in enumerate(words))
+    marks = (
+        Mark(start=0),
+        Mark(start=text.index("d"), kind="heading"),
+        Mark(start=text.index("f"), kind="page"),
+    )
+    document = Document(id="d", text=text, marks=marks)
+    for max_tokens in range(3, 12):
+        for overlap in range(1, max_tokens // 2 + 1):
+            for name in ("recursive", "markdown"):
+                chunks = chunker(name, max_tokens, overlap).split(document)
+                ends = [chunk.end for chunk in chunks]
+                assert ends == sorted(set(ends))
 
 
 def test_ids_depend_on_everything_that_makes_a_chunk() -> None:

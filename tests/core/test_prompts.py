@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -58,6 +59,15 @@ def test_guarded_boundary_cannot_be_forged(texts: list[str]) -> None:
     boundary = prompt.text.split("Between the two lines ", 1)[1].split(" ", 1)[0]
     assert prompt.text.count(boundary) == 3
     assert prompt.text.count(f"\n{boundary}\n") == 2
+
+
+def test_a_boundary_that_a_passage_holds_is_drawn_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """When chance gives a string that stands in a passage, another one is taken."""
+    draws = iter([b"\x01\x02\x03\x04", b"\x05\x06\x07\x08"])
+    monkeypatch.setattr(os, "urandom", lambda _: next(draws))  # chance itself, not our code
+    text = load_template("guarded").render("q", [item("see #01020304 there")]).text
+    assert text.count("#05060708") == 3
+    assert text.count("#01020304") == 1
 
 
 def test_guarded_boundary_is_random() -> None:

@@ -92,6 +92,25 @@ def test_a_cap_below_every_sentence_is_refused() -> None:
     assert whole.refusal == "cap_too_small"
 
 
+def test_joined_sentences_are_counted_as_joined() -> None:
+    """Where a run has more tokens than its sentences together, the cap holds for the run."""
+
+    class CharacterCounter:
+        """Counts characters, so that the space between two sentences is a token too."""
+
+        name = "characters"
+
+        def count(self, text: str) -> int:
+            """Return the length."""
+            return len(text)
+
+    text = "Dogs travel free. Cats travel too."
+    cap = len("Dogs travel free.") + len("Cats travel too.")
+    kept = trim(["travel"], pool_of(text), policy=POLICY, counter=CharacterCounter(), level=1.0,
+                max_context_tokens=cap)  # fmt: skip
+    assert 0 < sum(len(item.text) for item in kept.context) <= cap
+
+
 @settings(max_examples=300, deadline=None)
 @given(st.lists(TEXTS, max_size=4), st.text(max_size=30), st.integers(1, 80), st.booleans())
 def test_the_cap_is_never_exceeded(

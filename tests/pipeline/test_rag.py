@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,15 @@ from ragkit import RAG, Document, Settings, TrimPolicy, Turn
 from ragkit.errors import ConfigError, RemoteError, StoreMissingError
 from ragkit.ledger import read_ledger, summarise
 from ragkit.text.wordpiece import load_wordpiece
-from ragkit.types import Chunk
+from ragkit.types import (
+    Chunk,
+    Citation,
+    Generation,
+    GenerationOptions,
+    Prompt,
+    TokenCounter,
+    Usage,
+)
 from ragkit_connectors.openai import OpenAIGenerator
 from ragkit_connectors.testing import OpenAIServer, Reply
 
@@ -156,6 +165,41 @@ def test_labels_of_the_guarded_template_become_citations(tmp_path: Path) -> None
             answer = rag.ask("What does a day pass cost?")
     (citation,) = answer.citations
     assert citation.text == answer.context[0].text
+
+
+def test_citations_that_do_not_stand_in_the_document_are_dropped(tmp_path: Path) -> None:
+    """What a generator claims to cite is checked against the text of its chunk."""
+
+    class Inventive:
+        """Cites a real sentence, an altered one and a place outside its chunk."""
+
+        name = "inventive"
+        calls_llm = False
+        counter: TokenCounter | None = None
+
+        def generate(self, prompt: Prompt, options: GenerationOptions) -> Generation:
+            """Return an answer with three citations, whatever the options."""
+            del options
+            hit = prompt.context[0].hit
+            text = hit.chunk.text
+            spans = [(0, 10, text[:10]), (0, 10, "Altered tx"), (5, len(text) + 9, text[5:])]
+            return Generation(
+                text="So it is.",
+                usage=Usage(),
+                citations=tuple(
+                    Citation(hit=hit, start=hit.chunk.start + a, end=hit.chunk.start + b, text=t)
+                    for a, b, t in spans
+                ),
+            )
+
+        def stream(self, prompt: Prompt, options: GenerationOptions) -> Iterator[str | Generation]:
+            """Yield the answer at once."""
+            yield self.generate(prompt, options)
+
+    with RAG(tmp_path / "kb", generator=Inventive()) as rag:
+        rag.ingest(FERRY)
+        answer = rag.ask("What does a day pass cost?")
+    assert [citation.text for citation in answer.citations] == [FERRY.text[:10]]
 
 
 def test_a_stream_ends_in_the_same_answer(tmp_path: Path) -> None:
