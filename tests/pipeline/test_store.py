@@ -8,12 +8,15 @@ import sqlite3
 import subprocess
 import sys
 import threading
+from collections.abc import Generator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from ragkit import RAG, Document, Settings
+from ragkit.embedding import BuiltinEmbedder
 from ragkit.errors import (
     ConfigError,
     StoreBusyError,
@@ -21,6 +24,7 @@ from ragkit.errors import (
     StoreError,
     StoreMissingError,
 )
+from ragkit.ledger import Stopwatch
 from ragkit.storage import LocalStore
 from ragkit.storage.dense import DenseIndex
 from ragkit.types import Query
@@ -299,6 +303,31 @@ def test_readers_in_threads_see_whole_documents_while_one_writes(tmp_path: Path)
         for reader in readers:
             reader.join()
     assert wrong == []
+
+
+def test_a_search_sees_one_state_of_the_store(tmp_path: Path) -> None:
+    """A document replaced in the middle of a search is found as it was when the search began."""
+    place = tmp_path / "kb"
+    with RAG(place) as writer:
+        writer.ingest(Document(id="a", text="The heron sleeps."))
+
+        class Meddling(Stopwatch):
+            """Replaces the document between ranking and reading."""
+
+            @contextmanager
+            def stage(self, name: str) -> Generator[None]:
+                """Write, then measure."""
+                writer.ingest(Document(id="a", text="The walrus wakes and sings."))
+                with super().stage(name):
+                    yield
+
+        vector = BuiltinEmbedder().embed_query("Which bird sleeps?")
+        query = Query(question="heron", vector=vector)
+        hits = LocalStore(place).search(query, watch=Meddling())
+        assert [hit.chunk.text for hit in hits] == ["The heron sleeps."]
+        assert [hit.chunk.text for hit in writer.search("walrus")] == [
+            "The walrus wakes and sings."
+        ]
 
 
 def test_listing_is_ordered_and_sized(tmp_path: Path) -> None:
