@@ -64,7 +64,13 @@ def test_guarded_boundary_cannot_be_forged(texts: list[str]) -> None:
 def test_a_boundary_that_a_passage_holds_is_drawn_again(monkeypatch: pytest.MonkeyPatch) -> None:
     """When chance gives a string that stands in a passage, another one is taken."""
     draws = iter([b"\x01\x02\x03\x04", b"\x05\x06\x07\x08"])
-    monkeypatch.setattr(os, "urandom", lambda _: next(draws))  # chance itself, not our code
+
+    def chance(n: int) -> bytes:
+        drawn = next(draws)
+        assert len(drawn) == n
+        return drawn
+
+    monkeypatch.setattr(os, "urandom", chance)  # chance itself, not our code
     text = load_template("guarded").render("q", [item("see #01020304 there")]).text
     assert text.count("#05060708") == 3
     assert text.count("#01020304") == 1
