@@ -1,5 +1,5 @@
 # Each target makes its own virtual environment; nothing is installed outside this folder.
-PYTHON ?= python3.11
+PYTHON ?= $(or $(shell command -v python3.11),python3)
 
 .PHONY: demo demo-core test check clean
 

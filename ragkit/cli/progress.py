@@ -44,7 +44,9 @@ class Bar:
         """Note that a document is done."""
         if self._json:
             line = {"document_id": progress.document_id, "status": progress.status}
-            print(json.dumps(line, ensure_ascii=False), file=sys.stderr, flush=True)
+            # In one call: an interruption must not leave half of an acknowledgement.
+            sys.stderr.write(json.dumps(line, ensure_ascii=False) + "\n")
+            sys.stderr.flush()
             return
         self._counts[progress.status] += 1
         if self._draws and time.monotonic() - self._drawn >= _REDRAW_SECONDS:
