@@ -8,6 +8,11 @@ from pathlib import Path
 from typing import cast
 
 import pytest
+from hypothesis import HealthCheck, settings
+
+# A loaded machine is no fault of the code: time is measured by benchmarks, never by tests.
+settings.register_profile("ragkit", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("ragkit")
 
 _LOOPBACK = {"127.0.0.1", "::1", "localhost"}
 
