@@ -176,12 +176,6 @@ def trim(
     return Trimmed(context=context, evidence=scores.evidence)
 
 
-def evidence_score(question_words: Sequence[str], pool: Sequence[PoolChunk]) -> float | None:
-    """Return how well the pool supports an answer, in [0, 1]; None for an empty pool."""
-    ranked = _score(question_words, pool, TrimPolicy(name="evidence"))
-    return ranked.evidence
-
-
 def untrimmed(
     hits: Sequence[Hit], *, counter: TokenCounter, max_context_tokens: int | None = None
 ) -> Trimmed:

@@ -59,7 +59,6 @@ from ragkit.trimming import (
     PoolChunk,
     Trimmed,
     TrimPolicy,
-    evidence_score,
     trim,
     untrimmed,
 )
@@ -982,7 +981,7 @@ def _with_scores(
     }
     return replace(
         trimmed,
-        evidence=evidence_score(words, pool),
+        evidence=everything.evidence,
         context=tuple(
             replace(
                 item,

@@ -159,7 +159,8 @@ class LocalStore:
     @property
     def generation(self) -> int:
         """Number of committed writes."""
-        return int(self._manifest("generation") or 0)
+        with self._database.reading() as connection:
+            return _generation(connection)
 
     @property
     def protected(self) -> bool:
@@ -185,7 +186,7 @@ class LocalStore:
     def language(self) -> str | None:
         """Return the language of most documents."""
         with self._database.reading() as connection:
-            generation = int(_manifest_value(connection, "generation") or 0)
+            generation = _generation(connection)
             if self._language is None or self._language[0] != generation:
                 row = connection.execute(
                     "SELECT language FROM document WHERE language IS NOT NULL "
@@ -492,7 +493,7 @@ class LocalStore:
             return _manifest_value(connection, key)
 
     def _documents_facts(self, connection: sqlite3.Connection) -> list[_DocumentFacts]:
-        generation = int(_manifest_value(connection, "generation") or 0)
+        generation = _generation(connection)
         if self._facts is None or self._facts[0] != generation:
             rows = connection.execute("SELECT row, metadata, groups FROM document").fetchall()
             facts = [
@@ -574,7 +575,7 @@ class LocalStore:
             return sorted(fused.items(), key=lambda pair: (-round(pair[1], 9), ids[pair[0]]))
 
     def _dense_index(self, connection: sqlite3.Connection) -> DenseIndex:
-        generation = int(_manifest_value(connection, "generation") or 0)
+        generation = _generation(connection)
         cached = self._dense
         if cached is not None and cached[0] == generation:
             return cached[1]
@@ -678,6 +679,10 @@ class LocalStore:
 def _manifest_value(connection: sqlite3.Connection, key: str) -> str | None:
     row = connection.execute("SELECT value FROM manifest WHERE key = ?", (key,)).fetchone()
     return None if row is None else str(row[0])
+
+
+def _generation(connection: sqlite3.Connection) -> int:
+    return int(_manifest_value(connection, "generation") or 0)
 
 
 def _chunk_rows(connection: sqlite3.Connection, documents: Collection[int]) -> list[int]:
