@@ -215,14 +215,31 @@ def untrimmed(
     return Trimmed(context=tuple(items), evidence=None)
 
 
-def score_sentences(
-    question_words: Sequence[str], pool: Sequence[PoolChunk], *, policy: TrimPolicy
-) -> list[list[float]]:
-    """Return each sentence's place in the ranking, by chunk of the pool: higher is kept first."""
-    scores = [[0.0] * len(chunk.words) for chunk in pool]
-    for sentence in _score(question_words, pool, policy).ranked:
-        scores[sentence.chunk][sentence.position] = sentence.priority
-    return scores
+def rank_sentences(
+    question_words: Sequence[str],
+    pool: Sequence[PoolChunk],
+    *,
+    policy: TrimPolicy,
+    counter: TokenCounter,
+) -> list[tuple[Hit, ScoredSentence]]:
+    """Return the pool's sentences in the order in which `trim` keeps them, repeats left out.
+
+    For one pool every limit keeps a prefix of this list.
+    """
+    ranked = _without_repeats(_score(question_words, pool, policy).ranked, pool)
+    return [
+        (
+            pool[sentence.chunk].hit,
+            ScoredSentence(
+                start=sentence.span[0],
+                end=sentence.span[1],
+                text=(text := _text(sentence, pool)),
+                score=sentence.score,
+                n_tokens=counter.count(text),
+            ),
+        )
+        for sentence in ranked
+    ]
 
 
 def _score(question_words: Sequence[str], pool: Sequence[PoolChunk], policy: TrimPolicy) -> _Scores:

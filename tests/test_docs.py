@@ -37,6 +37,8 @@ def folder_with_documents(place: Path) -> Path:
     """Return a folder laid out as the pages assume."""
     shutil.copytree(HARBOR, place / "docs")
     shutil.copytree(HARBOR, place / "examples" / "harbor")
+    for table in HARBOR.parent.glob("*.csv"):
+        shutil.copy(table, place / "examples")
     return place
 
 

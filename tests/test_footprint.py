@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from .eval.made import make_dataset
+
 ROOT = Path(__file__).parents[1]
 PACKAGES = [
     ROOT / place for place in ("ragkit", "connectors/ragkit_connectors", "eval/ragkit_eval")
@@ -25,7 +27,7 @@ before = set(sys.modules)
 import resource
 new = sorted(set(sys.modules) - before)
 stdlib = sys.stdlib_module_names
-foreign = sorted({{m.split('.')[0] for m in new}} - set(stdlib) - {{'ragkit'}})
+foreign = sorted({{m.split('.')[0] for m in new}} - set(stdlib) - {{'ragkit', 'ragkit_eval'}})
 status = open('/proc/self/status').read() if sys.platform == 'linux' else ''
 rss = next((int(l.split()[1]) for l in status.splitlines() if l.startswith('VmHWM')), None)
 print(json.dumps({{'n': len(sys.modules), 'foreign': foreign, 'rss_kib': rss}}))
@@ -63,7 +65,7 @@ def probe(python: Path, code: str) -> dict[str, object]:
     return data
 
 
-@pytest.mark.parametrize("code", ["import ragkit", "from ragkit import RAG"])
+@pytest.mark.parametrize("code", ["import ragkit", "from ragkit import RAG", "import ragkit_eval"])
 def test_importing_is_light(core_python: Path, code: str) -> None:
     """Importing loads the standard library only: at most 150 modules and 20 MiB."""
     loaded = probe(core_python, code)
@@ -97,6 +99,25 @@ def test_the_core_alone_answers(core_python: Path, tmp_path: Path) -> None:
     )  # fmt: skip
     assert "blue reader" in answer["text"]
     assert answer["citations"][0]["document_id"] == "handbook.md"
+
+
+def test_the_core_alone_evaluates(core_python: Path, tmp_path: Path) -> None:
+    """With nothing else installed a dataset is run, compared and reported, and no numpy loads."""
+    loaded = probe(core_python, "from ragkit_eval import *")
+    assert loaded["foreign"] == []
+    (tmp_path / "town").mkdir()
+    dataset = make_dataset(tmp_path / "town")
+    run_core = [str(core_python), "-I", "-m", "ragkit.cli", "eval"]
+    out = str(tmp_path / "run")
+    for arguments in (
+        ["run", str(dataset), "--out", out, "--cache", str(tmp_path / "cache")],
+        ["compare", out, out],
+        ["report", out, "--html", str(tmp_path / "report.html")],
+    ):
+        subprocess.run([*run_core, *arguments], check=True, capture_output=True)
+    summary = json.loads((tmp_path / "run" / "summary.json").read_text())
+    assert summary["measures"]["EvidenceFound"]["mean"] > 0.8
+    assert summary["manifest"]["versions"] == {}
 
 
 def test_the_core_says_what_vectors_need(core_python: Path, tmp_path: Path) -> None:

@@ -20,8 +20,8 @@ batches and lists; `ragkit schema NAME` describes each. Settings may stand in `r
 init` writes a commented one) or in `RAGKIT_*` variables; flags win.
 
 Exit codes: 0 done, 1 done but some inputs failed, 2 usage or configuration, 3 refused for want of
-evidence, 6 store busy, missing or damaged, 7 a remote or a model failed, 130 interrupted (run the
-same command again to go on).
+evidence, 4 gate failed, 5 inconclusive, 6 store busy, missing or damaged, 7 a remote or a model
+failed, 130 interrupted (run the same command again to go on).
 
 Codes of files that failed: `no_text` nothing to extract, `password` encrypted, `unsupported` no
 loader or its extra is missing, `broken` malformed, `limit` too large, `unreadable` refused by the

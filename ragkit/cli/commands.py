@@ -242,6 +242,15 @@ def completion(options: argparse.Namespace) -> int:
     return DONE
 
 
+def evaluate(options: argparse.Namespace) -> int:
+    """Run `ragkit eval`."""
+    from ragkit.cli.evaluating import ACTIONS, ASKING
+
+    if options.action in ASKING:
+        return ASKING[options.action](options, _settings)
+    return ACTIONS[options.action](options)
+
+
 COMMANDS: Mapping[str, Callable[[argparse.Namespace], int]] = {
     "ingest": ingest,
     "rebuild": rebuild,
@@ -251,6 +260,7 @@ COMMANDS: Mapping[str, Callable[[argparse.Namespace], int]] = {
     "show": show,
     "rm": rm,
     "doctor": doctor,
+    "eval": evaluate,
     "ledger": ledger,
     "template": template,
     "init": init,

@@ -34,27 +34,53 @@ def _words(commands: Mapping[str, argparse.ArgumentParser]) -> Mapping[str, list
 
 
 def _bash(words: Mapping[str, list[str]]) -> str:
-    cases = "\n".join(f"    {name}) words='{' '.join(w)}' ;;" for name, w in words.items())
+    # Actions of a command first: their pattern is the narrower one.
+    named = sorted(words.items(), key=lambda entry: " " not in entry[0])
+    cases = [f"    '{name}'*) words='{' '.join(w)}' ;;" for name, w in named if " " in name]
+    cases += [f"    '{name} '*) words='{' '.join(w)}' ;;" for name, w in named if " " not in name]
+    lines = "\n".join(cases)
+    first = " ".join(dict.fromkeys(name.split()[0] for name in words))
     return f"""\
 _ragkit() {{
   local current="${{COMP_WORDS[COMP_CWORD]}}" words
-  case "${{COMP_WORDS[1]}}" in
-{cases}
-    *) words='{" ".join(words)}' ;;
+  case "${{COMP_WORDS[1]}} ${{COMP_WORDS[2]}}" in
+{lines}
+    *) words='{first}' ;;
   esac
-  if [ "$COMP_CWORD" -eq 1 ]; then words='{" ".join(words)} --help --version'; fi
+{_second_words(words)}  if [ "$COMP_CWORD" -eq 1 ]; then words='{first} --help --version'; fi
   COMPREPLY=($(compgen -W "$words" -- "$current"))
 }}
 complete -o default -F _ragkit ragkit
 """
 
 
+def _second_words(words: Mapping[str, list[str]]) -> str:
+    """Return a line for each command that has actions: they are what may come second."""
+    return "".join(
+        f'  if [ "$COMP_CWORD" -eq 2 ] && [ "${{COMP_WORDS[1]}}" = {name} ]; then '
+        f"words='{' '.join(actions)}'; fi\n"
+        for name, actions in _actions(words).items()
+    )
+
+
+def _actions(words: Mapping[str, list[str]]) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for name in words:
+        command, _, action = name.partition(" ")
+        if action:
+            found.setdefault(command, []).append(action)
+    return found
+
+
 def _fish(words: Mapping[str, list[str]]) -> str:
-    lines = [
-        f"complete -c ragkit -n __fish_use_subcommand -f -a '{' '.join(words)}'",
-    ]
+    first = " ".join(dict.fromkeys(name.split()[0] for name in words))
+    lines = [f"complete -c ragkit -n __fish_use_subcommand -f -a '{first}'"]
+    for command, actions in _actions(words).items():
+        condition = f"-n '__fish_seen_subcommand_from {command}'"
+        lines.append(f"complete -c ragkit {condition} -f -a '{' '.join(actions)}'")
     for name, options in words.items():
-        condition = f"-n '__fish_seen_subcommand_from {name}'"
+        seen = "; and ".join(f"__fish_seen_subcommand_from {part}" for part in name.split())
+        condition = f"-n '{seen}'"
         for option in options:
             if option.startswith("--"):
                 lines.append(f"complete -c ragkit {condition} -l {option[2:]}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
+from typing import TypeAlias
 
 from ragkit import __version__
 from ragkit.chunking import CHUNKER_NAMES
@@ -34,12 +35,15 @@ def make_parsers() -> tuple[argparse.ArgumentParser, dict[str, argparse.Argument
         allow_abbrev=False,
     )
     parser.add_argument("--version", action="version", version=f"ragkit {__version__}")
-    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    top = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     made: dict[str, argparse.ArgumentParser] = {}
+    inner = {"eval": _eval(top)}
 
     def make(name: str, text: str, example: str) -> argparse.ArgumentParser:
+        *group, own = name.split()
+        commands = inner[group[0]] if group else top
         made[name] = commands.add_parser(
-            name,
+            own,
             help=text[0].lower() + text[1:],
             description=f"{text}.",
             epilog=f"example:\n  {example}",
@@ -57,6 +61,13 @@ def make_parsers() -> tuple[argparse.ArgumentParser, dict[str, argparse.Argument
         _rm,
         _doctor,
         _rebuild,
+        _eval_validate,
+        _eval_run,
+        _eval_score,
+        _eval_sweep,
+        _eval_compare,
+        _eval_gate,
+        _eval_report,
         _ledger,
         _template,
         _init,
@@ -134,13 +145,17 @@ def _retrieval(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--questions", metavar="FILE",
                         help="JSON Lines of questions, - for standard input")  # fmt: skip
     _common(parser)
+    _depth_and_mode(parser)
+    parser.add_argument("--filter", metavar="JSON", help='for example {"year": {"$gte": 2024}}')
+    parser.add_argument("--groups", metavar="A,B", help="the reader's groups")
+
+
+def _depth_and_mode(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-k", type=int, metavar="N", help="how many chunks are retrieved")
     parser.add_argument("--mode", choices=("dense", "lexical", "hybrid"),
                         help="default hybrid where the store has vectors")  # fmt: skip
     parser.add_argument("--fusion", choices=("convex", "rrf"),
                         help="how hybrid joins its rankings (default convex)")  # fmt: skip
-    parser.add_argument("--filter", metavar="JSON", help='for example {"year": {"$gte": 2024}}')
-    parser.add_argument("--groups", metavar="A,B", help="the reader's groups")
 
 
 def _search(add: _Add) -> None:
@@ -156,6 +171,15 @@ def _search(add: _Add) -> None:
 def _ask(add: _Add) -> None:
     parser = add("ask", "Answer a question, or refuse", "ragkit ask 'How do I reset my badge?'")
     _retrieval(parser)
+    _answering(parser)
+    parser.add_argument("--history", metavar="FILE", help="JSON list of {role, content}")
+    parser.add_argument("--ledger", metavar="FILE", help="ledger file, or off")
+    parser.add_argument("--show-prompt", action="store_true", help="print the exact prompt")
+    parser.add_argument("--dry-run", action="store_true", help="all but the generation")
+    parser.add_argument("--stream", action="store_true", help="print the answer as it comes")
+
+
+def _answering(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--trim", metavar="FILE", help="trim policy, or off")
     parser.add_argument("--trim-level", type=float, metavar="X",
                         help="0 keeps the best sentence, 1 the whole pool")  # fmt: skip
@@ -175,11 +199,6 @@ def _ask(add: _Add) -> None:
     parser.add_argument("--top-k", type=int, metavar="N", help="1 or more")
     parser.add_argument("--stop", action="append", metavar="S", help="ends the answer; repeatable")
     parser.add_argument("--seed", type=int, metavar="N", help="for repeatable answers")
-    parser.add_argument("--history", metavar="FILE", help="JSON list of {role, content}")
-    parser.add_argument("--ledger", metavar="FILE", help="ledger file, or off")
-    parser.add_argument("--show-prompt", action="store_true", help="print the exact prompt")
-    parser.add_argument("--dry-run", action="store_true", help="all but the generation")
-    parser.add_argument("--stream", action="store_true", help="print the answer as it comes")
 
 
 def _list(add: _Add) -> None:
@@ -217,6 +236,155 @@ def _rebuild(add: _Add) -> None:
     )
     _common(parser)
     _split_settings(parser)
+
+
+# argparse has no public name for what holds the commands.
+_SubParsers: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"  # pyright: ignore
+
+
+def _eval(commands: _SubParsers) -> _SubParsers:
+    parser = commands.add_parser(
+        "eval",
+        help="measure on labelled questions, compare runs, gate a change",
+        description="Measure on labelled questions, compare runs, gate a change. No LLM, no "
+        "network and no extra is needed.",
+        epilog="example:\n  ragkit eval run DATASET --out runs/new",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    return parser.add_subparsers(dest="action", required=True, metavar="ACTION")
+
+
+def _dataset(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "dataset",
+        metavar="DATASET",
+        help="folder with queries.jsonl, qrels/SPLIT.tsv, spans.jsonl and corpus.jsonl; or SQuAD "
+        "JSON; or CSV or JSON Lines of questions",
+    )
+    parser.add_argument("--split", metavar="S", help="which split (default test, or the only one)")
+
+
+def _questions_of(parser: argparse.ArgumentParser) -> None:
+    _dataset(parser)
+    parser.add_argument("--evidence", choices=("auto", "any", "all"), default="auto",
+                        help="whether any span of a question suffices or all are needed (default: "
+                        "any where the spans are the answers, else all)")  # fmt: skip
+    parser.add_argument("--cluster", metavar="FIELD", default="document",
+                        help="what questions depend on together, for intervals: document "
+                        "(default), a field of their metadata, or none")  # fmt: skip
+    parser.add_argument("--limit", type=int, metavar="N", help="the first N questions only")
+    parser.add_argument("--cache", metavar="DIR", default=".ragkit-eval",
+                        help="stores, vectors and generations (default .ragkit-eval)")  # fmt: skip
+
+
+def _eval_validate(add: _Add) -> None:
+    parser = add("eval validate", "Look for faults in a dataset", "ragkit eval validate DATASET")
+    _dataset(parser)
+    _common(parser, store=False)
+
+
+def _eval_run(add: _Add) -> None:
+    parser = add("eval run", "Ask every question of a dataset and measure what comes",
+                 "ragkit eval run DATASET --trim off --out runs/untrimmed")  # fmt: skip
+    _questions_of(parser)
+    _common(parser)
+    parser.add_argument("--out", metavar="DIR", help="the run's folder (default: one of its own "
+                        "under runs/); a run begun there goes on")  # fmt: skip
+    parser.add_argument("--measures", metavar="A,B", help="default: what the labels allow")
+    parser.add_argument("--groups", metavar="A,B", help="the reader's groups")
+    parser.add_argument("--resume", action="store_true",
+                        help="go on with a run that was begun (the default)")  # fmt: skip
+    parser.add_argument("--restart", action="store_true", help="throw a run in --out away first")
+    parser.add_argument("--dry-run", action="store_true",
+                        help="estimate calls, tokens and cost; ask nothing")  # fmt: skip
+    parser.add_argument("--input-price", type=float, metavar="X", help="per million input tokens")
+    parser.add_argument("--output-price", type=float, metavar="X",
+                        help="per million output tokens")  # fmt: skip
+    _depth_and_mode(parser)
+    _answering(parser)
+    _split_settings(parser)
+
+
+def _eval_score(add: _Add) -> None:
+    parser = add("eval score", "Score a TREC run against judgements",
+                 "ragkit eval score run.trec qrels.tsv -m nDCG@10,R@10,MRR,MAP")  # fmt: skip
+    parser.add_argument("run", metavar="RUN", help="lines of: query Q0 document rank score tag")
+    parser.add_argument("qrels", metavar="QRELS", help="TREC or BEIR judgements")
+    parser.add_argument("-m", "--measures", metavar="A,B", default="nDCG@10,R@10,MRR,MAP",
+                        help="default nDCG@10,R@10,MRR,MAP")  # fmt: skip
+    parser.add_argument("--per-query", action="store_true", help="each query's values too")
+    parser.add_argument("--single-precision", action="store_true",
+                        help="compare scores as float32, as trec_eval 9 does")  # fmt: skip
+    _common(parser, store=False)
+
+
+def _eval_sweep(add: _Add) -> None:
+    parser = add("eval sweep", "Draw quality against tokens over a grid of settings",
+                 "ragkit eval sweep DATASET --retain 0.95 --out sweep.json")  # fmt: skip
+    _questions_of(parser)
+    parser.add_argument("--measure", metavar="M",
+                        help="EvidenceFound, EvidenceRecall, AnswerInContext or DocumentRecall "
+                        "(default: what the labels allow)")  # fmt: skip
+    parser.add_argument("--retain", type=float, metavar="X", default=0.95,
+                        help="target, a share of the untrimmed top 5 (default 0.95)")  # fmt: skip
+    parser.add_argument("--target", type=float, metavar="X", help="target of the measure itself")
+    parser.add_argument("--chunk-tokens", metavar="N,N", default="40,80,160,400",
+                        help="chunk sizes (default 40,80,160,400)")  # fmt: skip
+    parser.add_argument("-k", metavar="N,N", default="1:40",
+                        help="how many chunks: 1,5 or 1:40 or 1:64:x2 (default 1:40)")  # fmt: skip
+    parser.add_argument("--mode", metavar="A,B", help="dense, lexical, hybrid")
+    parser.add_argument("--embedder", metavar="A,B", help="embedders, as in ragkit ingest")
+    parser.add_argument("--pool", metavar="N,N", default="10,20",
+                        help="chunks that are trimmed (default 10,20)")  # fmt: skip
+    parser.add_argument("--budget", metavar="N,N", help="tokens kept, as -k")
+    parser.add_argument("--trim", metavar="A,B", default="bundled",
+                        help="trim policies: bundled, files, or off (default bundled)")  # fmt: skip
+    parser.add_argument("--embed-title", action=argparse.BooleanOptionalAction, default=None,
+                        help="embed a document's title before each chunk's text")  # fmt: skip
+    parser.add_argument("--out", metavar="FILE", help="write the JSON here, for a report")
+    parser.add_argument("--progress", choices=("auto", "json", "off"), default="auto",
+                        help="progress on stderr")  # fmt: skip
+    _common(parser, store=False)
+
+
+def _eval_compare(add: _Add) -> None:
+    parser = add("eval compare", "Compare two runs, question by question",
+                 "ragkit eval compare runs/base runs/new")  # fmt: skip
+    parser.add_argument("base", metavar="BASE", help="a run's folder")
+    parser.add_argument("new", metavar="NEW", help="a run's folder")
+    parser.add_argument("--measures", metavar="A,B", help="default: those that both have")
+    parser.add_argument("--margin", type=float, metavar="X",
+                        help="the difference that matters, for the questions needed")  # fmt: skip
+    parser.add_argument("--force", action="store_true", help="compare different datasets")
+    _common(parser, store=False)
+
+
+def _eval_gate(add: _Add) -> None:
+    parser = add("eval gate", "Say whether a run may replace another",
+                 "ragkit eval gate runs/new --baseline runs/base --policy gate.toml")  # fmt: skip
+    parser.add_argument("run", metavar="RUN", help="a run's folder")
+    parser.add_argument("--baseline", metavar="RUN", help="what it is compared with")
+    parser.add_argument("--policy", metavar="FILE", required=True, help="margins, floors, ceilings")
+    parser.add_argument("--junit", metavar="FILE", help="write JUnit XML")
+    parser.add_argument("--summary", metavar="FILE", help="write Markdown for a pull request")
+    _common(parser, store=False)
+
+
+def _eval_report(add: _Add) -> None:
+    parser = add("eval report", "Report on a run, or on two",
+                 "ragkit eval report runs/base runs/new --html report.html")  # fmt: skip
+    parser.add_argument("runs", metavar="RUN", nargs="+", help="one run, or base and new")
+    parser.add_argument("--html", metavar="FILE", help="one file that needs nothing else")
+    parser.add_argument("--markdown", metavar="FILE", help="fits a pull-request comment")
+    parser.add_argument("--junit", metavar="FILE", help="JUnit XML; needs --policy")
+    parser.add_argument("--policy", metavar="FILE", help="a gate, for the verdict")
+    parser.add_argument("--sweep", metavar="FILE", help="what ragkit eval sweep --out wrote")
+    parser.add_argument("--by", metavar="MEASURE", help="ranks the worst questions")
+    parser.add_argument("--slice", metavar="FIELD", help="a field of the questions' metadata")
+    parser.add_argument("--margin", type=float, metavar="X", help="as in compare")
+    parser.add_argument("--force", action="store_true", help="compare different datasets")
+    _common(parser, store=False)
 
 
 def _ledger(add: _Add) -> None:

@@ -6,26 +6,31 @@ import json
 import sys
 import time
 from collections import Counter
+from collections.abc import Mapping
 from types import TracebackType
 
 from ragkit.pipeline import Progress
+from ragkit.types import Json
 
 _REDRAW_SECONDS = 0.1
 
 
 class Bar:
-    """Counts documents; a line that redraws itself on a terminal, JSON Lines when asked.
+    """Counts what is done; a line that redraws itself on a terminal, JSON Lines when asked.
 
     Args:
-        style: `auto` draws on a terminal only, `json` prints each document, `off` nothing.
+        style: `auto` draws on a terminal only, `json` prints each one, `off` nothing.
+        unit: What is counted.
     """
 
-    def __init__(self, style: str) -> None:
+    def __init__(self, style: str, *, unit: str = "documents") -> None:
+        self._unit = unit
         self._json = style == "json"
         self._draws = style == "auto" and sys.stderr.isatty()
         self._counts = Counter[str]()
         self._began = time.monotonic()
         self._drawn = 0.0
+        self._total: int | None = None
 
     def __enter__(self) -> Bar:
         return self
@@ -42,13 +47,18 @@ class Bar:
 
     def advance(self, progress: Progress) -> None:
         """Note that a document is done."""
+        self.note({"document_id": progress.document_id}, progress.status)
+
+    def note(self, what: Mapping[str, Json], status: str, total: int | None = None) -> None:
+        """Note that one thing is done, of so many where that is known."""
         if self._json:
-            line = {"document_id": progress.document_id, "status": progress.status}
             # In one call: an interruption must not leave half of an acknowledgement.
-            sys.stderr.write(json.dumps(line, ensure_ascii=False) + "\n")
+            line = json.dumps({**what, "status": status}, ensure_ascii=False)
+            sys.stderr.write(line + "\n")
             sys.stderr.flush()
             return
-        self._counts[progress.status] += 1
+        self._total = total
+        self._counts[status] += 1
         if self._draws and time.monotonic() - self._drawn >= _REDRAW_SECONDS:
             self._draw()
 
@@ -56,9 +66,10 @@ class Bar:
         self._drawn = time.monotonic()
         n = self._counts.total()
         seconds = max(self._drawn - self._began, 1e-3)
+        of = f"/{self._total}" if self._total else ""
         parts = "  ".join(f"{count} {status}" for status, count in self._counts.items())
         print(
-            f"\r\x1b[K{n} documents  {n / seconds:.1f}/s  {parts}",
+            f"\r\x1b[K{n}{of} {self._unit}  {n / seconds:.1f}/s  {parts}",
             end="",
             file=sys.stderr,
             flush=True,

@@ -312,6 +312,38 @@ class RAG:
             },
         }
 
+    def configuration(self) -> dict[str, Json]:
+        """Return what decides answers: the store's content and settings, and all that is applied.
+
+        Two pipelines of equal configuration give the same contexts; with a deterministic generator
+        the same answers. Nothing here names a machine or a time.
+        """
+        store = self._open_store()
+        settings = store.settings if isinstance(store, LocalStore) else None
+        policy = self._policy
+        asked = self.settings
+        applied = ("k", "mode", "fusion", "trim_level", "refuse_below", "max_context_tokens",
+                   "max_tokens", "temperature", "top_p", "top_k", "seed")  # fmt: skip
+        return {
+            "store": None if settings is None else _as_json(settings),
+            "chunks_sha256": store.chunks_sha256() if isinstance(store, LocalStore) else None,
+            "retriever": type(store).__name__,
+            "reranker": None if self._reranker is None else type(self._reranker).__name__,
+            "template": f"{self._template.id}@{self._template.version}",
+            "template_sha256": self._template.sha256,
+            "generator": self._open_generator().name,
+            "counter": self.counter.name,
+            "trim": None if policy is None else policy.to_dict(),
+            "trim_sha256": self._policy_sha256,
+            **{name: cast("Json", getattr(asked, name)) for name in applied},
+            "stop": list(asked.stop),
+        }
+
+    @property
+    def counter(self) -> TokenCounter:
+        """Counts the generator's tokens where that is possible, else the built-in vocabulary's."""
+        return self._open_generator().counter or open_counter()
+
     def doctor(self, *, repair: bool = False) -> Sequence[Finding]:
         """Check the store; rebuild what is derived when asked."""
         store = self._local_store()
@@ -376,6 +408,25 @@ class RAG:
         if mmr is not None:
             found = marginal_relevance(found[: 4 * k], relevance=mmr)
         return found[:k]
+
+    def pool(
+        self,
+        question: str,
+        *,
+        k: int,
+        mode: Mode | None = None,
+        filters: Mapping[str, Json] | None = None,
+        groups: Sequence[str] | None = None,
+    ) -> tuple[Sequence[str], Sequence[PoolChunk]]:
+        """Return a question's index words and its best k chunks, prepared for trimming.
+
+        What `ask` trims is this pool; `ragkit.trimming.rank_sentences` orders its sentences.
+        """
+        _check_k(k)
+        found = self._retrieve(
+            question, k=k, mode=mode, filters=filters, groups=groups, watch=Stopwatch()
+        )
+        return found.words, self._pool(found.hits[:k], found.vector)
 
     # --- ask ---------------------------------------------------------------------------------
 
@@ -542,9 +593,6 @@ class RAG:
             seed=s.seed,
         )
 
-    def _counter(self) -> TokenCounter:
-        return self._open_generator().counter or open_counter()
-
     def _open_ledger(self) -> Ledger | None:
         with self._lock:
             if self._ledger is None and self._ledger_place != "off":
@@ -635,7 +683,8 @@ class RAG:
         if isinstance(given, str):
             name = given
         elif given is not None:
-            name = type(given).__name__
+            # A wrapper, for example one that caches, may go by the name of what it wraps.
+            name = str(getattr(given, "name", type(given).__name__))
         else:
             name = stored.embedder if stored is not None else default_embedder_name()
         chunker = self._chunker(stored)
@@ -765,7 +814,7 @@ class RAG:
             groups=groups,
             watch=watch,
         )
-        counter = self._counter()
+        counter = self.counter
         with watch.stage("trim"):
             trimmed, evidence = self._trim(found, k, counter)
         with watch.stage("render"):
@@ -861,7 +910,7 @@ class RAG:
                 usage,
                 input_tokens=draft.input_tokens,
                 exact=exact_counter is not None,
-                counter=self._counter().name,
+                counter=self.counter.name,
             )
         answer = Answer(
             id=draft.id,

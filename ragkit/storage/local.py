@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import sqlite3
 from collections.abc import Collection, Generator, Iterator, Mapping, Sequence
@@ -182,6 +183,14 @@ class LocalStore:
             ).fetchone()
         names = ("documents", "chunks", "chunks_with_vectors", "tokens", "largest_chunk_tokens")
         return dict(zip(names, row, strict=True))
+
+    def chunks_sha256(self) -> str:
+        """Return a digest of all chunks' ids: equal for stores that hold the same chunks."""
+        digest = hashlib.sha256()
+        with self._database.reading() as connection:
+            for (identity,) in connection.execute("SELECT id FROM chunk ORDER BY id"):
+                digest.update(f"{identity}\n".encode())
+        return digest.hexdigest()
 
     def language(self) -> str | None:
         """Return the language of most documents."""
@@ -631,8 +640,6 @@ class LocalStore:
         old = connection.execute("SELECT row FROM document WHERE id = ?", (document.id,)).fetchone()
         stale = _delete_chunks(connection, old[0]) if old is not None else set[bytes]()
         raw = document.text.encode("utf-8", "surrogatepass")
-        import hashlib
-
         cursor = connection.execute(
             "INSERT OR REPLACE INTO document VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (

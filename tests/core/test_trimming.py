@@ -12,7 +12,7 @@ from ragkit.chunking import SpanChunker
 from ragkit.errors import ConfigError
 from ragkit.text.wordpiece import load_wordpiece
 from ragkit.text.words import index_tokens
-from ragkit.trimming import PoolChunk, TrimPolicy, score_sentences, trim, untrimmed
+from ragkit.trimming import PoolChunk, TrimPolicy, rank_sentences, trim, untrimmed
 from ragkit.types import ContextItem, Document, Hit
 
 from ..strategies import TEXTS
@@ -179,12 +179,17 @@ def test_a_share_is_of_the_five_best_chunks() -> None:
     assert 0.15 * untrimmed_tokens < tokens(kept.context) <= 0.25 * untrimmed_tokens
 
 
-def test_scores_do_not_depend_on_the_order_of_sentences_asked() -> None:
-    """Scoring the same pool twice gives the same numbers, one a sentence."""
-    pool = pool_of(FERRY, MUSEUM, with_cosines=True)
-    first = score_sentences(["museum"], pool, policy=POLICY)
-    assert first == score_sentences(["museum"], pool, policy=POLICY)
-    assert [len(row) for row in first] == [6, 3]
+@pytest.mark.parametrize("level", [0.0, 0.2, 0.5, 0.8, 1.0])
+def test_every_level_keeps_a_prefix_of_the_ranking(level: float) -> None:
+    """What is kept is the best sentences, in the published order, and nothing else."""
+    pool = pool_of(FERRY, MUSEUM, FERRY, with_cosines=True)
+    ranked = rank_sentences(["museum"], pool, policy=POLICY, counter=COUNTER)
+    assert len(ranked) == 9
+    kept = trim(["museum"], pool, policy=POLICY, counter=COUNTER, level=level).context
+    places = {(i.hit.chunk.document_id, s.start) for i in kept for s in i.sentences}
+    first = [(hit.chunk.document_id, s.start) for hit, s in ranked[: len(places)]]
+    assert places == set(first)
+    assert all(s.n_tokens == COUNTER.count(s.text) for _, s in ranked)
 
 
 def test_evidence_is_higher_where_the_answer_stands() -> None:

@@ -1,0 +1,224 @@
+"""Two runs of one dataset, question by question."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import cast
+
+from ragkit.errors import ConfigError
+from ragkit.types import Json
+from ragkit_eval.inference import (
+    bootstrap,
+    holm,
+    minimum_detectable,
+    n_needed,
+    sign_flip,
+    standard_error,
+)
+from ragkit_eval.runs import Run, Score
+
+MARGIN_SHARE = 0.05
+MARGIN_BOUNDED = 0.02
+"""What "n needed" asks for unless told: 2 points of a share, 5 % of anything else."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pairs:
+    """The questions for which both runs have a value; `missing` have it in one of them only."""
+
+    base: tuple[float, ...]
+    new: tuple[float, ...]
+    clusters: tuple[str, ...]
+    missing: int
+
+    @property
+    def differences(self) -> list[float]:
+        """New minus base."""
+        return [b - a for a, b in zip(self.base, self.new, strict=True)]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Difference:
+    """How a measure changed, new minus base, with a paired 95 % interval.
+
+    `p` is two-sided from a sign-flip test, `p_holm` adjusted for the number of measures. A true
+    difference of `minimum_detectable` is found with 80 % power at this n; `n_needed` questions
+    would find one of `margin`. None is unknown.
+    """
+
+    measure: str
+    direction: str
+    base: float | None
+    new: float | None
+    difference: float | None
+    low: float | None
+    high: float | None
+    p: float | None
+    p_holm: float | None
+    minimum_detectable: float | None
+    margin: float | None
+    n_needed: int | None
+    n: int
+    missing: int
+
+    @property
+    def verdict(self) -> str:
+        """`better`, `worse`, or `–` where chance explains it (5 % level, after Holm)."""
+        if self.p_holm is None or self.difference is None or self.p_holm > 0.05:
+            return "–"
+        return "better" if (self.difference > 0) == (self.direction == "higher") else "worse"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Comparison:
+    """All measures of two runs."""
+
+    base: Run
+    new: Run
+    differences: tuple[Difference, ...]
+    n_clusters: int
+
+    def to_dict(self) -> dict[str, Json]:
+        """Return the JSON form of `ragkit eval compare`."""
+        return {
+            "schema": 1,
+            "base": str(self.base.folder),
+            "new": str(self.new.folder),
+            "dataset": self.new.summary["dataset"],
+            "split": self.new.summary["split"],
+            "n": len(self.new.scores),
+            "clusters": self.n_clusters,
+            "measures": {
+                difference.measure: {
+                    **{key: value for key, value in asdict(difference).items() if key != "measure"},
+                    "verdict": difference.verdict,
+                }
+                for difference in self.differences
+            },
+        }
+
+
+def check_comparable(base: Run, new: Run, *, force: bool = False) -> None:
+    """Raise `ConfigError` unless both runs asked the same questions with the same labels."""
+    if base.dataset_sha256 != new.dataset_sha256 and not force:
+        raise ConfigError(
+            f"runs {base.name} and {new.name} are of different datasets, or of one that changed: "
+            "their questions or labels differ; run both anew (or compare with --force)"
+        )
+
+
+def pair(base: Run, new: Run, measure: str, *, only: Sequence[str] | None = None) -> Pairs:
+    """Return the paired values of a measure, of these questions or of all.
+
+    Raises:
+        ConfigError: a value is not finite.
+    """
+    wanted = None if only is None else set(only)
+    old = {score.id: score for score in base.scores}
+    kept: list[tuple[float, float, str]] = []
+    missing = 0
+    for score in new.scores:
+        if wanted is not None and score.id not in wanted:
+            continue
+        other = old.get(score.id)
+        a = None if other is None else finite(other, measure)
+        b = finite(score, measure)
+        if a is not None and b is not None:
+            kept.append((a, b, score.cluster))
+        elif (a is None) != (b is None):
+            missing += 1
+    columns = list(zip(*kept, strict=True)) if kept else [(), (), ()]
+    return Pairs(
+        base=cast("tuple[float, ...]", columns[0]),
+        new=cast("tuple[float, ...]", columns[1]),
+        clusters=cast("tuple[str, ...]", columns[2]),
+        missing=missing,
+    )
+
+
+def finite(score: Score, measure: str) -> float | None:
+    """Return a question's value; raises `ConfigError` for one that is not a finite number."""
+    value = score.values.get(measure)
+    if value is not None and not math.isfinite(value):
+        raise ConfigError(f"question {score.id!r}: {measure} is {value}, not a finite number")
+    return value
+
+
+def compare(
+    base: Run,
+    new: Run,
+    *,
+    measures: Sequence[str] | None = None,
+    margin: float | None = None,
+    force: bool = False,
+    seed: int = 0,
+) -> Comparison:
+    """Compare two runs.
+
+    Args:
+        base: The older run.
+        new: The newer run.
+        measures: Which; None takes those that both have.
+        margin: The difference that matters, for `n_needed`; None takes 2 points of a share and
+            5 % of anything else.
+        force: Compare runs of different datasets, by the questions' ids.
+        seed: Of resampling.
+
+    Raises:
+        ConfigError: the datasets differ, or a run lacks a measure.
+    """
+    check_comparable(base, new, force=force)
+    known = cast("Mapping[str, Json]", base.summary["measures"])
+    shared = [name for name in cast("Mapping[str, Json]", new.summary["measures"]) if name in known]
+    if not shared and measures is None:
+        raise ConfigError(f"runs {base.name} and {new.name} share no measure")
+    found = [_difference(base, new, name, margin, seed) for name in measures or shared]
+    adjusted = holm({d.measure: d.p for d in found if d.p is not None})
+    return Comparison(
+        base=base,
+        new=new,
+        differences=tuple(replace(d, p_holm=adjusted.get(d.measure)) for d in found),
+        n_clusters=len({score.cluster for score in new.scores}),
+    )
+
+
+def _difference(base: Run, new: Run, measure: str, margin: float | None, seed: int) -> Difference:
+    base.measure(measure)
+    described = new.measure(measure)
+    direction = str(described["direction"])
+    pairs = pair(base, new, measure)
+    n = len(pairs.new)
+    empty = Difference(
+        measure=measure, direction=direction, base=None, new=None, difference=None, low=None,
+        high=None, p=None, p_holm=None, minimum_detectable=None, margin=None, n_needed=None, n=n,
+        missing=pairs.missing,
+    )  # fmt: skip
+    if not n:
+        return empty
+    differences = pairs.differences
+    mean = math.fsum(pairs.base) / n
+    if margin is None:
+        bounded = "p95" not in described
+        margin = MARGIN_BOUNDED if bounded else MARGIN_SHARE * abs(mean)
+    low, high = bootstrap(differences, pairs.clusters, seed=seed)
+    detectable = minimum_detectable(standard_error(differences, pairs.clusters))
+    # Where nothing differs, nothing is known of how much would.
+    known = 0.0 < detectable < math.inf
+    return Difference(
+        measure=measure,
+        direction=direction,
+        base=mean,
+        new=math.fsum(pairs.new) / n,
+        difference=math.fsum(differences) / n,
+        low=low,
+        high=high,
+        p=sign_flip(differences, pairs.clusters, seed=seed),
+        p_holm=None,
+        minimum_detectable=detectable if known else None,
+        margin=margin,
+        n_needed=n_needed(n, detectable, margin) if known else None,
+        n=n,
+        missing=pairs.missing,
+    )

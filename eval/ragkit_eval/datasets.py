@@ -1,0 +1,428 @@
+"""Labelled questions: where their answers stand, and which documents are relevant.
+
+A dataset is a folder in BEIR's layout with spans (`corpus.jsonl`, `queries.jsonl`,
+`qrels/SPLIT.tsv`, `spans.jsonl`), a SQuAD JSON file, or a CSV or JSON Lines file of questions.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Literal, TypeAlias, cast
+
+from ragkit.errors import ConfigError
+from ragkit.types import Document, Json
+from ragkit_eval.ranking import read_qrels
+from ragkit_eval.spans import GoldSpan
+
+Needed: TypeAlias = Literal["auto", "any", "all"]
+NEEDED: tuple[Needed, ...] = ("auto", "any", "all")
+_Row: TypeAlias = Mapping[str, object]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Question:
+    """A question with what is known about its answer.
+
+    `relevance` grades documents (0: not relevant); `evidence` holds alternatives, any one of which
+    suffices, each a group of spans that are needed together; `answers` are reference answers.
+    """
+
+    id: str
+    text: str
+    answers: tuple[str, ...] = ()
+    relevance: Mapping[str, int] = field(default_factory=dict[str, int])
+    evidence: tuple[tuple[GoldSpan, ...], ...] = ()
+    unanswerable: bool = False
+    metadata: Mapping[str, Json] = field(default_factory=dict[str, Json])
+
+    def cluster(self, by: str = "document") -> str:
+        """Return what the question's luck depends on: a document, or a field of its metadata.
+
+        Questions without a known document, and all with `by="none"`, stand alone.
+        """
+        if by == "document":
+            documents = [span.document_id for spans in self.evidence for span in spans]
+            documents += [name for name, grade in self.relevance.items() if grade > 0]
+            return f"document {documents[0]}" if documents else f"question {self.id}"
+        value = None if by == "none" else self.metadata.get(by)
+        return f"question {self.id}" if value is None else f"{by} {value}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Dataset:
+    """Questions of one split, and where the documents are.
+
+    `sha256` covers the questions and their labels, not the documents. `corpus` is a file that
+    `ragkit ingest` reads, None where the documents are in a store already; SQuAD's are `documents`.
+    """
+
+    name: str
+    split: str
+    questions: tuple[Question, ...]
+    sha256: str
+    corpus: Path | None = None
+    documents: tuple[Document, ...] = ()
+
+    def merged(self) -> Dataset:
+        """Return the dataset with questions of equal text joined, as retrieval benchmarks do."""
+        found: dict[str, Question] = {}
+        for question in self.questions:
+            other = found.setdefault(question.text, question)
+            if other is not question:
+                found[question.text] = replace(
+                    other,
+                    answers=tuple(dict.fromkeys((*other.answers, *question.answers))),
+                    relevance={**question.relevance, **other.relevance},
+                    evidence=tuple(dict.fromkeys((*other.evidence, *question.evidence))),
+                )
+        return replace(self, questions=tuple(found.values()))
+
+    def limited(self, n: int | None) -> Dataset:
+        """Return the dataset with its first n questions; a digest of its own says so."""
+        if n is None or n >= len(self.questions):
+            return self
+        if n < 1:
+            raise ConfigError(f"limit {n}; allowed: 1 or more")
+        return _made(self, self.questions[:n])
+
+
+def load_dataset(path: str | Path, *, split: str | None = None, needed: Needed = "auto") -> Dataset:
+    """Read a dataset.
+
+    Args:
+        path: A folder in BEIR's layout, a SQuAD `.json`, a `.csv` or a `.jsonl` of questions.
+        split: Which `qrels/SPLIT.tsv`, or which `split` in a question's metadata; None takes
+            `test` where the folder has one, or its only one.
+        needed: Whether `any` span of a question suffices or `all` are needed. `auto`: spans that
+            share a `set` are needed together and sets are alternatives; without sets, any span
+            suffices when each is one of the question's answers, else all are needed.
+
+    Raises:
+        ConfigError: a file is missing or malformed, or there is no such split.
+    """
+    place = Path(path)
+    if needed not in NEEDED:
+        raise ConfigError(f"evidence {needed!r}; allowed: {' '.join(NEEDED)}")
+    if place.is_dir():
+        return _folder(place, split, needed)
+    if not place.exists():
+        raise ConfigError(f"there is no dataset at {place}")
+    if place.suffix == ".json":
+        return _squad(place, split)
+    if place.suffix in {".csv", ".tsv"}:
+        return _table(place, split, needed, list(_csv_rows(place)))
+    return _table(place, split, needed, [row for _, row in json_lines(place)])
+
+
+def splits(folder: Path) -> list[str]:
+    """Return the names of a folder's splits."""
+    return sorted(path.stem for path in (folder / "qrels").glob("*.tsv"))
+
+
+def _folder(folder: Path, split: str | None, needed: Needed) -> Dataset:
+    name = _split(folder, split)
+    path = folder / "qrels" / f"{name}.tsv"
+    relevance = read_qrels(path) if path.exists() else {}
+    spans: dict[str, list[tuple[GoldSpan, object]]] = {}
+    for line in read_spans(folder):
+        spans.setdefault(line.query_id, []).append((line.span, line.group))
+    questions: list[Question] = []
+    for where, row in json_lines(folder / "queries.jsonl"):
+        question = _question(where, row)
+        judged = relevance.get(question.id)
+        if judged is None and not _belongs(question, name, has_judgements=bool(relevance)):
+            continue
+        questions.append(
+            replace(
+                question,
+                relevance=judged or {},
+                evidence=_evidence(spans.get(question.id, ()), question.answers, needed),
+            )
+        )
+    corpus = folder / "corpus.jsonl"
+    return _made(
+        Dataset(
+            name=folder.resolve().name,
+            split=name,
+            questions=(),
+            sha256="",
+            corpus=corpus if corpus.exists() else None,
+        ),
+        questions,
+    )
+
+
+def _belongs(question: Question, split: str, *, has_judgements: bool) -> bool:
+    """Whether a question that nobody judged is part of a split: unanswerable ones have no document.
+
+    Without any judgements all questions belong.
+    """
+    if not has_judgements:
+        return True
+    own = question.metadata.get("split")
+    return question.unanswerable and (split == "all" or own in {split, None})
+
+
+def _split(folder: Path, split: str | None) -> str:
+    found = splits(folder)
+    if split is not None:
+        if found and split not in found:
+            raise ConfigError(f"split {split!r}; allowed: {' '.join(found)}")
+        return split
+    if not found or "test" in found:
+        return "test" if found else "all"
+    if len(found) > 1:
+        raise ConfigError(
+            f"{folder} has several splits; choose one with --split: {' '.join(found)}"
+        )
+    return found[0]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SpanRow:
+    """A line of spans.jsonl."""
+
+    where: str
+    query_id: str
+    span: GoldSpan
+    group: object
+
+
+def read_spans(folder: Path) -> Iterator[SpanRow]:
+    """Yield the lines of spans.jsonl, where there is one; raises `ConfigError`."""
+    path = folder / "spans.jsonl"
+    if not path.exists():
+        return
+    for where, row in json_lines(path):
+        yield SpanRow(
+            where=where,
+            query_id=str(_needed(where, row, "query-id")),
+            span=_span(where, row),
+            group=row.get("set"),
+        )
+
+
+def _span(where: str, row: _Row) -> GoldSpan:
+    start, end, text = (row.get(name) for name in ("start", "end", "text"))
+    document = row.get("corpus-id", row.get("document_id"))
+    numbers = isinstance(start, int) and isinstance(end, int)
+    if document is None or not numbers or not 0 <= cast("int", start) <= cast("int", end):
+        raise ConfigError(f"{where}: a span needs a document, 0 <= start <= end, and text")
+    if not isinstance(text, str):
+        raise ConfigError(f"{where}: a span needs its text, so that offsets can be checked")
+    return GoldSpan(
+        document_id=str(document), start=cast("int", start), end=cast("int", end), text=text
+    )
+
+
+def _evidence(
+    spans: Iterable[tuple[GoldSpan, object]], answers: Sequence[str], needed: Needed
+) -> tuple[tuple[GoldSpan, ...], ...]:
+    found = list(dict.fromkeys(spans))
+    if not found:
+        return ()
+    if needed == "auto" and any(group is not None for _, group in found):
+        groups: dict[object, list[GoldSpan]] = {}
+        for span, group in found:
+            groups.setdefault(group, []).append(span)
+        return tuple(map(tuple, groups.values()))
+    only = [span for span, _ in found]
+    if needed == "auto":
+        needed = "any" if all(span.text in answers for span in only) else "all"
+    return tuple((span,) for span in only) if needed == "any" else (tuple(only),)
+
+
+def _question(where: str, row: _Row) -> Question:
+    text = row.get("text", row.get("question"))
+    if not isinstance(text, str) or not text.strip():
+        raise ConfigError(f"{where}: a question needs text")
+    answers = row.get("answers", row.get("answer", ()))
+    if isinstance(answers, str):
+        answers = [answers] if answers else []
+    if not isinstance(answers, list | tuple):
+        raise ConfigError(f"{where}: answers {answers!r}; allowed: a list of texts")
+    given: object = row.get("metadata") or {}
+    if not isinstance(given, Mapping):
+        raise ConfigError(f"{where}: metadata {given!r}; allowed: an object")
+    metadata = cast("Mapping[str, Json]", given)
+    identity = row.get("_id", row.get("id"))
+    return Question(
+        id=hashlib.sha256(text.strip().encode()).hexdigest()[:16]
+        if identity is None
+        else str(identity),
+        text=text.strip(),
+        answers=tuple(str(answer) for answer in cast("Sequence[object]", answers)),
+        unanswerable=_is_true(metadata.get("unanswerable", row.get("unanswerable"))),
+        metadata=metadata,
+    )
+
+
+def _is_true(value: object) -> bool:
+    """Whether a JSON value, or the text of a cell, says yes."""
+    return str(value).strip().lower() in {"true", "yes", "1"}
+
+
+def _needed(where: str, row: _Row, name: str) -> object:
+    if name not in row:
+        raise ConfigError(f"{where}: {name} is missing")
+    return row[name]
+
+
+def json_lines(path: Path) -> Iterator[tuple[str, _Row]]:
+    """Yield (place, object) of each line that is not blank; raises `ConfigError`."""
+    try:
+        with path.open(encoding="utf-8-sig") as lines:
+            for number, line in enumerate(lines, start=1):
+                if not line.strip():
+                    continue
+                where = f"{path}, line {number}"
+                try:
+                    row: object = json.loads(line)
+                except (ValueError, RecursionError) as error:
+                    raise ConfigError(f"{where}: {error}") from error
+                if not isinstance(row, dict):
+                    raise ConfigError(f"{where}: an object is needed")
+                yield where, cast("_Row", row)
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} cannot be read: {error}") from error
+
+
+def _csv_rows(path: Path) -> Iterator[_Row]:
+    """Yield rows of question, answer, and maybe id, unanswerable, document_id, start and end."""
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            rows = csv.DictReader(file, delimiter="\t" if path.suffix == ".tsv" else ",")
+            names = [name.strip().lower() for name in rows.fieldnames or ()]
+            if "question" not in names:
+                raise ConfigError(f"{path}: a column named question is needed, found {names}")
+            rows.fieldnames = names
+            for number, row in enumerate(rows, start=2):
+                yield _csv_row(f"{path}, line {number}", row)
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise ConfigError(f"{path} cannot be read: {error}") from error
+
+
+def _csv_row(where: str, row: Mapping[str, str | None]) -> _Row:
+    data: dict[str, object] = {key: value for key, value in row.items() if value}
+    if "document_id" in data and "start" in data:
+        try:
+            span = {
+                "document_id": data["document_id"],
+                "start": int(str(data["start"])),
+                "end": int(str(data["end"])),
+                "text": data.get("text", data.get("answer", "")),
+            }
+        except (KeyError, ValueError):
+            raise ConfigError(f"{where}: start and end must be whole numbers") from None
+        data["spans"] = [span]
+    data.pop("text", None)
+    return data
+
+
+def _table(path: Path, split: str | None, needed: Needed, rows: Sequence[_Row]) -> Dataset:
+    """Return the dataset of question rows; rows of one question are joined."""
+    found: dict[str, tuple[Question, list[tuple[GoldSpan, object]]]] = {}
+    for number, row in enumerate(rows, start=1):
+        where = f"{path}, question {number}"
+        question = _question(where, row)
+        old, spans = found.get(question.id, (question, []))
+        if old.text != question.text:
+            raise ConfigError(f"{where}: the id {question.id!r} stands for two questions")
+        for span in _listed(where, row.get("spans")):
+            spans.append((_span(where, span), span.get("set")))
+        answers = tuple(dict.fromkeys((*old.answers, *question.answers)))
+        found[question.id] = (replace(old, answers=answers), spans)
+    questions = [
+        replace(
+            question,
+            evidence=_evidence(spans, question.answers, needed),
+            relevance={span.document_id: 1 for span, _ in spans},
+        )
+        for question, spans in found.values()
+        if split in {None, "all"} or question.metadata.get("split") in {None, split}
+    ]
+    empty = Dataset(name=path.stem, split=split or "all", questions=(), sha256="")
+    return _made(empty, questions)
+
+
+def _listed(where: str, given: object) -> list[_Row]:
+    if given is None:
+        return []
+    if not isinstance(given, list) or not all(
+        isinstance(x, dict) for x in cast("list[_Row]", given)
+    ):
+        raise ConfigError(f"{where}: spans must be a list of objects")
+    return cast("list[_Row]", given)
+
+
+def _squad(path: Path, split: str | None) -> Dataset:
+    """Return the dataset of a SQuAD file: each paragraph is a document, `TITLE#N`."""
+    try:
+        data = cast("Mapping[str, list[_Row]]", json.loads(path.read_text("utf-8-sig")))
+        articles = data["data"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ConfigError(f"{path} is not SQuAD JSON: {error}") from error
+    documents: list[Document] = []
+    questions: list[Question] = []
+    for article in articles:
+        title = str(article.get("title", ""))
+        for number, paragraph in enumerate(cast("list[_Row]", article["paragraphs"])):
+            document = Document(
+                id=f"{title}#{number}",
+                text=str(paragraph["context"]),
+                title=title,
+                source=str(path),
+            )
+            documents.append(document)
+            questions += [
+                _squad_question(document, entry) for entry in cast("list[_Row]", paragraph["qas"])
+            ]
+    dataset = Dataset(
+        name=path.stem, split=split or "all", questions=(), sha256="", documents=tuple(documents)
+    )
+    return _made(dataset, questions)
+
+
+def _squad_question(document: Document, entry: _Row) -> Question:
+    answers = [
+        (int(str(a["answer_start"])), str(a["text"]))
+        for a in cast("list[_Row]", entry.get("answers", ()))
+    ]
+    spans = {
+        GoldSpan(document_id=document.id, start=start, end=start + len(text), text=text): None
+        for start, text in answers
+    }
+    unanswerable = bool(entry.get("is_impossible", False))
+    return Question(
+        id=str(entry["id"]),
+        text=str(entry["question"]).strip(),
+        answers=tuple(dict.fromkeys(text for _, text in answers)),
+        relevance={} if unanswerable else {document.id: 1},
+        evidence=tuple((span,) for span in spans),
+        unanswerable=unanswerable,
+        metadata={"article": document.title},
+    )
+
+
+def _made(dataset: Dataset, questions: Sequence[Question]) -> Dataset:
+    """Return the dataset with these questions and their digest."""
+    if not questions:
+        raise ConfigError(f"dataset {dataset.name!r}, split {dataset.split!r}, holds no question")
+    digest = hashlib.sha256()
+    for question in questions:
+        row = [
+            question.id,
+            question.text,
+            question.answers,
+            sorted(question.relevance.items()),
+            [[(s.document_id, s.start, s.end) for s in spans] for spans in question.evidence],
+            question.unanswerable,
+            dict(question.metadata),
+        ]
+        digest.update(json.dumps(row, ensure_ascii=False, sort_keys=True).encode() + b"\n")
+    return replace(dataset, questions=tuple(questions), sha256=digest.hexdigest())

@@ -1,0 +1,114 @@
+"""What a run would cost, before it is paid for."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ragkit.ledger import llm_joules, model_size_billions
+from ragkit.pipeline import RAG
+from ragkit.types import Json
+from ragkit_eval.datasets import Question
+
+SAMPLE = 50
+"""Questions that are put through everything but the generation."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Estimate:
+    """Calls, tokens and cost of the questions left; low and high bounds, None where unknown.
+
+    `cost` is in the currency of the prices. Output is between one token and `max_tokens`.
+    """
+
+    n: int
+    left: int
+    sampled: int
+    llm_calls: int
+    input_tokens: int
+    output_tokens: tuple[int, int] | None
+    cost: tuple[float, float] | None
+    joules: tuple[float, float] | None
+
+    def to_dict(self) -> dict[str, Json]:
+        """Return the JSON form of `ragkit eval run --dry-run`."""
+        return {
+            "schema": 1,
+            "dry_run": True,
+            "n": self.n,
+            "left": self.left,
+            "sampled": self.sampled,
+            "llm_calls": self.llm_calls,
+            "input_tokens": self.input_tokens,
+            "output_tokens": _band(self.output_tokens),
+            "cost": _band(self.cost),
+            "joules": _band(self.joules),
+        }
+
+
+def _band(bounds: tuple[float, float] | None) -> Json:
+    return None if bounds is None else {"low": bounds[0], "high": bounds[1]}
+
+
+def estimate(
+    rag: RAG,
+    questions: Sequence[Question],
+    *,
+    calls_llm: bool,
+    n: int,
+    input_price: float | None = None,
+    output_price: float | None = None,
+    groups: Sequence[str] | None = None,
+) -> Estimate:
+    """Estimate what the questions left would cost, from an even sample of at most 50 of them.
+
+    Args:
+        rag: What would be asked.
+        questions: Those left to ask.
+        calls_llm: Whether an answer is a call of a language model.
+        n: All questions of the run.
+        input_price: Per million input tokens.
+        output_price: Per million output tokens.
+        groups: The reader's groups.
+    """
+    step = max(1, -(-len(questions) // SAMPLE))
+    sample = questions[::step]
+    answers = [rag.ask(question.text, groups=groups, dry_run=True) for question in sample]
+    sent = [a.usage.input_tokens or 0 for a in answers if not a.refused]
+    share = len(questions) / len(sample) if sample else 0.0
+    n_calls = round(share * len(sent)) if calls_llm else 0
+    n_input = round(share * sum(sent)) if calls_llm else 0
+    longest = rag.settings.max_tokens
+    output = None if longest is None else (n_calls, n_calls * longest)
+    if not calls_llm:
+        output = (0, 0)
+    cost = joules = None
+    if output is not None and input_price is not None and output_price is not None:
+        low, high = (n_input * input_price + tokens * output_price for tokens in output)
+        cost = (low / 1e6, high / 1e6)
+    size = rag.settings.model_billions
+    if size is None:
+        size = model_size_billions(str(rag.configuration()["generator"]))
+    if output is not None and n_calls:
+        spent = [
+            llm_joules(
+                input_tokens=n_input,
+                cached_tokens=0,
+                output_tokens=tokens,
+                context_tokens=n_input // n_calls,
+                parameters_billions=size,
+            )
+            for tokens in output
+        ]
+        if spent[0] is not None and spent[1] is not None:
+            joules = (spent[0].low, spent[1].high)
+    return Estimate(
+        n=n,
+        left=len(questions),
+        sampled=len(sample),
+        llm_calls=n_calls,
+        input_tokens=n_input,
+        output_tokens=output,
+        cost=cost,
+        joules=joules,
+    )

@@ -1,0 +1,222 @@
+"""From a `RAG` and a question to a row."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from itertools import pairwise
+from typing import TypeAlias, cast
+
+from ragkit.errors import ConfigError, RagkitError
+from ragkit.ledger import local_joules
+from ragkit.pipeline import RAG, Answer
+from ragkit.types import Hit, Json, Span
+from ragkit_eval.cache import CachingEmbedder, CachingGenerator, Spent
+from ragkit_eval.datasets import Question
+from ragkit_eval.measures import Measure
+from ragkit_eval.rows import Passage, Row
+from ragkit_eval.spans import GoldSpan
+from ragkit_eval.texts import holds_answer
+
+Pipeline: TypeAlias = Callable[[Question], Row]
+"""Anything that turns a question into a row; errors that it raises become rows of their own."""
+
+LEAST_HITS = 10
+_CHUNKS_PER_DOCUMENT = 10
+
+
+class RagPipeline:
+    """Asks a `RAG` and notes what the measures need.
+
+    Args:
+        rag: Whose answers are measured.
+        measures: Decide how deep is retrieved beside the answer's own retrieval.
+        groups: The reader's groups.
+        caches: Wrappers that the pipeline uses; what they spared is added to seconds and joules.
+    """
+
+    def __init__(
+        self,
+        rag: RAG,
+        measures: Sequence[Measure],
+        *,
+        groups: Sequence[str] | None = None,
+        caches: Mapping[str, CachingEmbedder | CachingGenerator] | None = None,
+    ) -> None:
+        self.rag = rag
+        self._groups = groups
+        self._caches = caches or {}
+        ranked = [m.k or 0 for m in measures if m.needs == "judgements"]
+        self._documents = max(ranked, default=0)
+        self._hits = max(
+            [LEAST_HITS, *(m.k or 0 for m in measures if m.needs in {"evidence", "answers"})]
+        )
+        self._known: dict[str, tuple[list[Passage], list[Span]]] = {}
+        self._texts: dict[str, str] = {}
+
+    def configuration(self) -> dict[str, Json]:
+        """Return what decides the answers."""
+        return {**self.rag.configuration(), "retrieved_documents": self._documents}
+
+    def __call__(self, question: Question) -> Row:
+        """Ask, then retrieve once more, deeper, for the rank measures."""
+        for cache in self._caches.values():
+            cache.saved = Spent()
+        answer = self.rag.ask(question.text, id=question.id, groups=self._groups)
+        row = self._add_caches(_answered(question, answer))
+        hits = self.rag.search(
+            question.text,
+            k=max(self._documents * _CHUNKS_PER_DOCUMENT, self._hits),
+            mode=None,
+            groups=self._groups,
+        )
+        return replace(
+            row,
+            ranking=_ranking(hits, self._documents),
+            hits=tuple(_hit(hit) for hit in hits[: self._hits]),
+            answer_rank=_answer_rank(question, hits[: self._hits]),
+            gold_chunks=self._gold_chunks(question),
+            oracle_tokens=self._oracle_tokens(question),
+        )
+
+    def _add_caches(self, row: Row) -> Row:
+        spared = {name: cache.saved for name, cache in self._caches.items() if cache.saved.seconds}
+        if not spared:
+            return row
+        seconds = sum(spent.seconds for spent in spared.values())
+        cpu_seconds = sum(spent.cpu_seconds for spent in spared.values())
+        joules = row.joules
+        if joules is not None:
+            more = local_joules(cpu_seconds)
+            joules = (joules[0] + more.low, joules[1] + more.mid, joules[2] + more.high)
+        return replace(
+            row,
+            seconds=(row.seconds or 0.0) + seconds,
+            cpu_seconds=(row.cpu_seconds or 0.0) + cpu_seconds,
+            joules=joules,
+            from_cache=tuple(spared),
+        )
+
+    def _document(self, document_id: str) -> tuple[list[Passage], list[Span]]:
+        """Return the chunks and the sentences of a stored document."""
+        if document_id not in self._known:
+            shown = self.rag.show(document_id, groups=self._groups)
+            chunks = cast("Sequence[Mapping[str, Json]]", (shown or {}).get("chunks", ()))
+            passages = [
+                Passage(
+                    document_id=document_id,
+                    start=cast("int", chunk["start"]),
+                    end=cast("int", chunk["end"]),
+                    n_tokens=cast("int", chunk["n_tokens"]),
+                )
+                for chunk in chunks
+            ]
+            sentences = [
+                (start, end)
+                for chunk in chunks
+                for start, end in cast("Sequence[tuple[int, int]]", chunk["sentences"])
+            ]
+            text = str((shown or {}).get("text", ""))
+            self._known[document_id] = (passages, sentences)
+            self._texts[document_id] = text
+        return self._known[document_id]
+
+    def _gold_chunks(self, question: Question) -> tuple[Passage, ...] | None:
+        gold = {span for spans in question.evidence for span in spans}
+        if not gold:
+            return None
+        touching = {
+            chunk: None
+            for span in sorted(gold, key=lambda s: (s.document_id, s.start, s.end))
+            for chunk in self._document(span.document_id)[0]
+            if chunk.start < span.end and span.start < chunk.end
+        }
+        return tuple(touching)
+
+    def _oracle_tokens(self, question: Question) -> int | None:
+        sizes = [self._needed_tokens(spans) for spans in question.evidence]
+        return min((size for size in sizes if size), default=None)
+
+    def _needed_tokens(self, spans: Sequence[GoldSpan]) -> int:
+        needed: dict[tuple[str, int, int], None] = {}
+        for span in spans:
+            for start, end in self._document(span.document_id)[1]:
+                if start < span.end and span.start < end:
+                    needed[span.document_id, start, end] = None
+        count = self.rag.counter.count
+        return sum(count(self._texts[name][start:end]) for name, start, end in needed)
+
+
+def _answered(question: Question, answer: Answer) -> Row:
+    receipt, usage = answer.receipt, answer.usage
+    joules = receipt.joules
+    return Row(
+        id=question.id,
+        status="refused" if answer.refused else "ok",
+        reason=answer.reason,
+        text=answer.text,
+        context=tuple(
+            Passage(
+                document_id=item.hit.chunk.document_id,
+                start=item.start,
+                end=item.end,
+                n_tokens=item.n_tokens,
+                text=item.text,
+            )
+            for item in answer.context
+        ),
+        citations=tuple(
+            Passage(document_id=c.hit.chunk.document_id, start=c.start, end=c.end)
+            for c in answer.citations
+        ),
+        evidence_score=answer.evidence.score,
+        baseline_tokens=receipt.baseline_tokens,
+        context_tokens=receipt.context_tokens,
+        input_tokens=usage.input_tokens,
+        output_tokens=usage.output_tokens,
+        llm_calls=receipt.llm_calls,
+        seconds=receipt.seconds,
+        cpu_seconds=receipt.cpu_seconds,
+        joules=None if joules is None else (joules.low, joules.mid, joules.high),
+    )
+
+
+def _hit(hit: Hit) -> Passage:
+    chunk = hit.chunk
+    return Passage(
+        document_id=chunk.document_id, start=chunk.start, end=chunk.end, n_tokens=chunk.n_tokens
+    )
+
+
+def _ranking(hits: Sequence[Hit], n: int) -> dict[str, float] | None:
+    """Return the score of each document's best chunk, best first.
+
+    Where the order is not that of the scores (a reranker's, for example) the order counts.
+    """
+    if n == 0:
+        return None
+    scores = [hit.score for hit in hits]
+    in_order = all(a >= b for a, b in pairwise(scores))
+    found: dict[str, float] = {}
+    for position, hit in enumerate(hits):
+        if len(found) == n and hit.chunk.document_id not in found:
+            break
+        found.setdefault(hit.chunk.document_id, hit.score if in_order else float(-position))
+    return found
+
+
+def _answer_rank(question: Question, hits: Sequence[Hit]) -> int | None:
+    if not question.answers:
+        return None
+    ranks = (r for r, hit in enumerate(hits, 1) if holds_answer(hit.chunk.text, question.answers))
+    return next(ranks, 0)
+
+
+def run_question(pipeline: Pipeline, question: Question) -> Row:
+    """Return the row of a question; a failure on purpose (a server that is down) is a row too."""
+    try:
+        return pipeline(question)
+    except ConfigError:
+        raise
+    except RagkitError as error:
+        return Row(id=question.id, status="error", reason=f"{type(error).__name__}: {error}")

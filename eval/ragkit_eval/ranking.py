@@ -1,0 +1,158 @@
+"""Rank measures as trec_eval computes them, without trec_eval.
+
+A run gives each document a score. Documents are ranked by score, highest first, and documents of
+equal score by id, bytewise descending (`form_res_rels.c`); the order of the input counts for
+nothing, so a scorer that gives every document the same score earns nothing from it. Unjudged
+documents are not relevant. A relevance of 1 or more counts as relevant.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from struct import pack, unpack
+
+from ragkit.errors import ConfigError
+
+Scores = Mapping[str, float]
+Judgements = Mapping[str, int]
+
+
+def ranked(scores: Scores, *, single_precision: bool = False) -> list[str]:
+    """Return documents, best first.
+
+    Args:
+        scores: Finite; a document's score.
+        single_precision: Compare scores as float32, as trec_eval 9 does: 1.0 and 1.0 + 1e-9 tie.
+
+    Raises:
+        ConfigError: a score is not a finite number.
+    """
+    for document, score in scores.items():
+        if not math.isfinite(score):
+            raise ConfigError(f"score {score} of document {document!r}; allowed: finite numbers")
+    if single_precision:
+        scores = {document: unpack("f", pack("f", s))[0] for document, s in scores.items()}
+    by_id = sorted(scores, key=lambda document: document.encode(), reverse=True)
+    return sorted(by_id, key=lambda document: -scores[document])
+
+
+def ndcg(order: Sequence[str], judged: Judgements, k: int | None = None) -> float | None:
+    """Return the normalised discounted cumulative gain, linear gain (`m_ndcg_cut.c`)."""
+    ideal = sorted((gain for gain in judged.values() if gain > 0), reverse=True)
+    if not ideal:
+        return None
+    gains = (max(0, judged.get(document, 0)) for document in order[:k])
+    return _discounted(gains) / _discounted(ideal[:k])
+
+
+def recall(order: Sequence[str], judged: Judgements, k: int | None = None) -> float | None:
+    """Return the share of the relevant documents among the first k (`m_recall.c`)."""
+    n_relevant = _n_relevant(judged)
+    return _n_found(order[:k], judged) / n_relevant if n_relevant else None
+
+
+def precision(order: Sequence[str], judged: Judgements, k: int) -> float | None:
+    """Return the share of relevant documents among k places, filled or not (`m_P.c`)."""
+    return _n_found(order[:k], judged) / k if _n_relevant(judged) else None
+
+
+def average_precision(
+    order: Sequence[str], judged: Judgements, k: int | None = None
+) -> float | None:
+    """Return precision at each relevant document, over all that are relevant (`m_map.c`)."""
+    n_relevant = _n_relevant(judged)
+    if not n_relevant:
+        return None
+    found, total = 0, 0.0
+    for rank, document in enumerate(order[:k], start=1):
+        if judged.get(document, 0) > 0:
+            found += 1
+            total += found / rank
+    return total / n_relevant
+
+
+def reciprocal_rank(order: Sequence[str], judged: Judgements, k: int | None = None) -> float | None:
+    """Return 1 over the rank of the first relevant document, 0 without (`m_recip_rank.c`)."""
+    if not _n_relevant(judged):
+        return None
+    ranks = (r for r, document in enumerate(order[:k], start=1) if judged.get(document, 0) > 0)
+    first = next(ranks, None)
+    return 1.0 / first if first else 0.0
+
+
+def success(order: Sequence[str], judged: Judgements, k: int | None = None) -> float | None:
+    """Return 1 when a relevant document is among the first k, else 0 (`m_success.c`)."""
+    return float(_n_found(order[:k], judged) > 0) if _n_relevant(judged) else None
+
+
+def _discounted(gains: Iterable[int]) -> float:
+    return sum(gain / math.log2(rank + 1) for rank, gain in enumerate(gains, start=1) if gain)
+
+
+def _n_relevant(judged: Judgements) -> int:
+    return sum(relevance > 0 for relevance in judged.values())
+
+
+def _n_found(order: Iterable[str], judged: Judgements) -> int:
+    return sum(judged.get(document, 0) > 0 for document in order)
+
+
+def read_qrels(path: Path) -> dict[str, dict[str, int]]:
+    """Read judgements: TREC's `query 0 document relevance`, or BEIR's TSV with its header.
+
+    Raises:
+        ConfigError: the file cannot be read, or a line is malformed; it names the line.
+    """
+    judged: dict[str, dict[str, int]] = {}
+    for number, parts in _lines(path):
+        if number == 1 and parts[0].lower().replace("_", "-") == "query-id":
+            continue
+        if len(parts) not in {3, 4}:
+            raise ConfigError(f"{path}, line {number}: 3 or 4 columns are needed, not {len(parts)}")
+        try:
+            relevance = int(parts[-1])
+        except ValueError:
+            raise ConfigError(
+                f"{path}, line {number}: relevance {parts[-1]!r}; allowed: a whole number"
+            ) from None
+        judged.setdefault(parts[0], {})[parts[-2]] = relevance
+    return judged
+
+
+def read_run(path: Path) -> dict[str, dict[str, float]]:
+    """Read a TREC run: `query Q0 document rank score tag`; the rank is not used.
+
+    Raises:
+        ConfigError: the file cannot be read, a line is malformed, a score is not finite, or a
+            document comes twice for one query.
+    """
+    run: dict[str, dict[str, float]] = {}
+    for number, parts in _lines(path):
+        if len(parts) not in {5, 6}:
+            raise ConfigError(f"{path}, line {number}: 6 columns are needed, not {len(parts)}")
+        query, document = parts[0], parts[2]
+        try:
+            score = float(parts[4])
+        except ValueError:
+            score = math.nan
+        if not math.isfinite(score):
+            raise ConfigError(f"{path}, line {number}: score {parts[4]!r}; allowed: finite numbers")
+        scores = run.setdefault(query, {})
+        if document in scores:
+            raise ConfigError(f"{path}, line {number}: document {document!r} comes twice")
+        scores[document] = score
+    return run
+
+
+def _lines(path: Path) -> Iterator[tuple[int, list[str]]]:
+    try:
+        with path.open(encoding="utf-8-sig") as lines:
+            for number, line in enumerate(lines, start=1):
+                tabbed = "\t" in line
+                parts = line.rstrip("\r\n").split("\t") if tabbed else line.split()
+                if any(part.strip() for part in parts):
+                    yield number, parts
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} cannot be read: {error}") from error

@@ -1,0 +1,428 @@
+"""Runs: what a pipeline did with every question of a dataset, in a folder.
+
+    manifest.json   what was run: dataset, store, settings, versions, command
+    rows.jsonl      one row a question, appended as it is done
+    scores.jsonl    one line a question: its text, its labels, its value of every measure
+    summary.json    what `ragkit eval run --json` prints
+
+Rows are the product: an interrupted run goes on where it stopped, rows of status `error` are tried
+again, and other measures are computed from the rows without asking anything again.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO, cast
+
+from ragkit import __version__
+from ragkit.errors import ConfigError
+from ragkit.types import Json
+from ragkit_eval.datasets import Dataset, Question
+from ragkit_eval.inference import interval, quantile
+from ragkit_eval.measures import Measure
+from ragkit_eval.pipelines import Pipeline, run_question
+from ragkit_eval.rows import Row, read_row
+
+_VERSIONS = ("numpy", "faiss-cpu", "onnxruntime", "sentence-transformers", "torch", "pypdf")
+_SYNC_SECONDS = 1.0
+
+OnProgress = Callable[[int, int, Row], None]
+"""Called with the number of rows done, their total, and the row."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Score:
+    """One question of a finished run: its labels and its value of every measure.
+
+    A value is None where the measure says nothing of the question, or the row is an error.
+    """
+
+    id: str
+    question: str
+    answers: tuple[str, ...]
+    evidence: Json
+    unanswerable: bool
+    cluster: str
+    metadata: Mapping[str, Json]
+    status: str
+    values: Mapping[str, float | None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """A finished run, read from its folder."""
+
+    folder: Path
+    manifest: Mapping[str, Json]
+    summary: Mapping[str, Json]
+    scores: tuple[Score, ...]
+
+    @property
+    def name(self) -> str:
+        """The folder's name."""
+        return self.folder.resolve().name
+
+    @property
+    def dataset_sha256(self) -> str:
+        """Digest of the questions and their labels."""
+        return str(cast("Mapping[str, Json]", self.manifest["dataset"])["sha256"])
+
+    def measure(self, name: str) -> Mapping[str, Json]:
+        """Return direction, definition and summary of a measure.
+
+        Raises:
+            ConfigError: it was not computed.
+        """
+        known = cast("Mapping[str, Mapping[str, Json]]", self.summary["measures"])
+        if name not in known:
+            raise ConfigError(f"run {self.name} has no measure {name!r}; it has {' '.join(known)}")
+        return known[name]
+
+    def rows(self) -> dict[str, Row]:
+        """Return the rows by question."""
+        return _read_rows(self.folder / "rows.jsonl")
+
+
+def load_run(folder: str | Path) -> Run:
+    """Read a finished run.
+
+    Raises:
+        ConfigError: it is missing, unfinished or damaged.
+    """
+    place = Path(folder)
+    if not (place / "summary.json").exists():
+        state = "unfinished; run it again to go on" if place.exists() else "missing"
+        raise ConfigError(f"run {place} is {state}")
+    try:
+        manifest = json.loads((place / "manifest.json").read_text("utf-8"))
+        summary = json.loads((place / "summary.json").read_text("utf-8"))
+        lines = (place / "scores.jsonl").read_text("utf-8").splitlines()
+        scores = tuple(_score(json.loads(line)) for line in lines)
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise ConfigError(f"run {place} is damaged: {error}") from error
+    return Run(folder=place, manifest=manifest, summary=summary, scores=scores)
+
+
+def _score(data: dict[str, object]) -> Score:
+    data["answers"] = tuple(cast("Sequence[str]", data["answers"]))
+    return Score(**data)  # type: ignore[arg-type]
+
+
+def evaluate(
+    pipeline: Pipeline,
+    dataset: Dataset,
+    *,
+    measures: Sequence[Measure],
+    out: str | Path,
+    configuration: Mapping[str, Json] | None = None,
+    cluster: str = "document",
+    restart: bool = False,
+    seed: int = 0,
+    command: Sequence[str] = (),
+    on_progress: OnProgress | None = None,
+) -> Run:
+    """Put every question to a pipeline and measure what it did.
+
+    Args:
+        pipeline: A `RagPipeline`, or any callable that turns a question into a row.
+        dataset: Its questions are asked in order.
+        measures: Computed from the rows.
+        out: The run's folder. An unfinished or finished run there of the same dataset and
+            configuration is taken up: only what is missing, or failed, is asked.
+        configuration: What decides the answers; None asks the pipeline's `configuration()`.
+        cluster: What questions depend on together: `document`, a field of their metadata, `none`.
+        restart: Throw an existing run away first.
+        seed: Of intervals.
+        command: Noted in the manifest.
+        on_progress: Called after each row.
+
+    Raises:
+        ConfigError: `out` holds a run of something else; the message names the difference.
+    """
+    folder = Path(out)
+    describe = getattr(pipeline, "configuration", None)
+    if configuration is None:
+        configuration = cast("Mapping[str, Json]", describe()) if callable(describe) else {}
+    manifest = make_manifest(dataset, configuration, cluster=cluster, seed=seed, command=command)
+    manifest_path = folder / "manifest.json"
+    if restart:
+        for name in ("summary.json", "scores.jsonl", "rows.jsonl", "manifest.json"):
+            (folder / name).unlink(missing_ok=True)
+    began_before = _check_same(manifest_path, manifest)
+    if began_before is not None:
+        manifest = {**manifest, "began": began_before}
+    folder.mkdir(parents=True, exist_ok=True)
+    write_json(manifest_path, manifest)
+    rows = _run(pipeline, dataset, folder / "rows.jsonl", on_progress)
+    return _finish(folder, manifest, dataset, rows, measures, cluster=cluster, seed=seed)
+
+
+def _run(
+    pipeline: Pipeline, dataset: Dataset, path: Path, on_progress: OnProgress | None
+) -> dict[str, Row]:
+    _cut_torn_line(path)
+    rows = _read_rows(path)
+    known = {question.id for question in dataset.questions}
+    done = {name for name, row in rows.items() if row.status != "error" and name in known}
+    n_done, total = len(done), len(dataset.questions)
+    synced = time.monotonic()
+    with path.open("ab") as file:
+        try:
+            for question in dataset.questions:
+                if question.id in done:
+                    continue
+                row = run_question(pipeline, question)
+                _append(file, row)
+                # What was paid for is durable at once; the rest costs a second at most.
+                if row.llm_calls or time.monotonic() - synced > _SYNC_SECONDS:
+                    os.fsync(file.fileno())
+                    synced = time.monotonic()
+                rows[question.id] = row
+                n_done += 1
+                if on_progress is not None:
+                    on_progress(n_done, total, row)
+        finally:
+            os.fsync(file.fileno())
+    return rows
+
+
+def _append(file: BinaryIO, row: Row) -> None:
+    line = json.dumps(row.to_dict(), ensure_ascii=False, allow_nan=False) + "\n"
+    file.write(line.encode("utf-8", "surrogatepass"))
+    file.flush()
+
+
+def _cut_torn_line(path: Path) -> None:
+    """Cut off a last line that a crash left without its end."""
+    if not path.exists():
+        return
+    with path.open("r+b") as file:
+        data = file.read()
+        if data and not data.endswith(b"\n"):
+            file.truncate(data.rfind(b"\n") + 1)
+
+
+def _read_rows(path: Path) -> dict[str, Row]:
+    """Return the last row of each question."""
+    rows: dict[str, Row] = {}
+    if not path.exists():
+        return rows
+    try:
+        with path.open("rb") as lines:
+            for line in lines:
+                row = read_row(json.loads(line.decode("utf-8", "surrogatepass")))
+                rows[row.id] = row
+    except (OSError, ValueError, TypeError) as error:
+        raise ConfigError(f"{path} is damaged: {error}; begin anew with --restart") from error
+    return rows
+
+
+def make_manifest(
+    dataset: Dataset,
+    configuration: Mapping[str, Json],
+    *,
+    cluster: str,
+    seed: int,
+    command: Sequence[str],
+) -> dict[str, Json]:
+    """Return what a run is: all that decides its rows, then what it ran on."""
+    return {
+        "schema": 1,
+        "dataset": {
+            "name": dataset.name,
+            "split": dataset.split,
+            "sha256": dataset.sha256,
+            "n_questions": len(dataset.questions),
+        },
+        "configuration": dict(configuration),
+        "cluster": cluster,
+        "seed": seed,
+        "ragkit": __version__,
+        "versions": _versions(),
+        "machine": {
+            "python": platform.python_version(),
+            "system": f"{platform.system()} {platform.machine()}",
+            "cpus": os.cpu_count(),
+        },
+        "command": list(command),
+        "began": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+    }
+
+
+def _versions() -> dict[str, Json]:
+    from importlib import metadata
+
+    found: dict[str, Json] = {}
+    for name in _VERSIONS:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def _check_same(path: Path, manifest: Mapping[str, Json]) -> str | None:
+    """Return when the run in this folder began; None for a new one."""
+    if not path.exists():
+        return None
+    try:
+        old = cast("Mapping[str, Json]", json.loads(path.read_text("utf-8")))
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"{path} is damaged: {error}; begin anew with --restart") from error
+    for part in ("dataset", "configuration", "ragkit"):
+        if old.get(part) != manifest[part]:
+            name, was, now = _difference(part, old.get(part), manifest[part])
+            raise ConfigError(
+                f"{path.parent} holds a run with {name} {was!r}, not {now!r}; name another folder "
+                "with --out, or begin anew with --restart"
+            )
+    return str(old["began"])
+
+
+def _difference(name: str, old: Json, new: Json) -> tuple[str, Json, Json]:
+    if isinstance(old, Mapping) and isinstance(new, Mapping):
+        for key in sorted({*old, *new}):
+            if old.get(key) != new.get(key):
+                return _difference(f"{name}.{key}", old.get(key), new.get(key))
+    return name, old, new
+
+
+def _finish(
+    folder: Path,
+    manifest: Mapping[str, Json],
+    dataset: Dataset,
+    rows: Mapping[str, Row],
+    measures: Sequence[Measure],
+    *,
+    cluster: str,
+    seed: int,
+) -> Run:
+    scores = [
+        _scored(question, rows[question.id], measures, cluster) for question in dataset.questions
+    ]
+    lines = [json.dumps(_as_json(score), ensure_ascii=False) for score in scores]
+    write_text(folder / "scores.jsonl", "".join(line + "\n" for line in lines))
+    statuses = Counter(score.status for score in scores)
+    summary: dict[str, Json] = {
+        "schema": 1,
+        "run": str(folder),
+        "dataset": dataset.name,
+        "split": dataset.split,
+        "n": len(scores),
+        "statuses": {name: statuses.get(name, 0) for name in ("ok", "refused", "error")},
+        "measures": {str(measure): summarise(measure, scores, seed=seed) for measure in measures},
+        "manifest": dict(manifest),
+    }
+    write_json(folder / "summary.json", summary)
+    return Run(folder=folder, manifest=manifest, summary=summary, scores=tuple(scores))
+
+
+def _scored(question: Question, row: Row, measures: Iterable[Measure], cluster: str) -> Score:
+    failed = row.status == "error"
+    return Score(
+        id=question.id,
+        question=question.text,
+        answers=question.answers,
+        evidence=[
+            [
+                {
+                    "document_id": span.document_id,
+                    "start": span.start,
+                    "end": span.end,
+                    "text": span.text,
+                }
+                for span in spans
+            ]
+            for spans in question.evidence
+        ],
+        unanswerable=question.unanswerable,
+        cluster=question.cluster(cluster),
+        metadata=question.metadata,
+        status=row.status,
+        values={str(m): None if failed else m.value(question, row) for m in measures},
+    )
+
+
+def _as_json(score: Score) -> dict[str, Json]:
+    return {
+        "id": score.id,
+        "question": score.question,
+        "answers": list(score.answers),
+        "evidence": score.evidence,
+        "unanswerable": score.unanswerable,
+        "cluster": score.cluster,
+        "metadata": dict(score.metadata),
+        "status": score.status,
+        "values": dict(score.values),
+    }
+
+
+def summarise(measure: Measure, scores: Sequence[Score], *, seed: int = 0) -> dict[str, Json]:
+    """Return a measure's mean with its 95 % interval over the questions that have a value.
+
+    Questions that failed are in `errors`, never in the mean; where the measure is bounded, `worst`
+    and `best` are the means if all of them had come out worst or best.
+    """
+    name = str(measure)
+    known = [(v, s.cluster) for s in scores if (v := s.values.get(name)) is not None]
+    values = [value for value, _ in known]
+    errors = sum(score.status == "error" for score in scores)
+    found = interval(values, [cluster for _, cluster in known], seed=seed)
+    data: dict[str, Json] = {
+        "mean": found.mean,
+        "low": found.low,
+        "high": found.high,
+        "n": found.n,
+        "errors": errors,
+        "direction": measure.direction,
+        "definition": measure.definition,
+        "citation": measure.citation,
+    }
+    if measure.bounds is None and values:
+        data |= {"p50": quantile(values, 0.5), "p95": quantile(values, 0.95), "sum": sum(values)}
+    if measure.bounds is not None and errors and values:
+        ends = [(sum(values) + errors * end) / (len(values) + errors) for end in measure.bounds]
+        worst, best = ends if measure.direction == "higher" else ends[::-1]
+        data |= {"worst": worst, "best": best}
+    return data
+
+
+def write_json(path: Path, data: Mapping[str, Json]) -> None:
+    """Write a JSON file, whole or not at all."""
+    write_text(path, json.dumps(data, ensure_ascii=False, indent=2, allow_nan=False) + "\n")
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a file, whole or not at all."""
+    temporary = path.with_name(f"{path.name}.tmp")
+    with temporary.open("w", encoding="utf-8", errors="surrogatepass") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)
+
+
+def default_folder(manifest: Mapping[str, Json]) -> Path:
+    """Return `runs/DATASET-SPLIT-DIGEST`: a folder of its own for every configuration."""
+    import hashlib
+
+    parts = [manifest[name] for name in ("dataset", "configuration", "ragkit")]
+    digest = hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:8]
+    dataset = cast("Mapping[str, Json]", manifest["dataset"])
+    return Path("runs") / f"{dataset['name']}-{dataset['split']}-{digest}"
+
+
+def questions_left(out: Path, dataset: Dataset) -> Iterator[Question]:
+    """Yield the questions that a run in this folder has yet to ask."""
+    rows = _read_rows(out / "rows.jsonl")
+    for question in dataset.questions:
+        row = rows.get(question.id)
+        if row is None or row.status == "error":
+            yield question

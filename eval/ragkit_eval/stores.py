@@ -1,0 +1,158 @@
+"""Stores of a dataset's documents, one for every way of ingesting them, made once and kept."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from ragkit.chunking import DEFAULT_CHUNK_TOKENS
+from ragkit.config import Settings
+from ragkit.errors import ConfigError
+from ragkit.pipeline import RAG, Progress
+from ragkit.pipeline.components import (
+    default_embedder_name,
+    has_numpy,
+    open_embedder,
+    open_generator,
+)
+from ragkit.storage.database import FILE_NAME as STORE_FILE
+from ragkit.types import Embedder, Generator
+from ragkit_eval.cache import Cache, CachingEmbedder, CachingGenerator
+from ragkit_eval.datasets import Dataset
+
+_INGEST = {
+    "embedder": None,
+    "chunker": "recursive",
+    "chunk_tokens": DEFAULT_CHUNK_TOKENS,
+    "chunk_overlap": 0,
+    "embed_title": False,
+    "sentence_vectors": True,
+}
+"""Settings that decide what a store holds, and what None stands for."""
+
+
+class OpenedRag:
+    """A `RAG` over a dataset's documents whose vectors and generations are cached.
+
+    Args:
+        dataset: Whose documents are ingested.
+        settings: Of ingest, retrieval and answers.
+        cache: Where vectors and generations are kept; stores stand beside it.
+        store: A folder to use instead; one that holds a store is taken as it is.
+        notify: Called with each notice for people.
+        on_progress: Called once a document.
+
+    Raises:
+        ConfigError: the dataset has no documents, and `store` names no store.
+    """
+
+    def __init__(
+        self,
+        dataset: Dataset,
+        settings: Settings,
+        cache: Cache,
+        *,
+        store: str | Path | None = None,
+        notify: Callable[[str], None] | None = None,
+        on_progress: Callable[[Progress], None] | None = None,
+    ) -> None:
+        self.caches: dict[str, CachingEmbedder | CachingGenerator] = {}
+        given = None if store is None else Path(store)
+        ready = given is not None and (given / STORE_FILE).exists()
+        folder = given or cache.path.parent / "stores" / _digest(dataset, settings)
+        name = settings.embedder or (_stored_embedder(folder) if ready else None)
+        name = name or default_embedder_name()
+        # Without numpy a store with vectors is opened by name, and answers by words.
+        embedder: str | Embedder | None = None if ready else name
+        opened = open_embedder(name) if has_numpy() or name != "builtin" else None
+        if opened is not None:
+            embedder = CachingEmbedder(opened, cache, name=name)
+            self.caches["embed"] = embedder
+        generator: Generator = open_generator(settings)
+        if generator.calls_llm:
+            generator = CachingGenerator(generator, cache, scope=settings.base_url or "")
+            self.caches["generate"] = generator
+        self.rag = RAG(
+            folder,
+            embedder=embedder,
+            generator=generator,
+            config=replace(settings, store=str(folder)),
+            ledger="off",
+            notify=notify,
+        )
+        if not ready:
+            self._ingest(dataset, on_progress)
+
+    def __enter__(self) -> OpenedRag:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.rag.close()
+
+    def _ingest(self, dataset: Dataset, on_progress: Callable[[Progress], None] | None) -> None:
+        if dataset.corpus is None and not dataset.documents:
+            raise ConfigError(
+                f"dataset {dataset.name!r} has no documents; name a store that holds them: "
+                "--store NAME"
+            )
+        what = [dataset.corpus] if dataset.corpus is not None else dataset.documents
+        report = self.rag.ingest(*what, on_progress=on_progress)
+        if report.documents["failed"]:
+            failures = [failure for failure in report.failures if failure.code != "no_text"]
+            if failures:
+                first = failures[0]
+                raise ConfigError(
+                    f"{len(failures)} documents of {dataset.name} cannot be read; the first: "
+                    f"{first.source}: {first.detail}"
+                )
+
+
+def _stored_embedder(folder: Path) -> str | None:
+    from ragkit.storage import LocalStore
+
+    store = LocalStore(folder)
+    try:
+        settings = store.settings
+        return None if settings is None else settings.embedder
+    finally:
+        store.close()
+
+
+def _digest(dataset: Dataset, settings: Settings) -> str:
+    """Return a name of the documents and of how they are ingested."""
+    digest = hashlib.sha256()
+    if dataset.corpus is not None:
+        digest.update(_file_digest(dataset.corpus))
+    for document in dataset.documents:
+        digest.update(f"{document.id}\n{document.text}\n".encode())
+    given: dict[str, object] = {name: getattr(settings, name) for name in _INGEST}
+    defaults = {**_INGEST, "embedder": default_embedder_name()}
+    asked = {name: defaults[name] if value is None else value for name, value in given.items()}
+    digest.update(json.dumps(asked, sort_keys=True).encode())
+    return f"{dataset.name}-{digest.hexdigest()[:12]}"
+
+
+def _file_digest(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").digest()
+
+
+def missing_documents(rag: RAG, dataset: Dataset, groups: Sequence[str] | None = None) -> int:
+    """Return how many documents that the labels name are not in the store.
+
+    Raises:
+        ConfigError: none of them is there, so the labels cannot be meant for it.
+    """
+    named = {span.document_id for q in dataset.questions for e in q.evidence for span in e}
+    named |= {d for q in dataset.questions for d, grade in q.relevance.items() if grade > 0}
+    stored = {row.document_id for row in rag.list(groups=groups)}
+    missing = named - stored
+    if named and missing == named:
+        raise ConfigError(
+            f"no document that {dataset.name} names is in the store: it names {min(named)!r}, the "
+            f"store holds {min(stored, default='nothing')!r}"
+        )
+    return len(missing)

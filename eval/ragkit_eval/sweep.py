@@ -1,0 +1,496 @@
+"""Quality against tokens over a grid of settings, always with the rivals that need no trimming.
+
+For each ingest setting and mode one retrieval a question gives the whole curve: the first k chunks
+for every k, and the trimmed pool for every budget, since both are nested. The setting that is
+marked is the cheapest that reaches the target on these questions: a choice, not a certificate.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import accumulate, pairwise
+from typing import TypeAlias, cast
+
+from ragkit.config import Settings
+from ragkit.errors import ConfigError
+from ragkit.pipeline import RAG, Progress
+from ragkit.pipeline.components import BUILTIN_POLICY, load_policy
+from ragkit.trimming import BASELINE_HITS, PoolChunk, TrimPolicy, rank_sentences, trim
+from ragkit.types import Hit, Json, Mode, ScoredSentence
+from ragkit_eval.cache import Cache
+from ragkit_eval.datasets import Dataset, Question
+from ragkit_eval.inference import interval, minimum_detectable, standard_error
+from ragkit_eval.measures import Measure, parse_measure
+from ragkit_eval.rows import Passage, Row
+from ragkit_eval.stores import OpenedRag, missing_documents
+from ragkit_eval.texts import holds_answer
+
+BASELINE_CHUNK_TOKENS = 400
+CHUNK_TOKENS = (40, 80, 160, 400)
+DEPTHS = tuple(range(1, 41))
+BUDGETS = (20, 30, 40, 55, 70, 90, 110, 130, 160, 190, 220, 250, 300, 350, 400, 450, 500, 600,
+           700, 800, 1000, 1200, 1400, 1600, 2000)  # fmt: skip
+MEASURES = ("EvidenceFound", "EvidenceRecall", "AnswerInContext", "DocumentRecall")
+
+Quality: TypeAlias = Callable[[Question, Sequence[Passage]], float | None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Grid:
+    """What is tried; every combination of ingest setting and mode, each with all of the rest.
+
+    `policies` are trim policies as `--trim` takes them: `bundled`, files, or none at all.
+    """
+
+    chunk_tokens: tuple[int, ...] = CHUNK_TOKENS
+    embedders: tuple[str | None, ...] = (None,)
+    modes: tuple[Mode | None, ...] = (None,)
+    depths: tuple[int, ...] = DEPTHS
+    pools: tuple[int, ...] = (10, 20)
+    budgets: tuple[int, ...] = BUDGETS
+    policies: tuple[str, ...] = ("bundled",)
+
+    def __post_init__(self) -> None:
+        """Check the ranges; raises `ConfigError`."""
+        for name in ("chunk_tokens", "depths", "pools", "budgets"):
+            for value in getattr(self, name):
+                if value < 1:
+                    raise ConfigError(f"{name} {value}; allowed: 1 or more")
+        if not self.chunk_tokens or not self.depths:
+            raise ConfigError("a sweep needs at least one chunk size and one k")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Point:
+    """One setting: mean tokens sent and mean quality with its 95 % interval."""
+
+    setting: Mapping[str, Json]
+    tokens: float
+    quality: float
+    low: float
+    high: float
+
+    def to_dict(self) -> dict[str, Json]:
+        """Return the JSON form."""
+        return {
+            "setting": dict(self.setting),
+            "tokens": self.tokens,
+            "quality": self.quality,
+            "low": self.low,
+            "high": self.high,
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Series:
+    """A curve: one way of retrieving, with more and more kept. `trimmed` tells the two kinds."""
+
+    name: str
+    trimmed: bool
+    points: tuple[Point, ...]
+
+    def needed(self, target: float) -> float | None:
+        """Return the mean tokens at which the curve reaches a target, between its points."""
+        if self.points[0].quality >= target:
+            return self.points[0].tokens
+        for a, b in pairwise(self.points):
+            if a.quality < target <= b.quality:
+                share = (target - a.quality) / (b.quality - a.quality)
+                return a.tokens + share * (b.tokens - a.tokens)
+        return None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sweep:
+    """All curves with the baseline and the target; `to_dict` is the JSON of `ragkit eval sweep`."""
+
+    dataset: str
+    split: str
+    measure: str
+    n: int
+    target: float
+    target_text: str
+    baseline: Point | None
+    baseline_comparable: bool
+    series: tuple[Series, ...]
+    minimum_detectable: float | None
+
+    def points(self) -> list[Point]:
+        """Return the points of all curves."""
+        return [point for series in self.series for point in series.points]
+
+    def front(self) -> list[Point]:
+        """Return the Pareto front: no other point has as much quality for as few tokens."""
+        kept: list[Point] = []
+        for point in sorted(self.points(), key=lambda p: (p.tokens, -p.quality)):
+            if not kept or point.quality > kept[-1].quality:
+                kept.append(point)
+        return kept
+
+    def chosen(self) -> Point | None:
+        """Return the cheapest point that reaches the target, None where none does."""
+        passing = [point for point in self.points() if point.quality >= self.target]
+        return min(passing, key=lambda p: (p.tokens, -p.quality), default=None)
+
+    def to_dict(self) -> dict[str, Json]:
+        """Return the JSON form."""
+        chosen = self.chosen()
+        rivals = [s.needed(self.target) for s in self.series if not s.trimmed]
+        ours = [s.needed(self.target) for s in self.series if s.trimmed]
+        return {
+            "schema": 1,
+            "dataset": self.dataset,
+            "split": self.split,
+            "measure": self.measure,
+            "n": self.n,
+            "target": self.target,
+            "target_text": self.target_text,
+            "certified": False,
+            "baseline": None
+            if self.baseline is None
+            else {**self.baseline.to_dict(), "comparable": self.baseline_comparable},
+            "chosen": None if chosen is None else chosen.to_dict(),
+            "front": [point.to_dict() for point in self.front()],
+            "best_untrimmed_tokens": min((t for t in rivals if t is not None), default=None),
+            "best_trimmed_tokens": min((t for t in ours if t is not None), default=None),
+            "minimum_detectable": self.minimum_detectable,
+            "series": [
+                {
+                    "name": series.name,
+                    "trimmed": series.trimmed,
+                    "tokens_at_target": series.needed(self.target),
+                    "points": [point.to_dict() for point in series.points],
+                }
+                for series in self.series
+            ],
+        }
+
+
+def default_quality(questions: Sequence[Question]) -> str:
+    """Return the measure that the questions' labels allow."""
+    groups = [spans for question in questions for spans in question.evidence]
+    if groups:
+        return "EvidenceRecall" if any(len(spans) > 1 for spans in groups) else "EvidenceFound"
+    if any(question.answers for question in questions):
+        return "AnswerInContext"
+    return "DocumentRecall"
+
+
+def quality_measure(name: str) -> tuple[str, Quality]:
+    """Return a measure of passages; raises `ConfigError`."""
+    known = {measure.lower(): measure for measure in MEASURES}
+    if name.lower() not in known:
+        raise ConfigError(f"measure {name!r}; allowed in a sweep: {' '.join(MEASURES)}")
+    name = known[name.lower()]
+    if name == "DocumentRecall":
+        return name, _document_recall
+    if name == "AnswerInContext":
+        return name, _answer_in_passages
+    return name, _as_quality(parse_measure(name))
+
+
+def _as_quality(measure: Measure) -> Quality:
+    def quality(question: Question, passages: Sequence[Passage]) -> float | None:
+        row = Row(id=question.id, status="ok", context=tuple(passages))
+        return measure.value(question, row)
+
+    return quality
+
+
+def _answer_in_passages(question: Question, passages: Sequence[Passage]) -> float | None:
+    if not question.answers:
+        return None
+    return float(holds_answer("\n".join(p.text or "" for p in passages), question.answers))
+
+
+def _document_recall(question: Question, passages: Sequence[Passage]) -> float | None:
+    relevant = {name for name, grade in question.relevance.items() if grade > 0}
+    if not relevant:
+        return None
+    return len(relevant & {passage.document_id for passage in passages}) / len(relevant)
+
+
+class _Curve:
+    """Sums up tokens and quality of nested settings, question by question."""
+
+    def __init__(self, name: str, settings: Sequence[Mapping[str, Json]], *, trimmed: bool) -> None:
+        self.name = name
+        self.trimmed = trimmed
+        self._settings = settings
+        self._tokens: list[list[float]] = [[] for _ in settings]
+        self._quality: list[list[float]] = [[] for _ in settings]
+
+    def add(self, steps: Sequence[tuple[float, float]]) -> None:
+        """Add a question: tokens and quality at each setting."""
+        for i, (tokens, quality) in enumerate(steps):
+            self._tokens[i].append(tokens)
+            self._quality[i].append(quality)
+
+    def values(self, i: int) -> list[float]:
+        """Return the quality of each question at a setting."""
+        return self._quality[i]
+
+    def series(self, clusters: Sequence[str]) -> Series:
+        """Return the curve, in order of tokens."""
+        points: list[Point] = []
+        for setting, tokens, quality in zip(
+            self._settings, self._tokens, self._quality, strict=True
+        ):
+            found = interval(quality, clusters, resamples=200)
+            points.append(
+                Point(
+                    setting=setting,
+                    tokens=sum(tokens) / len(tokens),
+                    quality=cast("float", found.mean),
+                    low=cast("float", found.low),
+                    high=cast("float", found.high),
+                )
+            )
+        return Series(name=self.name, trimmed=self.trimmed, points=tuple(points))
+
+
+def sweep(
+    dataset: Dataset,
+    settings: Settings,
+    cache: Cache,
+    grid: Grid,
+    *,
+    measure: str | None = None,
+    retain: float = 0.95,
+    target: float | None = None,
+    cluster: str = "document",
+    on_progress: Callable[[str, int, int], None] | None = None,
+    on_ingest: Callable[[Progress], None] | None = None,
+    notify: Callable[[str], None] | None = None,
+) -> Sweep:
+    """Measure a grid.
+
+    Args:
+        dataset: Questions that say nothing under the measure are left out and not counted.
+        settings: What the grid does not vary.
+        cache: Stores are made once an ingest setting and kept beside it.
+        grid: What is tried.
+        measure: One of `MEASURES`; None takes what the labels allow.
+        retain: The target, as a share of the baseline's quality.
+        target: The target itself; wins over `retain`.
+        cluster: What questions depend on together, for the intervals.
+        on_progress: Called with a curve's name, questions done and their number.
+        on_ingest: Called once an ingested document.
+        notify: Called with each notice for people.
+
+    Raises:
+        ConfigError: no question can be measured, or a value is not allowed.
+    """
+    name, quality = quality_measure(measure or default_quality(dataset.questions))
+    questions = [q for q in dataset.questions if quality(q, ()) is not None]
+    if not questions:
+        raise ConfigError(f"no question of {dataset.name} has what {name} needs")
+    if not 0.0 < retain <= 1.0:
+        raise ConfigError(f"retain {retain}; allowed: more than 0, up to 1")
+    policies = [_policy(given) for given in grid.policies]
+    curves: list[_Curve] = []
+    for embedder in grid.embedders:
+        for chunk_tokens in sorted(grid.chunk_tokens):
+            largest = chunk_tokens == max(grid.chunk_tokens)
+            asked = replace(
+                settings,
+                embedder=embedder or settings.embedder,
+                chunk_tokens=chunk_tokens,
+                sentence_vectors=largest,
+            )
+            with OpenedRag(dataset, asked, cache, notify=notify, on_progress=on_ingest) as opened:
+                missing_documents(opened.rag, dataset)
+                # Without vectors the default is words, which is not the baseline of claims.
+                default: Mode | None = None if "embed" in opened.caches else "lexical"
+                for mode in grid.modes:
+                    curves += _measure(
+                        opened.rag,
+                        questions,
+                        quality,
+                        grid=grid,
+                        label=_Label(embedder, mode or default, chunk_tokens),
+                        policies=policies if largest else [],
+                        on_progress=on_progress,
+                    )
+    clusters = [question.cluster(cluster) for question in questions]
+    found = [(curve, curve.series(clusters)) for curve in curves]
+    baseline, values = _baseline(found, grid)
+    if target is None and baseline is None:
+        raise ConfigError(
+            f"the grid holds no baseline (k {BASELINE_HITS}); add it, or give a --target"
+        )
+    wanted = target if target is not None else retain * cast("Point", baseline).quality
+    return Sweep(
+        dataset=dataset.name,
+        split=dataset.split,
+        measure=name,
+        n=len(questions),
+        target=wanted,
+        target_text=f"{name} {wanted:.3f}"
+        if target is not None
+        else f"{retain:.0%} of the baseline's {name}",
+        baseline=baseline,
+        baseline_comparable=baseline is not None
+        and baseline.setting["chunk_tokens"] == BASELINE_CHUNK_TOKENS
+        and baseline.setting["mode"] in {None, "hybrid"},
+        series=tuple(series for _, series in found),
+        minimum_detectable=minimum_detectable(standard_error(values, clusters)) if values else None,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Label:
+    embedder: str | None
+    mode: Mode | None
+    chunk_tokens: int
+
+    def named(self, text: str) -> str:
+        parts = [text, *(str(part) for part in (self.embedder, self.mode) if part is not None)]
+        return ", ".join(parts)
+
+    def setting(self, **values: Json) -> dict[str, Json]:
+        return {
+            "embedder": self.embedder,
+            "mode": self.mode,
+            "chunk_tokens": self.chunk_tokens,
+            **values,
+        }
+
+
+def _measure(
+    rag: RAG,
+    questions: Sequence[Question],
+    quality: Quality,
+    *,
+    grid: Grid,
+    label: _Label,
+    policies: Sequence[TrimPolicy],
+    on_progress: Callable[[str, int, int], None] | None,
+) -> list[_Curve]:
+    depths = sorted(grid.depths)
+    untrimmed = _Curve(
+        label.named(f"untrimmed, chunks of at most {label.chunk_tokens}"),
+        [label.setting(trim="off", k=k) for k in depths],
+        trimmed=False,
+    )
+    budgets = sorted(grid.budgets)
+    trimmed = [
+        _Curve(
+            label.named(f"trimmed, pool of {pool}"),
+            [label.setting(trim="bundled", pool=pool, budget_tokens=b) for b in budgets],
+            trimmed=True,
+        )
+        for pool in grid.pools
+        if policies and budgets
+    ]
+    fixed = [
+        _Curve(
+            label.named(f"trim policy {policy.name}"),
+            [label.setting(trim=policy.name, pool=policy.pool)],
+            trimmed=True,
+        )
+        for policy in policies
+    ]
+    deepest = max([max(depths)] + [max(grid.pools)] * bool(trimmed) + [p.pool for p in policies])
+    for i, question in enumerate(questions):
+        words, pool = rag.pool(question.text, k=deepest, mode=label.mode)
+        untrimmed.add(_untrimmed_steps(question, pool, quality, depths))
+        for n_pool, curve in zip(grid.pools, trimmed, strict=False):
+            policy = replace(BUILTIN_POLICY, pool=n_pool)
+            ranked = rank_sentences(words, pool[:n_pool], policy=policy, counter=rag.counter)
+            curve.add(_trimmed_steps(question, ranked, quality, budgets))
+        for policy, curve in zip(policies, fixed, strict=True):
+            kept = trim(words, pool[: policy.pool], policy=policy, counter=rag.counter).context
+            passages = [
+                Passage(
+                    document_id=item.hit.chunk.document_id,
+                    start=item.start,
+                    end=item.end,
+                    text=item.text,
+                    n_tokens=item.n_tokens,
+                )
+                for item in kept
+            ]
+            tokens = sum(item.n_tokens for item in kept)
+            curve.add([(tokens, quality(question, passages) or 0.0)])
+        if on_progress is not None:
+            on_progress(untrimmed.name, i + 1, len(questions))
+    return [untrimmed, *trimmed, *fixed]
+
+
+def _untrimmed_steps(
+    question: Question, pool: Sequence[PoolChunk], quality: Quality, depths: Sequence[int]
+) -> list[tuple[float, float]]:
+    passages = [
+        Passage(
+            document_id=entry.hit.chunk.document_id,
+            start=entry.hit.chunk.start,
+            end=entry.hit.chunk.end,
+            n_tokens=entry.hit.chunk.n_tokens,
+            text=entry.hit.chunk.text,
+        )
+        for entry in pool
+    ]
+    return _nested(question, passages, quality, depths)
+
+
+def _trimmed_steps(
+    question: Question,
+    ranked: Sequence[tuple[Hit, ScoredSentence]],
+    quality: Quality,
+    budgets: Sequence[int],
+) -> list[tuple[float, float]]:
+    passages = [
+        Passage(
+            document_id=hit.chunk.document_id,
+            start=sentence.start,
+            end=sentence.end,
+            n_tokens=sentence.n_tokens,
+            text=sentence.text,
+        )
+        for hit, sentence in ranked
+    ]
+    totals = list(accumulate(passage.n_tokens or 0 for passage in passages))
+    kept = [max(1, bisect_right(totals, budget)) for budget in budgets]
+    return _nested(question, passages, quality, kept)
+
+
+def _nested(
+    question: Question, passages: Sequence[Passage], quality: Quality, sizes: Sequence[int]
+) -> list[tuple[float, float]]:
+    """Return tokens and quality of the first n passages for growing n; quality never falls."""
+    totals = [0, *accumulate(passage.n_tokens or 0 for passage in passages)]
+    steps: list[tuple[float, float]] = []
+    seen, value = -1, 0.0
+    for size in sizes:
+        n = min(size, len(passages))
+        if n != seen and value < 1.0:
+            value = max(value, quality(question, passages[:n]) or 0.0)
+        seen = n
+        steps.append((totals[n], value))
+    return steps
+
+
+def _baseline(
+    found: Sequence[tuple[_Curve, Series]], grid: Grid
+) -> tuple[Point | None, list[float]]:
+    """Return the untrimmed top 5 of the largest chunks, hybrid where that was tried."""
+    largest = max(grid.chunk_tokens)
+    candidates = [
+        (curve, i, point)
+        for curve, series in found
+        if not series.trimmed
+        for i, point in enumerate(series.points)
+        if point.setting["chunk_tokens"] == largest and point.setting["k"] == BASELINE_HITS
+    ]
+    candidates.sort(key=lambda entry: entry[2].setting["mode"] not in {"hybrid", None})
+    if not candidates:
+        return None, []
+    curve, i, point = candidates[0]
+    return point, curve.values(i)
+
+
+def _policy(given: str) -> TrimPolicy:
+    return BUILTIN_POLICY if given == "bundled" else load_policy(given)[0]

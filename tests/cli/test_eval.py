@@ -1,0 +1,232 @@
+"""`ragkit eval` as the installed command: outputs, exit codes, and no network at all."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+
+from ragkit_connectors.testing import OpenAIServer, Reply
+
+from ..eval.made import make_dataset
+from .command import RAGKIT, run, valid
+
+
+@pytest.fixture(scope="module")
+def town(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Return the small dataset's folder."""
+    return str(make_dataset(tmp_path_factory.mktemp("data") / "town", copies=3))
+
+
+@pytest.fixture(scope="module")
+def runs(town: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder with two runs and the cache that they share."""
+    folder = tmp_path_factory.mktemp("runs")
+    for name, trim in (("base", ["--trim", "off"]), ("new", ["--max-context-tokens", "8"])):
+        run("eval", "run", town, "--out", str(folder / name), "--cache", str(folder / "cache"),
+            "--embedder", "none", "--refuse-below", "off", "--cluster", "none", *trim)  # fmt: skip
+    return folder
+
+
+def test_validate_exits_1_and_names_faults(tmp_path: Path) -> None:
+    """A sound dataset exits 0; a fault exits 1 and is in the output; no dataset exits 2."""
+    folder = make_dataset(tmp_path / "town")
+    sound = valid(run("eval", "validate", str(folder), "--json").stdout, "eval_validate")
+    assert (sound["sound"], sound["n_questions"], sound["n_spans"]) == (True, 17, 15)
+    with (folder / "qrels" / "test.tsv").open("a") as file:
+        file.write("ferry-0-0\tatlantis\t1\n")
+    faulty = run("eval", "validate", str(folder), "--json", code=1).stdout
+    assert valid(faulty, "eval_validate")["faults"][0]["code"] == "missing_document"
+    assert "atlantis" in run("eval", "validate", str(folder), code=1).stdout
+    assert "no dataset" in run("eval", "validate", str(tmp_path / "x"), code=2).stderr
+
+
+def test_run_prints_its_summary_and_leaves_rows(town: str, runs: Path) -> None:
+    """The summary is valid and unrounded, its rows too; the same command asks nothing again."""
+    data = valid(
+        run("eval", "run", town, "--out", str(runs / "base"), "--cache", str(runs / "cache"),
+            "--embedder", "none", "--refuse-below", "off", "--cluster", "none", "--trim", "off",
+            "--json").stdout,
+        "eval_run",
+    )  # fmt: skip
+    assert (data["dataset"], data["split"], data["n"]) == ("town", "test", 47)
+    assert data["manifest"]["configuration"]["store"]["embedder"] == "none"
+    assert "--trim" in data["manifest"]["command"]
+    assert data == json.loads((runs / "base" / "summary.json").read_text())
+    lines = (runs / "base" / "rows.jsonl").read_text().splitlines()
+    assert len(lines) == 47
+    for line in lines:
+        valid(line, "eval_row")
+    scores = [json.loads(s) for s in (runs / "base" / "scores.jsonl").read_text().splitlines()]
+    values = [s["values"]["nDCG@10"] for s in scores if s["values"]["nDCG@10"] is not None]
+    assert data["measures"]["nDCG@10"]["mean"] == pytest.approx(sum(values) / len(values), abs=0)
+
+
+def test_a_changed_setting_needs_a_folder_of_its_own(town: str, runs: Path) -> None:
+    """The same folder is refused, naming the difference; without --out each has its own."""
+    options = ["--cache", str(runs / "cache"), "--embedder", "none", "--limit", "3"]
+    refused = run("eval", "run", town, "--out", str(runs / "base"), *options, code=2)
+    assert "--restart" in refused.stderr
+    one = json.loads(run("eval", "run", town, *options, "--json").stdout)["run"]
+    two = json.loads(run("eval", "run", town, *options, "-k", "3", "--json").stdout)["run"]
+    assert one != two
+    assert one.startswith("runs/town-test-")
+
+
+def test_a_dry_run_estimates_and_asks_nothing(town: str, runs: Path) -> None:
+    """Calls, tokens and cost with their bands; the server hears nothing."""
+    with OpenAIServer([Reply(text="At nine.")]) as server:
+        options = [
+            "eval", "run", town, "--cache", str(runs / "cache"), "--embedder", "none", "--json",
+            "--refuse-below", "off", "--generator", "openai:llama-8b", "--base-url",
+            server.base_url, "--out", str(runs / "paid"), "--max-tokens", "10",
+        ]  # fmt: skip
+        prices = ["--dry-run", "--input-price", "1000000", "--output-price", "1000000"]
+        data = valid(run(*options, *prices).stdout, "eval_estimate")
+        assert server.requests == []
+        assert not (runs / "paid").exists()
+        assert (data["n"], data["left"], data["sampled"]) == (47, 47, 47)
+        assert data["llm_calls"] == pytest.approx(46, abs=1)
+        calls, tokens = data["llm_calls"], data["input_tokens"]
+        assert data["output_tokens"] == {"low": calls, "high": 10 * calls}
+        assert data["cost"] == {"low": tokens + calls, "high": tokens + 10 * calls}
+        assert 0.0 < data["joules"]["low"] < data["joules"]["high"]
+        done = valid(run(*options).stdout, "eval_run")
+        assert len(server.requests) == done["statuses"]["ok"] == calls
+        after = valid(run(*options, *prices).stdout, "eval_estimate")
+        assert (after["left"], after["llm_calls"], after["input_tokens"]) == (0, 0, 0)
+
+
+def test_a_server_that_is_down_makes_error_rows(town: str, runs: Path) -> None:
+    """The run ends with exit 1, every failed question has its reason, and none is in a mean."""
+    with OpenAIServer([Reply(status=400, text="out of order")]) as server:
+        result = run("eval", "run", town, "--out", str(runs / "down"), "--json", "--limit", "4",
+                     "--cache", str(runs / "cache"), "--embedder", "none", "--generator",
+                     "openai:m", "--base-url", server.base_url, "--refuse-below", "off",
+                     "--measures", "F1", code=1)  # fmt: skip
+    data = valid(result.stdout, "eval_run")
+    assert data["statuses"] == {"ok": 0, "refused": 0, "error": 4}
+    assert data["measures"]["F1"]["mean"] is None
+    assert "out of order" in (runs / "down" / "rows.jsonl").read_text()
+    gate = runs / "gate-down.toml"
+    gate.write_text("[measure.F1]\nfloor = 0.0\n")
+    failed = run("eval", "gate", str(runs / "down"), "--policy", str(gate), "--json", code=4)
+    assert valid(failed.stdout, "eval_gate")["verdict"] == "fail"
+
+
+def test_compare_gate_and_report(runs: Path, tmp_path: Path) -> None:
+    """Outputs are valid, files are written, and the exit codes are 0, 4 and 5."""
+    base, new = str(runs / "base"), str(runs / "new")
+    compared = valid(run("eval", "compare", base, new, "--json").stdout, "eval_compare")
+    assert compared["measures"]["ContextTokens"]["verdict"] == "better"
+    assert "ContextTokens" in run("eval", "compare", base, new).stdout
+
+    gate = tmp_path / "gate.toml"
+
+    def judge(text: str, code: int) -> dict[str, object]:
+        gate.write_text(text)
+        result = run("eval", "gate", new, "--baseline", base, "--policy", str(gate), "--json",
+                     "--junit", str(tmp_path / "out" / "junit.xml"),
+                     "--summary", str(tmp_path / "out" / "summary.md"), code=code)  # fmt: skip
+        return valid(result.stdout, "eval_gate")
+
+    assert judge("[measure.ContextTokens]\nmargin = 0.0\n", 0)["verdict"] == "pass"
+    assert judge("[measure.EvidenceFound]\nmargin = 0.02\n", 4)["verdict"] == "fail"
+    assert judge("[measure.Groundedness]\nfloor = 0.97\n", 5)["verdict"] == "inconclusive"
+    assert (tmp_path / "out" / "junit.xml").read_text().startswith("<?xml")
+    assert "INCONCLUSIVE" in (tmp_path / "out" / "summary.md").read_text()
+    gate.write_text("[measure.F1]\nmargin = 0.1\n")
+    assert "--baseline" in run("eval", "gate", new, "--policy", str(gate), code=2).stderr
+
+    page, note = tmp_path / "r.html", tmp_path / "r.md"
+    data = valid(
+        run("eval", "report", base, new, "--html", str(page), "--markdown", str(note),
+            "--slice", "kind", "--json").stdout,
+        "eval_report",
+    )  # fmt: skip
+    assert data["wrote"] == [str(page), str(note)]
+    assert data["worst"][0]["after"] < data["worst"][0]["before"]
+    assert page.read_text().startswith("<!doctype html>")
+    assert run("eval", "report", base, new).stdout.startswith("## ragkit eval")
+    assert "unfinished" in run("eval", "report", str(runs / "cache"), code=2).stderr
+    assert "--policy" in run("eval", "report", new, "--junit", "x.xml", code=2).stderr
+
+
+def test_sweep_in_one_command(town: str, runs: Path, tmp_path: Path) -> None:
+    """From a dataset to curves, the front and the marked setting; a report draws them."""
+    out = tmp_path / "sweep.json"
+    options = ["eval", "sweep", town, "--cache", str(runs / "cache"), "--embedder", "none"]
+    data = valid(run(*options, "--chunk-tokens", "20,400", "-k", "1:5", "--out", str(out),
+                     "--json").stdout, "eval_sweep")  # fmt: skip
+    assert data == json.loads(out.read_text())
+    assert data["chosen"] in data["front"]
+    text = run(*options, "--chunk-tokens", "20,400", "-k", "1:8:x2,5").stdout
+    assert "\n*" in text
+    assert "not a certificate" in text
+    page = tmp_path / "r.html"
+    run("eval", "report", str(runs / "new"), "--sweep", str(out), "--html", str(page))
+    assert "<polyline" in page.read_text()
+    assert "'1:x'" in run(*options, "-k", "1:x", code=2).stderr
+    assert "'fast'" in run(*options, "--mode", "fast", code=2).stderr
+
+
+def test_score_is_a_drop_in_for_trec_eval(tmp_path: Path) -> None:
+    """Means, missing queries, and each query's values when asked."""
+    (tmp_path / "run.txt").write_text("q1 Q0 a 1 2.0 x\nq1 Q0 b 2 1.0 x\n")
+    (tmp_path / "qrels.txt").write_text("q1 0 b 1\nq2 0 a 1\n")
+    arguments = ["eval", "score", str(tmp_path / "run.txt"), str(tmp_path / "qrels.txt")]
+    data = valid(run(*arguments, "--json", "--per-query", "-m", "rr,ndcg@10").stdout, "eval_score")
+    assert data["measures"]["MRR"]["mean"] == 0.25
+    assert (data["n"], data["missing"]) == (2, 1)
+    assert data["queries"]["MRR"] == {"q1": 0.5, "q2": 0.0}
+    assert "0.25000" in run(*arguments, "-m", "rr").stdout
+    assert "more than a ranking" in run(*arguments, "-m", "F1", code=2).stderr
+
+
+def test_a_sheet_needs_a_store(runs: Path, tmp_path: Path) -> None:
+    """A CSV of questions and answers is measured on a store that is named."""
+    (tmp_path / "a.txt").write_text("The ferry leaves at nine. Dogs travel free.")
+    run("ingest", str(tmp_path / "a.txt"), "--store", str(tmp_path / "kb"), "--embedder", "none")
+    (tmp_path / "sheet.csv").write_text("question,answer\nWhen does the ferry leave?,at nine\n")
+    options = ["eval", "run", str(tmp_path / "sheet.csv"), "--cache", str(runs / "cache"),
+               "--json"]  # fmt: skip
+    data = valid(run(*options, "--store", str(tmp_path / "kb")).stdout, "eval_run")
+    assert data["measures"]["AnswerInContext"]["mean"] == 1.0
+    assert "--store" in run(*options, code=2).stderr
+
+
+def test_a_run_needs_no_network(town: str, tmp_path: Path) -> None:
+    """With every socket refused a whole run, a comparison and a report succeed."""
+    blocker = tmp_path / "blocked"
+    blocker.mkdir()
+    (blocker / "sitecustomize.py").write_text(
+        textwrap.dedent(
+            """
+            import socket
+
+            class Refused(socket.socket):
+                def __init__(self, *arguments, **options):
+                    raise AssertionError("a socket was opened")
+
+            socket.socket = Refused
+            """
+        )
+    )
+    env = {**os.environ, "PYTHONPATH": str(blocker)}
+    probe = subprocess.run(
+        [sys.executable, "-c", "import socket; socket.socket()"],
+        check=False, env=env, capture_output=True, text=True,
+    )  # fmt: skip
+    assert "a socket was opened" in probe.stderr
+    out = str(tmp_path / "run")
+    for arguments in (
+        ["eval", "run", town, "--cache", str(tmp_path / "cache"), "--out", out],
+        ["eval", "report", out, out, "--html", str(tmp_path / "r.html")],
+    ):
+        subprocess.run([RAGKIT, *arguments], check=True, env=env, capture_output=True)
+    assert (tmp_path / "r.html").exists()
