@@ -21,7 +21,7 @@ import tempfile
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Protocol, cast
+from typing import Literal, Protocol, cast
 
 from ragkit import RAG, Document, Settings
 from ragkit.chunking import chunk_id
@@ -32,7 +32,7 @@ from ragkit_eval.cache import Cache, CachingEmbedder
 from ragkit_eval.datasets import Dataset, load_dataset
 from ragkit_eval.measures import parse_measure
 from ragkit_eval.scoring import score
-from ragkit_eval.spans import GoldSpan, Place, chroma_scores, grouped, precision_omega
+from ragkit_eval.spans import GoldSpan, Place, grouped, measure_overlap, precision_omega
 
 PUBLISHED: Mapping[str, Mapping[str, float]] = {
     "xquad-en": {"nDCG@10": 0.94357, "R@1": 0.88523, "R@10": 0.98987, "MAP@10": 0.92807},
@@ -210,7 +210,7 @@ def _chroma_row(
             places = [_place(hit) for hit in hits]
             if texts is not None:
                 places = [_found_again(place, texts) for place in places]
-            rows.append(_scores(gold, places, by_document, closed=texts is not None))
+            rows.append(_scores(gold, places, by_document, as_chroma=texts is not None))
     columns = list(zip(*rows, strict=True))
     means = [100.0 * math.fsum(column) / len(column) for column in columns]
     return means[0], means[1], means[2], means[3]
@@ -221,11 +221,12 @@ def _scores(
     places: Sequence[Place],
     chunks: Mapping[str, Sequence[tuple[int, int]]],
     *,
-    closed: bool,
+    as_chroma: bool,
 ) -> tuple[float, float, float, float]:
-    recall, precision, iou = chroma_scores(gold, places)
-    omega = precision_omega([gold], chunks, closed=closed) or 0.0
-    return recall, precision, omega, iou
+    compat: Literal["chroma"] | None = "chroma" if as_chroma else None
+    found = measure_overlap([gold], places, compat=compat)
+    omega = precision_omega([gold], chunks, compat=compat)
+    return found.recall or 0.0, found.precision or 0.0, omega or 0.0, found.iou or 0.0
 
 
 def _place(hit: Hit) -> Place:

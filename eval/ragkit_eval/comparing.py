@@ -9,19 +9,8 @@ from typing import cast
 
 from ragkit.errors import ConfigError
 from ragkit.types import Json
-from ragkit_eval.inference import (
-    bootstrap,
-    holm,
-    minimum_detectable,
-    n_needed,
-    sign_flip,
-    standard_error,
-)
+from ragkit_eval.inference import bootstrap, detectable_and_needed, holm, sign_flip
 from ragkit_eval.runs import Run, Score
-
-MARGIN_SHARE = 0.05
-MARGIN_BOUNDED = 0.02
-"""What "n needed" asks for unless told: 2 points of a share, 5 % of anything else."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -199,13 +188,10 @@ def _difference(base: Run, new: Run, measure: str, margin: float | None, seed: i
         return empty
     differences = pairs.differences
     mean = math.fsum(pairs.base) / n
-    if margin is None:
-        bounded = "p95" not in described
-        margin = MARGIN_BOUNDED if bounded else MARGIN_SHARE * abs(mean)
     low, high = bootstrap(differences, pairs.clusters, seed=seed)
-    detectable = minimum_detectable(standard_error(differences, pairs.clusters))
-    # Where nothing differs, nothing is known of how much would.
-    known = 0.0 < detectable < math.inf
+    detectable, margin, needed = detectable_and_needed(
+        differences, pairs.clusters, bounded="p95" not in described, mean=mean, margin=margin
+    )
     return Difference(
         measure=measure,
         direction=direction,
@@ -216,9 +202,9 @@ def _difference(base: Run, new: Run, measure: str, margin: float | None, seed: i
         high=high,
         p=sign_flip(differences, pairs.clusters, seed=seed),
         p_holm=None,
-        minimum_detectable=detectable if known else None,
+        minimum_detectable=detectable,
         margin=margin,
-        n_needed=n_needed(n, detectable, margin) if known else None,
+        n_needed=needed,
         n=n,
         missing=pairs.missing,
     )

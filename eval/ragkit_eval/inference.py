@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import random
+from bisect import bisect_left, bisect_right
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import compress, product
@@ -277,6 +278,51 @@ def n_needed(n: int, detectable: float, wanted: float) -> int | None:
     if wanted <= 0.0 or not math.isfinite(detectable):
         return None
     return max(1, math.ceil(n * (detectable / wanted) ** 2))
+
+
+MARGIN_BOUNDED, MARGIN_SHARE = 0.02, 0.05
+"""What "n needed" asks for unless told: 2 points of a share, 5 % of anything else."""
+
+
+def detectable_and_needed(
+    values: Sequence[float],
+    clusters: Sequence[Hashable] | None,
+    *,
+    bounded: bool,
+    mean: float | None = None,
+    margin: float | None = None,
+) -> tuple[float | None, float | None, int | None]:
+    """Return the detectable difference, the margin, and the questions needed for the margin.
+
+    Args:
+        values: Differences, or the values of one run.
+        clusters: The cluster of each.
+        bounded: Whether the measure is a share.
+        mean: What a margin of 5 % is of; None takes the values' own.
+        margin: The difference that matters; None takes the usual one.
+    """
+    if not values:
+        return None, None, None
+    if margin is None:
+        own = math.fsum(values) / len(values) if mean is None else mean
+        margin = MARGIN_BOUNDED if bounded else MARGIN_SHARE * abs(own)
+    detectable = minimum_detectable(standard_error(values, clusters))
+    # Where nothing differs, nothing is known of how much would.
+    if not 0.0 < detectable < math.inf:
+        return None, margin, None
+    return detectable, margin, n_needed(len(values), detectable, margin)
+
+
+def auroc(higher: Sequence[float], lower: Sequence[float]) -> float | None:
+    """Return the chance that one of `higher` exceeds one of `lower`, ties counting half.
+
+    The area under the ROC curve (Mann and Whitney 1947); None when either is empty.
+    """
+    if not higher or not lower:
+        return None
+    ordered = sorted(lower)
+    wins = sum(bisect_left(ordered, value) + bisect_right(ordered, value) for value in higher)
+    return wins / 2.0 / len(higher) / len(lower)
 
 
 def quantile(values: Sequence[float], share: float) -> float:

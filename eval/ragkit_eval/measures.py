@@ -271,6 +271,11 @@ _FAMILIES: Mapping[str, _Family] = {
                 f"{_TREC}, m_success.c"),
         "needed",
     ),
+    "Judged": _Family(
+        _ranked("Judged", ranking.judged_share,
+                "share of the first k documents that were judged at all", _OWN),
+        "needed",
+    ),
     "EvidenceRecall": _Family(
         _spans(
             "EvidenceRecall", lambda q, p: spans.evidence_recall(q.evidence, _places(p)),

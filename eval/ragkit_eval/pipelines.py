@@ -51,8 +51,7 @@ class RagPipeline:
         self._hits = max(
             [LEAST_HITS, *(m.k or 0 for m in measures if m.needs in {"evidence", "answers"})]
         )
-        self._known: dict[str, tuple[list[Passage], list[Span]]] = {}
-        self._texts: dict[str, str] = {}
+        self._gold = Gold(rag, groups)
 
     def configuration(self) -> dict[str, Json]:
         """Return what decides the answers."""
@@ -75,8 +74,8 @@ class RagPipeline:
             ranking=_ranking(hits, self._documents),
             hits=tuple(_hit(hit) for hit in hits[: self._hits]),
             answer_rank=_answer_rank(question, hits[: self._hits]),
-            gold_chunks=self._gold_chunks(question),
-            oracle_tokens=self._oracle_tokens(question),
+            gold_chunks=self._gold.chunks(question),
+            oracle_tokens=self._gold.oracle_tokens(question),
         )
 
     def _add_caches(self, row: Row) -> Row:
@@ -97,11 +96,51 @@ class RagPipeline:
             from_cache=tuple(spared),
         )
 
-    def _document(self, document_id: str) -> tuple[list[Passage], list[Span]]:
-        """Return the chunks and the sentences of a stored document."""
+
+class Gold:
+    """Where a question's evidence stands in a store: its chunks, and the sentences it needs."""
+
+    def __init__(self, rag: RAG, groups: Sequence[str] | None = None) -> None:
+        self._rag = rag
+        self._groups = groups
+        self._known: dict[str, tuple[list[Passage], list[Span], str]] = {}
+
+    def chunks(self, question: Question) -> tuple[Passage, ...] | None:
+        """Return the chunks that touch the evidence; None without evidence."""
+        gold = {span for spans in question.evidence for span in spans}
+        if not gold:
+            return None
+        touching = {
+            chunk: None
+            for span in sorted(gold, key=lambda s: (s.document_id, s.start, s.end))
+            for chunk in self._document(span.document_id)[0]
+            if chunk.start < span.end and span.start < chunk.end
+        }
+        return tuple(touching)
+
+    def oracle_tokens(self, question: Question) -> int | None:
+        """Return the tokens of the sentences that the cheapest alternative needs."""
+        sizes = [self._needed_tokens(spans) for spans in question.evidence]
+        return min((size for size in sizes if size), default=None)
+
+    def _needed_tokens(self, spans: Sequence[GoldSpan]) -> int:
+        count = self._rag.counter.count
+        needed: dict[str, None] = {}
+        n_tokens = 0
+        for span in spans:
+            _, sentences, text = self._document(span.document_id)
+            for start, end in sentences:
+                key = f"{span.document_id} {start}"
+                if start < span.end and span.start < end and key not in needed:
+                    needed[key] = None
+                    n_tokens += count(text[start:end])
+        return n_tokens
+
+    def _document(self, document_id: str) -> tuple[list[Passage], list[Span], str]:
+        """Return the chunks, the sentences and the text of a stored document."""
         if document_id not in self._known:
-            shown = self.rag.show(document_id, groups=self._groups)
-            chunks = cast("Sequence[Mapping[str, Json]]", (shown or {}).get("chunks", ()))
+            shown = self._rag.show(document_id, groups=self._groups) or {}
+            chunks = cast("Sequence[Mapping[str, Json]]", shown.get("chunks", ()))
             passages = [
                 Passage(
                     document_id=document_id,
@@ -116,35 +155,8 @@ class RagPipeline:
                 for chunk in chunks
                 for start, end in cast("Sequence[tuple[int, int]]", chunk["sentences"])
             ]
-            text = str((shown or {}).get("text", ""))
-            self._known[document_id] = (passages, sentences)
-            self._texts[document_id] = text
+            self._known[document_id] = (passages, sentences, str(shown.get("text", "")))
         return self._known[document_id]
-
-    def _gold_chunks(self, question: Question) -> tuple[Passage, ...] | None:
-        gold = {span for spans in question.evidence for span in spans}
-        if not gold:
-            return None
-        touching = {
-            chunk: None
-            for span in sorted(gold, key=lambda s: (s.document_id, s.start, s.end))
-            for chunk in self._document(span.document_id)[0]
-            if chunk.start < span.end and span.start < chunk.end
-        }
-        return tuple(touching)
-
-    def _oracle_tokens(self, question: Question) -> int | None:
-        sizes = [self._needed_tokens(spans) for spans in question.evidence]
-        return min((size for size in sizes if size), default=None)
-
-    def _needed_tokens(self, spans: Sequence[GoldSpan]) -> int:
-        needed: dict[tuple[str, int, int], None] = {}
-        for span in spans:
-            for start, end in self._document(span.document_id)[1]:
-                if start < span.end and span.start < end:
-                    needed[span.document_id, start, end] = None
-        count = self.rag.counter.count
-        return sum(count(self._texts[name][start:end]) for name, start, end in needed)
 
 
 def _answered(question: Question, answer: Answer) -> Row:

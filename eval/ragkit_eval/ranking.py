@@ -87,6 +87,14 @@ def success(order: Sequence[str], judged: Judgements, k: int | None = None) -> f
     return float(_n_found(order[:k], judged) > 0) if _n_relevant(judged) else None
 
 
+def judged_share(order: Sequence[str], judged: Judgements, k: int | None = None) -> float | None:
+    """Return the share of the first k documents that were judged: the rest may be relevant too."""
+    first = order[:k]
+    if not first or not _n_relevant(judged):
+        return None
+    return sum(document in judged for document in first) / len(first)
+
+
 def _discounted(gains: Iterable[int]) -> float:
     return sum(gain / math.log2(rank + 1) for rank, gain in enumerate(gains, start=1) if gain)
 

@@ -183,7 +183,8 @@ def verdict_line(report: Report) -> str:
 def measure_table(report: Report) -> tuple[list[str], list[list[str]]]:
     """Return head and rows of the table of measures."""
     if report.comparison is None:
-        head = ["measure", "mean", "95 % interval", "n", "errors", "p50", "p95"]
+        head = ["measure", "mean", "95 % interval", "n", "errors", "p50", "p95", "detectable",
+                "n needed"]  # fmt: skip
         rows = [
             [
                 name,
@@ -193,6 +194,8 @@ def measure_table(report: Report) -> tuple[list[str], list[list[str]]]:
                 shown(m["errors"]),
                 shown(m.get("p50")),
                 shown(m.get("p95")),
+                shown(m["minimum_detectable"], 2),
+                shown(m["n_needed"]),
             ]
             for name, m in _measures(report.new).items()
         ]
@@ -326,9 +329,24 @@ def gate_table(gate: GateResult) -> tuple[list[str], list[list[str]]]:
 
 def sweep_table(sweep: Mapping[str, Json]) -> tuple[list[str], list[list[str]]]:
     """Return head and rows of a sweep's curves: tokens each needs for the target."""
-    head = ["curve", f"mean tokens for {sweep['target_text']}"]
-    series = cast("Sequence[Mapping[str, Json]]", sweep["series"])
-    return head, [[str(s["name"]), shown(s["tokens_at_target"])] for s in series]
+    head = ["curve", f"mean tokens for {sweep['target_text']}", "fewest that suffice, median",
+            "p95", "reached by"]  # fmt: skip
+    rows: list[list[str]] = []
+    for series in cast("Sequence[Mapping[str, Json]]", sweep["series"]):
+        least = cast("Mapping[str, float | None]", series["minimum_tokens"])
+        reached = least["reached"]
+        rows.append(
+            [
+                str(series["name"]),
+                shown(series["tokens_at_target"]),
+                shown(least["p50"]),
+                shown(least["p95"]),
+                "–" if reached is None else f"{reached:.1%}",
+            ]
+        )
+    oracle = cast("float | None", sweep["oracle_tokens"])
+    rows.append(["oracle: only the sentences that hold the evidence", shown(oracle), "", "", ""])
+    return head, rows
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

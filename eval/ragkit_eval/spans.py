@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Literal, TypeAlias
 
 from ragkit.types import Span
 
@@ -116,12 +116,14 @@ def _words(spans: Iterable[GoldSpan]) -> dict[str, list[Span]]:
 class Overlap:
     """Sizes of evidence and context in characters or tokens, evidence of all alternatives joined.
 
-    `found` is their overlap; `sent` counts text that was sent twice twice.
+    `found` is their overlap, `missed` the evidence outside it; `sent` counts text that was sent
+    twice twice.
     """
 
     found: float
     wanted: float
     sent: float
+    missed: float
 
     @property
     def recall(self) -> float | None:
@@ -136,7 +138,7 @@ class Overlap:
     @property
     def iou(self) -> float | None:
         """Evidence sent over what was sent and what was missed (Smith and Troynikov 2024)."""
-        whole = self.sent + self.wanted - self.found
+        whole = self.sent + self.missed
         return self.found / whole if self.wanted and whole else None
 
 
@@ -146,6 +148,7 @@ def measure_overlap(
     *,
     texts: Sequence[str] = (),
     count: Callable[[str], int] | None = None,
+    compat: Literal["chroma"] | None = None,
 ) -> Overlap:
     """Compare what was sent with all of the evidence.
 
@@ -154,24 +157,41 @@ def measure_overlap(
         places: What was sent, in order.
         texts: The text of each place, needed to count tokens.
         count: Counts tokens; None counts characters, without the evidence's white space.
+        compat: `chroma` counts characters as Chroma's chunking_evaluation does: with white space,
+            and evidence as often as it is given (`_scores_from_dataset_and_retrievals`).
     """
+    sent = sum(end - start for _, start, end in places)
+    if compat == "chroma":
+        given = [span for alternative in evidence for span in alternative]
+        whole = by_document((s.document_id, s.start, s.end) for s in given)
+        kept = by_document(places)
+        found = sum(length(overlap(parts, kept.get(name, ()))) for name, parts in whole.items())
+        return Overlap(
+            found=found,
+            wanted=sum(span.end - span.start for span in given),
+            sent=sent,
+            missed=sum(map(length, whole.values())) - found,
+        )
     spans = {(s.document_id, s.start, s.end): s for spans in evidence for s in spans}
     gold = _words(spans.values())
     held = by_document(places)
     covered = {name: overlap(words, held.get(name, ())) for name, words in gold.items()}
-    if count is None:
-        return Overlap(
-            found=sum(map(length, covered.values())),
-            wanted=sum(map(length, gold.values())),
-            sent=sum(end - start for _, start, end in places),
-        )
+
+    def characters(parts: Mapping[str, Sequence[Span]]) -> int:
+        return sum(map(length, parts.values()))
 
     def tokens(parts: Mapping[str, Sequence[Span]]) -> int:
         return sum(
-            count(_text(spans.values(), name, *part)) for name, of in parts.items() for part in of
+            (count or len)(_text(spans.values(), name, *part))
+            for name, of in parts.items()
+            for part in of
         )
 
-    return Overlap(found=tokens(covered), wanted=tokens(gold), sent=sum(map(count, texts)))
+    size = characters if count is None else tokens
+    found, wanted = size(covered), size(gold)
+    if count is not None:
+        sent = sum(map(count, texts))
+    return Overlap(found=found, wanted=wanted, sent=sent, missed=wanted - found)
 
 
 def _text(spans: Iterable[GoldSpan], document_id: str, start: int, end: int) -> str:
@@ -189,7 +209,10 @@ def _text(spans: Iterable[GoldSpan], document_id: str, start: int, end: int) -> 
 
 
 def precision_omega(
-    evidence: Evidence, chunks: Mapping[str, Sequence[Span]], *, closed: bool = False
+    evidence: Evidence,
+    chunks: Mapping[str, Sequence[Span]],
+    *,
+    compat: Literal["chroma"] | None = None,
 ) -> float | None:
     """Return the precision of sending every chunk that touches the evidence.
 
@@ -199,14 +222,16 @@ def precision_omega(
     Args:
         evidence: All alternatives count.
         chunks: Spans of all chunks by document.
-        closed: Chroma's intervals: a chunk that only abuts the evidence touches it.
+        compat: `chroma` has closed intervals: a chunk that only abuts the evidence touches it.
     """
     gold = by_document((s.document_id, s.start, s.end) for spans in evidence for s in spans)
     if not gold:
         return None
     found, whole = 0, 0
     for document_id, wanted in gold.items():
-        touching = [c for c in chunks.get(document_id, ()) if _touches(c, wanted, closed=closed)]
+        touching = [
+            c for c in chunks.get(document_id, ()) if _touches(c, wanted, closed=compat == "chroma")
+        ]
         found += length(overlap(touching, wanted))
         whole += length(union([*touching, *wanted]))
     return found / whole
@@ -216,20 +241,3 @@ def _touches(chunk: Span, wanted: Sequence[Span], *, closed: bool) -> bool:
     if closed:
         return any(chunk[0] <= end and start <= chunk[1] for start, end in wanted)
     return any(chunk[0] < end and start < chunk[1] for start, end in wanted)
-
-
-def chroma_scores(
-    evidence: Sequence[GoldSpan], places: Sequence[Place]
-) -> tuple[float, float, float]:
-    """Return recall, precision and IoU as Chroma's chunking_evaluation computes them.
-
-    References count as often as they are given, white space counts, and text sent twice counts
-    twice (`base_evaluation.py`, `_scores_from_dataset_and_retrievals`).
-    """
-    gold = by_document((s.document_id, s.start, s.end) for s in evidence)
-    held = by_document(places)
-    found = sum(length(overlap(spans, held.get(name, ()))) for name, spans in gold.items())
-    wanted = sum(s.end - s.start for s in evidence)
-    sent = sum(end - start for _, start, end in places)
-    missed = sum(map(length, gold.values())) - found
-    return found / wanted, found / sent, found / (sent + missed)

@@ -7,7 +7,7 @@ marked is the cheapest that reaches the target on these questions: a choice, not
 
 from __future__ import annotations
 
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import accumulate, pairwise
@@ -17,12 +17,13 @@ from ragkit.config import Settings
 from ragkit.errors import ConfigError
 from ragkit.pipeline import RAG, Progress
 from ragkit.pipeline.components import BUILTIN_POLICY, load_policy
-from ragkit.trimming import BASELINE_HITS, PoolChunk, TrimPolicy, rank_sentences, trim
-from ragkit.types import Hit, Json, Mode, ScoredSentence
+from ragkit.trimming import BASELINE_HITS, TrimPolicy, rank_sentences, trim
+from ragkit.types import Hit, Json, Mode
 from ragkit_eval.cache import Cache
 from ragkit_eval.datasets import Dataset, Question
-from ragkit_eval.inference import interval, minimum_detectable, standard_error
+from ragkit_eval.inference import interval, minimum_detectable, quantile, standard_error
 from ragkit_eval.measures import Measure, parse_measure
+from ragkit_eval.pipelines import Gold
 from ragkit_eval.rows import Passage, Row
 from ragkit_eval.stores import OpenedRag, missing_documents
 from ragkit_eval.texts import holds_answer
@@ -85,11 +86,29 @@ class Point:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Series:
-    """A curve: one way of retrieving, with more and more kept. `trimmed` tells the two kinds."""
+    """A curve: one way of retrieving, with more and more kept. `trimmed` tells the two kinds.
+
+    `minimum_tokens` are the fewest tokens of this ranking that hold all of a question's evidence,
+    one a question that reaches it; `n` is the number of questions.
+    """
 
     name: str
     trimmed: bool
     points: tuple[Point, ...]
+    minimum_tokens: tuple[int, ...] = ()
+    n: int = 0
+
+    def minimum(self) -> dict[str, Json]:
+        """Return the fewest tokens that suffice: their quantiles, and the share that reaches it."""
+        found = self.minimum_tokens
+        if not found:
+            return {"reached": 0.0 if self.n else None, "mean": None, "p50": None, "p95": None}
+        return {
+            "reached": len(found) / self.n,
+            "mean": sum(found) / len(found),
+            "p50": quantile(found, 0.5),
+            "p95": quantile(found, 0.95),
+        }
 
     def needed(self, target: float) -> float | None:
         """Return the mean tokens at which the curve reaches a target, between its points."""
@@ -104,7 +123,11 @@ class Series:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sweep:
-    """All curves with the baseline and the target; `to_dict` is the JSON of `ragkit eval sweep`."""
+    """All curves with the baseline and the target; `to_dict` is the JSON of `ragkit eval sweep`.
+
+    `oracle_tokens` are the mean tokens of the sentences that hold a question's evidence, None
+    where there is no evidence: no trimming of whole sentences can send fewer.
+    """
 
     dataset: str
     split: str
@@ -116,6 +139,7 @@ class Sweep:
     baseline_comparable: bool
     series: tuple[Series, ...]
     minimum_detectable: float | None
+    oracle_tokens: float | None
 
     def points(self) -> list[Point]:
         """Return the points of all curves."""
@@ -156,11 +180,13 @@ class Sweep:
             "best_untrimmed_tokens": min((t for t in rivals if t is not None), default=None),
             "best_trimmed_tokens": min((t for t in ours if t is not None), default=None),
             "minimum_detectable": self.minimum_detectable,
+            "oracle_tokens": self.oracle_tokens,
             "series": [
                 {
                     "name": series.name,
                     "trimmed": series.trimmed,
                     "tokens_at_target": series.needed(self.target),
+                    "minimum_tokens": series.minimum(),
                     "points": [point.to_dict() for point in series.points],
                 }
                 for series in self.series
@@ -221,12 +247,34 @@ class _Curve:
         self._settings = settings
         self._tokens: list[list[float]] = [[] for _ in settings]
         self._quality: list[list[float]] = [[] for _ in settings]
+        self._minimum: list[int] = []
 
-    def add(self, steps: Sequence[tuple[float, float]]) -> None:
-        """Add a question: tokens and quality at each setting."""
-        for i, (tokens, quality) in enumerate(steps):
-            self._tokens[i].append(tokens)
-            self._quality[i].append(quality)
+    def add(
+        self,
+        question: Question,
+        passages: Sequence[Passage],
+        sizes: Sequence[int],
+        quality: Quality,
+    ) -> None:
+        """Add a question.
+
+        `passages` are in the order in which they are kept, `sizes` how many each setting keeps;
+        sizes grow, and quality never falls with them.
+        """
+        totals = [0, *accumulate(passage.n_tokens or 0 for passage in passages)]
+        seen, value = -1, 0.0
+        for i, size in enumerate(sizes):
+            n = min(size, len(passages))
+            if n != seen and value < 1.0:
+                value = max(value, quality(question, passages[:n]) or 0.0)
+            seen = n
+            self._tokens[i].append(totals[n])
+            self._quality[i].append(value)
+        if quality(question, passages) == 1.0:
+            fewest = bisect_left(
+                range(len(passages)), True, key=lambda n: quality(question, passages[:n]) == 1.0
+            )
+            self._minimum.append(totals[fewest])
 
     def values(self, i: int) -> list[float]:
         """Return the quality of each question at a setting."""
@@ -248,7 +296,13 @@ class _Curve:
                     high=cast("float", found.high),
                 )
             )
-        return Series(name=self.name, trimmed=self.trimmed, points=tuple(points))
+        return Series(
+            name=self.name,
+            trimmed=self.trimmed,
+            points=tuple(points),
+            minimum_tokens=tuple(self._minimum),
+            n=len(self._quality[0]),
+        )
 
 
 def sweep(
@@ -291,6 +345,7 @@ def sweep(
         raise ConfigError(f"retain {retain}; allowed: more than 0, up to 1")
     policies = [_policy(given) for given in grid.policies]
     curves: list[_Curve] = []
+    oracle: list[int | None] = []
     for embedder in grid.embedders:
         for chunk_tokens in sorted(grid.chunk_tokens):
             largest = chunk_tokens == max(grid.chunk_tokens)
@@ -302,6 +357,9 @@ def sweep(
             )
             with OpenedRag(dataset, asked, cache, notify=notify, on_progress=on_ingest) as opened:
                 missing_documents(opened.rag, dataset)
+                if largest:
+                    gold = Gold(opened.rag)
+                    oracle = [gold.oracle_tokens(question) for question in questions]
                 # Without vectors the default is words, which is not the baseline of claims.
                 default: Mode | None = None if "embed" in opened.caches else "lexical"
                 for mode in grid.modes:
@@ -337,7 +395,12 @@ def sweep(
         and baseline.setting["mode"] in {None, "hybrid"},
         series=tuple(series for _, series in found),
         minimum_detectable=minimum_detectable(standard_error(values, clusters)) if values else None,
+        oracle_tokens=_mean([tokens for tokens in oracle if tokens is not None]),
     )
+
+
+def _mean(values: Sequence[int]) -> float | None:
+    return sum(values) / len(values) if values else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -396,81 +459,34 @@ def _measure(
     deepest = max([max(depths)] + [max(grid.pools)] * bool(trimmed) + [p.pool for p in policies])
     for i, question in enumerate(questions):
         words, pool = rag.pool(question.text, k=deepest, mode=label.mode)
-        untrimmed.add(_untrimmed_steps(question, pool, quality, depths))
+        chunks = [_passage(e.hit, e.hit.chunk.start, e.hit.chunk.end, e.hit.chunk.n_tokens)
+                  for e in pool]  # fmt: skip
+        untrimmed.add(question, chunks, depths, quality)
         for n_pool, curve in zip(grid.pools, trimmed, strict=False):
             policy = replace(BUILTIN_POLICY, pool=n_pool)
             ranked = rank_sentences(words, pool[:n_pool], policy=policy, counter=rag.counter)
-            curve.add(_trimmed_steps(question, ranked, quality, budgets))
+            passages = [_passage(hit, s.start, s.end, s.n_tokens) for hit, s in ranked]
+            totals = list(accumulate(s.n_tokens for _, s in ranked))
+            kept = [max(1, bisect_right(totals, budget)) for budget in budgets]
+            curve.add(question, passages, kept, quality)
         for policy, curve in zip(policies, fixed, strict=True):
-            kept = trim(words, pool[: policy.pool], policy=policy, counter=rag.counter).context
-            passages = [
-                Passage(
-                    document_id=item.hit.chunk.document_id,
-                    start=item.start,
-                    end=item.end,
-                    text=item.text,
-                    n_tokens=item.n_tokens,
-                )
-                for item in kept
-            ]
-            tokens = sum(item.n_tokens for item in kept)
-            curve.add([(tokens, quality(question, passages) or 0.0)])
+            context = trim(words, pool[: policy.pool], policy=policy, counter=rag.counter).context
+            passages = [_passage(item.hit, item.start, item.end, item.n_tokens) for item in context]
+            curve.add(question, passages, [len(passages)], quality)
         if on_progress is not None:
             on_progress(untrimmed.name, i + 1, len(questions))
     return [untrimmed, *trimmed, *fixed]
 
 
-def _untrimmed_steps(
-    question: Question, pool: Sequence[PoolChunk], quality: Quality, depths: Sequence[int]
-) -> list[tuple[float, float]]:
-    passages = [
-        Passage(
-            document_id=entry.hit.chunk.document_id,
-            start=entry.hit.chunk.start,
-            end=entry.hit.chunk.end,
-            n_tokens=entry.hit.chunk.n_tokens,
-            text=entry.hit.chunk.text,
-        )
-        for entry in pool
-    ]
-    return _nested(question, passages, quality, depths)
-
-
-def _trimmed_steps(
-    question: Question,
-    ranked: Sequence[tuple[Hit, ScoredSentence]],
-    quality: Quality,
-    budgets: Sequence[int],
-) -> list[tuple[float, float]]:
-    passages = [
-        Passage(
-            document_id=hit.chunk.document_id,
-            start=sentence.start,
-            end=sentence.end,
-            n_tokens=sentence.n_tokens,
-            text=sentence.text,
-        )
-        for hit, sentence in ranked
-    ]
-    totals = list(accumulate(passage.n_tokens or 0 for passage in passages))
-    kept = [max(1, bisect_right(totals, budget)) for budget in budgets]
-    return _nested(question, passages, quality, kept)
-
-
-def _nested(
-    question: Question, passages: Sequence[Passage], quality: Quality, sizes: Sequence[int]
-) -> list[tuple[float, float]]:
-    """Return tokens and quality of the first n passages for growing n; quality never falls."""
-    totals = [0, *accumulate(passage.n_tokens or 0 for passage in passages)]
-    steps: list[tuple[float, float]] = []
-    seen, value = -1, 0.0
-    for size in sizes:
-        n = min(size, len(passages))
-        if n != seen and value < 1.0:
-            value = max(value, quality(question, passages[:n]) or 0.0)
-        seen = n
-        steps.append((totals[n], value))
-    return steps
+def _passage(hit: Hit, start: int, end: int, n_tokens: int) -> Passage:
+    chunk = hit.chunk
+    return Passage(
+        document_id=chunk.document_id,
+        start=start,
+        end=end,
+        n_tokens=n_tokens,
+        text=chunk.text[start - chunk.start : end - chunk.start],
+    )
 
 
 def _baseline(

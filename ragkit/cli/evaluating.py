@@ -403,9 +403,12 @@ def _interval(data: _Shown) -> str:
 
 
 def _run_text(data: _Shown) -> str:
-    rows = [["measure", "mean", "95 % interval", "n", "p95"]]
+    rows = [["measure", "mean", "95 % interval", "n", "p95", "detectable", "n needed"]]
     for name, m in data["measures"].items():
-        rows.append([name, _number(m["mean"]), _interval(m), str(m["n"]), _number(m.get("p95"))])
+        rows.append(
+            [name, _number(m["mean"]), _interval(m), str(m["n"]), _number(m.get("p95")),
+             _number(m["minimum_detectable"]), _number(m["n_needed"])]
+        )  # fmt: skip
     statuses = ", ".join(f"{n} {name}" for name, n in data["statuses"].items())
     head = f"{data['dataset']}, {data['split']}: {data['n']} questions ({statuses})"
     return f"{head}\n{_columns(rows)}\nrun {data['run']}"
@@ -435,10 +438,17 @@ def _score_text(data: _Shown) -> str:
 
 
 def _sweep_text(data: _Shown) -> str:
-    rows = [["curve", f"mean tokens for {data['target_text']}"]]
-    rows += [[s["name"], _number(s["tokens_at_target"])] for s in data["series"]]
+    rows = [["curve", "tokens for target", "fewest that suffice, median", "p95", "reached by"]]
+    for series in data["series"]:
+        least = series["minimum_tokens"]
+        share = "–" if least["reached"] is None else f"{least['reached']:.1%}"
+        rows.append(
+            [series["name"], _number(series["tokens_at_target"]), _number(least["p50"]),
+             _number(least["p95"]), share]
+        )  # fmt: skip
     front = [["", "tokens", data["measure"], "95 % interval", "setting"]]
-    chosen = data["chosen"]
+    chosen, base = data["chosen"], data["baseline"]
+    enough = 1.0 if base is None else base["quality"]
     for point in data["front"]:
         mark = "*" if chosen is not None and point["setting"] == chosen["setting"] else ""
         setting = " ".join(f"{k}={v}" for k, v in point["setting"].items() if v is not None)
@@ -446,19 +456,24 @@ def _sweep_text(data: _Shown) -> str:
             [mark, _number(round(point["tokens"])), _number(point["quality"]), _interval(point),
              setting]
         )  # fmt: skip
+        if point["quality"] >= max(enough, data["target"]):
+            break
     lines = [f"{data['dataset']}, {data['split']}: {data['n']} questions"]
-    base = data["baseline"]
     if base is not None:
         lines.append(
             f"baseline (untrimmed top 5): {_number(base['quality'])} at "
-            f"{_number(round(base['tokens']))} tokens; target {_number(data['target'])}"
+            f"{_number(round(base['tokens']))} tokens"
         )
-    lines += [_columns(rows), "", "Pareto front; * is the cheapest that reaches the target",
-              _columns(front)]  # fmt: skip
-    detectable = _number(data["minimum_detectable"])
-    lines.append(
-        f"Chosen on these questions: not a certificate. Detectable difference {detectable}."
-    )
+    lines.append(f"target: {data['target_text']}, {_number(data['target'])}")
+    if data["oracle_tokens"] is not None:
+        lines.append(
+            f"oracle (only the sentences that hold the evidence): {_number(data['oracle_tokens'])}"
+        )
+    lines += ["", _columns(rows), "",
+              "Pareto front up to the baseline; * is the cheapest that reaches the target",
+              _columns(front), "",
+              "Chosen on these questions: not a certificate. Detectable difference "
+              f"{_number(data['minimum_detectable'])}."]  # fmt: skip
     return "\n".join(lines)
 
 

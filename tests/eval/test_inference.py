@@ -13,10 +13,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ragkit_eval.inference import (
+    auroc,
     bootstrap,
     bootstrap_quantile,
     clopper_pearson,
     design_effect,
+    detectable_and_needed,
     holm,
     incomplete_beta,
     interval,
@@ -168,6 +170,25 @@ def test_quantiles_are_values_that_occurred() -> None:
     assert quantile(values, 0.5) == 10.0
     low, high = bootstrap_quantile(values, [str(v) for v in values], 0.5)
     assert low < 10.0 < high
+
+
+def test_the_area_under_the_curve_counts_pairs() -> None:
+    """Ties count half; without one of the kinds there is no area."""
+    assert auroc([0.9, 0.5], [0.5, 0.1]) == (2 + 1.5) / 4
+    assert auroc([1.0], [0.0]) == 1.0
+    assert auroc([], [0.0]) is None
+
+
+@pytest.mark.parametrize(("bounded", "margin"), [(True, 0.02), (False, 0.025)])
+def test_questions_needed_for_the_usual_margin(bounded: bool, margin: float) -> None:
+    """Two points of a share, five percent of anything else; nothing is known without spread."""
+    values = [0.0, 1.0] * 50
+    detectable, used, n = detectable_and_needed(values, None, bounded=bounded)
+    assert detectable == pytest.approx(2.8016 * 0.050252, abs=1e-4)
+    assert used == pytest.approx(margin)
+    assert n == pytest.approx(100 * (2.8016 * 0.050252 / margin) ** 2, abs=2)
+    assert detectable_and_needed([1.0] * 9, None, bounded=True)[0] is None
+    assert detectable_and_needed([], None, bounded=True) == (None, None, None)
 
 
 @pytest.mark.parametrize("method", [bootstrap, sign_flip])

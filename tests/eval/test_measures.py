@@ -103,6 +103,12 @@ def test_citations_are_checked_on_offsets() -> None:
     assert value("CitationPrecision", text="nine") is None
 
 
+def test_unjudged_documents_are_counted() -> None:
+    """One of the first two documents was judged; without a ranking nothing is known."""
+    assert value("Judged@2", ranking={"d": 2.0, "other": 1.0}) == 0.5
+    assert value("Judged@2") is None
+
+
 def test_waste_is_measured_against_the_oracle() -> None:
     """Four times the tokens of the sentence that suffices."""
     assert value("WasteRatio", context_tokens=40, oracle_tokens=10) == 4.0

@@ -143,6 +143,16 @@ def test_a_torn_line_is_asked_again(town: Dataset, tmp_path: Path) -> None:
         evaluate(pipeline, town, measures=EXACT, out=out)
 
 
+def test_scores_that_were_cut_are_noticed(town: Dataset, tmp_path: Path) -> None:
+    """A run whose scores lost lines is damaged, not a smaller run."""
+    out = tmp_path / "run"
+    evaluate(answer_all, town, measures=EXACT, out=out)
+    lines = (out / "scores.jsonl").read_text().splitlines()
+    (out / "scores.jsonl").write_text("\n".join(lines[:5]) + "\n")
+    with pytest.raises(ConfigError, match="5 scores of 17"):
+        load_run(out)
+
+
 def test_rows_come_back_as_they_were_written() -> None:
     """A row with everything in it survives its JSON."""
     row = Row(
@@ -173,6 +183,11 @@ def test_a_rag_is_measured_from_end_to_end(town: Dataset, tmp_path: Path) -> Non
     assert means["UnanswerableRefused"] == 1.0
     assert means["WasteRatio"] >= 1.0
     assert means["EvidenceTokenRecall"] == pytest.approx(means["EvidenceFound"], abs=0.1)
+    refusals: Any = run.summary["refusals"]
+    assert refusals["unanswerable"] == {"ok": 0, "refused": 2, "error": 0}
+    assert sum(refusals["answerable"].values()) == 15
+    # No hit means no evidence at all, so there is nothing to rank.
+    assert refusals["evidence_auroc"] is None
     row = run.rows()["ferry-0-0"]
     assert row.oracle_tokens == 12
     assert row.gold_chunks is not None

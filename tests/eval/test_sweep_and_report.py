@@ -83,6 +83,17 @@ def test_curves_are_nested(swept: Sweep) -> None:
         assert all(p.low <= p.quality <= p.high for p in series.points)
 
 
+def test_the_fewest_tokens_that_suffice(swept: Sweep) -> None:
+    """Each question's own least is between the oracle and the whole; trimming needs fewer."""
+    data: Any = swept.to_dict()
+    by_name = {series["name"]: series["minimum_tokens"] for series in data["series"]}
+    trimmed = by_name["trimmed, pool of 5, lexical"]
+    whole = by_name["untrimmed, chunks of at most 400, lexical"]
+    assert 0.8 <= trimmed["reached"] <= 1.0
+    assert data["oracle_tokens"] <= trimmed["mean"] < whole["mean"]
+    assert trimmed["p50"] <= trimmed["p95"]
+
+
 def test_the_baseline_is_the_untrimmed_top_five(swept: Sweep) -> None:
     """The target is its share; words alone are not the hybrid baseline of published figures."""
     assert swept.baseline is not None

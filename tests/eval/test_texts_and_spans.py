@@ -10,7 +10,6 @@ from ragkit_eval import texts
 from ragkit_eval.spans import (
     GoldSpan,
     Place,
-    chroma_scores,
     evidence_found,
     evidence_recall,
     grouped,
@@ -92,17 +91,21 @@ def test_precision_omega_is_the_ceiling_of_a_chunker() -> None:
     assert precision_omega(evidence, chunks) == 5 / 17
     abutting = [[GoldSpan(document_id="d", start=0, end=17, text=TEXT[:17])]]
     assert precision_omega(abutting, chunks) == 1.0
-    assert precision_omega(abutting, chunks, closed=True) == 17 / 32
+    assert precision_omega(abutting, chunks, compat="chroma") == 17 / 32
     assert precision_omega([], chunks) is None
 
 
 def test_chromas_scores_by_hand() -> None:
-    """Recall, precision and IoU of one reference and two retrieved chunks."""
-    recall, precision, iou = chroma_scores(
-        [GoldSpan(document_id="d", start=10, end=30, text=TEXT[10:30])],
-        [("d", 0, 20), ("e", 0, 20)],
-    )
-    assert (recall, precision, iou) == (0.5, 0.25, 0.2)
+    """References count as often as they are given, and white space counts."""
+    reference = GoldSpan(document_id="d", start=10, end=30, text=TEXT[10:30])
+    sent = [("d", 0, 20), ("e", 0, 20)]
+    one = measure_overlap([[reference]], sent, compat="chroma")
+    assert (one.recall, one.precision, one.iou) == (0.5, 0.25, 0.2)
+    twice = measure_overlap([[reference, reference]], sent, compat="chroma")
+    assert (twice.recall, twice.precision, twice.iou) == (0.25, 0.25, 0.2)
+    ours = measure_overlap([[reference, reference]], sent)
+    assert ours.wanted == 17
+    assert ours.recall == pytest.approx(8 / 17)
 
 
 @pytest.mark.parametrize(
