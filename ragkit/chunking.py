@@ -10,14 +10,18 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, TypeAlias, get_args
 
 from ragkit.errors import ConfigError
 from ragkit.text.sentences import sentence_spans
-from ragkit.types import Chunk, Document, Mark, Span, TokenCounter
-
-ChunkerName: TypeAlias = Literal["recursive", "sentence", "tokens", "markdown", "whole"]
-CHUNKER_NAMES: tuple[str, ...] = get_args(ChunkerName)
+from ragkit.types import (
+    CHUNKER_NAMES,
+    Chunk,
+    ChunkerName,
+    Document,
+    Mark,
+    Span,
+    TokenCounter,
+)
 
 DEFAULT_CHUNK_TOKENS = 400
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias, get_args
 
 if TYPE_CHECKING:
     import numpy as np
@@ -22,6 +22,8 @@ Json: TypeAlias = "str | int | float | bool | Sequence[Json] | Mapping[str, Json
 Metadata: TypeAlias = Mapping[str, Json]
 Span: TypeAlias = tuple[int, int]
 Mode: TypeAlias = Literal["dense", "lexical", "hybrid"]
+ChunkerName: TypeAlias = Literal["recursive", "sentence", "tokens", "markdown", "whole"]
+CHUNKER_NAMES: tuple[str, ...] = get_args(ChunkerName)
 MarkKind: TypeAlias = Literal["text", "heading", "page", "row", "code"]
 RefusalReason: TypeAlias = Literal["no_hits", "low_evidence", "cap_too_small"]
 

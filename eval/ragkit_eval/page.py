@@ -17,6 +17,7 @@ from ragkit_eval.report import (
     cost_table,
     evidence_texts,
     gate_table,
+    gist,
     measure_table,
     slice_table,
     status_table,
@@ -40,10 +41,12 @@ p { margin: .3rem 0; } .soft { color: var(--soft); }
   font-size: 1.1rem; font-weight: 600; margin: 1rem 0; }
 .verdict.pass { border-color: var(--good); } .verdict.fail { border-color: var(--bad); }
 .verdict.inconclusive { border-color: var(--open); }
+.gist { font-size: 1.05rem; margin: .6rem 0; }
 .wide { overflow-x: auto; }
 table { border-collapse: collapse; font-size: .88rem; margin: .4rem 0; }
 th, td { text-align: left; padding: .25rem .7rem .25rem 0; border-bottom: 1px solid var(--line);
   vertical-align: top; font-variant-numeric: tabular-nums; }
+td:first-child { white-space: nowrap; }
 th { color: var(--soft); font-weight: 600; white-space: nowrap; }
 .better, .pass td:first-child { color: var(--good); font-weight: 600; }
 .worse, .fail td:first-child { color: var(--bad); font-weight: 600; }
@@ -72,6 +75,7 @@ def html(report: Report) -> str:
         f'<p class="soft">{escape(str(new.summary["dataset"]))}, '
         f"{escape(str(new.summary['split']))}, {new.summary['n']} questions</p>",
         f'<div class="verdict {verdict}">{escape(verdict_line(report))}</div>',
+        f'<p class="gist">{escape(gist(report))}</p>',
         *(f"<p>⚠ {escape(warning)}</p>" for warning in warnings(report)),
     ]
     if report.gate is not None:
@@ -93,7 +97,10 @@ def html(report: Report) -> str:
     for name, changes in (("Worst", report.worst), ("Best gains", report.best)):
         if changes:
             parts.append(f"<h2>{name} {len(changes)} by {escape(report.primary)}</h2>")
-            parts += [_change(change, rows_base, rows_new, base, new) for change in changes]
+            parts += [
+                _change(change, rows_base, rows_new, base, new, is_open=name == "Worst" and i < 3)
+                for i, change in enumerate(changes)
+            ]
     parts += ["<h2>How to run it again</h2>"]
     for run in (base, new):
         if run is not None:
@@ -138,6 +145,8 @@ def _change(
     rows_new: Mapping[str, Row],
     base: Run | None,
     new: Run,
+    *,
+    is_open: bool,
 ) -> str:
     score = change.new
     before = "" if change.before is None else f"{shown(change.before)} → "
@@ -148,7 +157,7 @@ def _change(
         if run is not None
     ]
     return (
-        f"<details><summary><b>{escape(score.question)}</b> "
+        f"<details{' open' if is_open else ''}><summary><b>{escape(score.question)}</b> "
         f'<span class="soft">{before}{shown(change.after)}</span></summary>'
         f"<p>wanted: {gold or '–'}</p>"
         f'<div class="sides">{"".join(sides)}</div></details>'
@@ -195,7 +204,7 @@ def _highlighted(text: str, start: int, gold: Iterable[Span]) -> str:
     return "".join(pieces) + escape(text[at:])
 
 
-_WIDTH, _HEIGHT, _LEFT, _RIGHT, _TOP, _BOTTOM = 900.0, 400.0, 56.0, 250.0, 16.0, 44.0
+_WIDTH, _HEIGHT, _LEFT, _RIGHT, _TOP, _BOTTOM = 960.0, 420.0, 56.0, 300.0, 30.0, 44.0
 _GREYS = ("#a9b2bd", "#8d97a3", "#6f7a87", "#4d5763")
 _BLUES = ("#0b6bcb", "#53a2ee", "#7a4fc9", "#3a8f8a")
 
@@ -240,7 +249,9 @@ class _Axes:
         middle = (_LEFT + right) / 2
         lines.append(f'<text x="{middle}" y="{_HEIGHT - 6}" text-anchor="middle">'
                      "mean tokens of context, logarithmic</text>")  # fmt: skip
-        lines.append(f'<text x="{_LEFT - 44}" y="{_TOP - 4}">{escape(measure)}</text>')
+        lines.append(
+            f'<text class="strong" x="{_LEFT - 44}" y="{_TOP - 14}">{escape(measure)}</text>'
+        )
         return lines
 
 
@@ -308,7 +319,7 @@ def _target(sweep: Mapping[str, Json], axes: _Axes) -> list[str]:
     shapes = [
         f'<line x1="{_LEFT}" x2="{right}" y1="{y:.1f}" y2="{y:.1f}" stroke="#9a6700" '
         'stroke-dasharray="5 4"/>',
-        f'<text x="{_LEFT + 6}" y="{y - 5:.1f}" fill="#9a6700">target: '
+        f'<text x="{right - 6}" y="{y + 15:.1f}" text-anchor="end">target: '
         f"{escape(str(sweep['target_text']))}</text>",
     ]
     baseline = cast("Mapping[str, Json] | None", sweep["baseline"])
@@ -335,6 +346,6 @@ def _legend(entries: Sequence[tuple[str, str, str]]) -> list[str]:
     for i, (colour, name, detail) in enumerate(entries):
         y = _TOP + 10 + 32 * i
         shapes.append(f'<rect x="{x}" y="{y - 6:.1f}" width="12" height="4" fill="{colour}"/>')
-        shapes.append(f'<text class="strong" x="{x + 18}" y="{y}">{escape(name[:34])}</text>')
+        shapes.append(f'<text class="strong" x="{x + 18}" y="{y}">{escape(name[:44])}</text>')
         shapes.append(f'<text x="{x + 18}" y="{y + 14}">{escape(detail)}</text>')
     return shapes

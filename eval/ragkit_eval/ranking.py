@@ -158,9 +158,8 @@ def _lines(path: Path) -> Iterator[tuple[int, list[str]]]:
     try:
         with path.open(encoding="utf-8-sig") as lines:
             for number, line in enumerate(lines, start=1):
-                tabbed = "\t" in line
-                parts = line.rstrip("\r\n").split("\t") if tabbed else line.split()
-                if any(part.strip() for part in parts):
-                    yield number, parts
+                # Ids may hold spaces where tabs part the columns.
+                if line.strip():
+                    yield number, line.strip("\r\n").split("\t" if "\t" in line else None)
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path} cannot be read: {error}") from error

@@ -180,6 +180,24 @@ def verdict_line(report: Report) -> str:
     )
 
 
+def gist(report: Report) -> str:
+    """Return the primary measure and the tokens of context in a sentence."""
+    parts: list[str] = []
+    for name in (report.primary, "ContextTokens"):
+        new = _measures(report.new).get(name)
+        if new is None:
+            continue
+        old = None if report.base is None else _measures(report.base).get(name)
+        text = f"{name} {shown(new['mean'])}"
+        if old is not None:
+            before, after = old["mean"], new["mean"]
+            text = f"{name} {shown(before)} → {shown(after)}"
+            if isinstance(before, float) and isinstance(after, float) and before:
+                text += f" ({(after - before) / before:+.1%})"
+        parts.append(text)
+    return "; ".join(dict.fromkeys(parts))
+
+
 def measure_table(report: Report) -> tuple[list[str], list[list[str]]]:
     """Return head and rows of the table of measures."""
     if report.comparison is None:
@@ -300,6 +318,7 @@ def markdown(report: Report) -> str:
     parts = [
         f"## ragkit eval: {title}",
         f"**{verdict_line(report)}**",
+        gist(report),
         f"{new.summary['dataset']}, {new.summary['split']}, {new.summary['n']} questions",
         _table(*measure_table(report)),
     ]

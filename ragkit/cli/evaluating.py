@@ -320,9 +320,13 @@ def _read_sweep(path: str) -> Mapping[str, Json]:
         data: object = json.loads(Path(path).read_text("utf-8"))
     except (OSError, ValueError) as error:
         raise ConfigError(f"sweep {path} cannot be read: {error}") from error
-    if not isinstance(data, dict) or "series" not in data:
+    sweep = cast("Mapping[str, Json]", data) if isinstance(data, dict) else {}
+    series = cast("Sequence[Mapping[str, Json]]", sweep.get("series", ()))
+    known = {"measure", "target", "target_text", "baseline", "oracle_tokens"} <= set(sweep)
+    inside = {"name", "trimmed", "tokens_at_target", "minimum_tokens", "points"}
+    if not known or not series or not all(inside <= set(entry) for entry in series):
         raise ConfigError(f"{path} is not what ragkit eval sweep --out writes")
-    return cast("Mapping[str, Json]", data)
+    return sweep
 
 
 def _write(path: str, text: str) -> None:

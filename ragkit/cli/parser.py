@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import TypeAlias
 
 from ragkit import __version__
-from ragkit.chunking import CHUNKER_NAMES
+from ragkit.types import CHUNKER_NAMES
 
 _EXIT_CODES = """\
 exit codes:

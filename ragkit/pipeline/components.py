@@ -9,13 +9,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import cast
 
-from ragkit.chunking import DEFAULT_CHUNK_TOKENS, ChunkerName, SpanChunker
+from ragkit.chunking import DEFAULT_CHUNK_TOKENS, SpanChunker
 from ragkit.config import Settings
 from ragkit.errors import ConfigError
 from ragkit.generation import ExtractiveGenerator
 from ragkit.text.wordpiece import load_wordpiece
 from ragkit.trimming import REFUSE_BELOW, TrimPolicy
-from ragkit.types import Embedder, Generator, TokenCounter
+from ragkit.types import ChunkerName, Embedder, Generator, TokenCounter
 
 BUILTIN_POLICY = TrimPolicy(name="bundled/1", budget_share=0.6, refuse_below=REFUSE_BELOW)
 """The trim policy where none is given; uncertified.

@@ -67,6 +67,15 @@ def test_run_prints_its_summary_and_leaves_rows(town: str, runs: Path) -> None:
     assert data["measures"]["nDCG@10"]["mean"] == pytest.approx(sum(values) / len(values), abs=0)
 
 
+def test_progress_is_a_line_a_question(town: str, tmp_path: Path) -> None:
+    """`--progress json` prints each question on stderr once its row is written."""
+    result = run("eval", "run", town, "--out", str(tmp_path / "run"), "--cache",
+                 str(tmp_path / "cache"), "--embedder", "none", "--progress", "json")  # fmt: skip
+    lines = [valid(line, "eval_progress") for line in result.stderr.splitlines()]
+    assert len(lines) == 47
+    assert {"id": "ferry-0-0", "status": "ok"} in lines
+
+
 def test_a_changed_setting_needs_a_folder_of_its_own(town: str, runs: Path) -> None:
     """The same folder is refused, naming the difference; without --out each has its own."""
     options = ["--cache", str(runs / "cache"), "--embedder", "none", "--limit", "3"]
@@ -171,6 +180,9 @@ def test_sweep_in_one_command(town: str, runs: Path, tmp_path: Path) -> None:
     page = tmp_path / "r.html"
     run("eval", "report", str(runs / "new"), "--sweep", str(out), "--html", str(page))
     assert "<polyline" in page.read_text()
+    out.write_text('{"series": [{"name": "x"}]}')
+    refused = run("eval", "report", str(runs / "new"), "--sweep", str(out), code=2)
+    assert "is not what" in refused.stderr
     assert "'1:x'" in run(*options, "-k", "1:x", code=2).stderr
     assert "'fast'" in run(*options, "--mode", "fast", code=2).stderr
 

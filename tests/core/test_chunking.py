@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ragkit.chunking import CHUNKER_NAMES, SpanChunker
+from ragkit.chunking import SpanChunker
 from ragkit.errors import ConfigError
 from ragkit.loading import load_bytes
 from ragkit.text.wordpiece import load_wordpiece
-from ragkit.types import Document, Mark
+from ragkit.types import CHUNKER_NAMES, Document, Mark
 
 from ..strategies import documents
 
