@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import sqlite3
 from collections.abc import Collection, Generator, Iterator, Mapping, Sequence
@@ -186,6 +185,8 @@ class LocalStore:
 
     def chunks_sha256(self) -> str:
         """Return a digest of all chunks' ids: equal for stores that hold the same chunks."""
+        import hashlib  # loads OpenSSL, which is 4 MiB
+
         digest = hashlib.sha256()
         with self._database.reading() as connection:
             for (identity,) in connection.execute("SELECT id FROM chunk ORDER BY id"):
@@ -640,6 +641,8 @@ class LocalStore:
         old = connection.execute("SELECT row FROM document WHERE id = ?", (document.id,)).fetchone()
         stale = _delete_chunks(connection, old[0]) if old is not None else set[bytes]()
         raw = document.text.encode("utf-8", "surrogatepass")
+        import hashlib
+
         cursor = connection.execute(
             "INSERT OR REPLACE INTO document VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (
