@@ -234,7 +234,8 @@ def _tokens(kind: Literal["recall", "precision", "iou"]) -> Value:
 
 
 def _places(passages: Iterable[Passage]) -> list[spans.Place]:
-    return [passage.place for passage in passages]
+    """Return where everything that was sent stands, evidence sent by a repeat of it included."""
+    return [place for passage in passages for place in (passage.place, *passage.repeats)]
 
 
 _FAMILIES: Mapping[str, _Family] = {

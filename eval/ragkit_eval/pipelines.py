@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import TypeAlias, cast
 
@@ -15,7 +15,7 @@ from ragkit_eval.cache import CachingEmbedder, CachingGenerator, Spent
 from ragkit_eval.datasets import Question
 from ragkit_eval.measures import Measure
 from ragkit_eval.rows import Passage, Row
-from ragkit_eval.spans import GoldSpan
+from ragkit_eval.spans import GoldSpan, Place
 from ragkit_eval.texts import holds_answer
 
 Pipeline: TypeAlias = Callable[[Question], Row]
@@ -71,8 +71,9 @@ class RagPipeline:
         )
         return replace(
             row,
+            context=self._gold.with_repeats(question, row.context),
             ranking=_ranking(hits, self._documents),
-            hits=tuple(_hit(hit) for hit in hits[: self._hits]),
+            hits=self._gold.with_repeats(question, [_hit(hit) for hit in hits[: self._hits]]),
             answer_rank=_answer_rank(question, hits[: self._hits]),
             gold_chunks=self._gold.chunks(question),
             oracle_tokens=self._gold.oracle_tokens(question),
@@ -97,13 +98,24 @@ class RagPipeline:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class _GoldDocument:
+    """A stored document: its chunks, its sentences, its text, and which sentences are equal."""
+
+    chunks: list[Passage]
+    sentences: list[Span]
+    text: str
+    equal: dict[str, list[Span]]
+
+
 class Gold:
     """Where a question's evidence stands in a store: its chunks, and the sentences it needs."""
 
     def __init__(self, rag: RAG, groups: Sequence[str] | None = None) -> None:
         self._rag = rag
         self._groups = groups
-        self._known: dict[str, tuple[list[Passage], list[Span], str]] = {}
+        self._known: dict[str, _GoldDocument] = {}
+        self._found: dict[str, list[tuple[Place, Span]]] = {}
 
     def chunks(self, question: Question) -> tuple[Passage, ...] | None:
         """Return the chunks that touch the evidence; None without evidence."""
@@ -113,7 +125,7 @@ class Gold:
         touching = {
             chunk: None
             for span in sorted(gold, key=lambda s: (s.document_id, s.start, s.end))
-            for chunk in self._document(span.document_id)[0]
+            for chunk in self._document(span.document_id).chunks
             if chunk.start < span.end and span.start < chunk.end
         }
         return tuple(touching)
@@ -123,23 +135,60 @@ class Gold:
         sizes = [self._needed_tokens(spans) for spans in question.evidence]
         return min((size for size in sizes if size), default=None)
 
+    def with_repeats(self, question: Question, passages: Sequence[Passage]) -> tuple[Passage, ...]:
+        """Return the passages with the evidence noted that they hold by a repeat of its sentences.
+
+        A document may say the same twice, and labels name one place only. A sentence of the same
+        document that equals one of the evidence's (but for case and white space) is a repeat.
+        """
+        copies = self._copies(question)
+        if not copies:
+            return tuple(passages)
+        return tuple(
+            replace(
+                passage,
+                repeats=tuple(
+                    original
+                    for original, (start, end) in copies
+                    if original[0] == passage.document_id
+                    and passage.start <= start
+                    and end <= passage.end
+                ),
+            )
+            for passage in passages
+        )
+
+    def _copies(self, question: Question) -> list[tuple[Place, Span]]:
+        """Return each place of a sentence of the evidence with the span of each repeat of it."""
+        if question.id not in self._found:
+            found: dict[tuple[Place, Span], None] = {}
+            for span in {span for spans in question.evidence for span in spans}:
+                document = self._document(span.document_id)
+                for start, end in document.sentences:
+                    if start < span.end and span.start < end:
+                        for other in document.equal[_plain(document.text[start:end])]:
+                            if other != (start, end):
+                                found[(span.document_id, start, end), other] = None
+            self._found[question.id] = sorted(found)
+        return self._found[question.id]
+
     def _needed_tokens(self, spans: Sequence[GoldSpan]) -> int:
         count = self._rag.counter.count
-        needed: dict[str, None] = {}
+        needed: dict[Place, None] = {}
         n_tokens = 0
         for span in spans:
-            _, sentences, text = self._document(span.document_id)
-            for start, end in sentences:
-                key = f"{span.document_id} {start}"
-                if start < span.end and span.start < end and key not in needed:
-                    needed[key] = None
-                    n_tokens += count(text[start:end])
+            document = self._document(span.document_id)
+            for start, end in document.sentences:
+                place = (span.document_id, start, end)
+                if start < span.end and span.start < end and place not in needed:
+                    needed[place] = None
+                    n_tokens += count(document.text[start:end])
         return n_tokens
 
-    def _document(self, document_id: str) -> tuple[list[Passage], list[Span], str]:
-        """Return the chunks, the sentences and the text of a stored document."""
+    def _document(self, document_id: str) -> _GoldDocument:
         if document_id not in self._known:
             shown = self._rag.show(document_id, groups=self._groups) or {}
+            text = str(shown.get("text", ""))
             chunks = cast("Sequence[Mapping[str, Json]]", shown.get("chunks", ()))
             passages = [
                 Passage(
@@ -155,8 +204,15 @@ class Gold:
                 for chunk in chunks
                 for start, end in cast("Sequence[tuple[int, int]]", chunk["sentences"])
             ]
-            self._known[document_id] = (passages, sentences, str(shown.get("text", "")))
+            equal: dict[str, list[Span]] = {}
+            for start, end in sentences:
+                equal.setdefault(_plain(text[start:end]), []).append((start, end))
+            self._known[document_id] = _GoldDocument(passages, sentences, text, equal)
         return self._known[document_id]
+
+
+def _plain(text: str) -> str:
+    return " ".join(text.casefold().split())
 
 
 def _answered(question: Question, answer: Answer) -> Row:

@@ -14,13 +14,18 @@ Status: TypeAlias = Literal["ok", "refused", "error"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Passage:
-    """A span of a document; `text` is None where only its place was kept."""
+    """A span of a document; `text` is None where only its place was kept.
+
+    `repeats` are the places of evidence whose sentences stand in this passage word for word, though
+    the labels name another place: documents repeat themselves, and the reader has the text.
+    """
 
     document_id: str
     start: int
     end: int
     n_tokens: int | None = None
     text: str | None = None
+    repeats: tuple[Place, ...] = ()
 
     @property
     def place(self) -> Place:
@@ -73,7 +78,12 @@ class Row:
 
 
 def _short(passage: Mapping[str, Json]) -> dict[str, Json]:
-    return {key: value for key, value in passage.items() if value is not None}
+    return {key: value for key, value in passage.items() if value not in {None, ()}}
+
+
+def _passage(data: Mapping[str, object]) -> Passage:
+    repeats = cast("Sequence[Place]", data.get("repeats", ()))
+    return Passage(**{**data, "repeats": tuple(map(tuple, repeats))})  # type: ignore[arg-type]
 
 
 def read_row(data: Mapping[str, Json]) -> Row:
@@ -82,7 +92,7 @@ def read_row(data: Mapping[str, Json]) -> Row:
     for name in ("hits", "context", "citations", "gold_chunks"):
         given = cast("Sequence[Mapping[str, object]] | None", values.get(name))
         if given is not None:
-            values[name] = tuple(Passage(**passage) for passage in given)  # type: ignore[arg-type]
+            values[name] = tuple(map(_passage, given))
     for name in ("joules", "from_cache"):
         if values.get(name) is not None:
             values[name] = tuple(cast("Sequence[object]", values[name]))

@@ -357,14 +357,15 @@ def sweep(
             )
             with OpenedRag(dataset, asked, cache, notify=notify, on_progress=on_ingest) as opened:
                 missing_documents(opened.rag, dataset)
+                gold = Gold(opened.rag)
                 if largest:
-                    gold = Gold(opened.rag)
                     oracle = [gold.oracle_tokens(question) for question in questions]
                 # Without vectors the default is words, which is not the baseline of claims.
                 default: Mode | None = None if "embed" in opened.caches else "lexical"
                 for mode in grid.modes:
                     curves += _measure(
                         opened.rag,
+                        gold,
                         questions,
                         quality,
                         grid=grid,
@@ -424,6 +425,7 @@ class _Label:
 
 def _measure(
     rag: RAG,
+    gold: Gold,
     questions: Sequence[Question],
     quality: Quality,
     *,
@@ -461,18 +463,18 @@ def _measure(
         words, pool = rag.pool(question.text, k=deepest, mode=label.mode)
         chunks = [_passage(e.hit, e.hit.chunk.start, e.hit.chunk.end, e.hit.chunk.n_tokens)
                   for e in pool]  # fmt: skip
-        untrimmed.add(question, chunks, depths, quality)
+        untrimmed.add(question, gold.with_repeats(question, chunks), depths, quality)
         for n_pool, curve in zip(grid.pools, trimmed, strict=False):
             policy = replace(BUILTIN_POLICY, pool=n_pool)
             ranked = rank_sentences(words, pool[:n_pool], policy=policy, counter=rag.counter)
             passages = [_passage(hit, s.start, s.end, s.n_tokens) for hit, s in ranked]
             totals = list(accumulate(s.n_tokens for _, s in ranked))
             kept = [max(1, bisect_right(totals, budget)) for budget in budgets]
-            curve.add(question, passages, kept, quality)
+            curve.add(question, gold.with_repeats(question, passages), kept, quality)
         for policy, curve in zip(policies, fixed, strict=True):
             context = trim(words, pool[: policy.pool], policy=policy, counter=rag.counter).context
             passages = [_passage(item.hit, item.start, item.end, item.n_tokens) for item in context]
-            curve.add(question, passages, [len(passages)], quality)
+            curve.add(question, gold.with_repeats(question, passages), [len(passages)], quality)
         if on_progress is not None:
             on_progress(untrimmed.name, i + 1, len(questions))
     return [untrimmed, *trimmed, *fixed]

@@ -320,7 +320,9 @@ def _read_sweep(path: str) -> Mapping[str, Json]:
         data: object = json.loads(Path(path).read_text("utf-8"))
     except (OSError, ValueError) as error:
         raise ConfigError(f"sweep {path} cannot be read: {error}") from error
-    sweep = cast("Mapping[str, Json]", data) if isinstance(data, dict) else {}
+    sweep: Mapping[str, Json] = {}
+    if isinstance(data, dict):
+        sweep = cast("Mapping[str, Json]", data)
     series = cast("Sequence[Mapping[str, Json]]", sweep.get("series", ()))
     known = {"measure", "target", "target_text", "baseline", "oracle_tokens"} <= set(sweep)
     inside = {"name", "trimmed", "tokens_at_target", "minimum_tokens", "points"}

@@ -80,6 +80,15 @@ def test_depth_is_of_the_hits_and_without_it_of_the_context() -> None:
     assert value("AnswerHit@2") is None
 
 
+def test_evidence_that_stands_there_word_for_word_was_sent() -> None:
+    """Evidence whose sentence stands elsewhere in the context counts as sent, and costs nothing."""
+    kept = Passage(document_id="copy", start=0, end=8, text="at: nine", repeats=(("d", 0, 8),))
+    assert value("EvidenceFound", context=(kept,)) == 1.0
+    assert value("EvidenceRecall", context=(kept,)) == 1.0
+    alone = Passage(document_id="copy", start=0, end=8, text="at: nine")
+    assert value("EvidenceFound", context=(alone,)) == 0.0
+
+
 def test_a_refusal_answers_nothing() -> None:
     """Of an answerable question a refusal scores 0; of an unanswerable one no answer is asked."""
     refused = Row(id="q", status="refused", context_tokens=0)

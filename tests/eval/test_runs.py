@@ -25,7 +25,7 @@ from ragkit_eval.rows import Passage, Row, read_row
 from ragkit_eval.runs import evaluate, load_run
 from ragkit_eval.stores import OpenedRag
 
-from .made import make_dataset
+from .made import make_dataset, write_lines
 
 if TYPE_CHECKING:
     from ragkit.types import Vector, Vectors
@@ -158,7 +158,10 @@ def test_rows_come_back_as_they_were_written() -> None:
     row = Row(
         id="q", status="ok", text="nine\ud800", ranking={"d": 1.5}, answer_rank=1,
         hits=(Passage(document_id="d", start=0, end=4, n_tokens=1),),
-        context=(Passage(document_id="d", start=0, end=4, n_tokens=1, text="nine"),),
+        context=(
+            Passage(document_id="d", start=0, end=4, n_tokens=1, text="nine",
+                    repeats=(("e", 5, 9),)),
+        ),
         gold_chunks=(), joules=(1.0, 2.0, 3.0), from_cache=("embed",), seconds=0.5,
     )  # fmt: skip
     assert read_row(json.loads(json.dumps(row.to_dict()))) == row
@@ -192,6 +195,36 @@ def test_a_rag_is_measured_from_end_to_end(town: Dataset, tmp_path: Path) -> Non
     assert row.oracle_tokens == 12
     assert row.gold_chunks is not None
     assert len(row.gold_chunks) == 1
+
+
+def test_a_document_that_repeats_itself_is_no_loss(tmp_path: Path) -> None:
+    """Evidence is found where its sentence stands word for word, whichever place is labelled."""
+    filler = " ".join(f"Filler number {i} is of no interest." for i in range(60))
+    text = f"The ferry leaves at nine. {filler} THE  ferry leaves at nine. The end."
+    folder = tmp_path / "twice"
+    first = text.index("nine")
+    rows = [(0, first), (1, text.index("nine", first + 1))]
+    write_lines(folder / "corpus.jsonl", [{"_id": "d", "text": text}])
+    write_lines(
+        folder / "queries.jsonl",
+        [{"_id": f"q{i}", "text": "When does the ferry leave?", "answers": ["nine"]}
+         for i, _ in rows],
+    )  # fmt: skip
+    write_lines(
+        folder / "spans.jsonl",
+        [{"query-id": f"q{i}", "corpus-id": "d", "start": at, "end": at + 4, "text": "nine"}
+         for i, at in rows],
+    )  # fmt: skip
+    dataset = load_dataset(folder)
+    chosen = [m.parse_measure("EvidenceFound")]
+    with (
+        Cache(tmp_path / "cache") as cache,
+        OpenedRag(dataset, Settings(embedder="none", trim_level=0.0), cache) as opened,
+    ):
+        pipeline = RagPipeline(opened.rag, chosen)
+        run = evaluate(pipeline, dataset, measures=chosen, out=tmp_path / "run")
+    assert len(run.rows()["q0"].context) == 1
+    assert [score.values["EvidenceFound"] for score in run.scores] == [1.0, 1.0]
 
 
 def _measures(summary: Mapping[str, object]) -> dict[str, dict[str, Any]]:
