@@ -52,7 +52,8 @@ class TrimPolicy:
     (None: no limit); at least one sentence is kept. A sentence's score is a sum of z-scores over
     the pool with the weights below; first comes what has a high score less `length_weight` times
     the logarithm of its length, since a long sentence takes the place of several short ones. Below
-    `refuse_below` (an evidence score in [0, 1]) there is no answer.
+    `refuse_below` (an evidence score in [0, 1]) there is no answer. `certificate` is what was shown
+    about the policy, made by `ragkit calibrate`.
     """
 
     name: str
@@ -66,7 +67,7 @@ class TrimPolicy:
     window_words_weight: float = 0.5
     chunk_weight: float = 0.5
     length_weight: float = 0.8
-    certified: bool = False
+    certificate: Mapping[str, Json] | None = None
 
     def __post_init__(self) -> None:
         """Check the ranges; raises `ConfigError`."""
@@ -86,9 +87,17 @@ class TrimPolicy:
                 f"trim policy {self.name!r}: refuse_below {self.refuse_below}; allowed: 0 to 1"
             )
 
+    def sha256(self) -> str:
+        """Return a digest of the numbers that decide what is kept and refused."""
+        import hashlib
+        import json
+
+        numbers = {**self.to_dict(), "name": None, "certificate": None}
+        return hashlib.sha256(json.dumps(numbers, sort_keys=True).encode()).hexdigest()
+
     def to_dict(self) -> dict[str, Json]:
         """Return the JSON form of a trim policy file."""
-        return {
+        data: dict[str, Json] = {
             "schema": 1,
             "name": self.name,
             "pool": self.pool,
@@ -104,6 +113,9 @@ class TrimPolicy:
                 "length": self.length_weight,
             },
         }
+        if self.certificate is not None:
+            data["certificate"] = self.certificate
+        return data
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from ragkit_eval.cache import Cache
+    from ragkit_eval.calibrating import Calibration, calibrate, write_policy
     from ragkit_eval.comparing import Comparison, Difference, compare
     from ragkit_eval.datasets import Dataset, Question, load_dataset
     from ragkit_eval.gate import Gate, GateResult
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Cache",
+    "Calibration",
     "Comparison",
     "Dataset",
     "Difference",
@@ -45,6 +47,7 @@ __all__ = [
     "Sweep",
     "Validation",
     "all_measures",
+    "calibrate",
     "compare",
     "default_measures",
     "evaluate",
@@ -56,10 +59,12 @@ __all__ = [
     "score",
     "sweep",
     "validate",
+    "write_policy",
 ]
 
 _HOMES = {
     "Cache": "ragkit_eval.cache",
+    "Calibration": "ragkit_eval.calibrating",
     "Comparison": "ragkit_eval.comparing",
     "Dataset": "ragkit_eval.datasets",
     "Difference": "ragkit_eval.comparing",
@@ -79,6 +84,7 @@ _HOMES = {
     "Sweep": "ragkit_eval.sweep",
     "Validation": "ragkit_eval.validation",
     "all_measures": "ragkit_eval.measures",
+    "calibrate": "ragkit_eval.calibrating",
     "compare": "ragkit_eval.comparing",
     "default_measures": "ragkit_eval.measures",
     "evaluate": "ragkit_eval.runs",
@@ -90,6 +96,7 @@ _HOMES = {
     "score": "ragkit_eval.scoring",
     "sweep": "ragkit_eval.sweep",
     "validate": "ragkit_eval.validation",
+    "write_policy": "ragkit_eval.calibrating",
 }
 
 

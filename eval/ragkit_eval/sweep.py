@@ -461,26 +461,29 @@ def _measure(
     deepest = max([max(depths)] + [max(grid.pools)] * bool(trimmed) + [p.pool for p in policies])
     for i, question in enumerate(questions):
         words, pool = rag.pool(question.text, k=deepest, mode=label.mode)
-        chunks = [_passage(e.hit, e.hit.chunk.start, e.hit.chunk.end, e.hit.chunk.n_tokens)
+        chunks = [passage_of(e.hit, e.hit.chunk.start, e.hit.chunk.end, e.hit.chunk.n_tokens)
                   for e in pool]  # fmt: skip
         untrimmed.add(question, gold.with_repeats(question, chunks), depths, quality)
         for n_pool, curve in zip(grid.pools, trimmed, strict=False):
             policy = replace(BUILTIN_POLICY, pool=n_pool)
             ranked = rank_sentences(words, pool[:n_pool], policy=policy, counter=rag.counter)
-            passages = [_passage(hit, s.start, s.end, s.n_tokens) for hit, s in ranked]
+            passages = [passage_of(hit, s.start, s.end, s.n_tokens) for hit, s in ranked]
             totals = list(accumulate(s.n_tokens for _, s in ranked))
             kept = [max(1, bisect_right(totals, budget)) for budget in budgets]
             curve.add(question, gold.with_repeats(question, passages), kept, quality)
         for policy, curve in zip(policies, fixed, strict=True):
             context = trim(words, pool[: policy.pool], policy=policy, counter=rag.counter).context
-            passages = [_passage(item.hit, item.start, item.end, item.n_tokens) for item in context]
+            passages = [
+                passage_of(item.hit, item.start, item.end, item.n_tokens) for item in context
+            ]
             curve.add(question, gold.with_repeats(question, passages), [len(passages)], quality)
         if on_progress is not None:
             on_progress(untrimmed.name, i + 1, len(questions))
     return [untrimmed, *trimmed, *fixed]
 
 
-def _passage(hit: Hit, start: int, end: int, n_tokens: int) -> Passage:
+def passage_of(hit: Hit, start: int, end: int, n_tokens: int) -> Passage:
+    """Return a span of a hit's chunk as a passage."""
     chunk = hit.chunk
     return Passage(
         document_id=chunk.document_id,

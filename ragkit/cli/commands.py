@@ -251,6 +251,13 @@ def evaluate(options: argparse.Namespace) -> int:
     return ACTIONS[options.action](options)
 
 
+def calibrate(options: argparse.Namespace) -> int:
+    """Run `ragkit calibrate`."""
+    from ragkit.cli.calibrating import calibrate as run
+
+    return run(options, _settings)
+
+
 COMMANDS: Mapping[str, Callable[[argparse.Namespace], int]] = {
     "ingest": ingest,
     "rebuild": rebuild,
@@ -260,6 +267,7 @@ COMMANDS: Mapping[str, Callable[[argparse.Namespace], int]] = {
     "show": show,
     "rm": rm,
     "doctor": doctor,
+    "calibrate": calibrate,
     "eval": evaluate,
     "ledger": ledger,
     "template": template,

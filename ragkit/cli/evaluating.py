@@ -47,14 +47,14 @@ def run(options: argparse.Namespace, read_settings: _Read) -> int:
     from ragkit_eval.runs import default_folder, evaluate, make_manifest
     from ragkit_eval.stores import missing_documents
 
-    dataset = _read_dataset(options)
+    dataset = read_dataset(options)
     names = _names(options.measures)
     measures = default_measures(dataset.questions) if names is None else [
         parse_measure(name) for name in names
     ]  # fmt: skip
     groups = _names(options.groups)
     settings = read_settings(options)
-    with _opened(options, dataset, settings) as opened:
+    with open_rag(options, dataset, settings) as opened:
         missing = missing_documents(opened.rag, dataset, groups)
         if missing:
             _notice(f"{missing} documents that the labels name are not in the store")
@@ -133,15 +133,15 @@ def sweep(options: argparse.Namespace, read_settings: _Read) -> int:
     from ragkit_eval.sweep import BUDGETS, Grid
     from ragkit_eval.sweep import sweep as measure
 
-    dataset = _read_dataset(options)
+    dataset = read_dataset(options)
     trims = _names(options.trim) or []
     grid = Grid(
-        chunk_tokens=_numbers("chunk-tokens", options.chunk_tokens),
+        chunk_tokens=numbers("chunk-tokens", options.chunk_tokens),
         embedders=tuple(_names(options.embedder) or [None]),
         modes=cast("tuple[Mode | None, ...]", _modes(options.mode)),
-        depths=_numbers("k", options.k),
-        pools=_numbers("pool", options.pool),
-        budgets=BUDGETS if options.budget is None else _numbers("budget", options.budget),
+        depths=numbers("k", options.k),
+        pools=numbers("pool", options.pool),
+        budgets=BUDGETS if options.budget is None else numbers("budget", options.budget),
         policies=tuple(name for name in trims if name != "off"),
     )
     # What the grid varies must not reach the settings, which take one value each.
@@ -270,7 +270,8 @@ ACTIONS: Mapping[str, Callable[[argparse.Namespace], int]] = {
 ASKING: Mapping[str, Callable[[argparse.Namespace, _Read], int]] = {"run": run, "sweep": sweep}
 
 
-def _read_dataset(options: argparse.Namespace) -> Dataset:
+def read_dataset(options: argparse.Namespace) -> Dataset:
+    """Return the dataset of a command's options."""
     from ragkit_eval.datasets import Needed, load_dataset
 
     dataset = load_dataset(
@@ -288,9 +289,10 @@ def _cache(options: argparse.Namespace) -> Generator[Cache]:
 
 
 @contextmanager
-def _opened(
+def open_rag(
     options: argparse.Namespace, dataset: Dataset, settings: Settings
 ) -> Generator[OpenedRag]:
+    """Open a pipeline over the dataset's documents, or over the store that was named."""
     from ragkit.cli.progress import Bar
     from ragkit_eval.stores import OpenedRag
 
@@ -301,12 +303,21 @@ def _opened(
                 dataset,
                 settings,
                 cache,
-                store=options.store,
+                store=options.store or _own_store(dataset, settings),
                 notify=_notice,
                 on_progress=bar.advance,
             )
         with opened:
             yield opened
+
+
+def _own_store(dataset: Dataset, settings: Settings) -> str | None:
+    """Return the user's store for labels that come without documents, where there is one."""
+    from ragkit.storage.database import FILE_NAME
+
+    if dataset.corpus is not None or dataset.documents:
+        return None
+    return settings.store if (Path(settings.store) / FILE_NAME).exists() else None
 
 
 def _judge(policy: str, new: Run, base: Run | None) -> GateResult:
@@ -358,7 +369,7 @@ def _modes(text: str | None) -> tuple[str | None, ...]:
     return tuple(names) or (None,)
 
 
-def _numbers(name: str, text: str) -> tuple[int, ...]:
+def numbers(name: str, text: str) -> tuple[int, ...]:
     """Return the numbers of `1,5`, `1:40`, `1:41:10` or `16:1024:x2`."""
     found: list[int] = []
     try:

@@ -61,6 +61,7 @@ def make_parsers() -> tuple[argparse.ArgumentParser, dict[str, argparse.Argument
         _rm,
         _doctor,
         _rebuild,
+        _calibrate,
         _eval_validate,
         _eval_run,
         _eval_score,
@@ -235,6 +236,42 @@ def _rebuild(add: _Add) -> None:
         "ragkit rebuild --chunk-tokens 200",
     )
     _common(parser)
+    _split_settings(parser)
+
+
+def _calibrate(add: _Add) -> None:
+    parser = add(
+        "calibrate",
+        "Find the smallest context that labelled questions certify, and write it as a trim policy",
+        "ragkit calibrate DATASET --retain 0.95 --confidence 0.95 --out trim.json",
+    )
+    _questions_of(parser)
+    _common(parser)
+    parser.add_argument("--retain", type=float, metavar="X", default=0.95,
+                        help="what is promised, by --mode (default 0.95)")  # fmt: skip
+    parser.add_argument("--confidence", type=float, metavar="X", default=0.95,
+                        help="of the promise (default 0.95)")  # fmt: skip
+    parser.add_argument("--mode", choices=("strict", "ratio", "absolute"), default="strict",
+                        help="strict: this share of questions keeps what the untrimmed top 5 gives "
+                        "it; ratio: this share of its mean quality; absolute: this mean "
+                        "quality (default strict)")  # fmt: skip
+    parser.add_argument("--metric", metavar="M",
+                        help="EvidenceFound, EvidenceRecall, AnswerInContext or DocumentRecall "
+                        "(default: what the labels allow)")  # fmt: skip
+    parser.add_argument("--refuse-target", type=float, metavar="X",
+                        help="set a refusal threshold that refuses at most this share of "
+                        "answerable questions")  # fmt: skip
+    parser.add_argument("--pool", metavar="N,N", default="10",
+                        help="chunks that are trimmed; of several one is chosen on a third of the "
+                        "documents (default 10)")  # fmt: skip
+    parser.add_argument("--out", metavar="FILE", help="trim policy file (default trim.json)")
+    parser.add_argument("--explain", action="store_true",
+                        help="say in words what is and what is not promised")  # fmt: skip
+    parser.add_argument("--search-mode", choices=("dense", "lexical", "hybrid"),
+                        help="how chunks are found (default: the store's)")  # fmt: skip
+    parser.add_argument("--template", metavar="FILE", help="default, guarded, or a template file")
+    parser.add_argument("--generator", metavar="G", help="whose tokens are counted")
+    parser.add_argument("--seed", type=int, metavar="N", help="of the draws (default 0)")
     _split_settings(parser)
 
 

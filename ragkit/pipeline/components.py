@@ -15,7 +15,7 @@ from ragkit.errors import ConfigError
 from ragkit.generation import ExtractiveGenerator
 from ragkit.text.wordpiece import load_wordpiece
 from ragkit.trimming import REFUSE_BELOW, TrimPolicy
-from ragkit.types import ChunkerName, Embedder, Generator, TokenCounter
+from ragkit.types import ChunkerName, Embedder, Generator, Json, TokenCounter
 
 BUILTIN_POLICY = TrimPolicy(name="bundled/1", budget_share=0.6, refuse_below=REFUSE_BELOW)
 """The trim policy where none is given; uncertified.
@@ -26,7 +26,16 @@ evidence on each of squad11 (calibration articles, 102 %), hotpotqa_100 (98 %) a
 """
 
 POLICY_KEYS = frozenset(
-    {"schema", "name", "pool", "budget_tokens", "budget_share", "refuse_below", "weights"}
+    {
+        "schema",
+        "name",
+        "pool",
+        "budget_tokens",
+        "budget_share",
+        "refuse_below",
+        "weights",
+        "certificate",
+    }
 )
 _WEIGHTS = ("cosine", "words", "window_cosine", "window_words", "chunk", "length")
 
@@ -121,6 +130,9 @@ def _policy(path: str, data: dict[str, object]) -> TrimPolicy:
     weights = data.get("weights", {})
     if not isinstance(weights, dict) or set(cast("dict[str, object]", weights)) - set(_WEIGHTS):
         raise ConfigError(f"trim policy {path}: weights must be an object of {' '.join(_WEIGHTS)}")
+    certificate = data.get("certificate")
+    if certificate is not None and not isinstance(certificate, dict):
+        raise ConfigError(f"trim policy {path}: certificate must be an object")
     numbers = {
         f"{name}_weight": _number(path, name, value)
         for name, value in cast("dict[str, object]", weights).items()
@@ -137,7 +149,8 @@ def _policy(path: str, data: dict[str, object]) -> TrimPolicy:
         budget_tokens=None if tokens is None else int(_number(path, "budget_tokens", tokens)),
         budget_share=None if share is None else _number(path, "budget_share", share),
         refuse_below=_number(path, "refuse_below", given["refuse_below"]),
-        **numbers,  # type: ignore[arg-type]
+        certificate=cast("dict[str, Json] | None", certificate),
+        **numbers,
     )
 
 

@@ -33,6 +33,7 @@ from ragkit.pipeline.answering import (
     newest_turns,
     read_turns,
 )
+from ragkit.pipeline.certified import MAX_CORPUS_CHANGE, is_stale, why_void
 from ragkit.pipeline.components import (
     BUILTIN_POLICY,
     default_embedder_name,
@@ -89,6 +90,9 @@ if TYPE_CHECKING:
 
 BASELINE_CHUNK_TOKENS = 400
 """Savings are compared with the top 5 chunks of at most 400 tokens, untrimmed."""
+
+SKETCH_IDS = 128
+"""Chunk ids kept to estimate change by: the error is about 4 points."""
 
 Notify = Callable[[str], None]
 
@@ -179,6 +183,7 @@ class RAG:
         self._n_jobs = n_jobs
         self._notify = notify or _warn
         self._noticed: set[str] = set()
+        self._certificate_states: dict[tuple[int, Mode | None], tuple[str | None, bool]] = {}
         self._lock = threading.RLock()
 
     def __enter__(self) -> RAG:
@@ -339,6 +344,14 @@ class RAG:
             "stop": list(asked.stop),
         }
 
+    def corpus_sketch(self) -> dict[str, Json]:
+        """Return the number of chunks and the smallest of their ids, to tell change by later."""
+        store = self._open_store()
+        if not isinstance(store, LocalStore):
+            return {"chunks": 0, "smallest_ids": []}
+        ids: list[Json] = [*store.smallest_chunk_ids(SKETCH_IDS)]
+        return {"chunks": store.count()["chunks"], "smallest_ids": ids}
+
     @property
     def counter(self) -> TokenCounter:
         """Counts the generator's tokens where that is possible, else the built-in vocabulary's."""
@@ -357,6 +370,24 @@ class RAG:
         store = self._local_store()
         with store.exclusive():
             return store.compact()
+
+    def calibrate(self, dataset: object, **options: object) -> object:
+        """Find the smallest trim policy that labelled questions certify for this pipeline.
+
+        Args:
+            dataset: A `ragkit_eval.Dataset`, or what `ragkit_eval.load_dataset` reads.
+            options: As `ragkit_eval.calibrate` takes them.
+
+        Returns:
+            A `ragkit_eval.Calibration`.
+        """
+        import importlib
+
+        module = importlib.import_module("ragkit_eval")
+        if isinstance(dataset, str | Path):
+            dataset = module.load_dataset(dataset)
+        found: object = module.calibrate(self, dataset, **options)
+        return found
 
     # --- search ------------------------------------------------------------------------------
 
@@ -827,6 +858,9 @@ class RAG:
             parts = [question, *(turn.content for turn in kept_turns)]
             template_tokens = input_tokens - context_tokens - sum(map(counter.count, parts))
             baseline_tokens = counter.count(baseline_prompt.text) if found.hits else None
+        trim_use = self._trim_use(mode, k)
+        if trim_use is not None and trim_use.certified and self.settings.refuse_below is None:
+            evidence = replace(evidence, calibrated=_has_refusal(self._policy))
         refusal = trimmed.refusal or _low(evidence)
         return _Draft(
             id=id,
@@ -835,7 +869,7 @@ class RAG:
             prompt=None if refusal is not None else prompt,
             refusal=refusal,
             evidence=evidence,
-            trim=self._trim_use(),
+            trim=trim_use,
             baseline_tokens=baseline_tokens,
             baseline_comparable=all(
                 hit.chunk.n_tokens <= BASELINE_CHUNK_TOKENS for hit in found.hits[:BASELINE_HITS]
@@ -880,12 +914,49 @@ class RAG:
             return float(asked)
         return (self._policy or BUILTIN_POLICY).refuse_below
 
-    def _trim_use(self) -> TrimUse | None:
-        if self._policy is None:
+    def _trim_use(self, mode: Mode | None, k: int) -> TrimUse | None:
+        policy = self._policy
+        if policy is None:
             return None
+        if policy.certificate is None:
+            return TrimUse(name=policy.name, sha256=self._policy_sha256)
+        void, stale = self._certificate_state(policy, policy.certificate, mode)
+        if void is None and k != policy.pool:
+            void = f"a pool of {k} replaces its {policy.pool}"
+        if void is not None:
+            self._notice(f"trim policy {policy.name!r} is not certified here: {void}")
+        elif stale:
+            self._notice(
+                f"the certificate of trim policy {policy.name!r} is stale: more than "
+                f"{MAX_CORPUS_CHANGE:.0%} of the chunks have changed; run ragkit calibrate again"
+            )
         return TrimUse(
-            name=self._policy.name, sha256=self._policy_sha256, certified=self._policy.certified
+            name=policy.name,
+            sha256=self._policy_sha256,
+            certified=void is None and not stale,
+            stale=stale,
+            void_because=void,
         )
+
+    def _certificate_state(
+        self, policy: TrimPolicy, certificate: Mapping[str, Json], mode: Mode | None
+    ) -> tuple[str | None, bool]:
+        """Return why the certificate is void and whether it is stale; once a store's content."""
+        store = self._open_store()
+        generation = store.generation if isinstance(store, LocalStore) else 0
+        key = (generation, mode)
+        if key not in self._certificate_states:
+            configuration = {**self.configuration(), "mode": mode or self.settings.mode}
+            void = why_void(certificate, configuration, policy)
+            level, cap = self.settings.trim_level, self.settings.max_context_tokens
+            if void is None and level is not None:
+                void = f"trim level {level} replaces its budget"
+            largest = cast("int", certificate.get("largest_tokens", policy.budget_tokens or 0))
+            if void is None and cap is not None and cap < largest:
+                void = f"the cap of {cap} tokens is below the {largest} that it was certified with"
+            stale = void is None and is_stale(certificate, self.corpus_sketch())
+            self._certificate_states = {key: (void, stale)}
+        return self._certificate_states[key]
 
     def _pieces(self, draft: _Draft) -> Iterator[str | Generation]:
         if draft.prompt is None:
@@ -1010,6 +1081,11 @@ def _check_k(k: int) -> None:
 
 def _groups(groups: Sequence[str] | None) -> tuple[str, ...] | None:
     return None if groups is None else tuple(groups)
+
+
+def _has_refusal(policy: TrimPolicy | None) -> bool:
+    certificate = None if policy is None else policy.certificate
+    return certificate is not None and certificate.get("refusal") is not None
 
 
 def _low(evidence: Evidence) -> RefusalReason | None:

@@ -193,6 +193,12 @@ class LocalStore:
                 digest.update(f"{identity}\n".encode())
         return digest.hexdigest()
 
+    def smallest_chunk_ids(self, n: int) -> list[str]:
+        """Return the n smallest chunk ids: as these are digests, a fair sample of all."""
+        with self._database.reading() as connection:
+            rows = connection.execute("SELECT id FROM chunk ORDER BY id LIMIT ?", (n,)).fetchall()
+        return [str(row[0]) for row in rows]
+
     def language(self) -> str | None:
         """Return the language of most documents."""
         with self._database.reading() as connection:

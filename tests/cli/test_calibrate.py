@@ -1,0 +1,62 @@
+"""`ragkit calibrate` as the installed command: from labels to a policy that `ask` obeys."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from ..eval.made import make_dataset
+from .command import run, valid
+
+
+def test_from_labels_to_a_certified_answer(tmp_path: Path) -> None:
+    """The command writes a valid policy, and asking with it is certified."""
+    dataset = make_dataset(tmp_path / "town", copies=8)
+    store = str(tmp_path / "kb")
+    run("ingest", str(dataset / "corpus.jsonl"), "--store", store, "--embedder", "none")
+    out = tmp_path / "made" / "trim.json"
+    arguments = ["calibrate", str(dataset), "--store", store, "--retain", "0.9", "--cluster",
+                 "none", "--out", str(out), "--cache", str(tmp_path / "cache")]  # fmt: skip
+    data = valid(run(*arguments, "--json").stdout, "calibrate")
+    assert data["certified"] is True
+    policy = valid(out.read_text(), "trim")
+    assert policy == data["policy"]
+    asked = run("ask", "How tall is the lighthouse?", "--store", store, "--trim", str(out),
+                "--json").stdout  # fmt: skip
+    trim = valid(asked, "ask")["trim"]
+    assert (trim["certified"], trim["stale"], trim["void_because"]) == (True, False, None)
+    void = run("ask", "How tall is the lighthouse?", "--store", store, "--trim", str(out), "-k",
+               "2", "--json")  # fmt: skip
+    assert "not certified here: a pool of 2" in void.stderr
+    assert valid(void.stdout, "ask")["trim"]["certified"] is False
+    words = run(*arguments, "--explain").stdout
+    for part in ("What this says", "What this does not say", "90.0% of the questions", "█"):
+        assert part in words
+
+
+def test_too_few_labels_exit_5_and_write_nothing(tmp_path: Path) -> None:
+    """The number of questions that is needed is in the output."""
+    dataset = make_dataset(tmp_path / "town")
+    out = tmp_path / "trim.json"
+    arguments = ["calibrate", str(dataset), "--embedder", "none", "--cluster", "none", "--out",
+                 str(out), "--cache", str(tmp_path / "cache")]  # fmt: skip
+    data = valid(run(*arguments, "--json", code=5).stdout, "calibrate")
+    assert (data["certified"], data["n_needed"], data["out"]) == (False, 59, None)
+    assert not out.exists()
+    text = run(*arguments, "--explain", code=5).stdout
+    assert "about 59 questions like these are needed" in text
+
+
+def test_a_sheet_calibrates_the_default_store(tmp_path: Path) -> None:
+    """Questions and answers in a CSV, documents in ./kb: the answer's words are what is kept."""
+    dataset = make_dataset(tmp_path / "town", copies=8)
+    run("ingest", str(dataset / "corpus.jsonl"), "--embedder", "none")
+    rows = [json.loads(line) for line in (dataset / "queries.jsonl").read_text().splitlines()]
+    lines = ["question,answer", *(f'"{r["text"]}",{r["answers"][0]}' for r in rows if r["answers"])]
+    (tmp_path / "sheet.csv").write_text("\n".join(lines) + "\n")
+    data = valid(
+        run("calibrate", str(tmp_path / "sheet.csv"), "--retain", "0.9", "--json").stdout,
+        "calibrate",
+    )  # fmt: skip
+    assert data["policy"]["certificate"]["metric"] == "AnswerInContext"
+    assert Path("trim.json").exists()

@@ -1,0 +1,249 @@
+"""Calibration: the smallest budget that the labels certify, and what makes it void."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import random
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ragkit import RAG, Document, Settings
+from ragkit.errors import ConfigError
+from ragkit.pipeline.certified import changed_share
+from ragkit.types import Json
+from ragkit_eval.cache import Cache
+from ragkit_eval.calibrating import Calibration, calibrate, write_policy
+from ragkit_eval.datasets import Dataset, load_dataset
+from ragkit_eval.stores import OpenedRag
+
+from .made import make_dataset
+
+WORDS = Settings(embedder="none")
+
+
+@pytest.fixture(scope="module")
+def town(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
+    """Return the small dataset, each question asked eight times in other words."""
+    return load_dataset(make_dataset(tmp_path_factory.mktemp("data") / "town", copies=8))
+
+
+@pytest.fixture(scope="module")
+def store(town: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a store of its documents."""
+    folder = tmp_path_factory.mktemp("kb") / "kb"
+    with RAG(folder, config=WORDS, ledger="off") as rag:
+        assert town.corpus is not None
+        rag.ingest(town.corpus)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def certified(town: Dataset, store: Path) -> Calibration:
+    """Return a certified calibration; questions stand alone."""
+    with RAG(store, config=WORDS, ledger="off") as rag:
+        return calibrate(rag, town, retain=0.9, cluster="none", refuse_target=0.1)
+
+
+@pytest.fixture
+def policy_file(certified: Calibration, tmp_path: Path) -> Path:
+    """Return the trim policy file."""
+    path = tmp_path / "trim.json"
+    path.write_text(write_policy(certified))
+    return path
+
+
+def test_a_certified_policy_keeps_its_promise_on_its_questions(
+    certified: Calibration, town: Dataset, store: Path, policy_file: Path
+) -> None:
+    """Asking with the file keeps the evidence as often as the certificate says."""
+    assert certified.policy is not None
+    certificate: Any = certified.policy.certificate
+    assert certificate["n"] == 120
+    with RAG(store, config=WORDS, trim=policy_file, ledger="off") as rag:
+        lost = 0
+        for question in town.questions:
+            if question.unanswerable:
+                continue
+            answer = rag.ask(question.text, dry_run=True)
+            assert answer.trim is not None
+            assert answer.trim.certified
+            assert answer.evidence.calibrated
+            assert sum(i.n_tokens for i in answer.context) <= certificate["untrimmed_tokens"] + 100
+            held = any(a in item.text for item in answer.context for a in question.answers)
+            lost += not held and not answer.refused
+    assert lost <= certificate["failures"]
+    assert certificate["expected_tokens"] < certificate["untrimmed_tokens"]
+
+
+def test_a_smaller_budget_would_not_be_certified(certified: Calibration) -> None:
+    """The curve rises with the budget, and the chain holds the safer budgets only."""
+    assert certified.policy is not None
+    certificate: Any = certified.policy.certificate
+    budget = certified.policy.budget_tokens
+    assert budget is not None
+    assert all(step["budget_tokens"] > budget for step in certificate["chain"])
+    retained: list[Any] = [point["retained"] for point in certified.curve]
+    assert retained == sorted(retained)
+
+
+def test_the_refusal_threshold_refuses_few_answerable_questions(certified: Calibration) -> None:
+    """It is set from the evidence of answerable questions, and says what it refused."""
+    assert certified.policy is not None
+    certificate: Any = certified.policy.certificate
+    refusal = certificate["refusal"]
+    assert refusal["threshold"] == certified.policy.refuse_below > 0.0
+    assert refusal["answerable_refused"] <= 0.1 * refusal["n_answerable"]
+    assert refusal["unanswerable_refused"] == refusal["n_unanswerable"] == 2
+
+
+def test_too_few_labels_are_refused_with_their_number(town: Dataset, store: Path) -> None:
+    """Twenty questions certify nothing; documents count, not questions."""
+    with RAG(store, config=WORDS, ledger="off") as rag:
+        few = calibrate(rag, town.limited(20), cluster="none")
+        assert (few.certified, few.n_needed) == (False, 59)
+        with pytest.raises(ConfigError, match="no policy"):
+            write_policy(few)
+        crowded = calibrate(rag, town)
+        assert not crowded.certified
+        assert "5 documents" in str(crowded.reason)
+
+
+@pytest.mark.parametrize("mode", ["ratio", "absolute"])
+def test_other_promises(town: Dataset, store: Path, mode: str) -> None:
+    """The mean quality, as a share of the untrimmed top 5's or itself, can be promised."""
+    with RAG(store, config=WORDS, ledger="off") as rag:
+        found = calibrate(
+            rag, town, mode=mode, retain=0.8, cluster="none", metric="EvidenceRecall"  # type: ignore[arg-type]
+        )  # fmt: skip
+    assert found.certified
+    assert found.policy is not None
+    certificate: Any = found.policy.certificate
+    assert certificate["mode"] == mode
+    assert certificate["achieved"] >= 0.8
+
+
+def test_pools_are_chosen_on_other_documents(town: Dataset, store: Path) -> None:
+    """Of several pools one is chosen by questions that do not certify."""
+    with RAG(store, config=WORDS, ledger="off") as rag:
+        found = calibrate(rag, town, retain=0.9, cluster="none", pools=(2, 5))
+        assert found.policy is not None
+        certificate: Any = found.policy.certificate
+    assert found.policy.pool in {2, 5}
+    assert certificate["n_tuning"] > 20
+    assert certificate["n"] + certificate["n_tuning"] <= 120
+    again_settings = dataclasses.replace(WORDS)
+    with RAG(store, config=again_settings, ledger="off") as rag:
+        again = calibrate(rag, town, retain=0.9, cluster="none", pools=(2, 5))
+    assert again.policy is not None
+    assert again.policy.sha256() == found.policy.sha256()
+
+
+def state(store: Path, policy: Path, **settings: object) -> tuple[bool, bool, str | None]:
+    """Return certified, stale and void_because of one answer."""
+    asked = dataclasses.replace(WORDS, **settings)  # type: ignore[arg-type]
+    with RAG(store, config=asked, trim=policy, ledger="off", notify=lambda _: None) as rag:
+        use = rag.ask("When does the ferry to Skerry leave?").trim
+    assert use is not None
+    return use.certified, use.stale, use.void_because
+
+
+def test_a_certificate_is_void_where_anything_differs(store: Path, policy_file: Path) -> None:
+    """Template, pool, budget, cap and hand-made changes are named."""
+    assert state(store, policy_file) == (True, False, None)
+    assert "template" in str(state(store, policy_file, template="guarded")[2])
+    assert "pool of 3" in str(state(store, policy_file, k=3)[2])
+    assert "trim level" in str(state(store, policy_file, trim_level=0.5)[2])
+    assert "cap of 5" in str(state(store, policy_file, max_context_tokens=5)[2])
+    data = json.loads(policy_file.read_text())
+    data["budget_tokens"] += 1
+    policy_file.write_text(json.dumps(data))
+    certified, _, why = state(store, policy_file)
+    assert not certified
+    assert "policy" in str(why)
+
+
+def test_a_store_cut_otherwise_voids_it(town: Dataset, policy_file: Path, tmp_path: Path) -> None:
+    """Other chunks, other certificate."""
+    other = dataclasses.replace(WORDS, chunk_tokens=40)
+    with RAG(tmp_path / "kb", config=other, ledger="off") as rag:
+        assert town.corpus is not None
+        rag.ingest(town.corpus)
+    with RAG(tmp_path / "kb", config=WORDS, trim=policy_file, ledger="off",
+             notify=lambda _: None) as rag:  # fmt: skip
+        use = rag.ask("How tall is the lighthouse?").trim
+    assert use is not None
+    assert "chunker" in str(use.void_because)
+
+
+def test_a_store_that_grew_makes_it_stale(town: Dataset, policy_file: Path, tmp_path: Path) -> None:
+    """When more than a tenth of the chunks has changed the certificate is stale, and says so once.
+
+    The policy goes on trimming.
+    """
+    notices: list[str] = []
+    with RAG(tmp_path / "kb", config=WORDS, trim=policy_file, ledger="off",
+             notify=notices.append) as rag:  # fmt: skip
+        assert town.corpus is not None
+        rag.ingest(town.corpus)
+        fresh = rag.ask("How tall is the lighthouse?").trim
+        assert fresh is not None
+        assert fresh.certified
+        rag.ingest(*(Document(id=f"new{i}", text=f"Notice number {i}.") for i in range(5)))
+        for _ in range(2):
+            answer = rag.ask("How tall is the lighthouse?")
+            assert answer.trim is not None
+            assert (answer.trim.certified, answer.trim.stale) == (False, True)
+            assert not answer.evidence.calibrated
+    assert len([n for n in notices if "stale" in n]) == 1
+
+
+def sketch(ids: set[str]) -> dict[str, Json]:
+    """Return a corpus' sketch."""
+    return {"chunks": len(ids), "smallest_ids": sorted(ids)[:128]}
+
+
+@pytest.mark.parametrize("share", [0.0, 0.05, 0.2, 0.5, 1.0])
+def test_change_is_estimated_from_a_sketch(share: float) -> None:
+    """Of 5,000 chunks a share is replaced; 128 ids tell it within twelve points."""
+    rng = random.Random(7)
+    old = {f"{rng.getrandbits(64):016x}" for _ in range(5000)}
+    kept = set(rng.sample(sorted(old), round(5000 * (1 - share))))
+    new = kept | {f"{rng.getrandbits(64):016x}" for _ in range(5000 - len(kept))}
+    assert changed_share(sketch(old), sketch(new)) == pytest.approx(share, abs=0.12)
+    assert changed_share(sketch(set()), sketch(set())) == 0.0
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        ({"retain": 1.0}, r"retain 1\.0"),
+        ({"confidence": 0.0}, r"confidence 0\.0"),
+        ({"refuse_target": 2.0}, r"refuse-target 2\.0"),
+        ({"mode": "best"}, "'best'"),
+        ({"pools": (0,)}, r"pool \(0,\)"),
+        ({"metric": "F1"}, "'F1'"),
+    ],
+)
+def test_wrong_values_are_refused(
+    town: Dataset, store: Path, change: dict[str, Any], named: str
+) -> None:
+    """The message names the value."""
+    with RAG(store, config=WORDS, ledger="off") as rag, pytest.raises(ConfigError, match=named):
+        calibrate(rag, town, **change)
+
+
+def test_a_rag_calibrates_itself(town: Dataset, store: Path, tmp_path: Path) -> None:
+    """The method takes a dataset or its path, and vectors change nothing of the procedure."""
+    with RAG(store, config=WORDS, ledger="off") as rag:
+        found = rag.calibrate(town, retain=0.9, cluster="none")
+    assert isinstance(found, Calibration)
+    assert found.certified
+    pytest.importorskip("numpy")
+    with Cache(tmp_path) as cache, OpenedRag(town, Settings(), cache) as opened:
+        dense = calibrate(opened.rag, town, retain=0.9, cluster="none")
+    assert dense.policy is not None
+    certificate: Any = dense.policy.certificate
+    assert certificate["fingerprints"]["embedder"] is not None
