@@ -9,7 +9,7 @@ from typing import cast
 
 from ragkit.errors import ConfigError
 from ragkit.types import Json
-from ragkit_eval.inference import bootstrap, detectable_and_needed, holm, sign_flip
+from ragkit_eval.inference import bootstrap, detectable_and_needed, holm, known, sign_flip
 from ragkit_eval.runs import Run, Score
 
 
@@ -198,8 +198,8 @@ def _difference(base: Run, new: Run, measure: str, margin: float | None, seed: i
         base=mean,
         new=math.fsum(pairs.new) / n,
         difference=math.fsum(differences) / n,
-        low=low,
-        high=high,
+        low=known(low),
+        high=known(high),
         p=sign_flip(differences, pairs.clusters, seed=seed),
         p_holm=None,
         minimum_detectable=detectable,

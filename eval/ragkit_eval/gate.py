@@ -41,6 +41,7 @@ from ragkit_eval.inference import (
     bootstrap_quantile,
     holm,
     interval,
+    known,
     minimum_detectable,
     quantile,
     sign_flip,
@@ -239,8 +240,8 @@ class Gate:
                     f"{kind} {limit:.4g}, n {len(values)}",
                     limit=limit,
                     value=value,
-                    low=low,
-                    high=high,
+                    low=known(low),
+                    high=known(high),
                     n=len(values),
                 )
             )
@@ -255,7 +256,9 @@ class Gate:
             found = interval(
                 values, clusters, confidence=confidence, resamples=self.resamples, seed=self.seed
             )
-            return cast("tuple[float, float, float]", (found.mean, found.low, found.high))
+            low = -math.inf if found.low is None else found.low
+            high = math.inf if found.high is None else found.high
+            return cast("float", found.mean), low, high
         low, high = bootstrap_quantile(
             values, clusters, share, confidence=confidence, seed=self.seed
         )
@@ -287,8 +290,8 @@ class Gate:
         )
         detectable = minimum_detectable(standard_error(gains, pairs.clusters), alpha=2 * self.alpha)
         # Where nothing differs, nothing is known of how much would.
-        known = 0.0 < detectable < math.inf
-        finds = f"{detectable:.4g}" if known else "unknown size"
+        is_known = 0.0 < detectable < math.inf
+        finds = f"{detectable:.4g}" if is_known else "unknown size"
         p = sign_flip(gains, pairs.clusters, seed=self.seed, one_sided=True)
         inside = low > -margin or not any(gains)
         check = Check(
@@ -300,9 +303,9 @@ class Gate:
             f"finds a change of {finds}",
             limit=margin,
             value=mean,
-            low=low,
-            high=high,
-            minimum_detectable=detectable if known else None,
+            low=known(low),
+            high=known(high),
+            minimum_detectable=detectable if is_known else None,
             n=n,
         )
         return check, p

@@ -143,7 +143,12 @@ def interval(
         low, high = clopper_pearson(mean * n_effective, n_effective, confidence=confidence)
         return Interval(mean=mean, low=low, high=high, n=n)
     low, high = bootstrap(values, clusters, confidence=confidence, resamples=resamples, seed=seed)
-    return Interval(mean=mean, low=low, high=high, n=n)
+    return Interval(mean=mean, low=known(low), high=known(high), n=n)
+
+
+def known(bound: float) -> float | None:
+    """Return a bound, None where it is infinite."""
+    return bound if math.isfinite(bound) else None
 
 
 def bootstrap(
@@ -156,9 +161,12 @@ def bootstrap(
 ) -> tuple[float, float]:
     """Return the percentile bootstrap interval of a mean (Efron and Tibshirani 1993, ch. 13).
 
-    Whole clusters are drawn; the mean is a ratio of sums, since clusters differ in size.
+    Whole clusters are drawn; the mean is a ratio of sums, since clusters differ in size. From a
+    single one nothing is known: the bounds are infinite.
     """
     units = cluster_sums(values, clusters)
+    if len(units) < 2:
+        return -math.inf, math.inf
     draw = random.Random(seed).choices  # noqa: S311 (statistics, not secrets)
     k = len(units)
     means: list[float] = []
@@ -186,6 +194,8 @@ def bootstrap_quantile(
         units.setdefault(cluster, []).append(value)
     draw = random.Random(seed).choices  # noqa: S311 (statistics, not secrets)
     groups = list(units.values())
+    if len(groups) < 2:
+        return -math.inf, math.inf
     found = [
         quantile([value for group in draw(groups, k=len(groups)) for value in group], share)
         for _ in range(resamples)

@@ -18,7 +18,7 @@ from ragkit.types import Json
 from ragkit_eval.comparing import Comparison, compare, pair
 from ragkit_eval.formatting import bounds, shown
 from ragkit_eval.gate import Check, GateResult
-from ragkit_eval.inference import bootstrap
+from ragkit_eval.inference import bootstrap, known
 from ragkit_eval.runs import Run, Score
 
 N_WORST = 10
@@ -158,8 +158,8 @@ def _slices(base: Run | None, new: Run, measure: str, slice_by: str, seed: int) 
             n=n,
             base=None if base is None else sum(pairs.base) / n,
             new=sum(pairs.new) / n,
-            low=None if base is None else low,
-            high=None if base is None else high,
+            low=None if base is None else known(low),
+            high=None if base is None else known(high),
         )
 
 

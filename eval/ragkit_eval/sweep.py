@@ -70,8 +70,8 @@ class Point:
     setting: Mapping[str, Json]
     tokens: float
     quality: float
-    low: float
-    high: float
+    low: float | None
+    high: float | None
 
     def to_dict(self) -> dict[str, Json]:
         """Return the JSON form."""
@@ -292,8 +292,8 @@ class _Curve:
                     setting=setting,
                     tokens=sum(tokens) / len(tokens),
                     quality=cast("float", found.mean),
-                    low=cast("float", found.low),
-                    high=cast("float", found.high),
+                    low=found.low,
+                    high=found.high,
                 )
             )
         return Series(

@@ -203,11 +203,12 @@ def test_score_is_a_drop_in_for_trec_eval(tmp_path: Path) -> None:
 def test_a_sheet_needs_a_store(runs: Path, tmp_path: Path) -> None:
     """A CSV of questions and answers is measured on a store that is named."""
     (tmp_path / "a.txt").write_text("The ferry leaves at nine. Dogs travel free.")
-    run("ingest", str(tmp_path / "a.txt"), "--store", str(tmp_path / "kb"), "--embedder", "none")
+    store = str(tmp_path / "named")
+    run("ingest", str(tmp_path / "a.txt"), "--store", store, "--embedder", "none")
     (tmp_path / "sheet.csv").write_text("question,answer\nWhen does the ferry leave?,at nine\n")
     options = ["eval", "run", str(tmp_path / "sheet.csv"), "--cache", str(runs / "cache"),
                "--json"]  # fmt: skip
-    data = valid(run(*options, "--store", str(tmp_path / "kb")).stdout, "eval_run")
+    data = valid(run(*options, "--store", store).stdout, "eval_run")
     assert data["measures"]["AnswerInContext"]["mean"] == 1.0
     assert "--store" in run(*options, code=2).stderr
 

@@ -172,6 +172,18 @@ def test_clusters_count_as_one() -> None:
     assert MARGIN.check(made_run({"F1": new}), baseline=made_run({"F1": base})).verdict == "fail"
 
 
+def test_one_document_shows_nothing() -> None:
+    """However many questions one document has: neither a loss nor the absence of one is shown."""
+    one = ["d"] * 200
+    base = made_run({"F1": [0.9] * 200}, clusters=one)
+    for values in ([0.5] * 200, [0.95] * 200):
+        new = made_run({"F1": values}, clusters=one)
+        assert MARGIN.check(new, baseline=base).verdict == "inconclusive"
+        floor = Gate(rules=(Rule(measure="F1", floor=0.7),))
+        assert floor.check(new).verdict == "inconclusive"
+    assert compare(base, new).differences[0].low is None
+
+
 def test_inconclusive_is_what_the_policy_says(tmp_path: Path) -> None:
     """Exit 5, 4 or 0; the verdict itself stays."""
     run = made_run({"F1": [1.0, 0.0, 1.0]})

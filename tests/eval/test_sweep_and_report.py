@@ -80,7 +80,10 @@ def test_curves_are_nested(swept: Sweep) -> None:
         quality = [point.quality for point in series.points]
         assert tokens == sorted(tokens)
         assert quality == sorted(quality)
-        assert all(p.low <= p.quality <= p.high for p in series.points)
+        for p in series.points:
+            assert p.low is not None
+            assert p.high is not None
+            assert p.low <= p.quality <= p.high
 
 
 def test_the_fewest_tokens_that_suffice(swept: Sweep) -> None:
