@@ -83,6 +83,7 @@ class Calibration:
     n_needed: int | None
     curve: tuple[Mapping[str, Json], ...]
     target: Mapping[str, Json]
+    advice: Mapping[str, Json] | None = None
 
     @property
     def certified(self) -> bool:
@@ -100,6 +101,7 @@ class Calibration:
             "target": dict(self.target),
             "policy": None if self.policy is None else self.policy.to_dict(),
             "curve": [dict(point) for point in self.curve],
+            "advice": None if self.advice is None else dict(self.advice),
         }
 
 
@@ -143,11 +145,10 @@ def calibrate(
         ConfigError: a value is not allowed, or no question can be measured.
     """
     _check(retain, confidence, mode, refuse_target=refuse_target, pools=pools)
-    measure, quality = quality_measure(metric or _default_metric(dataset))
-    questions = [q for q in dataset.questions if not q.unanswerable and quality(q, ()) is not None]
-    if not questions:
-        raise ConfigError(f"no question of {dataset.name} has what {measure} needs")
-    measured = _measured(rag, questions, quality, pools, cluster=cluster, on_progress=on_progress)
+    measure, _ = quality_measure(metric or _default_metric(dataset))
+    measured = measure_needs(
+        rag, dataset, metric=metric, pools=pools, cluster=cluster, on_progress=on_progress
+    )
     tuning, certifying = _split(measured[pools[0]], pools, seed)
     pool = pools[0]
     if len(pools) > 1:
@@ -215,7 +216,31 @@ def calibrate(
         n_needed=None,
         curve=curve,
         target=target,
+        advice=_advice(rag, needs, budget),
     )
+
+
+def _advice(rag: RAG, needs: Sequence[Needs], budget: int) -> dict[str, Json]:
+    """Return the window that suffices, in tokens of the certificate's counter.
+
+    Advice only: nothing is capped by it. Answers are as long as the references, which a talkative
+    model's are not; without references the window is unknown.
+    """
+    count = rag.counter.count
+    answers = [count(text) for need in needs for text in need.question.answers]
+    template = cast("int", rag.configuration()["template_tokens"])
+    context = max(need.tokens(budget) for need in needs)
+    question = max(count(need.question.text) for need in needs)
+    history = rag.settings.max_history_tokens
+    longest = max(answers, default=None)
+    return {
+        "template_tokens": template,
+        "largest_context_tokens": context,
+        "largest_question_tokens": question,
+        "history_tokens": history,
+        "max_tokens": longest,
+        "n_ctx": None if longest is None else template + context + question + history + longest,
+    }
 
 
 def _check(
@@ -253,15 +278,20 @@ def _default_metric(dataset: Dataset) -> str:
     return "DocumentRecall"
 
 
-def _measured(
+def measure_needs(
     rag: RAG,
-    questions: Sequence[Question],
-    quality: Quality,
-    pools: Sequence[int],
+    dataset: Dataset,
     *,
-    cluster: str,
-    on_progress: Callable[[int, int], None] | None,
+    metric: str | None,
+    pools: Sequence[int],
+    cluster: str = "document",
+    on_progress: Callable[[int, int], None] | None = None,
 ) -> dict[int, list[Needs]]:
+    """Return what each answerable question needs of each pool; arguments as in `calibrate`."""
+    measure, quality = quality_measure(metric or _default_metric(dataset))
+    questions = [q for q in dataset.questions if not q.unanswerable and quality(q, ()) is not None]
+    if not questions:
+        raise ConfigError(f"no question of {dataset.name} has what {measure} needs")
     found: dict[int, list[Needs]] = {pool: [] for pool in pools}
     gold = Gold(rag)
     for i, question in enumerate(questions):

@@ -128,6 +128,15 @@ def explanation(data: _Shown) -> str:
                 f"{refusal['unanswerable_refused']} of {refusal['n_unanswerable']} unanswerable "
                 "ones were refused."
             )
+        window = data["advice"]
+        if window["n_ctx"] is not None:
+            lines.append(
+                f"  A context window of {window['n_ctx']} tokens suffices: template "
+                f"{window['template_tokens']}, context {window['largest_context_tokens']}, "
+                f"question {window['largest_question_tokens']}, history "
+                f"{window['history_tokens']}, answer {window['max_tokens']} (the longest "
+                "reference). Advice only, nothing is capped."
+            )
         lines += [
             "", "What this does not say",
             f"  It is about {c['metric']}, not about how good the model's answers are.",

@@ -336,6 +336,7 @@ class RAG:
             "reranker": None if self._reranker is None else type(self._reranker).__name__,
             "template": f"{self._template.id}@{self._template.version}",
             "template_sha256": self._template.sha256,
+            "template_tokens": self._template.overhead_tokens(self.counter),
             "generator": self._open_generator().name,
             "counter": self.counter.name,
             "trim": None if policy is None else policy.to_dict(),

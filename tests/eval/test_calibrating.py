@@ -89,6 +89,18 @@ def test_a_smaller_budget_would_not_be_certified(certified: Calibration) -> None
     assert retained == sorted(retained)
 
 
+def test_the_window_that_suffices_holds_every_prompt(
+    certified: Calibration, town: Dataset, store: Path, policy_file: Path
+) -> None:
+    """No prompt without history is longer than the advised window less answer and history."""
+    advice: Any = certified.advice
+    room = advice["n_ctx"] - advice["max_tokens"] - advice["history_tokens"]
+    with RAG(store, config=WORDS, trim=policy_file, ledger="off") as rag:
+        sent = [rag.ask(q.text, dry_run=True).usage.input_tokens or 0 for q in town.questions]
+    assert 0 < max(sent) <= room + 5
+    assert advice["max_tokens"] == 4
+
+
 def test_the_refusal_threshold_refuses_few_answerable_questions(certified: Calibration) -> None:
     """It is set from the evidence of answerable questions, and says what it refused."""
     assert certified.policy is not None

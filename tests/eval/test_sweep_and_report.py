@@ -73,7 +73,7 @@ def test_curves_are_nested(swept: Sweep) -> None:
         "untrimmed, chunks of at most 20, lexical",
         "untrimmed, chunks of at most 400, lexical",
         "trimmed, pool of 5, lexical",
-        "trim policy bundled/1, lexical",
+        "trim policy bundled/2, lexical",
     ]
     for series in swept.series:
         tokens = [point.tokens for point in series.points]
