@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import sqlite3
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing
@@ -53,7 +54,10 @@ class Cache:
         self.path = Path(folder) / FILE_NAME
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            self._connection = sqlite3.connect(self.path, isolation_level=None)
+            self._lock = threading.Lock()
+            self._connection = sqlite3.connect(
+                self.path, isolation_level=None, check_same_thread=False
+            )
             self._connection.execute("PRAGMA journal_mode = WAL")
             self._connection.execute("PRAGMA synchronous = FULL")
             self._connection.execute("PRAGMA busy_timeout = 10000")
@@ -74,23 +78,27 @@ class Cache:
 
     def get(self, key: bytes) -> _Entry | None:
         """Return an entry."""
-        with closing(
-            self._connection.execute(
-                "SELECT value, seconds, cpu_seconds FROM entry WHERE key = ?", (key,)
-            )
-        ) as rows:
+        with (
+            self._lock,
+            closing(
+                self._connection.execute(
+                    "SELECT value, seconds, cpu_seconds FROM entry WHERE key = ?", (key,)
+                )
+            ) as rows,
+        ):
             row = rows.fetchone()
         return None if row is None else _Entry(*row)
 
     def put(self, entries: Sequence[tuple[bytes, bytes]], spent: Spent) -> None:
         """Store entries that were computed together, each with its share of the cost."""
         n = len(entries)
-        self._connection.execute("BEGIN IMMEDIATE")
-        self._connection.executemany(
-            "INSERT OR REPLACE INTO entry VALUES (?, ?, ?, ?)",
-            [(key, value, spent.seconds / n, spent.cpu_seconds / n) for key, value in entries],
-        )
-        self._connection.execute("COMMIT")
+        with self._lock:
+            self._connection.execute("BEGIN IMMEDIATE")
+            self._connection.executemany(
+                "INSERT OR REPLACE INTO entry VALUES (?, ?, ?, ?)",
+                [(key, value, spent.seconds / n, spent.cpu_seconds / n) for key, value in entries],
+            )
+            self._connection.execute("COMMIT")
 
 
 @dataclass(slots=True)
@@ -114,12 +122,31 @@ def _key(*parts: Json) -> bytes:
     return hashlib.sha256(json.dumps(parts, ensure_ascii=False, sort_keys=True).encode()).digest()
 
 
-class CachingEmbedder:
-    """An embedder that looks up before it computes. `saved` adds up what look-ups spared."""
+class _Saving:
+    """Adds up what look-ups spared, for each thread by itself."""
+
+    def __init__(self) -> None:
+        self._own = threading.local()
+
+    @property
+    def saved(self) -> Spent:
+        """What look-ups of this thread spared since `forget_saved`."""
+        spent = getattr(self._own, "spent", None)
+        if spent is None:
+            spent = self._own.spent = Spent()
+        return cast("Spent", spent)
+
+    def forget_saved(self) -> None:
+        """Begin to add up anew."""
+        self._own.spent = Spent()
+
+
+class CachingEmbedder(_Saving):
+    """An embedder that looks up before it computes."""
 
     def __init__(self, embedder: Embedder, cache: Cache, *, name: str) -> None:
+        super().__init__()
         self.name = name
-        self.saved = Spent()
         self._embedder = embedder
         self._cache = cache
 
@@ -175,7 +202,7 @@ class CachingEmbedder:
         return entry.value
 
 
-class CachingGenerator:
+class CachingGenerator(_Saving):
     """A generator that answers a prompt it has answered before from the cache.
 
     Args:
@@ -185,7 +212,7 @@ class CachingGenerator:
     """
 
     def __init__(self, generator: Generator, cache: Cache, *, scope: str = "") -> None:
-        self.saved = Spent()
+        super().__init__()
         self._generator = generator
         self._cache = cache
         self._scope = scope

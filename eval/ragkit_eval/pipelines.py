@@ -11,7 +11,7 @@ from ragkit.errors import ConfigError, RagkitError
 from ragkit.ledger import local_joules
 from ragkit.pipeline import RAG, Answer
 from ragkit.types import Hit, Json, Span
-from ragkit_eval.cache import CachingEmbedder, CachingGenerator, Spent
+from ragkit_eval.cache import CachingEmbedder, CachingGenerator
 from ragkit_eval.datasets import Question
 from ragkit_eval.measures import Measure
 from ragkit_eval.rows import Passage, Row
@@ -60,7 +60,7 @@ class RagPipeline:
     def __call__(self, question: Question) -> Row:
         """Ask, then retrieve once more, deeper, for the rank measures."""
         for cache in self._caches.values():
-            cache.saved = Spent()
+            cache.forget_saved()
         answer = self.rag.ask(question.text, id=question.id, groups=self._groups)
         row = self._add_caches(_answered(question, answer))
         hits = self.rag.search(

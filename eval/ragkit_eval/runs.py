@@ -17,7 +17,7 @@ import platform
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import BinaryIO, cast
 
@@ -134,6 +134,7 @@ def evaluate(
     restart: bool = False,
     seed: int = 0,
     command: Sequence[str] = (),
+    n_jobs: int = 1,
     on_progress: OnProgress | None = None,
 ) -> Run:
     """Put every question to a pipeline and measure what it did.
@@ -149,6 +150,8 @@ def evaluate(
         restart: Throw an existing run away first.
         seed: Of intervals.
         command: Noted in the manifest.
+        n_jobs: Questions asked at a time, for generators that wait for a server. With more than
+            one CPU seconds and joules cannot be told apart, and are unknown.
         on_progress: Called after each row.
 
     Raises:
@@ -168,37 +171,59 @@ def evaluate(
         manifest = {**manifest, "began": began_before}
     folder.mkdir(parents=True, exist_ok=True)
     write_json(manifest_path, manifest)
-    rows = _run(pipeline, dataset, folder / "rows.jsonl", on_progress)
+    if n_jobs < 1:
+        raise ConfigError(f"jobs {n_jobs}; allowed: 1 or more")
+    rows = _run(pipeline, dataset, folder / "rows.jsonl", n_jobs, on_progress)
     return _finish(folder, manifest, dataset, rows, measures, cluster=cluster, seed=seed)
 
 
 def _run(
-    pipeline: Pipeline, dataset: Dataset, path: Path, on_progress: OnProgress | None
+    pipeline: Pipeline,
+    dataset: Dataset,
+    path: Path,
+    n_jobs: int,
+    on_progress: OnProgress | None,
 ) -> dict[str, Row]:
     _cut_torn_line(path)
     rows = _read_rows(path)
     known = {question.id for question in dataset.questions}
     done = {name for name, row in rows.items() if row.status != "error" and name in known}
+    left = [question for question in dataset.questions if question.id not in done]
     n_done, total = len(done), len(dataset.questions)
     synced = time.monotonic()
     with path.open("ab") as file:
         try:
-            for question in dataset.questions:
-                if question.id in done:
-                    continue
-                row = run_question(pipeline, question)
+            for row in _asked(pipeline, left, n_jobs):
                 _append(file, row)
                 # What was paid for is durable at once; the rest costs a second at most.
                 if row.llm_calls or time.monotonic() - synced > _SYNC_SECONDS:
                     os.fsync(file.fileno())
                     synced = time.monotonic()
-                rows[question.id] = row
+                rows[row.id] = row
                 n_done += 1
                 if on_progress is not None:
                     on_progress(n_done, total, row)
         finally:
             os.fsync(file.fileno())
     return rows
+
+
+def _asked(pipeline: Pipeline, questions: Sequence[Question], n_jobs: int) -> Iterator[Row]:
+    """Yield rows as they are done."""
+    if n_jobs == 1:
+        for question in questions:
+            yield run_question(pipeline, question)
+        return
+    from concurrent.futures import ThreadPoolExecutor, as_completed
+
+    with ThreadPoolExecutor(n_jobs) as pool:
+        futures = [pool.submit(run_question, pipeline, question) for question in questions]
+        try:
+            for future in as_completed(futures):
+                yield replace(future.result(), cpu_seconds=None, joules=None)
+        finally:
+            # An interruption, or a bug in one question, must not wait for all the others.
+            pool.shutdown(wait=False, cancel_futures=True)
 
 
 def _append(file: BinaryIO, row: Row) -> None:

@@ -79,6 +79,7 @@ def run(options: argparse.Namespace, read_settings: _Read) -> int:
                 restart=options.restart,
                 seed=settings.seed or 0,
                 command=["ragkit", *sys.argv[1:]],
+                n_jobs=options.jobs,
                 on_progress=advance,
             )
     output.show(done.summary, _run_text, as_json=options.json)

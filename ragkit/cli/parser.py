@@ -335,6 +335,8 @@ def _eval_run(add: _Add) -> None:
     parser.add_argument("--restart", action="store_true", help="throw a run in --out away first")
     parser.add_argument("--dry-run", action="store_true",
                         help="estimate calls, tokens and cost; ask nothing")  # fmt: skip
+    parser.add_argument("--jobs", type=int, metavar="N", default=1,
+                        help="questions asked at a time, for models behind a server")  # fmt: skip
     parser.add_argument("--input-price", type=float, metavar="X", help="per million input tokens")
     parser.add_argument("--output-price", type=float, metavar="X",
                         help="per million output tokens")  # fmt: skip

@@ -111,6 +111,28 @@ def test_a_dry_run_estimates_and_asks_nothing(town: str, runs: Path) -> None:
         assert (after["left"], after["llm_calls"], after["input_tokens"]) == (0, 0, 0)
 
 
+def test_questions_are_asked_side_by_side(town: str, tmp_path: Path) -> None:
+    """Eight at a time give the same rows and means; whose CPU time it was is unknown."""
+    summaries: list[dict[str, object]] = []
+    with OpenAIServer([Reply(text="At nine.", delay_seconds=0.05)]) as server:
+        for jobs in ("1", "8"):
+            options = [
+                "eval", "run", town, "--cache", str(tmp_path / f"cache{jobs}"), "--embedder",
+                "none", "--refuse-below", "off", "--generator", "openai:m", "--base-url",
+                server.base_url, "--out", str(tmp_path / f"run{jobs}"), "--jobs", jobs, "--json",
+            ]  # fmt: skip
+            summaries.append(valid(run(*options).stdout, "eval_run"))
+        assert len(server.requests) == 2 * json.loads(json.dumps(summaries[0]))["statuses"]["ok"]
+    one, many = (json.loads(json.dumps(summary))["measures"] for summary in summaries)
+    assert many["CPUSeconds"]["mean"] is None
+    for name, found in one.items():
+        if name not in {"Seconds", "CPUSeconds", "Joules"}:
+            assert many[name] == found
+    first = (tmp_path / "run1" / "rows.jsonl").read_text().splitlines()
+    second = (tmp_path / "run8" / "rows.jsonl").read_text().splitlines()
+    assert sorted(json.loads(r)["id"] for r in first) == sorted(json.loads(r)["id"] for r in second)
+
+
 def test_a_server_that_is_down_makes_error_rows(town: str, runs: Path) -> None:
     """The run ends with exit 1, every failed question has its reason, and none is in a mean."""
     with OpenAIServer([Reply(status=400, text="out of order")]) as server:
