@@ -111,6 +111,53 @@ def test_the_refusal_threshold_refuses_few_answerable_questions(certified: Calib
     assert refusal["unanswerable_refused"] == refusal["n_unanswerable"] == 2
 
 
+def test_the_budget_is_needed_and_the_unserved_do_not_count(tmp_path: Path) -> None:
+    """Half of the prices stand a sentence after their ware: half the budget breaks the promise.
+
+    Questions that the untrimmed top 5 does not serve are no part of a strict promise.
+    """
+    wares = "lamp kettle ladder drill rope saw chair mirror basket clock".split()
+    forms = ("The {} costs {} kroner.", "A {} is for sale too. It is yours for {} kroner.")
+    text = " ".join(forms[i % 2].format(ware, 100 + i) for i, ware in enumerate(wares))
+    asked = (
+        "Price of the {}?",
+        "What does the {} cost?",
+        "How much is the {}?",
+        "A {} price?",
+        "Cost of the {} please?",
+        "The price of a {}?",
+        "How many kroner for the {}?",
+    )
+    rows = [f"{form.format(ware)},{100 + i} kroner" for i, ware in enumerate(wares)
+            for form in asked]  # fmt: skip
+    lost = [f"What does the moon cost today {i}?,999 kroner" for i in range(9)]
+    (tmp_path / "sheet.csv").write_text("\n".join(["question,answer", *rows, *lost]) + "\n")
+    dataset = load_dataset(tmp_path / "sheet.csv")
+    with RAG(tmp_path / "kb", config=WORDS, ledger="off") as rag:
+        rag.ingest(Document(id="shop", text=text))
+        found = calibrate(rag, dataset, retain=0.9)
+    assert found.policy is not None
+    assert found.n == len(rows)
+
+    def n_lost(budget: int) -> int:
+        assert found.policy is not None
+        policy = dataclasses.replace(found.policy, budget_tokens=budget)
+        with RAG(tmp_path / "kb", config=WORDS, trim=policy, ledger="off",
+                 notify=lambda _: None) as rag:  # fmt: skip
+            contexts = [
+                " ".join(item.text for item in rag.ask(q.text, dry_run=True).context)
+                for q in dataset.questions[: len(rows)]
+            ]
+        pairs = zip(contexts, dataset.questions, strict=False)
+        return sum(question.answers[0] not in context for context, question in pairs)
+
+    budget = found.policy.budget_tokens
+    assert budget is not None
+    certificate: Any = found.policy.certificate
+    assert n_lost(budget) == certificate["failures"]
+    assert n_lost(budget // 2) > 0.1 * len(rows)
+
+
 def test_too_few_labels_are_refused_with_their_number(town: Dataset, store: Path) -> None:
     """Twenty questions certify nothing; documents count, not questions."""
     with RAG(store, config=WORDS, ledger="off") as rag:

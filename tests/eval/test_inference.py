@@ -73,6 +73,11 @@ def test_many_differences_are_tested_as_scipy_does() -> None:
     assert sign_flip(differences) == pytest.approx(theirs, abs=0.015)
 
 
+def test_a_random_p_value_is_never_zero() -> None:
+    """The observed pattern is one of those that are counted (Phipson and Smyth 2010)."""
+    assert sign_flip([1.0] * 100, flips=99) == 0.01
+
+
 def test_no_difference_is_no_evidence() -> None:
     """Equal runs have a p-value of 1, whatever their number."""
     assert sign_flip([0.0] * 50) == 1.0

@@ -16,6 +16,7 @@ import pytest
 
 from ragkit import RAG, Settings
 from ragkit.errors import ConfigError, RemoteError
+from ragkit.types import Hit
 from ragkit_connectors.testing import OpenAIServer, Reply, Request
 from ragkit_eval import measures as m
 from ragkit_eval.cache import Cache, CachingEmbedder
@@ -195,6 +196,29 @@ def test_a_rag_is_measured_from_end_to_end(town: Dataset, tmp_path: Path) -> Non
     assert row.oracle_tokens == 12
     assert row.gold_chunks is not None
     assert len(row.gold_chunks) == 1
+
+
+class _Reversed:
+    """Puts the worst hit first and leaves the scores as they are."""
+
+    def rerank(self, question: str, hits: Sequence[Hit]) -> Sequence[Hit]:
+        assert question
+        return list(reversed(hits))
+
+
+def test_a_rerankers_order_counts(town: Dataset, tmp_path: Path) -> None:
+    """Documents are ranked as the pipeline returns them, not by scores it has overruled."""
+    chosen = [m.parse_measure("MRR")]
+    means: list[Any] = []
+    for name, reranker in (("plain", None), ("reversed", _Reversed())):
+        with RAG(tmp_path / name, config=WORDS, reranker=reranker, ledger="off") as rag:
+            assert town.corpus is not None
+            rag.ingest(town.corpus)
+            pipeline = RagPipeline(rag, chosen)
+            out = tmp_path / f"run-{name}"
+            run = evaluate(pipeline, town, measures=chosen, out=out)
+            means.append(run.measure("MRR")["mean"])
+    assert means[0] > means[1]
 
 
 def test_a_document_that_repeats_itself_is_no_loss(tmp_path: Path) -> None:

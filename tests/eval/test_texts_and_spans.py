@@ -59,6 +59,9 @@ def test_any_alternative_suffices_and_all_of_one_are_needed() -> None:
     assert evidence_recall(together, held) == pytest.approx(4 / 9)
     assert evidence_found(together, held) == 0.0
     assert evidence_recall([], held) is None
+    nearly = [place("Alpha"), place("Zet")]
+    assert evidence_recall(together, nearly) == pytest.approx(8 / 9)
+    assert evidence_found(together, nearly) == 0.0
 
 
 def test_white_space_between_kept_sentences_is_no_loss() -> None:
@@ -133,6 +136,7 @@ def test_an_answer_stands_on_token_boundaries() -> None:
     assert not texts.holds_answer("six or seven euros", ["six euros"])
     assert texts.holds_answer("worth 1,945.50 in all", ["1,945.50"])
     assert not texts.holds_answer("anything", ["", "the"])
+    assert texts.holds_answer("They won a cup.", ["the cup"])
 
 
 def test_rouge_l_by_hand() -> None:
