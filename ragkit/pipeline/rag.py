@@ -321,8 +321,13 @@ class RAG:
         """Return what decides answers: the store's content and settings, and all that is applied.
 
         Two pipelines of equal configuration give the same contexts; with a deterministic generator
-        the same answers. Nothing here names a machine or a time.
+        the same answers. Nothing here names a machine or a time. Reads the ids of all chunks.
         """
+        store = self._open_store()
+        digest = store.chunks_sha256() if isinstance(store, LocalStore) else None
+        return {"chunks_sha256": digest, **self._applied()}
+
+    def _applied(self) -> dict[str, Json]:
         store = self._open_store()
         settings = store.settings if isinstance(store, LocalStore) else None
         policy = self._policy
@@ -331,7 +336,6 @@ class RAG:
                    "max_tokens", "temperature", "top_p", "top_k", "seed")  # fmt: skip
         return {
             "store": None if settings is None else _as_json(settings),
-            "chunks_sha256": store.chunks_sha256() if isinstance(store, LocalStore) else None,
             "retriever": type(store).__name__,
             "reranker": None if self._reranker is None else type(self._reranker).__name__,
             "template": f"{self._template.id}@{self._template.version}",
@@ -350,8 +354,8 @@ class RAG:
         store = self._open_store()
         if not isinstance(store, LocalStore):
             return {"chunks": 0, "smallest_ids": []}
-        ids: list[Json] = [*store.smallest_chunk_ids(SKETCH_IDS)]
-        return {"chunks": store.count()["chunks"], "smallest_ids": ids}
+        n_chunks, ids = store.chunk_sketch(SKETCH_IDS)
+        return {"chunks": n_chunks, "smallest_ids": list(ids)}
 
     @property
     def counter(self) -> TokenCounter:
@@ -947,7 +951,7 @@ class RAG:
         generation = store.generation if isinstance(store, LocalStore) else 0
         key = (generation, mode)
         if key not in self._certificate_states:
-            configuration = {**self.configuration(), "mode": mode or self.settings.mode}
+            configuration = {**self._applied(), "mode": mode or self.settings.mode}
             void = why_void(certificate, configuration, policy)
             level, cap = self.settings.trim_level, self.settings.max_context_tokens
             if void is None and level is not None:

@@ -193,11 +193,12 @@ class LocalStore:
                 digest.update(f"{identity}\n".encode())
         return digest.hexdigest()
 
-    def smallest_chunk_ids(self, n: int) -> list[str]:
-        """Return the n smallest chunk ids: as these are digests, a fair sample of all."""
+    def chunk_sketch(self, n: int) -> tuple[int, list[str]]:
+        """Return the number of chunks and the n smallest ids, a fair sample since they are digests."""
         with self._database.reading() as connection:
+            n_chunks = connection.execute("SELECT count(*) FROM chunk").fetchone()[0]
             rows = connection.execute("SELECT id FROM chunk ORDER BY id LIMIT ?", (n,)).fetchall()
-        return [str(row[0]) for row in rows]
+        return int(n_chunks), [str(row[0]) for row in rows]
 
     def language(self) -> str | None:
         """Return the language of most documents."""
