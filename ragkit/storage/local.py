@@ -194,7 +194,7 @@ class LocalStore:
         return digest.hexdigest()
 
     def chunk_sketch(self, n: int) -> tuple[int, list[str]]:
-        """Return the number of chunks and the n smallest ids, a fair sample since they are digests."""
+        """Return the number of chunks and the n smallest ids: digests, so a fair sample."""
         with self._database.reading() as connection:
             n_chunks = connection.execute("SELECT count(*) FROM chunk").fetchone()[0]
             rows = connection.execute("SELECT id FROM chunk ORDER BY id LIMIT ?", (n,)).fetchall()
