@@ -64,6 +64,7 @@ class Needs:
     full: float
     full_tokens: int
     evidence: float | None
+    by_words: bool
 
     def tokens(self, budget: float) -> int:
         """Return the tokens that a budget keeps."""
@@ -204,7 +205,7 @@ def calibrate(
         "n_left_out": len(certifying) - len(kept),
         "cluster": cluster,
         "seed": seed,
-        "fingerprints": fingerprints(rag.configuration(), policy),
+        "fingerprints": fingerprints(_as_retrieved(rag, needs), policy),
         "corpus": rag.corpus_sketch(),
         "ragkit": __version__,
         "made": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
@@ -218,6 +219,18 @@ def calibrate(
         target=target,
         advice=_advice(rag, needs, budget),
     )
+
+
+def _as_retrieved(rag: RAG, needs: Sequence[Needs]) -> dict[str, Json]:
+    """Return the configuration with the mode that most questions were retrieved by.
+
+    Left to itself a pipeline finds questions in languages that its embedder does not read by words.
+    """
+    configuration = rag.configuration()
+    by_words = 2 * sum(need.by_words for need in needs) > len(needs)
+    if configuration["mode"] is None and by_words:
+        configuration["mode"] = "lexical"
+    return configuration
 
 
 def _advice(rag: RAG, needs: Sequence[Needs], budget: int) -> dict[str, Json]:
@@ -317,6 +330,7 @@ def measure_needs(
                     full=full,
                     full_tokens=sum(p.n_tokens or 0 for p in whole),
                     evidence=least.evidence,
+                    by_words=all(chunk.cosines is None for chunk in pool),
                 )
             )
         if on_progress is not None:
@@ -333,6 +347,7 @@ def _needs(
     full: float,
     full_tokens: int,
     evidence: float | None,
+    by_words: bool,
 ) -> Needs:
     totals = tuple(accumulate(passage.n_tokens or 0 for passage in passages))
     known: dict[int, float] = {}
@@ -357,6 +372,7 @@ def _needs(
         full=full,
         full_tokens=full_tokens,
         evidence=evidence,
+        by_words=by_words,
     )
 
 

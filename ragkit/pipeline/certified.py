@@ -59,7 +59,7 @@ def why_void(
 def is_stale(certificate: Mapping[str, Json], corpus: Mapping[str, Json]) -> bool:
     """Whether too many chunks have changed since the certificate was made."""
     then = certificate.get("corpus")
-    if not isinstance(then, Mapping):
+    if not isinstance(then, Mapping) or not {"chunks", "smallest_ids"} <= set(then):
         return True
     return changed_share(then, corpus) > MAX_CORPUS_CHANGE
 
@@ -76,6 +76,8 @@ def changed_share(then: Mapping[str, Json], now: Mapping[str, Json]) -> float:
     a = cast("Sequence[str]", then["smallest_ids"])
     b = cast("Sequence[str]", now["smallest_ids"])
     smallest = sorted({*a, *b})[: max(len(a), len(b))]
+    if not smallest:
+        return 1.0
     shared = len(set(smallest) & set(a) & set(b)) / len(smallest)
     both = shared * (n_then + n_now) / (1.0 + shared)
     return max(0.0, 1.0 - both / max(n_then, n_now))

@@ -183,7 +183,7 @@ class RAG:
         self._n_jobs = n_jobs
         self._notify = notify or _warn
         self._noticed: set[str] = set()
-        self._certificate_states: dict[tuple[int, Mode | None], tuple[str | None, bool]] = {}
+        self._certificate_states: dict[tuple[int, Mode], tuple[str | None, bool]] = {}
         self._lock = threading.RLock()
 
     def __enter__(self) -> RAG:
@@ -863,7 +863,9 @@ class RAG:
             parts = [question, *(turn.content for turn in kept_turns)]
             template_tokens = input_tokens - context_tokens - sum(map(counter.count, parts))
             baseline_tokens = counter.count(baseline_prompt.text) if found.hits else None
-        trim_use = self._trim_use(mode, k)
+        asked_mode = mode or cast("Mode | None", self.settings.mode)
+        used = asked_mode or ("lexical" if found.vector is None else "hybrid")
+        trim_use = self._trim_use(used, k)
         if trim_use is not None and trim_use.certified and self.settings.refuse_below is None:
             evidence = replace(evidence, calibrated=_has_refusal(self._policy))
         refusal = trimmed.refusal or _low(evidence)
@@ -919,7 +921,7 @@ class RAG:
             return float(asked)
         return (self._policy or BUILTIN_POLICY).refuse_below
 
-    def _trim_use(self, mode: Mode | None, k: int) -> TrimUse | None:
+    def _trim_use(self, mode: Mode, k: int) -> TrimUse | None:
         policy = self._policy
         if policy is None:
             return None
@@ -944,14 +946,14 @@ class RAG:
         )
 
     def _certificate_state(
-        self, policy: TrimPolicy, certificate: Mapping[str, Json], mode: Mode | None
+        self, policy: TrimPolicy, certificate: Mapping[str, Json], mode: Mode
     ) -> tuple[str | None, bool]:
         """Return why the certificate is void and whether it is stale; once a store's content."""
         store = self._open_store()
         generation = store.generation if isinstance(store, LocalStore) else 0
         key = (generation, mode)
         if key not in self._certificate_states:
-            configuration = {**self._applied(), "mode": mode or self.settings.mode}
+            configuration = {**self._applied(), "mode": mode}
             void = why_void(certificate, configuration, policy)
             level, cap = self.settings.trim_level, self.settings.max_context_tokens
             if void is None and level is not None:
@@ -960,7 +962,11 @@ class RAG:
             if void is None and cap is not None and cap < largest:
                 void = f"the cap of {cap} tokens is below the {largest} that it was certified with"
             stale = void is None and is_stale(certificate, self.corpus_sketch())
-            self._certificate_states = {key: (void, stale)}
+            self._certificate_states = {
+                known: state
+                for known, state in self._certificate_states.items()
+                if known[0] == generation
+            } | {key: (void, stale)}
         return self._certificate_states[key]
 
     def _pieces(self, draft: _Draft) -> Iterator[str | Generation]:

@@ -259,6 +259,34 @@ def test_a_store_that_grew_makes_it_stale(town: Dataset, policy_file: Path, tmp_
     assert len([n for n in notices if "stale" in n]) == 1
 
 
+def test_a_question_found_otherwise_is_not_covered(town: Dataset, tmp_path: Path) -> None:
+    """Certified with vectors, an answer found by words alone is uncertified, and says why."""
+    pytest.importorskip("numpy")
+    settings = Settings(embedder="builtin")
+    with RAG(tmp_path / "kb", config=settings, ledger="off") as rag:
+        assert town.corpus is not None
+        rag.ingest(town.corpus)
+        found = calibrate(rag, town, retain=0.9, cluster="none")
+    assert found.policy is not None
+    with RAG(tmp_path / "kb", config=settings, trim=found.policy, ledger="off",
+             notify=lambda _: None) as rag:  # fmt: skip
+        uses = [rag.ask("How tall is the lighthouse?", mode=mode).trim
+                for mode in (None, "hybrid", "lexical", None)]  # fmt: skip
+    assert [use.certified for use in uses if use is not None] == [True, True, False, True]
+    assert "lexical" in str(uses[2] and uses[2].void_because)
+
+
+@pytest.mark.parametrize("corpus", [None, {}, {"chunks": 5, "smallest_ids": []}])
+def test_a_certificate_without_its_corpus_is_stale(
+    store: Path, policy_file: Path, corpus: object
+) -> None:
+    """What cannot be compared is not trusted, and is no error."""
+    data = json.loads(policy_file.read_text())
+    data["certificate"]["corpus"] = corpus
+    policy_file.write_text(json.dumps(data))
+    assert state(store, policy_file) == (False, True, None)
+
+
 def sketch(ids: set[str]) -> dict[str, Json]:
     """Return a corpus' sketch."""
     return {"chunks": len(ids), "smallest_ids": sorted(ids)[:128]}
