@@ -196,6 +196,7 @@ def calibrate(
         budget_share=None,
         refuse_below=0.0 if refusal is None else max(0.0, -cast("float", refusal.limit)),
     )
+    configuration = _as_retrieved(rag, needs)
     certificate = {
         **target,
         **_achieved(needs, budget, found, goal),
@@ -205,7 +206,7 @@ def calibrate(
         "n_left_out": len(certifying) - len(kept),
         "cluster": cluster,
         "seed": seed,
-        "fingerprints": fingerprints(_as_retrieved(rag, needs), policy),
+        "fingerprints": fingerprints(configuration, policy),
         "corpus": rag.corpus_sketch(),
         "ragkit": __version__,
         "made": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
@@ -217,7 +218,7 @@ def calibrate(
         n_needed=None,
         curve=curve,
         target=target,
-        advice=_advice(rag, needs, budget),
+        advice=_advice(rag, configuration, needs, budget),
     )
 
 
@@ -233,7 +234,9 @@ def _as_retrieved(rag: RAG, needs: Sequence[Needs]) -> dict[str, Json]:
     return configuration
 
 
-def _advice(rag: RAG, needs: Sequence[Needs], budget: int) -> dict[str, Json]:
+def _advice(
+    rag: RAG, configuration: Mapping[str, Json], needs: Sequence[Needs], budget: int
+) -> dict[str, Json]:
     """Return the window that suffices, in tokens of the certificate's counter.
 
     Advice only: nothing is capped by it. Answers are as long as the references, which a talkative
@@ -241,7 +244,7 @@ def _advice(rag: RAG, needs: Sequence[Needs], budget: int) -> dict[str, Json]:
     """
     count = rag.counter.count
     answers = [count(text) for need in needs for text in need.question.answers]
-    template = cast("int", rag.configuration()["template_tokens"])
+    template = cast("int", configuration["template_tokens"])
     context = max(need.tokens(budget) for need in needs)
     question = max(count(need.question.text) for need in needs)
     history = rag.settings.max_history_tokens

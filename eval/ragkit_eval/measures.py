@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import functools
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -201,11 +200,10 @@ def _waste(question: Question, row: Row) -> float | None:
     return None if row.context_tokens is None else row.context_tokens / row.oracle_tokens
 
 
-@functools.cache
-def _count() -> Callable[[str], int]:
+def _count(text: str) -> int:
     from ragkit.text.wordpiece import load_wordpiece
 
-    return load_wordpiece().count
+    return load_wordpiece().count(text)
 
 
 def _characters(kind: Literal["recall", "precision", "iou"]) -> Callable[..., float | None]:
@@ -225,7 +223,7 @@ def _tokens(kind: Literal["recall", "precision", "iou"]) -> Value:
             question.evidence,
             [passage.place for passage in row.context],
             texts=[passage.text or "" for passage in row.context],
-            count=_count(),
+            count=_count,
         )
         found: float | None = getattr(overlap, kind)
         return found

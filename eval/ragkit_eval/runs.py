@@ -268,12 +268,7 @@ def make_manifest(
     """Return what a run is: all that decides its rows, then what it ran on."""
     return {
         "schema": 1,
-        "dataset": {
-            "name": dataset.name,
-            "split": dataset.split,
-            "sha256": dataset.sha256,
-            "n_questions": len(dataset.questions),
-        },
+        "dataset": _dataset_facts(dataset),
         "configuration": dict(configuration),
         "cluster": cluster,
         "seed": seed,
@@ -470,14 +465,22 @@ def write_text(path: Path, text: str) -> None:
     temporary.replace(path)
 
 
-def default_folder(manifest: Mapping[str, Json]) -> Path:
+def default_folder(dataset: Dataset, configuration: Mapping[str, Json]) -> Path:
     """Return `runs/DATASET-SPLIT-DIGEST`: a folder of its own for every configuration."""
     import hashlib
 
-    parts = [manifest[name] for name in ("dataset", "configuration", "ragkit")]
+    parts = [_dataset_facts(dataset), dict(configuration), __version__]
     digest = hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:8]
-    dataset = cast("Mapping[str, Json]", manifest["dataset"])
-    return Path("runs") / f"{dataset['name']}-{dataset['split']}-{digest}"
+    return Path("runs") / f"{dataset.name}-{dataset.split}-{digest}"
+
+
+def _dataset_facts(dataset: Dataset) -> dict[str, Json]:
+    return {
+        "name": dataset.name,
+        "split": dataset.split,
+        "sha256": dataset.sha256,
+        "n_questions": len(dataset.questions),
+    }
 
 
 def questions_left(out: Path, dataset: Dataset) -> Iterator[Question]:

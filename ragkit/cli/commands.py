@@ -46,7 +46,7 @@ def ingest(options: argparse.Namespace) -> int:
             *options.paths,
             root=options.root,
             prune=options.prune,
-            groups=_names(options.groups) or (),
+            groups=names(options.groups) or (),
             metadata=_object("metadata", options.metadata),
             password=_password(options.password_file),
             dry_run=options.dry_run,
@@ -124,14 +124,14 @@ def _answer(
 def list_documents(options: argparse.Namespace) -> int:
     """Run `ragkit list`."""
     with _open(options) as rag:
-        for row in rag.list(groups=_names(options.groups)):
+        for row in rag.list(groups=names(options.groups)):
             output.show(row.to_dict(), output.list_text, as_json=options.json)
     return DONE
 
 
 def show(options: argparse.Namespace) -> int:
     """Run `ragkit show`."""
-    groups = _names(options.groups)
+    groups = names(options.groups)
     with _open(options) as rag:
         if options.all:
             for row in rag.list(groups=groups):
@@ -350,7 +350,7 @@ def _scope(line: Mapping[str, Json], options: argparse.Namespace) -> _Scope:
         "k": k,
         "mode": cast("Mode | None", options.mode),
         "filters": filters if filters is not None else _object("filter", options.filter),
-        "groups": _names(options.groups) if groups is None else [str(g) for g in groups],
+        "groups": names(options.groups) if groups is None else [str(g) for g in groups],
     }
 
 
@@ -364,7 +364,8 @@ def _searched(line: Mapping[str, Json], hits: Sequence[Hit]) -> dict[str, Json]:
     }
 
 
-def _names(text: str | None) -> list[str] | None:
+def names(text: str | None) -> list[str] | None:
+    """Return the parts of `A,B`; None stays None."""
     return None if text is None else [name.strip() for name in text.split(",") if name.strip()]
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 from ragkit.cli import output
+from ragkit.cli.commands import names
 from ragkit.errors import ConfigError
 from ragkit.types import Json, Mode
 
@@ -44,25 +45,23 @@ def run(options: argparse.Namespace, read_settings: _Read) -> int:
     from ragkit.cli.progress import Bar
     from ragkit_eval.measures import default_measures, parse_measure
     from ragkit_eval.pipelines import RagPipeline
-    from ragkit_eval.runs import default_folder, evaluate, make_manifest
+    from ragkit_eval.runs import default_folder, evaluate
     from ragkit_eval.stores import missing_documents
 
     dataset = read_dataset(options)
-    names = _names(options.measures)
-    measures = default_measures(dataset.questions) if names is None else [
-        parse_measure(name) for name in names
+    asked = names(options.measures)
+    measures = default_measures(dataset.questions) if asked is None else [
+        parse_measure(name) for name in asked
     ]  # fmt: skip
-    groups = _names(options.groups)
+    groups = names(options.groups)
     settings = read_settings(options)
     with open_rag(options, dataset, settings) as opened:
         missing = missing_documents(opened.rag, dataset, groups)
         if missing:
             _notice(f"{missing} documents that the labels name are not in the store")
         pipeline = RagPipeline(opened.rag, measures, groups=groups, caches=opened.caches)
-        manifest = make_manifest(
-            dataset, pipeline.configuration(), cluster=options.cluster, seed=0, command=()
-        )
-        out = default_folder(manifest) if options.out is None else Path(options.out)
+        configuration = pipeline.configuration()
+        out = Path(options.out or default_folder(dataset, configuration))
         if options.dry_run:
             return _dry_run(options, opened, dataset, out)
         with Bar(options.progress, unit="questions") as bar:
@@ -75,6 +74,7 @@ def run(options: argparse.Namespace, read_settings: _Read) -> int:
                 dataset,
                 measures=measures,
                 out=out,
+                configuration=configuration,
                 cluster=options.cluster,
                 restart=options.restart,
                 seed=settings.seed or 0,
@@ -99,7 +99,7 @@ def _dry_run(options: argparse.Namespace, opened: OpenedRag, dataset: Dataset, o
         n=len(dataset.questions),
         input_price=options.input_price,
         output_price=options.output_price,
-        groups=_names(options.groups),
+        groups=names(options.groups),
     )
     data = {**found.to_dict(), "dataset": dataset.name, "split": dataset.split, "run": str(out)}
     output.show(data, _estimate_text, as_json=options.json)
@@ -115,7 +115,7 @@ def score(options: argparse.Namespace) -> int:
     found = measure(
         read_run(Path(options.run)),
         read_qrels(Path(options.qrels)),
-        [parse_measure(name) for name in _names(options.measures) or ()],
+        [parse_measure(name) for name in names(options.measures) or ()],
         single_precision=options.single_precision,
     )
     data = {
@@ -135,10 +135,10 @@ def sweep(options: argparse.Namespace, read_settings: _Read) -> int:
     from ragkit_eval.sweep import sweep as measure
 
     dataset = read_dataset(options)
-    trims = _names(options.trim) or []
+    trims = names(options.trim) or []
     grid = Grid(
         chunk_tokens=numbers("chunk-tokens", options.chunk_tokens),
-        embedders=tuple(_names(options.embedder) or [None]),
+        embedders=tuple(names(options.embedder) or [None]),
         modes=cast("tuple[Mode | None, ...]", _modes(options.mode)),
         depths=numbers("k", options.k),
         pools=numbers("pool", options.pool),
@@ -179,7 +179,7 @@ def compare(options: argparse.Namespace) -> int:
     found = measure(
         load_run(options.base),
         load_run(options.new),
-        measures=_names(options.measures),
+        measures=names(options.measures),
         margin=options.margin,
         force=options.force,
     )
@@ -358,16 +358,12 @@ def _notice(message: str) -> None:
     print(f"ragkit: {message}", file=sys.stderr)
 
 
-def _names(text: str | None) -> list[str] | None:
-    return None if text is None else [name.strip() for name in text.split(",") if name.strip()]
-
-
 def _modes(text: str | None) -> tuple[str | None, ...]:
-    names = _names(text) or []
-    for name in names:
+    modes = names(text) or []
+    for name in modes:
         if name not in {"dense", "lexical", "hybrid"}:
             raise ConfigError(f"mode {name!r}; allowed: dense lexical hybrid")
-    return tuple(names) or (None,)
+    return tuple(modes) or (None,)
 
 
 def numbers(name: str, text: str) -> tuple[int, ...]:
