@@ -1,10 +1,11 @@
 """Measure whether certificates hold on real questions: re-split a dataset by document.
 
     python benchmarks/certificates.py DATASET [--split all] [--times 400] [--retain 0.95]
+        [--scorer none|bundled|FILE]
 
 Half of the documents certify, the other half is read, again and again. A violation is a half whose
 own loss exceeds the target: it holds that half's noise too. Beside it stands the share of
-violations that noise alone would give, were the certified budget's true loss that of all questions.
+violations that noise alone would give, were the certified cut's true loss that of all questions.
 """
 
 from __future__ import annotations
@@ -14,16 +15,18 @@ import random
 from pathlib import Path
 
 from ragkit import Settings
+from ragkit.pipeline.components import open_scorer
 from ragkit_eval.cache import Cache
-from ragkit_eval.calibrating import Needs, measure_needs
+from ragkit_eval.calibrating import Needs, measurable, measure_needs
 from ragkit_eval.certificates import certify_limit, kept_questions
 from ragkit_eval.datasets import load_dataset
 from ragkit_eval.stores import OpenedRag
+from ragkit_eval.sweep import quality_measure
 
 
 def loss(needs: list[Needs], limit: float) -> float:
-    """Return the share of questions that need more."""
-    return sum(need.fewest > limit for need in needs) / len(needs)
+    """Return the share of questions that a cut takes something from; `limit` is the cut negated."""
+    return sum(-need.lowest > limit for need in needs) / len(needs)
 
 
 def main() -> None:
@@ -35,13 +38,17 @@ def main() -> None:
     parser.add_argument("--retain", type=float, default=0.95)
     parser.add_argument("--cluster", default="document")
     parser.add_argument("--pool", type=int, default=10)
+    parser.add_argument("--scorer", default="none")
     parser.add_argument("--cache", type=Path, default=Path(".ragkit-eval"))
     options = parser.parse_args()
     dataset = load_dataset(options.dataset, split=options.split)
     with Cache(options.cache) as cache, OpenedRag(dataset, Settings(), cache) as opened:
+        measure, quality = quality_measure("EvidenceFound")
+        scorer = None if options.scorer == "none" else open_scorer(options.scorer)
         everything = measure_needs(
-            opened.rag, dataset, metric=None, pools=[options.pool], cluster=options.cluster
-        )[options.pool]
+            opened.rag, measurable(dataset, measure), quality=quality, scorer=scorer,
+            pool=options.pool, cluster=options.cluster,
+        )  # fmt: skip
     needs = [need for need in everything if need.full == 1.0]
     documents = sorted({need.cluster for need in needs})
     share = 1.0 - options.retain
@@ -54,13 +61,13 @@ def main() -> None:
         read = [need for need in needs if need.cluster not in half]
         kept = [certifying[i] for i in kept_questions([n.cluster for n in certifying], seed)]
         found = certify_limit(
-            [need.fewest for need in kept], [need.cluster for need in kept], share=share,
+            [-need.lowest for need in kept], [need.cluster for need in kept], share=share,
             confidence=0.95,
         )  # fmt: skip
         if found.limit is None:
             refused += 1
             continue
-        tokens.append(sum(need.tokens(found.limit) for need in read) / len(read))
+        tokens.append(sum(need.tokens(-found.limit) for need in read) / len(read))
         broken += loss(read, found.limit) > share
         other = set(rng.sample(documents, len(documents) - len(half)))
         by_noise += loss([n for n in needs if n.cluster in other], found.limit) > share
@@ -68,8 +75,8 @@ def main() -> None:
     print(f"{dataset.name}: {len(needs)} questions that the untrimmed top 5 serves, "
           f"{len(documents)} documents, {options.times} re-splits, {refused} refused")  # fmt: skip
     if n:
-        print(f"certified budgets keep {sum(tokens) / n:.0f} tokens on average")
-        print(f"violations {broken / n:.3f}; a random half at the same budgets {by_noise / n:.3f}")
+        print(f"certified cuts keep {sum(tokens) / n:.0f} tokens on average")
+        print(f"violations {broken / n:.3f}; a random half at the same cuts {by_noise / n:.3f}")
 
 
 if __name__ == "__main__":

@@ -1,29 +1,35 @@
 """The smallest trim policy that labelled questions certify.
 
 For one pool the sentences are kept from the best down, so each question has one number: the
-fewest tokens at which it still succeeds. The certified budget is an order statistic of these
-numbers (`ragkit_eval.certificates`); where quality is a share, budgets are tested one after the
+highest rank to cut at that still leaves it all it needs. The certified cut is an order statistic of
+these numbers (`ragkit_eval.certificates`); where quality is a share, cuts are tested one after the
 other from the safest on.
 """
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
+import math
 import time
 from bisect import bisect_left, bisect_right
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import accumulate
+from operator import neg
 from typing import Literal, TypeAlias, cast
 
 from ragkit import __version__
 from ragkit.errors import ConfigError
 from ragkit.pipeline import RAG
 from ragkit.pipeline.certified import fingerprints
-from ragkit.pipeline.components import BUILTIN_POLICY
-from ragkit.trimming import BASELINE_HITS, TrimPolicy, rank_sentences, trim
+from ragkit.pipeline.components import bundled_policy, open_scorer
+from ragkit.trimming import BASELINE_HITS, Scorer, TrimPolicy, rank_sentences, trim
 from ragkit.types import Json
+from ragkit_eval.agreeing import METRIC as AGREEMENT
+from ragkit_eval.agreeing import achieved, compare_answers
 from ragkit_eval.certificates import (
     OrderStatistic,
     certify_limit,
@@ -33,6 +39,13 @@ from ragkit_eval.certificates import (
     mean_is_below,
 )
 from ragkit_eval.datasets import Dataset, Question
+from ragkit_eval.fitting import (
+    MOST_PER_DOCUMENT,
+    collect,
+    digests_of,
+    document_digests,
+    fit_scorer,
+)
 from ragkit_eval.inference import quantile
 from ragkit_eval.pipelines import Gold
 from ragkit_eval.rows import Passage
@@ -41,41 +54,55 @@ from ragkit_eval.sweep import Quality, passage_of, quality_measure
 CalibrationMode: TypeAlias = Literal["strict", "ratio", "absolute"]
 MODES: tuple[CalibrationMode, ...] = ("strict", "ratio", "absolute")
 TUNED_SHARE = 3
-"""One document in so many chooses among pools; the others certify."""
+"""One document in so many chooses among pools and scorers; the others certify."""
 
-BUDGETS = tuple(round(4000 / 1.12**i) for i in range(48))
-"""Budgets of the fixed sequence, safest first: 4,000 tokens down to 20, in steps of 12 %."""
+SCORER_SUFFIX = ".scorer.json"
+
+FIT_QUESTIONS = 300
+"""Questions that `fit` learns from: more gain little (benchmarks), and each is lost to certifying.
+"""
+
+CUTS = tuple(-14.0 + 0.25 * i for i in range(81))
+"""Ranks that the fixed sequence cuts at, safest first: -14 up to 6."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Needs:
     """What one question needs of one pool.
 
-    `totals` are the tokens of the best sentence, the best two, and so on; `quality` is that of
-    each budget of `BUDGETS`; `fewest` the tokens at which all evidence is held, infinite where the
-    pool does not hold it. `full` is the quality of the untrimmed top 5 and `full_tokens` its size.
+    `ranks` are the ranks of the pool's sentences, best first, `totals` the tokens of the best
+    sentence, the best two, and so on; `quality` is that of each cut of `CUTS`. `lowest` is the rank
+    of the last sentence that is needed: minus infinity where the pool does not hold all evidence,
+    infinity where the best sentence, which every cut keeps, is enough. `full` is the quality of the
+    untrimmed top 5 and `full_tokens` its size.
     """
 
     question: Question
     cluster: str
+    ranks: tuple[float, ...]
     totals: tuple[int, ...]
     quality: tuple[float, ...]
-    fewest: float
+    lowest: float
     full: float
     full_tokens: int
     evidence: float | None
     by_words: bool
 
-    def tokens(self, budget: float) -> int:
-        """Return the tokens that a budget keeps."""
-        return self.totals[max(1, bisect_right(self.totals, budget)) - 1] if self.totals else 0
+    def n_kept(self, cut: float) -> int:
+        """Return how many sentences a cut keeps."""
+        return max(1, bisect_right(self.ranks, -cut, key=neg)) if self.ranks else 0
+
+    def tokens(self, cut: float) -> int:
+        """Return the tokens that a cut keeps."""
+        return self.totals[self.n_kept(cut) - 1] if self.totals else 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Calibration:
     """A policy with its certificate, or why there is none.
 
-    `to_dict` is the JSON of `ragkit calibrate`; `policy_file` the content of the trim policy file.
+    `to_dict` is the JSON of `ragkit calibrate`. `fitted` is the scorer that was grown for the
+    policy, whose file (`ragkit_eval.fitting.write_scorer`) stands beside the policy's.
     """
 
     policy: TrimPolicy | None
@@ -85,6 +112,7 @@ class Calibration:
     curve: tuple[Mapping[str, Json], ...]
     target: Mapping[str, Json]
     advice: Mapping[str, Json] | None = None
+    fitted: Scorer | None = None
 
     @property
     def certified(self) -> bool:
@@ -116,12 +144,14 @@ def calibrate(
     metric: str | None = None,
     refuse_target: float | None = None,
     pools: Sequence[int] = (10,),
+    scorers: Sequence[str | Scorer] = ("bundled",),
+    second_hop: float = 0.0,
     cluster: str = "document",
     name: str = "certified",
     seed: int = 0,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> Calibration:
-    """Find the smallest budget that the labels certify.
+    """Find the smallest context that the labels certify.
 
     Args:
         rag: The pipeline that the policy is for; its chunker, embedder, template and token counter
@@ -131,31 +161,76 @@ def calibrate(
             (`strict`), the share of its mean quality (`ratio`), or the quality itself (`absolute`).
         confidence: Of the promise.
         mode: What is promised.
-        metric: A measure of `ragkit_eval.sweep.MEASURES`; None takes `EvidenceFound` where there
-            is evidence, else what the labels allow.
+        metric: A measure of `ragkit_eval.sweep.MEASURES`, or `Agreement` (`calibrate_agreement`);
+            None takes `EvidenceFound` where there is evidence, else what the labels allow.
         refuse_target: The share of answerable questions that may be refused; half of the risk goes
             to this promise then. None sets no refusal threshold.
-        pools: Depths that are tried; of several one is chosen on a third of the documents, and the
-            others certify.
+        pools: Depths that are tried.
+        scorers: What ranks sentences: `bundled`, `none` (without training), a scorer, the path of
+            one, or `fit`: grown on some of the documents (300 questions, at most half of all). Of
+            several scorers or pools one is chosen on a third of the documents; the documents that
+            fit or choose do not certify, nor do those that a scorer was fitted on.
+        second_hop: As in `TrimPolicy`.
         cluster: What questions depend on together.
         name: Of the policy.
         seed: Of the draws that are stored in the certificate.
-        on_progress: Called with questions done and their number.
+        on_progress: Called with questions measured and their number, for each step anew.
 
     Raises:
         ConfigError: a value is not allowed, or no question can be measured.
+        MissingExtraError: `fit` needs scikit-learn.
     """
+    if metric is not None and metric.lower() == AGREEMENT.lower():
+        if mode != "absolute" or refuse_target is not None or len(pools) * len(scorers) > 1:
+            raise ConfigError(
+                f"metric {AGREEMENT} promises a mean, of one pool and one scorer, and no refusals: "
+                "use --mode absolute, and neither --refuse-target nor several of --pool or --scorer"
+            )
+        return calibrate_agreement(
+            rag,
+            dataset,
+            retain=retain,
+            confidence=confidence,
+            pool=pools[0],
+            scorer=scorers[0],
+            second_hop=second_hop,
+            cluster=cluster,
+            name=name,
+            seed=seed,
+            on_progress=on_progress,
+        )
     _check(retain, confidence, mode, refuse_target=refuse_target, pools=pools)
-    measure, _ = quality_measure(metric or _default_metric(dataset))
-    measured = measure_needs(
-        rag, dataset, metric=metric, pools=pools, cluster=cluster, on_progress=on_progress
+    measure, quality = quality_measure(metric or _default_metric(dataset))
+    questions = measurable(dataset, measure)
+    several = len(pools) * len(scorers) > 1
+    tuning, certifying = _split(questions, cluster, seed, fit="fit" in scorers, several=several)
+
+    def opened(given: str | Scorer) -> Scorer | None:
+        if isinstance(given, Scorer) or given == "none":
+            return given if isinstance(given, Scorer) else None
+        if given != "fit":
+            return open_scorer(given)
+        examples = collect(rag, tuning, quality, cluster=cluster, seed=seed)
+        return fit_scorer({"labels": examples}, name=f"{name}{SCORER_SUFFIX}", seed=seed)
+
+    used = [opened(given) for given in scorers]
+    unseen = _unseen(rag, certifying, [s for s in used if s is not None], cluster)
+    measured = functools.partial(
+        measure_needs,
+        rag,
+        quality=quality,
+        second_hop=second_hop,
+        cluster=cluster,
+        on_progress=on_progress,
     )
-    tuning, certifying = _split(measured[pools[0]], pools, seed)
-    pool = pools[0]
-    if len(pools) > 1:
-        chosen = {p: [measured[p][i] for i in tuning] for p in pools}
-        pool = min(pools, key=lambda p: (_estimated_tokens(chosen[p], retain), p))
-    needs = [measured[pool][i] for i in certifying]
+    candidates = [(scorer, pool) for scorer in used for pool in pools]
+    scorer, pool = candidates[0]
+    if several:
+        scorer, pool = min(
+            candidates,
+            key=lambda c: _estimated_tokens(measured(tuning, scorer=c[0], pool=c[1]), retain),
+        )
+    needs = measured(unseen, scorer=scorer, pool=pool)
     kept = kept_questions([need.cluster for need in needs], seed)
     needs = [needs[i] for i in kept]
     goal = _Goal(
@@ -164,7 +239,7 @@ def calibrate(
         mode=mode,
         seed=seed,
     )
-    found = _budget(needs, goal)
+    found = _cut(needs, goal)
     target: dict[str, Json] = {
         "metric": measure,
         "mode": mode,
@@ -187,29 +262,29 @@ def calibrate(
                 policy=None, reason=reason, n=refusal.n, n_needed=refusal.n_needed, curve=curve,
                 target=target,
             )  # fmt: skip
-    budget = max(1, round(found.limit))
+    # Rounded down: a lower cut keeps more. Where the best sentence always suffices any cut does.
+    cut = math.floor(min(-found.limit, CUTS[-1]) * 1e4) / 1e4
     policy = replace(
-        BUILTIN_POLICY,
+        bundled_policy(),
         name=name,
         pool=pool,
-        budget_tokens=budget,
-        budget_share=None,
+        keep_above=cut,
+        second_hop=second_hop,
+        scorer=scorer,
         refuse_below=0.0 if refusal is None else max(0.0, -cast("float", refusal.limit)),
     )
     configuration = _as_retrieved(rag, needs)
     certificate = {
         **target,
-        **_achieved(needs, budget, found, goal),
+        **_achieved(needs, cut, found, goal),
         "refusal": _refusal_facts(refusal, rag, dataset, policy),
-        "dataset": {"name": dataset.name, "split": dataset.split, "sha256": dataset.sha256},
-        "n_tuning": len(tuning) if len(pools) > 1 else 0,
-        "n_left_out": len(certifying) - len(kept),
+        "n_tuning": len(tuning),
+        "n_fitted_on": len(certifying) - len(unseen),
+        "n_left_out": len(unseen) - len(kept),
         "cluster": cluster,
         "seed": seed,
         "fingerprints": fingerprints(configuration, policy),
-        "corpus": rag.corpus_sketch(),
-        "ragkit": __version__,
-        "made": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        **_made(rag, dataset),
     }
     return Calibration(
         policy=replace(policy, certificate=certificate),
@@ -218,8 +293,106 @@ def calibrate(
         n_needed=None,
         curve=curve,
         target=target,
-        advice=_advice(rag, configuration, needs, budget),
+        advice=_advice(rag, configuration, needs, cut),
+        fitted=scorer if scorer is not None and scorer.name == f"{name}{SCORER_SUFFIX}" else None,
     )
+
+
+def _made(rag: RAG, dataset: Dataset) -> dict[str, Json]:
+    return {
+        "dataset": {"name": dataset.name, "split": dataset.split, "sha256": dataset.sha256},
+        "corpus": rag.corpus_sketch(),
+        "ragkit": __version__,
+        "made": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+    }
+
+
+def calibrate_agreement(
+    rag: RAG,
+    dataset: Dataset,
+    *,
+    retain: float = 0.95,
+    confidence: float = 0.95,
+    pool: int = 10,
+    scorer: str | Scorer = "bundled",
+    second_hop: float = 0.0,
+    cluster: str = "document",
+    name: str = "certified",
+    seed: int = 0,
+    on_progress: Callable[[int, int], None] | None = None,
+) -> Calibration:
+    """Find the smallest context whose answers agree with those from the untrimmed top 5.
+
+    No labels are needed, but generations are: one a question, and one more for each cut that is
+    tried (`ragkit_eval.agreeing`). The promise is a mean agreement of at least `retain`.
+
+    Raises:
+        ConfigError: a value is not allowed, or there is no question.
+        RemoteError: the generator failed.
+    """
+    _check(retain, confidence, "absolute", refuse_target=None, pools=(pool,))
+    if scorer == "fit":
+        raise ConfigError(
+            "scorer fit learns from labelled evidence; allowed here: bundled none FILE"
+        )
+    used = open_scorer(scorer) if isinstance(scorer, str) and scorer != "none" else None
+    used = scorer if isinstance(scorer, Scorer) else used
+    found = compare_answers(
+        rag,
+        dataset,
+        retain=retain,
+        confidence=confidence,
+        scorer=used,
+        pool=pool,
+        second_hop=second_hop,
+        cluster=cluster,
+        seed=seed,
+        on_progress=on_progress,
+    )
+    target: dict[str, Json] = {
+        "metric": AGREEMENT,
+        "mode": "absolute",
+        "retain": retain,
+        "confidence": confidence,
+        "refuse_target": None,
+    }
+    curve = tuple(tried.point() for tried in reversed(found.tried))
+    n = len(found.questions)
+    last = found.last
+    if last is None:
+        first = curve[-1]
+        reason = (
+            f"even the context cut at {first['keep_above']} is not shown to give a mean agreement "
+            f"of {retain}: it was {first['quality']:.3f} on {n} questions"
+        )
+        return Calibration(
+            policy=None, reason=reason, n=n, n_needed=None, curve=curve, target=target
+        )
+    policy = replace(
+        bundled_policy(),
+        name=name,
+        pool=pool,
+        keep_above=last.cut,
+        second_hop=second_hop,
+        scorer=used,
+        refuse_below=0.0,
+    )
+    certificate = {
+        **target,
+        **achieved(found, last),
+        "refusal": None,
+        "n_tuning": 0,
+        "n_fitted_on": 0,
+        "n_left_out": 0,
+        "cluster": cluster,
+        "seed": seed,
+        "fingerprints": fingerprints(rag.configuration(), policy, answers=True),
+        **_made(rag, dataset),
+    }
+    return Calibration(
+        policy=replace(policy, certificate=certificate),
+        reason=None, n=n, n_needed=None, curve=curve, target=target,
+    )  # fmt: skip
 
 
 def _as_retrieved(rag: RAG, needs: Sequence[Needs]) -> dict[str, Json]:
@@ -235,7 +408,7 @@ def _as_retrieved(rag: RAG, needs: Sequence[Needs]) -> dict[str, Json]:
 
 
 def _advice(
-    rag: RAG, configuration: Mapping[str, Json], needs: Sequence[Needs], budget: int
+    rag: RAG, configuration: Mapping[str, Json], needs: Sequence[Needs], cut: float
 ) -> dict[str, Json]:
     """Return the window that suffices, in tokens of the certificate's counter.
 
@@ -245,7 +418,7 @@ def _advice(
     count = rag.counter.count
     answers = [count(text) for need in needs for text in need.question.answers]
     template = cast("int", configuration["template_tokens"])
-    context = max(need.tokens(budget) for need in needs)
+    context = max(need.tokens(cut) for need in needs)
     question = max(count(need.question.text) for need in needs)
     history = rag.settings.max_history_tokens
     longest = max(answers, default=None)
@@ -294,99 +467,115 @@ def _default_metric(dataset: Dataset) -> str:
     return "DocumentRecall"
 
 
-def measure_needs(
-    rag: RAG,
-    dataset: Dataset,
-    *,
-    metric: str | None,
-    pools: Sequence[int],
-    cluster: str = "document",
-    on_progress: Callable[[int, int], None] | None = None,
-) -> dict[int, list[Needs]]:
-    """Return what each answerable question needs of each pool; arguments as in `calibrate`."""
-    measure, quality = quality_measure(metric or _default_metric(dataset))
+def _unseen(
+    rag: RAG, questions: Sequence[Question], scorers: Sequence[Scorer], cluster: str
+) -> list[Question]:
+    """Return the questions that no scorer was fitted on, nor on their documents.
+
+    Where questions do not stand for their documents only the questions themselves count.
+    """
+    known = frozenset(digest for scorer in scorers for digest in scorer.fitted_on)
+    documents = document_digests(rag) if known else {}
+    unseen: list[Question] = []
+    for question in questions:
+        text, about = digests_of(question, documents)
+        if text not in known and not (cluster == "document" and about & known):
+            unseen.append(question)
+    if not unseen:
+        raise ConfigError(
+            f"the scorer was fitted on the documents of all {len(questions)} questions, so they "
+            "cannot certify it; use other labels, or --scorer none or fit"
+        )
+    return unseen
+
+
+def measurable(dataset: Dataset, measure: str) -> list[Question]:
+    """Return the answerable questions that a measure says something about; raises `ConfigError`."""
+    measure, quality = quality_measure(measure)
     questions = [q for q in dataset.questions if not q.unanswerable and quality(q, ()) is not None]
     if not questions:
         raise ConfigError(f"no question of {dataset.name} has what {measure} needs")
-    found: dict[int, list[Needs]] = {pool: [] for pool in pools}
+    return questions
+
+
+def measure_needs(
+    rag: RAG,
+    questions: Sequence[Question],
+    *,
+    quality: Quality,
+    scorer: Scorer | None,
+    pool: int,
+    second_hop: float = 0.0,
+    cluster: str = "document",
+    on_progress: Callable[[int, int], None] | None = None,
+) -> list[Needs]:
+    """Return what each question needs of a pool; arguments as in `calibrate`."""
+    policy = replace(bundled_policy(), pool=pool, scorer=scorer, second_hop=second_hop)
     gold = Gold(rag)
+    found: list[Needs] = []
     for i, question in enumerate(questions):
-        words, pool = rag.pool(question.text, k=max(*pools, BASELINE_HITS))
+        words, chunks = rag.pool(question.text, k=max(pool, BASELINE_HITS))
         whole = [
             passage_of(e.hit, e.hit.chunk.start, e.hit.chunk.end, e.hit.chunk.n_tokens)
-            for e in pool[:BASELINE_HITS]
+            for e in chunks[:BASELINE_HITS]
         ]
-        full = quality(question, gold.with_repeats(question, whole)) or 0.0
-        for depth in pools:
-            policy = replace(BUILTIN_POLICY, pool=depth)
-            ranked = rank_sentences(words, pool[:depth], policy=policy, counter=rag.counter)
-            passages = gold.with_repeats(
-                question, [passage_of(hit, s.start, s.end, s.n_tokens) for hit, s in ranked]
-            )
-            least = trim(words, pool[:depth], policy=policy, counter=rag.counter, level=0.0)
-            found[depth].append(
-                _needs(
-                    question,
-                    passages,
-                    quality,
-                    cluster=question.cluster(cluster),
-                    full=full,
-                    full_tokens=sum(p.n_tokens or 0 for p in whole),
-                    evidence=least.evidence,
-                    by_words=all(chunk.cosines is None for chunk in pool),
-                )
-            )
+        ranked = rank_sentences(words, chunks[:pool], policy=policy, counter=rag.counter)
+        passages = [
+            passage_of(r.hit, r.sentence.start, r.sentence.end, r.sentence.n_tokens) for r in ranked
+        ]
+        least = trim(words, chunks[:pool], policy=policy, counter=rag.counter, level=0.0)
+        need = Needs(
+            question=question,
+            cluster=question.cluster(cluster),
+            ranks=tuple(r.rank for r in ranked),
+            totals=tuple(accumulate(r.sentence.n_tokens for r in ranked)),
+            quality=(),
+            lowest=float("-inf"),
+            full=quality(question, gold.with_repeats(question, whole)) or 0.0,
+            full_tokens=sum(p.n_tokens or 0 for p in whole),
+            evidence=least.evidence,
+            by_words=all(chunk.cosines is None for chunk in chunks),
+        )
+        found.append(_with_quality(need, gold.with_repeats(question, passages), quality))
         if on_progress is not None:
             on_progress(i + 1, len(questions))
     return found
 
 
-def _needs(
-    question: Question,
-    passages: Sequence[Passage],
-    quality: Quality,
-    *,
-    cluster: str,
-    full: float,
-    full_tokens: int,
-    evidence: float | None,
-    by_words: bool,
-) -> Needs:
-    totals = tuple(accumulate(passage.n_tokens or 0 for passage in passages))
+def _with_quality(need: Needs, passages: Sequence[Passage], quality: Quality) -> Needs:
     known: dict[int, float] = {}
 
     def at(n: int) -> float:
         if n not in known:
-            known[n] = quality(question, passages[:n]) or 0.0
+            known[n] = quality(need.question, passages[:n]) or 0.0
         return known[n]
 
-    fewest = float("inf")
+    lowest = float("-inf")
     if passages and at(len(passages)) == 1.0:
         n = 1 + bisect_left(range(1, len(passages) + 1), True, key=lambda n: at(n) == 1.0)
-        # The best sentence is kept under any budget, so it needs none.
-        fewest = float(totals[n - 1]) if n > 1 else 1.0
-    sizes = [max(1, bisect_right(totals, budget)) if totals else 0 for budget in BUDGETS]
-    return Needs(
-        question=question,
-        cluster=cluster,
-        totals=totals,
-        quality=tuple(at(n) for n in sizes),
-        fewest=fewest,
-        full=full,
-        full_tokens=full_tokens,
-        evidence=evidence,
-        by_words=by_words,
-    )
+        lowest = need.ranks[n - 1] if n > 1 else float("inf")
+    return replace(need, lowest=lowest, quality=tuple(at(need.n_kept(cut)) for cut in CUTS))
 
 
-def _split(needs: Sequence[Needs], pools: Sequence[int], seed: int) -> tuple[list[int], list[int]]:
+def _split(
+    questions: Sequence[Question], cluster: str, seed: int, *, fit: bool, several: bool
+) -> tuple[list[Question], list[Question]]:
     """Return the questions that tune and those that certify: no document does both."""
-    everything = list(range(len(needs)))
-    if len(pools) == 1:
-        return [], everything
-    tuning = [i for i in everything if _hash(needs[i].cluster, seed) % TUNED_SHARE == 0]
-    chosen = set(tuning)
-    return tuning, [i for i in everything if i not in chosen]
+    if not fit and not several:
+        return [], list(questions)
+    sizes = Counter(question.cluster(cluster) for question in questions)
+    order = sorted(sizes, key=lambda name: _hash(name, seed))
+    chosen: set[str] = set()
+    if fit:
+        wanted = min(FIT_QUESTIONS, len(questions) // 2)
+        for name in order:
+            if sum(min(sizes[c], MOST_PER_DOCUMENT) for c in chosen) >= wanted:
+                break
+            chosen.add(name)
+    if several:
+        chosen |= {name for name in order if _hash(name, seed) % TUNED_SHARE == 0}
+    tuning = [q for q in questions if q.cluster(cluster) in chosen]
+    return tuning, [q for q in questions if q.cluster(cluster) not in chosen]
 
 
 def _hash(text: str, seed: int) -> int:
@@ -398,20 +587,20 @@ def _estimated_tokens(needs: Sequence[Needs], retain: float) -> float:
     answered = [need for need in needs if need.full == 1.0]
     if not answered:
         return float("inf")
-    limit = quantile([need.fewest for need in answered], retain)
-    if limit == float("inf"):
-        return limit
-    return sum(need.tokens(limit) for need in needs) / len(needs)
+    cut = quantile([need.lowest for need in answered], 1.0 - retain)
+    if cut == float("-inf"):
+        return float("inf")
+    return sum(need.tokens(cut) for need in needs) / len(needs)
 
 
-def _budget(needs: Sequence[Needs], goal: _Goal) -> OrderStatistic:
-    """Return the smallest certified budget."""
+def _cut(needs: Sequence[Needs], goal: _Goal) -> OrderStatistic:
+    """Return the highest certified cut, negated."""
     all_or_nothing = all(need.full in {0.0, 1.0} for need in needs)
     if goal.mode == "strict":
         needs = [need for need in needs if need.full == 1.0]
     if goal.mode == "strict" or (goal.mode == "absolute" and all_or_nothing):
         return certify_limit(
-            [need.fewest for need in needs],
+            [-need.lowest for need in needs],
             [need.cluster for need in needs],
             share=1.0 - goal.retain,
             confidence=goal.confidence,
@@ -437,16 +626,16 @@ def _by_betting(needs: Sequence[Needs], goal: _Goal) -> OrderStatistic:
             document_means(losses, clusters), bound, confidence=goal.confidence, seed=goal.seed
         )
 
-    last = fixed_sequence(passes, len(BUDGETS))
+    last = fixed_sequence(passes, len(CUTS))
     n_documents = len(set(clusters))
     reason = None
     if last is None:
         reason = (
-            f"even {BUDGETS[0]} tokens are not shown to keep the target on {len(needs)} questions "
-            f"of {n_documents} documents"
+            f"even all but the worst sentences (cut at {CUTS[0]:g}) are not shown to keep the "
+            f"target on {len(needs)} questions of {n_documents} documents"
         )
     return OrderStatistic(
-        limit=None if last is None else float(BUDGETS[last]),
+        limit=None if last is None else -CUTS[last],
         n=len(needs),
         n_effective=float(n_documents),
         n_documents=n_documents,
@@ -489,10 +678,10 @@ def _refusal_facts(
 
 
 def _achieved(
-    needs: Sequence[Needs], budget: int, found: OrderStatistic, goal: _Goal
+    needs: Sequence[Needs], cut: float, found: OrderStatistic, goal: _Goal
 ) -> dict[str, Json]:
     answered = [need for need in needs if need.full == 1.0] if goal.mode == "strict" else needs
-    kept = [_quality_at(need, budget) for need in answered]
+    kept = [_quality_at(need, cut) for need in answered]
     full = sum(need.full for need in answered)
     share = sum(kept) / (len(kept) if goal.mode == "absolute" else full) if full else None
     return {
@@ -501,37 +690,35 @@ def _achieved(
         "documents": found.n_documents,
         "failures": found.failures,
         "achieved": share,
-        "expected_tokens": sum(need.tokens(budget) for need in needs) / len(needs),
-        "largest_tokens": max(need.tokens(budget) for need in needs),
+        "expected_tokens": _mean_tokens(needs, cut),
+        "largest_tokens": max(need.tokens(cut) for need in needs),
         "untrimmed_tokens": sum(need.full_tokens for need in needs) / len(needs),
         "chain": [
-            {
-                "budget_tokens": b,
-                "expected_tokens": sum(need.tokens(b) for need in needs) / len(needs),
-            }
-            for b in BUDGETS
-            if b > budget
+            {"keep_above": c, "expected_tokens": _mean_tokens(needs, c)} for c in CUTS if c < cut
         ],
     }
 
 
-def _quality_at(need: Needs, budget: float) -> float:
-    if need.fewest <= budget:
+def _mean_tokens(needs: Sequence[Needs], cut: float) -> float:
+    return sum(need.tokens(cut) for need in needs) / len(needs)
+
+
+def _quality_at(need: Needs, cut: float) -> float:
+    if need.lowest >= cut:
         return 1.0
-    smaller = [q for b, q in zip(BUDGETS, need.quality, strict=True) if b <= budget]
-    return smaller[0] if smaller else need.quality[-1]
+    return max((q for c, q in zip(CUTS, need.quality, strict=True) if c >= cut), default=0.0)
 
 
 def _curve(needs: Sequence[Needs]) -> tuple[Mapping[str, Json], ...]:
     full = sum(need.full for need in needs)
     return tuple(
         {
-            "budget_tokens": budget,
-            "tokens": sum(need.tokens(budget) for need in needs) / len(needs),
+            "keep_above": cut,
+            "tokens": _mean_tokens(needs, cut),
             "quality": sum(need.quality[i] for need in needs) / len(needs),
             "retained": sum(need.quality[i] for need in needs) / full if full else None,
         }
-        for i, budget in reversed(list(enumerate(BUDGETS)))
+        for i, cut in reversed(list(enumerate(CUTS)))
     )
 
 

@@ -16,8 +16,8 @@ from typing import TypeAlias, cast
 from ragkit.config import Settings
 from ragkit.errors import ConfigError
 from ragkit.pipeline import RAG, Progress
-from ragkit.pipeline.components import BUILTIN_POLICY, load_policy
-from ragkit.trimming import BASELINE_HITS, TrimPolicy, rank_sentences, trim
+from ragkit.pipeline.components import bundled_policy, load_policy, open_scorer
+from ragkit.trimming import BASELINE_HITS, PoolChunk, TrimPolicy, rank_sentences, trim
 from ragkit.types import Hit, Json, Mode
 from ragkit_eval.cache import Cache
 from ragkit_eval.datasets import Dataset, Question
@@ -31,8 +31,9 @@ from ragkit_eval.texts import holds_answer
 BASELINE_CHUNK_TOKENS = 400
 CHUNK_TOKENS = (40, 80, 160, 400)
 DEPTHS = tuple(range(1, 41))
-BUDGETS = (20, 30, 40, 55, 70, 90, 110, 130, 160, 190, 220, 250, 300, 350, 400, 450, 500, 600,
-           700, 800, 1000, 1200, 1400, 1600, 2000)  # fmt: skip
+KEEP_ABOVE = tuple(4.0 - 0.5 * i for i in range(37))
+"""Ranks down to which sentences are kept: from about one sentence to about all of them."""
+
 MEASURES = ("EvidenceFound", "EvidenceRecall", "AnswerInContext", "DocumentRecall")
 
 Quality: TypeAlias = Callable[[Question, Sequence[Passage]], float | None]
@@ -42,7 +43,9 @@ Quality: TypeAlias = Callable[[Question, Sequence[Passage]], float | None]
 class Grid:
     """What is tried; every combination of ingest setting and mode, each with all of the rest.
 
-    `policies` are trim policies as `--trim` takes them: `bundled`, files, or none at all.
+    `policies` are trim policies as `--trim` takes them: `bundled`, files, or none at all. Each
+    `scorer` ranks each pool, of which is kept what reaches each rank of `keep_above`, and what
+    stays within each of the `budgets`, in tokens; `second_hop` as in `TrimPolicy`.
     """
 
     chunk_tokens: tuple[int, ...] = CHUNK_TOKENS
@@ -50,7 +53,10 @@ class Grid:
     modes: tuple[Mode | None, ...] = (None,)
     depths: tuple[int, ...] = DEPTHS
     pools: tuple[int, ...] = (10, 20)
-    budgets: tuple[int, ...] = BUDGETS
+    scorers: tuple[str, ...] = ("bundled", "none")
+    second_hop: float = 0.0
+    keep_above: tuple[float, ...] = KEEP_ABOVE
+    budgets: tuple[int, ...] = ()
     policies: tuple[str, ...] = ("bundled",)
 
     def __post_init__(self) -> None:
@@ -440,16 +446,8 @@ def _measure(
         [label.setting(trim="off", k=k) for k in depths],
         trimmed=False,
     )
-    budgets = sorted(grid.budgets)
-    trimmed = [
-        _Curve(
-            label.named(f"trimmed, pool of {pool}"),
-            [label.setting(trim="bundled", pool=pool, budget_tokens=b) for b in budgets],
-            trimmed=True,
-        )
-        for pool in grid.pools
-        if policies and budgets
-    ]
+    trimmed = [_Ranking(grid, label, scorer, pool) for scorer in grid.scorers for pool in grid.pools
+               if policies]  # fmt: skip
     fixed = [
         _Curve(
             label.named(f"trim policy {policy.name}"),
@@ -464,13 +462,8 @@ def _measure(
         chunks = [passage_of(e.hit, e.hit.chunk.start, e.hit.chunk.end, e.hit.chunk.n_tokens)
                   for e in pool]  # fmt: skip
         untrimmed.add(question, gold.with_repeats(question, chunks), depths, quality)
-        for n_pool, curve in zip(grid.pools, trimmed, strict=False):
-            policy = replace(BUILTIN_POLICY, pool=n_pool)
-            ranked = rank_sentences(words, pool[:n_pool], policy=policy, counter=rag.counter)
-            passages = [passage_of(hit, s.start, s.end, s.n_tokens) for hit, s in ranked]
-            totals = list(accumulate(s.n_tokens for _, s in ranked))
-            kept = [max(1, bisect_right(totals, budget)) for budget in budgets]
-            curve.add(question, gold.with_repeats(question, passages), kept, quality)
+        for ranking in trimmed:
+            ranking.add(rag, gold, question, words=words, pool=pool, quality=quality)
         for policy, curve in zip(policies, fixed, strict=True):
             context = trim(words, pool[: policy.pool], policy=policy, counter=rag.counter).context
             passages = [
@@ -479,7 +472,57 @@ def _measure(
             curve.add(question, gold.with_repeats(question, passages), [len(passages)], quality)
         if on_progress is not None:
             on_progress(untrimmed.name, i + 1, len(questions))
-    return [untrimmed, *trimmed, *fixed]
+    return [untrimmed, *(curve for ranking in trimmed for curve in ranking.curves()), *fixed]
+
+
+class _Ranking:
+    """The curves of one scorer over one depth of pool: by rank, and by budget where asked."""
+
+    def __init__(self, grid: Grid, label: _Label, scorer: str, pool: int) -> None:
+        used = None if scorer == "none" else open_scorer(scorer)
+        self._policy = replace(bundled_policy(), pool=pool, scorer=used, second_hop=grid.second_hop)
+        self._above = sorted(grid.keep_above, reverse=True)
+        self._budgets = sorted(grid.budgets)
+        name = "without a scorer" if used is None else f"by scorer {used.name}"
+        common = {"trim": "rank", "scorer": None if used is None else used.name, "pool": pool}
+        self._by_rank = _Curve(
+            label.named(f"trimmed {name}, pool of {pool}"),
+            [label.setting(**common, keep_above=above) for above in self._above],
+            trimmed=True,
+        )
+        self._by_budget = _Curve(
+            label.named(f"trimmed {name}, pool of {pool}, by budget"),
+            [label.setting(**common, budget_tokens=budget) for budget in self._budgets],
+            trimmed=True,
+        )
+
+    def add(
+        self,
+        rag: RAG,
+        gold: Gold,
+        question: Question,
+        *,
+        words: Sequence[str],
+        pool: Sequence[PoolChunk],
+        quality: Quality,
+    ) -> None:
+        """Add a question; `pool` is at least as deep as the ranking's."""
+        ranked = rank_sentences(
+            words, pool[: self._policy.pool], policy=self._policy, counter=rag.counter
+        )
+        found = [(r.hit, r.sentence.start, r.sentence.end, r.sentence.n_tokens) for r in ranked]
+        passages = gold.with_repeats(question, [passage_of(*place) for place in found])
+        ranks = [-r.rank for r in ranked]
+        kept = [max(1, bisect_right(ranks, -above)) for above in self._above]
+        self._by_rank.add(question, passages, kept, quality)
+        if self._budgets:
+            totals = list(accumulate(r.sentence.n_tokens for r in ranked))
+            kept = [max(1, bisect_right(totals, budget)) for budget in self._budgets]
+            self._by_budget.add(question, passages, kept, quality)
+
+    def curves(self) -> list[_Curve]:
+        """Return the curves that were asked for."""
+        return [self._by_rank] * bool(self._above) + [self._by_budget] * bool(self._budgets)
 
 
 def passage_of(hit: Hit, start: int, end: int, n_tokens: int) -> Passage:
@@ -514,4 +557,4 @@ def _baseline(
 
 
 def _policy(given: str) -> TrimPolicy:
-    return BUILTIN_POLICY if given == "bundled" else load_policy(given)[0]
+    return bundled_policy() if given == "bundled" else load_policy(given)[0]

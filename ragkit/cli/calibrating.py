@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 from ragkit.cli import output
+from ragkit.cli.commands import names
 from ragkit.cli.evaluating import numbers, open_rag, read_dataset
 from ragkit.types import Json
 
@@ -27,6 +28,7 @@ def calibrate(
     from ragkit.cli.progress import Bar
     from ragkit_eval.calibrating import calibrate as find
     from ragkit_eval.calibrating import write_policy
+    from ragkit_eval.fitting import write_scorer
     from ragkit_eval.runs import write_text
     from ragkit_eval.stores import missing_documents
 
@@ -49,6 +51,8 @@ def calibrate(
                 metric=options.metric,
                 refuse_target=options.refuse_target,
                 pools=pools,
+                scorers=names(options.scorer) or (),
+                second_hop=options.second_hop,
                 cluster=options.cluster,
                 name=out.stem,
                 seed=settings.seed or 0,
@@ -56,6 +60,8 @@ def calibrate(
             )
     if found.certified:
         out.parent.mkdir(parents=True, exist_ok=True)
+        if found.fitted is not None:
+            write_text(out.with_name(found.fitted.name), write_scorer(found.fitted))
         write_text(out, write_policy(found))
     data: dict[str, Json] = {**found.to_dict(), "out": str(out) if found.certified else None}
     as_text = explanation if options.explain else _short
@@ -72,13 +78,17 @@ def _short(data: _Shown) -> str:
     if c["expected_tokens"] >= c["untrimmed_tokens"]:
         nothing = "\nthis saves nothing: the untrimmed top 5 is no larger; ask with --trim off"
     return (
-        f"certified: {policy['budget_tokens']} tokens from a pool of {policy['pool']} keep "
-        f"{_promise(c)}\n"
+        f"certified: the sentences of a pool of {policy['pool']} that rank {policy['keep_above']} "
+        f"or better{_by(policy['scorer'])} keep {_promise(c)}\n"
         f"n {c['n']} ({c['n_effective']:.0f} effective, {c['documents']} documents), "
         f"{c['failures']} failures, achieved {c['achieved']:.3f}\n"
         f"mean context {c['expected_tokens']:.0f} tokens instead of {c['untrimmed_tokens']:.0f}\n"
         f"wrote {data['out']}; use it with: ragkit ask --trim {data['out']}{nothing}"
     )
+
+
+def _by(scorer: _Shown | None) -> str:
+    return " without training" if scorer is None else f" by {scorer['name']}"
 
 
 def _refused(data: _Shown) -> str:
@@ -113,9 +123,9 @@ def explanation(data: _Shown) -> str:
         lines += [
             _short(data), "",
             "What this says",
-            f"  Send the model at most {policy['budget_tokens']} tokens of context for each "
-            f"question, on average {c['expected_tokens']:.0f}: {change} the untrimmed "
-            "top 5.",
+            f"  Send the model the sentences that rank {policy['keep_above']} or better: on "
+            f"average {c['expected_tokens']:.0f} tokens a question, {change} the untrimmed top 5, "
+            f"at most {c['largest_tokens']} for the labelled ones.",
             f"  If questions keep coming as they did, that keeps {_promise(c)}.",
             f"  It was checked on {c['n']} questions about {c['documents']} documents; "
             f"{c['failures']} of them lost something.",
@@ -129,7 +139,7 @@ def explanation(data: _Shown) -> str:
                 "ones were refused."
             )
         window = data["advice"]
-        if window["n_ctx"] is not None:
+        if window is not None and window["n_ctx"] is not None:
             lines.append(
                 f"  A context window of {window['n_ctx']} tokens suffices: template "
                 f"{window['template_tokens']}, context {window['largest_context_tokens']}, "

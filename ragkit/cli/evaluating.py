@@ -131,7 +131,7 @@ def sweep(options: argparse.Namespace, read_settings: _Read) -> int:
     """Run `ragkit eval sweep`."""
     from ragkit.cli.progress import Bar
     from ragkit_eval.runs import write_json
-    from ragkit_eval.sweep import BUDGETS, Grid
+    from ragkit_eval.sweep import Grid
     from ragkit_eval.sweep import sweep as measure
 
     dataset = read_dataset(options)
@@ -142,7 +142,9 @@ def sweep(options: argparse.Namespace, read_settings: _Read) -> int:
         modes=cast("tuple[Mode | None, ...]", _modes(options.mode)),
         depths=numbers("k", options.k),
         pools=numbers("pool", options.pool),
-        budgets=BUDGETS if options.budget is None else numbers("budget", options.budget),
+        scorers=tuple(names(options.scorer) or ()),
+        second_hop=options.second_hop,
+        budgets=() if options.budget is None else numbers("budget", options.budget),
         policies=tuple(name for name in trims if name != "off"),
     )
     # What the grid varies must not reach the settings, which take one value each.

@@ -187,6 +187,10 @@ def _answering(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--refuse-below", metavar="X", help="evidence needed, 0 to 1, or off")
     parser.add_argument("--max-context-tokens", type=int, metavar="N",
                         help="hard cap, never exceeded")  # fmt: skip
+    _generating(parser)
+
+
+def _generating(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--generator", metavar="G", help="extractive (default), or openai:MODEL")
     parser.add_argument("--base-url", metavar="U", help="of an OpenAI-compatible server")
     parser.add_argument("--api-key-env", metavar="NAME", help="variable that holds the key")
@@ -199,7 +203,7 @@ def _answering(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--top-p", type=float, metavar="X", help="0 to 1")
     parser.add_argument("--top-k", type=int, metavar="N", help="1 or more")
     parser.add_argument("--stop", action="append", metavar="S", help="ends the answer; repeatable")
-    parser.add_argument("--seed", type=int, metavar="N", help="for repeatable answers")
+    parser.add_argument("--seed", type=int, metavar="N", help="for repeatable answers and draws")
 
 
 def _list(add: _Add) -> None:
@@ -239,6 +243,12 @@ def _rebuild(add: _Add) -> None:
     _split_settings(parser)
 
 
+def _second_hop(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--second-hop", type=float, metavar="W", default=0.0,
+                        help="weight of what other sentences lead to, 1 for questions that take "
+                        "two documents to answer (default 0)")  # fmt: skip
+
+
 def _calibrate(add: _Add) -> None:
     parser = add(
         "calibrate",
@@ -257,21 +267,25 @@ def _calibrate(add: _Add) -> None:
                         "quality (default strict)")  # fmt: skip
     parser.add_argument("--metric", metavar="M",
                         help="EvidenceFound, EvidenceRecall, AnswerInContext or DocumentRecall "
-                        "(default: what the labels allow)")  # fmt: skip
+                        "(default: what the labels allow); Agreement asks the generator with and "
+                        "without trimming and needs no labels (--mode absolute)")  # fmt: skip
     parser.add_argument("--refuse-target", type=float, metavar="X",
                         help="set a refusal threshold that refuses at most this share of "
                         "answerable questions")  # fmt: skip
     parser.add_argument("--pool", metavar="N,N", default="10",
                         help="chunks that are trimmed; of several one is chosen on a third of the "
                         "documents (default 10)")  # fmt: skip
+    parser.add_argument("--scorer", metavar="NAME,NAME", default="bundled",
+                        help="what ranks sentences: bundled, none (no training), a scorer file, or "
+                        "fit, which learns from some of the documents and writes a file beside the "
+                        "policy; of several one is chosen (default bundled)")  # fmt: skip
+    _second_hop(parser)
     parser.add_argument("--out", metavar="FILE", help="trim policy file (default trim.json)")
     parser.add_argument("--explain", action="store_true",
                         help="say in words what is and what is not promised")  # fmt: skip
     parser.add_argument("--search-mode", choices=("dense", "lexical", "hybrid"),
                         help="how chunks are found (default: the store's)")  # fmt: skip
-    parser.add_argument("--template", metavar="FILE", help="default, guarded, or a template file")
-    parser.add_argument("--generator", metavar="G", help="whose tokens are counted")
-    parser.add_argument("--seed", type=int, metavar="N", help="of the draws (default 0)")
+    _generating(parser)
     _split_settings(parser)
 
 
@@ -376,7 +390,12 @@ def _eval_sweep(add: _Add) -> None:
     parser.add_argument("--embedder", metavar="A,B", help="embedders, as in ragkit ingest")
     parser.add_argument("--pool", metavar="N,N", default="10,20",
                         help="chunks that are trimmed (default 10,20)")  # fmt: skip
-    parser.add_argument("--budget", metavar="N,N", help="tokens kept, as -k")
+    parser.add_argument(
+        "--budget", metavar="N,N", help="tokens kept, as -k; default: by rank alone"
+    )
+    parser.add_argument("--scorer", metavar="NAME,NAME", default="bundled,none",
+                        help="bundled, none, or files (default bundled,none)")  # fmt: skip
+    _second_hop(parser)
     parser.add_argument("--trim", metavar="A,B", default="bundled",
                         help="trim policies: bundled, files, or off (default bundled)")  # fmt: skip
     parser.add_argument("--embed-title", action=argparse.BooleanOptionalAction, default=None,

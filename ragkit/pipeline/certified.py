@@ -15,16 +15,21 @@ from ragkit.types import Json
 MAX_CORPUS_CHANGE = 0.10
 """A certificate is stale when a larger share of the chunks has changed since."""
 
-SCORER = "training-free/1"
-"""Changes whenever the score of sentences, or the evidence score, is computed differently."""
+SIGNALS = "signals/2"
+"""Changes whenever signals, their fusion or the evidence score are computed differently."""
+
+_OF_ANSWERS = ("generator", "temperature", "top_p", "top_k", "seed", "max_tokens")
 
 
-def fingerprints(configuration: Mapping[str, Json], policy: TrimPolicy) -> dict[str, Json]:
+def fingerprints(
+    configuration: Mapping[str, Json], policy: TrimPolicy, *, answers: bool = False
+) -> dict[str, Json]:
     """Return what a certificate depends on, by the names that `void_because` uses.
 
     Args:
         configuration: As `RAG.configuration` gives it.
         policy: The certificate is for these numbers, and for no others.
+        answers: Whether it is about answers, which depend on the generator too.
     """
     store = cast("Mapping[str, Json]", configuration["store"] or {})
     has_vectors = store.get("embedder_fingerprint") is not None
@@ -37,8 +42,9 @@ def fingerprints(configuration: Mapping[str, Json], policy: TrimPolicy) -> dict[
         "reranker": configuration["reranker"],
         "template": configuration["template_sha256"],
         "token counter": configuration["counter"],
-        "scorer": SCORER,
+        "signals": SIGNALS,
         "policy": policy.sha256(),
+        **({name: configuration[name] for name in _OF_ANSWERS} if answers else {}),
     }
 
 
@@ -49,7 +55,8 @@ def why_void(
     known = certificate.get("fingerprints")
     if not isinstance(known, Mapping):
         return "the certificate names no fingerprints"
-    for name, now in fingerprints(configuration, policy).items():
+    answers = set(_OF_ANSWERS) <= set(known)
+    for name, now in fingerprints(configuration, policy, answers=answers).items():
         then = known.get(name)
         if then != now:
             return f"{name} is {now!r}, certified with {then!r}"

@@ -6,6 +6,7 @@ import importlib
 import importlib.util
 from collections.abc import Callable
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import cast
 
@@ -14,25 +15,48 @@ from ragkit.config import Settings
 from ragkit.errors import ConfigError
 from ragkit.generation import ExtractiveGenerator
 from ragkit.text.wordpiece import load_wordpiece
-from ragkit.trimming import REFUSE_BELOW, TrimPolicy
+from ragkit.trimming import REFUSE_BELOW, Scorer, TrimPolicy
 from ragkit.types import ChunkerName, Embedder, Generator, Json, TokenCounter
 
-BUILTIN_POLICY = TrimPolicy(name="bundled/2", budget_share=0.75, refuse_below=REFUSE_BELOW)
-"""The trim policy where none is given; uncertified.
+BUNDLED_SCORER = Path(__file__).parent.parent / "data" / "scorer.json"
 
-0.75 is the smallest share, in steps of 0.05, that kept at least 95 % of the untrimmed top 5's
-evidence on each of squad11 (calibration articles), SciFact (train), hotpotqa_100 and chunking_eval,
-and more than 98 % on their mean. SciFact, whose evidence is several sentences, decided it.
+KEEP_ABOVE = -8.5
+"""Of the bundled policy.
+
+TODO
 """
+
+
+@cache
+def bundled_scorer() -> Scorer:
+    """Return the scorer that ships with the package; its `card` says what it was fitted on."""
+    return load_scorer(BUNDLED_SCORER)
+
+
+@cache
+def bundled_policy() -> TrimPolicy:
+    """Return the trim policy where none is given; uncertified."""
+    return TrimPolicy(
+        name="bundled/3",
+        keep_above=KEEP_ABOVE,
+        refuse_below=REFUSE_BELOW,
+        scorer=bundled_scorer(),
+    )
+
 
 POLICY_KEYS = frozenset(
     {
         "schema",
         "name",
         "pool",
+        "keep_above",
         "budget_tokens",
         "budget_share",
+        "second_hop",
+        "neighbours",
+        "headings",
         "refuse_below",
+        "scorer",
         "weights",
         "certificate",
     }
@@ -137,21 +161,79 @@ def _policy(path: str, data: dict[str, object]) -> TrimPolicy:
         f"{name}_weight": _number(path, name, value)
         for name, value in cast("dict[str, object]", weights).items()
     }
-    # A file that gives one budget means that one alone.
-    own = {"budget_tokens", "budget_share"} & set(data)
-    defaults = {**BUILTIN_POLICY.to_dict(), **({"budget_share": None} if own else {})}
+    # A file that gives one limit means that one alone.
+    bundled = bundled_policy()
+    own = {"keep_above", "budget_tokens", "budget_share"} & set(data)
+    defaults = {**bundled.to_dict(), **({"keep_above": None} if own else {})}
+    if "weights" in data:
+        defaults["scorer"] = None
     given = {**defaults, **data}
-    tokens, share = given["budget_tokens"], given["budget_share"]
-    return replace(
-        BUILTIN_POLICY,
+
+    def optional(name: str) -> float | None:
+        return None if given[name] is None else _number(path, name, given[name])
+
+    tokens = optional("budget_tokens")
+    return TrimPolicy(
         name=str(data.get("name", Path(path).stem)),
         pool=int(_number(path, "pool", given["pool"])),
-        budget_tokens=None if tokens is None else int(_number(path, "budget_tokens", tokens)),
-        budget_share=None if share is None else _number(path, "budget_share", share),
+        keep_above=optional("keep_above"),
+        budget_tokens=None if tokens is None else int(tokens),
+        budget_share=optional("budget_share"),
+        second_hop=_number(path, "second_hop", given["second_hop"]),
+        neighbours=int(_number(path, "neighbours", given["neighbours"])),
+        headings=_flag(path, "headings", given["headings"]),
         refuse_below=_number(path, "refuse_below", given["refuse_below"]),
+        scorer=_named_scorer(path, given["scorer"]),
         certificate=cast("dict[str, Json] | None", certificate),
         **numbers,
     )
+
+
+def _named_scorer(path: str, given: object) -> Scorer | None:
+    """Return the scorer that a policy names: the bundled one, or a file beside the policy's."""
+    if given is None:
+        return None
+    named = cast("dict[str, object]", given) if isinstance(given, dict) else {"name": given}
+    name = named.get("name")
+    if not isinstance(name, str) or set(named) - {"name", "sha256"}:
+        raise ConfigError(f"trim policy {path}: scorer {given!r}; allowed: a name, or null")
+    return open_scorer(name, beside=Path(path))
+
+
+def open_scorer(name: str, *, beside: Path | None = None) -> Scorer:
+    """Return the bundled scorer by any `bundled` name, else that of a file.
+
+    Raises:
+        ConfigError: the file cannot be read or is no scorer.
+    """
+    if name.partition("/")[0] == "bundled":
+        return bundled_scorer()
+    file = Path(name)
+    return load_scorer(file if beside is None else beside.parent / file)
+
+
+def load_scorer(path: Path) -> Scorer:
+    """Read a scorer file; it is called by its file's name, the bundled one by its own.
+
+    Raises:
+        ConfigError: the file cannot be read or is no scorer.
+    """
+    import json
+
+    try:
+        data: object = json.loads(path.read_bytes())
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"scorer {path} cannot be read: {error}") from error
+    if not isinstance(data, dict):
+        raise ConfigError(f"scorer {path} must be a JSON object")
+    scorer = Scorer.from_dict(cast("dict[str, object]", data))
+    return scorer if path == BUNDLED_SCORER else replace(scorer, name=path.name)
+
+
+def _flag(path: str, name: str, value: object) -> bool:
+    if not isinstance(value, bool):
+        raise ConfigError(f"trim policy {path}: {name} {value!r}; allowed: true false")
+    return value
 
 
 def _number(path: str, name: str, value: object) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import threading
 import warnings
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
@@ -35,7 +36,7 @@ from ragkit.pipeline.answering import (
 )
 from ragkit.pipeline.certified import MAX_CORPUS_CHANGE, is_stale, why_void
 from ragkit.pipeline.components import (
-    BUILTIN_POLICY,
+    bundled_policy,
     default_embedder_name,
     has_numpy,
     load_policy,
@@ -393,6 +394,22 @@ class RAG:
             dataset = module.load_dataset(dataset)
         found: object = module.calibrate(self, dataset, **options)
         return found
+
+    def trimmed_by(self, policy: TrimPolicy | None) -> RAG:
+        """Return this pipeline with another trim policy; None sends the untrimmed top 5.
+
+        It shares the store and everything else, which only this one closes; it never refuses for
+        lack of evidence and writes no ledger.
+        """
+        self._open_store()
+        self._open_generator()
+        self._open_embedder()
+        other = copy.copy(self)
+        other.settings = replace(self.settings, k=None, trim_level=None, refuse_below="off")
+        other._policy, other._policy_sha256 = policy, None
+        other._ledger, other._ledger_place = None, "off"
+        other._certificate_states = {}
+        return other
 
     # --- search ------------------------------------------------------------------------------
 
@@ -919,7 +936,7 @@ class RAG:
             return None
         if asked is not None:
             return float(asked)
-        return (self._policy or BUILTIN_POLICY).refuse_below
+        return (self._policy or bundled_policy()).refuse_below
 
     def _trim_use(self, mode: Mode, k: int) -> TrimUse | None:
         policy = self._policy
@@ -1079,7 +1096,7 @@ def _policy(given: str | Path | TrimPolicy | None) -> tuple[TrimPolicy | None, s
     if isinstance(given, TrimPolicy):
         return given, None
     if given is None:
-        return BUILTIN_POLICY, None
+        return bundled_policy(), None
     if str(given) == "off":
         return None, None
     return load_policy(str(given))
@@ -1109,7 +1126,7 @@ def _with_scores(
     trimmed: Trimmed, words: Sequence[str], pool: Sequence[PoolChunk], counter: TokenCounter
 ) -> Trimmed:
     """Give the sentences of untrimmed chunks their scores, which the extractive answer needs."""
-    everything = trim(words, pool, policy=BUILTIN_POLICY, counter=counter, level=1.0)
+    everything = trim(words, pool, policy=bundled_policy(), counter=counter, level=1.0)
     scores = {
         (item.hit.chunk.id, sentence.start): sentence
         for item in everything.context

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import random
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -13,7 +15,7 @@ from ragkit.errors import ConfigError
 from ragkit.text.wordpiece import load_wordpiece
 from ragkit.text.words import index_tokens
 from ragkit.trimming import PoolChunk, TrimPolicy, rank_sentences, trim, untrimmed
-from ragkit.types import ContextItem, Document, Hit
+from ragkit.types import ContextItem, Document, Hit, Location, Mark
 
 from ..strategies import TEXTS
 
@@ -187,9 +189,10 @@ def test_every_level_keeps_a_prefix_of_the_ranking(level: float) -> None:
     assert len(ranked) == 9
     kept = trim(["museum"], pool, policy=POLICY, counter=COUNTER, level=level).context
     places = {(i.hit.chunk.document_id, s.start) for i in kept for s in i.sentences}
-    first = [(hit.chunk.document_id, s.start) for hit, s in ranked[: len(places)]]
+    first = [(r.hit.chunk.document_id, r.sentence.start) for r in ranked[: len(places)]]
     assert places == set(first)
-    assert all(s.n_tokens == COUNTER.count(s.text) for _, s in ranked)
+    assert all(r.sentence.n_tokens == COUNTER.count(r.sentence.text) for r in ranked)
+    assert [r.rank for r in ranked] == sorted((r.rank for r in ranked), reverse=True)
 
 
 def test_evidence_is_higher_where_the_answer_stands() -> None:
@@ -217,3 +220,28 @@ def test_wrong_policies_are_named(wrong: dict[str, float]) -> None:
     """A policy that is out of range is refused, naming the value."""
     with pytest.raises(ConfigError, match="allowed"):
         TrimPolicy(name="x", **wrong)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({}, {"Entry costs six euros."}),
+        ({"neighbours": 1}, {"The museum opens at ten.", "Entry costs six euros.", "Dogs wait."}),
+        ({"headings": True}, {"Prices", "Entry costs six euros."}),
+    ],
+)
+def test_sentences_are_kept_with_their_company(changes: dict[str, Any], expected: set[str]) -> None:
+    """Neighbours and the heading above come with a sentence, and rank as it does."""
+    text = "# Prices\n\nThe museum opens at ten. Entry costs six euros. Dogs wait. It is old."
+    heading = Mark(start=0, location=Location(heading=("Prices",)), kind="heading")
+    document = Document(id="d", text=text, marks=(heading,))
+    chunk = next(iter(SpanChunker(name="whole", counter=COUNTER).split(document)))
+    words = [index_tokens(text[a:b], language="en") for a, b in chunk.sentences]
+    pool = [PoolChunk(hit=Hit(rank=1, score=1.0, chunk=chunk), words=words)]
+    policy = TrimPolicy(name="x", budget_tokens=1, keep_above=None, **changes)
+    ranked = rank_sentences(["entri", "cost"], pool, policy=policy, counter=COUNTER)
+    together = [r for r in ranked if r.rank == ranked[0].rank]
+    assert {r.sentence.text.strip("# \n") for r in together} == expected
+    cut = dataclasses.replace(policy, budget_tokens=None, keep_above=ranked[0].rank)
+    kept = trim(["entri", "cost"], pool, policy=cut, counter=COUNTER).context
+    assert {s.text.strip("# \n") for i in kept for s in i.sentences} == expected

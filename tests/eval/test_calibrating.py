@@ -1,4 +1,4 @@
-"""Calibration: the smallest budget that the labels certify, and what makes it void."""
+"""Calibration: the smallest context that the labels certify, and what makes it void."""
 
 from __future__ import annotations
 
@@ -78,15 +78,19 @@ def test_a_certified_policy_keeps_its_promise_on_its_questions(
     assert certificate["expected_tokens"] < certificate["untrimmed_tokens"]
 
 
-def test_a_smaller_budget_would_not_be_certified(certified: Calibration) -> None:
-    """The curve rises with the budget, and the chain holds the safer budgets only."""
+def test_the_chain_holds_the_safer_cuts(certified: Calibration) -> None:
+    """The curve rises as the cut falls; each step of the chain keeps more than the policy."""
     assert certified.policy is not None
     certificate: Any = certified.policy.certificate
-    budget = certified.policy.budget_tokens
-    assert budget is not None
-    assert all(step["budget_tokens"] > budget for step in certificate["chain"])
-    retained: list[Any] = [point["retained"] for point in certified.curve]
-    assert retained == sorted(retained)
+    cut = certified.policy.keep_above
+    assert cut is not None
+    assert certificate["chain"]
+    for step in certificate["chain"]:
+        assert step["keep_above"] < cut
+        assert step["expected_tokens"] >= certificate["expected_tokens"]
+    for column in ("retained", "tokens"):
+        values: list[Any] = [point[column] for point in certified.curve]
+        assert values == sorted(values)
 
 
 def test_the_window_that_suffices_holds_every_prompt(
@@ -111,8 +115,8 @@ def test_the_refusal_threshold_refuses_few_answerable_questions(certified: Calib
     assert refusal["unanswerable_refused"] == refusal["n_unanswerable"] == 2
 
 
-def test_the_budget_is_needed_and_the_unserved_do_not_count(tmp_path: Path) -> None:
-    """Half of the prices stand a sentence after their ware: half the budget breaks the promise.
+def test_the_cut_is_needed_and_the_unserved_do_not_count(tmp_path: Path) -> None:
+    """Half of the prices stand a sentence after their ware: a higher cut breaks the promise.
 
     Questions that the untrimmed top 5 does not serve are no part of a strict promise.
     """
@@ -139,9 +143,9 @@ def test_the_budget_is_needed_and_the_unserved_do_not_count(tmp_path: Path) -> N
     assert found.policy is not None
     assert found.n == len(rows)
 
-    def n_lost(budget: int) -> int:
+    def n_lost(cut: float) -> int:
         assert found.policy is not None
-        policy = dataclasses.replace(found.policy, budget_tokens=budget)
+        policy = dataclasses.replace(found.policy, keep_above=cut)
         with RAG(tmp_path / "kb", config=WORDS, trim=policy, ledger="off",
                  notify=lambda _: None) as rag:  # fmt: skip
             contexts = [
@@ -151,11 +155,11 @@ def test_the_budget_is_needed_and_the_unserved_do_not_count(tmp_path: Path) -> N
         pairs = zip(contexts, dataset.questions, strict=False)
         return sum(question.answers[0] not in context for context, question in pairs)
 
-    budget = found.policy.budget_tokens
-    assert budget is not None
+    cut = found.policy.keep_above
+    assert cut is not None
     certificate: Any = found.policy.certificate
-    assert n_lost(budget) == certificate["failures"]
-    assert n_lost(budget // 2) > 0.1 * len(rows)
+    assert n_lost(cut) == certificate["failures"]
+    assert n_lost(cut + 3.0) > 0.1 * len(rows)
 
 
 def test_too_few_labels_are_refused_with_their_number(town: Dataset, store: Path) -> None:
@@ -210,14 +214,14 @@ def state(store: Path, policy: Path, **settings: object) -> tuple[bool, bool, st
 
 
 def test_a_certificate_is_void_where_anything_differs(store: Path, policy_file: Path) -> None:
-    """Template, pool, budget, cap and hand-made changes are named."""
+    """Template, pool, level, cap and hand-made changes are named."""
     assert state(store, policy_file) == (True, False, None)
     assert "template" in str(state(store, policy_file, template="guarded")[2])
     assert "pool of 3" in str(state(store, policy_file, k=3)[2])
     assert "trim level" in str(state(store, policy_file, trim_level=0.5)[2])
     assert "cap of 5" in str(state(store, policy_file, max_context_tokens=5)[2])
     data = json.loads(policy_file.read_text())
-    data["budget_tokens"] += 1
+    data["keep_above"] += 0.1
     policy_file.write_text(json.dumps(data))
     certified, _, why = state(store, policy_file)
     assert not certified

@@ -34,7 +34,7 @@ def test_fails(ragkit_run, ragkit_gate, tmp_path):
     check(run, ragkit_gate, tmp_path / "gate.toml", 0.95)
 
 def test_inconclusive(ragkit_run, ragkit_gate, tmp_path):
-    run = ragkit_run({dataset!r}, settings=Settings(embedder="none"))
+    run = ragkit_run({dataset!r}, settings=Settings(embedder="none", refuse_below="off"))
     check(run, ragkit_gate, tmp_path / "gate.toml", 0.93)
 """
 

@@ -1,121 +1,19 @@
-"""Trimming: the fewest tokens of a deep pool of chunks that a trim policy asks for.
-
-Pure: no input or output, standard library only. The pool's sentences are scored against the
-question, ranked, and kept from the best down until the policy's limit; the kept ones go back into
-document order. For one pool the kept set only grows with the limit, so a policy is one number.
-"""
+"""Keeping the best sentences of a pool within a policy's limits."""
 
 from __future__ import annotations
 
 import math
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TypeAlias
 
-from ragkit.errors import ConfigError
-from ragkit.types import ContextItem, Hit, Json, RefusalReason, ScoredSentence, Span, TokenCounter
-
-BASELINE_HITS = 5
-"""What trimming is measured against: so many chunks, untrimmed."""
-
-BM25_K1 = 0.9
-BM25_B = 0.4
-"""Robertson and Zaragoza 2009, eq. 3.15, with the constants usual for short passages."""
-
+from ragkit.trimming.hops import second_hop
+from ragkit.trimming.policy import BASELINE_HITS, TrimPolicy
+from ragkit.trimming.signals import PoolChunk, fused, measure
+from ragkit.types import ContextItem, Hit, RefusalReason, ScoredSentence, Span, TokenCounter
 
 _SHORT_WORDS = 3
 """Words below which a sentence's length hardly counts: headings must not win by brevity."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PoolChunk:
-    """A retrieved chunk, prepared for trimming.
-
-    `words` holds each sentence's index words. `cosines` and `window_cosines` hold the cosine of
-    the question with each sentence and with each sentence among its neighbours, or None where the
-    store has no sentence vectors.
-    """
-
-    hit: Hit
-    words: Sequence[Sequence[str]]
-    cosines: Sequence[float] | None = None
-    window_cosines: Sequence[float] | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TrimPolicy:
-    """How to trim.
-
-    `pool` chunks are retrieved; sentences are kept, first come first, while their tokens stay
-    within `budget_tokens` and within `budget_share` of the tokens of the pool's first five chunks
-    (None: no limit); at least one sentence is kept. A sentence's score is a sum of z-scores over
-    the pool with the weights below; first comes what has a high score less `length_weight` times
-    the logarithm of its length, since a long sentence takes the place of several short ones. Below
-    `refuse_below` (an evidence score in [0, 1]) there is no answer. `certificate` is what was shown
-    about the policy, made by `ragkit calibrate`.
-    """
-
-    name: str
-    pool: int = 10
-    budget_tokens: int | None = None
-    budget_share: float | None = None
-    refuse_below: float = 0.0
-    cosine_weight: float = 1.0
-    words_weight: float = 0.6
-    window_cosine_weight: float = 0.5
-    window_words_weight: float = 0.5
-    chunk_weight: float = 0.5
-    length_weight: float = 0.8
-    certificate: Mapping[str, Json] | None = None
-
-    def __post_init__(self) -> None:
-        """Check the ranges; raises `ConfigError`."""
-        if self.pool < 1:
-            raise ConfigError(f"trim policy {self.name!r}: pool {self.pool}; allowed: 1 or more")
-        if self.budget_tokens is not None and self.budget_tokens < 1:
-            raise ConfigError(
-                f"trim policy {self.name!r}: budget_tokens {self.budget_tokens}; allowed: 1 or more"
-            )
-        if self.budget_share is not None and not 0.0 < self.budget_share <= 1.0:
-            raise ConfigError(
-                f"trim policy {self.name!r}: budget_share {self.budget_share}; "
-                "allowed: more than 0, up to 1"
-            )
-        if not 0.0 <= self.refuse_below <= 1.0:
-            raise ConfigError(
-                f"trim policy {self.name!r}: refuse_below {self.refuse_below}; allowed: 0 to 1"
-            )
-
-    def sha256(self) -> str:
-        """Return a digest of the numbers that decide what is kept and refused."""
-        import hashlib
-        import json
-
-        numbers = {**self.to_dict(), "name": None, "certificate": None}
-        return hashlib.sha256(json.dumps(numbers, sort_keys=True).encode()).hexdigest()
-
-    def to_dict(self) -> dict[str, Json]:
-        """Return the JSON form of a trim policy file."""
-        data: dict[str, Json] = {
-            "schema": 1,
-            "name": self.name,
-            "pool": self.pool,
-            "budget_tokens": self.budget_tokens,
-            "budget_share": self.budget_share,
-            "refuse_below": self.refuse_below,
-            "weights": {
-                "cosine": self.cosine_weight,
-                "words": self.words_weight,
-                "window_cosine": self.window_cosine_weight,
-                "window_words": self.window_words_weight,
-                "chunk": self.chunk_weight,
-                "length": self.length_weight,
-            },
-        }
-        if self.certificate is not None:
-            data["certificate"] = self.certificate
-        return data
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,13 +25,22 @@ class Trimmed:
     refusal: RefusalReason | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Ranked:
+    """A sentence of the pool with its rank, by which `TrimPolicy.keep_above` cuts."""
+
+    hit: Hit
+    sentence: ScoredSentence
+    rank: float
+
+
 @dataclass(slots=True)
 class _Sentence:
     chunk: int
     position: int
     span: Span
-    score: float = 0.0
-    priority: float = 0.0
+    score: float
+    rank: float
     n_tokens: int | None = None
 
 
@@ -172,7 +79,7 @@ def trim(
     scores = _score(question_words, pool, policy)
     if not scores.ranked:
         return Trimmed(context=(), evidence=None, refusal="no_hits")
-    ranked = _without_repeats(scores.ranked, pool)
+    ranked = _in_order_of_keeping(scores.ranked, pool, policy)
 
     def count(sentence: _Sentence) -> int:
         # Counting costs more than ranking, and most of a pool is never kept.
@@ -180,8 +87,10 @@ def trim(
             sentence.n_tokens = counter.count(_text(sentence, pool))
         return sentence.n_tokens
 
-    limit = _limit(policy, pool) if level is None else level * sum(map(count, ranked))
-    kept = _keep(ranked, count, limit)
+    if level is None:
+        kept = _keep(ranked, count, _limit(policy, pool), above=policy.keep_above)
+    else:
+        kept = _keep(ranked, count, level * sum(map(count, ranked)))
     context = _capped(kept, ranked, count, pool, counter=counter, cap=max_context_tokens)
     if not context:
         return Trimmed(context=(), evidence=scores.evidence, refusal="cap_too_small")
@@ -233,14 +142,14 @@ def rank_sentences(
     *,
     policy: TrimPolicy,
     counter: TokenCounter,
-) -> list[tuple[Hit, ScoredSentence]]:
+) -> list[Ranked]:
     """Return the pool's sentences in the order in which `trim` keeps them, repeats left out.
 
     For one pool every limit keeps a prefix of this list.
     """
-    ranked = _without_repeats(_score(question_words, pool, policy).ranked, pool)
+    ranked = _in_order_of_keeping(_score(question_words, pool, policy).ranked, pool, policy)
     return [
-        (
+        Ranked(
             pool[sentence.chunk].hit,
             ScoredSentence(
                 start=sentence.span[0],
@@ -249,100 +158,36 @@ def rank_sentences(
                 score=sentence.score,
                 n_tokens=counter.count(text),
             ),
+            sentence.rank,
         )
         for sentence in ranked
     ]
 
 
 def _score(question_words: Sequence[str], pool: Sequence[PoolChunk], policy: TrimPolicy) -> _Scores:
-    sentences = [
-        _Sentence(chunk=i, position=j, span=span)
-        for i, chunk in enumerate(pool)
-        for j, span in enumerate(chunk.hit.chunk.sentences)
-    ]
-    if not sentences:
+    signals = measure(question_words, pool)
+    if not signals.sentences:
         return _Scores()
-    words = [pool[s.chunk].words[s.position] for s in sentences]
-    windows = [_window(pool[s.chunk].words, s.position) for s in sentences]
-    idf = _idf(question_words, words)
-    parts = [
-        (policy.words_weight, _bm25(idf, words)),
-        (policy.window_words_weight, _bm25(idf, windows)),
-        (policy.chunk_weight, [pool[s.chunk].hit.score for s in sentences]),
+    scorer = policy.scorer
+    fusion = fused(signals, policy.weights)
+    values = fusion if scorer is None else scorer.score(signals)
+    if policy.second_hop:
+        weight = policy.second_hop * (1.0 if scorer is None else scorer.fused_weight)
+        gains = second_hop(question_words, pool, signals, fusion)
+        values = [value + weight * gain for value, gain in zip(values, gains, strict=True)]
+    length_weight = policy.length_weight if scorer is None else scorer.length_weight
+    sentences = [
+        _Sentence(
+            chunk=s.chunk,
+            position=s.position,
+            span=s.span,
+            score=value,
+            rank=value - length_weight * math.log(_SHORT_WORDS + s.n_words),
+        )
+        for s, value in zip(signals.sentences, values, strict=True)
     ]
-    cosines = _column(pool, sentences, lambda chunk: chunk.cosines)
-    if cosines is not None:
-        parts.append((policy.cosine_weight, cosines))
-    near = _column(pool, sentences, lambda chunk: chunk.window_cosines)
-    if near is not None:
-        parts.append((policy.window_cosine_weight, near))
-    for weight, values in parts:
-        for sentence, z in zip(sentences, _z_scores(values), strict=True):
-            sentence.score += weight * z
-    for sentence, own in zip(sentences, words, strict=True):
-        penalty = policy.length_weight * math.log(_SHORT_WORDS + len(own))
-        sentence.priority = sentence.score - penalty
-    best_cosine = max(near) if near is not None else None
-    evidence = _evidence(_coverage(idf, windows), best_cosine)
-    ranked = sorted(sentences, key=lambda s: (-s.priority, s.chunk, s.position))
-    return _Scores(ranked=ranked, evidence=evidence)
-
-
-def _column(
-    pool: Sequence[PoolChunk],
-    sentences: Sequence[_Sentence],
-    of: Callable[[PoolChunk], Sequence[float] | None],
-) -> list[float] | None:
-    """Gather one number a sentence; None unless every chunk of the pool has it."""
-    columns = [of(chunk) for chunk in pool]
-    values: list[float] = []
-    for sentence in sentences:
-        column = columns[sentence.chunk]
-        if column is None:
-            return None
-        values.append(column[sentence.position])
-    return values
-
-
-def _window(words: Sequence[Sequence[str]], position: int) -> list[str]:
-    near = words[max(0, position - 1) : position + 2]
-    return [word for sentence in near for word in sentence]
-
-
-def _idf(question_words: Sequence[str], sentences: Sequence[Sequence[str]]) -> dict[str, float]:
-    """Robertson and Sparck Jones weights of the question's words over the pool's sentences."""
-    wanted = set(question_words)
-    found = Counter[str]()
-    for sentence in sentences:
-        found.update(wanted.intersection(sentence))
-    n = len(sentences)
-    return {word: math.log(1.0 + (n - found[word] + 0.5) / (found[word] + 0.5)) for word in wanted}
-
-
-def _bm25(idf: Mapping[str, float], texts: Sequence[Sequence[str]]) -> list[float]:
-    mean = sum(map(len, texts)) / len(texts) or 1.0
-    scores: list[float] = []
-    for words in texts:
-        frequencies = Counter(word for word in words if word in idf)
-        norm = BM25_K1 * (1.0 - BM25_B + BM25_B * len(words) / mean)
-        scores.append(sum(idf[word] * f / (f + norm) for word, f in frequencies.items()))
-    return scores
-
-
-def _z_scores(values: Sequence[float]) -> list[float]:
-    mean = math.fsum(values) / len(values)
-    deviation = math.sqrt(math.fsum((v - mean) ** 2 for v in values) / len(values))
-    if deviation < 1e-9:
-        return [0.0] * len(values)
-    return [(v - mean) / deviation for v in values]
-
-
-def _coverage(idf: Mapping[str, float], windows: Sequence[Sequence[str]]) -> float:
-    """Return the largest share of the question's word weight that stands in one window."""
-    total = math.fsum(idf.values())
-    if total <= 0.0:
-        return 0.0
-    return max(math.fsum(idf[w] for w in set(window) if w in idf) for window in windows) / total
+    sentences.sort(key=lambda s: (-s.rank, s.chunk, s.position))
+    return _Scores(ranked=sentences, evidence=_evidence(signals.columns))
 
 
 # Logistic regression of "is the question answered here" on the calibration halves of squad20 and
@@ -351,16 +196,45 @@ def _coverage(idf: Mapping[str, float], windows: Sequence[Sequence[str]]) -> flo
 _EVIDENCE_WORDS, _EVIDENCE_COSINE, _EVIDENCE_OFFSET = 2.1, 10.2, -7.1
 _EVIDENCE_WORDS_ALONE, _EVIDENCE_WORDS_ALONE_OFFSET = 4.6, -3.05
 
-REFUSE_BELOW = 0.15
-"""Bundled refusal threshold: on the calibration halves 2 % of answerable questions lie below."""
 
-
-def _evidence(coverage: float, cosine: float | None) -> float:
-    if cosine is None:
+def _evidence(columns: Mapping[str, Sequence[float]]) -> float:
+    coverage = max(columns["window_covered"])
+    if "window_cosine" not in columns:
         logit = _EVIDENCE_WORDS_ALONE * coverage + _EVIDENCE_WORDS_ALONE_OFFSET
     else:
+        cosine = max(columns["window_cosine"])
         logit = _EVIDENCE_WORDS * coverage + _EVIDENCE_COSINE * cosine + _EVIDENCE_OFFSET
     return 1.0 / (1.0 + math.exp(-logit))
+
+
+def _in_order_of_keeping(
+    ranked: Sequence[_Sentence], pool: Sequence[PoolChunk], policy: TrimPolicy
+) -> list[_Sentence]:
+    """Return the sentences without repeats, each followed by the company that it is kept with."""
+    if not policy.neighbours and not policy.headings:
+        return _without_repeats(ranked, pool)
+    by_place = {(s.chunk, s.position): s for s in ranked}
+    order: dict[tuple[int, int], _Sentence] = {}
+    for sentence in ranked:
+        order.setdefault((sentence.chunk, sentence.position), sentence)
+        for position in _company(sentence, pool, policy):
+            place = (sentence.chunk, position)
+            if place not in order:
+                # Kept as soon as the sentence is, whatever its own rank.
+                order[place] = replace(by_place[place], rank=sentence.rank)
+    return _without_repeats(list(order.values()), pool)
+
+
+def _company(sentence: _Sentence, pool: Sequence[PoolChunk], policy: TrimPolicy) -> list[int]:
+    """Return the positions in its chunk of a sentence's neighbours and of the heading above it."""
+    chunk = pool[sentence.chunk].hit.chunk
+    first = max(0, sentence.position - policy.neighbours)
+    last = min(len(chunk.sentences), sentence.position + policy.neighbours + 1)
+    found = list(range(first, last))
+    if policy.headings:
+        above = range(sentence.position, -1, -1)
+        found += [i for i in above if chunk.is_heading(chunk.sentences[i][0])][:1]
+    return found
 
 
 def _without_repeats(ranked: Sequence[_Sentence], pool: Sequence[PoolChunk]) -> list[_Sentence]:
@@ -392,11 +266,15 @@ def _limit(policy: TrimPolicy, pool: Sequence[PoolChunk]) -> float:
     return min(limits)
 
 
-def _keep(ranked: Sequence[_Sentence], count: _Count, limit: float) -> list[_Sentence]:
-    """Return the longest prefix within the limit; never empty."""
+def _keep(
+    ranked: Sequence[_Sentence], count: _Count, limit: float, *, above: float | None = None
+) -> list[_Sentence]:
+    """Return the longest prefix within the limits; never empty."""
     kept = [ranked[0]]
     n_tokens = count(ranked[0])
     for sentence in ranked[1:]:
+        if above is not None and sentence.rank < above:
+            break
         n_tokens += count(sentence)
         if n_tokens > limit:
             break

@@ -1,0 +1,177 @@
+"""What speaks for each sentence of a pool: by words, by vectors, by its window and its chunk."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from ragkit.types import Hit, Span
+
+BM25_K1 = 0.9
+BM25_B = 0.4
+"""Robertson and Zaragoza 2009, eq. 3.15, with the constants usual for short passages."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PoolChunk:
+    """A retrieved chunk, prepared for trimming.
+
+    `words` holds each sentence's index words. `cosines` and `window_cosines` hold the cosine of
+    the question with each sentence and with each sentence among its neighbours, or None where the
+    store has no sentence vectors.
+    """
+
+    hit: Hit
+    words: Sequence[Sequence[str]]
+    cosines: Sequence[float] | None = None
+    window_cosines: Sequence[float] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Sentence:
+    """A sentence of the pool: its chunk's place in the pool, its place in the chunk, its span."""
+
+    chunk: int
+    position: int
+    span: Span
+    n_words: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Signals:
+    """The sentences of a pool with one column of numbers for each signal.
+
+    `columns` have one value a sentence: `words`, `window_words` and `chunk_words` are BM25 scores,
+    `covered` and `window_covered` shares in [0, 1] of the question's word weight, `chunk` the hit's
+    own score; with vectors also `cosine`, `window_cosine`, and the largest (`chunk_cosine`) and the
+    mean (`mean_cosine`) of the chunk's sentences.
+    """
+
+    sentences: tuple[Sentence, ...]
+    columns: Mapping[str, Sequence[float]]
+
+    @property
+    def with_vectors(self) -> bool:
+        """Whether all of the pool has sentence vectors."""
+        return "cosine" in self.columns
+
+    def without_vectors(self) -> Signals:
+        """Return the signals of a store that has no sentence vectors."""
+        columns = {n: values for n, values in self.columns.items() if not n.endswith("cosine")}
+        return Signals(sentences=self.sentences, columns=columns)
+
+
+def measure(question_words: Sequence[str], pool: Sequence[PoolChunk]) -> Signals:
+    """Return the signals of a pool.
+
+    Args:
+        question_words: Index words of the question, without stop words.
+        pool: Best chunk first.
+    """
+    sentences = tuple(
+        Sentence(i, j, span, len(chunk.words[j]))
+        for i, chunk in enumerate(pool)
+        for j, span in enumerate(chunk.hit.chunk.sentences)
+    )
+    if not sentences:
+        return Signals(sentences=(), columns={})
+    wanted = set(question_words)
+    # Only the question's words and lengths count, so the rest of the text is left behind early.
+    found = [[_found(words, wanted) for words in chunk.words] for chunk in pool]
+    own = [found[s.chunk][s.position] for s in sentences]
+    windows = [_joined(found[s.chunk][max(0, s.position - 1) : s.position + 2]) for s in sentences]
+    chunks = [_joined(parts) for parts in found]
+    idf = _idf(wanted, own)
+    total = math.fsum(idf.values()) or 1.0
+    chunk_words = _bm25(idf, chunks)
+    columns: dict[str, Sequence[float]] = {
+        "words": _bm25(idf, own),
+        "window_words": _bm25(idf, windows),
+        "chunk_words": [chunk_words[s.chunk] for s in sentences],
+        "chunk": [pool[s.chunk].hit.score for s in sentences],
+        "covered": [sum(idf[w] for w in text.counts) / total for text in own],
+        "window_covered": [sum(idf[w] for w in text.counts) / total for text in windows],
+    }
+    columns.update(_cosines(pool, sentences))
+    return Signals(sentences=sentences, columns=columns)
+
+
+def _cosines(
+    pool: Sequence[PoolChunk], sentences: Sequence[Sentence]
+) -> dict[str, Sequence[float]]:
+    """Return the columns of vectors; none unless every chunk has them."""
+    cosines = [chunk.cosines for chunk in pool]
+    windows = [chunk.window_cosines for chunk in pool]
+    own = [c for c in cosines if c is not None]
+    near = [c for c in windows if c is not None]
+    if len(own) < len(pool) or len(near) < len(pool):
+        return {}
+    best = [max(values, default=0.0) for values in own]
+    mean = [math.fsum(values) / max(1, len(values)) for values in own]
+    return {
+        "cosine": [own[s.chunk][s.position] for s in sentences],
+        "window_cosine": [near[s.chunk][s.position] for s in sentences],
+        "chunk_cosine": [best[s.chunk] for s in sentences],
+        "mean_cosine": [mean[s.chunk] for s in sentences],
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class _Text:
+    """How often the question's words stand in a text, and the text's length in words."""
+
+    counts: Mapping[str, int]
+    n_words: int
+
+
+def _found(words: Sequence[str], wanted: set[str]) -> _Text:
+    return _Text(Counter(word for word in words if word in wanted), len(words))
+
+
+def _joined(texts: Sequence[_Text]) -> _Text:
+    counts = Counter[str]()
+    for text in texts:
+        counts.update(text.counts)
+    return _Text(counts, sum(text.n_words for text in texts))
+
+
+def _idf(wanted: set[str], sentences: Sequence[_Text]) -> dict[str, float]:
+    """Robertson and Sparck Jones weights of the question's words over the pool's sentences."""
+    found = Counter[str]()
+    for sentence in sentences:
+        found.update(sentence.counts.keys())
+    n = len(sentences)
+    return {word: math.log(1.0 + (n - found[word] + 0.5) / (found[word] + 0.5)) for word in wanted}
+
+
+def _bm25(idf: Mapping[str, float], texts: Sequence[_Text]) -> list[float]:
+    mean = sum(text.n_words for text in texts) / len(texts) or 1.0
+    scores: list[float] = []
+    for text in texts:
+        norm = BM25_K1 * (1.0 - BM25_B + BM25_B * text.n_words / mean)
+        scores.append(sum(idf[word] * f / (f + norm) for word, f in text.counts.items()))
+    return scores
+
+
+def z_scores(values: Sequence[float]) -> list[float]:
+    """Return each value's distance from the mean, in standard deviations; 0 where all agree."""
+    mean = math.fsum(values) / len(values)
+    deviation = math.sqrt(math.fsum((v - mean) ** 2 for v in values) / len(values))
+    if deviation < 1e-9:
+        return [0.0] * len(values)
+    return [(v - mean) / deviation for v in values]
+
+
+def fused(signals: Signals, weights: Mapping[str, float]) -> list[float]:
+    """Return the weighted sum of z-scores over the pool, one a sentence.
+
+    Columns that the pool does not have count nothing.
+    """
+    scores = [0.0] * len(signals.sentences)
+    for name, weight in weights.items():
+        if name in signals.columns:
+            for i, z in enumerate(z_scores(signals.columns[name])):
+                scores[i] += weight * z
+    return scores

@@ -1,0 +1,249 @@
+"""Fitted scorers: what they see, how they are stored, and what a policy makes of them."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ragkit.errors import ConfigError
+from ragkit.pipeline.components import bundled_policy, bundled_scorer, load_policy
+from ragkit.text.wordpiece import load_wordpiece
+from ragkit.text.words import index_tokens
+from ragkit.trimming import (
+    Forest,
+    PoolChunk,
+    Scorer,
+    Tree,
+    TrimPolicy,
+    feature_names,
+    features,
+    measure,
+    rank_sentences,
+    trim,
+)
+
+from .test_trimming import FERRY, MUSEUM, PASS_WORDS, pool_of
+
+COUNTER = load_wordpiece()
+STUMP = Tree((0, -1, -1), (-0.5, -2.0, 1.5), (1, 0, 0), (2, 0, 0))
+"""-2 where the first feature is at most -0.5, else 1.5."""
+
+
+def scorer(**changes: float | Forest | None) -> Scorer:
+    """Return a scorer of one tree for each kind of pool."""
+    forest = Forest(0.0, 1.0, (STUMP,))
+    made = Scorer(
+        name="made", with_vectors=forest, by_words=forest, fused_weight=0.5, length_weight=1.0
+    )
+    return dataclasses.replace(made, **changes)  # type: ignore[arg-type]
+
+
+@given(
+    scale=st.floats(0.1, 50.0), shift=st.floats(-5.0, 5.0), with_cosines=st.booleans()
+)  # fmt: skip
+def test_features_are_relative_to_the_pool(scale: float, shift: float, with_cosines: bool) -> None:
+    """Another scale of the store's scores changes nothing but the gaps of that score."""
+    pool = pool_of(FERRY, MUSEUM, with_cosines=with_cosines)
+    other = [
+        dataclasses.replace(
+            chunk, hit=dataclasses.replace(chunk.hit, score=scale * chunk.hit.score + shift)
+        )
+        for chunk in pool
+    ]
+    names = feature_names(with_vectors=with_cosines)
+    free = [i for i, name in enumerate(names) if name != "chunk:gap"]
+    before, after = (features(measure(PASS_WORDS, p)) for p in (pool, other))
+    assert len(before) == sum(len(chunk.words) for chunk in pool)
+    for a, b in zip(before, after, strict=True):
+        assert len(a) == len(names)
+        assert [a[i] for i in free] == pytest.approx([b[i] for i in free], abs=1e-6)
+
+
+def test_features_of_the_best_sentence() -> None:
+    """The sentence with most of the question's words has gap 0, rank 0 and the largest z."""
+    signals = measure(PASS_WORDS, pool_of(FERRY, MUSEUM))
+    rows = features(signals)
+    names = feature_names(with_vectors=False)
+    best = max(range(len(rows)), key=lambda i: signals.columns["words"][i])
+    assert rows[best][names.index("words:gap")] == 0.0
+    assert rows[best][names.index("words:rank")] == 0.0
+    column = [row[names.index("words:z")] for row in rows]
+    assert column[best] == max(column)
+    ranks = sorted(row[names.index("words:rank")] for row in rows)
+    assert ranks == [math.log1p(i) for i in range(len(rows))]
+
+
+def test_a_forest_adds_its_trees() -> None:
+    """Each row walks each tree to a leaf; offset and slope are applied to the sum."""
+    forest = Forest(0.25, 2.0, (STUMP, STUMP))
+    assert forest.log_odds([(-0.5,), (0.0,)]) == [0.25 - 8.0, 0.25 + 6.0]
+
+
+@pytest.mark.parametrize(
+    "tree",
+    [
+        ((0, -1), (0.0, 1.0), (1, 0), (2, 0)),  # a child that there is not
+        ((0, -1, -1), (0.0, 1.0, 1.0), (0, 0, 0), (2, 0, 0)),  # its own child
+        ((0, -1, -1), (0.0, 1.0), (1, 0, 0), (2, 0, 0)),  # too few thresholds
+        ((), (), (), ()),
+    ],
+)
+def test_broken_trees_are_refused(tree: tuple[tuple[float, ...], ...]) -> None:
+    """A file cannot send the walk in circles or out of the tree."""
+    with pytest.raises(ConfigError, match="broken"):
+        Tree(*tree)  # type: ignore[arg-type]
+
+
+def test_a_scorer_reads_back() -> None:
+    """The JSON form gives the same scores and digest; another feature list is refused."""
+    made = scorer()
+    data: Any = json.loads(json.dumps(made.to_dict()))
+    again = Scorer.from_dict(data)
+    pool = pool_of(FERRY, MUSEUM, with_cosines=True)
+    signals = measure(PASS_WORDS, pool)
+    assert again.score(signals) == made.score(signals)
+    assert again.sha256() == made.sha256() != scorer(length_weight=2.0).sha256()
+    cases: list[tuple[dict[str, Any], str]] = [
+        ({"features": ["words:gap"]}, "other features"),
+        ({"by_words": {"offset": 0.0, "slope": -1.0, "trees": []}}, "slope"),
+        ({"by_words": {"offset": 0.0, "slope": 1.0, "trees": [[[99, -1, -1], [0, 0, 0],
+                                                               [1, 0, 0], [2, 0, 0]]]}},
+         "feature that there is not"),
+        ({"by_words": 3}, "not readable"),
+    ]  # fmt: skip
+    for wrong, message in cases:
+        with pytest.raises(ConfigError, match=message):
+            Scorer.from_dict({**data, **wrong})
+
+
+def test_pools_without_vectors_have_their_own_trees() -> None:
+    """Without sentence vectors, or without trees for them, the words' trees score."""
+    low = Forest(-9.0, 1.0, (STUMP,))
+    words_only = pool_of(FERRY, MUSEUM)
+    with_vectors = pool_of(FERRY, MUSEUM, with_cosines=True)
+    made = scorer(by_words=low)
+    assert max(made.score(measure(PASS_WORDS, words_only))) < -5.0
+    assert max(made.score(measure(PASS_WORDS, with_vectors))) > -5.0
+    assert max(scorer(with_vectors=None, by_words=low).score(measure(PASS_WORDS, with_vectors))) < (
+        -5.0
+    )
+
+
+@given(cut=st.floats(-20.0, 10.0), seed=st.integers(0, 50))
+def test_what_ranks_above_the_cut_is_kept(cut: float, seed: int) -> None:
+    """Exactly the sentences of that rank or better are kept, and never none."""
+    pool = pool_of(FERRY, MUSEUM, with_cosines=True, seed=seed)
+    policy = dataclasses.replace(bundled_policy(), keep_above=cut)
+    ranked = rank_sentences(PASS_WORDS, pool, policy=policy, counter=COUNTER)
+    kept = trim(PASS_WORDS, pool, policy=policy, counter=COUNTER).context
+    expected = {(r.hit.chunk.id, r.sentence.start) for r in ranked if r.rank >= cut}
+    expected |= {(ranked[0].hit.chunk.id, ranked[0].sentence.start)}
+    assert {(i.hit.chunk.id, s.start) for i in kept for s in i.sentences} == expected
+
+
+def test_the_bundled_scorer() -> None:
+    """It says what it was fitted on, prefers the sentence that answers, and stays small."""
+    bundled = bundled_scorer()
+    card: Any = bundled.card
+    assert set(card["questions"]) == {
+        "squad11_articles calibration",
+        "scifact train",
+        "hotpotqa_100 all",
+        "chunking_eval all",
+    }
+    assert bundled.fitted_on
+    for pool in (pool_of(FERRY, MUSEUM), pool_of(MUSEUM, FERRY)):
+        policy = dataclasses.replace(bundled_policy(), budget_tokens=1)
+        kept = trim(PASS_WORDS, pool, policy=policy, counter=COUNTER)
+        assert [item.text for item in kept.context] == ["A day pass costs fourteen euros."]
+    assert len(json.dumps(bundled.to_dict())) < 250_000
+
+
+def test_policy_files_name_their_scorer(tmp_path: Path) -> None:
+    """A file beside the policy's, the bundled one, or none; weights mean none unless named."""
+    (tmp_path / "mine.scorer.json").write_text(json.dumps(scorer().to_dict()))
+    path = tmp_path / "trim.json"
+
+    def read(**data: object) -> str | None:
+        path.write_text(json.dumps(data))
+        used = load_policy(str(path))[0].scorer
+        return None if used is None else used.name
+
+    assert read(keep_above=-3) == bundled_scorer().name
+    assert read(keep_above=-3, scorer=None) is None
+    assert read(keep_above=-3, scorer="mine.scorer.json") == "mine.scorer.json"
+    assert read(scorer={"name": "mine.scorer.json", "sha256": "x"}) == "mine.scorer.json"
+    assert read(weights={"cosine": 2.0}) is None
+    for wrong in ("absent.json", {"file": "x"}, 3):
+        with pytest.raises(ConfigError, match="scorer"):
+            read(scorer=wrong)
+
+
+def test_a_pool_of_hits_without_words_is_ranked() -> None:
+    """Chunks none of whose words the question has still rank, by what is left."""
+    pool = [dataclasses.replace(c, words=[[] for _ in c.words]) for c in pool_of(FERRY, MUSEUM)]
+    assert all(isinstance(chunk, PoolChunk) for chunk in pool)
+    ranked = rank_sentences([], pool, policy=bundled_policy(), counter=COUNTER)
+    assert len(ranked) == 9
+    assert all(math.isfinite(r.rank) for r in ranked)
+
+
+def titled(*documents: tuple[str, str]) -> list[PoolChunk]:
+    """Return a pool, a chunk a document, each with its title."""
+    pool = pool_of(*(text for _, text in documents))
+    return [
+        dataclasses.replace(chunk, hit=dataclasses.replace(chunk.hit, title=title))
+        for chunk, (title, _) in zip(pool, documents, strict=True)
+    ]
+
+
+SHIP = "The Grey Gull is a schooner. It was designed by Ada Brandt. Its sails are brown."
+DESIGNER = "Ada Brandt was a shipwright. She grew up in Tromso. She kept bees."
+OTHERS = ("The mayor grew up in Bodo. He keeps hens.", "Bees are kept in hives. Honey is sweet.")
+
+
+def test_the_second_hop_finds_the_document_that_the_first_names() -> None:
+    """The opening of the named designer's article gains; without its title it does not."""
+    pool = titled(
+        ("Grey Gull (ship)", SHIP), ("Mayor", OTHERS[0]), ("Bees", OTHERS[1]),
+        ("Ada Brandt", DESIGNER),
+    )  # fmt: skip
+    words = index_tokens("grey gull designer grew up", language="en")
+    plain = TrimPolicy(name="plain", budget_tokens=40)
+    hop = dataclasses.replace(plain, second_hop=1.0)
+
+    def place(policy: TrimPolicy, pool: list[PoolChunk], text: str) -> int:
+        ranked = rank_sentences(words, pool, policy=policy, counter=COUNTER)
+        return [r.sentence.text for r in ranked].index(text)
+
+    opening = "Ada Brandt was a shipwright."
+    assert place(hop, pool, opening) < place(plain, pool, opening)
+    gained = {
+        r.sentence.text: r.sentence.score
+        for r in rank_sentences(words, pool, policy=hop, counter=COUNTER)
+    }
+    unnamed = titled(("Grey Gull (ship)", SHIP), ("Mayor", OTHERS[0]), ("Bees", OTHERS[1]),
+                     ("", DESIGNER))  # fmt: skip
+    other = {
+        r.sentence.text: r.sentence.score
+        for r in rank_sentences(words, unnamed, policy=hop, counter=COUNTER)
+    }
+    assert gained[opening] > other[opening] + 0.3
+    assert gained["The mayor grew up in Bodo."] == pytest.approx(
+        other["The mayor grew up in Bodo."]
+    )
+
+
+def test_the_second_hop_takes_part_in_the_digest() -> None:
+    """A certificate holds for one weight of it only; less than none is refused."""
+    plain = TrimPolicy(name="x")
+    assert plain.sha256() != dataclasses.replace(plain, second_hop=1.0).sha256()
+    with pytest.raises(ConfigError, match="second_hop -1"):
+        TrimPolicy(name="x", second_hop=-1.0)

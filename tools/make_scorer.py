@@ -1,0 +1,59 @@
+"""Fit the scorer that ships with the package.
+
+    python tools/make_scorer.py DATA [--cache DIR] [--leave-out NAME] [--out FILE]
+
+DATA holds the folders squad11_articles (calibration articles), scifact (train), hotpotqa_100 and
+chunking_eval, whose licences allow it. With `--leave-out` one of them is not learned from, so that
+it can be read as a corpus that the scorer has never met.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from ragkit import Settings
+from ragkit.pipeline.components import BUNDLED_SCORER
+from ragkit_eval.cache import Cache
+from ragkit_eval.datasets import load_dataset
+from ragkit_eval.fitting import Examples, collect, fit_scorer, write_scorer
+from ragkit_eval.stores import OpenedRag
+from ragkit_eval.sweep import quality_measure
+
+CORPORA = {
+    "squad11_articles": "calibration",
+    "scifact": "train",
+    "hotpotqa_100": "all",
+    "chunking_eval": "all",
+}
+NAME = "bundled/1"
+
+
+def main() -> None:
+    """Fit and write."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("data", type=Path)
+    parser.add_argument("--cache", type=Path, default=Path(".ragkit-eval"))
+    parser.add_argument("--leave-out", choices=[*CORPORA], action="append", default=[])
+    parser.add_argument("--out", type=Path, default=BUNDLED_SCORER)
+    options = parser.parse_args()
+    examples: dict[str, Examples] = {}
+    _, quality = quality_measure("EvidenceRecall")
+    with Cache(options.cache) as cache:
+        for name, split in CORPORA.items():
+            if name in options.leave_out:
+                continue
+            dataset = load_dataset(options.data / name, split=split)
+            questions = [q for q in dataset.questions if q.evidence and not q.unanswerable]
+            with OpenedRag(dataset, Settings(trim="off"), cache) as opened:
+                examples[f"{name} {split}"] = collect(opened.rag, questions, quality)
+            print(name, split, examples[f"{name} {split}"].n_questions, "questions")
+    scorer = fit_scorer(
+        examples, name=NAME, card={"embedder": "all-MiniLM-L6-v2, built in", "language": "en"}
+    )
+    options.out.write_text(write_scorer(scorer), encoding="utf-8")
+    print(f"wrote {options.out} ({options.out.stat().st_size:,} bytes)")
+
+
+if __name__ == "__main__":
+    main()
