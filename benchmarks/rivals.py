@@ -12,20 +12,21 @@ sentence when asked; it gets the built-in embedder. What is not installed is lef
 from __future__ import annotations
 
 import argparse
+import importlib
 import importlib.metadata
 import importlib.util
 import random
 import re
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 from ragkit import Settings
 from ragkit.embedding.builtin import BuiltinEmbedder
-from ragkit.pipeline.components import bundled_policy
-from ragkit.trimming import BASELINE_HITS, PoolChunk, trim
+from ragkit.trimming import BASELINE_HITS, PoolChunk, TrimPolicy, trim
 from ragkit.types import TokenCounter
 from ragkit_eval.cache import Cache
 from ragkit_eval.datasets import Question, load_dataset
@@ -43,30 +44,31 @@ SHARES = (0.02, 0.04, 0.06, 0.08, 0.1, 0.15, 0.2, 0.3, 0.4, 0.6)
 
 def llama_index(*, around: int) -> Rival:
     """Return LlamaIndex's `SentenceEmbeddingOptimizer`; `around` is 1 by its default."""
-    from llama_index.core.base.embeddings.base import BaseEmbedding
-    from llama_index.core.postprocessor import SentenceEmbeddingOptimizer
-    from llama_index.core.schema import NodeWithScore, QueryBundle, TextNode
-
+    base: Any = importlib.import_module("llama_index.core.base.embeddings.base").BaseEmbedding
+    filters: Any = importlib.import_module("llama_index.core.postprocessor")
+    schema: Any = importlib.import_module("llama_index.core.schema")
     embedder = BuiltinEmbedder()
     known: dict[str, list[float]] = {}
 
-    class Built(BaseEmbedding):
-        def _get_query_embedding(self, query: str) -> list[float]:
-            return [float(x) for x in embedder.embed_query(query)]
+    def of_question(_: object, question: str) -> list[float]:
+        return [float(x) for x in embedder.embed_query(question)]
 
-        async def _aget_query_embedding(self, query: str) -> list[float]:
-            return self._get_query_embedding(query)
+    def of_texts(_: object, texts: list[str]) -> list[list[float]]:
+        new = [text for text in texts if text not in known]
+        for text, row in zip(new, embedder.embed_documents(new), strict=True):
+            known[text] = [float(x) for x in row]
+        return [known[text] for text in texts]
 
-        def _get_text_embedding(self, text: str) -> list[float]:
-            return self._get_text_embeddings([text])[0]
+    def of_text(model: object, text: str) -> list[float]:
+        return of_texts(model, [text])[0]
 
-        def _get_text_embeddings(self, texts: list[str]) -> list[list[float]]:
-            new = [text for text in texts if text not in known]
-            for text, row in zip(new, embedder.embed_documents(new), strict=True):
-                known[text] = [float(x) for x in row]
-            return [known[text] for text in texts]
-
-    model = Built()
+    methods: dict[str, Any] = {
+        "_get_query_embedding": of_question,
+        "_aget_query_embedding": of_question,
+        "_get_text_embedding": of_text,
+        "_get_text_embeddings": of_texts,
+    }
+    model = type("Built", (base,), {"__module__": __name__, **methods})()
 
     def rival(question: str, words: Sequence[str], pool: Sequence[PoolChunk], share: float,
               sizes: Sequence[float]) -> Sent:  # fmt: skip
@@ -78,45 +80,49 @@ def llama_index(*, around: int) -> Rival:
             split = [chunk.hit.chunk.text[a - chunk.hit.chunk.start : b - chunk.hit.chunk.start]
                      for a, b in chunk.hit.chunk.sentences]  # fmt: skip
             # Below one sentence a chunk the filter fails; one is the least it can keep.
-            optimizer = SentenceEmbeddingOptimizer(
+            optimizer = filters.SentenceEmbeddingOptimizer(
                 embed_model=model,
                 percentile_cutoff=max(share, 1.01 / len(split)),
-                tokenizer_fn=lambda _, split=split: split,
+                tokenizer_fn=_always(split),
                 context_before=around,
                 context_after=around,
             )
-            node = NodeWithScore(node=TextNode(text=chunk.hit.chunk.text), score=chunk.hit.score)
-            kept = optimizer.postprocess_nodes([node], query_bundle=QueryBundle(question))
+            text = schema.TextNode(text=chunk.hit.chunk.text)
+            node = schema.NodeWithScore(node=text, score=chunk.hit.score)
+            kept = optimizer.postprocess_nodes([node], query_bundle=schema.QueryBundle(question))
             sent.append((kept[0].node.get_content(), i))
         return sent
 
     return rival
 
 
+def _always(split: list[str]) -> Callable[[str], list[str]]:
+    return lambda _: split
+
+
 def llmslim() -> Rival:
     """Return llmslim's `compress_documents` with the question as its query."""
-    from llmslim import compress_documents
+    compress: Any = importlib.import_module("llmslim").compress_documents
 
     def rival(question: str, words: Sequence[str], pool: Sequence[PoolChunk], share: float,
               sizes: Sequence[float]) -> Sent:  # fmt: skip
         del words, sizes
         texts = [chunk.hit.chunk.text for chunk in pool]
-        results = compress_documents(texts, query=question, target_ratio=share)
+        results = compress(texts, query=question, target_ratio=share)
         return [(result.compressed_text, i) for i, result in enumerate(results)]
 
     return rival
 
 
-def ours(counter: TokenCounter, *, trained: bool) -> Rival:
+def ours(counter: TokenCounter) -> Rival:
     """Return our trimming; the share picks the cut."""
-    policy = bundled_policy() if trained else replace(bundled_policy(), scorer=None)
-    high, low = (-2.0, -11.0) if trained else (4.0, -4.0)
+    high, low = 2.0, -6.0
 
     def rival(question: str, words: Sequence[str], pool: Sequence[PoolChunk], share: float,
               sizes: Sequence[float]) -> Sent:  # fmt: skip
         del question
         place = sizes.index(share) / (len(sizes) - 1)
-        cut = replace(policy, keep_above=high + place * (low - high))
+        cut = TrimPolicy(name="cut", keep_above=high + place * (low - high))
         context = trim(words, pool, policy=cut, counter=counter).context
         number = {chunk.hit.chunk.id: i for i, chunk in enumerate(pool)}
         return [(item.text, number[item.hit.chunk.id]) for item in context]
@@ -218,8 +224,7 @@ def main() -> None:
 def _curves(opened: OpenedRag, pools: Sequence[int]) -> list[Curve]:
     made: list[tuple[str, str, Rival]] = []
     counter = opened.rag.counter
-    made.append(("ragkit, bundled scorer", "ragkit-lean numpy", ours(counter, trained=True)))
-    made.append(("ragkit, without training", "ragkit-lean numpy", ours(counter, trained=False)))
+    made.append(("ragkit", "ragkit-lean numpy", ours(counter)))
     if importlib.util.find_spec("llmslim"):
         version = importlib.metadata.version("llmslim")
         made.append((f"llmslim {version}", "llmslim", llmslim()))
@@ -242,6 +247,9 @@ def _measure(
     baseline: list[float] = []
     tokens: list[float] = []
     deepest = max(BASELINE_HITS, *(curve.pool for curve in curves))
+    words, pool = rag.pool(questions[0].text, k=deepest)
+    for curve in curves:  # first calls import and load
+        curve.rival(questions[0].text, words, pool[: curve.pool], SHARES[0], SHARES)
     for question in questions:
         words, pool = rag.pool(question.text, k=deepest)
         whole = [passage_of(c.hit, c.hit.chunk.start, c.hit.chunk.end, c.hit.chunk.n_tokens)

@@ -9,19 +9,18 @@ last that is asked about, so that few generations are paid for.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from ragkit.errors import ConfigError
 from ragkit.pipeline import RAG, Answer
-from ragkit.pipeline.components import bundled_policy
-from ragkit.trimming import Scorer
+from ragkit.trimming import Scorer, TrimPolicy
 from ragkit.types import Json
 from ragkit_eval.certificates import document_means, mean_is_below
 from ragkit_eval.datasets import Dataset, Question
 from ragkit_eval.texts import token_f1
 
 METRIC = "Agreement"
-CUTS = (-12.0, -11.0, -10.0, -9.5, -9.0, -8.5, -8.0, -7.5, -7.0, -6.5, -6.0, -5.5, -5.0, -4.5)
+CUTS = (-14.0, -10.0, -7.0, -5.0, -4.0, -3.5, -3.0, -2.5, -2.0, -1.5, -1.0, -0.5, 0.0, 0.5)
 """Ranks that are cut at, safest first."""
 
 _UNLIKE = 0.5
@@ -106,8 +105,8 @@ def compare_answers(
     tried: list[Tried] = []
     last = None
     for cut in CUTS:
-        policy = replace(
-            bundled_policy(), pool=pool, keep_above=cut, scorer=scorer, second_hop=second_hop
+        policy = TrimPolicy(
+            name="tried", pool=pool, keep_above=cut, scorer=scorer, second_hop=second_hop
         )
         answers = ask(rag.trimmed_by(policy))
         found = Tried(

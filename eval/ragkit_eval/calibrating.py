@@ -19,13 +19,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import accumulate
 from operator import neg
+from pathlib import Path
 from typing import Literal, TypeAlias, cast
 
 from ragkit import __version__
 from ragkit.errors import ConfigError
 from ragkit.pipeline import RAG
 from ragkit.pipeline.certified import fingerprints
-from ragkit.pipeline.components import bundled_policy, open_scorer
+from ragkit.pipeline.components import load_scorer
 from ragkit.trimming import BASELINE_HITS, Scorer, TrimPolicy, rank_sentences, trim
 from ragkit.types import Json
 from ragkit_eval.agreeing import METRIC as AGREEMENT
@@ -101,8 +102,7 @@ class Needs:
 class Calibration:
     """A policy with its certificate, or why there is none.
 
-    `to_dict` is the JSON of `ragkit calibrate`. `fitted` is the scorer that was grown for the
-    policy, whose file (`ragkit_eval.fitting.write_scorer`) stands beside the policy's.
+    `to_dict` is the JSON of `ragkit calibrate`.
     """
 
     policy: TrimPolicy | None
@@ -112,12 +112,19 @@ class Calibration:
     curve: tuple[Mapping[str, Json], ...]
     target: Mapping[str, Json]
     advice: Mapping[str, Json] | None = None
-    fitted: Scorer | None = None
 
     @property
     def certified(self) -> bool:
         """Whether there is a certificate."""
         return self.policy is not None
+
+    @property
+    def scorer(self) -> Scorer | None:
+        """The policy's scorer, None where there is none.
+
+        Its file (`ragkit_eval.fitting.write_scorer`), by its name, stands beside the policy's.
+        """
+        return None if self.policy is None else self.policy.scorer
 
     def to_dict(self) -> dict[str, Json]:
         """Return the JSON form of `ragkit calibrate`."""
@@ -144,7 +151,7 @@ def calibrate(
     metric: str | None = None,
     refuse_target: float | None = None,
     pools: Sequence[int] = (10,),
-    scorers: Sequence[str | Scorer] = ("bundled",),
+    scorers: Sequence[str | Scorer] = ("none",),
     second_hop: float = 0.0,
     cluster: str = "document",
     name: str = "certified",
@@ -166,10 +173,10 @@ def calibrate(
         refuse_target: The share of answerable questions that may be refused; half of the risk goes
             to this promise then. None sets no refusal threshold.
         pools: Depths that are tried.
-        scorers: What ranks sentences: `bundled`, `none` (without training), a scorer, the path of
-            one, or `fit`: grown on some of the documents (300 questions, at most half of all). Of
-            several scorers or pools one is chosen on a third of the documents; the documents that
-            fit or choose do not certify, nor do those that a scorer was fitted on.
+        scorers: What scores sentences: `none` (without training), a scorer, the path of one, or
+            `fit`: grown on some of the documents (300 questions, at most half of all). Of several
+            scorers or pools one is chosen on a third of the documents; the documents that fit or
+            choose do not certify, nor do those that a scorer was fitted on.
         second_hop: As in `TrimPolicy`.
         cluster: What questions depend on together.
         name: Of the policy.
@@ -209,7 +216,7 @@ def calibrate(
         if isinstance(given, Scorer) or given == "none":
             return given if isinstance(given, Scorer) else None
         if given != "fit":
-            return open_scorer(given)
+            return load_scorer(Path(given))
         examples = collect(rag, tuning, quality, cluster=cluster, seed=seed)
         return fit_scorer({"labels": examples}, name=f"{name}{SCORER_SUFFIX}", seed=seed)
 
@@ -264,8 +271,7 @@ def calibrate(
             )  # fmt: skip
     # Rounded down: a lower cut keeps more. Where the best sentence always suffices any cut does.
     cut = math.floor(min(-found.limit, CUTS[-1]) * 1e4) / 1e4
-    policy = replace(
-        bundled_policy(),
+    policy = TrimPolicy(
         name=name,
         pool=pool,
         keep_above=cut,
@@ -294,7 +300,6 @@ def calibrate(
         curve=curve,
         target=target,
         advice=_advice(rag, configuration, needs, cut),
-        fitted=scorer if scorer is not None and scorer.name == f"{name}{SCORER_SUFFIX}" else None,
     )
 
 
@@ -314,7 +319,7 @@ def calibrate_agreement(
     retain: float = 0.95,
     confidence: float = 0.95,
     pool: int = 10,
-    scorer: str | Scorer = "bundled",
+    scorer: str | Scorer = "none",
     second_hop: float = 0.0,
     cluster: str = "document",
     name: str = "certified",
@@ -332,11 +337,10 @@ def calibrate_agreement(
     """
     _check(retain, confidence, "absolute", refuse_target=None, pools=(pool,))
     if scorer == "fit":
-        raise ConfigError(
-            "scorer fit learns from labelled evidence; allowed here: bundled none FILE"
-        )
-    used = open_scorer(scorer) if isinstance(scorer, str) and scorer != "none" else None
-    used = scorer if isinstance(scorer, Scorer) else used
+        raise ConfigError("scorer fit learns from labelled evidence; allowed here: none FILE")
+    used = scorer if isinstance(scorer, Scorer) else None
+    if isinstance(scorer, str) and scorer != "none":
+        used = load_scorer(Path(scorer))
     found = compare_answers(
         rag,
         dataset,
@@ -368,8 +372,7 @@ def calibrate_agreement(
         return Calibration(
             policy=None, reason=reason, n=n, n_needed=None, curve=curve, target=target
         )
-    policy = replace(
-        bundled_policy(),
+    policy = TrimPolicy(
         name=name,
         pool=pool,
         keep_above=last.cut,
@@ -510,7 +513,7 @@ def measure_needs(
     on_progress: Callable[[int, int], None] | None = None,
 ) -> list[Needs]:
     """Return what each question needs of a pool; arguments as in `calibrate`."""
-    policy = replace(bundled_policy(), pool=pool, scorer=scorer, second_hop=second_hop)
+    policy = TrimPolicy(name="asked", pool=pool, scorer=scorer, second_hop=second_hop)
     gold = Gold(rag)
     found: list[Needs] = []
     for i, question in enumerate(questions):

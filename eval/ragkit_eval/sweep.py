@@ -11,12 +11,13 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import accumulate, pairwise
+from pathlib import Path
 from typing import TypeAlias, cast
 
 from ragkit.config import Settings
 from ragkit.errors import ConfigError
 from ragkit.pipeline import RAG, Progress
-from ragkit.pipeline.components import bundled_policy, load_policy, open_scorer
+from ragkit.pipeline.components import BUILTIN_POLICY, load_policy, load_scorer
 from ragkit.trimming import BASELINE_HITS, PoolChunk, TrimPolicy, rank_sentences, trim
 from ragkit.types import Hit, Json, Mode
 from ragkit_eval.cache import Cache
@@ -31,7 +32,7 @@ from ragkit_eval.texts import holds_answer
 BASELINE_CHUNK_TOKENS = 400
 CHUNK_TOKENS = (40, 80, 160, 400)
 DEPTHS = tuple(range(1, 41))
-KEEP_ABOVE = tuple(4.0 - 0.5 * i for i in range(37))
+KEEP_ABOVE = tuple(3.0 - 0.25 * i for i in range(61))
 """Ranks down to which sentences are kept: from about one sentence to about all of them."""
 
 MEASURES = ("EvidenceFound", "EvidenceRecall", "AnswerInContext", "DocumentRecall")
@@ -43,9 +44,10 @@ Quality: TypeAlias = Callable[[Question, Sequence[Passage]], float | None]
 class Grid:
     """What is tried; every combination of ingest setting and mode, each with all of the rest.
 
-    `policies` are trim policies as `--trim` takes them: `bundled`, files, or none at all. Each
-    `scorer` ranks each pool, of which is kept what reaches each rank of `keep_above`, and what
-    stays within each of the `budgets`, in tokens; `second_hop` as in `TrimPolicy`.
+    `policies` are trim policies as `--trim` takes them: `bundled`, files, or none at all. Each of
+    the `scorers` (`none` without training, or a file) ranks each pool, of which is kept what
+    reaches each rank of `keep_above`, and what stays within each of the `budgets`, in tokens;
+    `second_hop` as in `TrimPolicy`.
     """
 
     chunk_tokens: tuple[int, ...] = CHUNK_TOKENS
@@ -53,7 +55,7 @@ class Grid:
     modes: tuple[Mode | None, ...] = (None,)
     depths: tuple[int, ...] = DEPTHS
     pools: tuple[int, ...] = (10, 20)
-    scorers: tuple[str, ...] = ("bundled", "none")
+    scorers: tuple[str, ...] = ("none",)
     second_hop: float = 0.0
     keep_above: tuple[float, ...] = KEEP_ABOVE
     budgets: tuple[int, ...] = ()
@@ -479,19 +481,19 @@ class _Ranking:
     """The curves of one scorer over one depth of pool: by rank, and by budget where asked."""
 
     def __init__(self, grid: Grid, label: _Label, scorer: str, pool: int) -> None:
-        used = None if scorer == "none" else open_scorer(scorer)
-        self._policy = replace(bundled_policy(), pool=pool, scorer=used, second_hop=grid.second_hop)
+        used = None if scorer == "none" else load_scorer(Path(scorer))
+        self._policy = TrimPolicy(name="swept", pool=pool, scorer=used, second_hop=grid.second_hop)
         self._above = sorted(grid.keep_above, reverse=True)
         self._budgets = sorted(grid.budgets)
-        name = "without a scorer" if used is None else f"by scorer {used.name}"
+        name = "trimmed" if used is None else f"trimmed by {used.name}"
         common = {"trim": "rank", "scorer": None if used is None else used.name, "pool": pool}
         self._by_rank = _Curve(
-            label.named(f"trimmed {name}, pool of {pool}"),
+            label.named(f"{name}, pool of {pool}"),
             [label.setting(**common, keep_above=above) for above in self._above],
             trimmed=True,
         )
         self._by_budget = _Curve(
-            label.named(f"trimmed {name}, pool of {pool}, by budget"),
+            label.named(f"{name}, pool of {pool}, by budget"),
             [label.setting(**common, budget_tokens=budget) for budget in self._budgets],
             trimmed=True,
         )
@@ -557,4 +559,4 @@ def _baseline(
 
 
 def _policy(given: str) -> TrimPolicy:
-    return bundled_policy() if given == "bundled" else load_policy(given)[0]
+    return BUILTIN_POLICY if given == "bundled" else load_policy(given)[0]

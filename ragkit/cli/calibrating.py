@@ -60,8 +60,8 @@ def calibrate(
             )
     if found.certified:
         out.parent.mkdir(parents=True, exist_ok=True)
-        if found.fitted is not None:
-            write_text(out.with_name(found.fitted.name), write_scorer(found.fitted))
+        if found.scorer is not None:
+            write_text(out.with_name(found.scorer.name), write_scorer(found.scorer))
         write_text(out, write_policy(found))
     data: dict[str, Json] = {**found.to_dict(), "out": str(out) if found.certified else None}
     as_text = explanation if options.explain else _short

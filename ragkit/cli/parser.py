@@ -275,10 +275,10 @@ def _calibrate(add: _Add) -> None:
     parser.add_argument("--pool", metavar="N,N", default="10",
                         help="chunks that are trimmed; of several one is chosen on a third of the "
                         "documents (default 10)")  # fmt: skip
-    parser.add_argument("--scorer", metavar="NAME,NAME", default="bundled",
-                        help="what ranks sentences: bundled, none (no training), a scorer file, or "
-                        "fit, which learns from some of the documents and writes a file beside the "
-                        "policy; of several one is chosen (default bundled)")  # fmt: skip
+    parser.add_argument("--scorer", metavar="A,B", default="none",
+                        help="what scores sentences: none (no training), a scorer file, or fit, "
+                        "which learns from some of the documents and writes a file beside the "
+                        "policy; of several one is chosen (default none)")  # fmt: skip
     _second_hop(parser)
     parser.add_argument("--out", metavar="FILE", help="trim policy file (default trim.json)")
     parser.add_argument("--explain", action="store_true",
@@ -393,8 +393,8 @@ def _eval_sweep(add: _Add) -> None:
     parser.add_argument(
         "--budget", metavar="N,N", help="tokens kept, as -k; default: by rank alone"
     )
-    parser.add_argument("--scorer", metavar="NAME,NAME", default="bundled,none",
-                        help="bundled, none, or files (default bundled,none)")  # fmt: skip
+    parser.add_argument("--scorer", metavar="A,B", default="none",
+                        help="what scores sentences: none, or files (default none)")  # fmt: skip
     _second_hop(parser)
     parser.add_argument("--trim", metavar="A,B", default="bundled",
                         help="trim policies: bundled, files, or off (default bundled)")  # fmt: skip

@@ -36,7 +36,7 @@ from ragkit.pipeline.answering import (
 )
 from ragkit.pipeline.certified import MAX_CORPUS_CHANGE, is_stale, why_void
 from ragkit.pipeline.components import (
-    bundled_policy,
+    BUILTIN_POLICY,
     default_embedder_name,
     has_numpy,
     load_policy,
@@ -936,7 +936,7 @@ class RAG:
             return None
         if asked is not None:
             return float(asked)
-        return (self._policy or bundled_policy()).refuse_below
+        return (self._policy or BUILTIN_POLICY).refuse_below
 
     def _trim_use(self, mode: Mode, k: int) -> TrimUse | None:
         policy = self._policy
@@ -1096,7 +1096,7 @@ def _policy(given: str | Path | TrimPolicy | None) -> tuple[TrimPolicy | None, s
     if isinstance(given, TrimPolicy):
         return given, None
     if given is None:
-        return bundled_policy(), None
+        return BUILTIN_POLICY, None
     if str(given) == "off":
         return None, None
     return load_policy(str(given))
@@ -1126,7 +1126,7 @@ def _with_scores(
     trimmed: Trimmed, words: Sequence[str], pool: Sequence[PoolChunk], counter: TokenCounter
 ) -> Trimmed:
     """Give the sentences of untrimmed chunks their scores, which the extractive answer needs."""
-    everything = trim(words, pool, policy=bundled_policy(), counter=counter, level=1.0)
+    everything = trim(words, pool, policy=BUILTIN_POLICY, counter=counter, level=1.0)
     scores = {
         (item.hit.chunk.id, sentence.start): sentence
         for item in everything.context

@@ -186,6 +186,9 @@ def _score(question_words: Sequence[str], pool: Sequence[PoolChunk], policy: Tri
         )
         for s, value in zip(signals.sentences, values, strict=True)
     ]
+    best = max(s.rank for s in sentences)
+    for s in sentences:
+        s.rank -= policy.best_weight * best
     sentences.sort(key=lambda s: (-s.rank, s.chunk, s.position))
     return _Scores(ranked=sentences, evidence=_evidence(signals.columns))
 

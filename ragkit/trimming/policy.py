@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from ragkit.errors import ConfigError
-from ragkit.trimming.scorer import FUSION_WEIGHTS, LENGTH_WEIGHT, Scorer
+from ragkit.trimming.scorer import BEST_WEIGHT, FUSION_WEIGHTS, LENGTH_WEIGHT, Scorer
 from ragkit.types import Json
 
 BASELINE_HITS = 5
@@ -25,12 +25,13 @@ class TrimPolicy:
     limits hold: their rank is at least `keep_above`, their tokens stay within `budget_tokens` and
     within `budget_share` of the tokens of the pool's first five chunks (None: no such limit).
 
-    Without a `scorer` a sentence's score is a sum of z-scores over the pool with the weights below,
-    and its rank that score less `length_weight` times the logarithm of its length, since a long
-    sentence takes the place of several short ones. With a `scorer` score and rank are the
-    scorer's. `second_hop` is the weight of what a sentence gains because other sentences lead to it
-    (`ragkit.trimming.hops`), beside 1 for its training-free score: for questions that take two
-    documents to answer.
+    A sentence's score is a sum of z-scores over the pool with the weights below, or that of a
+    fitted `scorer`. Its priority is the score less `length_weight` (the scorer's, where there is
+    one) times the logarithm of its length, since a long sentence takes the place of several short
+    ones; its rank is the priority less `best_weight` times the pool's best priority, so that a
+    clear winner leaves less room for others. `second_hop` is the weight of what a sentence gains
+    because other sentences lead to it (`ragkit.trimming.hops`), beside 1 for its training-free
+    score: for questions that take two documents to answer.
 
     A sentence is kept together with so many `neighbours` on either side in its chunk and, with
     `headings`, with the heading above it.
@@ -55,6 +56,7 @@ class TrimPolicy:
     window_words_weight: float = FUSION_WEIGHTS["window_words"]
     chunk_weight: float = FUSION_WEIGHTS["chunk"]
     length_weight: float = LENGTH_WEIGHT
+    best_weight: float = BEST_WEIGHT
     certificate: Mapping[str, Json] | None = None
 
     def __post_init__(self) -> None:
@@ -115,7 +117,7 @@ class TrimPolicy:
             "scorer": None
             if self.scorer is None
             else {"name": self.scorer.name, "sha256": self.scorer.sha256()},
-            "weights": {**self.weights, "length": self.length_weight},
+            "weights": {**self.weights, "length": self.length_weight, "best": self.best_weight},
         }
         if self.certificate is not None:
             data["certificate"] = self.certificate

@@ -26,6 +26,8 @@ FUSION_WEIGHTS = {
 """Weights of the training-free score."""
 
 LENGTH_WEIGHT = 0.8
+BEST_WEIGHT = 0.5
+"""Round numbers, chosen on SQuAD's calibration articles and three small sets."""
 
 _BY_WORDS = ("words", "window_words", "chunk_words", "chunk", "fused")
 _BY_VECTORS = ("cosine", "window_cosine", "chunk_cosine", "mean_cosine")
@@ -148,10 +150,9 @@ class Forest:
 class Scorer:
     """Scores sentences: ln(probability of being needed) + `fused_weight` x training-free score.
 
-    Kept first are the sentences with the highest score less `length_weight` x ln(3 + words): what
-    is needed, per token. `by_words` serves pools without sentence vectors. `card` says what the
-    scorer was fitted on; `fitted_on` are digests of those questions and documents, which must not
-    certify it.
+    `length_weight` is that of its policy's priorities. `by_words` serves pools without sentence
+    vectors. `card` says what the scorer was fitted on; `fitted_on` are digests of those questions
+    and documents, which must not certify it.
     """
 
     name: str

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ragkit.errors import ConfigError
-from ragkit.pipeline.components import bundled_policy, bundled_scorer, load_policy
+from ragkit.pipeline.components import BUILTIN_POLICY, load_policy
 from ragkit.text.wordpiece import load_wordpiece
 from ragkit.text.words import index_tokens
 from ragkit.trimming import (
@@ -140,7 +140,7 @@ def test_pools_without_vectors_have_their_own_trees() -> None:
 def test_what_ranks_above_the_cut_is_kept(cut: float, seed: int) -> None:
     """Exactly the sentences of that rank or better are kept, and never none."""
     pool = pool_of(FERRY, MUSEUM, with_cosines=True, seed=seed)
-    policy = dataclasses.replace(bundled_policy(), keep_above=cut)
+    policy = dataclasses.replace(BUILTIN_POLICY, keep_above=cut)
     ranked = rank_sentences(PASS_WORDS, pool, policy=policy, counter=COUNTER)
     kept = trim(PASS_WORDS, pool, policy=policy, counter=COUNTER).context
     expected = {(r.hit.chunk.id, r.sentence.start) for r in ranked if r.rank >= cut}
@@ -148,26 +148,8 @@ def test_what_ranks_above_the_cut_is_kept(cut: float, seed: int) -> None:
     assert {(i.hit.chunk.id, s.start) for i in kept for s in i.sentences} == expected
 
 
-def test_the_bundled_scorer() -> None:
-    """It says what it was fitted on, prefers the sentence that answers, and stays small."""
-    bundled = bundled_scorer()
-    card: Any = bundled.card
-    assert set(card["questions"]) == {
-        "squad11_articles calibration",
-        "scifact train",
-        "hotpotqa_100 all",
-        "chunking_eval all",
-    }
-    assert bundled.fitted_on
-    for pool in (pool_of(FERRY, MUSEUM), pool_of(MUSEUM, FERRY)):
-        policy = dataclasses.replace(bundled_policy(), budget_tokens=1)
-        kept = trim(PASS_WORDS, pool, policy=policy, counter=COUNTER)
-        assert [item.text for item in kept.context] == ["A day pass costs fourteen euros."]
-    assert len(json.dumps(bundled.to_dict())) < 250_000
-
-
 def test_policy_files_name_their_scorer(tmp_path: Path) -> None:
-    """A file beside the policy's, the bundled one, or none; weights mean none unless named."""
+    """A file beside the policy's, or none."""
     (tmp_path / "mine.scorer.json").write_text(json.dumps(scorer().to_dict()))
     path = tmp_path / "trim.json"
 
@@ -176,11 +158,10 @@ def test_policy_files_name_their_scorer(tmp_path: Path) -> None:
         used = load_policy(str(path))[0].scorer
         return None if used is None else used.name
 
-    assert read(keep_above=-3) == bundled_scorer().name
+    assert read(keep_above=-3) is None
     assert read(keep_above=-3, scorer=None) is None
     assert read(keep_above=-3, scorer="mine.scorer.json") == "mine.scorer.json"
     assert read(scorer={"name": "mine.scorer.json", "sha256": "x"}) == "mine.scorer.json"
-    assert read(weights={"cosine": 2.0}) is None
     for wrong in ("absent.json", {"file": "x"}, 3):
         with pytest.raises(ConfigError, match="scorer"):
             read(scorer=wrong)
@@ -190,7 +171,7 @@ def test_a_pool_of_hits_without_words_is_ranked() -> None:
     """Chunks none of whose words the question has still rank, by what is left."""
     pool = [dataclasses.replace(c, words=[[] for _ in c.words]) for c in pool_of(FERRY, MUSEUM)]
     assert all(isinstance(chunk, PoolChunk) for chunk in pool)
-    ranked = rank_sentences([], pool, policy=bundled_policy(), counter=COUNTER)
+    ranked = rank_sentences([], pool, policy=BUILTIN_POLICY, counter=COUNTER)
     assert len(ranked) == 9
     assert all(math.isfinite(r.rank) for r in ranked)
 

@@ -29,7 +29,7 @@ def test_passes(ragkit_run, ragkit_gate, tmp_path):
     assert ragkit_gate(run, tmp_path / "loss.toml", baseline=run.folder).verdict == "pass"
 
 def test_fails(ragkit_run, ragkit_gate, tmp_path):
-    settings = Settings(embedder="none", max_context_tokens=8, refuse_below="off")
+    settings = Settings(embedder="none", max_context_tokens=3, refuse_below="off")
     run = ragkit_run({dataset!r}, settings=settings, measures=["EvidenceFound"])
     check(run, ragkit_gate, tmp_path / "gate.toml", 0.95)
 

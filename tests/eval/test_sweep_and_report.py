@@ -72,10 +72,8 @@ def test_curves_are_nested(swept: Sweep) -> None:
     assert [s.name for s in swept.series] == [
         "untrimmed, chunks of at most 20, lexical",
         "untrimmed, chunks of at most 400, lexical",
-        "trimmed by scorer bundled/1, pool of 5, lexical",
-        "trimmed by scorer bundled/1, pool of 5, by budget, lexical",
-        "trimmed without a scorer, pool of 5, lexical",
-        "trimmed without a scorer, pool of 5, by budget, lexical",
+        "trimmed, pool of 5, lexical",
+        "trimmed, pool of 5, by budget, lexical",
         "trim policy bundled/3, lexical",
     ]
     for series in swept.series:
@@ -133,7 +131,7 @@ def test_the_fewest_tokens_that_suffice(swept: Sweep) -> None:
     """Each question's own least is between the oracle and the whole; trimming needs fewer."""
     data: Any = swept.to_dict()
     by_name = {series["name"]: series["minimum_tokens"] for series in data["series"]}
-    trimmed = by_name["trimmed without a scorer, pool of 5, lexical"]
+    trimmed = by_name["trimmed, pool of 5, lexical"]
     whole = by_name["untrimmed, chunks of at most 400, lexical"]
     assert 0.8 <= trimmed["reached"] <= 1.0
     assert data["oracle_tokens"] <= trimmed["mean"] < whole["mean"]
