@@ -28,6 +28,7 @@ from ragkit.trimming import (
     rank_sentences,
     trim,
 )
+from ragkit.trimming.hops import second_hop
 
 from .test_trimming import FERRY, MUSEUM, PASS_WORDS, pool_of
 
@@ -228,3 +229,49 @@ def test_the_second_hop_takes_part_in_the_digest() -> None:
     assert plain.sha256() != dataclasses.replace(plain, second_hop=1.0).sha256()
     with pytest.raises(ConfigError, match="second_hop -1"):
         TrimPolicy(name="x", second_hop=-1.0)
+
+
+def test_ranks_are_relative_to_the_best() -> None:
+    """Each rank is less by a share of the best sentence's; the order stays."""
+    pool = pool_of(FERRY, MUSEUM, with_cosines=True)
+    plain, relative = (
+        rank_sentences(
+            PASS_WORDS, pool, policy=TrimPolicy(name="x", best_weight=weight), counter=COUNTER
+        )
+        for weight in (0.0, 0.5)
+    )
+    assert [r.sentence for r in relative] == [r.sentence for r in plain]
+    best = plain[0].rank
+    assert best > 0.5
+    assert [r.rank for r in relative] == pytest.approx([r.rank - 0.5 * best for r in plain])
+
+
+def test_what_the_second_hop_gives() -> None:
+    """Opening a document, its title in the question, who names it, and the words shared."""
+    pool = titled(
+        ("Grey Gull", "The Grey Gull is a ship. It sails to Bodo. Bodo has a quay."),
+        ("Ada Brandt", "A shipwright she was. Ada Brandt built the Grey Gull. She kept bees."),
+        ("", "Herring is smoked here. Nets dry in the yard. Rain is common. " + " ".join(
+            f"{name} sings alone." for name in "Anna Bo Carl Dora Eva Finn Gro Hal Ida Jon".split()
+        )),
+    )  # fmt: skip
+    words = index_tokens("grey gull quay", language="en")
+    signals = measure(words, pool)
+    scores = [0.0] * len(signals.sentences)
+    scores[4] = 3.0
+    texts = [pool[s.chunk].hit.chunk.text[slice(*s.span)] for s in signals.sentences]
+    assert texts[4] == "Ada Brandt built the Grey Gull."
+    gains = second_hop(words, pool, signals, scores)
+    by_text = dict(zip(texts, gains, strict=True))
+    # The bridge of these two is 0.5 z of the same count, none.
+    plain, opening = by_text["Nets dry in the yard."], by_text["Herring is smoked here."]
+    assert opening - plain == pytest.approx(1.0)
+    # The title stands in the question (1), and the best sentence of another document names it.
+    assert by_text["It sails to Bodo."] - plain == pytest.approx(2.0)
+    # Its own document's sentences do not name it for themselves.
+    assert by_text["She kept bees."] - plain == pytest.approx(0.0)
+    # A sentence does not lead to itself, only to others that share its rare words.
+    scores = [0.0] * len(signals.sentences)
+    scores[1], scores[5], scores[6] = 3.0, 2.0, 2.0
+    shared = second_hop(words, pool, signals, scores)
+    assert shared[2] - shared[1] > 0.5
