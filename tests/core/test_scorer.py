@@ -81,6 +81,13 @@ def test_features_of_the_best_sentence() -> None:
     assert ranks == [math.log1p(i) for i in range(len(rows))]
 
 
+def test_a_sentence_and_its_window_are_told_apart() -> None:
+    """A sentence without the question's words covers nothing, though its neighbour does."""
+    signals = measure(PASS_WORDS, pool_of(FERRY))
+    assert signals.columns["covered"][2] == 0.0
+    assert signals.columns["window_covered"][2] == signals.columns["covered"][1] > 0.5
+
+
 def test_a_forest_adds_its_trees() -> None:
     """Each row walks each tree to a leaf; offset and slope are applied to the sum."""
     forest = Forest(0.25, 2.0, (STUMP, STUMP))
@@ -166,6 +173,21 @@ def test_policy_files_name_their_scorer(tmp_path: Path) -> None:
     for wrong in ("absent.json", {"file": "x"}, 3):
         with pytest.raises(ConfigError, match="scorer"):
             read(scorer=wrong)
+
+
+def test_a_file_with_one_limit_means_that_one(tmp_path: Path) -> None:
+    """The bundled policy's other limits do not slip in; a file with none has all of them."""
+    path = tmp_path / "trim.json"
+
+    def limits(**data: object) -> tuple[float | None, int | None, float | None]:
+        path.write_text(json.dumps(data))
+        policy = load_policy(str(path))[0]
+        return policy.keep_above, policy.budget_tokens, policy.budget_share
+
+    assert limits(keep_above=-3) == (-3.0, None, None)
+    assert limits(budget_tokens=5) == (None, 5, None)
+    assert limits(budget_share=0.5) == (None, None, 0.5)
+    assert limits(pool=7) == (BUILTIN_POLICY.keep_above, None, BUILTIN_POLICY.budget_share)
 
 
 def test_a_pool_of_hits_without_words_is_ranked() -> None:

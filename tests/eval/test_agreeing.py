@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,7 +12,9 @@ import pytest
 
 from ragkit import RAG, Settings
 from ragkit.errors import ConfigError
+from ragkit.pipeline.components import BUILTIN_POLICY
 from ragkit.types import Generation, GenerationOptions, Prompt, Usage
+from ragkit_eval.agreeing import agreement
 from ragkit_eval.calibrating import Calibration, calibrate, write_policy
 from ragkit_eval.datasets import Dataset, load_dataset
 
@@ -136,3 +139,18 @@ def test_what_agreement_does_not_promise(questions: Dataset, notices: Path) -> N
                 calibrate(rag, questions, metric="Agreement", **options)
         with pytest.raises(ConfigError, match="labelled evidence"):
             calibrate(rag, questions, metric="Agreement", mode="absolute", scorers=("fit",))
+
+
+def test_refusals_agree_with_refusals_only(notices: Path) -> None:
+    """Two refusals say the same, a refusal and an answer do not; a view itself never refuses."""
+    with RAG(notices.parent / "kb", config=WORDS, ledger="off") as rag:
+        rag.ingest(notices)
+        unknown = "Which airline flies tungsten from Lima to the volcano in winter?"
+        assert rag.ask(unknown).reason == "low_evidence"
+        for policy in (None, BUILTIN_POLICY):
+            assert not rag.trimmed_by(policy).ask(unknown).refused
+        answer = rag.ask("When does the canteen open?")
+    silent = dataclasses.replace(answer, text=None)
+    assert agreement(answer, answer) == 1.0
+    assert agreement(silent, silent) == 1.0
+    assert agreement(silent, answer) == agreement(answer, silent) == 0.0

@@ -111,6 +111,16 @@ def test_examples_are_labelled_by_their_evidence(
     assert len(examples.seen) == 5 + 240
 
 
+def test_a_document_teaches_a_hundred_questions(store: Path, tmp_path: Path) -> None:
+    """However many there are, so that one document cannot drown the others."""
+    many = load_dataset(make_dataset(tmp_path / "many", copies=40))
+    asked = [q for q in many.questions if q.id.startswith("ferry")]
+    assert len(asked) == 120
+    _, quality = quality_measure("EvidenceFound")
+    with RAG(store, config=WORDS, ledger="off") as rag:
+        assert collect(rag, asked, quality).n_questions == 100
+
+
 def test_a_fitted_scorer_is_kept_in_a_file(examples: Examples, tmp_path: Path) -> None:
     """The file reads back to the same scorer, a line a tree."""
     fitted = fit_scorer({"town": examples}, name="town.scorer.json")
