@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import json
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from ragkit.chunking import DEFAULT_CHUNK_TOKENS
 from ragkit.config import Settings
-from ragkit.errors import ConfigError
-from ragkit.pipeline import RAG, Progress
+from ragkit.errors import ConfigError, StoreBusyError
+from ragkit.pipeline import RAG, IngestReport, Progress
 from ragkit.pipeline.components import (
     default_embedder_name,
     has_numpy,
@@ -22,6 +23,8 @@ from ragkit.storage.database import FILE_NAME as STORE_FILE
 from ragkit.types import Embedder, Generator
 from ragkit_eval.cache import Cache, CachingEmbedder, CachingGenerator
 from ragkit_eval.datasets import Dataset
+
+_WAIT_SECONDS, _POLL_SECONDS = 3600.0, 0.5
 
 _INGEST = {
     "embedder": None,
@@ -84,7 +87,7 @@ class OpenedRag:
             notify=notify,
         )
         if not ready:
-            self._ingest(dataset, on_progress)
+            self._ingest(dataset, on_progress, notify or (lambda _: None))
 
     def __enter__(self) -> OpenedRag:
         return self
@@ -92,14 +95,19 @@ class OpenedRag:
     def __exit__(self, *_: object) -> None:
         self.rag.close()
 
-    def _ingest(self, dataset: Dataset, on_progress: Callable[[Progress], None] | None) -> None:
+    def _ingest(
+        self,
+        dataset: Dataset,
+        on_progress: Callable[[Progress], None] | None,
+        notify: Callable[[str], None],
+    ) -> None:
         if dataset.corpus is None and not dataset.documents:
             raise ConfigError(
                 f"dataset {dataset.name!r} has no documents; name a store that holds them: "
                 "--store NAME"
             )
         what = [dataset.corpus] if dataset.corpus is not None else dataset.documents
-        report = self.rag.ingest(*what, on_progress=on_progress)
+        report = self._when_free(lambda: self.rag.ingest(*what, on_progress=on_progress), notify)
         if report.documents["failed"]:
             failures = [failure for failure in report.failures if failure.code != "no_text"]
             if failures:
@@ -108,6 +116,23 @@ class OpenedRag:
                     f"{len(failures)} documents of {dataset.name} cannot be read; the first: "
                     f"{first.source}: {first.detail}"
                 )
+
+    def _when_free(
+        self, ingest: Callable[[], IngestReport], notify: Callable[[str], None]
+    ) -> IngestReport:
+        """Ingest, once another evaluation that makes the same store is done with it."""
+        deadline = time.monotonic() + _WAIT_SECONDS
+        told = False
+        while True:
+            try:
+                return ingest()
+            except StoreBusyError as error:
+                if time.monotonic() > deadline:
+                    raise
+                if not told:
+                    notify(f"waiting: {error}")
+                told = True
+                time.sleep(_POLL_SECONDS)
 
 
 def _stored_embedder(folder: Path) -> str | None:
