@@ -24,6 +24,7 @@ from typing import Literal, TypeAlias, cast
 
 from ragkit import __version__
 from ragkit.errors import ConfigError
+from ragkit.generation import ExtractiveGenerator
 from ragkit.pipeline import RAG
 from ragkit.pipeline.certified import fingerprints
 from ragkit.pipeline.components import load_scorer
@@ -332,12 +333,17 @@ def calibrate_agreement(
     tried (`ragkit_eval.agreeing`). The promise is a mean agreement of at least `retain`.
 
     Raises:
-        ConfigError: a value is not allowed, or there is no question.
+        ConfigError: a value is not allowed, there is no question, or no model that answers.
         RemoteError: the generator failed.
     """
     _check(retain, confidence, "absolute", refuse_target=None, pools=(pool,))
     if scorer == "fit":
         raise ConfigError("scorer fit learns from labelled evidence; allowed here: none FILE")
+    if rag.configuration()["generator"] == ExtractiveGenerator.name:
+        raise ConfigError(
+            f"metric {AGREEMENT} compares a model's answers; the extractive generator answers with "
+            "the best sentence, which every cut keeps: name a model with --generator"
+        )
     used = scorer if isinstance(scorer, Scorer) else None
     if isinstance(scorer, str) and scorer != "none":
         used = load_scorer(Path(scorer))

@@ -139,6 +139,11 @@ def test_what_agreement_does_not_promise(questions: Dataset, notices: Path) -> N
                 calibrate(rag, questions, metric="Agreement", **options)
         with pytest.raises(ConfigError, match="labelled evidence"):
             calibrate(rag, questions, metric="Agreement", mode="absolute", scorers=("fit",))
+    with (
+        RAG(notices.parent / "kb", config=WORDS, ledger="off") as rag,
+        pytest.raises(ConfigError, match="name a model with --generator"),
+    ):
+        calibrate(rag, questions, metric="Agreement", mode="absolute")
 
 
 def test_refusals_agree_with_refusals_only(notices: Path) -> None:
