@@ -5,6 +5,10 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pytest
+
+from ragkit_connectors.testing import OpenAIServer, Reply
+
 from ..eval.made import make_dataset
 from .command import run, valid
 
@@ -60,3 +64,50 @@ def test_a_sheet_calibrates_the_default_store(tmp_path: Path) -> None:
     )  # fmt: skip
     assert data["policy"]["certificate"]["metric"] == "AnswerInContext"
     assert Path("trim.json").exists()
+
+
+def test_questions_alone_certify_with_a_model(tmp_path: Path) -> None:
+    """The server is asked once a distinct prompt; a second call goes by what is cached."""
+    dataset = make_dataset(tmp_path / "town", copies=4)
+    run("ingest", str(dataset / "corpus.jsonl"), "--embedder", "none")
+    rows = [json.loads(line) for line in (dataset / "queries.jsonl").read_text().splitlines()]
+    lines = ["question", *(f'"{r["text"]}"' for r in rows if r["answers"])]
+    (tmp_path / "asked.csv").write_text("\n".join(lines) + "\n")
+    with OpenAIServer([Reply(text="At nine.")]) as server:
+        arguments = ["calibrate", str(tmp_path / "asked.csv"), "--metric", "agreement", "--mode",
+                     "absolute", "--retain", "0.8", "--generator", "openai:m", "--base-url",
+                     server.base_url, "--cache", str(tmp_path / "cache")]  # fmt: skip
+        data = valid(run(*arguments, "--json").stdout, "calibrate")
+        asked = len(server.requests)
+        assert 60 < asked <= 60 * (1 + len(data["curve"]))
+        words = run(*arguments, "--explain").stdout
+        assert len(server.requests) == asked
+    assert data["policy"]["certificate"]["metric"] == "Agreement"
+    assert data["policy"]["certificate"]["achieved"] == 1.0
+    assert "a mean Agreement of at least 0.800" in words
+    valid(Path("trim.json").read_text(), "trim")
+    without = run("calibrate", str(tmp_path / "asked.csv"), "--metric", "agreement", "--mode",
+                  "absolute", code=2)  # fmt: skip
+    assert "--generator" in without.stderr
+
+
+def test_a_fitted_scorer_stands_beside_its_policy(tmp_path: Path) -> None:
+    """`--scorer fit` writes both files, and asking with the policy is certified."""
+    pytest.importorskip("sklearn")
+    dataset = make_dataset(tmp_path / "town", copies=16)
+    store, out = str(tmp_path / "kb"), tmp_path / "made" / "fine.json"
+    run("ingest", str(dataset / "corpus.jsonl"), "--store", store, "--embedder", "none")
+    data = valid(
+        run("calibrate", str(dataset), "--store", store, "--retain", "0.9", "--cluster", "none",
+            "--scorer", "fit", "--out", str(out), "--cache", str(tmp_path / "cache"),
+            "--json").stdout,
+        "calibrate",
+    )  # fmt: skip
+    assert data["policy"]["scorer"]["name"] == "fine.scorer.json"
+    assert (out.parent / "fine.scorer.json").exists()
+    asked = run("ask", "How tall is the lighthouse?", "--store", store, "--trim", str(out),
+                "--json").stdout  # fmt: skip
+    assert valid(asked, "ask")["trim"]["certified"] is True
+    (out.parent / "fine.scorer.json").unlink()
+    gone = run("ask", "How tall is the lighthouse?", "--store", store, "--trim", str(out), code=2)
+    assert "fine.scorer.json" in gone.stderr
