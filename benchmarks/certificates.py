@@ -15,7 +15,7 @@ import random
 from pathlib import Path
 
 from ragkit import Settings
-from ragkit.pipeline.components import load_scorer
+from ragkit.pipeline.components import open_scorer
 from ragkit_eval.cache import Cache
 from ragkit_eval.calibrating import Needs, measurable, measure_needs
 from ragkit_eval.certificates import certify_limit, kept_questions
@@ -44,7 +44,7 @@ def main() -> None:
     dataset = load_dataset(options.dataset, split=options.split)
     with Cache(options.cache) as cache, OpenedRag(dataset, Settings(), cache) as opened:
         measure, quality = quality_measure("EvidenceFound")
-        scorer = None if options.scorer == "none" else load_scorer(Path(options.scorer))
+        scorer = open_scorer(options.scorer)
         everything = measure_needs(
             opened.rag, measurable(dataset, measure), quality=quality, scorer=scorer,
             pool=options.pool, cluster=options.cluster,

@@ -33,7 +33,7 @@ from ragkit_eval.datasets import Question, load_dataset
 from ragkit_eval.pipelines import Gold
 from ragkit_eval.rows import Passage
 from ragkit_eval.stores import OpenedRag
-from ragkit_eval.sweep import Quality, default_quality, passage_of, quality_measure
+from ragkit_eval.sweep import Quality, default_quality, passage_of, quality_measure, whole_chunks
 
 Sent = list[tuple[str, int]]
 """Texts that a rival sends, each with the number of the chunk that it is from."""
@@ -252,8 +252,7 @@ def _measure(
         curve.rival(questions[0].text, words, pool[: curve.pool], SHARES[0], SHARES)
     for question in questions:
         words, pool = rag.pool(question.text, k=deepest)
-        whole = [passage_of(c.hit, c.hit.chunk.start, c.hit.chunk.end, c.hit.chunk.n_tokens)
-                 for c in pool[:BASELINE_HITS]]  # fmt: skip
+        whole = whole_chunks(pool[:BASELINE_HITS])
         baseline.append(quality(question, gold.with_repeats(question, whole)) or 0.0)
         tokens.append(sum(c.hit.chunk.n_tokens for c in pool[:BASELINE_HITS]))
         for curve in curves:

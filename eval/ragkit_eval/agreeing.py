@@ -15,7 +15,7 @@ from ragkit.errors import ConfigError
 from ragkit.pipeline import RAG, Answer
 from ragkit.trimming import Scorer, TrimPolicy
 from ragkit.types import Json
-from ragkit_eval.certificates import document_means, mean_is_below
+from ragkit_eval.certificates import document_means, fixed_sequence, mean_is_below
 from ragkit_eval.datasets import Dataset, Question
 from ragkit_eval.texts import token_f1
 
@@ -103,28 +103,28 @@ def compare_answers(
 
     full = ask(rag.trimmed_by(None))
     tried: list[Tried] = []
-    last = None
-    for cut in CUTS:
+
+    def agrees(i: int) -> bool:
         policy = TrimPolicy(
-            name="tried", pool=pool, keep_above=cut, scorer=scorer, second_hop=second_hop
+            name="tried", pool=pool, keep_above=CUTS[i], scorer=scorer, second_hop=second_hop
         )
         answers = ask(rag.trimmed_by(policy))
         found = Tried(
-            cut=cut,
+            cut=CUTS[i],
             agreement=tuple(map(agreement, answers, full)),
             tokens=tuple(answer.receipt.context_tokens or 0 for answer in answers),
         )
         tried.append(found)
         losses = document_means([1.0 - a for a in found.agreement], clusters)
-        if not mean_is_below(losses, 1.0 - retain, confidence=confidence, seed=seed):
-            break
-        last = found
+        return mean_is_below(losses, 1.0 - retain, confidence=confidence, seed=seed)
+
+    last = fixed_sequence(agrees, len(CUTS))
     return Agreements(
         questions=questions,
         clusters=clusters,
         full_tokens=tuple(answer.receipt.context_tokens or 0 for answer in full),
         tried=tuple(tried),
-        last=last,
+        last=None if last is None else tried[last],
     )
 
 

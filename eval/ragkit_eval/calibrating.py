@@ -19,7 +19,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import accumulate
 from operator import neg
-from pathlib import Path
 from typing import Literal, TypeAlias, cast
 
 from ragkit import __version__
@@ -27,8 +26,8 @@ from ragkit.errors import ConfigError
 from ragkit.generation import ExtractiveGenerator
 from ragkit.pipeline import RAG
 from ragkit.pipeline.certified import fingerprints
-from ragkit.pipeline.components import load_scorer
-from ragkit.trimming import BASELINE_HITS, Scorer, TrimPolicy, rank_sentences, trim
+from ragkit.pipeline.components import open_scorer
+from ragkit.trimming import BASELINE_HITS, Scorer, TrimPolicy, evidence_score, rank_sentences
 from ragkit.types import Json
 from ragkit_eval.agreeing import METRIC as AGREEMENT
 from ragkit_eval.agreeing import achieved, compare_answers
@@ -51,7 +50,7 @@ from ragkit_eval.fitting import (
 from ragkit_eval.inference import quantile
 from ragkit_eval.pipelines import Gold
 from ragkit_eval.rows import Passage
-from ragkit_eval.sweep import Quality, passage_of, quality_measure
+from ragkit_eval.sweep import Quality, quality_measure, ranked_passages, whole_chunks
 
 CalibrationMode: TypeAlias = Literal["strict", "ratio", "absolute"]
 MODES: tuple[CalibrationMode, ...] = ("strict", "ratio", "absolute")
@@ -214,11 +213,11 @@ def calibrate(
     tuning, certifying = _split(questions, cluster, seed, fit="fit" in scorers, several=several)
 
     def opened(given: str | Scorer) -> Scorer | None:
-        if isinstance(given, Scorer) or given == "none":
-            return given if isinstance(given, Scorer) else None
         if given != "fit":
-            return load_scorer(Path(given))
-        examples = collect(rag, tuning, quality, cluster=cluster, seed=seed)
+            return given if isinstance(given, Scorer) else open_scorer(given)
+        examples = collect(
+            rag, tuning, quality, cluster=cluster, seed=seed, on_progress=on_progress
+        )
         return fit_scorer({"labels": examples}, name=f"{name}{SCORER_SUFFIX}", seed=seed)
 
     used = [opened(given) for given in scorers]
@@ -257,19 +256,12 @@ def calibrate(
     }
     curve = _curve(needs)
     if found.limit is None:
-        return Calibration(
-            policy=None, reason=found.reason, n=found.n, n_needed=found.n_needed, curve=curve,
-            target=target,
-        )  # fmt: skip
+        return _not_certified(found, found.reason, curve, target)
     refusal = None
     if refuse_target is not None:
         refusal = _refusal(needs, refuse_target, goal)
         if refusal.limit is None:
-            reason = f"refusal threshold: {refusal.reason}"
-            return Calibration(
-                policy=None, reason=reason, n=refusal.n, n_needed=refusal.n_needed, curve=curve,
-                target=target,
-            )  # fmt: skip
+            return _not_certified(refusal, f"refusal threshold: {refusal.reason}", curve, target)
     # Rounded down: a lower cut keeps more. Where the best sentence always suffices any cut does.
     cut = math.floor(min(-found.limit, CUTS[-1]) * 1e4) / 1e4
     policy = TrimPolicy(
@@ -301,6 +293,17 @@ def calibrate(
         curve=curve,
         target=target,
         advice=_advice(rag, configuration, needs, cut),
+    )
+
+
+def _not_certified(
+    found: OrderStatistic,
+    reason: str | None,
+    curve: tuple[Mapping[str, Json], ...],
+    target: Mapping[str, Json],
+) -> Calibration:
+    return Calibration(
+        policy=None, reason=reason, n=found.n, n_needed=found.n_needed, curve=curve, target=target
     )
 
 
@@ -344,9 +347,7 @@ def calibrate_agreement(
             f"metric {AGREEMENT} compares a model's answers; the extractive generator answers with "
             "the best sentence, which every cut keeps: name a model with --generator"
         )
-    used = scorer if isinstance(scorer, Scorer) else None
-    if isinstance(scorer, str) and scorer != "none":
-        used = load_scorer(Path(scorer))
+    used = scorer if isinstance(scorer, Scorer) else open_scorer(scorer)
     found = compare_answers(
         rag,
         dataset,
@@ -524,15 +525,9 @@ def measure_needs(
     found: list[Needs] = []
     for i, question in enumerate(questions):
         words, chunks = rag.pool(question.text, k=max(pool, BASELINE_HITS))
-        whole = [
-            passage_of(e.hit, e.hit.chunk.start, e.hit.chunk.end, e.hit.chunk.n_tokens)
-            for e in chunks[:BASELINE_HITS]
-        ]
+        whole = whole_chunks(chunks[:BASELINE_HITS])
         ranked = rank_sentences(words, chunks[:pool], policy=policy, counter=rag.counter)
-        passages = [
-            passage_of(r.hit, r.sentence.start, r.sentence.end, r.sentence.n_tokens) for r in ranked
-        ]
-        least = trim(words, chunks[:pool], policy=policy, counter=rag.counter, level=0.0)
+        passages = ranked_passages(ranked)
         need = Needs(
             question=question,
             cluster=question.cluster(cluster),
@@ -542,7 +537,7 @@ def measure_needs(
             lowest=float("-inf"),
             full=quality(question, gold.with_repeats(question, whole)) or 0.0,
             full_tokens=sum(p.n_tokens or 0 for p in whole),
-            evidence=least.evidence,
+            evidence=evidence_score(words, chunks[:pool]),
             by_words=all(chunk.cosines is None for chunk in chunks),
         )
         found.append(_with_quality(need, gold.with_repeats(question, passages), quality))
@@ -599,7 +594,7 @@ def _estimated_tokens(needs: Sequence[Needs], retain: float) -> float:
     cut = quantile([need.lowest for need in answered], 1.0 - retain)
     if cut == float("-inf"):
         return float("inf")
-    return sum(need.tokens(cut) for need in needs) / len(needs)
+    return _mean_tokens(needs, cut)
 
 
 def _cut(needs: Sequence[Needs], goal: _Goal) -> OrderStatistic:
@@ -675,7 +670,7 @@ def _refusal_facts(
     refused = 0
     for question in unanswerable:
         words, pool = rag.pool(question.text, k=policy.pool)
-        evidence = trim(words, pool, policy=policy, counter=rag.counter, level=0.0).evidence
+        evidence = evidence_score(words, pool)
         refused += evidence is None or evidence < policy.refuse_below
     return {
         "threshold": policy.refuse_below,

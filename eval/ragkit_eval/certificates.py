@@ -16,7 +16,7 @@ from __future__ import annotations
 import math
 import random
 from collections import Counter
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from statistics import NormalDist, median
 
@@ -120,13 +120,18 @@ def kept_questions(clusters: Sequence[Hashable], seed: int) -> list[int]:
     limit = max(1, math.floor(QUESTIONS_PER_DOCUMENT * median(sizes.values())))
     order = list(range(len(clusters)))
     random.Random(seed).shuffle(order)  # noqa: S311 (a documented, repeatable draw)
+    return sorted(at_most(limit, clusters, order))
+
+
+def at_most(limit: int, clusters: Sequence[Hashable], order: Iterable[int]) -> list[int]:
+    """Return the first positions of an order, so many of each cluster."""
     taken: Counter[Hashable] = Counter()
     kept: list[int] = []
     for position in order:
         if taken[clusters[position]] < limit:
             taken[clusters[position]] += 1
             kept.append(position)
-    return sorted(kept)
+    return kept
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -19,6 +19,7 @@ from ragkit.errors import ConfigError, MissingExtraError
 from ragkit.pipeline import RAG
 from ragkit.trimming import Forest, Scorer, Tree, features, measure
 from ragkit.types import Json
+from ragkit_eval.certificates import at_most
 from ragkit_eval.datasets import Question
 from ragkit_eval.pipelines import Gold
 from ragkit_eval.sweep import Quality, passage_of
@@ -89,11 +90,14 @@ def collect(
         on_progress: Called with questions done and their number.
     """
     rng = random.Random(seed)  # noqa: S311 (repeatable draws)
-    chosen = _at_most(questions, cluster, rng)
+    clusters = [question.cluster(cluster) for question in questions]
+    order = rng.sample(range(len(questions)), len(questions))
+    chosen = at_most(MOST_PER_DOCUMENT, clusters, order)
     gold = Gold(rag)
     documents = document_digests(rag)
     found = Examples()
-    for i, question in enumerate(chosen):
+    for done, i in enumerate(chosen, start=1):
+        question = questions[i]
         words, pool = rag.pool(question.text, k=POOL)
         signals = measure(words, pool)
         needed: list[bool] = []
@@ -110,24 +114,13 @@ def collect(
                     found.by_words.append(by_words)
                     found.labels.append(label)
                     found.weights.append(1.0 if label else 1.0 / _NEGATIVES)
-                    found.groups.append(question.cluster(cluster))
+                    found.groups.append(clusters[i])
             found.n_questions += 1
             text, about = digests_of(question, documents)
             found.seen |= {text, *about}
         if on_progress is not None:
-            on_progress(i + 1, len(chosen))
+            on_progress(done, len(chosen))
     return found
-
-
-def _at_most(questions: Sequence[Question], cluster: str, rng: random.Random) -> list[Question]:
-    taken: dict[str, int] = {}
-    chosen: list[Question] = []
-    for question in rng.sample(questions, len(questions)):
-        name = question.cluster(cluster)
-        taken[name] = taken.get(name, 0) + 1
-        if taken[name] <= MOST_PER_DOCUMENT:
-            chosen.append(question)
-    return chosen
 
 
 def document_digests(rag: RAG) -> dict[str, str]:
@@ -143,16 +136,12 @@ def digests_of(question: Question, documents: Mapping[str, str]) -> tuple[str, s
     return text, {documents[name] for name in named if name in documents}
 
 
-def fit_scorer(
-    examples: Mapping[str, Examples], *, name: str, card: Mapping[str, Json] | None = None,
-    seed: int = 0,
-) -> Scorer:  # fmt: skip
+def fit_scorer(examples: Mapping[str, Examples], *, name: str, seed: int = 0) -> Scorer:
     """Fit a scorer on the examples of one or several datasets, each with the same weight.
 
     Args:
         examples: By the dataset's name.
         name: Of the scorer.
-        card: What people should know about it, beside what is noted here.
         seed: Of the trees.
 
     Raises:
@@ -176,7 +165,6 @@ def fit_scorer(
         card={
             "questions": {name: e.n_questions for name, e in examples.items()},
             "documents": {name: len(set(e.groups)) for name, e in examples.items()},
-            **(card or {}),
         },
         fitted_on=frozenset(digest for e in examples.values() for digest in e.seen),
     )

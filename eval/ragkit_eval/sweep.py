@@ -11,14 +11,13 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import accumulate, pairwise
-from pathlib import Path
 from typing import TypeAlias, cast
 
 from ragkit.config import Settings
 from ragkit.errors import ConfigError
 from ragkit.pipeline import RAG, Progress
-from ragkit.pipeline.components import BUILTIN_POLICY, load_policy, load_scorer
-from ragkit.trimming import BASELINE_HITS, PoolChunk, TrimPolicy, rank_sentences, trim
+from ragkit.pipeline.components import BUILTIN_POLICY, load_policy, open_scorer
+from ragkit.trimming import BASELINE_HITS, PoolChunk, Ranked, TrimPolicy, rank_sentences, trim
 from ragkit.types import Hit, Json, Mode
 from ragkit_eval.cache import Cache
 from ragkit_eval.datasets import Dataset, Question
@@ -461,8 +460,7 @@ def _measure(
     deepest = max([max(depths)] + [max(grid.pools)] * bool(trimmed) + [p.pool for p in policies])
     for i, question in enumerate(questions):
         words, pool = rag.pool(question.text, k=deepest, mode=label.mode)
-        chunks = [passage_of(e.hit, e.hit.chunk.start, e.hit.chunk.end, e.hit.chunk.n_tokens)
-                  for e in pool]  # fmt: skip
+        chunks = whole_chunks(pool)
         untrimmed.add(question, gold.with_repeats(question, chunks), depths, quality)
         for ranking in trimmed:
             ranking.add(rag, gold, question, words=words, pool=pool, quality=quality)
@@ -481,7 +479,7 @@ class _Ranking:
     """The curves of one scorer over one depth of pool: by rank, and by budget where asked."""
 
     def __init__(self, grid: Grid, label: _Label, scorer: str, pool: int) -> None:
-        used = None if scorer == "none" else load_scorer(Path(scorer))
+        used = open_scorer(scorer)
         self._policy = TrimPolicy(name="swept", pool=pool, scorer=used, second_hop=grid.second_hop)
         self._above = sorted(grid.keep_above, reverse=True)
         self._budgets = sorted(grid.budgets)
@@ -512,8 +510,7 @@ class _Ranking:
         ranked = rank_sentences(
             words, pool[: self._policy.pool], policy=self._policy, counter=rag.counter
         )
-        found = [(r.hit, r.sentence.start, r.sentence.end, r.sentence.n_tokens) for r in ranked]
-        passages = gold.with_repeats(question, [passage_of(*place) for place in found])
+        passages = gold.with_repeats(question, ranked_passages(ranked))
         ranks = [-r.rank for r in ranked]
         kept = [max(1, bisect_right(ranks, -above)) for above in self._above]
         self._by_rank.add(question, passages, kept, quality)
@@ -525,6 +522,19 @@ class _Ranking:
     def curves(self) -> list[_Curve]:
         """Return the curves that were asked for."""
         return [self._by_rank] * bool(self._above) + [self._by_budget] * bool(self._budgets)
+
+
+def whole_chunks(pool: Sequence[PoolChunk]) -> list[Passage]:
+    """Return the chunks of a pool as passages."""
+    chunks = [(e.hit, e.hit.chunk) for e in pool]
+    return [passage_of(hit, chunk.start, chunk.end, chunk.n_tokens) for hit, chunk in chunks]
+
+
+def ranked_passages(ranked: Sequence[Ranked]) -> list[Passage]:
+    """Return ranked sentences as passages."""
+    return [
+        passage_of(r.hit, r.sentence.start, r.sentence.end, r.sentence.n_tokens) for r in ranked
+    ]
 
 
 def passage_of(hit: Hit, start: int, end: int, n_tokens: int) -> Passage:

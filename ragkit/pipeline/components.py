@@ -182,6 +182,11 @@ def _named_scorer(path: str, given: object) -> Scorer | None:
     return load_scorer(Path(path).parent / name)
 
 
+def open_scorer(name: str) -> Scorer | None:
+    """Return the scorer of a file, None for `none`; raises `ConfigError`."""
+    return None if name == "none" else load_scorer(Path(name))
+
+
 def load_scorer(path: Path) -> Scorer:
     """Read a scorer file; it is called by its file's name.
 

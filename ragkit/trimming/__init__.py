@@ -5,7 +5,14 @@ question, ranked, and kept from the best down until the policy's limit; the kept
 document order. For one pool the kept set only grows with the limit, so a policy is one number.
 """
 
-from ragkit.trimming.keeping import Ranked, Trimmed, rank_sentences, trim, untrimmed
+from ragkit.trimming.keeping import (
+    Ranked,
+    Trimmed,
+    evidence_score,
+    rank_sentences,
+    trim,
+    untrimmed,
+)
 from ragkit.trimming.policy import BASELINE_HITS, REFUSE_BELOW, TrimPolicy
 from ragkit.trimming.scorer import Forest, Scorer, Tree, feature_names, features
 from ragkit.trimming.signals import PoolChunk, Signals, measure
@@ -21,6 +28,7 @@ __all__ = [
     "Tree",
     "TrimPolicy",
     "Trimmed",
+    "evidence_score",
     "feature_names",
     "features",
     "measure",

@@ -164,6 +164,12 @@ def rank_sentences(
     ]
 
 
+def evidence_score(question_words: Sequence[str], pool: Sequence[PoolChunk]) -> float | None:
+    """Return how well the pool supports an answer, in [0, 1]; None for an empty pool."""
+    signals = measure(question_words, pool)
+    return _evidence(signals.columns) if signals.sentences else None
+
+
 def _score(question_words: Sequence[str], pool: Sequence[PoolChunk], policy: TrimPolicy) -> _Scores:
     signals = measure(question_words, pool)
     if not signals.sentences:

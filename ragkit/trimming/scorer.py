@@ -50,7 +50,11 @@ def features(signals: Signals) -> list[tuple[float, ...]]:
     `gap` is the distance from the pool's best (0 or less), `z` that from its mean in standard
     deviations, `rank` ln(1 + rank) with rank from 0; equal values rank in the pool's order.
     """
-    columns = {**signals.columns, "fused": fused(signals, FUSION_WEIGHTS)}
+    return _features(signals, fused(signals, FUSION_WEIGHTS))
+
+
+def _features(signals: Signals, fusion: Sequence[float]) -> list[tuple[float, ...]]:
+    columns = {**signals.columns, "fused": fusion}
     names = _BY_WORDS + (_BY_VECTORS if signals.with_vectors else ())
     table: list[Sequence[float]] = []
     for name in names:
@@ -171,7 +175,7 @@ class Scorer:
         fusion = fused(signals, FUSION_WEIGHTS)
         return [
             self.fused_weight * f - _softplus(-x)
-            for f, x in zip(fusion, forest.log_odds(features(signals)), strict=True)
+            for f, x in zip(fusion, forest.log_odds(_features(signals, fusion)), strict=True)
         ]
 
     def sha256(self) -> str:

@@ -6,6 +6,8 @@ import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from ragkit import RAG, Settings
+from ragkit_eval.datasets import Dataset
 from ragkit_eval.runs import Run, Score
 
 NOTICES: Mapping[str, tuple[str, tuple[tuple[str, str], ...]]] = {
@@ -96,6 +98,14 @@ def make_dataset(folder: Path, *, copies: int = 1) -> Path:
     write_lines(folder / "spans.jsonl", spans)
     (folder / "qrels").mkdir(exist_ok=True)
     (folder / "qrels" / "test.tsv").write_text("\n".join(judged) + "\n")
+    return folder
+
+
+def make_store(folder: Path, dataset: Dataset) -> Path:
+    """Ingest a dataset's documents, by words alone."""
+    with RAG(folder, config=Settings(embedder="none"), ledger="off") as rag:
+        assert dataset.corpus is not None
+        rag.ingest(dataset.corpus)
     return folder
 
 

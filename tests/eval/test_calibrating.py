@@ -19,7 +19,7 @@ from ragkit_eval.calibrating import Calibration, calibrate, write_policy
 from ragkit_eval.datasets import Dataset, load_dataset
 from ragkit_eval.stores import OpenedRag
 
-from .made import make_dataset
+from .made import make_dataset, make_store
 
 WORDS = Settings(embedder="none")
 
@@ -33,11 +33,7 @@ def town(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
 @pytest.fixture(scope="module")
 def store(town: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a store of its documents."""
-    folder = tmp_path_factory.mktemp("kb") / "kb"
-    with RAG(folder, config=WORDS, ledger="off") as rag:
-        assert town.corpus is not None
-        rag.ingest(town.corpus)
-    return folder
+    return make_store(tmp_path_factory.mktemp("kb") / "kb", town)
 
 
 @pytest.fixture(scope="module")

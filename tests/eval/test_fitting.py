@@ -20,7 +20,7 @@ from ragkit_eval.datasets import Dataset, load_dataset
 from ragkit_eval.fitting import Examples, collect, fit_scorer, forest_of, grow, write_scorer
 from ragkit_eval.sweep import quality_measure
 
-from .made import make_dataset
+from .made import make_dataset, make_store
 
 pytest.importorskip("sklearn")
 WORDS = Settings(embedder="none", trim="off")
@@ -35,11 +35,7 @@ def town(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
 @pytest.fixture(scope="module")
 def store(town: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a store of its documents."""
-    folder = tmp_path_factory.mktemp("kb") / "kb"
-    with RAG(folder, config=WORDS, ledger="off") as rag:
-        assert town.corpus is not None
-        rag.ingest(town.corpus)
-    return folder
+    return make_store(tmp_path_factory.mktemp("kb") / "kb", town)
 
 
 @pytest.fixture(scope="module")
