@@ -8,7 +8,8 @@ RagkitError                     exit code
 ├── StoreError                      6   the store cannot be used
 │   ├── StoreMissingError           6
 │   ├── StoreBusyError              6
-│   └── StoreDamagedError           6
+│   ├── StoreDamagedError           6
+│   └── OutdatedStoreError          6
 └── RemoteError                     7   a remote service or a model failed
 """
 
@@ -75,6 +76,10 @@ class StoreBusyError(StoreError):
 
 class StoreDamagedError(StoreError):
     """The store's content contradicts itself or cannot be read."""
+
+
+class OutdatedStoreError(StoreError):
+    """The store was written by an older ragkit; `ragkit doctor --repair` brings it up to date."""
 
 
 class RemoteError(RagkitError):

@@ -138,6 +138,7 @@ class Ingester:
         self._batch: list[tuple[PreparedDocument, Status]] = []
         self._batch_chunks = 0
         self._batch_characters = 0
+        self._underived = 0
         self.seen: set[str] = set()
         self.failed_sources: set[str] = set()
 
@@ -167,6 +168,11 @@ class Ingester:
                 vectors = self._vectors(prepared, self._store)
             with self.watch.stage("store"):
                 self._store.write(prepared, vectors)
+                self._underived += self._batch_chunks
+                if self._underived >= self._store.sizes.file and not self._anew:
+                    # A failure now is told at the end, when it is tried again.
+                    self._store.derive()
+                    self._underived = 0
         for item, status in self._batch:
             self._done(item.document.id, status)
         self._batch.clear()

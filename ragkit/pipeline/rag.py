@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, cast
 from ragkit.chunking import SpanChunker
 from ragkit.config import Settings
 from ragkit.diversity import distinct_documents, drop_near_duplicates, marginal_relevance
-from ragkit.errors import ConfigError, MissingExtraError
+from ragkit.errors import ConfigError, MissingExtraError, OutdatedStoreError
 from ragkit.ledger import (
     Ledger,
     Range,
@@ -54,7 +54,7 @@ from ragkit.pipeline.ingesting import (
     vanished,
 )
 from ragkit.prompts import Template, load_template
-from ragkit.storage import DocumentRow, Finding, LocalStore, StoreSettings
+from ragkit.storage import DocumentRow, Finding, LocalStore, StoreSettings, update_schema
 from ragkit.text.words import detect_language, index_tokens, query_tokens
 from ragkit.trimming import (
     BASELINE_HITS,
@@ -252,6 +252,7 @@ class RAG:
                 ingester.add(source.documents())
                 if prune:
                     ingester.remove(list(vanished(store, source.roots, ingester)))
+                self._derive(store, before)
             finally:
                 if store.generation != before:
                     store.checkpoint()
@@ -274,6 +275,7 @@ class RAG:
                 ingester = self._make_ingester(store, settings, on_progress, anew=True)
                 for document_id, _ in list(store.sources()):
                     ingester.add([stored_document(store, document_id)])
+            self._derive(store, None)
             store.checkpoint()
         return ingester.finish()
 
@@ -281,7 +283,9 @@ class RAG:
         """Remove documents for good and return the ids that were there."""
         store = self._local_store()
         with store.exclusive():
+            before = store.generation
             removed = store.delete(ids)
+            self._derive(store, before)
             store.checkpoint()
         return removed
 
@@ -308,6 +312,7 @@ class RAG:
             "read_only": store.read_only,
             **store.count(),
             "file_bytes": store.file.stat().st_size,
+            "derived_bytes": store.size_bytes() - store.file.stat().st_size,
             "sentence_vector_bytes": store.sentence_vector_bytes(),
             "language": store.language(),
             "settings": None if settings is None else _as_json(settings),
@@ -364,12 +369,21 @@ class RAG:
         return self._open_generator().counter or open_counter()
 
     def doctor(self, *, repair: bool = False) -> Sequence[Finding]:
-        """Check the store; rebuild what is derived when asked."""
-        store = self._local_store()
+        """Check the store; rebuild what is derived, and update an older one, when asked."""
+        findings: list[Finding] = []
+        try:
+            store = self._local_store()
+        except OutdatedStoreError as error:
+            outdated = Finding(check="schema", detail=str(error), repairable=True)
+            if not repair:
+                return [outdated]
+            update_schema(Path(str(self._given_store)))
+            findings.append(replace(outdated, repaired=True))
+            store = self._local_store()
         if not repair:
             return store.examine()
         with store.exclusive():
-            return store.examine(repair=True)
+            return [*findings, *store.examine(repair=True)]
 
     def compact(self) -> int:
         """Give free space back and return the bytes saved."""
@@ -656,6 +670,14 @@ class RAG:
                 if place is not None:
                     self._ledger = Ledger(Path(place))
             return self._ledger
+
+    def _derive(self, store: LocalStore, before: int | None) -> None:
+        """Bring the derived files up to date when anything was written since."""
+        if store.generation != before and (failure := store.derive()) is not None:
+            self._notice(
+                f"the files that make searching quick could not be written: {failure}; searches "
+                "read the store itself until the next ingest can write them"
+            )
 
     def _write_ledger(self, record: Mapping[str, Json]) -> None:
         ledger = self._open_ledger()

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+from ragkit.storage.database import DerivedSizes, update_schema
+from ragkit.storage.findings import Finding
 from ragkit.storage.local import (
     DocumentRow,
-    Finding,
     LocalStore,
     PreparedDocument,
     StoredVectors,
     StoreSettings,
-    pack_sentences,
-    pack_vector,
 )
+from ragkit.storage.rows import pack_sentences, pack_vector
 
 __all__ = [
+    "DerivedSizes",
     "DocumentRow",
     "Finding",
     "LocalStore",
@@ -22,4 +23,5 @@ __all__ = [
     "StoredVectors",
     "pack_sentences",
     "pack_vector",
+    "update_schema",
 ]

@@ -11,59 +11,49 @@ import sqlite3
 import threading
 from collections.abc import Generator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
-from ragkit.errors import StoreBusyError, StoreDamagedError, StoreError, StoreMissingError
+from ragkit.errors import (
+    OutdatedStoreError,
+    StoreBusyError,
+    StoreDamagedError,
+    StoreError,
+    StoreMissingError,
+)
+from ragkit.storage.schema import (
+    APPLICATION_ID,
+    SCHEMA,
+    SCHEMA_VERSION,
+    migrate,
+    read_manifest,
+    write_manifest,
+)
 
 FILE_NAME = "store.sqlite"
-SCHEMA_VERSION = 1
-APPLICATION_ID = 0x7261676B
-"""`ragk`, in SQLite's header: tells a store from any other SQLite file."""
+DERIVED_FOLDER = "derived"
+"""Files in it may be deleted at any time: they are made again."""
+
+
+@dataclass(frozen=True, slots=True)
+class DerivedSizes:
+    """When files are derived from a store, and how large they are, in chunks.
+
+    Attributes:
+        first: From so many chunks on there are derived files; below, reading the store itself is
+            as quick.
+        more: So many new chunks are worth another file.
+        file: Most chunks of one: what making it holds in memory, and what a change rewrites;
+            65,536 at most.
+    """
+
+    first: int = 10_000
+    more: int = 4_096
+    file: int = 16_384
+
 
 BUSY_SECONDS = 5.0
 """How long a write waits for another one before it gives up."""
-
-WORDS_TABLE = """
-CREATE VIRTUAL TABLE words USING fts5(
-  tokens, content='chunk', content_rowid='row',
-  tokenize="unicode61 remove_diacritics 0 categories 'L* M* N* Co'"
-)"""
-
-_SCHEMA = """
-CREATE TABLE manifest(key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
-CREATE TABLE document(
-  row INTEGER PRIMARY KEY,
-  id TEXT NOT NULL UNIQUE,
-  source TEXT NOT NULL,
-  title TEXT NOT NULL,
-  text BLOB NOT NULL,
-  metadata TEXT NOT NULL,
-  groups TEXT NOT NULL,
-  sha256 TEXT NOT NULL,
-  fingerprint TEXT NOT NULL,
-  language TEXT,
-  marks TEXT NOT NULL
-);
-CREATE TABLE chunk(
-  row INTEGER PRIMARY KEY,
-  id TEXT NOT NULL UNIQUE,
-  document INTEGER NOT NULL REFERENCES document(row),
-  start INTEGER NOT NULL,
-  end INTEGER NOT NULL,
-  first_byte INTEGER NOT NULL,
-  n_bytes INTEGER NOT NULL,
-  n_tokens INTEGER NOT NULL,
-  sentences TEXT NOT NULL,
-  marks TEXT NOT NULL,
-  tokens TEXT NOT NULL,
-  vector_key BLOB
-);
-CREATE INDEX chunk_by_document ON chunk(document, start);
-CREATE INDEX chunk_by_vector ON chunk(vector_key) WHERE vector_key IS NOT NULL;
-CREATE TABLE vector(key BLOB PRIMARY KEY, vector BLOB NOT NULL, sentences BLOB) WITHOUT ROWID;
-INSERT INTO manifest VALUES ('generation', '0'), ('protected', 'false');
-"""
-# `text` is a BLOB: SQLite's text functions stop at a NUL, and lone surrogates are not valid text.
 
 
 class Database:
@@ -122,10 +112,8 @@ class Database:
             connection.execute("BEGIN IMMEDIATE")
             try:
                 yield connection
-                connection.execute(
-                    "UPDATE manifest SET value = CAST(value AS INTEGER) + 1 "
-                    "WHERE key = 'generation'"
-                )
+                generation = int(read_manifest(connection)["generation"])
+                write_manifest(connection, "generation", str(generation + 1))
                 connection.execute("COMMIT")
             except BaseException:
                 if connection.in_transaction:
@@ -167,7 +155,10 @@ class Database:
             try:
                 connection.execute("PRAGMA secure_delete = ON")
                 connection.execute("PRAGMA journal_mode = WAL")
-                connection.executescript(f"BEGIN; {_SCHEMA} {WORDS_TABLE}; COMMIT;")
+                connection.executescript(f"BEGIN; {SCHEMA}")
+                write_manifest(connection, "generation", "0")
+                write_manifest(connection, "protected", "false")
+                connection.execute("COMMIT")
                 connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
                 connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
             finally:
@@ -175,6 +166,8 @@ class Database:
             # Whoever ingests a folder that holds the store must not read the store's own files.
             (folder / ".ragkitignore").write_text("*\n", encoding="utf-8")
             temporary.replace(self.path)
+            for place in (folder, folder.absolute().parent):
+                sync_folder(place)
 
     def _connect(self) -> sqlite3.Connection:
         if self.read_only:
@@ -200,11 +193,63 @@ class Database:
             version: int = connection.execute("PRAGMA user_version").fetchone()[0]
         if application_id != APPLICATION_ID:
             raise StoreDamagedError(f"{self.path} is not a ragkit store")
+        if version < SCHEMA_VERSION:
+            raise OutdatedStoreError(
+                f"store {self.path.parent} has the older schema {version}. Bring it up to date "
+                f"with: ragkit doctor --repair --store {self.path.parent}"
+            )
         if version > SCHEMA_VERSION:
             raise StoreError(
                 f"store {self.path.parent} has schema {version}, this ragkit reads up to "
                 f"{SCHEMA_VERSION}: install a newer ragkit"
             )
+
+
+def update_schema(folder: Path) -> None:
+    """Bring the store in a folder to today's schema; all or nothing.
+
+    Raises:
+        StoreBusyError: another process is writing.
+        StoreDamagedError: it cannot be read.
+    """
+    path = folder / FILE_NAME
+    with writer_lock(folder), readable_errors(path):
+        connection = sqlite3.connect(path, isolation_level=None, timeout=BUSY_SECONDS)
+        try:
+            connection.execute("PRAGMA synchronous = FULL")
+            connection.execute("BEGIN IMMEDIATE")
+            if connection.execute("PRAGMA user_version").fetchone()[0] < SCHEMA_VERSION:
+                migrate(connection)
+            connection.execute("COMMIT")
+        finally:
+            connection.close()
+
+
+def sync_folder(folder: Path) -> None:
+    """Make renames in a folder durable, where the system can."""
+    if os.name == "posix":
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+@contextmanager
+def writer_lock(folder: Path) -> Generator[None, None, None]:
+    """Be the only writer for a while, across processes; the system frees the lock at exit.
+
+    Raises:
+        StoreBusyError: another process is.
+        StoreError: the folder cannot be written.
+    """
+    try:
+        file = (folder / "writer.lock").open("a+b")
+    except OSError as error:
+        raise StoreError(f"store {folder} cannot be written: {error}") from error
+    with file:
+        _lock(file.fileno(), folder)
+        yield
 
 
 @contextmanager
@@ -223,7 +268,7 @@ def readable_errors(path: Path) -> Generator[None, None, None]:
                 f"store {path.parent}: the disk is full; nothing was lost, free space and run "
                 "the same command again"
             ) from error
-        if "malformed" in message:
+        if "malformed" in message or "decode to UTF-8" in message:
             raise _damaged(path, error) from error
         raise StoreError(f"store {path.parent}: {message}") from error
     except sqlite3.DatabaseError as error:
@@ -234,3 +279,22 @@ def _damaged(path: Path, error: sqlite3.Error) -> StoreDamagedError:
     return StoreDamagedError(
         f"store {path.parent} is damaged ({error}). Run: ragkit doctor --store {path.parent}"
     )
+
+
+def _lock(descriptor: int, folder: Path) -> None:
+    """Take the writer's lock or raise `StoreBusyError`; the operating system frees it at exit."""
+    try:
+        import fcntl
+    except ImportError:  # Windows
+        import msvcrt
+
+        lock = getattr(msvcrt, "locking")  # noqa: B009 (absent from the stubs of other systems)
+        arguments: tuple[int, ...] = (descriptor, getattr(msvcrt, "LK_NBLCK"), 1)  # noqa: B009
+    else:
+        lock, arguments = fcntl.flock, (descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    try:
+        lock(*arguments)
+    except OSError as error:
+        raise StoreBusyError(
+            f"store {folder} is being written by another process; try again when it is done"
+        ) from error

@@ -2,38 +2,55 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import sqlite3
 from collections.abc import Collection, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING
 
-from ragkit.errors import ConfigError, StoreBusyError, StoreDamagedError, StoreError
+from ragkit.errors import ConfigError, StoreError
 from ragkit.filters import compile_filter
 from ragkit.fusion import FUSION_DEPTH, convex, reciprocal_rank
 from ragkit.ledger import Stopwatch
-from ragkit.storage.database import Database
-from ragkit.text.words import fts5_match, query_tokens
+from ragkit.storage.database import (
+    DERIVED_FOLDER,
+    Database,
+    DerivedSizes,
+    readable_errors,
+    writer_lock,
+)
+from ragkit.storage.findings import Finding
+from ragkit.storage.rows import (
+    CHUNK,
+    DOCUMENT,
+    N_CHUNK,
+    StoredDocument,
+    byte_offsets,
+    chunk_ids,
+    encoded,
+    marks_json,
+    pool_chunk,
+    read_chunk,
+    read_document,
+)
+from ragkit.storage.schema import checksum, read_manifest, sealed, write_manifest
+from ragkit.text.words import fts5_match, fts5_terms, query_tokens
 from ragkit.trimming import PoolChunk
 from ragkit.types import (
     Chunk,
     Document,
     Hit,
     Json,
-    Location,
-    Mark,
-    MarkKind,
-    Metadata,
     Mode,
     Query,
-    Span,
 )
 
 if TYPE_CHECKING:
-    from ragkit.storage.dense import DenseIndex
-    from ragkit.types import Vector, Vectors
+    from ragkit.storage.searching import SearchIndex
+    from ragkit.types import Vector
 
 _TIES = 50
 """Words hits fetched beyond the limit, so that equal scores are cut off by chunk id."""
@@ -47,11 +64,9 @@ SELECT words.rowid, chunk.id, words.rank FROM words JOIN chunk ON chunk.row = wo
 WHERE words MATCH :match AND chunk.document IN (SELECT value FROM json_each(:documents))
 ORDER BY words.rank LIMIT :limit"""
 
-_HITS = """
-SELECT chunk.id, start, end, n_tokens, sentences, chunk.marks, document.id, source, title,
-  metadata, substr(text, first_byte + 1, n_bytes), chunk.row
-FROM chunk JOIN document ON document.row = chunk.document
-WHERE chunk.row IN (SELECT value FROM json_each(?))"""
+_HITS = f"""
+SELECT {CHUNK}, {DOCUMENT} FROM chunk JOIN document ON document.row = chunk.document
+WHERE chunk.row IN (SELECT value FROM json_each(?))"""  # noqa: S608 (names of columns)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,29 +120,13 @@ class DocumentRow:
         return dict(asdict(self))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Finding:
-    """Something that `ragkit doctor` found. `repaired` is None where nothing was tried."""
-
-    check: str
-    detail: str
-    repairable: bool
-    repaired: bool | None = None
-
-    def to_dict(self) -> dict[str, Json]:
-        """Return the JSON form."""
-        return dict(asdict(self))
-
-
-@dataclass(frozen=True, slots=True)
-class _DocumentFacts:
-    row: int
-    metadata: Metadata
-    groups: frozenset[str]
-
-
 class LocalStore:
     """A store in a folder. Safe to share between threads; one process writes at a time.
+
+    Args:
+        folder: Where it is.
+        create: Make it when there is none.
+        sizes: When files are derived that searches read, and how large.
 
     Raises:
         StoreMissingError: there is no store and `create` is false.
@@ -135,13 +134,13 @@ class LocalStore:
     """
 
     def __init__(
-        self, folder: str | Path, *, create: bool = False, faiss_from: int | None = None
+        self, folder: str | Path, *, create: bool = False, sizes: DerivedSizes | None = None
     ) -> None:
         self.folder = Path(folder)
         self._database = Database(self.folder, create=create)
-        self._faiss_from = faiss_from
-        self._dense: tuple[int, DenseIndex] | None = None
-        self._facts: tuple[int, list[_DocumentFacts]] | None = None
+        self.sizes = sizes or DerivedSizes()
+        self._index: tuple[int, SearchIndex] | None = None
+        self._facts: tuple[int, list[StoredDocument]] | None = None
         self._language: tuple[int, str | None] | None = None
 
     # --- what the store is -------------------------------------------------------------------
@@ -177,7 +176,7 @@ class LocalStore:
         """Return the number of documents, chunks, sentences' and chunks' vectors, and tokens."""
         with self._database.reading() as connection:
             row = connection.execute(
-                "SELECT (SELECT count(*) FROM document), count(*), count(vector_key), "
+                "SELECT (SELECT count(*) FROM document), count(*), count(vector), "
                 "coalesce(sum(n_tokens), 0), coalesce(max(n_tokens), 0) FROM chunk"
             ).fetchone()
         names = ("documents", "chunks", "chunks_with_vectors", "tokens", "largest_chunk_tokens")
@@ -248,12 +247,12 @@ class LocalStore:
         with self._database.reading() as connection:
             rows = connection.execute(
                 "SELECT chunk.id, tokens, vector.sentences FROM chunk "
-                "LEFT JOIN vector ON vector.key = chunk.vector_key "
+                "LEFT JOIN vector ON vector.row = chunk.vector "
                 "WHERE chunk.id IN (SELECT value FROM json_each(?))",
                 (ids,),
             ).fetchall()
         stored = {row[0]: (row[1], row[2]) for row in rows}
-        return [_pool_chunk(hit, *stored.get(hit.chunk.id, ("", None)), vector) for hit in hits]
+        return [pool_chunk(hit, *stored.get(hit.chunk.id, ("", None)), vector) for hit in hits]
 
     def documents(self, *, groups: tuple[str, ...] | None = None) -> Iterator[DocumentRow]:
         """Yield the documents that these groups may see, in order of id."""
@@ -291,28 +290,19 @@ class LocalStore:
             if not everyone:
                 allowed = self._allowed(connection, Query(question="", groups=groups))
             row = connection.execute(
-                "SELECT row, source, title, text, metadata, groups, sha256, marks FROM document "
-                "WHERE id = ?",
+                f"SELECT {DOCUMENT}, text FROM document WHERE id = ?",  # noqa: S608
                 (document_id,),
             ).fetchone()
             if row is None or (allowed is not None and row[0] not in allowed):
                 return None
             chunks = connection.execute(
-                "SELECT id, start, end, n_tokens, sentences, marks FROM chunk "
-                "WHERE document = ? ORDER BY start, end",
+                f"SELECT {CHUNK} FROM chunk JOIN document "  # noqa: S608
+                "ON document.row = chunk.document WHERE document = ? ORDER BY start, end",
                 (row[0],),
             ).fetchall()
-        text = _text(row[3])
-        document = Document(
-            id=document_id,
-            source=row[1],
-            title=row[2],
-            text=text,
-            metadata=json.loads(row[4]),
-            groups=tuple(json.loads(row[5])),
-            marks=_marks(row[7]),
-        )
-        return document, row[6], [_chunk(document_id, text[c[1] : c[2]], c) for c in chunks]
+        found = read_document(row[:-1])
+        document = found.with_text(row[-1])
+        return document, found.sha256, [read_chunk(document_id, fields) for fields in chunks]
 
     def stored(self, document_id: str) -> tuple[str, str] | None:
         """Return the fingerprint and the source of a document, whoever may see it."""
@@ -356,21 +346,13 @@ class LocalStore:
             StoreBusyError: another process is.
             StoreError: the folder cannot be written.
         """
-        try:
-            file = (self.folder / "writer.lock").open("a+b")
-        except OSError as error:
-            raise StoreError(f"store {self.folder} cannot be written: {error}") from error
-        with file:
-            _lock(file.fileno(), self.folder)
+        with writer_lock(self.folder):
             yield
 
     def configure(self, settings: StoreSettings) -> None:
         """Record what the store is built with."""
         with self._database.writing() as connection:
-            connection.execute(
-                "INSERT OR REPLACE INTO manifest VALUES ('settings', ?)",
-                (json.dumps(asdict(settings)),),
-            )
+            write_manifest(connection, "settings", json.dumps(asdict(settings)))
 
     def write(
         self, prepared: Sequence[PreparedDocument], vectors: Mapping[bytes, StoredVectors]
@@ -378,10 +360,13 @@ class LocalStore:
         """Replace these documents and their chunks in one transaction."""
         with self._database.writing() as connection:
             connection.executemany(
-                "INSERT OR IGNORE INTO vector VALUES (?, ?, ?)",
-                [(key, stored.chunk, stored.sentences) for key, stored in vectors.items()],
+                "INSERT OR IGNORE INTO vector VALUES (NULL, ?, ?, ?)",
+                [
+                    (key, sealed(stored.chunk), sealed(stored.sentences))
+                    for key, stored in vectors.items()
+                ],
             )
-            stale: set[bytes] = set()
+            stale: set[int] = set()
             for item in prepared:
                 stale |= self._replace(connection, item)
             _drop_unused_vectors(connection, stale)
@@ -390,7 +375,7 @@ class LocalStore:
         """Remove documents for good and return the ids that were there."""
         removed: list[str] = []
         with self._database.writing() as connection:
-            stale: set[bytes] = set()
+            stale: set[int] = set()
             for document_id in ids:
                 row = connection.execute(
                     "SELECT row FROM document WHERE id = ?", (document_id,)
@@ -413,116 +398,73 @@ class LocalStore:
     # --- doctor ------------------------------------------------------------------------------
 
     def examine(self, *, repair: bool = False) -> list[Finding]:
-        """Check the file and what is derived in it; rebuild what is derived when asked."""
-        findings = self._examine_file()
-        if findings:
-            return findings
-        checks = (
-            ("words", self._words_finding, self._rebuild_words),
-            ("vectors", self._vectors_finding, self._drop_orphan_vectors),
-            ("chunks", self._chunks_finding, None),
-        )
-        for name, find, mend in checks:
-            detail = find()
-            if detail is None:
-                continue
-            repaired = None
-            if repair and mend is not None:
-                mend()
-                repaired = find() is None
-            findings.append(
-                Finding(check=name, detail=detail, repairable=mend is not None, repaired=repaired)
+        """Check the file and what is derived from it; rebuild what is derived when asked."""
+        from ragkit.storage.examining import examine
+
+        return examine(self._database, repair=repair, derive=self.derive)
+
+    def derive(self, *, anew: bool = False, damaged: frozenset[str] = frozenset()) -> str | None:
+        """Bring the files that searches read up to date; the caller is the only writer.
+
+        Args:
+            anew: Fold in all changes, not only when there are many.
+            damaged: Names of files to write anew.
+
+        Returns:
+            Why they could not be written; searches then read the store itself. None: they are.
+        """
+        if importlib.util.find_spec("numpy") is None:
+            return None
+        from ragkit.storage.deriving import derive
+
+        settings = self.settings
+        try:
+            derive(
+                self._database,
+                generation=self.generation,
+                fingerprint=None if settings is None else settings.embedder_fingerprint,
+                sizes=self.sizes,
+                anew=anew,
+                damaged=damaged,
             )
-        return findings
+        except OSError as error:
+            return str(error)
+        return None
 
     def compact(self) -> int:
         """Merge the words index, give free space back, and return the bytes saved."""
-        before = self.file.stat().st_size
+        before = self.size_bytes()
         with self._database.writing() as connection:
             connection.execute("INSERT INTO words(words) VALUES ('optimize')")
-        self._database.connection().execute("VACUUM")
+        with readable_errors(self.file):
+            self._database.connection().execute("VACUUM")
+        failure = self.derive(anew=True)
+        if failure is not None:
+            raise StoreError(f"store {self.folder}: {failure}")
         self.checkpoint()
-        return before - self.file.stat().st_size
+        return before - self.size_bytes()
 
-    def _examine_file(self) -> list[Finding]:
-        try:
-            with self._database.reading() as connection:
-                lines = [row[0] for row in connection.execute("PRAGMA quick_check(10)")]
-        except StoreDamagedError as error:
-            lines = [str(error)]
-        if lines == ["ok"]:
-            return []
-        return [Finding(check="file", detail=line, repairable=False) for line in lines]
-
-    def _words_finding(self) -> str | None:
-        if self.read_only:
-            return None
-        connection = self._database.connection()
-        try:
-            connection.execute("BEGIN IMMEDIATE")
-            connection.execute("INSERT INTO words(words, rank) VALUES ('integrity-check', 1)")
-        except sqlite3.DatabaseError as error:
-            if "locked" in str(error):
-                raise StoreBusyError(f"store {self.folder} is being written") from error
-            return f"the words index contradicts the chunks: {error}"
-        finally:
-            if connection.in_transaction:
-                connection.execute("ROLLBACK")
-        return None
-
-    def _rebuild_words(self) -> None:
-        with self._database.writing() as connection:
-            connection.execute("INSERT INTO words(words) VALUES ('rebuild')")
-
-    def _vectors_finding(self) -> str | None:
-        with self._database.reading() as connection:
-            orphans: int = connection.execute(
-                "SELECT count(*) FROM vector WHERE key NOT IN "
-                "(SELECT vector_key FROM chunk WHERE vector_key IS NOT NULL)"
-            ).fetchone()[0]
-            missing: int = connection.execute(
-                "SELECT count(*) FROM chunk WHERE vector_key IS NOT NULL "
-                "AND vector_key NOT IN (SELECT key FROM vector)"
-            ).fetchone()[0]
-        if missing:
-            return f"{missing} chunks lack their vector. Run: ragkit rebuild --store {self.folder}"
-        return f"{orphans} vectors belong to no chunk" if orphans else None
-
-    def _drop_orphan_vectors(self) -> None:
-        with self._database.writing() as connection:
-            connection.execute(
-                "DELETE FROM vector WHERE key NOT IN "
-                "(SELECT vector_key FROM chunk WHERE vector_key IS NOT NULL)"
-            )
-
-    def _chunks_finding(self) -> str | None:
-        with self._database.reading() as connection:
-            lost: int = connection.execute(
-                "SELECT count(*) FROM chunk LEFT JOIN document ON document.row = chunk.document "
-                "WHERE document.row IS NULL OR first_byte + n_bytes > length(document.text)"
-            ).fetchone()[0]
-        return f"{lost} chunks reach outside their document" if lost else None
+    def size_bytes(self) -> int:
+        """Return the size of the store's file and of all that is derived from it."""
+        derived = (path.stat().st_size for path in (self.folder / DERIVED_FOLDER).glob("*"))
+        return self.file.stat().st_size + sum(derived)
 
     # --- inside ------------------------------------------------------------------------------
 
     def _manifest(self, key: str) -> str | None:
         with self._database.reading() as connection:
-            return _manifest_value(connection, key)
+            return read_manifest(connection).get(key)
 
-    def _documents_facts(self, connection: sqlite3.Connection) -> list[_DocumentFacts]:
+    def _documents_facts(self, connection: sqlite3.Connection) -> list[StoredDocument]:
         generation = _generation(connection)
         if self._facts is None or self._facts[0] != generation:
-            rows = connection.execute("SELECT row, metadata, groups FROM document").fetchall()
-            facts = [
-                _DocumentFacts(row[0], json.loads(row[1]), frozenset(json.loads(row[2])))
-                for row in rows
-            ]
-            self._facts = (generation, facts)
+            rows = connection.execute(f"SELECT {DOCUMENT} FROM document")  # noqa: S608
+            self._facts = (generation, [read_document(fields) for fields in rows])
         return self._facts[1]
 
     def _allowed(self, connection: sqlite3.Connection, query: Query) -> set[int] | None:
         """Return the rows of the documents that the query may find; None for all."""
-        protected = _manifest_value(connection, "protected") == "true"
+        protected = read_manifest(connection)["protected"] == "true"
         if protected and query.groups is None:
             raise ConfigError(
                 f"store {self.folder} holds documents for certain groups: a query must state its "
@@ -535,7 +477,7 @@ class LocalStore:
         return {
             facts.row
             for facts in self._documents_facts(connection)
-            if (not protected or facts.groups & groups) and passes(facts.metadata)
+            if (not protected or groups.intersection(facts.groups)) and passes(facts.metadata)
         }
 
     def _lexical(
@@ -545,15 +487,25 @@ class LocalStore:
         k: int,
         allowed: set[int] | None,
     ) -> list[tuple[int, float]]:
-        match = fts5_match(query_tokens(query.question, language=self.language()))
+        tokens = query_tokens(query.question, language=self.language())
+        match = fts5_match(tokens)
         if not match or allowed == set():
             return []
-        documents = None if allowed is None else json.dumps(sorted(allowed))
-        rows: list[tuple[int, str, float]] = connection.execute(
-            _LEXICAL if documents is None else _LEXICAL_INSIDE,
-            {"match": match, "limit": k + _TIES, "documents": documents},
-        ).fetchall()
-        rows.sort(key=lambda row: (row[2], row[1]))
+        terms = fts5_terms(tokens)
+        index = self._search_index(connection) if _has_segments(connection) else None
+        if index is not None and index.segments and not any(prefix for _, prefix in terms):
+            distinct = list(dict.fromkeys(term for term, _ in terms))
+            inside = None if allowed is None else _chunk_rows(connection, allowed)
+            found = index.by_words(connection, distinct, k + _TIES, inside)
+            ids = chunk_ids(connection, [row for row, _ in found])
+            rows = [(row, ids[row], -score) for row, score in found]
+        else:
+            documents = None if allowed is None else json.dumps(sorted(allowed))
+            rows = connection.execute(
+                _LEXICAL if documents is None else _LEXICAL_INSIDE,
+                {"match": match, "limit": k + _TIES, "documents": documents},
+            ).fetchall()
+        rows.sort(key=lambda row: (round(row[2], 9), row[1]))
         return [(row, -rank) for row, _, rank in rows[:k]]
 
     def _by_vector(
@@ -567,7 +519,7 @@ class LocalStore:
         rows = None
         if allowed is not None:
             rows = _chunk_rows(connection, allowed)
-        return self._dense_index(connection).search(query.vector, k, rows)
+        return self._search_index(connection).by_vector(connection, query.vector, k, rows)
 
     def _hybrid(
         self,
@@ -586,120 +538,108 @@ class LocalStore:
             else:
                 assert query.vector is not None  # noqa: S101 (narrowing; checked by `search`)
                 rows = {row for row, _ in (*dense, *lexical)}
-                cosines = self._dense_index(connection).scores(query.vector, rows)
+                cosines = self._search_index(connection).scores(connection, query.vector, rows)
                 fused = convex(cosines, dict(lexical))
-            ids = _ids(connection, fused)
+            ids = chunk_ids(connection, fused)
             return sorted(fused.items(), key=lambda pair: (-round(pair[1], 9), ids[pair[0]]))
 
-    def _dense_index(self, connection: sqlite3.Connection) -> DenseIndex:
+    def _search_index(self, connection: sqlite3.Connection) -> SearchIndex:
         generation = _generation(connection)
-        cached = self._dense
+        cached = self._index
         if cached is not None and cached[0] == generation:
             return cached[1]
-        import numpy as np
+        from ragkit.storage.searching import SearchIndex
 
-        from ragkit.storage.dense import FAISS_FROM, DenseIndex
-
-        rows: list[int] = []
-        blobs = bytearray()
-        for row, blob in connection.execute(
-            "SELECT chunk.row, vector.vector FROM chunk "
-            "JOIN vector ON vector.key = chunk.vector_key ORDER BY chunk.id"
-        ):
-            rows.append(row)
-            blobs += blob
-        vectors = np.frombuffer(bytes(blobs), dtype=np.float16).astype(np.float32)
-        settings = self.settings
-        dim = settings.dim if settings is not None and settings.dim else 1
-        index = DenseIndex(
-            rows,
-            vectors.reshape(len(rows), dim),
-            faiss_from=FAISS_FROM if self._faiss_from is None else self._faiss_from,
-        )
-        self._dense = (generation, index)
+        older = cached is not None and cached[0] < generation
+        index = SearchIndex(connection, self.folder, cached[1] if cached and older else None)
+        self._index = (generation, index)
         return index
 
     def _hits(
         self, connection: sqlite3.Connection, ranked: Sequence[tuple[int, float]]
     ) -> list[Hit]:
-        found = {
-            row[-1]: row
-            for row in connection.execute(_HITS, (json.dumps([row for row, _ in ranked]),))
-        }
+        rows = json.dumps([row for row, _ in ranked])
+        found = {row[0]: row for row in connection.execute(_HITS, (rows,))}
         hits: list[Hit] = []
         for rank, (row, score) in enumerate(ranked, start=1):
-            fields = found[row]
+            document = read_document(found[row][N_CHUNK:])
             hits.append(
                 Hit(
                     rank=rank,
                     score=score,
-                    chunk=_chunk(fields[6], _text(fields[10]), fields),
-                    source=fields[7],
-                    title=fields[8],
-                    metadata=json.loads(fields[9]),
+                    chunk=read_chunk(document.id, found[row][:N_CHUNK]),
+                    source=document.source,
+                    title=document.title,
+                    metadata=document.metadata,
                 )
             )
         return hits
 
-    def _replace(self, connection: sqlite3.Connection, item: PreparedDocument) -> set[bytes]:
+    def _replace(self, connection: sqlite3.Connection, item: PreparedDocument) -> set[int]:
         document = item.document
         if document.groups:
-            connection.execute("UPDATE manifest SET value = 'true' WHERE key = 'protected'")
+            write_manifest(connection, "protected", "true")
         old = connection.execute("SELECT row FROM document WHERE id = ?", (document.id,)).fetchone()
-        stale = _delete_chunks(connection, old[0]) if old is not None else set[bytes]()
-        raw = document.text.encode("utf-8", "surrogatepass")
+        stale = set[int]()
+        if old is not None:
+            stale = _delete_chunks(connection, old[0])
+            connection.execute("DELETE FROM document WHERE row = ?", old)
+            row = int(old[0])
+        else:
+            row = 1 + int(
+                connection.execute("SELECT coalesce(max(row), 0) FROM document").fetchone()[0]
+            )
+        raw = encoded(document.text)
         import hashlib
 
-        cursor = connection.execute(
-            "INSERT OR REPLACE INTO document VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            (
-                None if old is None else old[0],
-                document.id,
-                document.source,
-                document.title,
-                raw,
-                json.dumps(document.metadata),
-                json.dumps(document.groups),
-                hashlib.sha256(raw).hexdigest(),
-                item.fingerprint,
-                item.language,
-                _marks_json(document.marks),
-            ),
+        fields = (
+            row,
+            document.id,
+            document.source,
+            document.title,
+            json.dumps(document.metadata),
+            json.dumps(document.groups),
+            hashlib.sha256(raw).hexdigest(),
+            item.fingerprint,
+            item.language,
+            marks_json(document.marks),
         )
-        row = cast("int", cursor.lastrowid)
-        offsets = _byte_offsets(document.text, item.chunks)
-        for chunk, tokens, key, (first_byte, n_bytes) in zip(
-            item.chunks, item.tokens, item.vector_keys, offsets, strict=True
-        ):
-            cursor = connection.execute(
-                "INSERT INTO chunk VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                (
-                    chunk.id,
-                    row,
-                    chunk.start,
-                    chunk.end,
-                    first_byte,
-                    n_bytes,
-                    chunk.n_tokens,
-                    json.dumps(chunk.sentences, separators=(",", ":")),
-                    _marks_json(chunk.marks),
-                    tokens,
-                    key,
-                ),
-            )
-            connection.execute(
-                "INSERT INTO words(rowid, tokens) VALUES (?, ?)", (cursor.lastrowid, tokens)
-            )
+        connection.execute(
+            "INSERT INTO document VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            (*fields[:4], raw, *fields[4:], checksum(*fields)),
+        )
+        _insert_chunks(connection, row, item)
         return stale
 
 
-def _manifest_value(connection: sqlite3.Connection, key: str) -> str | None:
-    row = connection.execute("SELECT value FROM manifest WHERE key = ?", (key,)).fetchone()
-    return None if row is None else str(row[0])
+def _insert_chunks(connection: sqlite3.Connection, document: int, item: PreparedDocument) -> None:
+    text = item.document.text
+    newest: int = connection.execute(
+        "SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'chunk'"
+    ).fetchone()[0]
+    offsets = byte_offsets(text, item.chunks)
+    for row, (chunk, tokens, key, (first_byte, n_bytes)) in enumerate(
+        zip(item.chunks, item.tokens, item.vector_keys, offsets, strict=True), start=newest + 1
+    ):
+        vector = None
+        if key is not None:
+            vector = connection.execute("SELECT row FROM vector WHERE key = ?", (key,)).fetchone()[
+                0
+            ]
+        sentences = json.dumps(chunk.sentences, separators=(",", ":"))
+        marks = marks_json(chunk.marks)
+        fields = (row, chunk.id, document, chunk.start, chunk.end)
+        more = (chunk.n_tokens, sentences, marks, tokens, vector)
+        check = checksum(*fields, *more, encoded(text[chunk.start : chunk.end]))
+        connection.execute(
+            "INSERT INTO chunk VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            (*fields, first_byte, n_bytes, *more, check),
+        )
+        connection.execute("INSERT INTO words(rowid, tokens) VALUES (?, ?)", (row, tokens))
 
 
 def _generation(connection: sqlite3.Connection) -> int:
-    return int(_manifest_value(connection, "generation") or 0)
+    return int(read_manifest(connection)["generation"])
 
 
 def _chunk_rows(connection: sqlite3.Connection, documents: Collection[int]) -> list[int]:
@@ -710,148 +650,32 @@ def _chunk_rows(connection: sqlite3.Connection, documents: Collection[int]) -> l
     return [row[0] for row in rows]
 
 
-def _ids(connection: sqlite3.Connection, rows: Collection[int]) -> dict[int, str]:
-    found = connection.execute(
-        "SELECT row, id FROM chunk WHERE row IN (SELECT value FROM json_each(?))",
-        (json.dumps(sorted(rows)),),
-    )
-    return dict(found.fetchall())
+def _has_segments(connection: sqlite3.Connection) -> bool:
+    """Whether there are segment files and numpy to read them."""
+    found = connection.execute("SELECT 1 FROM segment LIMIT 1").fetchone()
+    return found is not None and importlib.util.find_spec("numpy") is not None
 
 
-def _delete_chunks(connection: sqlite3.Connection, document: int) -> set[bytes]:
-    """Delete a document's chunks and return the vector keys that they used."""
+def _delete_chunks(connection: sqlite3.Connection, document: int) -> set[int]:
+    """Delete a document's chunks and return the vectors that they used."""
     rows = connection.execute(
-        "SELECT row, tokens, vector_key FROM chunk WHERE document = ?", (document,)
+        "SELECT row, tokens, vector FROM chunk WHERE document = ?", (document,)
     ).fetchall()
     connection.executemany(
         "INSERT INTO words(words, rowid, tokens) VALUES ('delete', ?, ?)",
         [row[:2] for row in rows],
     )
+    connection.execute(
+        "INSERT INTO tombstone SELECT row FROM chunk WHERE document = ? "
+        "AND row <= (SELECT max(last) FROM segment)",
+        (document,),
+    )
     connection.execute("DELETE FROM chunk WHERE document = ?", (document,))
     return {row[2] for row in rows if row[2] is not None}
 
 
-def _drop_unused_vectors(connection: sqlite3.Connection, keys: Collection[bytes]) -> None:
+def _drop_unused_vectors(connection: sqlite3.Connection, rows: Collection[int]) -> None:
     connection.executemany(
-        "DELETE FROM vector WHERE key = ?1 "
-        "AND NOT EXISTS (SELECT 1 FROM chunk WHERE vector_key = ?1)",
-        [(key,) for key in keys],
+        "DELETE FROM vector WHERE row = ?1 AND NOT EXISTS (SELECT 1 FROM chunk WHERE vector = ?1)",
+        [(row,) for row in rows],
     )
-
-
-def _byte_offsets(text: str, chunks: Sequence[Chunk]) -> list[tuple[int, int]]:
-    """Return (first byte, number of bytes) of each chunk, in one pass over the text."""
-    edges = sorted({edge for chunk in chunks for edge in (chunk.start, chunk.end)})
-    at, position, n_bytes = dict[int, int](), 0, 0
-    for edge in edges:
-        n_bytes += len(text[position:edge].encode("utf-8", "surrogatepass"))
-        at[edge], position = n_bytes, edge
-    return [(at[chunk.start], at[chunk.end] - at[chunk.start]) for chunk in chunks]
-
-
-def _text(raw: bytes) -> str:
-    return raw.decode("utf-8", "surrogatepass")
-
-
-def _chunk(document_id: str, text: str, row: Sequence[object]) -> Chunk:
-    """Make a chunk of a row that starts with id, start, end, n_tokens, sentences, marks."""
-    chunk_id, start, end, n_tokens, sentences, marks = cast(
-        "tuple[str, int, int, int, str, str]", tuple(row[:6])
-    )
-    spans: list[Span] = [(a, b) for a, b in json.loads(sentences)]
-    return Chunk(
-        id=chunk_id,
-        document_id=document_id,
-        start=start,
-        end=end,
-        text=text,
-        n_tokens=n_tokens,
-        sentences=tuple(spans),
-        marks=_marks(marks),
-    )
-
-
-def _marks_json(marks: Sequence[Mark]) -> str:
-    rows = [[mark.start, mark.kind, mark.location.to_dict()] for mark in marks]
-    return json.dumps(rows, separators=(",", ":"))
-
-
-def _marks(text: str) -> tuple[Mark, ...]:
-    rows: list[tuple[int, MarkKind, dict[str, Any]]] = json.loads(text)
-    return tuple(
-        Mark(
-            start=start,
-            kind=kind,
-            location=Location(
-                page=place.get("page"),
-                slide=place.get("slide"),
-                sheet=place.get("sheet"),
-                cells=place.get("cells"),
-                heading=tuple(place.get("heading", ())),
-            ),
-        )
-        for start, kind, place in rows
-    )
-
-
-def pack_vector(vector: Vector) -> bytes:
-    """Return a chunk's vector as stored: float16, its rounding error far below a rank's worth."""
-    import numpy as np
-
-    packed: bytes = vector.astype(np.float16).tobytes()
-    return packed
-
-
-def pack_sentences(vectors: Vectors) -> bytes:
-    """Return sentences' vectors as stored: int8, each row scaled to its largest value.
-
-    Only their direction counts, so the scale is not kept.
-    """
-    import numpy as np
-
-    scale = np.maximum(np.abs(vectors).max(axis=1, keepdims=True), 1e-9)
-    packed: bytes = np.rint(vectors / scale * 127.0).astype(np.int8).tobytes()
-    return packed
-
-
-def _pool_chunk(hit: Hit, tokens: str, sentences: bytes | None, vector: Vector | None) -> PoolChunk:
-    n_sentences = len(hit.chunk.sentences)
-    words = [line.split(" ") if line else [] for line in tokens.split("\n")]
-    words = (words + [[]] * n_sentences)[:n_sentences]
-    if sentences is None or vector is None:
-        return PoolChunk(hit=hit, words=words)
-    import numpy as np
-
-    rows = np.frombuffer(sentences, dtype=np.int8).reshape(-1, len(vector)).astype(np.float32)
-    if len(rows) != n_sentences:
-        return PoolChunk(hit=hit, words=words)
-    rows /= np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-9)
-    near = rows.copy()
-    near[1:] += rows[:-1]
-    near[:-1] += rows[1:]
-    near /= np.maximum(np.linalg.norm(near, axis=1, keepdims=True), 1e-9)
-    return PoolChunk(
-        hit=hit,
-        words=words,
-        cosines=(rows @ vector).tolist(),
-        window_cosines=(near @ vector).tolist(),
-    )
-
-
-def _lock(descriptor: int, folder: Path) -> None:
-    """Take the writer's lock or raise `StoreBusyError`; the operating system frees it at exit."""
-    try:
-        import fcntl
-    except ImportError:  # Windows
-        import msvcrt
-
-        lock = getattr(msvcrt, "locking")  # noqa: B009 (absent from the stubs of other systems)
-        arguments: tuple[int, ...] = (descriptor, getattr(msvcrt, "LK_NBLCK"), 1)  # noqa: B009
-    else:
-        lock, arguments = fcntl.flock, (descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    try:
-        lock(*arguments)
-    except OSError as error:
-        raise StoreBusyError(
-            f"store {folder} is being written by another process; try again when it is done"
-        ) from error

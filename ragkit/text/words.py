@@ -124,21 +124,25 @@ def query_tokens(question: str, *, language: str | None) -> list[str]:
     return list(content or everything)[:MAX_QUERY_TOKENS]
 
 
+def fts5_terms(tokens: Sequence[str]) -> list[tuple[str, bool]]:
+    """Return what to look up for these words, and whether as the beginning of a word.
+
+    What could end a quoted string early is dropped. A run of one ideograph matches as a prefix of
+    the index's pairs, one or two letters of an unspaced script as a prefix of its threes.
+    """
+    bare = (_UNUSABLE.sub("", token) for token in tokens)
+    return [(term, len(term) < _piece_size(term)) for term in bare if term]
+
+
 def fts5_match(tokens: Sequence[str]) -> str:
     """Return an FTS5 query for any of these words; empty when there is nothing to match.
 
     Each word is a quoted string, in which only a quotation mark has a meaning (SQLite
-    documentation, "FTS5 Strings"); what could end one early is dropped. A run of one ideograph
-    matches as a prefix of the index's pairs, one or two letters of an unspaced script as a prefix
-    of its threes.
+    documentation, "FTS5 Strings").
     """
-    terms: list[str] = []
-    for token in tokens:
-        bare = _UNUSABLE.sub("", token)
-        if bare:
-            prefix = len(bare) < _piece_size(bare)
-            terms.append(f'"{bare}"{"*" if prefix else ""}')
-    return " OR ".join(terms)
+    return " OR ".join(
+        f'"{term}"{"*" if is_prefix else ""}' for term, is_prefix in fts5_terms(tokens)
+    )
 
 
 def _ending(language: str | None) -> _Ending:

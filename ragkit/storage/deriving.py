@@ -1,0 +1,193 @@
+"""Keeping the segment files in step with the chunks; the caller is the only writer."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator, Sequence
+from dataclasses import astuple, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ragkit.errors import StoreDamagedError
+from ragkit.storage.database import DERIVED_FOLDER, Database, DerivedSizes
+from ragkit.storage.postings import make_postings
+from ragkit.storage.schema import checksum
+from ragkit.storage.searching import TOKENS, vector_batches
+from ragkit.storage.segments import (
+    SegmentInfo,
+    faiss_library,
+    segment_infos,
+    write_segment,
+)
+
+if TYPE_CHECKING:
+    from ragkit.types import Vectors
+
+_MAX_DEAD_SHARE = 0.25
+
+
+@dataclass(frozen=True, slots=True)
+class _Range:
+    """Rows after `first` up to `last` that are to be written anew, in place of old segments."""
+
+    first: int
+    last: int
+    replaced: Sequence[SegmentInfo] = ()
+
+
+def derive(
+    database: Database,
+    *,
+    generation: int,
+    fingerprint: str | None,
+    sizes: DerivedSizes,
+    anew: bool = False,
+    damaged: frozenset[str] = frozenset(),
+) -> None:
+    """Write the segment files that are due, name them in the store, and drop the old ones.
+
+    Args:
+        database: The store's.
+        generation: Number of its committed writes.
+        fingerprint: Of its embedder.
+        sizes: When there are segments, and how large.
+        anew: Fold all deletions and additions in, not only where there are many.
+        damaged: Names of segments to write anew.
+
+    Raises:
+        OSError: the disk is full, or the folder cannot be written; the store is as it was.
+    """
+    connection = database.connection()
+    try:
+        segment_infos(connection)
+    except StoreDamagedError:
+        with database.writing() as writing:
+            writing.execute("DELETE FROM segment")
+            writing.execute("DELETE FROM tombstone")
+    ranges = _due(connection, sizes, anew=anew, damaged=damaged)
+    for part in ranges:
+        written: list[SegmentInfo] = []
+        first = part.first
+        with database.reading() as reading:
+            rows = _first_rows(reading, first, part.last, sizes.file)
+        while rows:
+            info = _write(database, first, rows[-1], generation=generation, fingerprint=fingerprint)
+            written.append(info)
+            first = rows[-1]
+            with database.reading() as reading:
+                rows = _first_rows(reading, first, part.last, sizes.file)
+        _name(database, part, written)
+    drop_strangers(database)
+
+
+def drop_strangers(database: Database) -> list[str]:
+    """Delete the files that the store does not name, and return their names."""
+    with database.reading() as connection:
+        known = {info.name for info in segment_infos(connection)}
+    folder = database.path.parent / DERIVED_FOLDER
+    strangers = [path for path in _files(folder) if path.name not in known]
+    for path in strangers:
+        path.unlink(missing_ok=True)
+    return [path.name for path in strangers]
+
+
+def strangers(database: Database) -> list[str]:
+    """Return the names of files that the store does not name."""
+    with database.reading() as connection:
+        known = {info.name for info in segment_infos(connection)}
+    return [
+        path.name
+        for path in _files(database.path.parent / DERIVED_FOLDER)
+        if path.name not in known
+    ]
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    if folder.is_dir():
+        yield from sorted(folder.iterdir())
+
+
+def _due(
+    connection: sqlite3.Connection, sizes: DerivedSizes, *, anew: bool, damaged: frozenset[str]
+) -> list[_Range]:
+    infos = segment_infos(connection)
+    last = infos[-1].last if infos else 0
+    newest, n_new = connection.execute(
+        "SELECT coalesce(max(row), 0), count(*) FROM chunk WHERE row > ?", (last,)
+    ).fetchone()
+    n_dead = {info.name: _n_dead(connection, info) for info in infos}
+    if anew:
+        touched = [info for info in infos if n_dead[info.name] or info.name in damaged]
+        if not touched and not (n_new and infos) and n_new < sizes.first:
+            return []
+        first = touched[0].first if touched else last
+        replaced = [info for info in infos if info.first >= first]
+        return [_Range(first, max(newest, last), replaced)]
+    due = [
+        _Range(info.first, info.last, [info])
+        for info in infos
+        if info.name in damaged or n_dead[info.name] > _MAX_DEAD_SHARE * info.n
+    ]
+    if n_new >= (sizes.more if infos else sizes.first):
+        if infos and infos[-1].n < sizes.file and not (due and due[-1].last == last):
+            due.append(_Range(infos[-1].first, newest, [infos[-1]]))
+        else:
+            due.append(_Range(last, newest))
+    return due
+
+
+def _n_dead(connection: sqlite3.Connection, info: SegmentInfo) -> int:
+    found: int = connection.execute(
+        "SELECT count(*) FROM tombstone WHERE row > ? AND row <= ?", (info.first, info.last)
+    ).fetchone()[0]
+    return found
+
+
+def _first_rows(connection: sqlite3.Connection, first: int, last: int, n: int) -> list[int]:
+    found = connection.execute(
+        "SELECT row FROM chunk WHERE row > ? AND row <= ? ORDER BY row LIMIT ?",
+        (first, last, n),
+    )
+    return [row for (row,) in found]
+
+
+def _write(
+    database: Database, first: int, last: int, *, generation: int, fingerprint: str | None
+) -> SegmentInfo:
+    with database.reading() as connection:
+        with_vectors: list[int] = []
+        if fingerprint is not None and faiss_library() is not None:
+            found = connection.execute(
+                "SELECT row FROM chunk WHERE row > ? AND row <= ? AND vector IS NOT NULL "
+                "ORDER BY row",
+                (first, last),
+            )
+            with_vectors = [row for (row,) in found]
+
+        def batches() -> Iterator[Vectors]:
+            for _, vectors in vector_batches(connection, first, last):
+                yield vectors
+
+        return write_segment(
+            database.path.parent / DERIVED_FOLDER,
+            rows=(first, last),
+            postings=make_postings(connection.execute(TOKENS, (first, last))),
+            with_vectors=with_vectors,
+            batches=batches,
+            generation=generation,
+            fingerprint=fingerprint,
+        )
+
+
+def _name(database: Database, part: _Range, written: Sequence[SegmentInfo]) -> None:
+    with database.writing() as connection:
+        connection.executemany(
+            "DELETE FROM segment WHERE name = ?", [(info.name,) for info in part.replaced]
+        )
+        connection.executemany(
+            "INSERT OR REPLACE INTO segment VALUES (?, ?, ?, ?, ?, ?)",
+            [(*astuple(info), checksum(*astuple(info))) for info in written],
+        )
+        connection.execute(
+            "DELETE FROM tombstone WHERE row > ? AND row <= ?", (part.first, part.last)
+        )

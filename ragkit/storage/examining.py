@@ -1,0 +1,250 @@
+"""What `ragkit doctor` looks at: every row, every derived file."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import sqlite3
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from ragkit.errors import StoreBusyError, StoreDamagedError
+from ragkit.storage.database import DERIVED_FOLDER, Database
+from ragkit.storage.findings import Finding
+from ragkit.storage.rows import CHUNK, DOCUMENT
+from ragkit.storage.schema import checksum, read_manifest, unsealed
+
+_SHOWN = 5
+
+
+class _Derive(Protocol):
+    def __call__(
+        self, *, anew: bool = False, damaged: frozenset[str] = frozenset()
+    ) -> str | None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class _Check:
+    name: str
+    find: Callable[[], str | None]
+    mend: Callable[[], None] | None = None
+
+
+def examine(database: Database, *, repair: bool, derive: _Derive) -> list[Finding]:
+    """Check everything; mend what is derived when asked.
+
+    Args:
+        database: The store's.
+        repair: Mend; the caller is the only writer.
+        derive: Writes the derived files anew.
+    """
+    lines = _file_lines(database)
+    if lines:
+        return [Finding(check="file", detail=line, repairable=False) for line in lines]
+    doctor = _Doctor(database, derive)
+    checks = (
+        _Check("manifest", doctor.manifest),
+        _Check("documents", doctor.documents),
+        _Check("chunks", doctor.chunks),
+        _Check("vectors", doctor.vectors, doctor.drop_bad_vectors),
+        _Check("missing_vectors", doctor.missing_vectors),
+        _Check("words", doctor.words, doctor.rebuild_words),
+        _Check("derived", doctor.derived, doctor.rebuild_derived),
+    )
+    findings: list[Finding] = []
+    for check in checks:
+        try:
+            detail = check.find()
+        except StoreDamagedError as error:
+            findings.append(Finding(check="file", detail=str(error), repairable=False))
+            continue
+        if detail is None:
+            continue
+        repaired = None
+        if repair and check.mend is not None:
+            check.mend()
+            repaired = check.find() is None
+        findings.append(
+            Finding(
+                check=check.name,
+                detail=detail,
+                repairable=check.mend is not None,
+                repaired=repaired,
+            )
+        )
+    return findings
+
+
+def _file_lines(database: Database) -> list[str]:
+    try:
+        with database.reading() as connection:
+            lines = [row[0] for row in connection.execute("PRAGMA integrity_check(10)")]
+    except StoreDamagedError as error:
+        return [str(error)]
+    return [] if lines == ["ok"] else lines
+
+
+class _Doctor:
+    def __init__(self, database: Database, derive: _Derive) -> None:
+        self._database = database
+        self._derive = derive
+        self._folder = database.path.parent
+
+    def manifest(self) -> str | None:
+        try:
+            with self._database.reading() as connection:
+                read_manifest(connection)
+        except StoreDamagedError as error:
+            return str(error)
+        return None
+
+    def documents(self) -> str | None:
+        bad: list[str] = []
+        with self._database.reading() as connection:
+            rows = connection.execute(f"SELECT {DOCUMENT}, text FROM document")  # noqa: S608
+            for *fields, check, text in rows:
+                whole = isinstance(text, bytes) and hashlib.sha256(text).hexdigest() == fields[6]
+                if not whole or checksum(*fields) != check:
+                    bad.append(str(fields[1]))
+        if not bad:
+            return None
+        return (
+            f"{len(bad)} documents are damaged: {_some(bad)}. Remove each, then ingest it again: "
+            f"ragkit rm ID --store {self._folder}"
+        )
+
+    def chunks(self) -> str | None:
+        bad: list[str] = []
+        with self._database.reading() as connection:
+            rows = connection.execute(
+                f"SELECT {CHUNK}, first_byte + n_bytes > length(text) "  # noqa: S608
+                "FROM chunk LEFT JOIN document ON document.row = chunk.document"
+            )
+            for *fields, check, outside in rows:
+                if outside != 0 or checksum(*fields) != check:
+                    bad.append(str(fields[1]))
+        if not bad:
+            return None
+        return (
+            f"{len(bad)} chunks are damaged or reach outside their document: {_some(bad)}. "
+            f"When the documents are sound: ragkit rebuild --store {self._folder}"
+        )
+
+    def vectors(self) -> str | None:
+        with self._database.reading() as connection:
+            n_bad = sum(1 for _ in _bad_vectors(connection))
+            orphans: int = connection.execute(
+                "SELECT count(*) FROM vector WHERE NOT EXISTS "
+                "(SELECT 1 FROM chunk WHERE chunk.vector = vector.row)"
+            ).fetchone()[0]
+        found = [f"{orphans} vectors belong to no chunk"] if orphans else []
+        return "; ".join([*found, *([f"{n_bad} vectors are damaged"] if n_bad else [])]) or None
+
+    def drop_bad_vectors(self) -> None:
+        with self._database.writing() as connection:
+            connection.execute(
+                "DELETE FROM vector WHERE NOT EXISTS "
+                "(SELECT 1 FROM chunk WHERE chunk.vector = vector.row)"
+            )
+            bad = list(_bad_vectors(connection))
+            connection.executemany("DELETE FROM vector WHERE row = ?", [(row,) for row in bad])
+
+    def missing_vectors(self) -> str | None:
+        with self._database.reading() as connection:
+            missing: int = connection.execute(
+                "SELECT count(*) FROM chunk WHERE vector IS NOT NULL "
+                "AND vector NOT IN (SELECT row FROM vector)"
+            ).fetchone()[0]
+        if not missing:
+            return None
+        return f"{missing} chunks lack their vector. Run: ragkit rebuild --store {self._folder}"
+
+    def words(self) -> str | None:
+        if self._database.read_only:
+            return None
+        connection = self._database.connection()
+        try:
+            connection.execute("BEGIN IMMEDIATE")
+            connection.execute("INSERT INTO words(words, rank) VALUES ('integrity-check', 1)")
+        except sqlite3.DatabaseError as error:
+            if "locked" in str(error):
+                raise StoreBusyError(f"store {self._folder} is being written") from error
+            return f"the words index contradicts the chunks: {error}"
+        finally:
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
+        return None
+
+    def rebuild_words(self) -> None:
+        with self._database.writing() as connection:
+            connection.execute("INSERT INTO words(words) VALUES ('rebuild')")
+
+    def derived(self) -> str | None:
+        found: list[str] = []
+        bad = self._bad_segments()
+        if bad is None:
+            return "the list of derived files is damaged"
+        if bad:
+            found.append(f"{len(bad)} derived files are missing or damaged: {_some(sorted(bad))}")
+        if undead := self._undead():
+            found.append(f"{undead} chunks are marked as deleted and are not")
+        if strangers := _strangers(self._database):
+            found.append(f"{len(strangers)} derived files belong to nothing: {_some(strangers)}")
+        return "; ".join(found) or None
+
+    def rebuild_derived(self) -> None:
+        if self._undead():
+            with self._database.writing() as connection:
+                connection.execute("DELETE FROM tombstone WHERE row IN (SELECT row FROM chunk)")
+        self._derive(damaged=frozenset(self._bad_segments() or ()))
+
+    def _undead(self) -> int:
+        with self._database.reading() as connection:
+            found: int = connection.execute(
+                "SELECT count(*) FROM tombstone WHERE row IN (SELECT row FROM chunk)"
+            ).fetchone()[0]
+        return found
+
+    def _bad_segments(self) -> set[str] | None:
+        """Return the names of files that are not as they were made; None if nobody can tell."""
+        bad: set[str] = set()
+        with self._database.reading() as connection:
+            named = connection.execute(
+                "SELECT name, first, last, n, sha256, checksum FROM segment"
+            ).fetchall()
+        for *values, check in named:
+            if checksum(*values) != check:
+                return None
+            name, sha256 = values[0], values[4]
+            try:
+                with (self._folder / DERIVED_FOLDER / name).open("rb") as file:
+                    digest = hashlib.file_digest(file, "sha256").hexdigest()
+            except OSError:
+                digest = ""
+            if digest != sha256:
+                bad.add(str(name))
+        return bad
+
+
+def _strangers(database: Database) -> Sequence[str]:
+    if importlib.util.find_spec("numpy") is None:
+        return []
+    from ragkit.storage.deriving import strangers
+
+    return strangers(database)
+
+
+def _bad_vectors(connection: sqlite3.Connection) -> Iterator[int]:
+    for row, vector, sentences in connection.execute("SELECT row, vector, sentences FROM vector"):
+        try:
+            unsealed(vector, "")
+            if sentences is not None:
+                unsealed(sentences, "")
+        except StoreDamagedError:
+            yield row
+
+
+def _some(names: Sequence[str]) -> str:
+    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+    return ", ".join(names[:_SHOWN]) + more

@@ -1,0 +1,160 @@
+"""The tables of a store's SQLite file, and how an older store becomes one of today."""
+
+from __future__ import annotations
+
+import sqlite3
+import zlib
+
+from ragkit.errors import StoreDamagedError
+
+SCHEMA_VERSION = 2
+APPLICATION_ID = 0x7261676B
+"""`ragk`, in SQLite's header: tells a store from any other SQLite file."""
+
+WORDS_TABLE = """
+CREATE VIRTUAL TABLE words USING fts5(
+  tokens, content='chunk', content_rowid='row',
+  tokenize="unicode61 remove_diacritics 0 categories 'L* M* N* Co'"
+);"""
+
+# `text` is a BLOB: SQLite's text functions stop at a NUL, and lone surrogates are not valid text.
+# AUTOINCREMENT: a chunk's row is never given to another one, so derived files may name it.
+_CHUNK = """
+CREATE TABLE chunk(
+  row INTEGER PRIMARY KEY AUTOINCREMENT,
+  id TEXT NOT NULL UNIQUE,
+  document INTEGER NOT NULL REFERENCES document(row),
+  start INTEGER NOT NULL,
+  end INTEGER NOT NULL,
+  first_byte INTEGER NOT NULL,
+  n_bytes INTEGER NOT NULL,
+  n_tokens INTEGER NOT NULL,
+  sentences TEXT NOT NULL,
+  marks TEXT NOT NULL,
+  tokens TEXT NOT NULL,
+  vector INTEGER REFERENCES vector(row),
+  checksum INTEGER NOT NULL
+);"""
+_MANIFEST = """
+CREATE TABLE manifest(
+  key TEXT PRIMARY KEY, value TEXT NOT NULL, checksum INTEGER NOT NULL
+) WITHOUT ROWID;"""
+_INDEXES = """
+CREATE INDEX chunk_by_document ON chunk(document, start);
+CREATE INDEX chunk_by_vector ON chunk(vector) WHERE vector IS NOT NULL;"""
+_VECTOR = """
+CREATE TABLE vector(
+  row INTEGER PRIMARY KEY, key BLOB NOT NULL UNIQUE, vector BLOB NOT NULL, sentences BLOB
+);"""
+_DERIVED = """
+CREATE TABLE segment(
+  name TEXT PRIMARY KEY,
+  first INTEGER NOT NULL,
+  last INTEGER NOT NULL,
+  n INTEGER NOT NULL,
+  sha256 TEXT NOT NULL,
+  checksum INTEGER NOT NULL
+) WITHOUT ROWID;
+CREATE TABLE tombstone(row INTEGER PRIMARY KEY);"""
+
+SCHEMA = f"""
+{_MANIFEST}
+CREATE TABLE document(
+  row INTEGER PRIMARY KEY,
+  id TEXT NOT NULL UNIQUE,
+  source TEXT NOT NULL,
+  title TEXT NOT NULL,
+  text BLOB NOT NULL,
+  metadata TEXT NOT NULL,
+  groups TEXT NOT NULL,
+  sha256 TEXT NOT NULL,
+  fingerprint TEXT NOT NULL,
+  language TEXT,
+  marks TEXT NOT NULL,
+  checksum INTEGER NOT NULL
+);
+{_CHUNK}{_INDEXES}{_VECTOR}{_DERIVED}{WORDS_TABLE}"""
+
+_FROM_1 = f"""
+ALTER TABLE manifest RENAME TO old_manifest;
+{_MANIFEST}
+INSERT INTO manifest SELECT key, value, checksum_of(key, value) FROM old_manifest;
+DROP TABLE old_manifest;
+ALTER TABLE document ADD COLUMN checksum INTEGER NOT NULL DEFAULT 0;
+UPDATE document SET checksum = checksum_of(
+  row, id, source, title, metadata, groups, sha256, fingerprint, language, marks);
+ALTER TABLE chunk RENAME TO old_chunk;
+ALTER TABLE vector RENAME TO old_vector;
+DROP INDEX chunk_by_document;
+DROP INDEX chunk_by_vector;
+{_CHUNK}{_VECTOR}
+INSERT INTO vector(key, vector, sentences)
+  SELECT key, sealed(vector), sealed(sentences) FROM old_vector;
+INSERT INTO chunk SELECT c.row, c.id, c.document, c.start, c.end, c.first_byte, c.n_bytes,
+  c.n_tokens, c.sentences, c.marks, c.tokens, v.row,
+  checksum_of(c.row, c.id, c.document, c.start, c.end, c.n_tokens, c.sentences, c.marks, c.tokens,
+    v.row, substr(d.text, c.first_byte + 1, c.n_bytes))
+  FROM old_chunk c JOIN document d ON d.row = c.document
+  LEFT JOIN vector v ON v.key = c.vector_key;
+DROP TABLE old_chunk;
+DROP TABLE old_vector;
+{_INDEXES}{_DERIVED}"""  # noqa: S608
+
+
+def checksum(*values: object) -> int:
+    """Return the CRC-32 of a row's values; it tells a flipped bit, not an attacker."""
+    crc = 0
+    for value in values:
+        raw = value if isinstance(value, bytes) else str(value).encode("utf-8", "surrogatepass")
+        kind = f"{type(value).__name__} {len(raw)} "
+        crc = zlib.crc32(raw, zlib.crc32(kind.encode(), crc))
+    return crc
+
+
+def sealed(raw: bytes | None) -> bytes | None:
+    """Return bytes with their CRC-32 behind them."""
+    return None if raw is None else raw + zlib.crc32(raw).to_bytes(4, "little")
+
+
+def unsealed(raw: bytes, what: str) -> bytes:
+    """Return what `sealed` was given.
+
+    Raises:
+        StoreDamagedError: it has changed since.
+    """
+    body = raw[:-4]
+    if zlib.crc32(body).to_bytes(4, "little") != raw[-4:]:
+        raise StoreDamagedError(f"{what} is damaged")
+    return body
+
+
+def read_manifest(connection: sqlite3.Connection) -> dict[str, str]:
+    """Return what the store says of itself.
+
+    Raises:
+        StoreDamagedError: it is not what was written.
+    """
+    values: dict[str, str] = {}
+    for key, value, check in connection.execute("SELECT key, value, checksum FROM manifest"):
+        if checksum(key, value) != check:
+            raise StoreDamagedError("the store's manifest is damaged: restore it from a copy")
+        values[key] = value
+    if not {"generation", "protected"} <= values.keys():
+        raise StoreDamagedError("the store's manifest is cut short: restore it from a copy")
+    return values
+
+
+def write_manifest(connection: sqlite3.Connection, key: str, value: str) -> None:
+    """Record what the store says of itself, in the caller's transaction."""
+    connection.execute(
+        "INSERT OR REPLACE INTO manifest VALUES (?, ?, ?)", (key, value, checksum(key, value))
+    )
+
+
+def migrate(connection: sqlite3.Connection) -> None:
+    """Bring a store of schema 1 to today's, in the caller's transaction."""
+    connection.create_function("checksum_of", -1, checksum, deterministic=True)
+    connection.create_function("sealed", 1, sealed, deterministic=True)
+    for statement in _FROM_1.split(";"):
+        connection.execute(statement)
+    connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")

@@ -1,0 +1,284 @@
+"""Searching all chunks of a store at one generation: by vector and by words."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeAlias
+
+import numpy as np
+
+from ragkit.errors import StoreDamagedError
+from ragkit.storage.database import DERIVED_FOLDER
+from ragkit.storage.postings import Part, Postings, best_by_words, make_postings, members
+from ragkit.storage.rows import chunk_ids
+from ragkit.storage.schema import unsealed
+from ragkit.storage.segments import Segment, SegmentInfo, segment_infos
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from ragkit.types import Vector, Vectors
+
+    Integers = NDArray[np.int64]
+
+_Search: TypeAlias = Callable[
+    ["Vector", int, "NDArray[np.bool_] | None"], tuple["NDArray[np.float32]", "Integers"]
+]
+
+_MARGIN = 64
+"""Candidates beyond k: more than rounding to 8 bits reorders."""
+
+_SAME_SCORE = 1e-6
+_BATCH = 1024
+_MOST_ROWS = 1 << 16
+"""Rows of one set of postings, whose positions are of 16 bits."""
+
+_MAX_FRESH = 32
+"""Ranges of new rows kept apart, one a generation seen, before they are read again as one."""
+
+_VECTORS = """
+SELECT chunk.row, vector.vector FROM chunk JOIN vector ON vector.row = chunk.vector
+WHERE chunk.row > ? AND chunk.row <= ? ORDER BY chunk.row"""
+TOKENS = "SELECT row, tokens FROM chunk WHERE row > ? AND row <= ? ORDER BY row"
+_VECTORS_OF = """
+SELECT chunk.row, vector.vector FROM chunk JOIN vector ON vector.row = chunk.vector
+WHERE chunk.row IN (SELECT value FROM json_each(?)) ORDER BY chunk.row"""
+
+
+def read_vectors(rows: Iterable[tuple[int, bytes]]) -> tuple[list[int], Vectors]:
+    """Return rows and their vectors: float32, shape (n, dim); (0, 0) where there are none."""
+    numbers: list[int] = []
+    raw = bytearray()
+    for row, blob in rows:
+        numbers.append(row)
+        raw += unsealed(blob, f"the vector of chunk {row}")
+    if not numbers:
+        return [], np.empty((0, 0), dtype=np.float32)
+    vectors = np.frombuffer(raw, dtype=np.float16).astype(np.float32)
+    return numbers, vectors.reshape(len(numbers), -1)
+
+
+def vector_batches(
+    connection: sqlite3.Connection, first: int, last: int
+) -> Iterator[tuple[list[int], Vectors]]:
+    """Yield the rows after `first` up to `last` that have vectors, with these."""
+    cursor = connection.execute(_VECTORS, (first, last))
+    while rows := cursor.fetchmany(_BATCH):
+        yield read_vectors(rows)
+
+
+class _Fresh:
+    """Rows that no usable segment holds, read from the store when they are asked for."""
+
+    def __init__(self, first: int, last: int) -> None:
+        self.first, self.last = first, last
+        self._vectors: tuple[Integers, Vectors] | None = None
+        self._postings: Postings | None = None
+
+    def vectors(self, connection: sqlite3.Connection) -> tuple[Integers, Vectors]:
+        """Return the rows that have vectors, ascending, and these."""
+        if self._vectors is None:
+            parts = list(vector_batches(connection, self.first, self.last))
+            rows = np.array([row for numbers, _ in parts for row in numbers], dtype=np.int64)
+            vectors = [some for _, some in parts] or [np.empty((0, 1), dtype=np.float32)]
+            self._vectors = (rows, np.concatenate(vectors))
+        return self._vectors
+
+    def postings(self, connection: sqlite3.Connection) -> Postings:
+        """Return the words of all rows."""
+        if self._postings is None:
+            self._postings = make_postings(connection.execute(TOKENS, (self.first, self.last)))
+        return self._postings
+
+
+def _nearest(
+    rows: Integers, vectors: Vectors, vector: Vector, k: int, allowed: NDArray[np.bool_] | None
+) -> tuple[NDArray[np.float32], Integers]:
+    scores = vectors @ vector
+    if allowed is not None:
+        scores[~allowed] = -np.inf
+    best = np.argpartition(-scores, min(k, len(scores)) - 1)[:k]
+    best = best[scores[best] > -np.inf]
+    return scores[best], rows[best]
+
+
+class SearchIndex:
+    """What a store's searches read, at one generation; safe to share between threads.
+
+    Args:
+        connection: In a transaction on that generation.
+        folder: The store's.
+        previous: Of an earlier generation, whose open files and loaded rows are used again.
+
+    Attributes:
+        segments: The segment files in use.
+        damaged: What was wrong with those that are not.
+    """
+
+    def __init__(
+        self, connection: sqlite3.Connection, folder: Path, previous: SearchIndex | None = None
+    ) -> None:
+        self.damaged: list[str] = []
+        self.segments: list[Segment] = []
+        self._fresh: list[_Fresh] = []
+        infos: list[SegmentInfo] = []
+        try:
+            infos = segment_infos(connection)
+        except StoreDamagedError as error:
+            self.damaged.append(str(error))
+        opened = {} if previous is None else {s.info: s for s in previous.segments}
+        for info in infos:
+            try:
+                self.segments.append(
+                    opened.get(info) or Segment(folder / DERIVED_FOLDER / info.name, info)
+                )
+            except StoreDamagedError as error:
+                self.damaged.append(str(error))
+                self._fresh.append(_Fresh(info.first, info.last))
+        dead = [row for (row,) in connection.execute("SELECT row FROM tombstone ORDER BY row")]
+        self._dead = np.array(dead, dtype=np.int64)
+        self._add_newest(connection, infos[-1].last if infos else 0, previous)
+        self._parts: list[Part] | None = None
+        self._engine: tuple[Sequence[Segment], Sequence[_Fresh]] | None = None
+
+    def _add_newest(
+        self, connection: sqlite3.Connection, last: int, previous: SearchIndex | None
+    ) -> None:
+        """Cover the rows behind the last segment, with what `previous` has read of them."""
+        newest: int = connection.execute("SELECT coalesce(max(row), 0) FROM chunk").fetchone()[0]
+        known = [] if previous is None else [f for f in previous._fresh if f.first >= last]
+        if known and len(known) < _MAX_FRESH:
+            self._fresh += known
+            rows = connection.execute("SELECT row FROM chunk WHERE row > ? ORDER BY row", (last,))
+            still = np.array([row for (row,) in rows], dtype=np.int64)
+            seen = np.arange(last + 1, max(newest, known[-1].last) + 1, dtype=np.int64)
+            self._dead = np.concatenate([self._dead, seen[~members(seen, still)]])
+            last = known[-1].last
+        while newest > last:
+            self._fresh.append(_Fresh(last, min(newest, last + _MOST_ROWS)))
+            last += _MOST_ROWS
+
+    # --- by vector ---------------------------------------------------------------------------
+
+    def by_vector(
+        self,
+        connection: sqlite3.Connection,
+        vector: Vector,
+        k: int,
+        allowed: Sequence[int] | None = None,
+    ) -> list[tuple[int, float]]:
+        """Return (row, cosine) of the k best, best first, ties in order of chunk id.
+
+        Candidates come from 8-bit codes; all are scored again from the stored vectors.
+
+        Args:
+            connection: In a transaction on this generation.
+            vector: The question's unit vector: float32, shape (dim,).
+            k: 1 or more.
+            allowed: The only rows that may be found; None allows all.
+        """
+        only = None if allowed is None else np.sort(np.array(allowed, dtype=np.int64))
+        n = self._n_vectors(connection) if only is None else len(only)
+        wanted = min(k + _MARGIN, n)
+        while wanted:
+            rows = self._candidates(connection, vector, wanted, only)
+            scores = self.scores(connection, vector, rows.tolist())
+            ranked = _ranked(connection, scores)
+            enough = len(ranked) >= k and ranked[k - 1][1] - ranked[-1][1] >= _SAME_SCORE
+            if enough or wanted == n:
+                return ranked[:k]
+            wanted = min(4 * wanted, n)
+        return []
+
+    def scores(
+        self, connection: sqlite3.Connection, vector: Vector, rows: Collection[int]
+    ) -> dict[int, float]:
+        """Return the cosine of the question with each of these rows that has a vector."""
+        found = connection.execute(_VECTORS_OF, (json.dumps(sorted(rows)),))
+        numbers, vectors = read_vectors(found.fetchall())
+        if not numbers:
+            return {}
+        products = vectors * vector
+        cosines = products.sum(axis=1, dtype=np.float64).round(7)
+        return dict(zip(numbers, cosines.tolist(), strict=True))
+
+    def _n_vectors(self, connection: sqlite3.Connection) -> int:
+        segments, fresh = self._by_engine()
+        loaded = sum(len(part.vectors(connection)[0]) for part in fresh)
+        return loaded + sum(len(segment.with_vectors) for segment in segments)
+
+    def _candidates(
+        self, connection: sqlite3.Connection, vector: Vector, k: int, allowed: Integers | None
+    ) -> Integers:
+        scores, rows = [np.empty(0, dtype=np.float32)], [np.empty(0, dtype=np.int64)]
+
+        def collect(numbers: Integers, search: _Search) -> None:
+            mask = self._mask(numbers, allowed)
+            if len(numbers) and (mask is None or mask.any()):
+                some_scores, some_rows = search(vector, k, mask)
+                scores.append(some_scores)
+                rows.append(some_rows)
+
+        segments, fresh = self._by_engine()
+        for segment in segments:
+            collect(segment.with_vectors, segment.nearest)
+        for part in fresh:
+            numbers, vectors = part.vectors(connection)
+            collect(numbers, partial(_nearest, numbers, vectors))
+        all_scores, all_rows = np.concatenate(scores), np.concatenate(rows)
+        if len(all_rows) > k:
+            all_rows = all_rows[np.argpartition(-all_scores, k - 1)[:k]]
+        return all_rows
+
+    def _mask(self, rows: Integers, allowed: Integers | None) -> NDArray[np.bool_] | None:
+        """Return which rows may be found: not the deleted ones, only the allowed ones."""
+        mask = None if allowed is None else members(rows, allowed)
+        if len(self._dead):
+            alive = ~members(rows, self._dead)
+            mask = alive if mask is None else mask & alive
+        return mask
+
+    def _by_engine(self) -> tuple[Sequence[Segment], Sequence[_Fresh]]:
+        """Return the segments that FAISS searches, and what numpy does."""
+        if self._engine is None:
+            by_faiss = [segment for segment in self.segments if segment.open_vectors()]
+            others = [segment.info for segment in self.segments if segment not in by_faiss]
+            by_numpy = [*self._fresh, *(_Fresh(info.first, info.last) for info in others)]
+            self._engine = (by_faiss, by_numpy)
+        return self._engine
+
+    # --- by words ----------------------------------------------------------------------------
+
+    def by_words(
+        self,
+        connection: sqlite3.Connection,
+        terms: Sequence[str],
+        k: int,
+        allowed: Sequence[int] | None = None,
+    ) -> list[tuple[int, float]]:
+        """Return (row, score) of the k best rows by BM25, best first.
+
+        Args:
+            connection: In a transaction on this generation.
+            terms: Distinct index words.
+            k: 1 or more.
+            allowed: The only rows that may be found; None allows all.
+        """
+        only = None if allowed is None else np.sort(np.array(allowed, dtype=np.int64))
+        return best_by_words(self._all_parts(connection), terms, k, only)
+
+    def _all_parts(self, connection: sqlite3.Connection) -> list[Part]:
+        if self._parts is None:
+            postings = [segment.postings for segment in self.segments]
+            postings += [part.postings(connection) for part in self._fresh]
+            self._parts = [Part(p, self._mask(p.rows, None)) for p in postings]
+        return self._parts
+
+
+def _ranked(connection: sqlite3.Connection, scores: dict[int, float]) -> list[tuple[int, float]]:
+    ids = chunk_ids(connection, scores)
+    return sorted(scores.items(), key=lambda pair: (-pair[1], ids[pair[0]]))

@@ -1,0 +1,248 @@
+"""Files derived from the store's SQLite file: what searching reads of some thousand chunks.
+
+A segment file holds a FAISS index of the chunks' vectors (where they have any), the postings of
+their words, and, last, a description with its length and a magic number. It is written beside its
+final name, made durable, then renamed; the SQLite file names it together with its SHA-256, so a
+file that is missing, cut short or changed is never used. Opening reads all of it once: that checks
+it and brings it into the page cache, without which the first search of a mapped file waits for
+each page.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import mmap
+import os
+import sqlite3
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+import numpy as np
+
+from ragkit.errors import StoreDamagedError
+from ragkit.storage.database import sync_folder
+from ragkit.storage.postings import Postings
+from ragkit.storage.schema import checksum
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from ragkit.types import Vector, Vectors
+
+FORMAT = "ragkit-segment/1"
+_MAGIC = b"RAGKITS1"
+_ALIGNMENT = 64
+_BLOCK = 1 << 20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SegmentInfo:
+    """A segment as the SQLite file names it: the rows after `first` up to `last`, of which n."""
+
+    name: str
+    first: int
+    last: int
+    n: int
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Description:
+    """What stands at the end of a segment file.
+
+    Attributes:
+        generation: Number of committed writes of the store when it was made.
+        fingerprint: Of the embedder; None where there are no vectors.
+        dim: Length of a vector; None where there are none.
+        arrays: Name, type, length and place of each array.
+        format: `FORMAT`.
+    """
+
+    generation: int
+    fingerprint: str | None
+    dim: int | None
+    arrays: Sequence[tuple[str, str, int, int]]
+    format: str = FORMAT
+
+
+def segment_infos(connection: sqlite3.Connection) -> list[SegmentInfo]:
+    """Return the segments that the store names, in order of their rows.
+
+    Raises:
+        StoreDamagedError: these names are not what was written; all segments are to be made anew.
+    """
+    infos: list[SegmentInfo] = []
+    for *values, check in connection.execute(
+        "SELECT name, first, last, n, sha256, checksum FROM segment ORDER BY first"
+    ):
+        if checksum(*values) != check:
+            raise StoreDamagedError("the list of derived files is damaged")
+        name, first, last, n, sha256 = values
+        infos.append(SegmentInfo(name=name, first=first, last=last, n=n, sha256=sha256))
+    return infos
+
+
+def faiss_library() -> Any:  # noqa: ANN401 (its own types are incomplete)
+    """Return FAISS; None where it is not installed."""
+    try:
+        import faiss
+    except ImportError:
+        return None
+    return faiss
+
+
+class Segment:
+    """A segment file, mapped and checked.
+
+    Raises:
+        StoreDamagedError: it is not the file that the store made.
+    """
+
+    def __init__(self, path: Path, info: SegmentInfo) -> None:
+        self.info = info
+        try:
+            with path.open("rb") as file:
+                raw = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        except (OSError, ValueError) as error:
+            raise StoreDamagedError(f"segment {path} cannot be read: {error}") from error
+        if hashlib.sha256(raw).hexdigest() != info.sha256:
+            raise StoreDamagedError(f"segment {path} is damaged")
+        self.description = _description(raw)
+        arrays = {
+            name: np.frombuffer(raw, dtype=np.dtype(kind), count=count, offset=offset)
+            for name, kind, count, offset in self.description.arrays
+        }
+        with_vectors = cast("NDArray[np.int64]", arrays.pop("with_vectors"))
+        self.postings = Postings(**arrays)
+        self.with_vectors = with_vectors
+        self._path = path
+        self._index: Any = None
+
+    def open_vectors(self) -> bool:
+        """Return whether FAISS can search the vectors; False too where the file holds none."""
+        faiss = faiss_library()
+        if faiss is None or not len(self.with_vectors):
+            return False
+        if self._index is None:
+            # IO_FLAG_MMAP maps inverted lists only; without either flag all is read into memory.
+            # A mapped index ends the process when it is added to or removed from: never do.
+            try:
+                self._index = faiss.read_index(str(self._path), faiss.IO_FLAG_MMAP_IFC)
+            except RuntimeError:  # a writer has replaced it since
+                return False
+        return True
+
+    def nearest(
+        self, vector: Vector, k: int, allowed: NDArray[np.bool_] | None
+    ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+        """Return scores and rows of about the k nearest vectors, as FAISS's 8 bits tell them.
+
+        Args:
+            vector: float32, shape (dim,).
+            k: 1 or more.
+            allowed: Which of `with_vectors` may be found; None for all.
+        """
+        parameters = None
+        if allowed is not None:
+            bits = np.packbits(allowed, bitorder="little")
+            faiss = faiss_library()
+            parameters = faiss.SearchParameters(sel=faiss.IDSelectorBitmap(bits))
+        k = min(k, len(self.with_vectors))
+        scores, found = self._index.search(vector[None, :], k, params=parameters)
+        known = found[0] >= 0
+        return scores[0][known], self.with_vectors[found[0][known]]
+
+
+def _description(raw: mmap.mmap) -> Description:
+    length = int.from_bytes(raw[-16:-8], "little")
+    values = json.loads(raw[-16 - length : -16])
+    return Description(**values)
+
+
+def write_segment(
+    folder: Path,
+    *,
+    rows: tuple[int, int],
+    postings: Postings,
+    with_vectors: Sequence[int],
+    batches: Callable[[], Iterable[Vectors]],
+    generation: int,
+    fingerprint: str | None,
+) -> SegmentInfo:
+    """Write a segment file durably and return how to name it.
+
+    Args:
+        folder: Where to.
+        rows: The rows after the first number up to the second.
+        postings: Of all these rows.
+        with_vectors: Those of them that have vectors, ascending.
+        batches: Gives their vectors, float32, in the same order; it is called twice.
+        generation: Number of committed writes of the store.
+        fingerprint: Of the embedder.
+
+    Raises:
+        OSError: the disk is full, or the folder cannot be written.
+    """
+    folder.mkdir(mode=0o700, exist_ok=True)
+    name = f"{rows[0]:012d}-{rows[1]:012d}-{generation}.segment"
+    temporary = folder / f".{name}.{os.getpid()}.new"
+    try:
+        dim = _write_vectors(temporary, batches) if with_vectors else None
+        named = {**postings.arrays(), "with_vectors": np.array(with_vectors, dtype=np.int64)}
+        with temporary.open("ab") as file:
+            places: list[tuple[str, str, int, int]] = []
+            for key, values in named.items():
+                file.write(bytes(-file.tell() % _ALIGNMENT))
+                places.append((key, values.dtype.str, len(values), file.tell()))
+                file.write(np.ascontiguousarray(values).data)
+            description = Description(
+                generation=generation,
+                fingerprint=fingerprint if with_vectors else None,
+                dim=dim,
+                arrays=places,
+            )
+            raw = json.dumps(asdict(description)).encode()
+            file.write(raw + len(raw).to_bytes(8, "little") + _MAGIC)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.chmod(0o600)
+        digest = _sha256(temporary)
+        temporary.replace(folder / name)
+        sync_folder(folder)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    return SegmentInfo(name=name, first=rows[0], last=rows[1], n=len(postings.rows), sha256=digest)
+
+
+def _write_vectors(path: Path, batches: Callable[[], Iterable[Vectors]]) -> int:
+    """Write an index of 8 bits a number (FAISS, `IndexScalarQuantizer`), scanned in full."""
+    faiss = faiss_library()
+    lowest: Vector | None = None
+    highest: Vector | None = None
+    for vectors in batches():
+        low, high = vectors.min(axis=0), vectors.max(axis=0)
+        lowest = low if lowest is None else np.minimum(lowest, low)
+        highest = high if highest is None else np.maximum(highest, high)
+    assert lowest is not None  # noqa: S101 (the caller saw that there are vectors)
+    assert highest is not None  # noqa: S101
+    dim = len(lowest)
+    kind = faiss.ScalarQuantizer.QT_8bit
+    index = faiss.IndexScalarQuantizer(dim, kind, faiss.METRIC_INNER_PRODUCT)
+    # It learns each dimension's range, which two vectors tell as well as all of them.
+    index.train(np.stack([lowest, highest]))
+    for vectors in batches():
+        index.add(vectors)
+    try:
+        faiss.write_index(index, str(path))
+    except RuntimeError as error:
+        raise OSError(f"{path} cannot be written: {str(error).splitlines()[0]}") from error
+    return dim
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,288 @@
+"""The files derived from a store: equal answers, five traps of FAISS, and every kind of damage."""
+
+from __future__ import annotations
+
+import os
+import random
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import faiss
+import numpy as np
+import pytest
+
+from ragkit import RAG, Document, Settings
+from ragkit.errors import StoreDamagedError
+from ragkit.storage import DerivedSizes, LocalStore
+from ragkit.storage.segments import Segment, segment_infos
+from ragkit.types import Hit
+
+if TYPE_CHECKING:
+    from ragkit.types import Vector, Vectors
+
+SMALL = DerivedSizes(first=60, more=40, file=50)
+NEVER = DerivedSizes(first=10**9)
+WORDS = [f"w{i}" for i in range(300)]
+
+
+class Hashed:
+    """An embedder whose vectors are drawn by chance from the text, with many ties."""
+
+    dim = 24
+    fingerprint = "hashed/24"
+    name = "hashed"
+
+    def embed_documents(self, texts: Sequence[str]) -> Vectors:
+        """Return one unit vector a text; texts of the same first word share theirs."""
+        rows = [np.random.default_rng(list(t.split()[0].encode())).normal(size=24) for t in texts]
+        vectors = np.array(rows, dtype=np.float32).reshape(-1, 24)
+        unit: Vectors = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+        return unit
+
+    def embed_query(self, text: str) -> Vector:
+        """Return the vector of a question."""
+        vector: Vector = self.embed_documents([text])[0]
+        return vector
+
+
+def documents(n: int, *, seed: int = 0) -> Iterator[Document]:
+    """Yield documents of a few words each."""
+    rng = random.Random(seed)
+    for i in range(n):
+        text = " ".join(rng.choices(WORDS, k=rng.randrange(3, 30)))
+        yield Document(id=f"{seed}-{i}", text=text, metadata={"third": i % 3 == 0})
+
+
+def opened(place: Path, sizes: DerivedSizes) -> RAG:
+    """Open a pipeline over a store with files of these sizes."""
+    store = LocalStore(place, create=True, sizes=sizes)
+    return RAG(store, embedder=Hashed(), config=Settings(sentence_vectors=False))
+
+
+def found(rag: RAG, question: str, **options: object) -> list[tuple[str, float]]:
+    """Return what a search finds."""
+    hits: Sequence[Hit] = rag.search(question, **options)  # type: ignore[arg-type]
+    return [(hit.chunk.id, round(hit.score, 6)) for hit in hits]
+
+
+def files(place: Path) -> list[Path]:
+    """Return the derived files."""
+    return sorted((place / "derived").glob("*"))
+
+
+@pytest.fixture
+def derived(tmp_path: Path) -> Path:
+    """Return the folder of a store with several derived files."""
+    with opened(tmp_path / "kb", SMALL) as rag:
+        rag.ingest(*documents(230))
+    return tmp_path / "kb"
+
+
+def test_derived_files_change_no_answer(tmp_path: Path) -> None:
+    """Searches find the same with and without derived files, whatever was done to the store."""
+    questions = [" ".join(random.Random(i).choices(WORDS, k=4)) for i in range(15)]
+    with opened(tmp_path / "a", SMALL) as with_files, opened(tmp_path / "b", NEVER) as without:
+
+        def compare() -> None:
+            for i, question in enumerate(questions):
+                for mode in ("lexical", "dense", "hybrid"):
+                    options: dict[str, object] = {"mode": mode, "k": 1 + 7 * i}
+                    if i % 3 == 0:
+                        options["filters"] = {"third": True}
+                    assert found(with_files, question, **options) == found(
+                        without, question, **options
+                    )
+
+        for rag in (with_files, without):
+            rag.ingest(*documents(230))
+        assert len(files(tmp_path / "a")) == 4
+        compare()
+        for rag in (with_files, without):
+            rag.rm(*(f"0-{i}" for i in range(0, 60, 5)))
+            rag.ingest(*documents(20, seed=1), Document(id="0-100", text="w7 changed"))
+        compare()
+        for rag in (with_files, without):
+            rag.rm(*(f"0-{i}" for i in range(60, 150)))
+            rag.ingest(*documents(90, seed=2))
+        compare()
+        with_files.compact()
+        compare()
+        assert with_files.doctor() == []
+    assert not files(tmp_path / "b")
+
+
+def test_a_reader_keeps_up_with_a_writer(derived: Path) -> None:
+    """A reader that was open before sees additions and removals, in memory and in files."""
+    with opened(derived, SMALL) as writer, opened(derived, SMALL) as reader:
+        for step in range(12):
+            writer.ingest(*documents(9, seed=10 + step))
+            writer.rm(f"{10 + step}-0", f"0-{step}")
+            with opened(derived, SMALL) as fresh:
+                for mode in ("lexical", "dense"):
+                    assert found(reader, "w1 w2 w3", mode=mode, k=400) == found(
+                        fresh, "w1 w2 w3", mode=mode, k=400
+                    )
+
+
+def test_a_mapped_index_stays_on_disk(tmp_path: Path) -> None:
+    """FAISS's IO_FLAG_MMAP reads a flat index into memory; ours is mapped (anonymous memory)."""
+    rng = np.random.default_rng(0)
+    library: Any = faiss  # its own types are incomplete
+    index = library.IndexScalarQuantizer(
+        512, library.ScalarQuantizer.QT_8bit, library.METRIC_INNER_PRODUCT
+    )
+    vectors = rng.normal(size=(60_000, 512)).astype(np.float32)
+    index.train(vectors[:100])
+    index.add(vectors)
+    library.write_index(index, str(tmp_path / "x"))
+    script = (
+        "import faiss, sys\n"
+        "def anonymous():\n"
+        "    lines = open('/proc/self/status').read().splitlines()\n"
+        "    return next(int(x.split()[1]) for x in lines if x.startswith('RssAnon')) / 1024\n"
+        "before = anonymous()\n"
+        "index = faiss.read_index(sys.argv[1], getattr(faiss, sys.argv[2]))\n"
+        "print(anonymous() - before)\n"
+    )
+    grown = {}
+    for flag in ("IO_FLAG_MMAP", "IO_FLAG_MMAP_IFC"):
+        command = [sys.executable, "-c", script, str(tmp_path / "x"), flag]
+        result = subprocess.run(command, check=True, capture_output=True, text=True)
+        grown[flag] = float(result.stdout)
+    assert grown["IO_FLAG_MMAP"] > 25
+    assert grown["IO_FLAG_MMAP_IFC"] < 5
+
+
+def test_changing_a_mapped_index_ends_the_process_so_nothing_does(derived: Path) -> None:
+    """FAISS aborts on adding to a mapped index; a pipeline that has mapped some still writes."""
+    add = (
+        "import faiss, numpy, sys\n"
+        "index = faiss.read_index(sys.argv[1], faiss.IO_FLAG_MMAP_IFC)\n"
+        "index.add(numpy.ones((1, index.d), dtype='float32'))\n"
+    )
+    command = [sys.executable, "-c", add, str(files(derived)[0])]
+    assert subprocess.run(command, check=False, capture_output=True).returncode < 0
+    with opened(derived, SMALL) as rag:
+        for seed in (5, 6):
+            assert found(rag, "w5 w6", mode="dense")
+            rag.ingest(*documents(100, seed=seed))
+            rag.rm(*(f"{seed}-{i}" for i in range(50)))
+            rag.compact()
+        assert found(rag, "w5 w6", mode="dense")
+
+
+def test_a_search_never_returns_a_chunk_twice(derived: Path) -> None:
+    """FAISS takes the same id twice without a word; a changed document is found once."""
+    with opened(derived, SMALL) as rag:
+        for text in ("w1 once", "w1 twice", "w1 thrice"):
+            rag.ingest(Document(id="0-7", text=text))
+            for mode in ("dense", "hybrid", "lexical"):
+                names = [name for name, _ in found(rag, "w1", mode=mode, k=300)]
+                assert len(names) == len(set(names))
+                assert [h.chunk.text for h in rag.search("w1", k=300, mode=mode)].count(text) == 1
+
+
+@pytest.mark.skipif(not hasattr(os, "posix_fadvise"), reason="needs posix_fadvise")
+def test_the_first_search_of_a_file_waits_for_no_page(tmp_path: Path) -> None:
+    """Opening brings a file into memory whole: after it the first search has no major fault."""
+    with opened(tmp_path / "kb", SMALL) as rag:
+        rag.ingest(*documents(230))
+    script = (
+        "import os, resource, sys, numpy\nfrom pathlib import Path\n"
+        "from ragkit.storage import LocalStore\nfrom ragkit.types import Query\n"
+        "import faiss\n"
+        "place = Path(sys.argv[1])\n"
+        "for path in (place / 'derived').iterdir():\n"
+        "    descriptor = os.open(path, os.O_RDONLY)\n"
+        "    os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)\n"
+        "store = LocalStore(place)\n"
+        "query = Query(question='w1', vector=numpy.ones(24, dtype='float32'), k=3, mode='dense')\n"
+        "store.search(Query(question='w1 w2', k=3))\n"
+        "before = resource.getrusage(resource.RUSAGE_SELF).ru_majflt\n"
+        "store.search(query)\n"
+        "print(resource.getrusage(resource.RUSAGE_SELF).ru_majflt - before)\n"
+    )
+    command = [sys.executable, "-c", script, str(tmp_path / "kb")]
+    assert subprocess.run(command, check=True, capture_output=True, text=True).stdout == "0\n"
+
+
+def _flip(raw: bytes, share: float) -> bytes:
+    at = int(share * (len(raw) - 1))
+    return raw[:at] + bytes([raw[at] ^ 0x10]) + raw[at + 1 :]
+
+
+DAMAGE: dict[str, Callable[[bytes], bytes]] = {
+    "one byte short": lambda raw: raw[:-1],
+    "half": lambda raw: raw[: len(raw) // 2],
+    "empty": lambda raw: raw[:0],
+    "zeroed": lambda raw: bytes(len(raw)),
+    "longer": lambda raw: raw + b"x",
+    **{f"flipped at {s}": partial(_flip, share=s) for s in (0, 0.01, 0.2, 0.4, 0.6, 0.8, 0.99, 1)},
+}
+
+
+@pytest.mark.parametrize("damage", [*DAMAGE, "missing"])
+def test_a_damaged_derived_file_is_not_used(derived: Path, damage: str) -> None:
+    """Whatever has become of a file, searches find the same, and the doctor names and mends it."""
+    questions = ["w1 w2", "w30 w40 w50", "w299"]
+    with opened(derived, SMALL) as rag:
+        before = [found(rag, q, mode=mode) for q in questions for mode in ("dense", "lexical")]
+    victim = files(derived)[1]
+    raw = victim.read_bytes()
+    victim.unlink()
+    if damage != "missing":
+        victim.write_bytes(DAMAGE[damage](raw))
+    with opened(derived, SMALL) as rag:
+        after = [found(rag, q, mode=mode) for q in questions for mode in ("dense", "lexical")]
+        assert after == before
+        (finding,) = rag.doctor()
+        assert (finding.check, finding.repairable) == ("derived", True)
+        assert victim.name in finding.detail
+        assert [f.repaired for f in rag.doctor(repair=True)] == [True]
+        assert rag.doctor() == []
+        assert [
+            found(rag, q, mode=mode) for q in questions for mode in ("dense", "lexical")
+        ] == before
+
+
+def test_a_segment_of_another_content_is_refused(derived: Path) -> None:
+    """A sound file under another one's name is damage too."""
+    one, other = files(derived)[:2]
+    one.write_bytes(other.read_bytes())
+    with closing(sqlite3.connect(derived / "store.sqlite")) as connection:
+        infos = {info.name: info for info in segment_infos(connection)}
+    with pytest.raises(StoreDamagedError, match="damaged"):
+        Segment(one, infos[one.name])
+
+
+def test_a_leftover_file_is_swept(derived: Path) -> None:
+    """What a killed writer left behind is named by the doctor and removed."""
+    stranger = derived / "derived" / ".000000000000-000000000050-9.segment.1.new"
+    stranger.write_bytes(b"half a file")
+    with opened(derived, SMALL) as rag:
+        assert "belong to nothing" in rag.doctor()[0].detail
+        rag.doctor(repair=True)
+        assert rag.doctor() == []
+    assert not stranger.exists()
+
+
+def test_compacting_folds_the_dead_in(derived: Path) -> None:
+    """After `--compact` the files hold all live chunks and only these."""
+
+    def counted() -> tuple[int, int]:
+        with closing(sqlite3.connect(derived / "store.sqlite")) as connection:
+            dead = connection.execute("SELECT count(*) FROM tombstone").fetchone()[0]
+            return sum(info.n for info in segment_infos(connection)), dead
+
+    with opened(derived, SMALL) as rag:
+        assert counted() == (192, 0)
+        rag.rm(*(f"0-{i}" for i in range(0, 40, 5)))
+        assert counted() == (192, 8)
+        assert rag.compact() > 0
+        assert counted() == (222, 0)
