@@ -9,6 +9,7 @@ from collections.abc import Collection, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from types import TracebackType
 from typing import TYPE_CHECKING
 
 from ragkit.errors import ConfigError, StoreError
@@ -142,6 +143,17 @@ class LocalStore:
         self._index: tuple[int, SearchIndex] | None = None
         self._facts: tuple[int, list[StoredDocument]] | None = None
         self._language: tuple[int, str | None] | None = None
+
+    def __enter__(self) -> LocalStore:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
 
     # --- what the store is -------------------------------------------------------------------
 
@@ -537,8 +549,9 @@ class LocalStore:
                 fused = reciprocal_rank([row for row, _ in dense], [row for row, _ in lexical])
             else:
                 assert query.vector is not None  # noqa: S101 (narrowing; checked by `search`)
-                rows = {row for row, _ in (*dense, *lexical)}
-                cosines = self._search_index(connection).scores(connection, query.vector, rows)
+                cosines = dict(dense)
+                others = {row for row, _ in lexical} - cosines.keys()
+                cosines |= self._search_index(connection).scores(connection, query.vector, others)
                 fused = convex(cosines, dict(lexical))
             ids = chunk_ids(connection, fused)
             return sorted(fused.items(), key=lambda pair: (-round(pair[1], 9), ids[pair[0]]))
@@ -627,13 +640,13 @@ def _insert_chunks(connection: sqlite3.Connection, document: int, item: Prepared
                 0
             ]
         sentences = json.dumps(chunk.sentences, separators=(",", ":"))
-        marks = marks_json(chunk.marks)
-        fields = (row, chunk.id, document, chunk.start, chunk.end)
-        more = (chunk.n_tokens, sentences, marks, tokens, vector)
-        check = checksum(*fields, *more, encoded(text[chunk.start : chunk.end]))
+        long = (sentences, marks_json(chunk.marks), tokens)
+        whose, span, n_tokens = (row, chunk.id, document), (chunk.start, chunk.end), chunk.n_tokens
+        raw = encoded(text[chunk.start : chunk.end])
+        check = checksum(*whose, *span, n_tokens, *long, vector, raw)
         connection.execute(
             "INSERT INTO chunk VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            (*fields, first_byte, n_bytes, *more, check),
+            (*whose, vector, *span, first_byte, n_bytes, n_tokens, check, *long),
         )
         connection.execute("INSERT INTO words(rowid, tokens) VALUES (?, ?)", (row, tokens))
 

@@ -18,22 +18,23 @@ CREATE VIRTUAL TABLE words USING fts5(
 );"""
 
 # `text` is a BLOB: SQLite's text functions stop at a NUL, and lone surrogates are not valid text.
+# What is long stands last: SQLite walks through a row to reach a column.
 # AUTOINCREMENT: a chunk's row is never given to another one, so derived files may name it.
 _CHUNK = """
 CREATE TABLE chunk(
   row INTEGER PRIMARY KEY AUTOINCREMENT,
   id TEXT NOT NULL UNIQUE,
   document INTEGER NOT NULL REFERENCES document(row),
+  vector INTEGER REFERENCES vector(row),
   start INTEGER NOT NULL,
   end INTEGER NOT NULL,
   first_byte INTEGER NOT NULL,
   n_bytes INTEGER NOT NULL,
   n_tokens INTEGER NOT NULL,
+  checksum INTEGER NOT NULL,
   sentences TEXT NOT NULL,
   marks TEXT NOT NULL,
-  tokens TEXT NOT NULL,
-  vector INTEGER REFERENCES vector(row),
-  checksum INTEGER NOT NULL
+  tokens TEXT NOT NULL
 );"""
 _MANIFEST = """
 CREATE TABLE manifest(
@@ -90,10 +91,9 @@ DROP INDEX chunk_by_vector;
 {_CHUNK}{_VECTOR}
 INSERT INTO vector(key, vector, sentences)
   SELECT key, sealed(vector), sealed(sentences) FROM old_vector;
-INSERT INTO chunk SELECT c.row, c.id, c.document, c.start, c.end, c.first_byte, c.n_bytes,
-  c.n_tokens, c.sentences, c.marks, c.tokens, v.row,
-  checksum_of(c.row, c.id, c.document, c.start, c.end, c.n_tokens, c.sentences, c.marks, c.tokens,
-    v.row, substr(d.text, c.first_byte + 1, c.n_bytes))
+INSERT INTO chunk SELECT c.row, c.id, c.document, v.row, c.start, c.end, c.first_byte, c.n_bytes,
+  c.n_tokens, checksum_of(c.row, c.id, c.document, c.start, c.end, c.n_tokens, c.sentences, c.marks,
+    c.tokens, v.row, substr(d.text, c.first_byte + 1, c.n_bytes)), c.sentences, c.marks, c.tokens
   FROM old_chunk c JOIN document d ON d.row = c.document
   LEFT JOIN vector v ON v.key = c.vector_key;
 DROP TABLE old_chunk;
