@@ -52,7 +52,7 @@ def main() -> None:
     needs = [need for need in everything if need.full == 1.0]
     documents = sorted({need.cluster for need in needs})
     share = 1.0 - options.retain
-    rng = random.Random(0)  # noqa: S311 (repeatable draws)
+    rng = random.Random(0)
     broken = by_noise = refused = 0
     tokens: list[float] = []
     for seed in range(options.times):

@@ -204,7 +204,7 @@ def main() -> None:
     dataset = load_dataset(options.dataset, split=options.split)
     name, quality = quality_measure(default_quality(dataset.questions))
     questions = [q for q in dataset.questions if quality(q, ()) is not None]
-    rng = random.Random(0)  # noqa: S311 (repeatable draws)
+    rng = random.Random(0)
     questions = rng.sample(questions, min(options.n, len(questions)))
     pools = [int(k) for k in options.pools.split(",")]
     with Cache(options.cache) as cache, OpenedRag(dataset, Settings(), cache) as opened:

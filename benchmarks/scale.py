@@ -20,11 +20,12 @@ import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -33,6 +34,9 @@ from ragkit.embedding.builtin import BuiltinEmbedder
 from ragkit.storage import LocalStore
 from ragkit.text.sentences import sentence_spans
 from ragkit.types import Mode, Query
+
+if TYPE_CHECKING:
+    from ragkit.types import Vector, Vectors
 
 SETS = ("squad11", "scifact", "hotpotqa_100")
 SENTENCES = 5
@@ -58,11 +62,11 @@ def questions_of(data: Path) -> list[str]:
     return random.Random(1).sample(questions, N_QUESTIONS)
 
 
-def embedded(texts: Sequence[str], place: Path) -> np.ndarray[Any, np.dtype[np.float32]]:
+def embedded(texts: Sequence[str], place: Path) -> Vectors:
     """Return the texts' vectors, kept in a file."""
     if not place.exists():
         np.save(place, BuiltinEmbedder(runtime="onnxruntime").embed_documents(texts))
-    vectors: np.ndarray[Any, np.dtype[np.float32]] = np.load(place, mmap_mode="r")
+    vectors: Vectors = np.load(place, mmap_mode="r")
     return vectors
 
 
@@ -77,32 +81,32 @@ class Recombined:
         texts = sentences_of(data)
         self._vectors = embedded(texts, work / "sentences.npy")
         self._row = {text: i for i, text in enumerate(texts)}
-        self._others: dict[str, np.ndarray[Any, np.dtype[np.float32]]] = {}
+        self._others: dict[str, Vectors] = {}
         self.texts = texts
         self._asked = BuiltinEmbedder(runtime="onnxruntime")
 
-    def embed_documents(self, texts: Sequence[str]) -> np.ndarray[Any, np.dtype[np.float32]]:
+    def embed_documents(self, texts: Sequence[str]) -> Vectors:
         """Return one unit vector a text: a sentence's own, or the sum of its sentences'."""
         rows = np.empty((len(texts), self.dim), dtype=np.float32)
         for i, text in enumerate(texts):
             rows[i] = sum(map(self._vector, text.split("\n")))
-        unit: np.ndarray[Any, np.dtype[np.float32]] = rows / np.linalg.norm(
-            rows, axis=1, keepdims=True
-        )
+        unit: Vectors = rows / np.linalg.norm(rows, axis=1, keepdims=True)
         return unit
 
-    def _vector(self, text: str) -> np.ndarray[Any, np.dtype[np.float32]]:
+    def _vector(self, text: str) -> Vectors:
         row = self._row.get(text)
         if row is not None:
-            return self._vectors[row]
+            known: Vector = self._vectors[row]
+            return known
         # A few sentences end elsewhere when they stand alone.
         if text not in self._others:
             self._others[text] = self._asked.embed_query(text)
         return self._others[text]
 
-    def embed_query(self, text: str) -> np.ndarray[Any, np.dtype[np.float32]]:
+    def embed_query(self, text: str) -> Vectors:
         """Return a question's vector, embedded when it is asked."""
-        return self._asked.embed_query(text)
+        vector: Vector = self._asked.embed_query(text)
+        return vector
 
 
 class Records:
@@ -155,7 +159,7 @@ def ingest(data: Path, work: Path, n: int) -> dict[str, object]:
             "rss_mb": b["rss_mb"],
             "anonymous_mb": b["anonymous_mb"],
         }
-        for a, b in zip(records.tenths, records.tenths[1:], strict=False)
+        for a, b in pairwise(records.tenths)
     ]
     return {
         "chunks": report.chunks,
@@ -169,8 +173,9 @@ def ingest(data: Path, work: Path, n: int) -> dict[str, object]:
     }
 
 
-def milliseconds(action: Callable[[Any], object], inputs: Sequence[Any]) -> dict[str, float]:
+def milliseconds(action: Callable[[Any], object], inputs: Iterable[Any]) -> dict[str, float]:
     """Return the median and the 99th percentile of some calls, after a tenth of them."""
+    inputs = list(inputs)
     for value in inputs[: len(inputs) // 10]:
         action(value)
     times: list[float] = []
@@ -201,7 +206,7 @@ def opened(data: Path, work: Path, n: int) -> dict[str, object]:
     }
 
 
-def dense(store: LocalStore, vector: Any) -> list[str]:
+def dense(store: LocalStore, vector: Vector) -> list[str]:
     """Return the ids of the ten nearest chunks."""
     query = Query(question="", vector=np.array(vector), k=10, mode="dense")
     return [hit.chunk.id for hit in store.search(query)]
@@ -235,13 +240,14 @@ def against_flat(data: Path, work: Path, n: int) -> dict[str, object]:
             raw = b"".join(row[1][:-4] for row in some)
             index.add(np.frombuffer(raw, np.float16).astype(np.float32).reshape(len(some), -1))
 
-    def flat(vector: Any) -> list[str]:
+    def flat(vector: Vector) -> list[str]:
         return [ids[i] for i in index.search(np.array(vector)[None, :], 10)[1][0]]
 
     with LocalStore(work / f"kb{n}") as store:
         dense(store, vectors[0])
         shared = [len(set(flat(v)) & set(dense(store, v))) for v in vectors]
-        theirs, ours = [], []
+        theirs: list[float] = []
+        ours: list[float] = []
         for _ in range(3):
             theirs.append(milliseconds(flat, vectors[:50])["p50"])
             ours.append(milliseconds(lambda v: dense(store, v), vectors[:50])["p50"])
