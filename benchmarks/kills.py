@@ -188,7 +188,7 @@ def main() -> None:
     if options.task:
         work(options.task, options.work, options.seed)
         return
-    folder = Path(tempfile.mkdtemp(dir=options.work))
+    folder = Path(tempfile.mkdtemp(dir=str(options.work) if options.work else None))
     rng = random.Random(int(options.seed))
     finished("ingest", folder / "whole")
     expected = content(folder / "whole")
