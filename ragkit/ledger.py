@@ -11,7 +11,7 @@ import json
 import os
 import re
 import time
-from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -71,11 +71,17 @@ class StageCost:
 
 
 class Stopwatch:
-    """Measures stages; one that comes again adds up, one inside another counts for itself only."""
+    """Measures stages; one that comes again adds up, one inside another counts for itself only.
 
-    def __init__(self) -> None:
+    Args:
+        cpu_clock: What tells a stage's CPU seconds: the process's, or only the calling thread's
+            where others work beside it.
+    """
+
+    def __init__(self, cpu_clock: Callable[[], float] = time.process_time) -> None:
         self._stages: dict[str, list[float]] = {}
         self._open: list[list[float]] = []
+        self._cpu_clock = cpu_clock
         self._began = (time.perf_counter(), time.process_time())
 
     @contextmanager
@@ -83,18 +89,22 @@ class Stopwatch:
         """Measure what happens inside."""
         inner = [0.0, 0.0]
         self._open.append(inner)
-        began = (time.perf_counter(), time.process_time())
+        began = (time.perf_counter(), self._cpu_clock())
         try:
             yield
         finally:
-            took = (time.perf_counter() - began[0], time.process_time() - began[1])
+            took = (time.perf_counter() - began[0], self._cpu_clock() - began[1])
             self._open.pop()
             if self._open:
                 self._open[-1][0] += took[0]
                 self._open[-1][1] += took[1]
-            total = self._stages.setdefault(name, [0.0, 0.0])
-            total[0] += max(0.0, took[0] - inner[0])
-            total[1] += max(0.0, took[1] - inner[1])
+            self.add(name, max(0.0, took[0] - inner[0]), max(0.0, took[1] - inner[1]))
+
+    def add(self, name: str, seconds: float, cpu_seconds: float) -> None:
+        """Add to a stage what was measured elsewhere."""
+        total = self._stages.setdefault(name, [0.0, 0.0])
+        total[0] += seconds
+        total[1] += cpu_seconds
 
     @property
     def stages(self) -> tuple[StageCost, ...]:

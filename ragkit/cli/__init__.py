@@ -22,8 +22,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if reconfigure is not None:
             reconfigure(encoding="utf-8", errors="backslashreplace")
     options = make_parser().parse_args(arguments)
-    # More threads than are asked for burn CPU on small products, and numpy reads this but once.
-    os.environ.setdefault("OPENBLAS_NUM_THREADS", str(getattr(options, "jobs", None) or 1))
+    # `--jobs` are threads of our own, each with products of its own; numpy reads this but once.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     try:
         return COMMANDS[options.command](options)
     except RagkitError as error:

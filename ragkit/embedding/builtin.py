@@ -56,7 +56,7 @@ class BuiltinEmbedder:
 
     Args:
         runtime: `onnxruntime`, `numpy`, or None for the first of them that is installed.
-        n_threads: Threads of one pass, for ONNX Runtime.
+        n_threads: Passes that run side by side, each on one thread, when there are several texts.
         folder: Where the data files are.
 
     Raises:
@@ -92,9 +92,21 @@ class BuiltinEmbedder:
         ids = [self._tokens.encode(text, max_tokens=MAX_TOKENS) for text in texts]
         order = sorted(range(len(ids)), key=lambda i: len(ids[i]))
         vectors = np.empty((len(ids), _DIM), dtype=np.float32)
-        for part in runner.batches([len(ids[i]) for i in order]):
+
+        def encode(part: slice) -> None:
             chosen = order[part]
             vectors[chosen] = runner.encode([ids[i] for i in chosen])
+
+        parts = list(runner.batches([len(ids[i]) for i in order]))
+        if self._n_threads > 1 and len(parts) > 1:
+            from concurrent.futures import ThreadPoolExecutor
+
+            with ThreadPoolExecutor(self._n_threads) as pool:
+                # The longest first: the last ones to run are then short, and end together.
+                list(pool.map(encode, reversed(parts)))
+        else:
+            for part in parts:
+                encode(part)
         return vectors
 
     def embed_query(self, text: str) -> Vector:
@@ -116,7 +128,7 @@ class BuiltinEmbedder:
                 if self.runtime == "numpy":
                     self._runner = _Numpy(path)
                 else:
-                    self._runner = _Onnx(self._folder / "model.onnx", self._n_threads)
+                    self._runner = _Onnx(self._folder / "model.onnx")
             return self._runner
 
 
@@ -285,16 +297,14 @@ def _gelu(x: _Array) -> _Array:
 class _Onnx:
     """The encoder in ONNX Runtime, int8 throughout."""
 
-    def __init__(self, path: Path, n_threads: int) -> None:
+    def __init__(self, path: Path) -> None:
         import onnxruntime  # its own types are incomplete
 
         runtime: Any = onnxruntime
         options = runtime.SessionOptions()
-        options.intra_op_num_threads = n_threads
+        options.intra_op_num_threads = 1
         options.inter_op_num_threads = 1
         options.log_severity_level = 3
-        # Spinning threads burn CPU between passes, which the receipt would count.
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         self._session = runtime.InferenceSession(
             str(path), options, providers=["CPUExecutionProvider"]
         )

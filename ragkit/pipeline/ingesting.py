@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal, TypeAlias
@@ -31,6 +32,8 @@ from ragkit.types import (
 )
 
 if TYPE_CHECKING:
+    from concurrent.futures import Future, ThreadPoolExecutor
+
     from ragkit.ledger import StageCost
     from ragkit.types import Vectors
 
@@ -38,6 +41,11 @@ BATCH_CHUNKS = 64
 """New chunks a transaction: what an interruption can lose, and what is held in memory."""
 
 BATCH_CHARACTERS = 4_000_000
+
+BATCHES_WAITING = 2
+"""Batches that are embedded or wait to be: with the one being read, all that is in memory."""
+
+TEXTS_AT_ONCE = 64
 
 Status: TypeAlias = Literal["added", "changed", "unchanged", "removed", "skipped", "failed"]
 STATUSES: tuple[Status, ...] = (
@@ -99,6 +107,41 @@ class IngestReport:
         return {"kind": "ingest", **kept, "joules": local_joules(self.cpu_seconds).to_dict()}
 
 
+_Vectors: TypeAlias = dict[bytes, StoredVectors]
+
+
+@dataclass(slots=True)
+class _Batch:
+    """Documents that are written together."""
+
+    items: list[tuple[PreparedDocument, Status]] = field(
+        default_factory=list[tuple[PreparedDocument, Status]]
+    )
+    n_chunks: int = 0
+    n_characters: int = 0
+
+    def add(self, item: PreparedDocument, status: Status) -> None:
+        self.items.append((item, status))
+        self.n_chunks += len(item.chunks)
+        self.n_characters += len(item.document.text)
+
+    @property
+    def is_full(self) -> bool:
+        return self.n_chunks >= BATCH_CHUNKS or self.n_characters >= BATCH_CHARACTERS
+
+    def wanted(self) -> dict[bytes, tuple[Document, Chunk]]:
+        """Return the chunk that each vector is of, and its document."""
+        wanted: dict[bytes, tuple[Document, Chunk]] = {}
+        for item, _ in self.items:
+            for key, chunk in zip(item.vector_keys, item.chunks, strict=True):
+                if key is not None:
+                    wanted.setdefault(key, (item.document, chunk))
+        return wanted
+
+    def keys(self) -> set[bytes]:
+        return {key for item, _ in self.items for key in item.vector_keys if key is not None}
+
+
 class Ingester:
     """Writes documents into a store, a batch a transaction.
 
@@ -126,7 +169,8 @@ class Ingester:
         on_progress: Callable[[Progress], None] | None = None,
     ) -> None:
         self.report = IngestReport()
-        self.watch = Stopwatch()
+        self.watch = Stopwatch(time.thread_time)
+        self._began_thread_seconds = time.thread_time()
         self._store = store
         self._chunker = chunker
         self._embedder = embedder
@@ -135,48 +179,87 @@ class Ingester:
         self._dry_run = dry_run
         self._anew = anew
         self._on_progress = on_progress
-        self._batch: list[tuple[PreparedDocument, Status]] = []
-        self._batch_chunks = 0
-        self._batch_characters = 0
+        self._batch = _Batch()
+        self._waiting: deque[tuple[_Batch, Future[_Vectors] | None]] = deque()
+        self._worker: ThreadPoolExecutor | None = None
+        self._in_flight: set[bytes] = set()
+        self._stopped = False
         self._underived = 0
         self.seen: set[str] = set()
         self.failed_sources: set[str] = set()
 
     def add(self, items: Iterable[SourceItem]) -> None:
         """Store all items; one that fails is reported and does not stop the others."""
-        for item in items:
-            if isinstance(item, Failure):
-                self._fail(item)
-            else:
-                self._add(item)
-        self.flush()
+        try:
+            for item in items:
+                if isinstance(item, Failure):
+                    self._fail(item)
+                else:
+                    self._add(item)
+            self.flush()
+        finally:
+            self._stopped = True
+            if self._worker is not None:
+                self._worker.shutdown(cancel_futures=True)
+            self._worker, self._stopped = None, False
 
     def finish(self) -> IngestReport:
         """Return the report with what it all took."""
-        self.report.stages = self.watch.stages
         self.report.seconds = self.watch.seconds
         self.report.cpu_seconds = self.watch.cpu_seconds
+        # All that other threads do is embedding.
+        others = self.report.cpu_seconds - (time.thread_time() - self._began_thread_seconds)
+        self.report.stages = tuple(
+            replace(stage, cpu_seconds=max(0.0, others)) if stage.name == "embed" else stage
+            for stage in self.watch.stages
+        )
         return self.report
 
     def flush(self) -> None:
         """Embed and commit what is waiting."""
-        if not self._batch:
+        self._send()
+        while self._waiting:
+            self._commit_oldest()
+
+    def _send(self) -> None:
+        """Have the batch embedded, beside which the next one is read and the last one written."""
+        if not self._batch.items:
             return
-        prepared = [item for item, _ in self._batch]
+        future = None
+        if self._store is not None and not self._dry_run and self._embedder is not None:
+            if self._worker is None:
+                from concurrent.futures import ThreadPoolExecutor
+
+                self._worker = ThreadPoolExecutor(1, thread_name_prefix="embed")
+            future = self._worker.submit(self._vectors, self._batch, self._store)
+        self._waiting.append((self._batch, future))
+        self._batch = _Batch()
+        while len(self._waiting) > BATCHES_WAITING:
+            self._commit_oldest()
+
+    def _commit_oldest(self) -> None:
+        batch, future = self._waiting.popleft()
         if self._store is not None and not self._dry_run:
-            with self.watch.stage("embed"):
-                vectors = self._vectors(prepared, self._store)
+            vectors = {} if future is None else future.result()
             with self.watch.stage("store"):
-                self._store.write(prepared, vectors)
-                self._underived += self._batch_chunks
-                if self._underived >= self._store.sizes.file and not self._anew:
-                    # A failure now is told at the end, when it is tried again.
-                    self._store.derive()
-                    self._underived = 0
-        for item, status in self._batch:
+                # A vector that was stored when this batch was embedded may have gone since.
+                keys = batch.keys() - vectors.keys()
+                lost = keys - self._store.known_vectors(keys)
+                if lost:
+                    vectors |= self._embed({k: v for k, v in batch.wanted().items() if k in lost})
+                self._store.write([item for item, _ in batch.items], vectors)
+                self._in_flight -= vectors.keys()
+                self._derive(batch.n_chunks)
+        for item, status in batch.items:
             self._done(item.document.id, status)
-        self._batch.clear()
-        self._batch_chunks = self._batch_characters = 0
+
+    def _derive(self, n_chunks: int) -> None:
+        assert self._store is not None  # noqa: S101 (narrowing; the caller checked)
+        self._underived += n_chunks
+        if self._underived >= self._store.sizes.file and not self._anew:
+            # A failure now is told at the end, when it is tried again.
+            self._store.derive()
+            self._underived = 0
 
     def remove(self, ids: Sequence[str]) -> None:
         """Remove documents from the store."""
@@ -220,11 +303,9 @@ class Ingester:
         except LoadError as error:
             self._fail(Failure(source=item.source, code=error.code, detail=error.detail))
             return
-        self._batch.append((prepared, "added" if stored is None else "changed"))
-        self._batch_chunks += len(prepared.chunks)
-        self._batch_characters += len(document.text)
-        if self._batch_chunks >= BATCH_CHUNKS or self._batch_characters >= BATCH_CHARACTERS:
-            self.flush()
+        self._batch.add(prepared, "added" if stored is None else "changed")
+        if self._batch.is_full:
+            self._send()
 
     def _prepare(self, document: Document, fingerprint: str) -> PreparedDocument:
         chunks = self._chunker.split(document)
@@ -259,18 +340,17 @@ class Ingester:
         )
         return hashlib.sha256(identity.encode()).digest()
 
-    def _vectors(
-        self, prepared: Sequence[PreparedDocument], store: LocalStore
-    ) -> Mapping[bytes, StoredVectors]:
-        if self._embedder is None:
-            return {}
-        wanted: dict[bytes, tuple[Document, Chunk]] = {}
-        for item in prepared:
-            for key, chunk in zip(item.vector_keys, item.chunks, strict=True):
-                if key is not None:
-                    wanted.setdefault(key, (item.document, chunk))
-        for key in store.known_vectors(wanted):
-            del wanted[key]
+    def _vectors(self, batch: _Batch, store: LocalStore) -> _Vectors:
+        """Return the vectors that are neither stored nor on their way; runs beside the rest."""
+        wanted = batch.wanted()
+        known = store.known_vectors(wanted) | self._in_flight
+        began = time.perf_counter()
+        vectors = self._embed({key: value for key, value in wanted.items() if key not in known})
+        self._in_flight |= vectors.keys()
+        self.watch.add("embed", time.perf_counter() - began, 0.0)
+        return vectors
+
+    def _embed(self, wanted: Mapping[bytes, tuple[Document, Chunk]]) -> _Vectors:
         if not wanted:
             return {}
         chunks = [chunk for _, chunk in wanted.values()]
@@ -278,7 +358,7 @@ class Ingester:
             f"{document.title} {chunk.text}" if self._embed_title else chunk.text
             for document, chunk in wanted.values()
         ]
-        vectors = self._embedder.embed_documents(texts)
+        vectors = self._embedded(texts)
         self.report.embedded += len(texts)
         count_truncated = getattr(self._embedder, "count_truncated", None)
         if callable(count_truncated):
@@ -291,9 +371,21 @@ class Ingester:
             for i, key in enumerate(wanted)
         }
 
+    def _embedded(self, texts: Sequence[str]) -> Vectors:
+        """Embed texts, some at a time, so that an interruption need not wait for all."""
+        import numpy as np
+
+        assert self._embedder is not None  # noqa: S101 (narrowing; the caller checked)
+        parts: list[Vectors] = []
+        for first in range(0, len(texts), TEXTS_AT_ONCE):
+            if self._stopped:
+                raise KeyboardInterrupt
+            parts.append(self._embedder.embed_documents(texts[first : first + TEXTS_AT_ONCE]))
+        vectors: Vectors = np.concatenate(parts) if len(parts) > 1 else parts[0]
+        return vectors
+
     def _sentence_rows(self, chunks: Sequence[Chunk], vectors: Vectors) -> list[bytes]:
         """Embed all sentences; a chunk of one sentence lends it its own vector."""
-        assert self._embedder is not None  # noqa: S101 (narrowing; the caller checked)
         began = time.perf_counter()
         own = [len(chunk.sentences) > 1 or self._embed_title for chunk in chunks]
         texts = [
@@ -302,7 +394,7 @@ class Ingester:
             if has_own
             for a, b in chunk.sentences
         ]
-        embedded = self._embedder.embed_documents(texts) if texts else vectors[:0]
+        embedded = self._embedded(texts) if texts else vectors[:0]
         rows: list[bytes] = []
         position = 0
         for i, (chunk, has_own) in enumerate(zip(chunks, own, strict=True)):

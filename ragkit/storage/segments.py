@@ -57,6 +57,7 @@ class Description:
         generation: Number of committed writes of the store when it was made.
         fingerprint: Of the embedder; None where there are no vectors.
         dim: Length of a vector; None where there are none.
+        scale: What the vectors were multiplied by before they were rounded to whole numbers.
         arrays: Name, type, length and place of each array.
         format: `FORMAT`.
     """
@@ -64,6 +65,7 @@ class Description:
     generation: int
     fingerprint: str | None
     dim: int | None
+    scale: float | None
     arrays: Sequence[tuple[str, str, int, int]]
     format: str = FORMAT
 
@@ -153,12 +155,15 @@ class Segment:
         k = min(k, len(self.with_vectors))
         scores, found = self._index.search(vector[None, :], k, params=parameters)
         known = found[0] >= 0
+        scores /= self.description.scale
         return scores[0][known], self.with_vectors[found[0][known]]
 
 
 def _description(raw: mmap.mmap) -> Description:
     length = int.from_bytes(raw[-16:-8], "little")
     values = json.loads(raw[-16 - length : -16])
+    if values.get("format") != FORMAT:
+        raise StoreDamagedError(f"a derived file has format {values.get('format')!r}")
     return Description(**values)
 
 
@@ -190,7 +195,7 @@ def write_segment(
     name = f"{rows[0]:012d}-{rows[1]:012d}-{generation}.segment"
     temporary = folder / f".{name}.{os.getpid()}.new"
     try:
-        dim = _write_vectors(temporary, batches) if with_vectors else None
+        dim, scale = _write_vectors(temporary, batches) if with_vectors else (None, None)
         named = {**postings.arrays(), "with_vectors": np.array(with_vectors, dtype=np.int64)}
         with temporary.open("ab") as file:
             places: list[tuple[str, str, int, int]] = []
@@ -202,6 +207,7 @@ def write_segment(
                 generation=generation,
                 fingerprint=fingerprint if with_vectors else None,
                 dim=dim,
+                scale=scale,
                 arrays=places,
             )
             raw = json.dumps(asdict(description)).encode()
@@ -218,29 +224,26 @@ def write_segment(
     return SegmentInfo(name=name, first=rows[0], last=rows[1], n=len(postings.rows), sha256=digest)
 
 
-def _write_vectors(path: Path, batches: Callable[[], Iterable[Vectors]]) -> int:
-    """Write an index of 8 bits a number (FAISS, `IndexScalarQuantizer`), scanned in full."""
+def _write_vectors(path: Path, batches: Callable[[], Iterable[Vectors]]) -> tuple[int, float]:
+    """Write an index of 8 bits a number, scanned in full; return dimension and scale.
+
+    Of FAISS's 8-bit codes the signed ones, used as they are, are scanned fastest: a third of the
+    time of a flat float index.
+    """
     faiss = faiss_library()
-    lowest: Vector | None = None
-    highest: Vector | None = None
+    largest, dim = 1e-9, 0
     for vectors in batches():
-        low, high = vectors.min(axis=0), vectors.max(axis=0)
-        lowest = low if lowest is None else np.minimum(lowest, low)
-        highest = high if highest is None else np.maximum(highest, high)
-    assert lowest is not None  # noqa: S101 (the caller saw that there are vectors)
-    assert highest is not None  # noqa: S101
-    dim = len(lowest)
-    kind = faiss.ScalarQuantizer.QT_8bit
+        largest, dim = max(largest, float(np.abs(vectors).max())), vectors.shape[1]
+    scale = 127.0 / largest
+    kind = faiss.ScalarQuantizer.QT_8bit_direct_signed
     index = faiss.IndexScalarQuantizer(dim, kind, faiss.METRIC_INNER_PRODUCT)
-    # It learns each dimension's range, which two vectors tell as well as all of them.
-    index.train(np.stack([lowest, highest]))
     for vectors in batches():
-        index.add(vectors)
+        index.add(np.rint(vectors * scale))
     try:
         faiss.write_index(index, str(path))
     except RuntimeError as error:
         raise OSError(f"{path} cannot be written: {str(error).splitlines()[0]}") from error
-    return dim
+    return dim, scale
 
 
 def _sha256(path: Path) -> str:
