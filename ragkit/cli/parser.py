@@ -229,8 +229,12 @@ def _rm(add: _Add) -> None:
 def _doctor(add: _Add) -> None:
     parser = add("doctor", "Check the store", "ragkit doctor --repair")
     _common(parser)
-    parser.add_argument("--repair", action="store_true", help="rebuild what is derived")
-    parser.add_argument("--compact", action="store_true", help="give free space back")
+    parser.add_argument(
+        "--repair", action="store_true", help="rebuild what is derived, update an older store"
+    )
+    parser.add_argument(
+        "--compact", action="store_true", help="fold deletions in and give free space back"
+    )
 
 
 def _rebuild(add: _Add) -> None:

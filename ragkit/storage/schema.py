@@ -41,6 +41,7 @@ CREATE TABLE manifest(
   key TEXT PRIMARY KEY, value TEXT NOT NULL, checksum INTEGER NOT NULL
 ) WITHOUT ROWID;"""
 _INDEXES = """
+CREATE INDEX document_by_language ON document(language);
 CREATE INDEX chunk_by_document ON chunk(document, start);
 CREATE INDEX chunk_by_vector ON chunk(vector) WHERE vector IS NOT NULL;"""
 _VECTOR = """

@@ -113,10 +113,12 @@ def test_both_run_times_agree() -> None:
 
 
 @needs_onnxruntime
-def test_several_threads_change_no_bit() -> None:
-    """Texts that are encoded four at a time get the vectors of one at a time."""
-    one = BuiltinEmbedder(runtime="onnxruntime").embed_documents(SENTENCES)
-    four = BuiltinEmbedder(runtime="onnxruntime", n_threads=4).embed_documents(SENTENCES)
+@pytest.mark.parametrize("runtime", BOTH)
+def test_several_threads_change_no_bit(runtime: Runtime) -> None:
+    """Texts that are encoded in four threads get the vectors of one thread."""
+    texts = [*SENTENCES, *(f"{text} " * 30 for text in SENTENCES)]
+    one = BuiltinEmbedder(runtime=runtime).embed_documents(texts)
+    four = BuiltinEmbedder(runtime=runtime, n_threads=4).embed_documents(texts)
     assert one.tobytes() == four.tobytes()
 
 
