@@ -117,6 +117,15 @@ def test_derived_files_change_no_answer(tmp_path: Path) -> None:
     assert not files(tmp_path / "b")
 
 
+def test_equal_scores_are_cut_off_by_chunk_id(tmp_path: Path) -> None:
+    """Where more chunks are equally near than candidates are asked for, all of them compete."""
+    with opened(tmp_path / "kb", SMALL) as rag:
+        rag.ingest(*(Document(id=f"d{i}", text=f"w1 in place {i}") for i in range(230)))
+        chunks = sorted(str(hit.chunk.id) for hit in rag.search("w1", k=300, mode="lexical"))
+        assert len(chunks) == 230
+        assert [name for name, _ in found(rag, "w1", k=7, mode="dense")] == chunks[:7]
+
+
 def test_a_reader_keeps_up_with_a_writer(derived: Path) -> None:
     """A reader that was open before sees additions and removals, in memory and in files."""
     with opened(derived, SMALL) as writer, opened(derived, SMALL) as reader:

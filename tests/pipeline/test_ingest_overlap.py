@@ -110,13 +110,27 @@ def test_an_error_of_the_embedder_stops_the_ingest(tmp_path: Path) -> None:
 
 def test_a_vector_that_goes_away_meanwhile_is_made_again(tmp_path: Path) -> None:
     """One batch drops the last use of a vector that the next one was told is stored."""
-    text = "The text that moves."
-    with RAG(tmp_path / "kb", embedder=Watched(lambda _: None), config=CONFIG) as rag:
+    text, marker, embedded = "The text that moves.", "A text beside it.", threading.Event()
+
+    def before(texts: Sequence[str]) -> None:
+        if marker in texts:
+            embedded.set()
+
+    def on_progress(_: Progress) -> None:
+        # The first batch's acknowledgement holds the others back until all are embedded.
+        assert embedded.wait(timeout=30)
+
+    filler = list(numbered(2 * BATCH_CHUNKS - 1))
+    with RAG(tmp_path / "kb", embedder=Watched(before), config=CONFIG) as rag:
         rag.ingest(Document(id="old", text=text))
         rag.ingest(
+            *filler[:BATCH_CHUNKS],
             Document(id="old", text="It is elsewhere now."),
-            *numbered(BATCH_CHUNKS - 1),
+            *filler[BATCH_CHUNKS:],
             Document(id="new", text=text),
+            Document(id="beside", text=marker),
+            *(Document(id=f"x{i}", text=f"More {i}.") for i in range(BATCH_CHUNKS - 2)),
+            on_progress=on_progress,
         )
         assert rag.doctor() == []
         assert rag.search(text, mode="dense", k=1)[0].chunk.document_id == "new"
