@@ -153,9 +153,11 @@ class Segment:
             faiss = faiss_library()
             parameters = faiss.SearchParameters(sel=faiss.IDSelectorBitmap(bits))
         k = min(k, len(self.with_vectors))
-        scores, found = self._index.search(vector[None, :], k, params=parameters)
+        # FAISS takes the question's numbers as whole ones too.
+        scale = 127.0 / max(1e-9, float(np.abs(vector).max()))
+        scores, found = self._index.search(np.rint(vector * scale)[None, :], k, params=parameters)
         known = found[0] >= 0
-        scores /= self.description.scale
+        scores /= scale * (self.description.scale or 1.0)
         return scores[0][known], self.with_vectors[found[0][known]]
 
 

@@ -117,6 +117,23 @@ def test_derived_files_change_no_answer(tmp_path: Path) -> None:
     assert not files(tmp_path / "b")
 
 
+def test_the_nearest_of_many_are_found(tmp_path: Path) -> None:
+    """Where candidates are few of many, the 8-bit codes still name the nearest ones."""
+    rng = random.Random(4)
+    texts = ["".join(rng.choices("abcdefghij", k=12)) for _ in range(3000)]
+    sizes = DerivedSizes(first=1000, more=500, file=1500)
+    with opened(tmp_path / "kb", sizes) as rag:
+        rag.ingest(*(Document(id=text, text=text) for text in texts))
+        assert len(files(tmp_path / "kb")) == 2
+        vectors = Hashed().embed_documents(texts).astype(np.float16).astype(np.float32)
+        for _ in range(40):
+            question = "".join(rng.choices("abcdefghij", k=12))
+            cosines = vectors @ Hashed().embed_query(question)
+            nearest = [texts[i] for i in np.argsort(-cosines)[:10]]
+            hits = rag.search(question, k=10, mode="dense")
+            assert [hit.chunk.document_id for hit in hits] == nearest
+
+
 def test_equal_scores_are_cut_off_by_chunk_id(tmp_path: Path) -> None:
     """Where more chunks are equally near than candidates are asked for, all of them compete."""
     with opened(tmp_path / "kb", SMALL) as rag:
