@@ -147,15 +147,22 @@ class Segment:
             k: 1 or more.
             allowed: Which of `with_vectors` may be found; None for all.
         """
+        faiss = faiss_library()
         parameters = None
         if allowed is not None:
             bits = np.packbits(allowed, bitorder="little")
-            faiss = faiss_library()
             parameters = faiss.SearchParameters(sel=faiss.IDSelectorBitmap(bits))
         k = min(k, len(self.with_vectors))
         # FAISS takes the question's numbers as whole ones too.
         scale = 127.0 / max(1e-9, float(np.abs(vector).max()))
-        scores, found = self._index.search(np.rint(vector * scale)[None, :], k, params=parameters)
+        question = np.rint(vector * scale)[None, :]
+        # One question is scanned by one thread; others would only spin beside it.
+        n_threads = faiss.omp_get_max_threads()
+        faiss.omp_set_num_threads(1)
+        try:
+            scores, found = self._index.search(question, k, params=parameters)
+        finally:
+            faiss.omp_set_num_threads(n_threads)
         known = found[0] >= 0
         scores /= scale * (self.description.scale or 1.0)
         return scores[0][known], self.with_vectors[found[0][known]]

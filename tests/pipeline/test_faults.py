@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import re
 import shutil
 import signal
 import sqlite3
@@ -198,6 +199,49 @@ def test_a_read_only_file_system_is_read(tmp_path: Path) -> None:
         refused = run("rm", "d7", "--store", str(place / "kb"))
         assert (refused.returncode, refused.stdout) == (6, "")
         subprocess.run(["mount", "-o", "remount,rw", str(place)], check=True)
+
+
+@pytest.mark.skipif(shutil.which("strace") is None, reason="strace is not installed")
+def test_what_is_acknowledged_or_named_is_durable_first(tmp_path: Path) -> None:
+    """Loss of power between any two system calls loses nothing that somebody relies on.
+
+    Seen in the calls themselves: a file is synchronised before it gets its name, its folder
+    before the store names it, and the log before a document is acknowledged.
+    """
+    script = (
+        "import sys\nfrom ragkit import RAG, Document, Settings\n"
+        "from ragkit.storage import DerivedSizes, LocalStore\n"
+        "store = LocalStore(sys.argv[1], create=True, sizes=DerivedSizes(130, 5, 999))\n"
+        "with RAG(store, config=Settings(embedder='none')) as rag:\n"
+        "    rag.ingest(*(Document(id=f'd{i}', text=f'Text {i}.') for i in range(130)),\n"
+        "               on_progress=lambda done: print('acknowledged', flush=True))\n"
+    )
+    log, place = tmp_path / "log", tmp_path / "kb"
+    command = ["strace", "-f", "-y", "-e", "trace=fsync,fdatasync,rename,write", "-o", str(log)]
+    traced = subprocess.run(
+        [*command, sys.executable, "-c", script, str(place)], check=False, capture_output=True
+    )
+    if traced.returncode:
+        pytest.skip("nothing can be traced here")
+    names = {
+        "sync new": r"f\w*sync\(.*\.store\.sqlite\.\d+\.new>",
+        "rename store": r'rename\(.*/store\.sqlite"',
+        "sync folder": rf"fsync\(\d+<{place}>",
+        "sync log": r"f\w*sync\(.*store\.sqlite-wal>",
+        "acknowledge": r'write\(1<.*"acknowledged',
+        "sync segment": r"fsync\(.*\.segment\.\d+\.new>",
+        "rename segment": r'rename\(.*\.segment"\)',
+        "sync derived": r"fsync\(.*/derived>",
+    }
+    seen: list[str] = []
+    for line in log.read_text().splitlines():
+        name = next((name for name, call in names.items() if re.search(call, line)), None)
+        if name is not None and seen[-1:] != [name]:
+            seen.append(name)
+    assert seen == [
+        "sync new", "rename store", "sync folder", *3 * ["sync log", "acknowledge"],
+        "sync segment", "rename segment", "sync derived", "sync log",
+    ]  # fmt: skip
 
 
 def test_no_temporary_folder_is_needed(tmp_path: Path) -> None:
