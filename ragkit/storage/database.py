@@ -271,11 +271,12 @@ def readable_errors(path: Path) -> Generator[None, None, None]:
         if "malformed" in message or "decode to UTF-8" in message:
             raise _damaged(path, error) from error
         raise StoreError(f"store {path.parent}: {message}") from error
-    except sqlite3.DatabaseError as error:
+    except (sqlite3.DatabaseError, UnicodeDecodeError) as error:
+        # SQLite's own messages may quote what is damaged.
         raise _damaged(path, error) from error
 
 
-def _damaged(path: Path, error: sqlite3.Error) -> StoreDamagedError:
+def _damaged(path: Path, error: Exception) -> StoreDamagedError:
     return StoreDamagedError(
         f"store {path.parent} is damaged ({error}). Run: ragkit doctor --store {path.parent}"
     )

@@ -167,7 +167,7 @@ class _Doctor:
         try:
             connection.execute("BEGIN IMMEDIATE")
             connection.execute("INSERT INTO words(words, rank) VALUES ('integrity-check', 1)")
-        except sqlite3.DatabaseError as error:
+        except (sqlite3.DatabaseError, UnicodeDecodeError) as error:
             if "locked" in str(error):
                 raise StoreBusyError(f"store {self._folder} is being written") from error
             return f"the words index contradicts the chunks: {error}"

@@ -31,6 +31,7 @@ from ragkit.storage.rows import (
     StoredDocument,
     byte_offsets,
     chunk_ids,
+    damaged_chunk,
     encoded,
     marks_json,
     pool_chunk,
@@ -510,7 +511,7 @@ class LocalStore:
             inside = None if allowed is None else _chunk_rows(connection, allowed)
             found = index.by_words(connection, distinct, k + _TIES, inside)
             ids = chunk_ids(connection, [row for row, _ in found])
-            rows = [(row, ids[row], -score) for row, score in found]
+            rows = [(row, ids[row], -score) for row, score in found if row in ids]
         else:
             documents = None if allowed is None else json.dumps(sorted(allowed))
             rows = connection.execute(
@@ -575,6 +576,8 @@ class LocalStore:
         found = {row[0]: row for row in connection.execute(_HITS, (rows,))}
         hits: list[Hit] = []
         for rank, (row, score) in enumerate(ranked, start=1):
+            if row not in found:
+                raise damaged_chunk(row)
             document = read_document(found[row][N_CHUNK:])
             hits.append(
                 Hit(

@@ -117,12 +117,14 @@ def sealed(raw: bytes | None) -> bytes | None:
     return None if raw is None else raw + zlib.crc32(raw).to_bytes(4, "little")
 
 
-def unsealed(raw: bytes, what: str) -> bytes:
+def unsealed(raw: object, what: str) -> bytes:
     """Return what `sealed` was given.
 
     Raises:
         StoreDamagedError: it has changed since.
     """
+    if not isinstance(raw, bytes):
+        raise StoreDamagedError(f"{what} is damaged")
     body = raw[:-4]
     if zlib.crc32(body).to_bytes(4, "little") != raw[-4:]:
         raise StoreDamagedError(f"{what} is damaged")
