@@ -263,10 +263,11 @@ def readable_errors(path: Path) -> Generator[None, None, None]:
             raise StoreBusyError(
                 f"store {path.parent} is being written by another process; try again later"
             ) from error
-        if "disk is full" in message:
+        if "disk is full" in message or "disk I/O error" in message:
+            what = "the disk is full" if "full" in message else "the disk refuses (quota? failing?)"
             raise StoreError(
-                f"store {path.parent}: the disk is full; nothing was lost, free space and run "
-                "the same command again"
+                f"store {path.parent}: {what}; nothing that was acknowledged is lost, make room "
+                "and run the same command again"
             ) from error
         if "malformed" in message or "decode to UTF-8" in message:
             raise _damaged(path, error) from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import sqlite3
@@ -314,3 +315,48 @@ def test_compacting_folds_the_dead_in(derived: Path) -> None:
         assert counted() == (192, 8)
         assert rag.compact() > 0
         assert counted() == (222, 0)
+
+
+def test_where_no_derived_file_can_be_written_searches_go_on(tmp_path: Path) -> None:
+    """The documents are stored, one notice says what is slower, and a later ingest mends it."""
+    place, notices = tmp_path / "kb", list[str]()
+    with LocalStore(place, create=True, sizes=SMALL) as store:
+        (place / "derived").write_text("in the way")
+        rag = RAG(
+            store,
+            embedder=Hashed(),
+            config=Settings(sentence_vectors=False),
+            notify=notices.append,
+        )
+        assert rag.ingest(*documents(230)).documents["added"] == 230
+        assert len(notices) == 1
+        assert "could not be written" in notices[0]
+        before = [found(rag, "w1 w2", mode=mode) for mode in ("lexical", "dense", "hybrid")]
+        assert all(before)
+        (place / "derived").unlink()
+        rag.ingest(Document(id="one more", text="w299"))
+        assert len(files(place)) == 5
+        assert [found(rag, "w7 w8", mode=mode)[0] for mode in ("lexical", "dense")]
+        assert rag.doctor() == []
+
+
+@pytest.mark.parametrize("absent", ["faiss", "numpy"])
+def test_without_faiss_or_numpy_the_same_is_found(derived: Path, absent: str) -> None:
+    """Derived files of a machine that had more installed do no harm on one that has less."""
+    script = (
+        "import json, sys\nsys.modules[sys.argv[2]] = None\n"
+        "from ragkit.storage import LocalStore\nfrom ragkit.types import Query\n"
+        "store, vector = LocalStore(sys.argv[1]), None\n"
+        "if sys.argv[3] == 'dense':\n"
+        "    import numpy\n"
+        "    vector = numpy.array(json.loads(sys.argv[4]), dtype='float32')\n"
+        "query = Query(question='w5 w6', vector=vector, k=30, mode=sys.argv[3])\n"
+        "print(json.dumps([[h.chunk.id, round(h.score, 6)] for h in store.search(query)]))\n"
+    )
+    question = json.dumps(Hashed().embed_query("w5 w6").tolist())
+    for mode in ("lexical", "dense")[: 2 if absent == "faiss" else 1]:
+        command = [sys.executable, "-c", script, str(derived), absent, mode, question]
+        result = subprocess.run(command, check=True, capture_output=True, text=True)
+        with opened(derived, SMALL) as rag:
+            expected = found(rag, "w5 w6", mode=mode, k=30)
+        assert [(name, score) for name, score in json.loads(result.stdout)] == expected

@@ -160,13 +160,28 @@ def test_damaged_vectors_are_made_again(tmp_path: Path) -> None:
     assert after == before
 
 
-def test_a_full_disk_loses_nothing(tmp_path: Path) -> None:
-    """Too small a disk: a typed error, all that was acknowledged stays, and room ends it."""
-    source = tmp_path / "corpus.jsonl"
+def long_corpus(place: Path) -> Path:
+    """Write a corpus of some megabytes."""
     text = "The quick heron of harbour {i} eats {i} fish. " * 20
     lines = [{"_id": f"r{i}", "text": text.replace("{i}", str(i))} for i in range(4000)]
-    source.write_text("\n".join(map(json.dumps, lines)))
-    place = tmp_path / "small"
+    place.write_text("\n".join(map(json.dumps, lines)))
+    return place
+
+
+def check_what_stayed(stderr: str, store: str) -> None:
+    """What was acknowledged before the disk refused is there, and nothing else."""
+    progress = (json.loads(line) for line in stderr.splitlines() if line[:1] == "{")
+    acknowledged = {line["document_id"] for line in progress if line.get("status") == "added"}
+    assert len(acknowledged) > 50
+    listed = run("list", "--store", store, "--json")
+    kept = {json.loads(line)["document_id"] for line in listed.stdout.splitlines()}
+    assert acknowledged == kept
+    assert run("search", "heron", "--store", store, "--mode", "lexical").returncode == 0
+
+
+def test_a_full_disk_loses_nothing(tmp_path: Path) -> None:
+    """Too small a disk: a typed error, all that was acknowledged stays, and room ends it."""
+    source, place = long_corpus(tmp_path / "corpus.jsonl"), tmp_path / "small"
     with mounted(place, "4m"):
         store = str(place / "kb")
         command = ("ingest", str(source), "--store", store, "--embedder", "none",
@@ -174,17 +189,31 @@ def test_a_full_disk_loses_nothing(tmp_path: Path) -> None:
         result = run(*command)
         assert result.returncode == 6
         assert "the disk is full" in result.stderr
-        progress = (json.loads(line) for line in result.stderr.splitlines() if line[:1] == "{")
-        acknowledged = {line["document_id"] for line in progress if line.get("status") == "added"}
-        assert len(acknowledged) > 50
-        listed = run("list", "--store", store, "--json")
-        kept = {json.loads(line)["document_id"] for line in listed.stdout.splitlines()}
-        assert acknowledged == kept
-        assert run("search", "heron", "--store", store, "--mode", "lexical").returncode == 0
+        check_what_stayed(result.stderr, store)
         subprocess.run(["mount", "-o", "remount,size=64m", str(place)], check=True)
         assert run(*command).returncode == 0
         assert run("doctor", "--store", store).returncode == 0
         assert len(run("list", "--store", store, "--json").stdout.splitlines()) == 4000
+
+
+def test_a_quota_loses_nothing(tmp_path: Path) -> None:
+    """A write that the system refuses in the middle of an ingest is a typed error."""
+    source, store = long_corpus(tmp_path / "corpus.jsonl"), str(tmp_path / "kb")
+    command = ("ingest", str(source), "--store", store, "--embedder", "none", "--progress", "json")
+    limited = (
+        "import resource, sys\nfrom ragkit.cli import main\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (3_000_000, resource.RLIM_INFINITY))\n"
+        "sys.exit(main(sys.argv[1:]))"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", limited, *command], check=False, capture_output=True, text=True
+    )
+    assert result.returncode == 6
+    assert "the disk refuses" in result.stderr
+    check_what_stayed(result.stderr, store)
+    assert run(*command).returncode == 0
+    assert run("doctor", "--store", store).returncode == 0
+    assert len(run("list", "--store", store, "--json").stdout.splitlines()) == 4000
 
 
 def test_a_read_only_file_system_is_read(tmp_path: Path) -> None:
