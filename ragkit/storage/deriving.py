@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -80,15 +81,12 @@ def derive(
     drop_strangers(database)
 
 
-def drop_strangers(database: Database) -> list[str]:
-    """Delete the files that the store does not name, and return their names."""
-    with database.reading() as connection:
-        known = {info.name for info in segment_infos(connection)}
-    folder = database.path.parent / DERIVED_FOLDER
-    strangers = [path for path in _files(folder) if path.name not in known]
-    for path in strangers:
-        path.unlink(missing_ok=True)
-    return [path.name for path in strangers]
+def drop_strangers(database: Database) -> None:
+    """Delete the files that the store does not name."""
+    for name in strangers(database):
+        # A system that keeps open files undeletable will let the next writer do it.
+        with suppress(OSError):
+            (database.path.parent / DERIVED_FOLDER / name).unlink()
 
 
 def strangers(database: Database) -> list[str]:
