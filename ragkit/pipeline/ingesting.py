@@ -16,6 +16,7 @@ from ragkit.storage import (
     PreparedDocument,
     StoredVectors,
     StoreSettings,
+    join_vectors,
     pack_sentences,
     pack_vector,
 )
@@ -373,16 +374,13 @@ class Ingester:
 
     def _embedded(self, texts: Sequence[str]) -> Vectors:
         """Embed texts, some at a time, so that an interruption need not wait for all."""
-        import numpy as np
-
         assert self._embedder is not None  # noqa: S101 (narrowing; the caller checked)
         parts: list[Vectors] = []
         for first in range(0, len(texts), TEXTS_AT_ONCE):
             if self._stopped:
                 raise KeyboardInterrupt
             parts.append(self._embedder.embed_documents(texts[first : first + TEXTS_AT_ONCE]))
-        vectors: Vectors = np.concatenate(parts) if len(parts) > 1 else parts[0]
-        return vectors
+        return join_vectors(parts)
 
     def _sentence_rows(self, chunks: Sequence[Chunk], vectors: Vectors) -> list[bytes]:
         """Embed all sentences; a chunk of one sentence lends it its own vector."""

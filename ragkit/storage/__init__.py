@@ -11,7 +11,7 @@ from ragkit.storage.local import (
     StoredVectors,
     StoreSettings,
 )
-from ragkit.storage.rows import pack_sentences, pack_vector
+from ragkit.storage.rows import join_vectors, pack_sentences, pack_vector
 
 __all__ = [
     "DerivedSizes",
@@ -21,6 +21,7 @@ __all__ = [
     "PreparedDocument",
     "StoreSettings",
     "StoredVectors",
+    "join_vectors",
     "pack_sentences",
     "pack_vector",
     "update_schema",

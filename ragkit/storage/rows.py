@@ -176,6 +176,14 @@ def _marks(text: str) -> tuple[Mark, ...]:
     )
 
 
+def join_vectors(parts: Sequence[Vectors]) -> Vectors:
+    """Return the rows of all parts, one part at least, in order."""
+    import numpy as np
+
+    joined: Vectors = np.concatenate(parts)
+    return joined
+
+
 def pack_vector(vector: Vector) -> bytes:
     """Return a chunk's vector as stored: float16, its rounding error far below a rank's worth."""
     import numpy as np

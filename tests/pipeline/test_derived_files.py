@@ -130,7 +130,8 @@ def test_the_nearest_of_many_are_found(tmp_path: Path) -> None:
         for _ in range(40):
             question = "".join(rng.choices("abcdefghij", k=12))
             cosines = vectors @ Hashed().embed_query(question)
-            nearest = [texts[i] for i in np.argsort(-cosines)[:10]]
+            order: list[int] = np.argsort(-cosines).tolist()
+            nearest = [texts[i] for i in order[:10]]
             hits = rag.search(question, k=10, mode="dense")
             assert [hit.chunk.document_id for hit in hits] == nearest
 
