@@ -823,6 +823,11 @@ class RAG:
         with watch.stage("retrieve"):
             if isinstance(store, LocalStore):
                 hits = store.search(query, fusion=self.settings.fusion, watch=watch)
+                for problem in store.damaged_files:
+                    self._notice(
+                        f"{problem}; searches read the store itself, which is slower. "
+                        f"Run: ragkit doctor --repair --store {store.folder}"
+                    )
                 language = store.language()
             else:
                 hits, language = list(store.search(query)), None

@@ -175,6 +175,11 @@ class LocalStore:
             return _generation(connection)
 
     @property
+    def damaged_files(self) -> Sequence[str]:
+        """What is wrong with derived files that the last search could not use."""
+        return () if self._index is None else tuple(self._index[1].damaged)
+
+    @property
     def protected(self) -> bool:
         """Whether a query must say its groups."""
         return self._manifest("protected") == "true"

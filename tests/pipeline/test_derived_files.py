@@ -60,10 +60,11 @@ def documents(n: int, *, seed: int = 0) -> Iterator[Document]:
         yield Document(id=f"{seed}-{i}", text=text, metadata={"third": i % 3 == 0})
 
 
-def opened(place: Path, sizes: DerivedSizes) -> RAG:
+def opened(place: Path, sizes: DerivedSizes, notify: Callable[[str], None] | None = None) -> RAG:
     """Open a pipeline over a store with files of these sizes."""
     store = LocalStore(place, create=True, sizes=sizes)
-    return RAG(store, embedder=Hashed(), config=Settings(sentence_vectors=False))
+    config = Settings(sentence_vectors=False)
+    return RAG(store, embedder=Hashed(), config=config, notify=notify)
 
 
 def found(rag: RAG, question: str, **options: object) -> list[tuple[str, float]]:
@@ -268,9 +269,12 @@ def test_a_damaged_derived_file_is_not_used(derived: Path, damage: str) -> None:
     victim.unlink()
     if damage != "missing":
         victim.write_bytes(DAMAGE[damage](raw))
-    with opened(derived, SMALL) as rag:
+    notices: list[str] = []
+    with opened(derived, SMALL, notices.append) as rag:
         after = [found(rag, q, mode=mode) for q in questions for mode in ("dense", "lexical")]
         assert after == before
+        assert len(notices) == 1
+        assert "ragkit doctor --repair" in notices[0]
         (finding,) = rag.doctor()
         assert (finding.check, finding.repairable) == ("derived", True)
         assert victim.name in finding.detail
