@@ -12,14 +12,10 @@ from typing import TYPE_CHECKING
 from ragkit.errors import StoreDamagedError
 from ragkit.storage.database import DERIVED_FOLDER, Database, DerivedSizes
 from ragkit.storage.postings import make_postings
+from ragkit.storage.rows import SegmentInfo, segment_infos
 from ragkit.storage.schema import checksum
 from ragkit.storage.searching import TOKENS, vector_batches
-from ragkit.storage.segments import (
-    SegmentInfo,
-    faiss_library,
-    segment_infos,
-    write_segment,
-)
+from ragkit.storage.segments import faiss_library, write_segment
 
 if TYPE_CHECKING:
     from ragkit.types import Vectors
@@ -69,14 +65,10 @@ def derive(
     for part in ranges:
         written: list[SegmentInfo] = []
         first = part.first
-        with database.reading() as reading:
-            rows = _first_rows(reading, first, part.last, sizes.file)
-        while rows:
+        while rows := _first_rows(database, first, part.last, sizes.file):
             info = _write(database, first, rows[-1], generation=generation, fingerprint=fingerprint)
             written.append(info)
             first = rows[-1]
-            with database.reading() as reading:
-                rows = _first_rows(reading, first, part.last, sizes.file)
         _name(database, part, written)
     drop_strangers(database)
 
@@ -141,12 +133,13 @@ def _n_dead(connection: sqlite3.Connection, info: SegmentInfo) -> int:
     return found
 
 
-def _first_rows(connection: sqlite3.Connection, first: int, last: int, n: int) -> list[int]:
-    found = connection.execute(
-        "SELECT row FROM chunk WHERE row > ? AND row <= ? ORDER BY row LIMIT ?",
-        (first, last, n),
-    )
-    return [row for (row,) in found]
+def _first_rows(database: Database, first: int, last: int, n: int) -> list[int]:
+    with database.reading() as connection:
+        found = connection.execute(
+            "SELECT row FROM chunk WHERE row > ? AND row <= ? ORDER BY row LIMIT ?",
+            (first, last, n),
+        )
+        return [row for (row,) in found]
 
 
 def _write(

@@ -12,10 +12,11 @@ from typing import Protocol
 from ragkit.errors import StoreBusyError, StoreDamagedError
 from ragkit.storage.database import DERIVED_FOLDER, Database
 from ragkit.storage.findings import Finding
-from ragkit.storage.rows import CHUNK, DOCUMENT
+from ragkit.storage.rows import CHUNK, DOCUMENT, segment_infos
 from ragkit.storage.schema import checksum, read_manifest, unsealed
 
 _SHOWN = 5
+_ORPHAN = "WHERE NOT EXISTS (SELECT 1 FROM chunk WHERE chunk.vector = vector.row)"
 
 
 class _Derive(Protocol):
@@ -135,18 +136,14 @@ class _Doctor:
         with self._database.reading() as connection:
             n_bad = sum(1 for _ in _bad_vectors(connection))
             orphans: int = connection.execute(
-                "SELECT count(*) FROM vector WHERE NOT EXISTS "
-                "(SELECT 1 FROM chunk WHERE chunk.vector = vector.row)"
+                f"SELECT count(*) FROM vector {_ORPHAN}"  # noqa: S608
             ).fetchone()[0]
         found = [f"{orphans} vectors belong to no chunk"] if orphans else []
         return "; ".join([*found, *([f"{n_bad} vectors are damaged"] if n_bad else [])]) or None
 
     def drop_bad_vectors(self) -> None:
         with self._database.writing() as connection:
-            connection.execute(
-                "DELETE FROM vector WHERE NOT EXISTS "
-                "(SELECT 1 FROM chunk WHERE chunk.vector = vector.row)"
-            )
+            connection.execute(f"DELETE FROM vector {_ORPHAN}")  # noqa: S608
             bad = list(_bad_vectors(connection))
             connection.executemany("DELETE FROM vector WHERE row = ?", [(row,) for row in bad])
 
@@ -209,21 +206,19 @@ class _Doctor:
     def _bad_segments(self) -> set[str] | None:
         """Return the names of files that are not as they were made; None if nobody can tell."""
         bad: set[str] = set()
-        with self._database.reading() as connection:
-            named = connection.execute(
-                "SELECT name, first, last, n, sha256, checksum FROM segment"
-            ).fetchall()
-        for *values, check in named:
-            if checksum(*values) != check:
-                return None
-            name, sha256 = values[0], values[4]
+        try:
+            with self._database.reading() as connection:
+                infos = segment_infos(connection)
+        except StoreDamagedError:
+            return None
+        for info in infos:
             try:
-                with (self._folder / DERIVED_FOLDER / name).open("rb") as file:
+                with (self._folder / DERIVED_FOLDER / info.name).open("rb") as file:
                     digest = hashlib.file_digest(file, "sha256").hexdigest()
             except OSError:
                 digest = ""
-            if digest != sha256:
-                bad.add(str(name))
+            if digest != info.sha256:
+                bad.add(info.name)
         return bad
 
 

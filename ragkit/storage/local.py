@@ -644,9 +644,9 @@ def _insert_chunks(connection: sqlite3.Connection, document: int, item: Prepared
     ):
         vector = None
         if key is not None:
-            vector = connection.execute("SELECT row FROM vector WHERE key = ?", (key,)).fetchone()[
-                0
-            ]
+            (vector,) = connection.execute(
+                "SELECT row FROM vector WHERE key = ?", (key,)
+            ).fetchone()
         sentences = json.dumps(chunk.sentences, separators=(",", ":"))
         long = (sentences, marks_json(chunk.marks), tokens)
         whose, span, n_tokens = (row, chunk.id, document), (chunk.start, chunk.end), chunk.n_tokens

@@ -100,10 +100,25 @@ def make_postings(rows: Iterable[tuple[int, str]]) -> Postings:
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """Postings, and which of their rows still count (bool, shape (n,)); None for all."""
+    """Postings of which some rows count.
+
+    Attributes:
+        postings: Of all rows.
+        alive: Which rows count: bool, shape (n,); None for all.
+        n_rows: Rows that count.
+        n_words: Words of these.
+    """
 
     postings: Postings
     alive: NDArray[np.bool_] | None
+    n_rows: int
+    n_words: int
+
+
+def make_part(postings: Postings, alive: NDArray[np.bool_] | None) -> Part:
+    """Count the rows and words that count."""
+    counted = postings.lengths if alive is None else postings.lengths[alive]
+    return Part(postings, alive, len(counted), int(counted.sum(dtype=np.int64)))
 
 
 def best_by_words(
@@ -119,7 +134,7 @@ def best_by_words(
     """
     keys = np.array([term_key(term) for term in terms], dtype=np.uint64)
     found = [part.postings.entries(keys) for part in parts]
-    n_rows, n_words = _size(parts)
+    n_rows, n_words = sum(p.n_rows for p in parts), sum(p.n_words for p in parts)
     idf = _idf(parts, found, n_rows, len(terms))
     mean_length = n_words / max(n_rows, 1)
     best_rows = np.empty(0, dtype=np.int64)
@@ -137,16 +152,6 @@ def best_by_words(
         order = np.argsort(-best, kind="stable")[:k]
         best_rows, best = best_rows[order], best[order]
     return list(zip(best_rows.tolist(), best.tolist(), strict=True))
-
-
-def _size(parts: Sequence[Part]) -> tuple[int, int]:
-    n_rows = n_words = 0
-    for part in parts:
-        lengths = part.postings.lengths
-        counted = lengths if part.alive is None else lengths[part.alive]
-        n_rows += len(counted)
-        n_words += int(counted.sum(dtype=np.int64))
-    return n_rows, n_words
 
 
 def _idf(

@@ -123,6 +123,34 @@ def read_chunk(document_id: str, fields: Sequence[object]) -> Chunk:
     )
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SegmentInfo:
+    """A segment as the SQLite file names it: the rows after `first` up to `last`, of which n."""
+
+    name: str
+    first: int
+    last: int
+    n: int
+    sha256: str
+
+
+def segment_infos(connection: sqlite3.Connection) -> list[SegmentInfo]:
+    """Return the segments that the store names, in order of their rows.
+
+    Raises:
+        StoreDamagedError: these names are not what was written; all segments are to be made anew.
+    """
+    infos: list[SegmentInfo] = []
+    for *values, check in connection.execute(
+        "SELECT name, first, last, n, sha256, checksum FROM segment ORDER BY first"
+    ):
+        if checksum(*values) != check:
+            raise StoreDamagedError("the list of derived files is damaged")
+        name, first, last, n, sha256 = values
+        infos.append(SegmentInfo(name=name, first=first, last=last, n=n, sha256=sha256))
+    return infos
+
+
 def chunk_ids(connection: sqlite3.Connection, rows: Collection[int]) -> dict[int, str]:
     """Return the id of each of these rows."""
     found = connection.execute(

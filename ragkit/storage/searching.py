@@ -13,10 +13,17 @@ import numpy as np
 
 from ragkit.errors import StoreDamagedError
 from ragkit.storage.database import DERIVED_FOLDER
-from ragkit.storage.postings import Part, Postings, best_by_words, make_postings, members
-from ragkit.storage.rows import chunk_ids
+from ragkit.storage.postings import (
+    Part,
+    Postings,
+    best_by_words,
+    make_part,
+    make_postings,
+    members,
+)
+from ragkit.storage.rows import SegmentInfo, chunk_ids, segment_infos
 from ragkit.storage.schema import unsealed
-from ragkit.storage.segments import Segment, SegmentInfo, segment_infos
+from ragkit.storage.segments import Segment
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -275,7 +282,7 @@ class SearchIndex:
         if self._parts is None:
             postings = [segment.postings for segment in self.segments]
             postings += [part.postings(connection) for part in self._fresh]
-            self._parts = [Part(p, self._mask(p.rows, None)) for p in postings]
+            self._parts = [make_part(p, self._mask(p.rows, None)) for p in postings]
         return self._parts
 
 

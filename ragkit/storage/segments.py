@@ -14,7 +14,6 @@ import hashlib
 import json
 import mmap
 import os
-import sqlite3
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -25,7 +24,7 @@ import numpy as np
 from ragkit.errors import StoreDamagedError
 from ragkit.storage.database import sync_folder
 from ragkit.storage.postings import Postings
-from ragkit.storage.schema import checksum
+from ragkit.storage.rows import SegmentInfo
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -35,18 +34,6 @@ if TYPE_CHECKING:
 FORMAT = "ragkit-segment/1"
 _MAGIC = b"RAGKITS1"
 _ALIGNMENT = 64
-_BLOCK = 1 << 20
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SegmentInfo:
-    """A segment as the SQLite file names it: the rows after `first` up to `last`, of which n."""
-
-    name: str
-    first: int
-    last: int
-    n: int
-    sha256: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,23 +55,6 @@ class Description:
     scale: float | None
     arrays: Sequence[tuple[str, str, int, int]]
     format: str = FORMAT
-
-
-def segment_infos(connection: sqlite3.Connection) -> list[SegmentInfo]:
-    """Return the segments that the store names, in order of their rows.
-
-    Raises:
-        StoreDamagedError: these names are not what was written; all segments are to be made anew.
-    """
-    infos: list[SegmentInfo] = []
-    for *values, check in connection.execute(
-        "SELECT name, first, last, n, sha256, checksum FROM segment ORDER BY first"
-    ):
-        if checksum(*values) != check:
-            raise StoreDamagedError("the list of derived files is damaged")
-        name, first, last, n, sha256 = values
-        infos.append(SegmentInfo(name=name, first=first, last=last, n=n, sha256=sha256))
-    return infos
 
 
 def faiss_library() -> Any:  # noqa: ANN401 (its own types are incomplete)

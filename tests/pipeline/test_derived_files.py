@@ -21,7 +21,8 @@ import pytest
 from ragkit import RAG, Document, Settings
 from ragkit.errors import StoreDamagedError
 from ragkit.storage import DerivedSizes, LocalStore
-from ragkit.storage.segments import Segment, segment_infos
+from ragkit.storage.rows import segment_infos
+from ragkit.storage.segments import Segment
 from ragkit.types import Hit
 
 if TYPE_CHECKING:
