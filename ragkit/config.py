@@ -4,15 +4,29 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import cast, get_args
 
 from ragkit.errors import ConfigError
-from ragkit.types import Mode
+from ragkit.types import Json, Mode
 
 FILE_NAME = "ragkit.toml"
 ENVIRONMENT_PREFIX = "RAGKIT_"
+
+_TABLES = {
+    "store": "opensearch",
+    "embedder": "bedrock",
+    "reranker": "bedrock",
+    "generator": "openai",
+}
+"""Settings with a long form as a table, and an example of its type."""
+
+_GENERATOR_SETTINGS = frozenset(
+    {"base_url", "api_key_env", "timeout", "max_tokens", "temperature", "top_p", "top_k", "stop",
+     "seed", "model_billions"}
+)  # fmt: skip
+"""Settings of ragkit's own that may stand in the generator's table."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,7 +34,11 @@ class Settings:
     """All settings of a pipeline; None leaves the choice to ragkit or to the store."""
 
     store: str = "./kb"
+    store_options: dict[str, Json] = field(default_factory=dict[str, Json])
     embedder: str | None = None
+    embedder_options: dict[str, Json] = field(default_factory=dict[str, Json])
+    reranker: str | None = None
+    reranker_options: dict[str, Json] = field(default_factory=dict[str, Json])
     chunker: str | None = None
     chunk_tokens: int | None = None
     chunk_overlap: int | None = None
@@ -35,6 +53,7 @@ class Settings:
     max_context_tokens: int | None = None
     max_history_tokens: int = 512
     generator: str = "extractive"
+    generator_options: dict[str, Json] = field(default_factory=dict[str, Json])
     base_url: str | None = None
     api_key_env: str | None = None
     timeout: float | None = None
@@ -119,7 +138,7 @@ def _read_toml(path: Path) -> dict[str, object]:
         raise ConfigError(f"settings file {path} cannot be read: {error}") from error
     values: dict[str, object] = {}
     for name, value in data.items():
-        if isinstance(value, dict) and name in {"generator", "embedder"}:
+        if isinstance(value, dict) and name in _TABLES:
             values.update(_from_table(name, cast("dict[str, object]", value)))
         else:
             values[name] = value
@@ -127,13 +146,18 @@ def _read_toml(path: Path) -> dict[str, object]:
 
 
 def _from_table(name: str, table: Mapping[str, object]) -> dict[str, object]:
-    """Turn `[generator] type, model, …` into the shorthand and its settings."""
-    rest = {key: value for key, value in table.items() if key not in {"type", "model"}}
+    """Turn `[generator] type, model, …` into the shorthand and its settings.
+
+    What is no setting of ragkit's own goes to the connector, which knows its names.
+    """
     kind = table.get("type")
     if not isinstance(kind, str):
-        raise ConfigError(f'[{name}] needs type, for example type = "openai"')
-    model = table.get("model")
-    return {name: kind if model is None else f"{kind}:{model}", **rest}
+        raise ConfigError(f'[{name}] needs type, for example type = "{_TABLES[name]}"')
+    rest = {key: value for key, value in table.items() if key not in {"type", "model", "name"}}
+    own = {key: rest.pop(key) for key in _GENERATOR_SETTINGS & rest.keys() if name == "generator"}
+    model = table.get("model", table.get("name"))
+    options = {f"{name}_options": rest} if rest else {}
+    return {name: kind if model is None else f"{kind}:{model}", **own, **options}
 
 
 def _type_of(name: str) -> str:
@@ -152,6 +176,8 @@ def _from_text(name: str, text: str) -> object:
         return tuple(text.split(",")) if text else ()
     if kind.startswith("tuple[float"):
         return tuple(_number(name, part) for part in text.split(","))
+    if kind.startswith("dict"):
+        return _object(name, text)
     number = _number(name, text)
     return int(number) if kind.startswith("int") and number == int(number) else number
 
@@ -165,7 +191,7 @@ def _checked(name: str, value: object) -> object:
         value = float(value)
     if name == "refuse_below" and isinstance(value, int | float):
         value = str(value)
-    expected = {"str": str, "int": int, "bool": bool, "float": float, "tuple": tuple}
+    expected = {"str": str, "int": int, "bool": bool, "float": float, "tuple": tuple, "dict": dict}
     wanted = expected[kind.split("[")[0].split(" ")[0]]
     optional = kind.endswith("| None")
     if value is None and optional:
@@ -173,6 +199,13 @@ def _checked(name: str, value: object) -> object:
     if not _is_a(value, wanted):
         raise ConfigError(f"{name} {value!r}; allowed: {json.dumps(kind)[1:-1]}")
     return value
+
+
+def _object(name: str, text: str) -> object:
+    try:
+        return cast("object", json.loads(text))
+    except ValueError:
+        raise ConfigError(f"{name} {text!r}; allowed: a JSON object") from None
 
 
 def _is_a(value: object, kind: type) -> bool:

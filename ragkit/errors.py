@@ -11,6 +11,11 @@ RagkitError                     exit code
 │   ├── StoreDamagedError           6
 │   └── OutdatedStoreError          6
 └── RemoteError                     7   a remote service or a model failed
+    ├── RemoteTimeoutError          7   it did not answer in time
+    ├── RateLimitedError            7   it asked for less traffic until the time was up
+    ├── AccessDeniedError           7   it knows who asks, and refuses
+    ├── PromptTooLongError          7   the prompt does not fit into the model's window
+    └── DimensionMismatchError      7   vectors of another length than the index holds
 """
 
 from __future__ import annotations
@@ -86,3 +91,23 @@ class RemoteError(RagkitError):
     """A remote service or a model failed or answered with something unusable."""
 
     exit_code = 7
+
+
+class RemoteTimeoutError(RemoteError):
+    """A remote service did not answer in time; whether it did the work is unknown."""
+
+
+class RateLimitedError(RemoteError):
+    """A remote service asked for less traffic, and went on asking until the time was up."""
+
+
+class AccessDeniedError(RemoteError):
+    """A remote service refuses the caller; the message says which permission to look at."""
+
+
+class PromptTooLongError(RemoteError):
+    """A prompt does not fit into the model's window; raised before sending where that is known."""
+
+
+class DimensionMismatchError(RemoteError):
+    """Vectors have another length than the index was made for."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias, get_args
+from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias, get_args, runtime_checkable
 
 if TYPE_CHECKING:
     import numpy as np
@@ -292,6 +292,15 @@ class Generation:
     stop_reason: str | None = None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TokenCount:
+    """A number of tokens, whether it is exact for the model, and who counted."""
+
+    n_tokens: int
+    exact: bool
+    counter: str
+
+
 class TokenCounter(Protocol):
     """Counts the tokens of a text, and says whether the count is exact for the model used."""
 
@@ -404,4 +413,16 @@ class Generator(Protocol):
 
     def stream(self, prompt: Prompt, options: GenerationOptions) -> Iterator[str | Generation]:
         """Yield pieces of text, then the whole `Generation` last. Raises `RemoteError`."""
+        ...
+
+
+@runtime_checkable
+class PromptCounter(Protocol):
+    """What a generator offers besides that can count a prompt as its model will read it.
+
+    The count holds all that the model reads: the chat template around the prompt too.
+    """
+
+    def count_prompt(self, prompt: Prompt) -> TokenCount:
+        """Return the tokens of a prompt. Raises `RemoteError` where a server counts and fails."""
         ...

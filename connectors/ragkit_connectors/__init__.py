@@ -2,8 +2,8 @@ r"""Connectors to outside systems, opened by name; files here do not import each
 
 A name is `KIND:REST`, for example `openai:qwen3-8b`. A kind of one letter is a drive, not a kind:
 `C:\kb` is a path. Other distributions add kinds through the entry point groups
-`ragkit.generators`, `ragkit.embedders` and `ragkit.stores`; the entry point's name is the kind, and
-its object is called with REST and the settings.
+`ragkit.generators`, `ragkit.embedders`, `ragkit.rerankers` and `ragkit.stores`; the entry point's
+name is the kind, and its object is called with REST and the settings.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from dataclasses import dataclass
 from typing import cast
 
 from ragkit.errors import ConfigError, MissingExtraError
-from ragkit.types import Embedder, Generator, Retriever
+from ragkit.types import Embedder, Generator, Reranker, Retriever
 
-__all__ = ["open_embedder", "open_generator", "open_store", "split_name"]
+__all__ = ["open_embedder", "open_generator", "open_reranker", "open_store", "split_name"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,6 +45,7 @@ _EMBEDDERS = {
         extra="sentence-transformers",
     ),
 }
+_RERANKERS: dict[str, _Connector] = {}
 _STORES: dict[str, _Connector] = {}
 
 
@@ -67,6 +68,16 @@ def open_embedder(name: str, **settings: object) -> Embedder:
         RemoteError: the model cannot be loaded.
     """
     return cast("Embedder", _open("embedder", name, _EMBEDDERS, settings, "builtin", "none"))
+
+
+def open_reranker(name: str, **settings: object) -> Reranker:
+    """Open a reranker such as `bedrock:MODEL`.
+
+    Raises:
+        ConfigError: there is no reranker of this name, or a setting cannot be used.
+        MissingExtraError: its extra is not installed.
+    """
+    return cast("Reranker", _open("reranker", name, _RERANKERS, settings))
 
 
 def open_store(name: str, **settings: object) -> Retriever:
@@ -100,12 +111,26 @@ def _open(
         if factory is None:
             allowed = [*without_connector, *(f"{k}:{c.rest}" for k, c in known.items())]
             allowed += [f"{k}:…" for k in _third_party_kinds(what)]
-            raise ConfigError(f"{what} {name!r}; allowed: {', '.join(allowed)}")
+            raise ConfigError(f"{what} {name!r}; allowed: {', '.join(allowed) or 'none'}")
     elif not rest:
         raise ConfigError(f"{what} {name!r}; allowed: {kind}:{connector.rest}")
     else:
         factory = _factory(connector)
+    _check_settings(f"{what} {kind}", factory, rest, settings)
     return factory(rest, **settings)
+
+
+def _check_settings(
+    what: str, factory: Callable[..., object], rest: str, settings: Mapping[str, object]
+) -> None:
+    import inspect
+
+    signature = inspect.signature(factory)
+    try:
+        signature.bind(rest, **settings)
+    except TypeError as error:
+        takes = [name for name, p in signature.parameters.items() if p.kind is p.KEYWORD_ONLY]
+        raise ConfigError(f"{what}: {error}; its settings: {' '.join(takes)}") from error
 
 
 def _factory(connector: _Connector) -> Callable[..., object]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import cast
@@ -15,7 +15,15 @@ from ragkit.errors import ConfigError
 from ragkit.generation import ExtractiveGenerator
 from ragkit.text.wordpiece import load_wordpiece
 from ragkit.trimming import REFUSE_BELOW, Scorer, TrimPolicy
-from ragkit.types import ChunkerName, Embedder, Generator, Json, TokenCounter
+from ragkit.types import (
+    ChunkerName,
+    Embedder,
+    Generator,
+    Json,
+    Reranker,
+    Retriever,
+    TokenCounter,
+)
 
 BUILTIN_POLICY = TrimPolicy(
     name="bundled/3", keep_above=-4.0, budget_share=1.0, refuse_below=REFUSE_BELOW
@@ -63,8 +71,10 @@ def open_counter() -> TokenCounter:
     return load_wordpiece()
 
 
-def open_embedder(name: str, *, n_threads: int = 1) -> Embedder | None:
-    """Open an embedder by name; None for `none`.
+def open_embedder(
+    name: str, *, n_threads: int = 1, options: Mapping[str, object] | None = None
+) -> Embedder | None:
+    """Open an embedder by name; None for `none`. `options` are its connector's own.
 
     Raises:
         MissingExtraError: its extra is not installed.
@@ -76,7 +86,7 @@ def open_embedder(name: str, *, n_threads: int = 1) -> Embedder | None:
         from ragkit.embedding.builtin import BuiltinEmbedder
 
         return BuiltinEmbedder(n_threads=n_threads)
-    return cast("Embedder", _connector("open_embedder")(name))
+    return cast("Embedder", _connector("open_embedder")(name, **(options or {})))
 
 
 def open_generator(settings: Settings) -> Generator:
@@ -93,8 +103,33 @@ def open_generator(settings: Settings) -> Generator:
         "api_key_env": settings.api_key_env,
         "timeout_seconds": settings.timeout,
     }
-    options = {key: value for key, value in given.items() if value is not None}
+    options: dict[str, object] = {key: value for key, value in given.items() if value is not None}
+    options |= settings.generator_options
     return cast("Generator", _connector("open_generator")(settings.generator, **options))
+
+
+def open_store(name: str, options: Mapping[str, object]) -> Retriever | None:
+    """Open a store by name; None for a folder.
+
+    Raises:
+        MissingExtraError: its extra is not installed.
+        ConfigError: there is no store of this kind.
+    """
+    if not cast("tuple[str, str]", _connector("split_name")(name))[0]:
+        return None
+    return cast("Retriever", _connector("open_store")(name, **options))
+
+
+def open_reranker(name: str | None, options: Mapping[str, object]) -> Reranker | None:
+    """Open a reranker by name; None without a name.
+
+    Raises:
+        MissingExtraError: its extra is not installed.
+        ConfigError: there is no reranker of this kind.
+    """
+    if name is None:
+        return None
+    return cast("Reranker", _connector("open_reranker")(name, **options))
 
 
 def make_chunker(settings: Settings) -> SpanChunker:

@@ -29,6 +29,31 @@ def test_generator_table_is_the_long_form(tmp_path: Path) -> None:
     assert (settings.generator, settings.base_url) == ("openai:m", "http://h/v1")
 
 
+def test_a_table_passes_the_rest_to_the_connector(tmp_path: Path) -> None:
+    """What is no setting of ragkit's own goes to the connector, and tables do not mix."""
+    file = tmp_path / "s.toml"
+    file.write_text(
+        '[store]\ntype = "opensearch"\nname = "https://h/kb"\nengine = "lucene"\n'
+        '[generator]\ntype = "ollama"\nmodel = "m"\nnum_ctx = 8192\ntemperature = 0\n'
+        '[embedder]\ntype = "bedrock"\nmodel = "e"\nbase_url = "http://e"\n'
+    )
+    settings = load_settings(file=file)
+    assert (settings.store, settings.store_options) == (
+        "opensearch:https://h/kb",
+        {"engine": "lucene"},
+    )
+    assert (settings.generator_options, settings.temperature) == ({"num_ctx": 8192}, 0.0)
+    assert (settings.base_url, settings.embedder_options) == (None, {"base_url": "http://e"})
+
+
+def test_options_of_a_connector_may_come_from_the_environment() -> None:
+    """They are a JSON object there."""
+    settings = load_settings(environment={"RAGKIT_GENERATOR_OPTIONS": '{"num_ctx": 4096}'})
+    assert settings.generator_options == {"num_ctx": 4096}
+    with pytest.raises(ConfigError, match="JSON object"):
+        load_settings(environment={"RAGKIT_GENERATOR_OPTIONS": "num_ctx=4096"})
+
+
 @pytest.mark.parametrize(
     ("flags", "fault"),
     [

@@ -1,0 +1,1 @@
+"""What several connectors share; connectors themselves do not import each other."""
