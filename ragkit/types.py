@@ -22,6 +22,7 @@ Json: TypeAlias = "str | int | float | bool | Sequence[Json] | Mapping[str, Json
 Metadata: TypeAlias = Mapping[str, Json]
 Span: TypeAlias = tuple[int, int]
 Mode: TypeAlias = Literal["dense", "lexical", "hybrid"]
+Fusion: TypeAlias = Literal["convex", "rrf"]
 ChunkerName: TypeAlias = Literal["recursive", "sentence", "tokens", "markdown", "whole"]
 CHUNKER_NAMES: tuple[str, ...] = get_args(ChunkerName)
 MarkKind: TypeAlias = Literal["text", "heading", "page", "row", "code"]
@@ -362,7 +363,8 @@ class Query:
     """What a retriever is asked for.
 
     `vector` is None for words-only search. `groups` None means: no statement, which a protected
-    store refuses.
+    store refuses. `fusion` joins the two rankings of `hybrid`: by the mean of scaled scores
+    (`convex`) or by reciprocal ranks (`rrf`).
     """
 
     question: str
@@ -371,6 +373,7 @@ class Query:
     mode: Mode | None = None
     filters: Mapping[str, Json] | None = None
     groups: tuple[str, ...] | None = None
+    fusion: Fusion = "convex"
 
 
 class Retriever(Protocol):

@@ -46,7 +46,15 @@ _EMBEDDERS = {
     ),
 }
 _RERANKERS: dict[str, _Connector] = {}
-_STORES: dict[str, _Connector] = {}
+_STORES: dict[str, _Connector] = {
+    "opensearch": _Connector(
+        module="ragkit_connectors.opensearch",
+        factory="open_opensearch",
+        rest="https://HOST[:PORT]/INDEX",
+        needs="opensearchpy",
+        extra="opensearch",
+    ),
+}
 
 
 def open_generator(name: str, **settings: object) -> Generator:

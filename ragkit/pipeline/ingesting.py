@@ -14,6 +14,7 @@ from ragkit.ledger import Stopwatch, local_joules
 from ragkit.storage import (
     LocalStore,
     PreparedDocument,
+    Store,
     StoredVectors,
     StoreSettings,
     join_vectors,
@@ -47,6 +48,9 @@ BATCHES_WAITING = 2
 """Batches that are embedded or wait to be: with the one being read, all that is in memory."""
 
 TEXTS_AT_ONCE = 64
+
+ITEMS_AHEAD = 64
+"""Documents whose fingerprints are asked of the store together: a remote one takes its time."""
 
 Status: TypeAlias = Literal["added", "changed", "unchanged", "removed", "skipped", "failed"]
 STATUSES: tuple[Status, ...] = (
@@ -159,7 +163,7 @@ class Ingester:
 
     def __init__(
         self,
-        store: LocalStore | None,
+        store: Store | None,
         *,
         chunker: Chunker,
         embedder: Embedder | None,
@@ -192,11 +196,13 @@ class Ingester:
     def add(self, items: Iterable[SourceItem]) -> None:
         """Store all items; one that fails is reported and does not stop the others."""
         try:
-            for item in items:
-                if isinstance(item, Failure):
-                    self._fail(item)
-                else:
-                    self._add(item)
+            for ahead in _batched(items, ITEMS_AHEAD):
+                stored = self._stored(ahead)
+                for item in ahead:
+                    if isinstance(item, Failure):
+                        self._fail(item)
+                    else:
+                        self._add(item, stored.get(item.id))
             self.flush()
         finally:
             self._stopped = True
@@ -240,6 +246,7 @@ class Ingester:
 
     def _commit_oldest(self) -> None:
         batch, future = self._waiting.popleft()
+        refused: Mapping[str, str] = {}
         if self._store is not None and not self._dry_run:
             vectors = {} if future is None else future.result()
             with self.watch.stage("store"):
@@ -248,14 +255,20 @@ class Ingester:
                 lost = keys - self._store.known_vectors(keys)
                 if lost:
                     vectors |= self._embed({k: v for k, v in batch.wanted().items() if k in lost})
-                self._store.write([item for item, _ in batch.items], vectors)
+                refused = self._store.write([item for item, _ in batch.items], vectors)
                 self._in_flight -= vectors.keys()
                 self._derive(batch.n_chunks)
         for item, status in batch.items:
-            self._done(item.document.id, status)
+            document = item.document
+            if document.id in refused:
+                reason = refused[document.id]
+                self._fail(Failure(source=document.source, code="rejected", detail=reason))
+            else:
+                self._done(document.id, status)
 
     def _derive(self, n_chunks: int) -> None:
-        assert self._store is not None  # noqa: S101 (narrowing; the caller checked)
+        if not isinstance(self._store, LocalStore):
+            return
         self._underived += n_chunks
         if self._underived >= self._store.sizes.file and not self._anew:
             # A failure now is told at the end, when it is tried again.
@@ -270,9 +283,13 @@ class Ingester:
         for document_id in ids:
             self._done(document_id, "removed")
 
-    def _add(self, item: Document | PendingDocument) -> None:
+    def _stored(self, items: Iterable[SourceItem]) -> Mapping[str, tuple[str, str]]:
+        if self._store is None:
+            return {}
+        return self._store.stored([item.id for item in items if not isinstance(item, Failure)])
+
+    def _add(self, item: Document | PendingDocument, stored: tuple[str, str] | None) -> None:
         fingerprint = _fingerprint(item)
-        stored = self._store.stored(item.id) if self._store is not None else None
         if item.id in self.seen:
             self._fail(
                 Failure(
@@ -341,7 +358,7 @@ class Ingester:
         )
         return hashlib.sha256(identity.encode()).digest()
 
-    def _vectors(self, batch: _Batch, store: LocalStore) -> _Vectors:
+    def _vectors(self, batch: _Batch, store: Store) -> _Vectors:
         """Return the vectors that are neither stored nor on their way; runs beside the rest."""
         wanted = batch.wanted()
         known = store.known_vectors(wanted) | self._in_flight
@@ -418,6 +435,20 @@ class Ingester:
             self._on_progress(Progress(document_id=document_id, status=status))
 
 
+def _batched(items: Iterable[SourceItem], n: int) -> Iterator[list[SourceItem]]:
+    """Yield n items at a time, fewer where their text is long or there are no more."""
+    batch: list[SourceItem] = []
+    n_characters = 0
+    for item in items:
+        batch.append(item)
+        n_characters += len(item.text) if isinstance(item, Document) else 0
+        if len(batch) >= n or n_characters >= BATCH_CHARACTERS:
+            yield batch
+            batch, n_characters = [], 0
+    if batch:
+        yield batch
+
+
 def index_words(chunk: Chunk, title: str, language: str | None) -> str:
     """Return the index words of a chunk, a line a sentence, then those of its document's title."""
     texts = [chunk.text[a - chunk.start : b - chunk.start] for a, b in chunk.sentences]
@@ -446,7 +477,7 @@ def difference(stored: StoreSettings, wanted: StoreSettings) -> str:
     )
 
 
-def vanished(store: LocalStore, roots: Sequence[str], ingester: Ingester) -> Iterator[str]:
+def vanished(store: Store, roots: Sequence[str], ingester: Ingester) -> Iterator[str]:
     """Yield the ids of stored documents that are under the roots but were not met."""
     for document_id, source in store.sources():
         # Below a folder that could not be read nothing has vanished, as far as anyone knows.
@@ -459,11 +490,9 @@ def _is_under(source: str, places: Iterable[str]) -> bool:
     return any(source == place or source.startswith(place.rstrip("/") + "/") for place in places)
 
 
-def stored_document(store: LocalStore, document_id: str) -> SourceItem:
+def stored_document(store: Store, document_id: str) -> SourceItem:
     """Return a stored document for a rebuild; its fingerprint stays, so later ingests skip it."""
-    stored = store.stored(document_id)
-    assert stored is not None  # noqa: S101 (the writer's lock is held)
-    fingerprint, source = stored
+    fingerprint, source = store.stored([document_id])[document_id]
 
     def load() -> Document:
         found = store.document(document_id, everyone=True)

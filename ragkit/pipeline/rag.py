@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import collections.abc
 import copy
 import threading
+import time
 import warnings
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
@@ -14,7 +17,7 @@ from typing import TYPE_CHECKING, cast
 from ragkit.chunking import SpanChunker
 from ragkit.config import Settings
 from ragkit.diversity import distinct_documents, drop_near_duplicates, marginal_relevance
-from ragkit.errors import ConfigError, MissingExtraError, OutdatedStoreError
+from ragkit.errors import ConfigError, MissingExtraError, OutdatedStoreError, StoreError
 from ragkit.ledger import (
     Ledger,
     Range,
@@ -44,6 +47,8 @@ from ragkit.pipeline.components import (
     open_counter,
     open_embedder,
     open_generator,
+    open_reranker,
+    open_store,
 )
 from ragkit.pipeline.ingesting import (
     Ingester,
@@ -54,7 +59,14 @@ from ragkit.pipeline.ingesting import (
     vanished,
 )
 from ragkit.prompts import Template, load_template
-from ragkit.storage import DocumentRow, Finding, LocalStore, StoreSettings, update_schema
+from ragkit.storage import (
+    DocumentRow,
+    Finding,
+    LocalStore,
+    Store,
+    StoreSettings,
+    update_schema,
+)
 from ragkit.text.words import detect_language, index_tokens, query_tokens
 from ragkit.trimming import (
     BASELINE_HITS,
@@ -69,6 +81,7 @@ from ragkit.types import (
     Citation,
     Document,
     Embedder,
+    Fusion,
     Generation,
     GenerationOptions,
     Generator,
@@ -76,11 +89,13 @@ from ragkit.types import (
     Json,
     Mode,
     Prompt,
+    PromptCounter,
     Query,
     RefusalReason,
     Reranker,
     Retriever,
     Source,
+    TokenCount,
     TokenCounter,
     Turn,
     Usage,
@@ -94,6 +109,9 @@ BASELINE_CHUNK_TOKENS = 400
 
 SKETCH_IDS = 128
 """Chunk ids kept to estimate change by: the error is about 4 points."""
+
+SKETCH_SECONDS = 60
+"""How long a certificate's state holds for a store that does not count its writes."""
 
 Notify = Callable[[str], None]
 
@@ -127,12 +145,13 @@ class RAG:
     """A pipeline over a store.
 
     Args:
-        store: A folder, or an open store or retriever.
+        store: A folder, the name of a remote store such as `opensearch:URL/INDEX`, or an open store
+            or retriever.
         embedder: By name or an object; None takes the store's, or `builtin` for a new store.
         generator: By name or an object; None takes the settings' (`extractive`).
         trim: A trim policy, the path of one, or `off`.
         template: The name of a bundled template, the path of one, or a template.
-        reranker: Reorders hits before trimming.
+        reranker: Reorders hits before trimming; by name or an object.
         chunker: A chunker; None makes one from the settings.
         config: Settings; the arguments above win over them.
         ledger: Path of the ledger, `off`, or None for `ledger.jsonl` in the store's folder.
@@ -144,13 +163,13 @@ class RAG:
 
     def __init__(
         self,
-        store: str | Path | LocalStore | Retriever = "./kb",
+        store: str | Path | Store | Retriever = "./kb",
         *,
         embedder: str | Embedder | None = None,
         generator: str | Generator | None = None,
         trim: str | Path | TrimPolicy | None = None,
         template: str | Path | Template | None = None,
-        reranker: Reranker | None = None,
+        reranker: str | Reranker | None = None,
         chunker: Chunker | None = None,
         config: Settings | None = None,
         ledger: str | Path | None = None,
@@ -159,7 +178,7 @@ class RAG:
     ) -> None:
         self.settings = config or Settings()
         self._given_store = store
-        self._store: LocalStore | Retriever | None = None
+        self._store: Store | Retriever | None = None
         if not isinstance(store, str | Path):
             self._store = store
         self._given_embedder = embedder if embedder is not None else self.settings.embedder
@@ -168,7 +187,11 @@ class RAG:
         self._given_generator = generator
         self._generator: Generator | None = None
         self._given_chunker = chunker
-        self._reranker = reranker
+        self._reranker = (
+            open_reranker(reranker or self.settings.reranker, self.settings.reranker_options)
+            if reranker is None or isinstance(reranker, str)
+            else reranker
+        )
         self._policy, self._policy_sha256 = _policy(
             trim if trim is not None else self.settings.trim
         )
@@ -199,9 +222,12 @@ class RAG:
         self.close()
 
     def close(self) -> None:
-        """Close the store."""
-        if isinstance(self._store, LocalStore):
-            self._store.close()
+        """Close the store, and the generator where it was opened by name."""
+        by_name = self._given_generator is None or isinstance(self._given_generator, str)
+        for part in (self._store, self._generator if by_name else None):
+            close = getattr(part, "close", None)
+            if callable(close):
+                close()
 
     # --- ingest ------------------------------------------------------------------------------
 
@@ -238,24 +264,19 @@ class RAG:
             what, root=root, groups=tuple(groups), metadata=metadata or {}, password=password
         )
         if dry_run:
-            store = self._local_store() if self._exists() else None
+            store = self._writable() if self._exists() else None
             ingester = self._ingester(store, on_progress, dry_run=True)
             ingester.add(source.documents())
             if prune and store is not None:
                 ingester.remove(list(vanished(store, source.roots, ingester)))
             return ingester.finish()
-        store = self._local_store(create=True)
+        store = self._writable(create=True)
         with store.exclusive():
             ingester = self._ingester(store, on_progress)
-            before = store.generation
-            try:
+            with self._settling(store):
                 ingester.add(source.documents())
                 if prune:
                     ingester.remove(list(vanished(store, source.roots, ingester)))
-                self._derive(store, before)
-            finally:
-                if store.generation != before:
-                    store.checkpoint()
         report = ingester.finish()
         self._report_languages(report)
         self._write_ledger(report.to_record())
@@ -266,56 +287,47 @@ class RAG:
 
         Readers see the old content until the last document is done.
         """
-        store = self._local_store()
-        with store.exclusive():
-            old = store.settings
-            with store.transaction():
-                settings = self._wanted_settings(old)
-                store.configure(settings)
-                ingester = self._make_ingester(store, settings, on_progress, anew=True)
-                for document_id, _ in list(store.sources()):
-                    ingester.add([stored_document(store, document_id)])
-            self._derive(store, None)
-            store.checkpoint()
+        store = self._writable()
+        with store.exclusive(), self._settling(store):
+            settings = self._wanted_settings(store.manifest().settings)
+            with store.rebuilding(settings) as target:
+                ingester = self._make_ingester(target, settings, on_progress, anew=True)
+                ids = [document_id for document_id, _ in store.sources()]
+                ingester.add(stored_document(store, document_id) for document_id in ids)
+                if ingester.report.failures:
+                    raise StoreError(f"the store stays as it is: {_first_failure(ingester)}")
         return ingester.finish()
 
     def rm(self, *ids: str) -> list[str]:
         """Remove documents for good and return the ids that were there."""
-        store = self._local_store()
-        with store.exclusive():
-            before = store.generation
-            removed = store.delete(ids)
-            self._derive(store, before)
-            store.checkpoint()
-        return removed
+        store = self._writable()
+        with store.exclusive(), self._settling(store):
+            return list(store.delete(ids))
 
     def list(self, *, groups: Sequence[str] | None = None) -> Iterator[DocumentRow]:
         """Yield the stored documents that these groups may see."""
-        return self._local_store().documents(groups=_groups(groups))
+        return self._writable().documents(groups=_groups(groups))
 
     def show(
         self, document_id: str, *, groups: Sequence[str] | None = None
     ) -> dict[str, Json] | None:
         """Return a document with its chunks as `ragkit show ID --json` prints it, or None."""
-        found = self._local_store().document(document_id, groups=_groups(groups))
+        found = self._writable().document(document_id, groups=_groups(groups))
         return None if found is None else _shown(*found)
 
     def describe(self) -> dict[str, Json]:
         """Return counts, sizes, fingerprints and configuration as `ragkit show` prints them."""
-        store = self._local_store()
-        settings = store.settings
+        store = self._writable()
+        manifest = store.manifest()
         return {
             "schema": 1,
-            "store": str(store.folder),
-            "generation": store.generation,
-            "protected": store.protected,
-            "read_only": store.read_only,
+            "store": store.name,
+            "generation": manifest.generation,
+            "protected": manifest.protected,
             **store.count(),
-            "file_bytes": store.file.stat().st_size,
-            "derived_bytes": store.size_bytes() - store.file.stat().st_size,
-            "sentence_vector_bytes": store.sentence_vector_bytes(),
+            **_local_sizes(store),
             "language": store.language(),
-            "settings": None if settings is None else _as_json(settings),
+            "settings": None if manifest.settings is None else _as_json(manifest.settings),
             "template": {
                 "id": self._template.id,
                 "version": self._template.version,
@@ -330,12 +342,12 @@ class RAG:
         the same answers. Nothing here names a machine or a time. Reads the ids of all chunks.
         """
         store = self._open_store()
-        digest = store.chunks_sha256() if isinstance(store, LocalStore) else None
+        digest = store.chunks_sha256() if isinstance(store, Store) else None
         return {"chunks_sha256": digest, **self._applied()}
 
     def _applied(self) -> dict[str, Json]:
         store = self._open_store()
-        settings = store.settings if isinstance(store, LocalStore) else None
+        settings = store.manifest().settings if isinstance(store, Store) else None
         policy = self._policy
         asked = self.settings
         applied = ("k", "mode", "fusion", "trim_level", "refuse_below", "max_context_tokens",
@@ -358,7 +370,7 @@ class RAG:
     def corpus_sketch(self) -> dict[str, Json]:
         """Return the number of chunks and the smallest of their ids, to tell change by later."""
         store = self._open_store()
-        if not isinstance(store, LocalStore):
+        if not isinstance(store, Store):
             return {"chunks": 0, "smallest_ids": []}
         n_chunks, ids = store.chunk_sketch(SKETCH_IDS)
         return {"chunks": n_chunks, "smallest_ids": list(ids)}
@@ -372,18 +384,32 @@ class RAG:
         """Check the store; rebuild what is derived, and update an older one, when asked."""
         findings: list[Finding] = []
         try:
-            store = self._local_store()
+            store = self._writable()
         except OutdatedStoreError as error:
             outdated = Finding(check="schema", detail=str(error), repairable=True)
             if not repair:
                 return [outdated]
             update_schema(Path(str(self._given_store)))
             findings.append(replace(outdated, repaired=True))
-            store = self._local_store()
+            store = self._writable()
         if not repair:
             return store.examine()
         with store.exclusive():
             return [*findings, *store.examine(repair=True)]
+
+    @contextmanager
+    def _settling(self, store: Store) -> collections.abc.Generator[None, None, None]:
+        """Bring what is derived up to date after a write, and make the write visible."""
+        before = store.manifest().generation
+        try:
+            yield
+            if isinstance(store, LocalStore):
+                self._derive(store, before)
+            else:
+                store.checkpoint()
+        finally:
+            if isinstance(store, LocalStore) and store.generation != before:
+                store.checkpoint()
 
     def compact(self) -> int:
         """Give free space back and return the bytes saved."""
@@ -600,19 +626,45 @@ class RAG:
     def _exists(self) -> bool:
         from ragkit.storage.database import FILE_NAME
 
-        return self._store is not None or (Path(str(self._given_store)) / FILE_NAME).exists()
+        if self._store is not None or (Path(str(self._given_store)) / FILE_NAME).exists():
+            return True
+        return not isinstance(self._open_remote(), str | Path)
 
-    def _local_store(self, *, create: bool = False) -> LocalStore:
-        store = self._open_store(create=create)
+    def _local_store(self) -> LocalStore:
+        store = self._open_store()
         if not isinstance(store, LocalStore):
             raise ConfigError("this needs a local store, a folder")
         return store
 
-    def _open_store(self, *, create: bool = False) -> LocalStore | Retriever:
+    def _writable(self, *, create: bool = False) -> Store:
+        store = self._open_store(create=create)
+        if not isinstance(store, Store):
+            raise ConfigError(
+                f"store {self._given_store!r} can only be searched; this needs a folder or an "
+                "index that ragkit made"
+            )
+        return store
+
+    def _open_store(self, *, create: bool = False) -> Store | Retriever:
         with self._lock:
             if self._store is None:
-                self._store = LocalStore(Path(str(self._given_store)), create=create)
+                opened = self._open_remote()
+                if isinstance(opened, str | Path):
+                    opened = LocalStore(Path(opened), create=create)
+                self._store = opened
             return self._store
+
+    def _open_remote(self) -> Store | Retriever | str | Path:
+        """Open the store that has a kind in its name; anything else comes back as it is."""
+        given = self._given_store
+        if not isinstance(given, str) or ":" not in given:
+            return given
+        return open_store(given, self.settings.store_options) or given
+
+    @property
+    def _is_local(self) -> bool:
+        with self._lock:
+            return isinstance(self._store or self._given_store, LocalStore | str | Path)
 
     def _open_embedder(self) -> Embedder | None:
         """Open the embedder of the store, or the one asked for; None where there are no vectors."""
@@ -623,7 +675,9 @@ class RAG:
                     self._embedder = given
                 else:
                     self._embedder = open_embedder(
-                        given or self._stored_embedder_name(), n_threads=self._n_jobs
+                        given or self._stored_embedder_name(),
+                        n_threads=self._n_jobs,
+                        options=self.settings.embedder_options,
                     )
                 self._embedder_opened = True
             return self._embedder
@@ -631,7 +685,7 @@ class RAG:
     def _stored_embedder_name(self) -> str:
         if self._exists():
             store = self._open_store()
-            settings = store.settings if isinstance(store, LocalStore) else None
+            settings = store.manifest().settings if isinstance(store, Store) else None
             if settings is not None:
                 return settings.embedder
         return default_embedder_name()
@@ -697,12 +751,12 @@ class RAG:
 
     def _ingester(
         self,
-        store: LocalStore | None,
+        store: Store | None,
         on_progress: Callable[[Progress], None] | None,
         *,
         dry_run: bool = False,
     ) -> Ingester:
-        stored = None if store is None else store.settings
+        stored = None if store is None else store.manifest().settings
         if stored is not None and stored.embedder != "none" and not has_numpy():
             raise MissingExtraError(
                 f"the store was built with embedder {stored.embedder!r}, and numpy", extra="local"
@@ -716,7 +770,7 @@ class RAG:
 
     def _make_ingester(
         self,
-        store: LocalStore | None,
+        store: Store | None,
         settings: StoreSettings,
         on_progress: Callable[[Progress], None] | None,
         *,
@@ -768,8 +822,12 @@ class RAG:
         default_title = stored.embed_title if stored is not None else False
         # A store without vectors says nothing about sentences: the next embedder's default holds.
         default_sentences = (
-            stored.sentence_vectors if stored is not None and stored.dim is not None else True
+            stored.sentence_vectors
+            if stored is not None and stored.dim is not None
+            else self._is_local
         )
+        if asked.sentence_vectors and not self._is_local:
+            raise ConfigError("sentence_vectors true; only a local store holds them")
         with_sentences = (
             default_sentences if asked.sentence_vectors is None else asked.sentence_vectors
         )
@@ -819,36 +877,37 @@ class RAG:
             mode=mode,
             filters=filters,
             groups=_groups(groups),
+            fusion=cast("Fusion", self.settings.fusion),
         )
         with watch.stage("retrieve"):
             if isinstance(store, LocalStore):
-                hits = store.search(query, fusion=self.settings.fusion, watch=watch)
+                hits = store.search(query, watch=watch)
                 for problem in store.damaged_files:
                     self._notice(
                         f"{problem}; searches read the store itself, which is slower. "
                         f"Run: ragkit doctor --repair --store {store.folder}"
                     )
-                language = store.language()
             else:
-                hits, language = list(store.search(query)), None
+                hits = list(store.search(query))
+            language = store.language() if isinstance(store, Store) else None
         if self._reranker is not None:
             with watch.stage("rerank"):
                 hits = list(self._reranker.rerank(question, hits))
         return _Retrieved(hits, vector, query_tokens(question, language=language))
 
     def _question_vector(
-        self, store: LocalStore | Retriever, question: str, mode: Mode | None
+        self, store: Store | Retriever, question: str, mode: Mode | None
     ) -> Vector | None:
-        if not isinstance(store, LocalStore):
+        if not isinstance(store, Store):
             embedder = self._open_embedder() if self._given_embedder is not None else None
             return None if embedder is None else embedder.embed_query(question)
-        settings = store.settings
+        settings = store.manifest().settings
         if settings is not None and mode is None and _foreign(store, settings, question):
             return None
         if settings is None or settings.embedder == "none":
             if mode is not None:
                 raise ConfigError(
-                    f"mode {mode!r} needs vectors, and store {store.folder} holds none; "
+                    f"mode {mode!r} needs vectors, and store {store.name} holds none; "
                     "use mode 'lexical', or: ragkit rebuild --embedder builtin"
                 )
             return None
@@ -861,7 +920,7 @@ class RAG:
         embedder = self._open_embedder()
         if embedder is None or embedder.fingerprint != settings.embedder_fingerprint:
             raise ConfigError(
-                f"store {store.folder} was embedded by {settings.embedder!r} "
+                f"store {store.name} was embedded by {settings.embedder!r} "
                 f"({settings.embedder_fingerprint}), not by "
                 f"{'none' if embedder is None else embedder.fingerprint}; "
                 "change it with: ragkit rebuild --embedder NAME"
@@ -994,7 +1053,10 @@ class RAG:
     ) -> tuple[str | None, bool]:
         """Return why the certificate is void and whether it is stale; once a store's content."""
         store = self._open_store()
-        generation = store.generation if isinstance(store, LocalStore) else 0
+        generation = store.manifest().generation if isinstance(store, Store) else 0
+        if generation is None:
+            # A store that does not count its writes is looked at again now and then.
+            generation = int(time.monotonic() // SKETCH_SECONDS)
         key = (generation, mode)
         if key not in self._certificate_states:
             configuration = {**self._applied(), "mode": mode}
@@ -1031,12 +1093,17 @@ class RAG:
                 generation, draft.trimmed.context, labelled=self._template.numbers_items
             )
         if draft.input_tokens is not None and usage.input_tokens is None:
-            exact_counter = self._open_generator().counter
+            counted = self._count_unsent(draft) if dry_run else None
+            counted = counted or TokenCount(
+                n_tokens=draft.input_tokens,
+                exact=self._open_generator().counter is not None,
+                counter=self.counter.name,
+            )
             usage = replace(
                 usage,
-                input_tokens=draft.input_tokens,
-                exact=exact_counter is not None,
-                counter=self.counter.name,
+                input_tokens=counted.n_tokens,
+                exact=counted.exact,
+                counter=counted.counter,
             )
         answer = Answer(
             id=draft.id,
@@ -1054,6 +1121,13 @@ class RAG:
         )
         self._write_ledger(self._answer_record(answer, dry_run=dry_run))
         return answer
+
+    def _count_unsent(self, draft: _Draft) -> TokenCount | None:
+        """Have the generator count the prompt as its model would read it, where it can."""
+        generator = self._open_generator()
+        if draft.prompt is None or not isinstance(generator, PromptCounter):
+            return None
+        return generator.count_prompt(draft.prompt)
 
     def _receipt(self, draft: _Draft, usage: Usage, *, generated: bool) -> Receipt:
         watch = draft.watch
@@ -1105,7 +1179,25 @@ class RAG:
         }
 
 
-def _foreign(store: LocalStore, settings: StoreSettings, question: str) -> bool:
+def _first_failure(ingester: Ingester) -> str:
+    failure = ingester.report.failures[0]
+    return f"{failure.source}: {failure.detail}"
+
+
+def _local_sizes(store: Store) -> dict[str, Json]:
+    if not isinstance(store, LocalStore):
+        unknown = ("file_bytes", "derived_bytes", "sentence_vector_bytes")
+        return {"read_only": False, **dict.fromkeys(unknown)}
+    file_bytes = store.file.stat().st_size
+    return {
+        "read_only": store.read_only,
+        "file_bytes": file_bytes,
+        "derived_bytes": store.size_bytes() - file_bytes,
+        "sentence_vector_bytes": store.sentence_vector_bytes(),
+    }
+
+
+def _foreign(store: Store, settings: StoreSettings, question: str) -> bool:
     """Whether a question is in a language that the store's embedder does not read.
 
     Then words alone find more: on XQuAD nDCG@10 is 0.93 for Arabic by words and 0.83 hybrid.

@@ -1,28 +1,33 @@
-"""The local store: one durable SQLite file, and what is derived from it."""
+"""The local store: one durable SQLite file, and what is derived from it; what stores share."""
 
 from __future__ import annotations
 
 from ragkit.storage.database import DerivedSizes, update_schema
 from ragkit.storage.findings import Finding
-from ragkit.storage.local import (
+from ragkit.storage.local import LocalStore
+from ragkit.storage.rows import join_vectors, pack_sentences, pack_vector, unpack_vector
+from ragkit.storage.values import (
     DocumentRow,
-    LocalStore,
+    Manifest,
     PreparedDocument,
+    Store,
     StoredVectors,
     StoreSettings,
 )
-from ragkit.storage.rows import join_vectors, pack_sentences, pack_vector
 
 __all__ = [
     "DerivedSizes",
     "DocumentRow",
     "Finding",
     "LocalStore",
+    "Manifest",
     "PreparedDocument",
+    "Store",
     "StoreSettings",
     "StoredVectors",
     "join_vectors",
     "pack_sentences",
     "pack_vector",
+    "unpack_vector",
     "update_schema",
 ]

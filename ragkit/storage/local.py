@@ -7,7 +7,7 @@ import json
 import sqlite3
 from collections.abc import Collection, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
@@ -39,13 +39,19 @@ from ragkit.storage.rows import (
     read_document,
 )
 from ragkit.storage.schema import checksum, read_manifest, sealed, write_manifest
+from ragkit.storage.values import (
+    DocumentRow,
+    Manifest,
+    PreparedDocument,
+    StoredVectors,
+    StoreSettings,
+)
 from ragkit.text.words import fts5_match, fts5_terms, query_tokens
 from ragkit.trimming import PoolChunk
 from ragkit.types import (
     Chunk,
     Document,
     Hit,
-    Json,
     Mode,
     Query,
 )
@@ -69,57 +75,6 @@ ORDER BY words.rank LIMIT :limit"""
 _HITS = f"""
 SELECT {CHUNK}, {DOCUMENT} FROM chunk JOIN document ON document.row = chunk.document
 WHERE chunk.row IN (SELECT value FROM json_each(?))"""  # noqa: S608 (names of columns)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StoreSettings:
-    """What a store was built with; other values need `ragkit rebuild`."""
-
-    embedder: str
-    embedder_fingerprint: str | None
-    dim: int | None
-    chunker: str
-    chunk_tokens: int
-    chunk_overlap: int
-    chunker_fingerprint: str
-    embed_title: bool
-    sentence_vectors: bool
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StoredVectors:
-    """A chunk's vector (float16 bytes) and its sentences' vectors (int8 bytes, one row each)."""
-
-    chunk: bytes
-    sentences: bytes | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PreparedDocument:
-    """A document ready to be stored; `tokens` and `vector_keys` are one a chunk."""
-
-    document: Document
-    fingerprint: str
-    language: str | None
-    chunks: Sequence[Chunk]
-    tokens: Sequence[str]
-    vector_keys: Sequence[bytes | None]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DocumentRow:
-    """A line of `ragkit list`. `bytes` is the size of the text as UTF-8."""
-
-    document_id: str
-    source: str
-    title: str
-    sha256: str
-    chunks: int
-    bytes: int
-
-    def to_dict(self) -> dict[str, Json]:
-        """Return the JSON form."""
-        return dict(asdict(self))
 
 
 class LocalStore:
@@ -182,13 +137,28 @@ class LocalStore:
     @property
     def protected(self) -> bool:
         """Whether a query must say its groups."""
-        return self._manifest("protected") == "true"
+        return self.manifest().protected
 
     @property
     def settings(self) -> StoreSettings | None:
         """What the store was built with; None before the first ingest."""
-        value = self._manifest("settings")
-        return None if value is None else StoreSettings(**json.loads(value))
+        return self.manifest().settings
+
+    @property
+    def name(self) -> str:
+        """The folder, for messages."""
+        return str(self.folder)
+
+    def manifest(self) -> Manifest:
+        """Return settings, protection and generation of one moment."""
+        with self._database.reading() as connection:
+            values = read_manifest(connection)
+        settings = values.get("settings")
+        return Manifest(
+            settings=None if settings is None else StoreSettings(**json.loads(settings)),
+            protected=values["protected"] == "true",
+            generation=int(values["generation"]),
+        )
 
     def count(self) -> dict[str, int]:
         """Return the number of documents, chunks, sentences' and chunks' vectors, and tokens."""
@@ -235,9 +205,7 @@ class LocalStore:
 
     # --- reading -----------------------------------------------------------------------------
 
-    def search(
-        self, query: Query, *, fusion: str = "convex", watch: Stopwatch | None = None
-    ) -> list[Hit]:
+    def search(self, query: Query, *, watch: Stopwatch | None = None) -> list[Hit]:
         """Return at most `query.k` hits, best first, equal scores in order of chunk id.
 
         Filters and groups restrict before ranking. `watch` measures the stage `fuse`.
@@ -256,7 +224,7 @@ class LocalStore:
             elif mode == "dense":
                 ranked = self._by_vector(connection, query, query.k, allowed)
             else:
-                ranked = self._hybrid(connection, query, allowed, fusion, watch or Stopwatch())
+                ranked = self._hybrid(connection, query, allowed, watch or Stopwatch())
             return self._hits(connection, ranked[: query.k])
 
     def pool(self, hits: Sequence[Hit], vector: Vector | None) -> list[PoolChunk]:
@@ -322,13 +290,12 @@ class LocalStore:
         document = found.with_text(row[-1])
         return document, found.sha256, [read_chunk(document_id, fields) for fields in chunks]
 
-    def stored(self, document_id: str) -> tuple[str, str] | None:
-        """Return the fingerprint and the source of a document, whoever may see it."""
+    def stored(self, ids: Collection[str]) -> dict[str, tuple[str, str]]:
+        """Return the fingerprint and the source of those that are stored, whoever may see them."""
+        find = "SELECT fingerprint, source FROM document WHERE id = ?"
         with self._database.reading() as connection:
-            row = connection.execute(
-                "SELECT fingerprint, source FROM document WHERE id = ?", (document_id,)
-            ).fetchone()
-        return None if row is None else (row[0], row[1])
+            rows = {name: connection.execute(find, (name,)).fetchone() for name in ids}
+        return {name: (row[0], row[1]) for name, row in rows.items() if row is not None}
 
     def sources(self) -> Iterator[tuple[str, str]]:
         """Yield the id and the source of every document."""
@@ -367,6 +334,13 @@ class LocalStore:
         with writer_lock(self.folder):
             yield
 
+    @contextmanager
+    def rebuilding(self, settings: StoreSettings) -> Generator[LocalStore, None, None]:
+        """Give this store, with other settings, to write anew in one transaction."""
+        with self.transaction():
+            self.configure(settings)
+            yield self
+
     def configure(self, settings: StoreSettings) -> None:
         """Record what the store is built with."""
         with self._database.writing() as connection:
@@ -374,8 +348,8 @@ class LocalStore:
 
     def write(
         self, prepared: Sequence[PreparedDocument], vectors: Mapping[bytes, StoredVectors]
-    ) -> None:
-        """Replace these documents and their chunks in one transaction."""
+    ) -> Mapping[str, str]:
+        """Replace these documents and their chunks in one transaction; all are taken."""
         with self._database.writing() as connection:
             connection.executemany(
                 "INSERT OR IGNORE INTO vector VALUES (NULL, ?, ?, ?)",
@@ -388,6 +362,7 @@ class LocalStore:
             for item in prepared:
                 stale |= self._replace(connection, item)
             _drop_unused_vectors(connection, stale)
+        return {}
 
     def delete(self, ids: Sequence[str]) -> list[str]:
         """Remove documents for good and return the ids that were there."""
@@ -469,10 +444,6 @@ class LocalStore:
 
     # --- inside ------------------------------------------------------------------------------
 
-    def _manifest(self, key: str) -> str | None:
-        with self._database.reading() as connection:
-            return read_manifest(connection).get(key)
-
     def _documents_facts(self, connection: sqlite3.Connection) -> list[StoredDocument]:
         generation = _generation(connection)
         if self._facts is None or self._facts[0] != generation:
@@ -544,14 +515,13 @@ class LocalStore:
         connection: sqlite3.Connection,
         query: Query,
         allowed: set[int] | None,
-        fusion: str,
         watch: Stopwatch,
     ) -> list[tuple[int, float]]:
         depth = max(FUSION_DEPTH, query.k)
         dense = self._by_vector(connection, query, depth, allowed)
         lexical = self._lexical(connection, query, depth, allowed)
         with watch.stage("fuse"):
-            if fusion == "rrf":
+            if query.fusion == "rrf":
                 fused = reciprocal_rank([row for row, _ in dense], [row for row, _ in lexical])
             else:
                 assert query.vector is not None  # noqa: S101 (narrowing; checked by `search`)

@@ -220,6 +220,14 @@ def pack_vector(vector: Vector) -> bytes:
     return packed
 
 
+def unpack_vector(packed: bytes) -> Vector:
+    """Return a stored vector as float32."""
+    import numpy as np
+
+    vector: Vector = np.frombuffer(packed, dtype=np.float16).astype(np.float32)
+    return vector
+
+
 def pack_sentences(vectors: Vectors) -> bytes:
     """Return sentences' vectors as stored: int8, each row scaled to its largest value.
 

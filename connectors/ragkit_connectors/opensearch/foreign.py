@@ -1,0 +1,164 @@
+"""Searching an index that ragkit did not make, as it is."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import cast
+
+from ragkit.errors import ConfigError, StoreMissingError
+from ragkit.filters import compile_filter
+from ragkit.types import Hit, Json, Query
+from ragkit_connectors.opensearch.connecting import Connection, Record, path_of, record
+from ragkit_connectors.opensearch.querying import check_k
+from ragkit_connectors.opensearch.searching import Hybrid, Searched, Searcher
+from ragkit_connectors.support.passages import Passage, to_hits
+
+_RANGES = frozenset({"$gt", "$gte", "$lt", "$lte"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ForeignFields:
+    """Names of an index' fields; None for what it does not have."""
+
+    text: str
+    vector: str | None = None
+    title: str | None = None
+    source: str | None = None
+    groups: str | None = None
+
+    def wanted(self) -> tuple[str, ...]:
+        """Return the fields to fetch: all but the vector, which is large and of no use."""
+        return tuple(n for n in (self.text, self.title, self.source) if n is not None)
+
+
+class OpenSearchRetriever:
+    """Finds records of an index by its own analyzer and vectors; it writes nothing.
+
+    Each record is a document of its own. Filters name fields of the index and mean what OpenSearch
+    makes of them. With `groups` given, a reader needs to share one; without that field in the
+    settings a question that states groups is refused, since nothing could hold them back.
+
+    Args:
+        connection: The server and the index.
+        fields: What its fields are called.
+        hybrid: Who joins two rankings.
+    """
+
+    def __init__(
+        self, connection: Connection, fields: ForeignFields, *, hybrid: Hybrid = "auto"
+    ) -> None:
+        self._connection = connection
+        self._fields = fields
+        self._searcher = Searcher(connection, hybrid)
+        self._has_index = False
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._connection.close()
+
+    def search(self, query: Query) -> Sequence[Hit]:
+        """Return at most `query.k` hits, best first, equal scores in order of the records' ids.
+
+        Raises:
+            StoreMissingError: there is no such index.
+            ConfigError: a mode, filter or group cannot be used with this index.
+            RemoteError: the server failed.
+        """
+        check_k(query.k)
+        self._check_index()
+        mode = query.mode or ("lexical" if query.vector is None else "hybrid")
+        if mode != "lexical" and (query.vector is None or self._fields.vector is None):
+            raise ConfigError(
+                f"mode {mode!r} needs vector_field of the store, and an embedder for the question; "
+                "or use mode 'lexical'"
+            )
+        clauses = [*_filter_clauses(query.filters), *self._readers(query.groups)]
+        wanted = Searched(
+            k=query.k,
+            mode=mode,
+            fusion=query.fusion,
+            by_words=self._by_words(query, clauses),
+            by_vector=self._by_vector(query, clauses) if mode != "lexical" else None,
+            convert=float,
+            fields=self._fields.wanted(),
+            id_field="_id",
+        )
+        scored = self._searcher.search(self._connection.address.index, wanted)
+        passages = [self._passage(fields, score) for fields, score in scored]
+        return to_hits(passages, k=query.k)
+
+    def _check_index(self) -> None:
+        if self._has_index:
+            return
+        path = path_of(self._connection.address.index, "_mapping")
+        if "error" in self._connection.call("GET", path, ignore=(404,)):
+            address = self._connection.address
+            raise StoreMissingError(f"there is no index {address.index!r} at {address.url}")
+        self._has_index = True
+
+    def _by_words(self, query: Query, clauses: Sequence[Json]) -> Json:
+        words: Json = {"match": {self._fields.text: {"query": query.question}}}
+        return {"bool": {"must": [words], "filter": list(clauses)}}
+
+    def _by_vector(self, query: Query, clauses: Sequence[Json]) -> Json:
+        assert query.vector is not None  # noqa: S101 (narrowing; checked by `search`)
+        knn: dict[str, Json] = {"vector": query.vector.tolist(), "k": max(query.k, 100)}
+        if clauses:
+            knn["filter"] = {"bool": {"filter": list(clauses)}}
+        return {"knn": {cast("str", self._fields.vector): knn}}
+
+    def _readers(self, groups: tuple[str, ...] | None) -> list[Json]:
+        field = self._fields.groups
+        if field is None:
+            if groups is not None:
+                raise ConfigError("a query with groups needs groups_field of the store")
+            return []
+        if groups is None:
+            raise ConfigError("this store has a groups_field: a query must state its groups")
+        return [{"terms": {field: list(groups)}}]
+
+    def _passage(self, fields: Record, score: float) -> Passage:
+        def text(name: str | None) -> str:
+            return "" if name is None else str(_lookup(fields, name) or "")
+
+        identity = str(fields["_id"])
+        return Passage(
+            text=text(self._fields.text),
+            document_id=identity,
+            id=identity,
+            title=text(self._fields.title),
+            source=text(self._fields.source),
+            score=score,
+        )
+
+
+def _lookup(fields: Record, name: str) -> object:
+    if name in fields:
+        return fields[name]
+    value: object = fields
+    for part in name.split("."):
+        value = record(value).get(part)
+    return value
+
+
+def _filter_clauses(filters: Mapping[str, Json] | None) -> list[Json]:
+    if not filters:
+        return []
+    compile_filter(filters)  # The one that says what a filter may be.
+    clauses: list[Json] = []
+    for field, value in filters.items():
+        conditions = value if isinstance(value, Mapping) else {"$eq": value}
+        clauses += [_condition(field, name, operand) for name, operand in conditions.items()]
+    return clauses
+
+
+def _condition(field: str, name: str, operand: Json) -> Json:
+    if name in _RANGES:
+        return {"range": {field: {name.removeprefix("$"): operand}}}
+    is_list = name in {"$in", "$nin"}
+    clause: Json = {"terms": {field: operand if is_list else [operand]}}
+    if name == "$exists":
+        clause = {"exists": {"field": field}}
+    negated = name in {"$ne", "$nin"} or (name == "$exists" and operand is False)
+    return {"bool": {"must_not": [clause]}} if negated else clause
