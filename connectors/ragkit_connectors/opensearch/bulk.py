@@ -183,7 +183,7 @@ class BulkWriter:
         items = records(answer.get("items"))
         again: list[Operation] = []
         for i, operation in enumerate(batch):
-            item = _first_value(items[i]) if i < len(items) else {}
+            item = _first_value(items[i] if i < len(items) else {})
             status = item.get("status")
             error = record(item.get("error"))
             kind = str(error.get("type", ""))

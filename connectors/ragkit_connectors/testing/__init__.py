@@ -9,13 +9,21 @@ A contract is a class of pytest tests. A subclass says how to make the thing:
 
 from ragkit_connectors.testing.contracts import EmbedderContract, GeneratorContract, sample_prompt
 from ragkit_connectors.testing.openai_server import Fault, OpenAIServer, Reply, Request
+from ragkit_connectors.testing.opensearch_server import Asked, OpenSearchServer, Trouble
+from ragkit_connectors.testing.stores import RetrieverContract, StoreContract, WordEmbedder
 
 __all__ = [
+    "Asked",
     "EmbedderContract",
     "Fault",
     "GeneratorContract",
     "OpenAIServer",
+    "OpenSearchServer",
     "Reply",
     "Request",
+    "RetrieverContract",
+    "StoreContract",
+    "Trouble",
+    "WordEmbedder",
     "sample_prompt",
 ]

@@ -1,0 +1,86 @@
+"""The contract of stores, kept on a real server and on the one for tests without Java."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Generator
+
+import pytest
+
+from ragkit_connectors.opensearch import OpenSearchStore, open_opensearch
+from ragkit_connectors.testing import OpenSearchServer, StoreContract
+
+
+def opened(address: str, **options: object) -> OpenSearchStore:
+    """Open a store of ragkit's own."""
+    store = open_opensearch(address, retry_seconds=20.0, **options)  # type: ignore[arg-type]
+    assert isinstance(store, OpenSearchStore)
+    return store
+
+
+class TestRealServer(StoreContract):
+    """A node of its own."""
+
+    @pytest.fixture(autouse=True)
+    def _server(self, opensearch_url: str) -> None:  # pyright: ignore[reportUnusedFunction]
+        self.prefix = f"{opensearch_url}/t{uuid.uuid4().hex[:12]}"
+
+    def make(self, name: str) -> OpenSearchStore:
+        """Return the store behind an alias of this test's own."""
+        return opened(f"{self.prefix}-{name}")
+
+    def make_unreachable(self) -> OpenSearchStore:
+        """Return a store at a port where nothing listens."""
+        store = open_opensearch("http://127.0.0.1:1/kb", retry_seconds=0.5)
+        assert isinstance(store, OpenSearchStore)
+        return store
+
+
+class TestRealServerJoinedHere(TestRealServer):
+    """Both rankings are asked for and joined by the client."""
+
+    def make(self, name: str) -> OpenSearchStore:
+        """Return the store behind an alias of this test's own."""
+        return opened(f"{self.prefix}-{name}", hybrid="client")
+
+
+class TestRealServerOfBytes(TestRealServer):
+    """Vectors are kept as bytes."""
+
+    score_tolerance = 3e-2
+
+    def make(self, name: str) -> OpenSearchStore:
+        """Return the store behind an alias of this test's own."""
+        return opened(f"{self.prefix}-{name}", vector_type="byte")
+
+
+class TestServerInThisProcess(StoreContract):
+    """The server for tests without Java."""
+
+    @pytest.fixture(autouse=True)
+    def _server(self) -> Generator[None, None, None]:  # pyright: ignore[reportUnusedFunction]
+        with OpenSearchServer() as server:
+            self.url = server.url
+            yield
+
+    def make(self, name: str) -> OpenSearchStore:
+        """Return the store of this name."""
+        return opened(f"{self.url}/{name}")
+
+
+class TestServerlessInThisProcess(StoreContract):
+    """A vector collection of OpenSearch Serverless: no ids, no refresh, late visibility."""
+
+    @pytest.fixture(autouse=True)
+    def _server(  # pyright: ignore[reportUnusedFunction]
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> Generator[None, None, None]:
+        monkeypatch.setenv("AWS_ACCESS_KEY_ID", "a")
+        monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "b")
+        with OpenSearchServer(serverless=True, visible_after=1) as server:
+            self.url = server.url
+            yield
+
+    def make(self, name: str) -> OpenSearchStore:
+        """Return the store of this name."""
+        return opened(f"{self.url}/{name}", aws_service="aoss", region="us-east-1", engine="lucene")
