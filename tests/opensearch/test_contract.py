@@ -7,15 +7,10 @@ from collections.abc import Generator
 
 import pytest
 
-from ragkit_connectors.opensearch import OpenSearchStore, open_opensearch
+from ragkit_connectors.opensearch import OpenSearchStore
 from ragkit_connectors.testing import OpenSearchServer, StoreContract
 
-
-def opened(address: str, **options: object) -> OpenSearchStore:
-    """Open a store of ragkit's own."""
-    store = open_opensearch(address, retry_seconds=20.0, **options)  # type: ignore[arg-type]
-    assert isinstance(store, OpenSearchStore)
-    return store
+from .opening import opened
 
 
 class TestRealServer(StoreContract):
@@ -31,9 +26,7 @@ class TestRealServer(StoreContract):
 
     def make_unreachable(self) -> OpenSearchStore:
         """Return a store at a port where nothing listens."""
-        store = open_opensearch("http://127.0.0.1:1/kb", retry_seconds=0.5)
-        assert isinstance(store, OpenSearchStore)
-        return store
+        return opened("http://127.0.0.1:1/kb", retry_seconds=0.5)
 
 
 class TestRealServerJoinedHere(TestRealServer):

@@ -93,8 +93,9 @@ class Searcher:
 
     def _joined_here(self, index: str, wanted: Searched) -> list[tuple[Record, float]]:
         depth = depth_for(wanted.k)
-        dense = self._ranking(index, wanted, wanted.by_vector, depth)
-        lexical = self._ranking(index, wanted, wanted.by_words, depth)
+        # Equal scores in the server's own order, as it ranks them when it joins.
+        dense = self._ranking(index, wanted, wanted.by_vector, depth, in_order=False)
+        lexical = self._ranking(index, wanted, wanted.by_words, depth, in_order=False)
         by_id = {str(fields[wanted.id_field]): fields for fields, _ in (*dense, *lexical)}
         scores = joined(
             [(str(fields[wanted.id_field]), score) for fields, score in dense],
@@ -105,9 +106,9 @@ class Searcher:
         return best(scored, wanted.k, wanted.id_field)
 
     def _ranking(
-        self, index: str, wanted: Searched, query: Json, size: int
+        self, index: str, wanted: Searched, query: Json, size: int, *, in_order: bool = True
     ) -> list[tuple[Record, float]]:
         if query is None:
             return []
-        body = page(query, size, wanted.fields, order_by=wanted.id_field)
+        body = page(query, size, wanted.fields, order_by=wanted.id_field if in_order else None)
         return found(self._connection.call("POST", path_of(index, "_search"), body))

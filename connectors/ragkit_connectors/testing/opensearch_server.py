@@ -45,6 +45,7 @@ class Trouble:
 
     Attributes:
         status: Of the answer; None closes the connection without one.
+        body: Of the answer, instead of an error.
         kind: Type of the error.
         reason: Its reason.
         items: For a bulk request: answer it, but push back (429) this share of its records.
@@ -54,6 +55,7 @@ class Trouble:
     """
 
     status: int | None = 503
+    body: Mapping[str, object] | None = None
     kind: str = "unavailable"
     reason: str = "scripted"
     items: float = 0.0
@@ -636,7 +638,8 @@ class _Handler(BaseHTTPRequestHandler):
             self.close_connection = True
             return
         error: Json = {"type": trouble.kind, "reason": trouble.reason}
-        self._reply(trouble.status, {"error": error, "status": trouble.status})
+        body = trouble.body or {"error": error, "status": trouble.status}
+        self._reply(trouble.status, dict(body))
 
     def _reply(self, status: int, body: Record, *, drip_seconds: float = 0.0) -> None:
         data = json.dumps(body).encode()
