@@ -230,21 +230,25 @@ def _pattern(text: str) -> re.Pattern[str] | None:
 
 def decode(shape: Shape, value: object) -> object:
     """Return JSON as a client would have given it: names of members, blobs as bytes."""
-    if shape.type_name == "structure" and isinstance(value, dict) and not _is_document(shape):
-        names = {wire_name(shape, member): member for member in shape.members}
-        given = cast("dict[str, object]", value)
-        return {
-            names.get(k, k): decode(shape.members[names[k]], v) if k in names else v
-            for k, v in given.items()
-        }
-    if shape.type_name == "list" and isinstance(value, list):
+    if isinstance(value, dict):
+        return _decode_pairs(shape, cast("dict[str, object]", value))
+    if isinstance(value, list) and shape.type_name == "list":
         return [decode(shape.member, item) for item in cast("list[object]", value)]
-    if shape.type_name == "map" and isinstance(value, dict):
-        pairs = cast("dict[str, object]", value)
-        return {k: decode(shape.value, item) for k, item in pairs.items()}
-    if shape.type_name == "blob" and isinstance(value, str):
+    if isinstance(value, str) and shape.type_name == "blob":
         return base64.b64decode(value, validate=True)
-    return cast("object", value)
+    return value
+
+
+def _decode_pairs(shape: Shape, given: dict[str, object]) -> object:
+    if shape.type_name == "map":
+        return {k: decode(shape.value, item) for k, item in given.items()}
+    if shape.type_name != "structure" or _is_document(shape):
+        return given
+    names = {wire_name(shape, member): member for member in shape.members}
+    return {
+        names.get(k, k): decode(shape.members[names[k]], v) if k in names else v
+        for k, v in given.items()
+    }
 
 
 def encode(shape: Shape, value: object) -> object:

@@ -200,7 +200,9 @@ def test_a_stream_that_cannot_be_is_a_lie() -> None:
     """Events are checked as answers are."""
     server = AwsServer()
     nothing: dict[str, object] = {}
-    events = [{"messageStop": nothing}, {"hello": nothing}, {**HELLO, **STOP}]
+    events: list[dict[str, object]] = [
+        {"messageStop": nothing}, {"hello": nothing}, {**HELLO, **STOP}
+    ]  # fmt: skip
     with server:
         for event in events:
             with pytest.raises(AssertionError):
