@@ -232,8 +232,9 @@ def decode(shape: Shape, value: object) -> object:
     """Return JSON as a client would have given it: names of members, blobs as bytes."""
     if isinstance(value, dict):
         return _decode_pairs(shape, cast("dict[str, object]", value))
-    if isinstance(value, list) and shape.type_name == "list":
-        return [decode(shape.member, item) for item in cast("list[object]", value)]
+    if isinstance(value, list):
+        items = cast("list[object]", value)
+        return [decode(shape.member, x) for x in items] if shape.type_name == "list" else items
     if isinstance(value, str) and shape.type_name == "blob":
         return base64.b64decode(value, validate=True)
     return value
