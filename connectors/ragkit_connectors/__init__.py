@@ -37,6 +37,13 @@ _GENERATORS = {
     ),
 }
 _EMBEDDERS = {
+    "openai": _Connector(
+        module="ragkit_connectors.openai",
+        factory="OpenAIEmbedder",
+        rest="MODEL",
+        needs="numpy",
+        extra="local",
+    ),
     "sentence-transformers": _Connector(
         module="ragkit_connectors.sentence_transformers",
         factory="SentenceTransformersEmbedder",
