@@ -24,7 +24,7 @@ from ragkit.types import (
     Usage,
 )
 from ragkit_connectors.support.events import events
-from ragkit_connectors.support.unit_vectors import batches, unit_rows
+from ragkit_connectors.support.unit_vectors import rows_of, unit_rows
 from ragkit_connectors.support.web import (
     Exchange,
     Record,
@@ -365,20 +365,8 @@ class OpenAIEmbedder:
         return vector
 
     def _rows(self, texts: Sequence[str]) -> Vectors:
-        import numpy as np
-
-        at = [i for i, text in enumerate(texts) if text.strip()]
-        parts = [
-            self._embed(batch)
-            for batch in batches(
-                [texts[i] for i in at], most_texts=self._batch_size, most_bytes=_MOST_BYTES
-            )
-        ]
-        vectors: Vectors = np.zeros((len(texts), self.dim), dtype=np.float32)
-        vectors[:, 0] = 1.0
-        if parts:
-            vectors[at] = np.concatenate(parts)
-        return vectors
+        size, n_bytes = self._batch_size, _MOST_BYTES
+        return rows_of(texts, self._embed, lambda: self.dim, most_texts=size, most_bytes=n_bytes)
 
     def _embed(self, texts: Sequence[str]) -> Vectors:
         body: dict[str, Json] = {

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from ragkit.errors import DimensionMismatchError, RemoteError
@@ -11,8 +11,36 @@ if TYPE_CHECKING:
     from ragkit.types import Vectors
 
 
-def batches(texts: Sequence[str], *, most_texts: int, most_bytes: int) -> Iterator[Sequence[str]]:
-    """Cut texts into runs of so many at most; only a single text may be larger than a batch."""
+def rows_of(
+    texts: Sequence[str],
+    embed: Callable[[Sequence[str]], Vectors],
+    dim: Callable[[], int],
+    *,
+    most_texts: int,
+    most_bytes: int,
+) -> Vectors:
+    """Return a row for each text, embedded in batches; blank texts, not sent, get the first axis.
+
+    Args:
+        texts: What to embed, prompts included.
+        embed: Gives the rows of a batch.
+        dim: Gives the length of a row; called after `embed`.
+        most_texts: Texts a batch.
+        most_bytes: Bytes a batch; a single text may have more.
+    """
+    import numpy as np
+
+    at = [i for i, text in enumerate(texts) if text.strip()]
+    cut = _batches([texts[i] for i in at], most_texts=most_texts, most_bytes=most_bytes)
+    parts = [embed(batch) for batch in cut]
+    vectors: Vectors = np.zeros((len(texts), dim()), dtype=np.float32)
+    vectors[:, 0] = 1.0
+    if parts:
+        vectors[at] = np.concatenate(parts)
+    return vectors
+
+
+def _batches(texts: Sequence[str], *, most_texts: int, most_bytes: int) -> Iterator[Sequence[str]]:
     start = n_bytes = 0
     for i, text in enumerate(texts):
         size = len(text.encode("utf-8", "surrogatepass"))

@@ -8,6 +8,7 @@ A contract is a class of pytest tests. A subclass says how to make the thing:
 """
 
 from ragkit_connectors.testing.contracts import EmbedderContract, GeneratorContract, sample_prompt
+from ragkit_connectors.testing.ollama_server import OllamaServer
 from ragkit_connectors.testing.openai_server import Fault, OpenAIServer, Reply, Software
 from ragkit_connectors.testing.serving import Request, ServedModel
 
@@ -15,6 +16,7 @@ __all__ = [
     "EmbedderContract",
     "Fault",
     "GeneratorContract",
+    "OllamaServer",
     "OpenAIServer",
     "Reply",
     "Request",
