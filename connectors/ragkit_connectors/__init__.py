@@ -42,8 +42,25 @@ _GENERATORS = {
     "openai": _Connector(
         module="ragkit_connectors.openai", factory="OpenAIGenerator", rest="MODEL"
     ),
+    "ollama": _Connector(
+        module="ragkit_connectors.ollama", factory="OllamaGenerator", rest="MODEL"
+    ),
 }
 _EMBEDDERS = {
+    "ollama": _Connector(
+        module="ragkit_connectors.ollama",
+        factory="OllamaEmbedder",
+        rest="MODEL",
+        needs="numpy",
+        extra="local",
+    ),
+    "openai": _Connector(
+        module="ragkit_connectors.openai",
+        factory="OpenAIEmbedder",
+        rest="MODEL",
+        needs="numpy",
+        extra="local",
+    ),
     "sentence-transformers": _Connector(
         module="ragkit_connectors.sentence_transformers",
         factory="SentenceTransformersEmbedder",
