@@ -73,11 +73,11 @@ def script(aws: AwsServer, text: str = ANSWER, reason: str = "end_turn", **usage
     aws.answer("ConverseStream", Stream(events(text, reason, **usage)))
 
 
-def client(aws: AwsServer, model: str = MODEL, **settings: object) -> BedrockGenerator:
+def client(aws: AwsServer, name: str = MODEL, /, **settings: object) -> BedrockGenerator:
     """Return a generator of the fake, impatient unless told otherwise."""
     given: dict[str, object] = {"timeout_seconds": 5.0, "retry_seconds": 5.0, **settings}
     make = cast("Callable[..., BedrockGenerator]", BedrockGenerator)
-    return make(model, base_url=aws.url, **given)
+    return make(name, base_url=aws.url, **given)
 
 
 def streamed(generator: BedrockGenerator, prompt: Prompt = PROMPT) -> tuple[list[str], Generation]:
@@ -116,9 +116,6 @@ class TestBedrockGenerator(GeneratorContract):
     @pytest.fixture(autouse=True)
     def _server(self, aws: AwsServer) -> None:
         aws.answer("Converse", lambda p: answer(inputTokens=_n_words(p)))
-        aws.answer(
-            "ConverseStream", lambda p: Stream(events("At the desk.", inputTokens=_n_words(p)))
-        )
         aws.answer("ConverseStream", lambda p: Stream(self._events(p)))
         aws.answer("CountTokens", _count)
         self._aws = aws
@@ -217,7 +214,7 @@ def test_top_k_is_refused_where_its_field_is_not_known(aws: AwsServer, model: st
 
 def test_a_seed_is_refused_with_the_way_out(aws: AwsServer) -> None:
     """Converse has no seed; a model's own goes by request_fields."""
-    with pytest.raises(ConfigError, match="seed 0.*request_fields"):
+    with pytest.raises(ConfigError, match=r"seed 0.*request_fields"):
         client(aws).generate(PROMPT, GenerationOptions(seed=0))
 
 
@@ -248,9 +245,11 @@ def test_options_out_of_range_are_refused_before_they_are_sent(
     aws: AwsServer, options: GenerationOptions
 ) -> None:
     """boto3 would send them, and the service refuse them."""
-    for call in (client(aws).generate, lambda p, o: list(client(aws).stream(p, o))):
-        with pytest.raises(ConfigError, match="allowed"):
-            call(PROMPT, options)
+    generator = client(aws)
+    with pytest.raises(ConfigError, match="allowed"):
+        generator.generate(PROMPT, options)
+    with pytest.raises(ConfigError, match="allowed"):
+        list(generator.stream(PROMPT, options))
     assert aws.requests == []
 
 
@@ -286,14 +285,18 @@ def test_settings_of_the_account_are_sent(aws: AwsServer) -> None:
 def test_a_guardrail_may_assess_the_question_alone(aws: AwsServer) -> None:
     """The last turn is marked; context and history are neither scanned nor billed for it."""
     script(aws)
-    guard = {"guardrail": "abc123", "guardrail_version": "1", "guard_question_only": True}
+    guard: dict[str, object] = {
+        "guardrail": "abc123",
+        "guardrail_version": "1",
+        "guard_question_only": True,
+    }
     prompt = Prompt(
         text="Why is it late?\n\nBecause. Answer this: Why is it late?\n",
         question="Why is it late?",
         history=(Turn(role="user", content="Why is it late?"),),
     )
-    client(aws, **guard).generate(prompt, NO_OPTIONS)
-    client(aws, **guard).generate(Prompt(text="Else.", question="Gone?"), NO_OPTIONS)
+    client(aws, MODEL, **guard).generate(prompt, NO_OPTIONS)
+    client(aws, MODEL, **guard).generate(Prompt(text="Else.", question="Gone?"), NO_OPTIONS)
     contents = [
         cast("list[dict[str, object]]", request.parameters["messages"])[0]["content"]
         for request in aws.requests
@@ -325,7 +328,7 @@ def test_a_setting_that_bedrock_would_refuse_is_refused_here(
 ) -> None:
     """The error names the setting and what is allowed."""
     with pytest.raises(ConfigError, match=r"allowed|need a guardrail"):
-        client(aws, **settings)
+        client(aws, MODEL, **settings)
 
 
 @pytest.mark.parametrize("model", ["", "a b", "x" * 2049, "modèle", "a;b"])
@@ -531,9 +534,10 @@ def test_a_prompt_that_surely_fits_is_not_counted(aws: AwsServer) -> None:
     aws.answer("CountTokens", {"inputTokens": 900})
     client(aws, context_window=200_000).generate(PROMPT, NO_OPTIONS)
     assert [request.operation for request in aws.requests] == ["Converse"]
+    dense = Prompt(text="x" * 5000, question="x")
     with pytest.raises(PromptTooLongError, match="900 tokens"):
-        client(aws, context_window=1000, max_tokens=101).generate(PROMPT, NO_OPTIONS)
-    assert client(aws, context_window=1000, max_tokens=100).generate(PROMPT, NO_OPTIONS).text
+        client(aws, context_window=1000, max_tokens=101).generate(dense, NO_OPTIONS)
+    assert client(aws, context_window=1000, max_tokens=100).generate(dense, NO_OPTIONS).text
 
 
 def test_a_prompt_that_bedrock_finds_too_long_has_its_own_error(aws: AwsServer) -> None:
@@ -550,7 +554,7 @@ def test_a_model_without_on_demand_throughput_names_profiles(aws: AwsServer) -> 
     """The usual first error with a new model says what to write instead."""
     said = "Invocation of model ID m with on-demand throughput isn't supported. Retry with…"
     aws.answer("Converse", AwsFault("ValidationException", message=said))
-    with pytest.raises(RemoteError, match="inference profile.*eu"):
+    with pytest.raises(RemoteError, match=r"inference profile.*eu"):
         client(aws, "anthropic.claude-x-v1:0").generate(PROMPT, NO_OPTIONS)
 
 
