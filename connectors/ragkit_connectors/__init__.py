@@ -47,6 +47,13 @@ _GENERATORS = {
     ),
 }
 _EMBEDDERS = {
+    "bedrock": _Connector(
+        module="ragkit_connectors.bedrock_embedder",
+        factory="BedrockEmbedder",
+        rest="MODEL",
+        needs="boto3",
+        extra="aws",
+    ),
     "ollama": _Connector(
         module="ragkit_connectors.ollama",
         factory="OllamaEmbedder",
@@ -69,7 +76,15 @@ _EMBEDDERS = {
         extra="sentence-transformers",
     ),
 }
-_RERANKERS: dict[str, _Connector] = {}
+_RERANKERS = {
+    "bedrock": _Connector(
+        module="ragkit_connectors.bedrock_reranker",
+        factory="BedrockReranker",
+        rest="MODEL",
+        needs="boto3",
+        extra="aws",
+    ),
+}
 _STORES: dict[str, _Connector] = {}
 
 

@@ -178,12 +178,12 @@ def test_a_model_that_is_being_started_is_waited_for_longer(
         (
             AwsFault("ValidationException", message="Input is too long for requested model."),
             PromptTooLongError,
-            "Lower max_context_tokens",
+            "lower max_context_tokens",
         ),
         (
             AwsFault("ValidationException", message="prompt is too long: 9 tokens > 8 maximum"),
             PromptTooLongError,
-            "Lower max_context_tokens",
+            "lower max_context_tokens",
         ),
         (AwsFault("ResourceNotFoundException"), RemoteError, "region"),
         (AwsFault("ModelTimeoutException"), RemoteTimeoutError, "may be billed"),

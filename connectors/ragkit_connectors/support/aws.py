@@ -92,6 +92,7 @@ class AwsCall:
         about: What it is about, for messages, for example `model 'm'`.
         may_be_billed: Whether an attempt of unknown outcome must not be repeated.
         texts: What was sent; an error message of the service that repeats it is left out.
+        shorten: What to do where that is too long.
     """
 
     method: str
@@ -99,6 +100,7 @@ class AwsCall:
     about: str
     may_be_billed: bool = False
     texts: Sequence[str] = ()
+    shorten: str = "lower max_context_tokens or max_tokens"
 
 
 class EventStream(Protocol):
@@ -523,7 +525,7 @@ def _permanent(
             "Name an inference profile of the model instead, for example with the prefix eu., us. "
             "or global.",
         ),
-        (_TOO_LONG.search(message), PromptTooLongError, "Lower max_context_tokens or max_tokens"),
+        (_TOO_LONG.search(message), PromptTooLongError, f"Too long: {call.shorten}"),
         (
             code.startswith("ResourceNotFound"), RemoteError,
             "Check the name, and that it exists in this region",
