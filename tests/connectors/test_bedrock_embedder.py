@@ -259,6 +259,30 @@ def test_a_throttled_embedder_slows_down_and_finishes(aws: AwsServer) -> None:
     assert refused > 0
 
 
+def test_a_throttle_is_felt_by_all_threads(aws: AwsServer) -> None:
+    """After a wave that was refused, fewer requests run at once, however many threads wait."""
+    lock = threading.Lock()
+    n_asked, now, most = 0, 0, 0
+
+    def answer(parameters: Parameters) -> dict[str, object] | AwsFault:
+        nonlocal n_asked, now, most
+        with lock:
+            n_asked += 1
+            if n_asked <= 8:
+                return AwsFault("ThrottlingException")
+            now += 1
+            most = max(most, now)
+        time.sleep(0.3)
+        with lock:
+            now -= 1
+        return titan(parameters)
+
+    aws.answer("InvokeModel", answer)
+    client(aws, n_threads=8, retry_seconds=30.0).embed_documents([f"text {i}" for i in range(8)])
+    assert n_asked == 16
+    assert most <= 4
+
+
 def test_a_service_that_throttles_on_is_an_error(aws: AwsServer) -> None:
     """There is no vector to make up."""
     aws.answer("InvokeModel", AwsFault("ThrottlingException"))
