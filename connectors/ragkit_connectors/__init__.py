@@ -32,11 +32,42 @@ class _Connector:
 
 
 _GENERATORS = {
+    "bedrock": _Connector(
+        module="ragkit_connectors.bedrock",
+        factory="BedrockGenerator",
+        rest="MODEL",
+        needs="boto3",
+        extra="aws",
+    ),
     "openai": _Connector(
         module="ragkit_connectors.openai", factory="OpenAIGenerator", rest="MODEL"
     ),
+    "ollama": _Connector(
+        module="ragkit_connectors.ollama", factory="OllamaGenerator", rest="MODEL"
+    ),
 }
 _EMBEDDERS = {
+    "bedrock": _Connector(
+        module="ragkit_connectors.bedrock_embedder",
+        factory="BedrockEmbedder",
+        rest="MODEL",
+        needs="boto3",
+        extra="aws",
+    ),
+    "ollama": _Connector(
+        module="ragkit_connectors.ollama",
+        factory="OllamaEmbedder",
+        rest="MODEL",
+        needs="numpy",
+        extra="local",
+    ),
+    "openai": _Connector(
+        module="ragkit_connectors.openai",
+        factory="OpenAIEmbedder",
+        rest="MODEL",
+        needs="numpy",
+        extra="local",
+    ),
     "sentence-transformers": _Connector(
         module="ragkit_connectors.sentence_transformers",
         factory="SentenceTransformersEmbedder",
@@ -45,7 +76,15 @@ _EMBEDDERS = {
         extra="sentence-transformers",
     ),
 }
-_RERANKERS: dict[str, _Connector] = {}
+_RERANKERS = {
+    "bedrock": _Connector(
+        module="ragkit_connectors.bedrock_reranker",
+        factory="BedrockReranker",
+        rest="MODEL",
+        needs="boto3",
+        extra="aws",
+    ),
+}
 _STORES: dict[str, _Connector] = {
     "opensearch": _Connector(
         module="ragkit_connectors.opensearch",

@@ -8,8 +8,10 @@ A contract is a class of pytest tests. A subclass says how to make the thing:
 """
 
 from ragkit_connectors.testing.contracts import EmbedderContract, GeneratorContract, sample_prompt
-from ragkit_connectors.testing.openai_server import Fault, OpenAIServer, Reply, Request
+from ragkit_connectors.testing.ollama_server import OllamaServer
+from ragkit_connectors.testing.openai_server import Fault, OpenAIServer, Reply, Software
 from ragkit_connectors.testing.opensearch_server import Asked, OpenSearchServer, Trouble
+from ragkit_connectors.testing.serving import Request, ServedModel
 from ragkit_connectors.testing.stores import RetrieverContract, StoreContract, WordEmbedder
 
 __all__ = [
@@ -17,11 +19,14 @@ __all__ = [
     "EmbedderContract",
     "Fault",
     "GeneratorContract",
+    "OllamaServer",
     "OpenAIServer",
     "OpenSearchServer",
     "Reply",
     "Request",
     "RetrieverContract",
+    "ServedModel",
+    "Software",
     "StoreContract",
     "Trouble",
     "WordEmbedder",
