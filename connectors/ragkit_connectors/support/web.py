@@ -1,0 +1,485 @@
+"""Requests to one server over HTTP: addresses, true deadlines, and errors that echo nothing.
+
+Only the standard library is used. Proxy variables of the environment are not read and redirects
+are not followed: a prompt and a key go to the address that was named, or nowhere.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeAlias, cast
+
+from ragkit.errors import (
+    AccessDeniedError,
+    ConfigError,
+    PromptTooLongError,
+    RateLimitedError,
+    RemoteError,
+    RemoteTimeoutError,
+)
+from ragkit.types import Json
+
+if TYPE_CHECKING:
+    import socket
+    from http.client import HTTPConnection, HTTPResponse
+
+Record: TypeAlias = Mapping[str, object]
+
+_LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
+_REFUSED_PAUSES_SECONDS = (0.1, 0.4)
+_MOST_ATTEMPTS = 5
+_MESSAGE_CHARACTERS = 200
+_ECHO_CHARACTERS = 24
+_KEY_CHARACTERS = 8
+_READ_BYTES = 65536
+_TOO_LONG = re.compile(
+    r"context[\s_-]*(length|size|window)|exceed\w*.{0,30}context|input is too long|"
+    r"(prompt|input) (is )?too long|maximum input length",
+    re.IGNORECASE,
+)
+"""How servers say that a prompt does not fit: OpenAI and vLLM ("maximum context length is",
+`context_length_exceeded`), llama.cpp ("exceeds the available context size"), Ollama ("exceeds the
+context length", "prompt too long") and embedding servers ("input is too long")."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Address:
+    """Where a server listens."""
+
+    secure: bool
+    host: str
+    port: int | None
+    path: str
+
+    @property
+    def is_loopback(self) -> bool:
+        """Whether the server runs on this machine."""
+        return self.host in _LOOPBACK
+
+
+class WebServer:
+    """A server and how to talk to it; safe to share between threads.
+
+    A request is sent again only when the server cannot have worked on it: the connection was
+    refused (twice, within half a second), or it said 429 or 503 and when to come back. A request
+    that timed out is never sent again, since it may be billed.
+
+    Args:
+        base_url: Address with the path that all requests share, http or https.
+        api_key_env: Environment variable that holds the key; empty, or without a value: none.
+        default_key_env: A variable that is not read for a plain http address elsewhere than on
+            this machine.
+        timeout_seconds: Longest wait for a connection and for a whole answer; more than 0.
+        retry_seconds: Longest sum of the waits that a server may ask for; 0 or more.
+        max_response_bytes: Size of a response above which it is given up; 1 or more.
+        advice: Says what to do about a status and the server's message; empty where it has no
+            better advice than the common one.
+
+    Raises:
+        ConfigError: a value cannot be used as given.
+    """
+
+    def __init__(
+        self,
+        base_url: str,
+        *,
+        api_key_env: str = "",
+        default_key_env: str = "",
+        timeout_seconds: float = 60.0,
+        retry_seconds: float = 20.0,
+        max_response_bytes: int = 8 * 1024 * 1024,
+        advice: Callable[[int, str], str] = lambda _status, _message: "",
+    ) -> None:
+        if not 0.0 < timeout_seconds < float("inf"):
+            raise ConfigError(f"timeout {timeout_seconds}; allowed: more than 0 seconds")
+        if not 0.0 <= retry_seconds < float("inf"):
+            raise ConfigError(f"retry_seconds {retry_seconds}; allowed: 0 or more")
+        if max_response_bytes < 1:
+            raise ConfigError(f"max_response_bytes {max_response_bytes}; allowed: 1 or more")
+        self.base_url = base_url.rstrip("/")
+        self.address = parse_address(self.base_url)
+        self._api_key_env = api_key_env
+        self._default_key_env = default_key_env
+        self._timeout_seconds = timeout_seconds
+        self._retry_seconds = retry_seconds
+        self._max_response_bytes = max_response_bytes
+        self._own_advice = advice
+
+    def get(self, path: str) -> Exchange:
+        """Ask for `path`, which follows that of the address.
+
+        Raises:
+            ConfigError: the key cannot be sent.
+            RemoteError: there is no answer of status 200; `AccessDeniedError` and so on where the
+                status says so.
+        """
+        return self._send("GET", path, None, ())
+
+    def post(
+        self,
+        path: str,
+        body: dict[str, Json],
+        *,
+        sent: Sequence[str] = (),
+        droppable: str = "",
+    ) -> Exchange:
+        """Post `body` as JSON until there is an answer of status 200.
+
+        Args:
+            path: Path after that of the address.
+            body: What is sent.
+            sent: Texts in it that no error message may repeat.
+            droppable: A field that is left out when the server refuses it with status 400.
+
+        Raises:
+            ConfigError: the key or the body cannot be sent.
+            RemoteError: as `get`.
+        """
+        return self._send("POST", path, body, sent, droppable)
+
+    def _send(
+        self,
+        method: str,
+        path: str,
+        body: dict[str, Json] | None,
+        sent: Sequence[str],
+        droppable: str = "",
+    ) -> Exchange:
+        key = self._key()
+        waits_left_seconds = self._retry_seconds
+        for attempts_left in reversed(range(_MOST_ATTEMPTS)):
+            exchange = self._ask(method, path, body, key)
+            exchange.sent = sent
+            if exchange.status == 200:
+                return exchange
+            with closing(exchange):
+                wait_seconds = exchange.retry_after_seconds
+                if wait_seconds is None or wait_seconds > waits_left_seconds or not attempts_left:
+                    message = _server_message(exchange)
+                    refused = droppable and exchange.status == 400 and droppable in message
+                    if not (refused and body and body.pop(droppable, None)):
+                        raise self._failure(exchange, message)
+                    wait_seconds = 0.0
+            waits_left_seconds -= wait_seconds
+            time.sleep(wait_seconds)
+        raise RemoteError(f"{self.base_url} did not answer")
+
+    def _key(self) -> str:
+        overheard = not (self.address.secure or self.address.is_loopback)
+        if not self._api_key_env or (overheard and self._api_key_env == self._default_key_env):
+            return ""
+        key = os.environ.get(self._api_key_env, "").strip()
+        if not (key.isascii() and key.isprintable()):
+            raise ConfigError(f"the key in {self._api_key_env} holds characters that no key has")
+        return key
+
+    def _ask(self, method: str, path: str, body: Mapping[str, Json] | None, key: str) -> Exchange:
+        import http.client
+
+        try:
+            data = None if body is None else json.dumps(body, allow_nan=False).encode()
+        except ValueError as error:
+            raise ConfigError(f"a generation option is not a finite number: {error}") from error
+        connection = self._connect()
+        began = time.monotonic()
+        try:
+            connection.request(method, f"{self.address.path}{path}", data, _headers(key))
+            socket_ = cast("socket.socket", connection.sock)
+            response = connection.getresponse()
+        except (OSError, http.client.HTTPException) as error:
+            connection.close()
+            raise self._broken(error) from error
+        return Exchange(
+            connection=connection,
+            response=response,
+            socket_=socket_,
+            key=key,
+            began=began,
+            timeout_seconds=self._timeout_seconds,
+            max_bytes=self._max_response_bytes,
+            broken=self._broken,
+        )
+
+    def _connect(self) -> HTTPConnection:
+        """Connect; a refused connection is tried again, since nothing was sent yet."""
+        pauses_seconds = iter(_REFUSED_PAUSES_SECONDS)
+        while True:
+            connection = self._new_connection()
+            try:
+                connection.connect()
+            except ConnectionRefusedError as error:
+                pause_seconds = next(pauses_seconds, None)
+                if pause_seconds is None:
+                    raise RemoteError(
+                        f"nothing listens at {self.base_url}: is the server running, and is "
+                        "base_url right?"
+                    ) from error
+                time.sleep(pause_seconds)
+            # A host name that cannot be one is a UnicodeError.
+            except (OSError, UnicodeError) as error:
+                raise self._broken(error) from error
+            else:
+                return connection
+
+    def _new_connection(self) -> HTTPConnection:
+        import http.client
+
+        host, port, timeout = self.address.host, self.address.port, self._timeout_seconds
+        if not self.address.secure:
+            return http.client.HTTPConnection(host, port, timeout=timeout)
+        import ssl
+
+        context = ssl.create_default_context()
+        return http.client.HTTPSConnection(host, port, timeout=timeout, context=context)
+
+    def _broken(self, error: Exception) -> RemoteError:
+        """Say what happened to a connection; never what went over it."""
+        if isinstance(error, TimeoutError):
+            return RemoteTimeoutError(
+                f"{self.base_url} did not answer within {self._timeout_seconds:g} seconds; not "
+                "sent again, because a generation that timed out may be billed. Raise the timeout, "
+                "or lower max_tokens"
+            )
+        reason = getattr(error, "strerror", None) or type(error).__name__
+        return RemoteError(f"the connection to {self.base_url} failed: {reason}")
+
+    def _failure(self, exchange: Exchange, message: str) -> RemoteError:
+        status = exchange.status
+        # What servers say of a wrong key shows parts of it.
+        said = "" if status in {401, 403} else exchange.without_echo(message)
+        kind, advice = self._kind_and_advice(status, message)
+        return kind(f"{self.base_url} answered HTTP {status}{said}. {advice}")
+
+    def _kind_and_advice(self, status: int, message: str) -> tuple[type[RemoteError], str]:
+        if status in {401, 403}:
+            where = f"the environment variable {self._api_key_env or '(none)'}"
+            return AccessDeniedError, f"Check the key in {where}"
+        if says_too_long(status, message):
+            return PromptTooLongError, (
+                "The prompt is too long for the model: lower max_context_tokens"
+            )
+        kind = {408: RemoteTimeoutError, 429: RateLimitedError, 504: RemoteTimeoutError}
+        advice = self._own_advice(status, message) or _common_advice(status)
+        return kind.get(status, RemoteError), advice
+
+
+class Exchange:
+    """A response whose head has come."""
+
+    def __init__(
+        self,
+        *,
+        connection: HTTPConnection,
+        response: HTTPResponse,
+        socket_: socket.socket,
+        key: str,
+        began: float,
+        timeout_seconds: float,
+        max_bytes: int,
+        broken: Callable[[Exception], RemoteError],
+    ) -> None:
+        self._connection = connection
+        self._response = response
+        self._socket = socket_
+        self._timeout_seconds = timeout_seconds
+        self._deadline = began + timeout_seconds
+        self._max_bytes = max_bytes
+        self._broken = broken
+        self._key = key
+        self.sent: Sequence[str] = ()
+        self.status = response.status
+        self.content_type = response.headers.get_content_type()
+
+    @property
+    def retry_after_seconds(self) -> float | None:
+        """Seconds that the server asks to wait; None where it does not, or must not be asked."""
+        value = self._response.headers.get("Retry-After")
+        if value is None or self.status not in {429, 503}:
+            return None
+        return _seconds_until(value.strip())
+
+    def require(self, content_type: str) -> None:
+        """Raise `RemoteError` unless the answer is of this kind."""
+        if self.content_type != content_type:
+            raise RemoteError(
+                f"the server answered {self.content_type}, not {content_type}: is base_url right?"
+            )
+
+    def read(self) -> bytes:
+        """Return the whole body, which must have come within the timeout since the request."""
+        return b"".join(self.chunks(self._deadline))
+
+    def read_record(self) -> Record:
+        """Return the whole body, which must be a JSON object, and close."""
+        with closing(self):
+            self.require("application/json")
+            return decode(self.read())
+
+    def chunks(self, deadline: float | None = None) -> Iterator[bytes]:
+        """Yield the body as it comes, each part within the timeout, all of it by `deadline`."""
+        import http.client
+
+        n_bytes = 0
+        try:
+            while chunk := self._next(deadline):
+                n_bytes += len(chunk)
+                if n_bytes > self._max_bytes:
+                    raise RemoteError(f"the response is larger than {self._max_bytes:,} bytes")
+                yield chunk
+        except (OSError, http.client.HTTPException) as error:
+            raise self._broken(error) from error
+        # http.client reports a body that is shorter than announced only by what it still expects.
+        if self._response.length:
+            raise RemoteError("the response broke off before its end")
+
+    def without_echo(self, message: str) -> str:
+        """Return a server's message for an error, or a note where it repeats what it was sent."""
+        if not message:
+            return ""
+        repeats = _repeats(message, self._key, _KEY_CHARACTERS) or any(
+            _repeats(message, text, _ECHO_CHARACTERS) for text in self.sent
+        )
+        if repeats:
+            return " (its message repeats the prompt or the key and is left out)"
+        return f": {message}"
+
+    def _next(self, deadline: float | None) -> bytes:
+        wait = self._timeout_seconds if deadline is None else deadline - time.monotonic()
+        if wait <= 0.0:
+            raise TimeoutError
+        if self._response.isclosed():
+            return b""
+        self._socket.settimeout(wait)
+        return self._response.read1(_READ_BYTES)
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._response.close()
+        self._connection.close()
+
+
+def parse_address(base_url: str) -> Address:
+    """Read an address; raises `ConfigError`, which shows no password, for one that is none."""
+    from urllib.parse import urlsplit
+
+    allowed = "allowed: http:// or https://, a host, a path such as /v1"
+    try:
+        url = urlsplit(base_url)
+        host, port = url.hostname, url.port
+    except ValueError as error:
+        raise ConfigError(f"base_url cannot be read ({error}); {allowed}") from error
+    if url.username is not None or url.password is not None:
+        raise ConfigError("base_url holds a user or a password; keys come from api_key_env")
+    is_plain = base_url.isascii() and base_url.isprintable() and " " not in base_url
+    if url.scheme not in {"http", "https"} or not host or url.query or url.fragment or not is_plain:
+        raise ConfigError(f"base_url {base_url!r}; {allowed}")
+    return Address(secure=url.scheme == "https", host=host, port=port, path=url.path)
+
+
+def says_too_long(status: int, message: str) -> bool:
+    """Whether a server refuses a prompt because it does not fit into the model's window."""
+    return status == 413 or (status in {400, 422, 500} and _TOO_LONG.search(message) is not None)
+
+
+def record(value: object) -> Record:
+    """Return a JSON object as it is, and anything else as an empty one."""
+    return cast("Record", value) if isinstance(value, dict) else {}
+
+
+def count(value: object) -> int | None:
+    """Return a number of something, 0 or more; None for anything else."""
+    is_count = isinstance(value, int) and not isinstance(value, bool) and value >= 0
+    return cast("int", value) if is_count else None
+
+
+def decode(data: bytes | str) -> Record:
+    """Return the JSON object that `data` holds; raises `RemoteError` where it holds none."""
+    try:
+        value: object = json.loads(data)
+    except (ValueError, RecursionError) as error:
+        raise RemoteError("the server's answer is not JSON, or it broke off") from error
+    if not isinstance(value, dict):
+        raise RemoteError("the server's answer is not a JSON object")
+    return cast("Record", value)
+
+
+def error_text(body: Record) -> str:
+    """Return a server's own words on an error, one short line; empty where it has none."""
+    # OpenAI nests the message; vLLM and others have it at the top.
+    error = body.get("error", body)
+    message = error if isinstance(error, str) else record(error).get("message")
+    code = record(error).get("code")
+    text = " ".join(str(part) for part in (code, message) if isinstance(part, str) and part)
+    printable = "".join(c if c.isprintable() else " " for c in text)
+    return printable[:_MESSAGE_CHARACTERS]
+
+
+def refuse_shortened(n_read: int | None, text: str, *, setting: str) -> None:
+    """Raise `PromptTooLongError` when a server has read less than it was sent.
+
+    Some servers cut a prompt that is too long for their window and say nothing. Tokenizers cut at
+    white space first, so a prompt has at least as many tokens as words.
+    """
+    n_words = len(text.split())
+    if n_read is not None and 0 < n_read < n_words:
+        raise PromptTooLongError(
+            f"the server has read {n_read:,} tokens of a prompt of {n_words:,} words: "
+            f"it cut the prompt to its window. Raise {setting}, or lower max_context_tokens"
+        )
+
+
+def _common_advice(status: int) -> str:
+    if 300 <= status < 400:
+        return "Redirects are not followed: name the final address as base_url"
+    if status >= 500 and status != 503:
+        return "Not sent again, because the generation may be billed"
+    advice = {
+        404: "Check the model and base_url",
+        408: "Not sent again, because the generation may be billed",
+        429: "The server limits requests or the account is used up: try again later",
+        503: "The server is overloaded or still loading the model: try again later",
+    }
+    return advice.get(status, "Check the model and the generation options")
+
+
+def _seconds_until(retry_after: str) -> float | None:
+    """Read `Retry-After`: seconds or a date (RFC 9110, section 10.2.3); None if it is neither."""
+    if retry_after.isascii() and retry_after.isdigit():
+        return float(retry_after)
+    import email.utils
+
+    try:
+        moment = email.utils.parsedate_to_datetime(retry_after)
+    except ValueError:
+        return None
+    return max(0.0, moment.timestamp() - time.time())
+
+
+def _server_message(exchange: Exchange) -> str:
+    try:
+        body: object = json.loads(exchange.read())
+    except (ValueError, RecursionError, RemoteError):
+        return ""
+    return error_text(record(body))
+
+
+def _repeats(message: str, sent: str, n_characters: int) -> bool:
+    """Whether a run of so many characters, or all of the shorter text, stands in both."""
+    size = min(n_characters, len(sent), len(message))
+    return size > 0 and any(message[i : i + size] in sent for i in range(len(message) - size + 1))
+
+
+def _headers(key: str) -> dict[str, str]:
+    headers = {
+        "Content-Type": "application/json",
+        "Accept": "application/json, text/event-stream",
+        "User-Agent": "ragkit",
+        "Connection": "close",
+    }
+    return {**headers, "Authorization": f"Bearer {key}"} if key else headers
