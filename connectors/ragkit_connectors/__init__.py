@@ -35,8 +35,22 @@ _GENERATORS = {
     "openai": _Connector(
         module="ragkit_connectors.openai", factory="OpenAIGenerator", rest="MODEL"
     ),
+    "sagemaker": _Connector(
+        module="ragkit_connectors.sagemaker",
+        factory="SageMakerGenerator",
+        rest="ENDPOINT",
+        needs="boto3",
+        extra="aws",
+    ),
 }
 _EMBEDDERS = {
+    "sagemaker": _Connector(
+        module="ragkit_connectors.sagemaker",
+        factory="SageMakerEmbedder",
+        rest="ENDPOINT",
+        needs="boto3",
+        extra="aws",
+    ),
     "sentence-transformers": _Connector(
         module="ragkit_connectors.sentence_transformers",
         factory="SentenceTransformersEmbedder",
@@ -46,7 +60,22 @@ _EMBEDDERS = {
     ),
 }
 _RERANKERS: dict[str, _Connector] = {}
-_STORES: dict[str, _Connector] = {}
+_STORES: dict[str, _Connector] = {
+    "bedrock-kb": _Connector(
+        module="ragkit_connectors.bedrock_kb",
+        factory="KnowledgeBaseRetriever",
+        rest="ID",
+        needs="boto3",
+        extra="aws",
+    ),
+    "kendra": _Connector(
+        module="ragkit_connectors.kendra",
+        factory="KendraRetriever",
+        rest="INDEX-ID",
+        needs="boto3",
+        extra="aws",
+    ),
+}
 
 
 def open_generator(name: str, **settings: object) -> Generator:
