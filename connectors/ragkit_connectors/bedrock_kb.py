@@ -11,10 +11,11 @@ from collections.abc import Mapping, Sequence
 from typing import TypeAlias, cast
 
 from ragkit.errors import ConfigError
-from ragkit.filters import compile_filter
 from ragkit.types import Hit, Json, Query
 from ragkit_connectors.support.aws import AwsCall, AwsClient
+from ragkit_connectors.support.conditions import NothingPassesError, conditions
 from ragkit_connectors.support.passages import Passage, to_hits
+from ragkit_connectors.support.web import Record, record
 
 MAX_HITS = 100
 """Results of one search at most (Retrieve, numberOfResults)."""
@@ -41,7 +42,6 @@ _ORDERS = {
 _OWN = "x-amz-bedrock-kb-"
 """What the names of metadata begin with that Bedrock itself adds."""
 
-_Record: TypeAlias = Mapping[str, object]
 _Filter: TypeAlias = dict[str, object]
 
 
@@ -162,7 +162,7 @@ class KnowledgeBaseRetriever:
             )
         try:
             search = self._search_configuration(query)
-        except _NothingPassesError:
+        except NothingPassesError:
             return []
         if not query.question.strip():
             return []
@@ -185,7 +185,7 @@ class KnowledgeBaseRetriever:
         )
         for _ in range(_MAX_PAGES):
             answer = self._client.call(call, request)
-            results = cast("Sequence[_Record]", answer.get("retrievalResults") or ())
+            results = cast("Sequence[Record]", answer.get("retrievalResults") or ())
             found += [self._passage(result) for result in results]
             token = answer.get("nextToken")
             if not token or sum(bool(passage.text.strip()) for passage in found) >= k:
@@ -202,9 +202,9 @@ class KnowledgeBaseRetriever:
                     "managed, else dense hybrid"
                 )
             search["overrideSearchType"] = _SEARCH_TYPES[query.mode]
-        conditions = [*self._groups(query.groups), *self._conditions(query.filters or {})]
-        if conditions:
-            search["filter"] = _joined("andAll", conditions)
+        tests = [*self._groups(query.groups), *self._conditions(query.filters)]
+        if tests:
+            search["filter"] = _joined("andAll", tests)
         if self._reranker_arn is not None:
             search["rerankingConfiguration"] = {
                 "type": "BEDROCK_RERANKING_MODEL",
@@ -228,19 +228,16 @@ class KnowledgeBaseRetriever:
         if groups is None:
             raise ConfigError("this knowledge base is protected: name the groups of the reader")
         if not groups:
-            raise _NothingPassesError
+            raise NothingPassesError
         return [_joined("orAll", [_test("listContains", self._groups_field, g) for g in groups])]
 
-    def _conditions(self, filters: Mapping[str, Json]) -> list[_Filter]:
+    def _conditions(self, filters: Mapping[str, Json] | None) -> list[_Filter]:
         """Return ragkit's filter as conditions that must all hold; raises `ConfigError`."""
-        compile_filter(filters)
         found: list[_Filter] = []
-        for field, condition in filters.items():
+        for field, operator, operand in conditions(filters):
             if not 1 <= len(field) <= _MAX_KEY:
                 raise ConfigError(f"filter on {field!r}; allowed: names of 1 to {_MAX_KEY}")
-            tests = condition if isinstance(condition, Mapping) else {"$eq": condition}
-            for operator, operand in tests.items():
-                found += self._condition(field, operator, operand)
+            found += self._condition(field, operator, operand)
         return found
 
     def _condition(self, field: str, operator: str, operand: Json) -> list[_Filter]:
@@ -250,7 +247,7 @@ class KnowledgeBaseRetriever:
         if operator == "$in":
             values = cast("Sequence[Json]", operand)
             if not values:
-                raise _NothingPassesError
+                raise NothingPassesError
             if not is_list:
                 return [_test("in", field, [_value(field, value) for value in values])]
             return [_joined("orAll", [self._equal(field, value) for value in values])]
@@ -269,10 +266,10 @@ class KnowledgeBaseRetriever:
         operator = "listContains" if field in self._list_fields else "equals"
         return _test(operator, field, _value(field, value))
 
-    def _passage(self, result: _Record) -> Passage:
-        content = _record(result.get("content"))
-        metadata = cast("dict[str, Json]", dict(_record(result.get("metadata"))))
-        source = _uri(_record(result.get("location"))) or _text(metadata.get(f"{_OWN}source-uri"))
+    def _passage(self, result: Record) -> Passage:
+        content = record(result.get("content"))
+        metadata = cast("dict[str, Json]", dict(record(result.get("metadata"))))
+        source = _uri(record(result.get("location"))) or _text(metadata.get(f"{_OWN}source-uri"))
         kind = _text(content.get("type")) or "TEXT"
         if kind != "TEXT":
             metadata["bedrock-kb:type"] = kind
@@ -290,13 +287,9 @@ class KnowledgeBaseRetriever:
         )
 
 
-class _NothingPassesError(Exception):
-    """A filter that no document can pass."""
-
-
-def _joined(operator: str, conditions: list[_Filter]) -> _Filter:
+def _joined(operator: str, tests: list[_Filter]) -> _Filter:
     """Join conditions; one alone must not be wrapped."""
-    return conditions[0] if len(conditions) == 1 else {operator: conditions}
+    return tests[0] if len(tests) == 1 else {operator: tests}
 
 
 def _test(operator: str, field: str, value: Json) -> _Filter:
@@ -309,23 +302,23 @@ def _value(field: str, value: Json) -> Json:
     return value
 
 
-def _content(content: _Record) -> str:
+def _content(content: Record) -> str:
     """Return the text of a result, empty where it has none."""
-    rows = cast("Sequence[_Record]", content.get("row") or ())
+    rows = cast("Sequence[Record]", content.get("row") or ())
     cells = "\n".join(f"{_text(c.get('columnName'))}: {_text(c.get('columnValue'))}" for c in rows)
     return (
         _text(content.get("text"))
         or cells
-        or _text(_record(content.get("audio")).get("transcription"))
-        or _text(_record(content.get("video")).get("summary"))
+        or _text(record(content.get("audio")).get("transcription"))
+        or _text(record(content.get("video")).get("summary"))
     )
 
 
-def _uri(location: _Record) -> str:
+def _uri(location: Record) -> str:
     """Return the address in whatever kind of location: each has one, by a name of its own."""
     for place in location.values():
         for name in ("uri", "url", "id", "query"):
-            found = _text(_record(place).get(name))
+            found = _text(record(place).get(name))
             if found:
                 return found
     return ""
@@ -335,10 +328,6 @@ def _page(value: object) -> int | None:
     # JSON numbers come as floats from some vector stores.
     is_page = isinstance(value, int | float) and value >= 1 and value == int(value)
     return int(cast("float", value)) if is_page else None
-
-
-def _record(value: object) -> _Record:
-    return cast("_Record", value) if isinstance(value, dict) else {}
 
 
 def _text(value: object) -> str:

@@ -17,12 +17,13 @@ from datetime import datetime
 from typing import Literal, TypeAlias, cast, get_args
 
 from ragkit.errors import ConfigError, RateLimitedError
-from ragkit.filters import compile_filter
 from ragkit.text.words import query_tokens
 from ragkit.types import Document, Hit, Json, Query
 from ragkit_connectors.support.aws import AwsCall, AwsClient
+from ragkit_connectors.support.conditions import NothingPassesError, conditions
 from ragkit_connectors.support.passages import Passage, to_hits
 from ragkit_connectors.support.retrying import Backoff
+from ragkit_connectors.support.web import Record, record
 
 MAX_HITS = 100
 """Results of one search at most (Retrieve and Query, PageSize)."""
@@ -66,7 +67,6 @@ _BROKEN = frozenset({"FAILED", "UPDATE_FAILED"})
 
 Operation: TypeAlias = Literal["retrieve", "query"]
 Outcome: TypeAlias = Literal["INDEXED", "DELETED", "ACCEPTED", "PENDING", "FAILED"]
-_Record: TypeAlias = Mapping[str, object]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -218,7 +218,7 @@ class KendraRetriever:
         context = self._user_context(query.groups)
         try:
             attribute_filter = self._filters.compile(query.filters or {}, language=self._language)
-        except _NothingPassesError:
+        except NothingPassesError:
             return []
         if not query.question.strip():
             return []
@@ -310,7 +310,7 @@ class KendraRetriever:
 
     def _send(
         self, method: str, request: Mapping[str, object], *, texts: Sequence[str] = ()
-    ) -> _Record:
+    ) -> Record:
         action = "".join(word.capitalize() for word in method.split("_"))
         call = AwsCall(
             method=method,
@@ -395,10 +395,6 @@ class KendraRetriever:
         return WriteReport(outcomes=tuple(outcomes.values()))
 
 
-class _NothingPassesError(Exception):
-    """A filter that no document can pass."""
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Filters:
     """Turns ragkit's filters into Kendra's, which have types."""
@@ -408,14 +404,11 @@ class _Filters:
 
     def compile(self, filters: Mapping[str, Json], *, language: str | None) -> dict[str, object]:
         """Return an AttributeFilter, empty for none."""
-        compile_filter(filters)
         found: list[dict[str, object]] = []
         if language is not None and "_language_code" not in filters:
             found.append(self._equal("_language_code", language))
-        for field, condition in filters.items():
-            tests = condition if isinstance(condition, Mapping) else {"$eq": condition}
-            for operator, operand in tests.items():
-                found += self._condition(_key(field), operator, operand)
+        for field, operator, operand in conditions(filters):
+            found += self._condition(_key(field), operator, operand)
         if len(found) > _MAX_FILTERS:
             raise ConfigError(f"{len(found)} conditions; Kendra takes {_MAX_FILTERS} in one filter")
         return {"AndAllFilters": found} if len(found) > 1 else (found[0] if found else {})
@@ -441,7 +434,7 @@ class _Filters:
 
     def _any(self, field: str, values: Sequence[Json]) -> list[dict[str, object]]:
         if not values:
-            raise _NothingPassesError
+            raise NothingPassesError
         if field in self.lists:
             return [{"ContainsAny": {"Key": field, "Value": self.attribute(field, values)}}]
         if len(values) > _MAX_FILTERS:
@@ -536,39 +529,39 @@ class _Cache:
                     self._found.popitem(last=False)
 
 
-def _retrieved(item: _Record) -> Passage:
+def _retrieved(item: Record) -> Passage:
     return _passage(item, text=_text(item.get("Content")), title=_text(item.get("DocumentTitle")))
 
 
-def _queried(item: _Record) -> Passage:
+def _queried(item: Record) -> Passage:
     kind = _text(item.get("Type"))
     extra = {
         _text(attribute.get("Key")): _text(
-            _record(_record(attribute.get("Value")).get("TextWithHighlightsValue")).get("Text")
+            record(record(attribute.get("Value")).get("TextWithHighlightsValue")).get("Text")
         )
         for attribute in _records(item.get("AdditionalAttributes"))
     }
-    excerpt = _text(_record(item.get("DocumentExcerpt")).get("Text"))
-    answer = extra.get("AnswerText") or excerpt or _table(_record(item.get("TableExcerpt")))
+    excerpt = _text(record(item.get("DocumentExcerpt")).get("Text"))
+    answer = extra.get("AnswerText") or excerpt or _table(record(item.get("TableExcerpt")))
     # The text of an answer and of an FAQ entry stands beside the excerpt, which may be empty.
     text = excerpt if kind == "DOCUMENT" else answer
     if kind == "QUESTION_ANSWER" and extra.get("QuestionText"):
         text = f"{extra['QuestionText']}\n{answer}"
-    title = _text(_record(item.get("DocumentTitle")).get("Text"))
+    title = _text(record(item.get("DocumentTitle")).get("Text"))
     return _passage(item, text=text, title=title, type_=kind)
 
 
-def _table(table: _Record) -> str:
+def _table(table: Record) -> str:
     rows = [_records(row.get("Cells")) for row in _records(table.get("Rows"))]
     return "\n".join(" | ".join(_text(cell.get("Value")) for cell in row) for row in rows)
 
 
-def _passage(item: _Record, *, text: str, title: str, type_: str = "") -> Passage:
+def _passage(item: Record, *, text: str, title: str, type_: str = "") -> Passage:
     metadata: dict[str, Json] = {
-        _text(attribute.get("Key")): _plain(_record(attribute.get("Value")))
+        _text(attribute.get("Key")): _plain(record(attribute.get("Value")))
         for attribute in _records(item.get("DocumentAttributes"))
     }
-    bucket = _text(_record(item.get("ScoreAttributes")).get("ScoreConfidence"))
+    bucket = _text(record(item.get("ScoreAttributes")).get("ScoreConfidence"))
     given = {"kendra:score": bucket, "kendra:type": type_}
     page = metadata.get("_excerpt_page_number")
     source = item.get("DocumentURI") or metadata.get("_source_uri")
@@ -582,13 +575,13 @@ def _passage(item: _Record, *, text: str, title: str, type_: str = "") -> Passag
     )
 
 
-def _plain(value: _Record) -> Json:
+def _plain(value: Record) -> Json:
     """Return an attribute's value, whatever its type; a date as ISO 8601 text."""
     found = next(iter(value.values()), None)
     return found.isoformat() if isinstance(found, datetime) else cast("Json", found)
 
 
-def _failures(answer: _Record) -> dict[str, DocumentOutcome]:
+def _failures(answer: Record) -> dict[str, DocumentOutcome]:
     """Read the failures that come with a success, HTTP 200."""
     return {
         _text(failed.get("Id")): _failed(
@@ -599,7 +592,7 @@ def _failures(answer: _Record) -> dict[str, DocumentOutcome]:
 
 
 def _states(
-    answer: _Record, ids: Sequence[str], done: Literal["INDEXED", "DELETED"]
+    answer: Record, ids: Sequence[str], done: Literal["INDEXED", "DELETED"]
 ) -> dict[str, DocumentOutcome]:
     found = {id_: DocumentOutcome(document_id=id_, status="PENDING") for id_ in ids}
     for state in _records(answer.get("DocumentStatusList")):
@@ -674,12 +667,8 @@ def _date(field: str, value: Json) -> datetime:
     return moment
 
 
-def _record(value: object) -> _Record:
-    return cast("_Record", value) if isinstance(value, dict) else {}
-
-
-def _records(value: object) -> list[_Record]:
-    return [_record(item) for item in cast("list[object]", value or [])]
+def _records(value: object) -> list[Record]:
+    return [record(item) for item in cast("list[object]", value or [])]
 
 
 def _text(value: object) -> str:
