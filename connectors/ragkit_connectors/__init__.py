@@ -32,6 +32,13 @@ class _Connector:
 
 
 _GENERATORS = {
+    "bedrock": _Connector(
+        module="ragkit_connectors.bedrock",
+        factory="BedrockGenerator",
+        rest="MODEL",
+        needs="boto3",
+        extra="aws",
+    ),
     "openai": _Connector(
         module="ragkit_connectors.openai", factory="OpenAIGenerator", rest="MODEL"
     ),

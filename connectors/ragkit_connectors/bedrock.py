@@ -1,0 +1,433 @@
+"""Generators of Amazon Bedrock: `bedrock:MODEL`, by its Converse interface.
+
+Fields and their limits: botocore's description of `bedrock-runtime`; which model takes which
+further fields: Amazon Bedrock user guide, "Inference request parameters and response fields".
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing
+from typing import cast
+
+from ragkit.errors import ConfigError, PromptTooLongError, RemoteError
+from ragkit.types import (
+    Generation,
+    GenerationOptions,
+    Json,
+    Prompt,
+    TokenCount,
+    TokenCounter,
+    Usage,
+)
+from ragkit_connectors.support.aws import AwsCall, AwsClient, Members
+from ragkit_connectors.support.bedrock_ids import base_model, check_model
+
+SERVICE_TIERS = ("default", "priority", "flex", "reserved")
+LATENCIES = ("standard", "optimized")
+
+_TOP_K: Mapping[str, Callable[[int], dict[str, Json]]] = {
+    "anthropic": lambda k: {"top_k": k},
+    "cohere": lambda k: {"k": k},
+    "mistral": lambda k: {"top_k": k},
+    "nova": lambda k: {"inferenceConfig": {"topK": k}},
+}
+"""How each family that can takes `top_k`; Converse has no field for it."""
+
+MODEL_FAMILIES = (*_TOP_K, "other")
+
+_GUARDRAIL = re.compile(
+    r"[a-z0-9]+|arn:aws(-[^:]+)?:bedrock:[a-z0-9-]{1,20}:\d{12}:guardrail/[a-z0-9]+"
+)
+_GUARDRAIL_VERSION = re.compile(r"[1-9]\d{0,7}|DRAFT")
+_METADATA = re.compile(r"[a-zA-Z0-9\s:_@$#=/+,.-]{0,256}")
+
+_MALFORMED = frozenset({"malformed_model_output", "malformed_tool_use"})
+_TOKENS_A_BYTE = 1 / 3
+"""Tokens of a byte of UTF-8 before anything was learned: more than English or German text has."""
+
+_TEMPLATE_TOKENS = 64
+"""Allowance for what a chat template adds around one message."""
+
+
+class BedrockGenerator:
+    """A model of Amazon Bedrock; safe to share between threads.
+
+    The prompt is sent as one user message: it holds instructions, context and history already.
+    Nothing is sent but what was set; 0 is a value. The length of the answer is always limited,
+    since Bedrock reserves it from the account's quota when a request begins.
+
+    A request is sent again only when nothing can have been generated: Bedrock throttled it, was
+    overloaded or was still starting the model, or did not accept the connection. One that timed out
+    or failed inside is never sent again, since it may be billed; nor is a stream once it has begun.
+
+    An answer that a guardrail or a filter has changed or replaced, or that was cut, is given with
+    its `stop_reason` (`guardrail_intervened`, `content_filtered`, `max_tokens`,
+    `model_context_window_exceeded`), as Bedrock means it to be shown. One without text, or of
+    malformed output, is a `RemoteError`. Reasoning is billed, but is not part of the answer.
+
+    Args:
+        model: Id of a model, of an inference profile, or an ARN of one of Bedrock's.
+        region: AWS region; None takes `AWS_REGION`, `AWS_DEFAULT_REGION` or the profile's.
+        base_url: Address instead of the public one, for example of a VPC endpoint.
+        timeout_seconds: Longest wait for a whole answer, and for the next bytes of a stream.
+        retry_seconds: How long after its begin a call may be sent again.
+        context_window: Tokens of prompt and answer together; None: unknown. A prompt that is
+            counted exactly and does not fit is refused before it is sent.
+        max_tokens: Length of an answer where the options do not say; 1 or more.
+        model_family: Whose own fields the model takes: `anthropic`, `cohere`, `mistral`, `nova` or
+            `other`; None reads it from the name, which an application inference profile hides.
+        request_fields: Fields of the model's own, sent as they are
+            (`additionalModelRequestFields`).
+        guardrail: Id or ARN of a guardrail; needs `guardrail_version`.
+        guardrail_version: A number, or `DRAFT`.
+        guard_question_only: Whether the guardrail is to assess the question alone, and not the
+            context and the history around it.
+        service_tier: `default`, `priority`, `flex` or `reserved`.
+        latency: `standard` or `optimized`.
+        request_metadata: 1 to 16 pairs, at most 256 characters each, for the invocation log.
+        count_tokens: Whether Bedrock may be asked to count; free, for some models and regions.
+        count_model: Id of the base model to count for; None reads it from the name.
+
+    Raises:
+        ConfigError: a value cannot be used as given, or no region is known.
+        MissingExtraError: boto3 is not installed.
+    """
+
+    calls_llm = True
+    counter: TokenCounter | None = None
+    """None: tokens are counted by Bedrock, and only for a whole prompt."""
+
+    def __init__(
+        self,
+        model: str,
+        *,
+        region: str | None = None,
+        base_url: str | None = None,
+        timeout_seconds: float = 60.0,
+        retry_seconds: float = 20.0,
+        context_window: int | None = None,
+        max_tokens: int = 1024,
+        model_family: str | None = None,
+        request_fields: Mapping[str, Json] | None = None,
+        guardrail: str | None = None,
+        guardrail_version: str | None = None,
+        guard_question_only: bool = False,
+        service_tier: str | None = None,
+        latency: str | None = None,
+        request_metadata: Mapping[str, str] | None = None,
+        count_tokens: bool = True,
+        count_model: str | None = None,
+    ) -> None:
+        check_model("generator", model)
+        _check_least("context_window", context_window)
+        _check_least("max_tokens", max_tokens)
+        _check_choice("model_family", model_family, MODEL_FAMILIES)
+        _check_choice("service_tier", service_tier, SERVICE_TIERS)
+        _check_choice("latency", latency, LATENCIES)
+        _check_guardrail(guardrail, guardrail_version, question_only=guard_question_only)
+        _check_metadata(request_metadata)
+        self.name = f"bedrock:{model}"
+        self.model = model
+        self._client = AwsClient(
+            "bedrock-runtime",
+            region=region,
+            base_url=base_url,
+            timeout_seconds=timeout_seconds,
+            retry_seconds=retry_seconds,
+        )
+        self._context_window = context_window
+        self._max_tokens = max_tokens
+        self._family = model_family or _family(model)
+        self._request_fields = dict(request_fields or {})
+        self._guards_question = guard_question_only
+        self._settings: dict[str, object] = {}
+        if guardrail:
+            self._settings["guardrailConfig"] = {
+                "guardrailIdentifier": guardrail, "guardrailVersion": guardrail_version,
+            }  # fmt: skip
+        if service_tier:
+            self._settings["serviceTier"] = {"type": service_tier}
+        if latency:
+            self._settings["performanceConfig"] = {"latency": latency}
+        if request_metadata:
+            self._settings["requestMetadata"] = dict(request_metadata)
+        self._count_model = (count_model or base_model(model)) if count_tokens else None
+        self._tokens_a_byte: float | None = None
+
+    def __repr__(self) -> str:
+        """Name model and region."""
+        return f"BedrockGenerator({self.model!r}, region={self._client.region!r})"
+
+    def generate(self, prompt: Prompt, options: GenerationOptions) -> Generation:
+        """Return the whole answer.
+
+        Raises:
+            ConfigError: an option cannot be sent to this model, or credentials are missing.
+            PromptTooLongError: the prompt does not fit into the window.
+            RemoteError: Bedrock failed, refused, was too slow or gave no answer.
+        """
+        parameters = self._parameters(prompt, options)
+        answer = self._client.call(self._call(prompt, "converse"), parameters)
+        message = _members(_members(answer.get("output")).get("message"))
+        text = "".join(map(_block_text, cast("Sequence[Members]", message.get("content", ()))))
+        return self._generation(text, answer.get("stopReason"), answer.get("usage"), prompt)
+
+    def stream(self, prompt: Prompt, options: GenerationOptions) -> Iterator[str | Generation]:
+        """Yield pieces of text, then the whole `Generation`; leaving early ends the connection.
+
+        Raises:
+            ConfigError: an option cannot be sent to this model, or credentials are missing.
+            PromptTooLongError: the prompt does not fit into the window.
+            RemoteError: Bedrock failed, refused, was too slow or gave no answer; pieces may have
+                come.
+        """
+        parameters = self._parameters(prompt, options)
+        call = self._call(prompt, "converse_stream")
+        pieces: list[str] = []
+        stop_reason: object = None
+        usage: object = None
+        events = self._client.events(call, parameters, member="stream")
+        with closing(cast("_Closable", events)):
+            for event in events:
+                delta = _members(event.get("contentBlockDelta", {}).get("delta"))
+                piece = delta.get("text")
+                if isinstance(piece, str) and piece:
+                    pieces.append(piece)
+                    yield piece
+                stop_reason = event.get("messageStop", {}).get("stopReason", stop_reason)
+                usage = event.get("metadata", {}).get("usage", usage)
+        if stop_reason is None:
+            raise RemoteError(
+                f"{self.name}: the stream ended before the answer did. Not sent again"
+            )
+        yield self._generation("".join(pieces), stop_reason, usage, prompt)
+
+    def count_prompt(self, prompt: Prompt) -> TokenCount:
+        """Return the tokens of a prompt: Bedrock's count, or an estimate where it has none.
+
+        The estimate is from the size in bytes, by the densest prompt that was billed so far.
+
+        Raises:
+            ConfigError: the prompt is empty, or credentials are missing.
+            RemoteError: Bedrock failed or refused.
+        """
+        model = self._count_model
+        if model is not None:
+            counted = self._ask_count(model, prompt)
+            if counted is not None:
+                return TokenCount(n_tokens=counted, exact=True, counter="bedrock:CountTokens")
+            # It will not learn to; asking each time would double the requests.
+            self._count_model = None
+        ratio = self._tokens_a_byte or _TOKENS_A_BYTE
+        n_tokens = round(len(prompt.text.encode()) * ratio)
+        return TokenCount(n_tokens=max(1, n_tokens), exact=False, counter="estimate:bytes")
+
+    def _ask_count(self, model: str, prompt: Prompt) -> int | None:
+        call = AwsCall(
+            method="count_tokens", action="bedrock:CountTokens", about=f"model {model!r}",
+            texts=(prompt.text,),
+        )  # fmt: skip
+        messages = [{"role": "user", "content": [{"text": _text(prompt)}]}]
+        parameters = {"modelId": model, "input": {"converse": {"messages": messages}}}
+        try:
+            counted = self._client.call(call, parameters).get("inputTokens")
+        except PromptTooLongError:
+            raise
+        except RemoteError as error:
+            if "ValidationException" not in str(error):
+                raise
+            return None
+        return cast("int", counted)
+
+    def _call(self, prompt: Prompt, method: str) -> AwsCall:
+        streamed = method == "converse_stream"
+        return AwsCall(
+            method=method,
+            action="bedrock:InvokeModelWithResponseStream" if streamed else "bedrock:InvokeModel",
+            about=self.name,
+            may_be_billed=True,
+            texts=(prompt.text,),
+        )
+
+    def _parameters(self, prompt: Prompt, options: GenerationOptions) -> dict[str, object]:
+        _check_options(options)
+        max_tokens = self._max_tokens if options.max_tokens is None else options.max_tokens
+        given: dict[str, object] = {
+            "maxTokens": max_tokens,
+            "temperature": options.temperature,
+            "topP": options.top_p,
+            "stopSequences": list(options.stop) or None,
+        }
+        parameters: dict[str, object] = {
+            "modelId": self.model,
+            "messages": [{"role": "user", "content": self._content(prompt)}],
+            "inferenceConfig": {k: v for k, v in given.items() if v is not None},
+            **self._settings,
+        }
+        fields = self._fields(options.top_k)
+        if fields:
+            parameters["additionalModelRequestFields"] = fields
+        self._refuse_too_long(prompt, max_tokens)
+        return parameters
+
+    def _content(self, prompt: Prompt) -> list[dict[str, object]]:
+        text = _text(prompt)
+        before, question, after = text.rpartition(prompt.question)
+        if not (self._guards_question and question.strip()):
+            return [{"text": text}]
+        blocks: list[dict[str, object]] = [
+            {"text": before}, {"guardContent": {"text": {"text": question}}}, {"text": after},
+        ]  # fmt: skip
+        # Models refuse blocks without a visible character.
+        return [block for block in blocks if str(block.get("text", "x")).strip()]
+
+    def _fields(self, top_k: int | None) -> dict[str, Json]:
+        if top_k is None:
+            return self._request_fields
+        make = _TOP_K.get(self._family or "")
+        if make is None:
+            raise ConfigError(
+                f"{self.name} has no known field for top_k; set model_family (allowed: "
+                f"{', '.join(MODEL_FAMILIES)}), or give the model's own field in request_fields"
+            )
+        fields = make(top_k)
+        twice = sorted(set(fields) & set(self._request_fields))
+        if twice:
+            raise ConfigError(f"top_k {top_k} and request_fields both set {', '.join(twice)}")
+        return {**self._request_fields, **fields}
+
+    def _refuse_too_long(self, prompt: Prompt, max_tokens: int) -> None:
+        window = self._context_window
+        # No tokenizer makes more tokens than there are bytes, so most prompts need no count.
+        most = len(prompt.text.encode()) + _TEMPLATE_TOKENS + max_tokens
+        if window is None or most <= window:
+            return
+        count = self.count_prompt(prompt)
+        if count.exact and count.n_tokens + max_tokens > window:
+            raise PromptTooLongError(
+                f"{self.name}: the prompt has {count.n_tokens:,} tokens, which with max_tokens "
+                f"{max_tokens:,} is more than the context_window of {window:,}; lower "
+                "max_context_tokens or max_tokens"
+            )
+
+    def _generation(
+        self, text: str, stop_reason: object, counts: object, prompt: Prompt
+    ) -> Generation:
+        reason = stop_reason if isinstance(stop_reason, str) else None
+        if reason in _MALFORMED:
+            raise RemoteError(f"{self.name}: the model's output is malformed ({reason})")
+        if not text.strip():
+            advice = "; raise max_tokens" if reason == "max_tokens" else ""
+            raise RemoteError(
+                f"{self.name} gave no text (stop reason: {reason or 'unknown'}){advice}"
+            )
+        usage = _usage(_members(counts))
+        self._learn(usage, prompt)
+        return Generation(text=text, usage=usage, stop_reason=reason)
+
+    def _learn(self, usage: Usage, prompt: Prompt) -> None:
+        n_bytes = len(prompt.text.encode())
+        if usage.input_tokens and n_bytes:
+            ratio = usage.input_tokens / n_bytes
+            self._tokens_a_byte = max(self._tokens_a_byte or 0.0, ratio)
+
+
+class _Closable:
+    """What `closing` asks for; generators have it, their protocol does not say so."""
+
+    def close(self) -> None: ...
+
+
+def _text(prompt: Prompt) -> str:
+    if not prompt.text.strip():
+        raise ConfigError("the prompt is empty; Bedrock refuses messages without text")
+    return prompt.text
+
+
+def _members(value: object) -> Members:
+    return cast("Members", value) if isinstance(value, Mapping) else {}
+
+
+def _block_text(block: Members) -> str:
+    """Return the text of a block of an answer; empty for reasoning and other things."""
+    text = block.get("text")
+    if isinstance(text, str):
+        return text
+    cited = cast("Sequence[Members]", _members(block.get("citationsContent")).get("content", ()))
+    return "".join(str(part.get("text", "")) for part in cited)
+
+
+def _usage(counts: Members) -> Usage:
+    if not counts:
+        return Usage()
+    # Bedrock counts what was read from or written to its cache apart.
+    read, written = counts.get("cacheReadInputTokens"), counts.get("cacheWriteInputTokens")
+    return Usage(
+        input_tokens=_int(counts.get("inputTokens")) + _int(read) + _int(written),
+        output_tokens=_int(counts.get("outputTokens")),
+        cached_tokens=None if read is None else _int(read),
+        exact=True,
+        counter="bedrock",
+    )
+
+
+def _int(value: object) -> int:
+    return value if isinstance(value, int) else 0
+
+
+def _family(model: str) -> str | None:
+    base = base_model(model) or ""
+    provider, _, name = base.partition(".")
+    if provider == "amazon":
+        return "nova" if name.startswith("nova") else None
+    return provider if provider in _TOP_K else None
+
+
+def _check_options(options: GenerationOptions) -> None:
+    """Raise `ConfigError` for what Converse cannot take."""
+    _check_least("max_tokens", options.max_tokens)
+    _check_least("top_k", options.top_k)
+    for name, value in (("temperature", options.temperature), ("top_p", options.top_p)):
+        if value is not None and not 0.0 <= value <= 1.0:
+            raise ConfigError(f"{name} {value}; allowed in Bedrock: 0 to 1")
+    if len(options.stop) > 2500 or not all(options.stop):
+        raise ConfigError("stop; allowed in Bedrock: at most 2,500 texts, none of them empty")
+    if options.seed is not None:
+        raise ConfigError(
+            f"seed {options.seed}: Bedrock has no field for it; where the model has one, give it "
+            "in request_fields"
+        )
+
+
+def _check_least(name: str, value: int | None) -> None:
+    if value is not None and value < 1:
+        raise ConfigError(f"{name} {value}; allowed: 1 or more")
+
+
+def _check_choice(name: str, value: str | None, allowed: Sequence[str]) -> None:
+    if value is not None and value not in allowed:
+        raise ConfigError(f"{name} {value!r}; allowed: {', '.join(allowed)}")
+
+
+def _check_guardrail(guardrail: str | None, version: str | None, *, question_only: bool) -> None:
+    if guardrail is None:
+        if version is not None or question_only:
+            raise ConfigError("guardrail_version and guard_question_only need a guardrail")
+        return
+    if not _GUARDRAIL.fullmatch(guardrail):
+        raise ConfigError(f"guardrail {guardrail[:100]!r}; allowed: its id or its ARN")
+    if not _GUARDRAIL_VERSION.fullmatch(version or ""):
+        raise ConfigError(f"guardrail_version {version!r}; allowed: a number such as '1', or DRAFT")
+
+
+def _check_metadata(metadata: Mapping[str, str] | None) -> None:
+    if metadata is None:
+        return
+    fits = all(k and _METADATA.fullmatch(k) and _METADATA.fullmatch(v) for k, v in metadata.items())
+    if not 1 <= len(metadata) <= 16 or not fits:
+        raise ConfigError(
+            "request_metadata; allowed: 1 to 16 pairs of at most 256 characters each: letters, "
+            "digits, white space and :_@$#=/+,.-"
+        )

@@ -1,0 +1,41 @@
+"""Names of Bedrock models: which base model an inference profile or an ARN stands for."""
+
+from __future__ import annotations
+
+import re
+
+from ragkit.errors import ConfigError
+
+_PROVIDERS = frozenset(
+    "ai21 amazon anthropic cohere deepseek google luma meta minimax mistral moonshot moonshotai "
+    "nvidia openai qwen stability twelvelabs writer xai zai".split()
+)
+_NAMED_BY_ARN = re.compile(
+    r"arn:aws[a-z-]*:bedrock:[^:]*:[^:]*:(foundation-model|inference-profile)/"
+)
+
+
+def check_model(kind: str, model: str) -> None:
+    """Raise `ConfigError` unless a text can be the name of a model."""
+    if not model or len(model) > 2048 or not re.fullmatch(r"[\w.:/-]+", model, re.ASCII):
+        raise ConfigError(
+            f"{kind} 'bedrock:{model[:100]}'; allowed: bedrock:MODEL, where MODEL is the id of a "
+            "model or of an inference profile, or an ARN"
+        )
+
+
+def base_model(model: str) -> str | None:
+    """Return the id of the base model; None for names that do not show it.
+
+    The prefixes of inference profiles (eu, us, global) grow in number, so whatever stands before a
+    known provider is one. The ARN of an application inference profile shows nothing.
+    """
+    if model.startswith("arn:"):
+        match = _NAMED_BY_ARN.match(model)
+        if match is None:
+            return None
+        model = model[match.end() :]
+    first, _, rest = model.partition(".")
+    if first in _PROVIDERS:
+        return model
+    return rest if rest.partition(".")[0] in _PROVIDERS else None
