@@ -42,6 +42,9 @@ _GENERATORS = {
     "openai": _Connector(
         module="ragkit_connectors.openai", factory="OpenAIGenerator", rest="MODEL"
     ),
+    "ollama": _Connector(
+        module="ragkit_connectors.ollama", factory="OllamaGenerator", rest="MODEL"
+    ),
     "sagemaker": _Connector(
         module="ragkit_connectors.sagemaker",
         factory="SageMakerGenerator",
@@ -51,6 +54,20 @@ _GENERATORS = {
     ),
 }
 _EMBEDDERS = {
+    "ollama": _Connector(
+        module="ragkit_connectors.ollama",
+        factory="OllamaEmbedder",
+        rest="MODEL",
+        needs="numpy",
+        extra="local",
+    ),
+    "openai": _Connector(
+        module="ragkit_connectors.openai",
+        factory="OpenAIEmbedder",
+        rest="MODEL",
+        needs="numpy",
+        extra="local",
+    ),
     "sagemaker": _Connector(
         module="ragkit_connectors.sagemaker",
         factory="SageMakerEmbedder",

@@ -1,22 +1,30 @@
-"""Generators behind the chat interface of OpenAI, which many servers speak: `openai:MODEL`.
+"""Generators and embedders behind OpenAI's interface, which many servers speak: `openai:MODEL`.
 
 Among them vLLM, the llama.cpp server, LM Studio and Ollama, each by its own `base_url`. Only the
-standard library is used. Proxy variables of the environment are not read and redirects are not
-followed: a prompt and a key go to the address that was named, or nowhere.
+standard library is used, and numpy for vectors. Proxy variables of the environment are not read
+and redirects are not followed: a prompt and a key go to the address that was named, or nowhere.
 
-Limits and names of fields: OpenAI API reference, "Create chat completion"; server-sent events:
-WHATWG HTML, section 9.2.6.
+Limits and names of fields: OpenAI API reference, "Create chat completion" and "Create embeddings".
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing
-from typing import cast
+from typing import TYPE_CHECKING, Literal, TypeAlias, cast, get_args
 
 from ragkit.errors import ConfigError, RemoteError
-from ragkit.types import Generation, GenerationOptions, Json, Prompt, TokenCounter, Usage
+from ragkit.types import (
+    Generation,
+    GenerationOptions,
+    Json,
+    Prompt,
+    TokenCount,
+    TokenCounter,
+    Usage,
+)
 from ragkit_connectors.support.events import events
+from ragkit_connectors.support.unit_vectors import rows_of, unit_rows
 from ragkit_connectors.support.web import (
     Exchange,
     Record,
@@ -27,10 +35,22 @@ from ragkit_connectors.support.web import (
     record,
     refuse_shortened,
 )
+from ragkit_connectors.support.windows import at_least, check_window, refuse_too_long
+
+if TYPE_CHECKING:
+    from ragkit.types import Vector, Vectors
 
 DEFAULT_BASE_URL = "https://api.openai.com/v1"
 DEFAULT_KEY_ENV = "OPENAI_API_KEY"
 
+CountWith: TypeAlias = Literal["vllm", "llamacpp", "llamacpp-python"]
+"""Servers that count tokens, each in its own way."""
+
+Encoding: TypeAlias = Literal["float", "base64"]
+"""How vectors travel."""
+
+_MOST_INPUTS = 2048
+_MOST_BYTES = 300_000
 _WINDOW_SETTING = "the server's context length (num_ctx in Ollama)"
 
 
@@ -46,9 +66,13 @@ class OpenAIGenerator:
     (twice, within half a second), or the server said 429 or 503 and when to come back. A request
     that timed out is never sent again, since it may be billed.
 
+    A prompt that does not fit into a window that is known is refused before it is sent. What is
+    held against the window is the server's own count where `count_with` names a server that
+    counts, and else the number of words, which no tokenizer's count is below.
+
     Args:
         model: Name of the model, as the server knows it.
-        base_url: Address up to and including `/v1`, http or https.
+        base_url: Address up to and including `/v1`, http or https; None: OpenAI's.
         api_key_env: Environment variable that holds the key. Without a value no key is sent, which
             is right for most local servers. The default variable is not read for a plain http
             address elsewhere than on this machine; a variable that you name is.
@@ -57,6 +81,11 @@ class OpenAIGenerator:
         retry_seconds: Longest sum of the waits that a server may ask for by `Retry-After`; 0 or
             more.
         max_response_bytes: Size of a response above which it is given up; 1 or more.
+        context_window: Tokens of prompt and answer together; None: asked of the server where
+            `count_with` is `vllm` or `llamacpp`, else unknown.
+        count_with: Software of the server, so that it counts prompts: one more request before a
+            generation, two with `llamacpp`. `vllm` and `llamacpp` count exactly, the chat template
+            included; `llamacpp-python` counts without it. None: nothing is asked.
 
     Raises:
         ConfigError: a value cannot be used as given.
@@ -70,26 +99,34 @@ class OpenAIGenerator:
         self,
         model: str,
         *,
-        base_url: str = DEFAULT_BASE_URL,
+        base_url: str | None = None,
         api_key_env: str = DEFAULT_KEY_ENV,
         timeout_seconds: float = 60.0,
         retry_seconds: float = 20.0,
         max_response_bytes: int = 8 * 1024 * 1024,
+        context_window: int | None = None,
+        count_with: CountWith | None = None,
     ) -> None:
         if not model:
             raise ConfigError("generator 'openai:'; allowed: openai:MODEL")
+        if count_with is not None and count_with not in get_args(CountWith):
+            raise ConfigError(
+                f"count_with {count_with!r}; allowed: {' '.join(get_args(CountWith))}"
+            )
         self.name = f"openai:{model}"
         self.model = model
         self._server = WebServer(
-            base_url,
+            DEFAULT_BASE_URL if base_url is None else base_url,
             api_key_env=api_key_env,
             default_key_env=DEFAULT_KEY_ENV,
             timeout_seconds=timeout_seconds,
             retry_seconds=retry_seconds,
             max_response_bytes=max_response_bytes,
-            advice=self._advice,
+            advice={404: f"Check the model {model!r}, and that base_url ends in /v1"},
         )
         self.base_url = self._server.base_url
+        self._counter = _ServerCounter(self._server, model, count_with)
+        self._window = check_window(context_window)
 
     def __repr__(self) -> str:
         """Name model and address; the key is not known here."""
@@ -100,9 +137,10 @@ class OpenAIGenerator:
 
         Raises:
             ConfigError: the key or an option cannot be sent.
+            PromptTooLongError: the prompt does not fit into the model's window.
             RemoteError: the server failed, was too slow or gave no answer.
         """
-        with closing(self._send(prompt, self._body(prompt, options, stream=False))) as exchange:
+        with closing(self._send(prompt, options, stream=False)) as exchange:
             exchange.require("application/json")
             return _whole(exchange.read(), prompt)
 
@@ -111,9 +149,10 @@ class OpenAIGenerator:
 
         Raises:
             ConfigError: the key or an option cannot be sent.
+            PromptTooLongError: the prompt does not fit into the model's window.
             RemoteError: the server failed, was too slow or gave no answer; pieces may have come.
         """
-        with closing(self._send(prompt, self._body(prompt, options, stream=True))) as exchange:
+        with closing(self._send(prompt, options, stream=True)) as exchange:
             if exchange.content_type == "application/json":
                 # A server that cannot stream answers at once.
                 generation = _whole(exchange.read(), prompt)
@@ -142,16 +181,229 @@ class OpenAIGenerator:
             body.update(stream=True, stream_options={"include_usage": True})
         return body
 
-    def _send(self, prompt: Prompt, body: dict[str, Json]) -> Exchange:
+    def count_prompt(self, prompt: Prompt) -> TokenCount:
+        """Return the server's count of a prompt; without `count_with`, the number of its words.
+
+        Raises:
+            ConfigError: the key cannot be sent.
+            RemoteError: the server failed, or does not count in this way.
+        """
+        return self._counter.count(prompt)
+
+    @property
+    def context_window(self) -> int | None:
+        """Tokens of prompt and answer together, asked of the server where it tells."""
+        return self._counter.window() if self._window is None else self._window
+
+    def _send(self, prompt: Prompt, options: GenerationOptions, *, stream: bool) -> Exchange:
+        body = self._body(prompt, options, stream=stream)
+        counted = self.count_prompt(prompt)
+        refuse_too_long(counted, options, self.context_window)
         sent, droppable = (prompt.text,), "stream_options"
         return self._server.post("/chat/completions", body, sent=sent, droppable=droppable)
 
-    def _advice(self, status: int, _message: str) -> str:
-        return (
-            f"Check the model {self.model!r}, and that base_url ends in /v1"
-            if status == 404
-            else ""
+
+class _ServerCounter:
+    """Counts prompts and tells the window in the way of one kind of server."""
+
+    def __init__(self, server: WebServer, model: str, count_with: CountWith | None) -> None:
+        # What counts stands beside `/v1`, not below it.
+        self._root = server.at(server.base_url.removesuffix("/v1"))
+        self._model = model
+        self._count_with = count_with
+        self._window: int | None = None
+        self._last: tuple[str, TokenCount] | None = None
+
+    def count(self, prompt: Prompt) -> TokenCount:
+        # A pipeline that has just counted a prompt sends it next.
+        if self._last is not None and self._last[0] == prompt.text:
+            return self._last[1]
+        if self._count_with is None:
+            counted = at_least(prompt)
+        else:
+            counted = TokenCount(
+                n_tokens=self._ask(prompt.text),
+                exact=self._count_with != "llamacpp-python",
+                counter=self._count_with,
+            )
+        self._last = prompt.text, counted
+        return counted
+
+    def window(self) -> int | None:
+        if self._window is None and self._count_with == "llamacpp":
+            props = self._root.get("/props").read_record()
+            self._window = count(record(props.get("default_generation_settings")).get("n_ctx"))
+        elif self._window is None and self._count_with == "vllm":
+            self._ask("")
+        return self._window
+
+    def _ask(self, text: str) -> int:
+        if self._count_with == "llamacpp-python":
+            answer = self._post("/extras/tokenize/count", {"input": text}, text)
+            return _known(count(answer.get("count")), "/extras/tokenize/count")
+        messages: Json = [{"role": "user", "content": text}]
+        if self._count_with == "vllm":
+            answer = self._post("/tokenize", {"model": self._model, "messages": messages}, text)
+            self._window = count(answer.get("max_model_len"))
+            return _known(count(answer.get("count")), "/tokenize")
+        content = self._post("/apply-template", {"messages": messages}, text).get("prompt")
+        if not isinstance(content, str):
+            raise RemoteError("the server's answer to /apply-template has no prompt")
+        body: dict[str, Json] = {"content": content, "add_special": True, "parse_special": True}
+        tokens = self._post("/tokenize", body, text).get("tokens")
+        n_tokens = len(cast("list[object]", tokens)) if isinstance(tokens, list) else None
+        return _known(n_tokens, "/tokenize")
+
+    def _post(self, path: str, body: dict[str, Json], text: str) -> Record:
+        return self._root.post(path, body, sent=(text,)).read_record()
+
+
+class OpenAIEmbedder:
+    """Vectors from `/v1/embeddings`; safe to share between threads.
+
+    Rows are put in order by their `index` and scaled to length 1. A text of white space alone is
+    not sent, since OpenAI refuses empty input; it gives the unit vector of the first axis.
+
+    Args:
+        model: Name of the model, as the server knows it.
+        base_url: As of `OpenAIGenerator`.
+        api_key_env: As of `OpenAIGenerator`.
+        timeout_seconds: Longest wait for a connection, and for a whole answer; more than 0.
+        retry_seconds: Longest sum of the waits that a server may ask for; 0 or more.
+        max_response_bytes: Size of a response above which it is given up; 1 or more.
+        batch_size: Texts a request, 1 to 2048 (OpenAI API reference, `input`). A batch is also cut
+            at 300,000 bytes, since the same page allows 300,000 tokens a request.
+        dimensions: Length of the vectors to ask for; None: the model's own.
+        encoding: How vectors travel: `base64` has a quarter of the size, and not every server
+            knows it.
+        document_prompt: Text put before each document.
+        query_prompt: Text put before each question.
+
+    Raises:
+        ConfigError: a value cannot be used as given.
+    """
+
+    def __init__(
+        self,
+        model: str,
+        *,
+        base_url: str | None = None,
+        api_key_env: str = DEFAULT_KEY_ENV,
+        timeout_seconds: float = 60.0,
+        retry_seconds: float = 20.0,
+        max_response_bytes: int = 64 * 1024 * 1024,
+        batch_size: int = 64,
+        dimensions: int | None = None,
+        encoding: Encoding = "float",
+        document_prompt: str = "",
+        query_prompt: str = "",
+    ) -> None:
+        if not model:
+            raise ConfigError("embedder 'openai:'; allowed: openai:MODEL")
+        if not 1 <= batch_size <= _MOST_INPUTS:
+            raise ConfigError(f"batch_size {batch_size}; allowed: 1 to {_MOST_INPUTS}")
+        if dimensions is not None and dimensions < 1:
+            raise ConfigError(f"dimensions {dimensions}; allowed: 1 or more")
+        if encoding not in get_args(Encoding):
+            raise ConfigError(f"encoding {encoding!r}; allowed: {' '.join(get_args(Encoding))}")
+        self.name = f"openai:{model}"
+        self.model = model
+        self.document_prompt = document_prompt
+        self.query_prompt = query_prompt
+        self._server = WebServer(
+            DEFAULT_BASE_URL if base_url is None else base_url,
+            api_key_env=api_key_env,
+            default_key_env=DEFAULT_KEY_ENV,
+            timeout_seconds=timeout_seconds,
+            retry_seconds=retry_seconds,
+            max_response_bytes=max_response_bytes,
+            advice={404: f"Check the model {model!r}, and that base_url ends in /v1"},
+            too_long="A text is too long for the model: lower chunk_tokens",
         )
+        self._batch_size = batch_size
+        self._dimensions = dimensions
+        self._encoding = encoding
+        self._dim = dimensions
+
+    def __repr__(self) -> str:
+        """Name model and address; the key is not known here."""
+        return f"OpenAIEmbedder({self.model!r}, base_url={self._server.base_url!r})"
+
+    @property
+    def dim(self) -> int:
+        """Length of a vector; asked of the server, by one short text, unless `dimensions` is set.
+
+        Raises:
+            RemoteError: as `embed_documents`.
+        """
+        if self._dim is None:
+            self._embed(["dimension"])
+        return cast("int", self._dim)
+
+    @property
+    def fingerprint(self) -> str:
+        """Model, dimensions and prompts; not where the model runs."""
+        return (
+            f"openai {self.model} dim={self._dimensions or 'own'} "
+            f"prompts={[self.document_prompt, self.query_prompt]}"
+        )
+
+    def embed_documents(self, texts: Sequence[str]) -> Vectors:
+        """Return one unit vector a text: float32, shape (n, dim), in the order of `texts`.
+
+        Raises:
+            ConfigError: the key cannot be sent.
+            PromptTooLongError: a text is too long for the model.
+            DimensionMismatchError: vectors have another length than was asked for.
+            RemoteError: the server failed, was too slow, or gave something that is no vector.
+        """
+        return self._rows([self.document_prompt + text for text in texts])
+
+    def embed_query(self, text: str) -> Vector:
+        """Return the unit vector of a question: float32, shape (dim,); raises as documents do."""
+        vector: Vector = self._rows([self.query_prompt + text])[0]
+        return vector
+
+    def _rows(self, texts: Sequence[str]) -> Vectors:
+        size, n_bytes = self._batch_size, _MOST_BYTES
+        return rows_of(texts, self._embed, lambda: self.dim, most_texts=size, most_bytes=n_bytes)
+
+    def _embed(self, texts: Sequence[str]) -> Vectors:
+        body: dict[str, Json] = {
+            "model": self.model,
+            "input": list(texts),
+            "encoding_format": self._encoding,
+        }
+        if self._dimensions is not None:
+            body["dimensions"] = self._dimensions
+        answer = self._server.post("/embeddings", body, sent=texts).read_record()
+        n_read = count(record(answer.get("usage")).get("prompt_tokens"))
+        refuse_shortened(n_read, " ".join(texts), setting=_WINDOW_SETTING)
+        vectors = unit_rows(_ordered(answer, len(texts)), dim=self._dim, name=self.name)
+        self._dim = int(vectors.shape[1])
+        return vectors
+
+
+def _ordered(answer: Record, n_texts: int) -> list[object]:
+    """Return the vectors of an answer in the order of what was sent."""
+    import base64
+
+    data = answer.get("data")
+    rows = [record(row) for row in cast("list[object]", data)] if isinstance(data, list) else []
+    by_index = {row.get("index"): row.get("embedding") for row in rows}
+    if len(rows) != n_texts or by_index.keys() != set(range(n_texts)):
+        raise RemoteError(f"the server gave {len(rows)} vectors for {n_texts} texts")
+    vectors = [by_index[i] for i in range(n_texts)]
+    try:
+        return [base64.b64decode(v, validate=True) if isinstance(v, str) else v for v in vectors]
+    except ValueError as error:
+        raise RemoteError("the server gave a vector that is not base64") from error
+
+
+def _known(n_tokens: int | None, path: str) -> int:
+    if n_tokens is None:
+        raise RemoteError(f"the server's answer to {path} has no count: is count_with right?")
+    return n_tokens
 
 
 def _choice(body: Record) -> Record:

@@ -7,7 +7,7 @@ import socket
 import threading
 import time
 from collections.abc import Generator, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from email.utils import formatdate
 
@@ -15,10 +15,29 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from ragkit.errors import ConfigError, RemoteError
+from ragkit.errors import (
+    AccessDeniedError,
+    ConfigError,
+    DimensionMismatchError,
+    PromptTooLongError,
+    RateLimitedError,
+    RemoteError,
+    RemoteTimeoutError,
+)
 from ragkit.types import Generation, GenerationOptions, Json, Prompt, Usage
-from ragkit_connectors.openai import OpenAIGenerator
-from ragkit_connectors.testing import GeneratorContract, OpenAIServer, Reply, sample_prompt
+from ragkit_connectors import open_embedder, open_generator
+from ragkit_connectors.openai import Encoding, OpenAIEmbedder, OpenAIGenerator
+from ragkit_connectors.testing import (
+    EmbedderContract,
+    GeneratorContract,
+    OpenAIServer,
+    Reply,
+    ServedModel,
+    Software,
+    sample_prompt,
+)
+
+from .tiny_models import encode, train_tokenizer
 
 NO_OPTIONS = GenerationOptions()
 PROMPT = sample_prompt()
@@ -50,7 +69,7 @@ def _dead_url() -> str:
 
 
 @contextmanager
-def _raw_server(*answers: bytes) -> Generator[str]:
+def _raw_server(*answers: bytes, until: bytes = b"messages") -> Generator[str]:
     """Send each connection the next of `answers` as it is."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
 
@@ -59,7 +78,7 @@ def _raw_server(*answers: bytes) -> Generator[str]:
                 connection, _ = listener.accept()
                 with connection:
                     request = b""
-                    while b"messages" not in request:  # head and body may come apart
+                    while until not in request:  # head and body may come apart
                         request += connection.recv(65536)
                     connection.sendall(answer)
                     # Closing before the client has read all of it would reset the connection.
@@ -471,3 +490,264 @@ def test_an_option_that_is_no_number_is_refused() -> None:
         OpenAIGenerator("m", base_url=_dead_url()).generate(
             PROMPT, GenerationOptions(temperature=float("nan"))
         )
+
+
+class TestOpenAIEmbedder(EmbedderContract):
+    """The contract of embedders."""
+
+    @pytest.fixture(autouse=True)
+    def _server(self) -> Iterator[None]:
+        with OpenAIServer() as server:
+            self._url = server.base_url
+            yield
+
+    def make(self) -> OpenAIEmbedder:
+        """Return a client of a server that draws vectors from a hash of the text."""
+        return OpenAIEmbedder("m", base_url=self._url, batch_size=2)
+
+
+@pytest.fixture(scope="module")
+def model() -> ServedModel:
+    """Return a model with a real tokenizer and a window of 2,048 tokens."""
+    tokenizer = train_tokenizer()
+    return ServedModel(encode=lambda text: encode(tokenizer, text))
+
+
+class CountingContract(GeneratorContract):
+    """The contract of generators for one kind of server that counts."""
+
+    software: Software = "vllm"
+
+    @pytest.fixture(autouse=True)
+    def _servers(self, model: ServedModel) -> Iterator[None]:
+        self._model = model
+        with ExitStack() as self._open:
+            yield
+
+    def make(self) -> OpenAIGenerator:
+        """Return a client of a server that counts with a real tokenizer."""
+        return self.make_with_window(2048)
+
+    def make_with_window(self, n_tokens: int) -> OpenAIGenerator:
+        """Return a client that asks the server for its window."""
+        served = OpenAIServer(model=replace(self._model, window=n_tokens), software=self.software)
+        self.server = self._open.enter_context(served)
+        return OpenAIGenerator("m", base_url=self.server.base_url, count_with=self.software)
+
+
+class TestCountsOfVllm(CountingContract):
+    """The contract, counts asked of vLLM."""
+
+
+class TestCountsOfLlamaCpp(CountingContract):
+    """The contract, counts asked of the llama.cpp server."""
+
+    software: Software = "llamacpp"
+
+
+class TestCountsOfLlamaCppPython(CountingContract):
+    """The contract, counts asked of the llama-cpp-python server, which has no window to ask."""
+
+    software: Software = "llamacpp-python"
+
+
+@pytest.mark.parametrize(
+    ("software", "exact", "n_besides"), [("vllm", True, 0), ("llamacpp", True, 0),
+                                         ("llamacpp-python", False, 1)],
+)  # fmt: skip
+def test_a_count_says_whether_it_holds_the_chat_template(
+    model: ServedModel, software: Software, *, exact: bool, n_besides: int
+) -> None:
+    """Exact counts hold the chat template; the server that leaves it out does not pass as exact."""
+    with OpenAIServer(model=model, software=software) as server:
+        generator = OpenAIGenerator("m", base_url=server.base_url, count_with=software)
+        counted = generator.count_prompt(PROMPT)
+    rendered = model.count([{"role": "user", "content": PROMPT.text}])
+    bare = len(model.encode(PROMPT.text)) + n_besides
+    assert (counted.n_tokens, counted.exact) == (rendered if exact else bare, exact)
+    assert counted.counter == software
+    assert rendered > bare
+
+
+def test_a_prompt_that_was_counted_is_not_counted_again(model: ServedModel) -> None:
+    """Counting, then generating asks the server once for a count and once for an answer."""
+    with OpenAIServer(model=model, software="vllm") as server:
+        generator = OpenAIGenerator("m", base_url=server.base_url, count_with="vllm")
+        generator.count_prompt(PROMPT)
+        generator.generate(PROMPT, NO_OPTIONS)
+        assert [r.path for r in server.side_requests] == ["/tokenize"]
+        assert len(server.requests) == 1
+        assert generator.context_window == 2048
+
+
+def test_a_prompt_that_is_too_long_is_never_sent(model: ServedModel) -> None:
+    """What the server counts to be beyond its window does not reach the model."""
+    with OpenAIServer(model=replace(model, window=64), software="llamacpp") as server:
+        generator = OpenAIGenerator("m", base_url=server.base_url, count_with="llamacpp")
+        with pytest.raises(PromptTooLongError, match=r"tokens \(llamacpp\).*window holds 64"):
+            generator.generate(PROMPT, GenerationOptions(max_tokens=64))
+        assert not server.requests
+
+
+def test_a_window_that_is_set_counts_words_at_least() -> None:
+    """Without a count of the server's a prompt of more words than the window is refused."""
+    with OpenAIServer() as server:
+        generator = OpenAIGenerator("m", base_url=server.base_url, context_window=100)
+        long = Prompt(text="word " * 100, question="q")
+        with pytest.raises(PromptTooLongError, match="at least 100 tokens"):
+            generator.generate(long, NO_OPTIONS)
+        assert not server.requests
+        assert generator.generate(PROMPT, NO_OPTIONS).text
+        assert not server.side_requests
+    assert not generator.count_prompt(PROMPT).exact
+
+
+def test_a_server_that_does_not_count_is_named() -> None:
+    """`count_with` for another server is an error that says so."""
+    with OpenAIServer() as server:
+        generator = OpenAIGenerator("m", base_url=server.base_url, count_with="vllm")
+        with pytest.raises(RemoteError, match="404"):
+            generator.count_prompt(PROMPT)
+
+
+@pytest.mark.parametrize("answer", [b"{}", b'{"count": "9"}', b'{"count": -1}', b"[]"])
+def test_a_count_that_is_none_is_a_remote_error(answer: bytes) -> None:
+    """A server that answers something else is not believed."""
+    head = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n\r\n"
+    with _raw_server(head + answer) as url, pytest.raises(RemoteError):
+        OpenAIGenerator("m", base_url=url, count_with="vllm").count_prompt(PROMPT)
+
+
+@pytest.mark.parametrize("software", ["vllm", "llamacpp"])
+def test_the_servers_own_refusal_of_a_long_prompt_is_typed(
+    model: ServedModel, software: Software
+) -> None:
+    """Each server says in its own words that a prompt is too long; the error is the same."""
+    with OpenAIServer(model=replace(model, window=64), software=software) as server:
+        generator = OpenAIGenerator("m", base_url=server.base_url)
+        with pytest.raises(PromptTooLongError, match="lower max_context_tokens"):
+            generator.generate(Prompt(text="a" * 900, question="q"), NO_OPTIONS)
+
+
+@pytest.mark.parametrize(
+    ("reply", "kind"),
+    [
+        (Reply(status=400, text="maximum context length is 512"), PromptTooLongError),
+        (Reply(status=413), PromptTooLongError),
+        (Reply(status=429), RateLimitedError),
+        (Reply(status=401), AccessDeniedError),
+        (Reply(status=403), AccessDeniedError),
+        (Reply(status=408), RemoteTimeoutError),
+        (Reply(status=504), RemoteTimeoutError),
+    ],
+)
+def test_a_failure_has_the_class_of_its_cause(reply: Reply, kind: type[RemoteError]) -> None:
+    """Callers can tell too long, too many, not allowed and too slow apart."""
+    with OpenAIServer([reply]) as server, pytest.raises(kind):
+        _client(server).generate(PROMPT, NO_OPTIONS)
+
+
+@pytest.mark.parametrize(
+    ("settings_", "expected"),
+    [({"context_window": 0}, "context_window 0"), ({"count_with": "tgi"}, "vllm llamacpp")],
+)
+def test_a_setting_of_counting_is_checked(settings_: dict[str, object], expected: str) -> None:
+    """What no window or no server can be is refused at once."""
+    with pytest.raises(ConfigError, match=expected):
+        open_generator("openai:m", **settings_)
+
+
+@pytest.mark.parametrize("encoding", ["float", "base64"])
+def test_vectors_are_the_same_however_they_travel(encoding: Encoding) -> None:
+    """Order comes from the index, and base64 holds the same numbers."""
+    with OpenAIServer() as server:
+        plain = OpenAIEmbedder("m", base_url=server.base_url)
+        other = OpenAIEmbedder("m", base_url=server.base_url, encoding=encoding, batch_size=1)
+        texts = ["one", "two", "three"]
+        difference = abs(plain.embed_documents(texts) - other.embed_documents(texts)).max()
+    assert float(difference) < 1e-6
+    assert server.requests[-1].body["encoding_format"] == encoding
+    assert [r.body["input"] for r in server.requests[-3:]] == [["one"], ["two"], ["three"]]
+
+
+def test_prompts_and_dimensions_are_sent() -> None:
+    """Questions and documents get their own prompt, and the fingerprint knows."""
+    with OpenAIServer() as server:
+        embedder = open_embedder(
+            "openai:m", base_url=server.base_url, dimensions=4, document_prompt="passage: ",
+            query_prompt="query: ",
+        )  # fmt: skip
+        assert (embedder.dim, server.requests) == (4, [])
+        assert embedder.embed_documents(["a", " "]).shape == (2, 4)
+        assert embedder.embed_query("b").shape == (4,)
+    bodies = [request.body for request in server.requests]
+    assert [body["input"] for body in bodies] == [["passage: a", "passage:  "], ["query: b"]]
+    assert [body["dimensions"] for body in bodies] == [4, 4]
+    prints = {
+        OpenAIEmbedder(name, dimensions=dim, query_prompt=prompt).fingerprint
+        for name in ("a", "b") for dim in (None, 4) for prompt in ("", "q")
+    }  # fmt: skip
+    assert len(prints) == 8
+
+
+def test_blank_texts_are_not_sent() -> None:
+    """A server that refuses empty input is not given any, and each text still has its row."""
+    with OpenAIServer() as server:
+        vectors = OpenAIEmbedder("m", base_url=server.base_url).embed_documents(["", "a", " \n"])
+    assert server.requests[0].body["input"] == ["a"]
+    assert vectors[0].tolist() == vectors[2].tolist() == [1.0, *[0.0] * 7]
+
+
+def test_a_text_that_is_too_long_is_not_cut(model: ServedModel) -> None:
+    """Refused by the server, or cut by it in silence: both are errors."""
+    long = "word " * 3000
+    with OpenAIServer(model=model) as server:
+        embedder = OpenAIEmbedder("m", base_url=server.base_url)
+        with pytest.raises(PromptTooLongError, match="lower chunk_tokens"):
+            embedder.embed_documents(["short", long])
+    with OpenAIServer([Reply(usage={"prompt_tokens": 512})]) as server:
+        embedder = OpenAIEmbedder("m", base_url=server.base_url)
+        with pytest.raises(PromptTooLongError, match=r"512 tokens of .* 3,000 words"):
+            embedder.embed_documents([long])
+
+
+def test_a_batch_is_cut_by_size_too() -> None:
+    """Texts of 200,000 bytes go one by one, since a request may hold 300,000 tokens."""
+    with OpenAIServer([Reply(usage=None)]) as server:
+        OpenAIEmbedder("m", base_url=server.base_url).embed_documents(["a" * 200_000] * 2)
+    assert len(server.requests) == 2
+
+
+def test_vectors_of_another_length_are_refused() -> None:
+    """A server that ignores `dimensions`, or changes its mind, is named."""
+    body = b'{"data":[{"index":0,"embedding":[1.0,2.0]}]}'
+    head = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n\r\n"
+    with _raw_server(head + body, until=b"input") as url:
+        embedder = OpenAIEmbedder("m", base_url=url, dimensions=3)
+        with pytest.raises(DimensionMismatchError, match="2 numbers, not 3"):
+            embedder.embed_query("a")
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"{}", b'{"data":[]}', b'{"data":{}}', b'{"data":[{"index":1,"embedding":[1]}]}',
+        b'{"data":[{"index":0,"embedding":"?"}]}', b'{"data":[{"index":0,"embedding":"AAA="}]}',
+        b'{"data":[{"index":0,"embedding":[]}]}', b'{"data":[{"index":0,"embedding":[NaN]}]}',
+        b'{"data":[{"index":0,"embedding":null}]}', b'{"data":[{"index":0,"embedding":[[1]]}]}',
+    ],
+)  # fmt: skip
+def test_something_that_is_no_vector_is_a_remote_error(body: bytes) -> None:
+    """JSON that holds no vectors never raises anything else."""
+    head = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n\r\n"
+    with _raw_server(head + body, until=b"input") as url, pytest.raises(RemoteError):
+        OpenAIEmbedder("m", base_url=url).embed_query("a")
+
+
+@pytest.mark.parametrize(
+    "values", [{"batch_size": 0}, {"batch_size": 2049}, {"dimensions": 0}, {"encoding": "int8"}]
+)
+def test_a_setting_of_an_embedder_is_checked(values: dict[str, object]) -> None:
+    """The error names the setting and what is allowed."""
+    with pytest.raises(ConfigError, match=f"{next(iter(values))}.*allowed"):
+        open_embedder("openai:m", **values)

@@ -47,6 +47,14 @@ _TOO_LONG = re.compile(
 `context_length_exceeded`), llama.cpp ("exceeds the available context size"), Ollama ("exceeds the
 context length", "prompt too long") and embedding servers ("input is too long")."""
 
+_NOT_AGAIN = "Not sent again, because the generation may be billed"
+_ADVICE = {
+    404: "Check the model and base_url",
+    408: _NOT_AGAIN,
+    429: "The server limits requests or the account is used up: try again later",
+    503: "The server is overloaded or still loading the model: try again later",
+}
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Address:
@@ -78,8 +86,8 @@ class WebServer:
         timeout_seconds: Longest wait for a connection and for a whole answer; more than 0.
         retry_seconds: Longest sum of the waits that a server may ask for; 0 or more.
         max_response_bytes: Size of a response above which it is given up; 1 or more.
-        advice: Says what to do about a status and the server's message; empty where it has no
-            better advice than the common one.
+        advice: What to do about a status, where there is better advice than the common one.
+        too_long: What to do when what was sent is too long for the model.
 
     Raises:
         ConfigError: a value cannot be used as given.
@@ -94,7 +102,8 @@ class WebServer:
         timeout_seconds: float = 60.0,
         retry_seconds: float = 20.0,
         max_response_bytes: int = 8 * 1024 * 1024,
-        advice: Callable[[int, str], str] = lambda _status, _message: "",
+        advice: Mapping[int, str] | None = None,
+        too_long: str = "The prompt is too long for the model: lower max_context_tokens",
     ) -> None:
         if not 0.0 < timeout_seconds < float("inf"):
             raise ConfigError(f"timeout {timeout_seconds}; allowed: more than 0 seconds")
@@ -109,7 +118,17 @@ class WebServer:
         self._timeout_seconds = timeout_seconds
         self._retry_seconds = retry_seconds
         self._max_response_bytes = max_response_bytes
-        self._own_advice = advice
+        self._advice = {**_ADVICE, **(advice or {})}
+        self._too_long = too_long
+
+    def at(self, base_url: str) -> WebServer:
+        """Return the same settings for another address."""
+        import copy
+
+        other = copy.copy(self)
+        other.base_url = base_url
+        other.address = parse_address(base_url)
+        return other
 
     def get(self, path: str) -> Exchange:
         """Ask for `path`, which follows that of the address.
@@ -261,12 +280,15 @@ class WebServer:
             where = f"the environment variable {self._api_key_env or '(none)'}"
             return AccessDeniedError, f"Check the key in {where}"
         if says_too_long(status, message):
-            return PromptTooLongError, (
-                "The prompt is too long for the model: lower max_context_tokens"
-            )
+            return PromptTooLongError, self._too_long
         kind = {408: RemoteTimeoutError, 429: RateLimitedError, 504: RemoteTimeoutError}
-        advice = self._own_advice(status, message) or _common_advice(status)
-        return kind.get(status, RemoteError), advice
+        return kind.get(status, RemoteError), self._advice_for(status)
+
+    def _advice_for(self, status: int) -> str:
+        if 300 <= status < 400:
+            return "Redirects are not followed: name the final address as base_url"
+        other = _NOT_AGAIN if status >= 500 else "Check the model and the generation options"
+        return self._advice.get(status, other)
 
 
 class Exchange:
@@ -432,20 +454,6 @@ def refuse_shortened(n_read: int | None, text: str, *, setting: str) -> None:
             f"the server has read {n_read:,} tokens of a prompt of {n_words:,} words: "
             f"it cut the prompt to its window. Raise {setting}, or lower max_context_tokens"
         )
-
-
-def _common_advice(status: int) -> str:
-    if 300 <= status < 400:
-        return "Redirects are not followed: name the final address as base_url"
-    if status >= 500 and status != 503:
-        return "Not sent again, because the generation may be billed"
-    advice = {
-        404: "Check the model and base_url",
-        408: "Not sent again, because the generation may be billed",
-        429: "The server limits requests or the account is used up: try again later",
-        503: "The server is overloaded or still loading the model: try again later",
-    }
-    return advice.get(status, "Check the model and the generation options")
 
 
 def _seconds_until(retry_after: str) -> float | None:

@@ -1,21 +1,27 @@
-"""A server on this machine that speaks the chat interface of OpenAI, for tests."""
+"""A server on this machine that speaks the interface of OpenAI, for tests."""
 
 from __future__ import annotations
 
+import base64
 import json
+import struct
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import TYPE_CHECKING, Literal, TypeAlias, cast
+from typing import Literal, TypeAlias, cast
 
 from ragkit.types import Json
-
-if TYPE_CHECKING:
-    from types import TracebackType
+from ragkit_connectors.testing.serving import (
+    Answering,
+    LoopbackServer,
+    Request,
+    ServedModel,
+    hash_vector,
+)
 
 Fault: TypeAlias = Literal["truncated", "not_json", "wrong_type", "broken_stream"]
+Software: TypeAlias = Literal["vllm", "llamacpp", "llamacpp-python"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,142 +54,172 @@ class Reply:
     fault: Fault | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Request:
-    """What an `OpenAIServer` was sent; header names are in lower case."""
+class OpenAIServer(LoopbackServer):
+    """A server on this machine that speaks the interface of OpenAI and says what it is told.
 
-    path: str
-    headers: Mapping[str, str]
-    body: Mapping[str, Json]
-
-
-class OpenAIServer:
-    """A server on this machine that speaks the chat interface of OpenAI and says what it is told.
-
-    Replies are given in order, the last one again and again. `requests` holds what was asked.
+    Replies are given in order, the last one again and again. `requests` holds what was asked of
+    the model, `side_requests` what was asked besides: counts, templates and the window.
 
         with OpenAIServer([Reply(text="The front desk.")]) as server:
             OpenAIGenerator("any", base_url=server.base_url)
+
+    Args:
+        replies: What the model says.
+        model: Counts tokens, and refuses what is beyond its window; None: words are tokens.
+        software: Offers what this server offers beside the interface of OpenAI; needs `model`.
     """
 
-    def __init__(self, replies: Sequence[Reply | str] = (Reply(),)) -> None:
+    def __init__(
+        self,
+        replies: Sequence[Reply | str] = (Reply(),),
+        *,
+        model: ServedModel | None = None,
+        software: Software | None = None,
+    ) -> None:
+        super().__init__()
         self._replies = [Reply(text=r) if isinstance(r, str) else r for r in replies]
+        self._model = model
+        self._software: Software | None = software
         self._lock = threading.Lock()
         self.requests: list[Request] = []
-        self._server = _Server(("127.0.0.1", 0), _Handler)
-        self._server.next_reply = self._next_reply
-        self._thread = threading.Thread(
-            target=lambda: self._server.serve_forever(poll_interval=0.01), daemon=True
-        )
+        self.side_requests: list[Request] = []
 
     @property
     def base_url(self) -> str:
         """Address to give to a client."""
-        return f"http://127.0.0.1:{self._server.server_address[1]}/v1"
+        return f"{self.address}/v1"
 
-    def __enter__(self) -> OpenAIServer:
-        """Start to listen."""
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        """Stop to listen; answers that are under way break off."""
-        self._server.stopping.set()
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
+    def respond(self, request: Request, answer: Answering) -> None:
+        """Answer as the next reply says, or as the software does."""
+        if request.path not in {"/v1/chat/completions", "/v1/embeddings"}:
+            self._respond_beside(request, answer)
+            return
+        reply = self._next_reply(request)
+        if answer.pause(reply.delay_seconds):
+            return
+        too_long = self._too_long(request.body)
+        if reply.status != 200:
+            answer.json(reply.status, _error(reply.text), reply.headers)
+        elif reply.fault == "wrong_type":
+            _send(answer, "text/html", b"<html>hello</html>", reply)
+        elif too_long is not None:
+            answer.json(400, too_long)
+        elif request.path == "/v1/embeddings":
+            _send(answer, "application/json", json.dumps(_embeddings(request.body, reply)), reply)
+        elif request.body.get("stream"):
+            _stream(request.body, reply, answer, self._model)
+        else:
+            data = json.dumps(_completion(request.body, reply, self._model))
+            data = data[: len(data) // 2] if reply.fault == "not_json" else data
+            _send(answer, "application/json", data, reply)
 
     def _next_reply(self, request: Request) -> Reply:
         with self._lock:
             self.requests.append(request)
             return self._replies[min(len(self.requests), len(self._replies)) - 1]
 
-
-class _Server(ThreadingHTTPServer):
-    daemon_threads = True
-    # Handlers look at `stopping`, so closing does not wait for a slow answer.
-    block_on_close = True
-    next_reply: Callable[[Request], Reply]
-
-    def __init__(self, address: tuple[str, int], handler: type[BaseHTTPRequestHandler]) -> None:
-        self.stopping = threading.Event()
-        super().__init__(address, handler)
-
-    def handle_error(self, request: object, client_address: object) -> None:
-        """Stay quiet: clients that give up early are part of the tests."""
-
-
-class _Handler(BaseHTTPRequestHandler):
-    @property
-    def _owner(self) -> _Server:
-        return cast("_Server", self.server)
-
-    def do_POST(self) -> None:
-        length = int(self.headers.get("Content-Length", "0"))
-        body = cast("dict[str, Json]", json.loads(self.rfile.read(length)))
-        headers = {name.lower(): value for name, value in self.headers.items()}
-        reply = self._owner.next_reply(Request(path=self.path, headers=headers, body=body))
-        if self._owner.stopping.wait(reply.delay_seconds):
-            return
-        if self.path != "/v1/chat/completions":
-            self._answer(404, "application/json", _error("no such path"), reply)
-        elif reply.status != 200:
-            self._answer(reply.status, "application/json", _error(reply.text), reply)
-        elif reply.fault == "wrong_type":
-            self._answer(200, "text/html", b"<html>hello</html>", reply)
-        elif body.get("stream"):
-            self._stream(body, reply)
+    def _respond_beside(self, request: Request, answer: Answering) -> None:
+        with self._lock:
+            self.side_requests.append(request)
+        said = None
+        if self._model is not None and self._software is not None:
+            said = _beside(self._software, self._model, request)
+        if said is None:
+            answer.json(404, _error("no such path"))
         else:
-            data = json.dumps(_completion(body, reply)).encode()
-            data = data[: len(data) // 2] if reply.fault == "not_json" else data
-            self._answer(200, "application/json", data, reply)
+            answer.json(200, said)
 
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the name is given
-        """Stay quiet."""
-
-    def _answer(self, status: int, content_type: str, data: bytes, reply: Reply) -> None:
-        self._head(status, content_type, reply, length=len(data))
-        self.wfile.write(data[: len(data) // 2] if reply.fault == "truncated" else data)
-
-    def _head(
-        self, status: int, content_type: str, reply: Reply, *, length: int | None = None
-    ) -> None:
-        self.send_response(status)
-        self.send_header("Content-Type", content_type)
-        if length is not None:
-            self.send_header("Content-Length", str(length))
-        for name, value in reply.headers.items():
-            self.send_header(name, value)
-        self.end_headers()
-
-    def _stream(self, body: Mapping[str, Json], reply: Reply) -> None:
-        self._head(200, "text/event-stream; charset=utf-8", reply)
-        data = "".join(_event_lines(body, reply)).replace("\n", reply.line_end).encode()
-        data = data[: len(data) // 2] if reply.fault == "truncated" else data
-        for start in range(0, len(data), reply.packet_bytes):
-            if start and self._owner.stopping.wait(reply.delay_seconds):
-                return
-            self.wfile.write(data[start : start + reply.packet_bytes])
-            if start and not reply.delay_seconds:
-                # Without a pause the kernel joins packets, and a client never sees them cut.
-                time.sleep(0.0002)
+    def _too_long(self, body: Mapping[str, Json]) -> Json:
+        """Return the error of a prompt that does not fit, in the words of the software."""
+        if self._model is None:
+            return None
+        n_tokens = 1 + (
+            self._model.count(body["messages"])
+            if "messages" in body
+            else max(len(self._model.encode(t)) for t in cast("Sequence[str]", body["input"]))
+        )
+        if n_tokens <= self._model.window:
+            return None
+        window = self._model.window
+        if self._software == "llamacpp":
+            message = "the request exceeds the available context size, try increasing it"
+            return {"error": {"code": 400, "message": message, "type": "exceed_context_size_error"}}
+        message = f"This model's maximum context length is {window} tokens, not {n_tokens}"
+        return {"error": {"message": message, "code": "context_length_exceeded"}}
 
 
-def _error(message: str) -> bytes:
-    return json.dumps({"error": {"message": message, "type": "scripted"}}).encode()
+def _beside(software: Software, model: ServedModel, request: Request) -> Json:
+    """Return what a server says beside the interface of OpenAI; None where it offers nothing.
+
+    Shapes: vLLM `entrypoints/serve/tokenize/protocol.py`; llama.cpp `tools/server/README.md`;
+    llama-cpp-python `server/app.py`.
+    """
+    path, body = request.path, request.body
+    if software == "vllm" and path == "/tokenize":
+        tokens = model.encode(model.rendered(body["messages"]))
+        return {"count": len(tokens), "max_model_len": model.window, "tokens": list(tokens)}
+    if software == "llamacpp" and path == "/props":
+        return {"default_generation_settings": {"n_ctx": model.window}}
+    if software == "llamacpp" and path == "/apply-template":
+        return {"prompt": model.rendered(body["messages"])}
+    if software == "llamacpp" and path == "/tokenize":
+        return {"tokens": list(model.encode(str(body["content"])))}
+    if software == "llamacpp-python" and path == "/extras/tokenize/count":
+        # It puts the beginning of a text before it, and knows no template.
+        return {"count": 1 + len(model.encode(str(body["input"])))}
+    return None
 
 
-def _usage(body: Mapping[str, Json], reply: Reply) -> Json:
+def _send(answer: Answering, content_type: str, body: str | bytes, reply: Reply) -> None:
+    data = body.encode() if isinstance(body, str) else body
+    answer.head(200, content_type, {"Content-Length": str(len(data)), **reply.headers})
+    answer.write(data[: len(data) // 2] if reply.fault == "truncated" else data)
+
+
+def _stream(
+    body: Mapping[str, Json], reply: Reply, answer: Answering, model: ServedModel | None
+) -> None:
+    answer.head(200, "text/event-stream; charset=utf-8", reply.headers)
+    data = "".join(_event_lines(body, reply, model)).replace("\n", reply.line_end).encode()
+    data = data[: len(data) // 2] if reply.fault == "truncated" else data
+    for start in range(0, len(data), reply.packet_bytes):
+        if start and answer.pause(reply.delay_seconds):
+            return
+        answer.write(data[start : start + reply.packet_bytes])
+        if start and not reply.delay_seconds:
+            # Without a pause the kernel joins packets, and a client never sees them cut.
+            time.sleep(0.0002)
+
+
+def _embeddings(body: Mapping[str, Json], reply: Reply) -> Json:
+    """Return a vector a text, drawn from a hash of it, the last one first."""
+    texts = cast("Sequence[str]", body["input"])
+    dimensions = cast("int", body.get("dimensions", 8))
+    data: list[Json] = []
+    for index, text in enumerate(texts):
+        packed = hash_vector(text, dimensions)
+        numbers: Json = list(struct.unpack(f"<{dimensions}f", packed))
+        if body.get("encoding_format") == "base64":
+            numbers = base64.b64encode(packed).decode()
+        data.append({"index": index, "embedding": numbers})
+    n_tokens = sum(len(text.split()) for text in texts)
+    usage: Json = {"prompt_tokens": n_tokens} if reply.usage == "words" else reply.usage
+    return {"data": data[::-1], "model": body["model"], "usage": usage}
+
+
+def _error(message: str) -> Json:
+    return {"error": {"message": message, "type": "scripted"}}
+
+
+def _usage(body: Mapping[str, Json], reply: Reply, model: ServedModel | None) -> Json:
     if reply.usage != "words":
         return reply.usage
     messages = cast("Sequence[Mapping[str, Json]]", body["messages"])
-    n_input = sum(len(str(message["content"]).split()) for message in messages)
-    n_output = len(reply.text.split())
+    if model is None:
+        n_input = sum(len(str(message["content"]).split()) for message in messages)
+        n_output = len(reply.text.split())
+    else:
+        n_input, n_output = model.count(body["messages"]), len(model.encode(reply.text))
     return {
         "prompt_tokens": n_input,
         "completion_tokens": n_output,
@@ -191,14 +227,18 @@ def _usage(body: Mapping[str, Json], reply: Reply) -> Json:
     }
 
 
-def _completion(body: Mapping[str, Json], reply: Reply) -> Mapping[str, Json]:
+def _completion(
+    body: Mapping[str, Json], reply: Reply, model: ServedModel | None
+) -> Mapping[str, Json]:
     message: Json = {"role": "assistant", "content": reply.text}
     choice: Json = {"index": 0, "message": message, "finish_reason": reply.finish_reason}
-    usage = _usage(body, reply)
+    usage = _usage(body, reply, model)
     return {"choices": [choice], **({} if usage is None else {"usage": usage})}
 
 
-def _event_lines(body: Mapping[str, Json], reply: Reply) -> Iterable[str]:
+def _event_lines(
+    body: Mapping[str, Json], reply: Reply, model: ServedModel | None
+) -> Iterable[str]:
     def event(**content: Json) -> str:
         comment = ": keep-alive\n\n" if reply.keep_alive else ""
         # Data of several lines is as valid as data of one.
@@ -215,7 +255,7 @@ def _event_lines(body: Mapping[str, Json], reply: Reply) -> Iterable[str]:
     if reply.finish_reason is not None:
         yield event(choices=[{"index": 0, "delta": {}, "finish_reason": reply.finish_reason}])
     wanted = cast("Mapping[str, Json]", body.get("stream_options") or {})
-    usage = _usage(body, reply)
+    usage = _usage(body, reply, model)
     if usage is not None and wanted.get("include_usage"):
         yield event(choices=[], usage=usage)
     yield "data: [DONE]\n\n"

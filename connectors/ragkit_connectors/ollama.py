@@ -1,0 +1,342 @@
+"""Models that Ollama runs, by its own interface: `ollama:MODEL`.
+
+Its own interface, and not the one of OpenAI that Ollama offers too, because only its own takes the
+size of the window, and a request to refuse a prompt that is too long instead of cutting it. Only
+the standard library is used, and numpy for vectors.
+
+Names of fields: Ollama, `docs/api.md` and `api/types.go`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from typing import TYPE_CHECKING, cast
+
+from ragkit.errors import ConfigError, PromptTooLongError, RemoteError
+from ragkit.types import Generation, GenerationOptions, Json, Prompt, TokenCounter, Usage
+from ragkit_connectors.support.events import lines
+from ragkit_connectors.support.unit_vectors import rows_of, unit_rows
+from ragkit_connectors.support.web import (
+    Exchange,
+    Record,
+    WebServer,
+    count,
+    decode,
+    error_text,
+    record,
+    refuse_shortened,
+    says_too_long,
+)
+from ragkit_connectors.support.windows import at_least, check_window, refuse_too_long
+
+if TYPE_CHECKING:
+    from ragkit.types import Vector, Vectors
+
+DEFAULT_BASE_URL = "http://localhost:11434"
+
+_LEAST_WINDOW = 4096
+_ANSWER_TOKENS = 1024
+_TEMPLATE_TOKENS = 256
+_BYTES_PER_TOKEN = 2
+_MOST_TEXTS = 64
+_MOST_BYTES = 1_000_000
+_TOO_LONG = "The prompt is too long for the model: lower max_context_tokens, or raise num_ctx"
+_WINDOW_SETTING = "num_ctx"
+
+
+class OllamaGenerator:
+    """A model that Ollama runs; safe to share between threads.
+
+    Ollama's own default window is small, and it cuts a prompt that does not fit without a word.
+    So each request asks for a window (`num_ctx`), asks not to cut (`truncate`, `shift`: false),
+    and an answer whose prompt was cut all the same is an error: servers before 0.12 do not know
+    the request. A request that timed out is never sent again.
+
+    Without `num_ctx` the window is what the prompt can need at two bytes a token, and 1,024 tokens
+    for the answer where `max_tokens` is not given; rounded up to a power of two and at least
+    4,096, since Ollama loads a model anew for each other window. It is never above the window
+    that the model declares. A window takes memory, even where it is not filled.
+
+    Args:
+        model: Name of the model, as `ollama list` shows it.
+        base_url: Address without `/v1`, http or https; None: this machine, port 11434.
+        api_key_env: Environment variable that holds a key, for a proxy in between; empty: none.
+        timeout_seconds: Longest wait for a connection, for the whole answer of `generate`, and for
+            the next bytes of `stream`; more than 0. Loading a model counts.
+        retry_seconds: Longest sum of the waits that a server may ask for; 0 or more.
+        max_response_bytes: Size of a response above which it is given up; 1 or more.
+        num_ctx: Window to load the model with, tokens of prompt and answer together; None: chosen
+            as above.
+        context_window: Largest window to choose; None: the declared one, asked of `/api/show`.
+        keep_alive: How long the model stays in memory after the answer: seconds, or a time such as
+            `10m`; negative: forever, 0: not at all; None leaves it to the server.
+        think: Whether a model that can think first shall; None leaves it to the model. Thoughts
+            count as tokens of the answer and are not shown.
+
+    Raises:
+        ConfigError: a value cannot be used as given.
+    """
+
+    calls_llm = True
+    counter: TokenCounter | None = None
+    """None: Ollama does not offer to count."""
+
+    def __init__(
+        self,
+        model: str,
+        *,
+        base_url: str | None = None,
+        api_key_env: str = "",
+        timeout_seconds: float = 300.0,
+        retry_seconds: float = 20.0,
+        max_response_bytes: int = 8 * 1024 * 1024,
+        num_ctx: int | None = None,
+        context_window: int | None = None,
+        keep_alive: str | int | None = None,
+        think: bool | None = None,
+    ) -> None:
+        if not model:
+            raise ConfigError("generator 'ollama:'; allowed: ollama:MODEL")
+        if num_ctx is not None and num_ctx < 1:
+            raise ConfigError(f"num_ctx {num_ctx}; allowed: 1 or more tokens")
+        self.name = f"ollama:{model}"
+        self.model = model
+        self._server = WebServer(
+            DEFAULT_BASE_URL if base_url is None else base_url,
+            api_key_env=api_key_env,
+            timeout_seconds=timeout_seconds,
+            retry_seconds=retry_seconds,
+            max_response_bytes=max_response_bytes,
+            advice={404: _where_is(model)},
+            too_long=_TOO_LONG,
+        )
+        self.base_url = self._server.base_url
+        self._num_ctx = num_ctx
+        self._most = check_window(context_window)
+        self._given: dict[str, Json] = {
+            key: value
+            for key, value in {"keep_alive": keep_alive, "think": think}.items()
+            if value is not None
+        }
+
+    def __repr__(self) -> str:
+        """Name model and address."""
+        return f"OllamaGenerator({self.model!r}, base_url={self.base_url!r})"
+
+    def generate(self, prompt: Prompt, options: GenerationOptions) -> Generation:
+        """Return the whole answer.
+
+        Raises:
+            ConfigError: the key or an option cannot be sent.
+            PromptTooLongError: the prompt does not fit into the window, or the server cut it.
+            RemoteError: the server failed, was too slow or gave no answer.
+        """
+        body = self._send(prompt, options, stream=False).read_record()
+        return _generation(_text(body), body, prompt)
+
+    def stream(self, prompt: Prompt, options: GenerationOptions) -> Iterator[str | Generation]:
+        """Yield pieces of text, then the whole `Generation`.
+
+        Raises:
+            ConfigError: the key or an option cannot be sent.
+            PromptTooLongError: the prompt does not fit into the window, or the server cut it.
+            RemoteError: the server failed, was too slow or gave no answer; pieces may have come.
+        """
+        with closing(self._send(prompt, options, stream=True)) as exchange:
+            exchange.require("application/x-ndjson")
+            yield from _pieces(exchange, prompt)
+
+    def _send(self, prompt: Prompt, options: GenerationOptions, *, stream: bool) -> Exchange:
+        window = self._window(prompt, options)
+        refuse_too_long(at_least(prompt), options, window)
+        given: dict[str, Json] = {
+            "num_ctx": window,
+            "num_predict": options.max_tokens,
+            "temperature": options.temperature,
+            "top_p": options.top_p,
+            "top_k": options.top_k,
+            "stop": list(options.stop) or None,
+            "seed": options.seed,
+        }
+        body: dict[str, Json] = {
+            "model": self.model,
+            "messages": [{"role": "user", "content": prompt.text}],
+            "options": {key: value for key, value in given.items() if value is not None},
+            "stream": stream,
+            "truncate": False,
+            "shift": False,
+            **self._given,
+        }
+        return self._server.post("/api/chat", body, sent=(prompt.text,))
+
+    def _window(self, prompt: Prompt, options: GenerationOptions) -> int:
+        if self._num_ctx is not None:
+            return self._num_ctx
+        if self._most is None:
+            self._most = self._declared()
+        n_bytes = len(prompt.text.encode("utf-8", "surrogatepass"))
+        n_answer = _ANSWER_TOKENS if options.max_tokens is None else options.max_tokens
+        needed = n_bytes // _BYTES_PER_TOKEN + _TEMPLATE_TOKENS + n_answer
+        rounded = 1 << (needed - 1).bit_length()
+        return min(max(rounded, _LEAST_WINDOW), self._most)
+
+    def _declared(self) -> int:
+        answer = self._server.post("/api/show", {"model": self.model}).read_record()
+        info = record(answer.get("model_info"))
+        found = (count(v) for key, v in info.items() if key.endswith(".context_length"))
+        declared = next((n_tokens for n_tokens in found if n_tokens), None)
+        if declared is None:
+            raise RemoteError(
+                f"{self.base_url} does not tell the window of {self.model}: set num_ctx"
+            )
+        return declared
+
+
+class OllamaEmbedder:
+    """Vectors of a model that Ollama runs; safe to share between threads.
+
+    Texts that are too long are refused and not cut. A text of white space alone is not sent; it
+    gives the unit vector of the first axis.
+
+    Args:
+        model: Name of the model, as `ollama list` shows it.
+        base_url: As of `OllamaGenerator`.
+        api_key_env: As of `OllamaGenerator`.
+        timeout_seconds: Longest wait for a connection, and for a whole answer; more than 0.
+        retry_seconds: Longest sum of the waits that a server may ask for; 0 or more.
+        max_response_bytes: Size of a response above which it is given up; 1 or more.
+        keep_alive: As of `OllamaGenerator`.
+        document_prompt: Text put before each document.
+        query_prompt: Text put before each question.
+
+    Raises:
+        ConfigError: a value cannot be used as given.
+    """
+
+    def __init__(
+        self,
+        model: str,
+        *,
+        base_url: str | None = None,
+        api_key_env: str = "",
+        timeout_seconds: float = 300.0,
+        retry_seconds: float = 20.0,
+        max_response_bytes: int = 64 * 1024 * 1024,
+        keep_alive: str | int | None = None,
+        document_prompt: str = "",
+        query_prompt: str = "",
+    ) -> None:
+        if not model:
+            raise ConfigError("embedder 'ollama:'; allowed: ollama:MODEL")
+        self.name = f"ollama:{model}"
+        self.model = model
+        self.document_prompt = document_prompt
+        self.query_prompt = query_prompt
+        self._server = WebServer(
+            DEFAULT_BASE_URL if base_url is None else base_url,
+            api_key_env=api_key_env,
+            timeout_seconds=timeout_seconds,
+            retry_seconds=retry_seconds,
+            max_response_bytes=max_response_bytes,
+            advice={404: _where_is(model)},
+            too_long="A text is too long for the model: lower chunk_tokens",
+        )
+        self._keep_alive = keep_alive
+        self._dim: int | None = None
+
+    def __repr__(self) -> str:
+        """Name model and address."""
+        return f"OllamaEmbedder({self.model!r}, base_url={self._server.base_url!r})"
+
+    @property
+    def dim(self) -> int:
+        """Length of a vector, asked of the server by one short text; raises `RemoteError`."""
+        return self._dim or int(self._embed(["dimension"]).shape[1])
+
+    @property
+    def fingerprint(self) -> str:
+        """Model and prompts; not where the model runs."""
+        return f"ollama {self.model} prompts={[self.document_prompt, self.query_prompt]}"
+
+    def embed_documents(self, texts: Sequence[str]) -> Vectors:
+        """Return one unit vector a text: float32, shape (n, dim), in the order of `texts`.
+
+        Raises:
+            ConfigError: the key cannot be sent.
+            PromptTooLongError: a text is too long for the model.
+            RemoteError: the server failed, was too slow, or gave something that is no vector.
+        """
+        return self._rows([self.document_prompt + text for text in texts])
+
+    def embed_query(self, text: str) -> Vector:
+        """Return the unit vector of a question: float32, shape (dim,); raises as documents do."""
+        vector: Vector = self._rows([self.query_prompt + text])[0]
+        return vector
+
+    def _rows(self, texts: Sequence[str]) -> Vectors:
+        return rows_of(
+            texts, self._embed, lambda: self.dim, most_texts=_MOST_TEXTS, most_bytes=_MOST_BYTES
+        )
+
+    def _embed(self, texts: Sequence[str]) -> Vectors:
+        body: dict[str, Json] = {"model": self.model, "input": list(texts), "truncate": False}
+        if self._keep_alive is not None:
+            body["keep_alive"] = self._keep_alive
+        answer = self._server.post("/api/embed", body, sent=texts).read_record()
+        n_read = count(answer.get("prompt_eval_count"))
+        refuse_shortened(n_read, " ".join(texts), setting=_WINDOW_SETTING)
+        rows = answer.get("embeddings")
+        if not isinstance(rows, list) or len(cast("list[object]", rows)) != len(texts):
+            raise RemoteError(f"the server did not give a vector for each of {len(texts)} texts")
+        vectors = unit_rows(cast("list[object]", rows), dim=self._dim, name=self.name)
+        self._dim = int(vectors.shape[1])
+        return vectors
+
+
+def _where_is(model: str) -> str:
+    return f"Get the model with `ollama pull {model}`, and name base_url without /v1"
+
+
+def _text(body: Record) -> str:
+    content = record(body.get("message")).get("content")
+    if content is not None and not isinstance(content, str):
+        raise RemoteError("the server's answer has a content that is not text")
+    return content or ""
+
+
+def _pieces(exchange: Exchange, prompt: Prompt) -> Iterator[str | Generation]:
+    pieces: list[str] = []
+    for line in lines(exchange.chunks()):
+        if not line.strip():
+            continue
+        body = decode(line)
+        if body.get("error"):
+            message = error_text(body)
+            kind = PromptTooLongError if says_too_long(400, message) else RemoteError
+            raise kind(f"the server failed while it answered{exchange.without_echo(message)}")
+        piece = _text(body)
+        if piece:
+            pieces.append(piece)
+            yield piece
+        if body.get("done") is True:
+            yield _generation("".join(pieces), body, prompt)
+            return
+    raise RemoteError("the stream broke off before its end")
+
+
+def _generation(text: str, body: Record, prompt: Prompt) -> Generation:
+    reason = body.get("done_reason")
+    n_input, n_output = count(body.get("prompt_eval_count")), count(body.get("eval_count"))
+    refuse_shortened(n_input, prompt.text, setting=_WINDOW_SETTING)
+    if not text.strip():
+        advice = "; raise max_tokens, or set think to false" if reason == "length" else ""
+        raise RemoteError(f"the model gave no text (stop reason: {reason or 'unknown'}){advice}")
+    known = n_input is not None or n_output is not None
+    usage = Usage(
+        input_tokens=n_input, output_tokens=n_output, exact=known,
+        counter="ollama" if known else "unknown",
+    )  # fmt: skip
+    return Generation(
+        text=text, usage=usage, stop_reason=reason if isinstance(reason, str) else None
+    )

@@ -1,0 +1,151 @@
+"""Small random models that are made here, with a real tokenizer trained on this repository's text.
+
+They prove that prompts, counts, limits and streams are right; what they say means nothing.
+"""
+
+from __future__ import annotations
+
+import importlib
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+SPECIAL_TOKENS = ("<unk>", "<s>", "</s>", "<|im_start|>", "<|im_end|>")
+CHAT_TEMPLATE = (
+    "{% for m in messages %}<|im_start|>{{ m['role'] }}\n{{ m['content'] }}<|im_end|>\n"
+    "{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
+CONTEXT_TOKENS = 2048
+WIDTH = 64
+
+_ROOT = Path(__file__).parents[2]
+
+
+def library(name: str) -> Any:  # noqa: ANN401 - these libraries have no types that hold
+    """Import a library that is not installed where types are checked."""
+    return importlib.import_module(name)
+
+
+def train_tokenizer() -> Any:  # noqa: ANN401
+    """Return a byte-level BPE tokenizer of at most 1,500 tokens, special ones first."""
+    tokenizers = library("tokenizers")
+    tokenizer = tokenizers.Tokenizer(tokenizers.models.BPE())
+    tokenizer.pre_tokenizer = tokenizers.pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = tokenizers.decoders.ByteLevel()
+    trainer = tokenizers.trainers.BpeTrainer(
+        vocab_size=1500,
+        special_tokens=list(SPECIAL_TOKENS),
+        initial_alphabet=tokenizers.pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    texts = [path.read_text("utf-8") for path in sorted((_ROOT / "examples").rglob("*.md"))]
+    tokenizer.train_from_iterator(texts, trainer)
+    return tokenizer
+
+
+def encode(tokenizer: Any, text: str) -> list[int]:  # noqa: ANN401
+    """Return the tokens of a text, special ones understood and none added."""
+    return list(tokenizer.encode(text, add_special_tokens=False).ids)
+
+
+def output_weights(tokenizer: Any, random: np.random.Generator) -> NDArray[np.float32]:  # noqa: ANN401
+    """Return output weights that make a model sure of itself and never end or blank its answer."""
+    import numpy as np
+
+    n_tokens = tokenizer.get_vocab_size()
+    weights = 40.0 * random.standard_normal((n_tokens, WIDTH)).astype(np.float32)
+    for i in range(n_tokens):
+        if not tokenizer.decode([i], skip_special_tokens=True).strip().isalpha():
+            weights[i] = 0.0
+    return weights
+
+
+def write_gguf(path: Path, *, template: str | None = CHAT_TEMPLATE) -> Path:
+    """Write a random Llama of two layers as a GGUF file, 1 MB."""
+    import numpy as np
+
+    gguf, tokenizer = library("gguf"), train_tokenizer()
+    random = np.random.default_rng(7)
+    vocabulary = sorted(tokenizer.get_vocab().items(), key=lambda item: item[1])
+    tokens = [token for token, _ in vocabulary]
+    kinds = [gguf.TokenType.CONTROL if t in SPECIAL_TOKENS else gguf.TokenType.NORMAL
+             for t in tokens]  # fmt: skip
+    kinds[0] = gguf.TokenType.UNKNOWN
+    merges = [" ".join(pair) for pair in _merges(tokenizer)]
+    writer = gguf.GGUFWriter(path, "llama")
+    writer.add_context_length(CONTEXT_TOKENS)
+    writer.add_embedding_length(WIDTH)
+    writer.add_block_count(2)
+    writer.add_feed_forward_length(128)
+    writer.add_head_count(4)
+    writer.add_head_count_kv(4)
+    writer.add_layer_norm_rms_eps(1e-5)
+    writer.add_rope_dimension_count(16)
+    writer.add_vocab_size(len(tokens))
+    writer.add_file_type(gguf.LlamaFileType.ALL_F32)
+    writer.add_tokenizer_model("gpt2")
+    writer.add_tokenizer_pre("gpt-2")
+    writer.add_token_list(tokens)
+    writer.add_token_types(kinds)
+    writer.add_token_merges(merges)
+    writer.add_bos_token_id(1)
+    writer.add_eos_token_id(2)
+    writer.add_unk_token_id(0)
+    writer.add_add_bos_token(True)
+    if template is not None:
+        writer.add_chat_template(template)
+
+    def drawn(*shape: int) -> NDArray[np.float32]:
+        return (0.1 * random.standard_normal(shape)).astype(np.float32)
+
+    ones = np.ones(WIDTH, dtype=np.float32)
+    writer.add_tensor("token_embd.weight", drawn(len(tokens), WIDTH))
+    writer.add_tensor("output_norm.weight", ones)
+    writer.add_tensor("output.weight", output_weights(tokenizer, random))
+    for i in range(2):
+        for name in ("attn_norm", "ffn_norm"):
+            writer.add_tensor(f"blk.{i}.{name}.weight", ones)
+        for name in ("attn_q", "attn_k", "attn_v", "attn_output"):
+            writer.add_tensor(f"blk.{i}.{name}.weight", drawn(WIDTH, WIDTH))
+        for name in ("ffn_gate", "ffn_up"):
+            writer.add_tensor(f"blk.{i}.{name}.weight", drawn(128, WIDTH))
+        writer.add_tensor(f"blk.{i}.ffn_down.weight", drawn(WIDTH, 128))
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    return path
+
+
+def write_llama(folder: Path, *, template: str | None = CHAT_TEMPLATE) -> Path:
+    """Write a random Llama of two layers in the format of transformers."""
+    import numpy as np
+
+    transformers, torch, tokenizer = library("transformers"), library("torch"), train_tokenizer()
+    torch.manual_seed(7)
+    config = transformers.LlamaConfig(
+        vocab_size=tokenizer.get_vocab_size(), hidden_size=WIDTH, intermediate_size=128,
+        num_hidden_layers=2, num_attention_heads=4, max_position_embeddings=CONTEXT_TOKENS,
+        bos_token_id=1, eos_token_id=2, tie_word_embeddings=False,
+    )  # fmt: skip
+    model = transformers.LlamaForCausalLM(config)
+    with torch.no_grad():
+        weights = output_weights(tokenizer, np.random.default_rng(7))
+        model.lm_head.weight.copy_(torch.from_numpy(weights))
+    model.save_pretrained(folder)
+    special = dict(zip(("unk_token", "bos_token", "eos_token"), SPECIAL_TOKENS, strict=False))
+    fast = transformers.PreTrainedTokenizerFast(tokenizer_object=tokenizer, **special)
+    if template is not None:
+        fast.chat_template = template
+    fast.save_pretrained(folder)
+    return folder
+
+
+def _merges(tokenizer: Any) -> list[list[str]]:  # noqa: ANN401
+    import json
+
+    merges: list[list[str] | str] = json.loads(tokenizer.to_str())["model"]["merges"]
+    return [pair.split(" ") if isinstance(pair, str) else pair for pair in merges]
