@@ -72,8 +72,8 @@ _EMBEDDERS = {
         module="ragkit_connectors.sagemaker",
         factory="SageMakerEmbedder",
         rest="ENDPOINT",
-        needs="boto3",
-        extra="aws",
+        needs="numpy",
+        extra="local",
     ),
     "sentence-transformers": _Connector(
         module="ragkit_connectors.sentence_transformers",

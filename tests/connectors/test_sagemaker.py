@@ -424,6 +424,15 @@ def test_bytes_that_are_left_over_are_an_error(aws: AwsServer, payload: str, sha
         list(_generator(aws, payload).stream(PROMPT, NO_OPTIONS))
 
 
+@pytest.mark.parametrize("payload", PAYLOADS)
+def test_a_stream_that_ends_between_events_is_no_answer(aws: AwsServer, payload: str) -> None:
+    """Whole events without a stop reason are a part of an answer, however well they read."""
+    data = _bytes(payload, _events(payload)[:4])
+    aws.answer("InvokeEndpointWithResponseStream", _stream(data, payload=payload))
+    with pytest.raises(RemoteError, match="broke off"):
+        list(_generator(aws, payload).stream(PROMPT, NO_OPTIONS))
+
+
 @pytest.mark.parametrize(
     "fault",
     [
