@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
+from dataclasses import replace
 from typing import cast
 
 from ragkit.errors import ConfigError, PromptTooLongError, RemoteError
@@ -23,6 +24,7 @@ from ragkit.types import (
 )
 from ragkit_connectors.support.aws import AwsCall, AwsClient, Members
 from ragkit_connectors.support.bedrock_ids import base_model, check_model
+from ragkit_connectors.support.windows import at_least, check_window, refuse_too_long
 
 SERVICE_TIERS = ("default", "priority", "flex", "reserved")
 LATENCIES = ("standard", "optimized")
@@ -121,7 +123,6 @@ class BedrockGenerator:
         count_model: str | None = None,
     ) -> None:
         check_model("generator", model)
-        _check_least("context_window", context_window)
         _check_least("max_tokens", max_tokens)
         _check_choice("model_family", model_family, MODEL_FAMILIES)
         _check_choice("service_tier", service_tier, SERVICE_TIERS)
@@ -137,7 +138,7 @@ class BedrockGenerator:
             timeout_seconds=timeout_seconds,
             retry_seconds=retry_seconds,
         )
-        self._context_window = context_window
+        self._context_window = check_window(context_window)
         self._max_tokens = max_tokens
         self._family = model_family or _family(model)
         self._request_fields = dict(request_fields or {})
@@ -189,7 +190,7 @@ class BedrockGenerator:
         stop_reason: object = None
         usage: object = None
         events = self._client.events(call, parameters, member="stream")
-        with closing(cast("_Closable", events)):
+        with closing(events):
             for event in events:
                 delta = _members(event.get("contentBlockDelta", {}).get("delta"))
                 piece = delta.get("text")
@@ -236,6 +237,7 @@ class BedrockGenerator:
         except PromptTooLongError:
             raise
         except RemoteError as error:
+            # So Bedrock answers for models that it cannot count for.
             if "ValidationException" not in str(error):
                 raise
             return None
@@ -269,7 +271,7 @@ class BedrockGenerator:
         fields = self._fields(options.top_k)
         if fields:
             parameters["additionalModelRequestFields"] = fields
-        self._refuse_too_long(prompt, max_tokens)
+        self._refuse_too_long(prompt, replace(options, max_tokens=max_tokens))
         return parameters
 
     def _content(self, prompt: Prompt) -> list[dict[str, object]]:
@@ -298,19 +300,16 @@ class BedrockGenerator:
             raise ConfigError(f"top_k {top_k} and request_fields both set {', '.join(twice)}")
         return {**self._request_fields, **fields}
 
-    def _refuse_too_long(self, prompt: Prompt, max_tokens: int) -> None:
+    def _refuse_too_long(self, prompt: Prompt, options: GenerationOptions) -> None:
         window = self._context_window
+        refuse_too_long(at_least(prompt), options, window)
         # No tokenizer makes more tokens than there are bytes, so most prompts need no count.
-        most = len(prompt.text.encode()) + _TEMPLATE_TOKENS + max_tokens
-        if window is None or most <= window:
-            return
-        count = self.count_prompt(prompt)
-        if count.exact and count.n_tokens + max_tokens > window:
-            raise PromptTooLongError(
-                f"{self.name}: the prompt has {count.n_tokens:,} tokens, which with max_tokens "
-                f"{max_tokens:,} is more than the context_window of {window:,}; lower "
-                "max_context_tokens or max_tokens"
-            )
+        most = len(prompt.text.encode()) + _TEMPLATE_TOKENS + (options.max_tokens or 1)
+        if window is not None and most > window:
+            counted = self.count_prompt(prompt)
+            # What is only estimated is left to Bedrock, which refuses a prompt for nothing.
+            if counted.exact:
+                refuse_too_long(counted, options, window)
 
     def _generation(
         self, text: str, stop_reason: object, counts: object, prompt: Prompt
@@ -332,12 +331,6 @@ class BedrockGenerator:
         if usage.input_tokens and n_bytes:
             ratio = usage.input_tokens / n_bytes
             self._tokens_a_byte = max(self._tokens_a_byte or 0.0, ratio)
-
-
-class _Closable:
-    """What `closing` asks for; generators have it, their protocol does not say so."""
-
-    def close(self) -> None: ...
 
 
 def _text(prompt: Prompt) -> str:

@@ -20,7 +20,7 @@ import json
 import re
 import sys
 import threading
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from itertools import chain
@@ -29,7 +29,6 @@ from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias, cast, get_args
 
 from ragkit.errors import (
     ConfigError,
-    DimensionMismatchError,
     MissingExtraError,
     PromptTooLongError,
     RemoteError,
@@ -46,7 +45,9 @@ from ragkit.types import (
 )
 from ragkit_connectors.support.aws import AwsCall, AwsClient, without_echo
 from ragkit_connectors.support.events import events, lines
+from ragkit_connectors.support.unit_vectors import rows_of, unit_rows
 from ragkit_connectors.support.web import count, error_text, record, refuse_shortened
+from ragkit_connectors.support.windows import at_least, check_window, refuse_too_long
 
 if TYPE_CHECKING:
     from ragkit.types import Vector, Vectors
@@ -56,6 +57,9 @@ EmbedderPayload: TypeAlias = Literal["tei", "openai"]
 
 MAX_BODY_BYTES = 6_291_456
 """Size of a request (InvokeEndpoint, Body)."""
+
+_BATCH_BYTES = MAX_BODY_BYTES // 2
+"""Texts of one embedding request, so that they fit when JSON escapes each character."""
 
 _ENDPOINT = re.compile(r"[a-zA-Z0-9](-*[a-zA-Z0-9]){0,62}")
 _COMPONENT = re.compile(r"[a-zA-Z0-9]([a-zA-Z0-9-]{0,61}[a-zA-Z0-9])?")
@@ -181,8 +185,6 @@ class SageMakerGenerator:
             raise ConfigError(f"payload {payload!r}; allowed: openai tgi lmi")
         if model is not None and payload != "openai":
             raise ConfigError(f"model {model!r}; only payload 'openai' has a name of the model")
-        if context_window is not None and context_window < 1:
-            raise ConfigError(f"context_window {context_window}; allowed: 1 or more")
         self._client = AwsClient(
             "sagemaker-runtime",
             region=region,
@@ -199,7 +201,7 @@ class SageMakerGenerator:
         self._payload: _Payload = (
             _Chat(model) if payload == "openai" else _TextGeneration(is_tgi=payload == "tgi")
         )
-        self._window = context_window
+        self._window = check_window(context_window)
         self._tokenizer = None if tokenizer is None else _FileCounter(tokenizer)
 
     def __repr__(self) -> str:
@@ -253,34 +255,18 @@ class SageMakerGenerator:
             return
         request = self._request(prompt, options, stream=True)
         call = self._endpoint.call("invoke_endpoint_with_response_stream", prompt.text, billed=True)
-        stream = self._client.events(call, request, member="Body")
-        with closing(cast("Generator[Mapping[str, object]]", stream)) as received:
+        with closing(self._client.events(call, request, member="Body")) as received:
             yield from self._pieces(_texts(_chunks(received)), prompt)
 
     def _request(
         self, prompt: Prompt, options: GenerationOptions, *, stream: bool
     ) -> dict[str, object]:
         _check(options)
-        self._refuse_too_long(prompt, options)
+        counted = at_least(prompt) if self._tokenizer is None else self.count_prompt(prompt)
+        refuse_too_long(counted, options, self._window)
         body = self._payload.body(prompt.text, options, stream=stream)
         accept = "text/event-stream" if stream else "application/json"
         return self._endpoint.request(body, accept=accept)
-
-    def _refuse_too_long(self, prompt: Prompt, options: GenerationOptions) -> None:
-        if self._window is None:
-            return
-        # Tokenizers cut at white space first, so there is at least one token a word.
-        least = (
-            len(prompt.text.split())
-            if self._tokenizer is None
-            else self._tokenizer.count_prompt(prompt.text)
-        )
-        n_answer = options.max_tokens or 0
-        if least + n_answer > self._window:
-            raise PromptTooLongError(
-                f"the prompt has {least:,} tokens or more and the answer up to {n_answer:,}; the "
-                f"model holds {self._window:,}: lower max_context_tokens or max_tokens"
-            )
 
     def _whole(self, data: object, prompt: Prompt) -> Generation:
         value = _decoded(data)
@@ -596,25 +582,13 @@ class SageMakerEmbedder:
         return vector
 
     def _embed(self, texts: Sequence[str], prompt: str) -> Vectors:
-        import numpy as np
-
-        vectors: Vectors = np.zeros((len(texts), self.dim), dtype=np.float32)
-        vectors[:, :1] = 1.0
-        sent = [i for i, text in enumerate(texts) if text.strip()]
-        for start in range(0, len(sent), self._batch_size):
-            rows = sent[start : start + self._batch_size]
-            found = self._ask([prompt + texts[i] for i in rows])
-            if any(len(vector) != self.dim for vector in found):
-                raise DimensionMismatchError(
-                    f"{self.name} gives vectors of {len(found[0])} numbers, not {self.dim}: the "
-                    "endpoint serves another model, or dim is wrong"
-                )
-            batch = np.asarray(found, dtype=np.float32)
-            lengths = np.linalg.norm(batch, axis=1, keepdims=True)
-            if not np.isfinite(lengths).all() or not lengths.all():
-                raise RemoteError(f"{self.name} gave vectors that are zero or not finite")
-            vectors[rows] = batch / lengths
-        return vectors
+        return rows_of(
+            [prompt + text if text.strip() else "" for text in texts],
+            lambda batch: unit_rows(self._ask(batch), dim=self.dim, name=self.name),
+            lambda: self.dim,
+            most_texts=self._batch_size,
+            most_bytes=_BATCH_BYTES,
+        )
 
     def _ask(self, texts: Sequence[str]) -> list[list[float]]:
         """Return the vectors of one batch as the endpoint gives them."""

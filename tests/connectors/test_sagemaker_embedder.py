@@ -98,6 +98,14 @@ def test_texts_go_in_batches_and_are_never_cut_unasked(aws: AwsServer) -> None:
     ]
 
 
+def test_a_batch_fits_into_a_request(aws: AwsServer) -> None:
+    """SageMaker takes 6 MiB, so large texts go in more requests than their number asks for."""
+    aws.answer("InvokeEndpoint", _tei)
+    texts = [f"{i} " + "x" * 2_500_000 for i in range(3)]
+    assert _embedder(aws, dim=DIM).embed_documents(texts).shape == (3, DIM)
+    assert len(aws.requests) == 3
+
+
 def test_the_length_is_asked_for_once_or_never(aws: AwsServer) -> None:
     """A length that is given costs no request; otherwise the first use asks."""
     aws.answer("InvokeEndpoint", _tei)
@@ -146,7 +154,7 @@ def test_the_fingerprint_follows_all_that_is_known_of_the_model(aws: AwsServer) 
 def test_vectors_of_another_length_are_told(aws: AwsServer) -> None:
     """An endpoint that serves another model than the store was made with is noticed."""
     aws.answer("InvokeEndpoint", _tei)
-    with pytest.raises(DimensionMismatchError, match="vectors of 8 numbers, not 9"):
+    with pytest.raises(DimensionMismatchError, match="of 8 numbers, not 9"):
         _embedder(aws, dim=9).embed_query("badge")
 
 
@@ -161,8 +169,7 @@ NO_VECTORS = (
     ("openai", '{"data": [{"index": 1, "embedding": [1.0]}]}', "another schema"),
     ("openai", '{"data": [{"embedding": [1.0]}]}', "another schema"),
     ("openai", "[[1.0]]", "another schema"),
-    ("tei", "[[0, 0, 0, 0, 0, 0, 0, 0]]", "zero or not finite"),
-    ("tei", "[[NaN, 0, 0, 0, 0, 0, 0, 0]]", "zero or not finite"),
+    ("tei", "[[NaN, 0, 0, 0, 0, 0, 0, 0]]", "not finite"),
 )
 
 
@@ -170,7 +177,7 @@ NO_VECTORS = (
 def test_an_answer_that_is_no_vectors_is_an_error(
     aws: AwsServer, payload: str, answer: str, expected: str
 ) -> None:
-    """Token-wise vectors, other schemas, missing rows and zeros are never stored."""
+    """Token-wise vectors, other schemas, missing rows and broken numbers are never stored."""
     aws.answer("InvokeEndpoint", {"Body": answer.encode()})
     with pytest.raises(RemoteError, match=expected):
         _embedder(aws, payload, dim=DIM).embed_documents(["badge"])

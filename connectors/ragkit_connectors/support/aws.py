@@ -17,7 +17,7 @@ import os
 import re
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Literal, Protocol, TypeAlias, cast
@@ -229,7 +229,7 @@ class AwsClient:
 
     def events(
         self, call: AwsCall, parameters: Members, *, member: str
-    ) -> Iterator[Mapping[str, Members]]:
+    ) -> Generator[Mapping[str, Members], None, None]:
         """Yield the events of the answer's stream; leaving early closes its connection.
 
         Once the stream is open nothing is sent again.

@@ -18,6 +18,7 @@ def rows_of(
     *,
     most_texts: int,
     most_bytes: int,
+    n_threads: int = 1,
 ) -> Vectors:
     """Return a row for each text, embedded in batches; blank texts, not sent, get the first axis.
 
@@ -27,17 +28,29 @@ def rows_of(
         dim: Gives the length of a row; called after `embed`.
         most_texts: Texts a batch.
         most_bytes: Bytes a batch; a single text may have more.
+        n_threads: Batches at once. The first error is raised; batches not yet begun are dropped.
     """
     import numpy as np
 
     at = [i for i, text in enumerate(texts) if text.strip()]
     cut = _batches([texts[i] for i in at], most_texts=most_texts, most_bytes=most_bytes)
-    parts = [embed(batch) for batch in cut]
+    parts = _in_threads(embed, list(cut), n_threads)
     vectors: Vectors = np.zeros((len(texts), dim()), dtype=np.float32)
     vectors[:, 0] = 1.0
     if parts:
         vectors[at] = np.concatenate(parts)
     return vectors
+
+
+def _in_threads(
+    embed: Callable[[Sequence[str]], Vectors], batches: Sequence[Sequence[str]], n_threads: int
+) -> list[Vectors]:
+    if n_threads == 1 or len(batches) < 2:
+        return [embed(batch) for batch in batches]
+    from concurrent.futures import ThreadPoolExecutor
+
+    with ThreadPoolExecutor(min(n_threads, len(batches)), "ragkit-embed") as pool:
+        return list(pool.map(embed, batches))
 
 
 def _batches(texts: Sequence[str], *, most_texts: int, most_bytes: int) -> Iterator[Sequence[str]]:

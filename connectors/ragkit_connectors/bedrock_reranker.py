@@ -1,0 +1,1 @@
+"""Rerankers of Amazon Bedrock: `bedrock:MODEL`."""
