@@ -45,6 +45,13 @@ _GENERATORS = {
     "ollama": _Connector(
         module="ragkit_connectors.ollama", factory="OllamaGenerator", rest="MODEL"
     ),
+    "sagemaker": _Connector(
+        module="ragkit_connectors.sagemaker",
+        factory="SageMakerGenerator",
+        rest="ENDPOINT",
+        needs="boto3",
+        extra="aws",
+    ),
 }
 _EMBEDDERS = {
     "bedrock": _Connector(
@@ -68,6 +75,13 @@ _EMBEDDERS = {
         needs="numpy",
         extra="local",
     ),
+    "sagemaker": _Connector(
+        module="ragkit_connectors.sagemaker",
+        factory="SageMakerEmbedder",
+        rest="ENDPOINT",
+        needs="numpy",
+        extra="local",
+    ),
     "sentence-transformers": _Connector(
         module="ragkit_connectors.sentence_transformers",
         factory="SentenceTransformersEmbedder",
@@ -86,6 +100,20 @@ _RERANKERS = {
     ),
 }
 _STORES: dict[str, _Connector] = {
+    "bedrock-kb": _Connector(
+        module="ragkit_connectors.bedrock_kb",
+        factory="KnowledgeBaseRetriever",
+        rest="ID",
+        needs="boto3",
+        extra="aws",
+    ),
+    "kendra": _Connector(
+        module="ragkit_connectors.kendra",
+        factory="KendraRetriever",
+        rest="INDEX-ID",
+        needs="boto3",
+        extra="aws",
+    ),
     "opensearch": _Connector(
         module="ragkit_connectors.opensearch",
         factory="open_opensearch",

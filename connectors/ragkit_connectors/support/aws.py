@@ -74,7 +74,8 @@ _MISUSED = frozenset(
 _TOO_LONG = re.compile(
     r"input is too long|prompt is too long|too many input tokens|context (length|window)"
     r"|input tokens exceed|exceeds? the (maximum|max|model's) (number of )?(allowed |input )*token"
-    r"|maximum (input )?(context|tokens|token)",
+    r"|maximum (input )?(context|tokens|token)"
+    r"|`inputs` (tokens \+|must have less than)",
     re.IGNORECASE,
 )
 _ON_DEMAND = re.compile(r"on-demand throughput isn.t supported", re.IGNORECASE)
@@ -475,7 +476,7 @@ def _refusal(error: Exception, call: AwsCall) -> _Failure:
     status = status if isinstance(status, int) else 0
     message = str(response.get("OriginalMessage") or answered.get("Message", ""))
     # What is said of a signature or a key may show parts of it.
-    said = "" if code in _UNACCEPTED else _without_echo(message, call.texts)
+    said = "" if code in _UNACCEPTED else without_echo(message, call.texts)
     what = f"{code or 'error'} (HTTP {status}){said}"
     wait_seconds = _asked_wait(cast("Mapping[str, str]", meta.get("HTTPHeaders", {})))
 
@@ -548,7 +549,7 @@ def _asked_wait(headers: Mapping[str, str]) -> float:
     return 0.0
 
 
-def _without_echo(message: str, texts: Sequence[str]) -> str:
+def without_echo(message: str, texts: Sequence[str]) -> str:
     """Return a service's message for an error, or a note where it repeats what it was sent."""
     plain = "".join(c if c.isprintable() else " " for c in message)[:_MESSAGE_CHARACTERS]
     if not plain:
