@@ -42,6 +42,13 @@ _GENERATORS = {
     "openai": _Connector(
         module="ragkit_connectors.openai", factory="OpenAIGenerator", rest="MODEL"
     ),
+    "llamacpp": _Connector(
+        module="ragkit_connectors.llamacpp",
+        factory="LlamaCppGenerator",
+        rest="MODEL.gguf",
+        needs="llama_cpp",
+        extra="llamacpp",
+    ),
     "ollama": _Connector(
         module="ragkit_connectors.ollama", factory="OllamaGenerator", rest="MODEL"
     ),

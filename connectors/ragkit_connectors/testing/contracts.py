@@ -155,10 +155,12 @@ class GeneratorContract:
 
     Attributes:
         unsupported_options: Fields of `GenerationOptions` that the backend has not.
+        options: What makes the generator repeat itself, for models that sample.
         prompt_texts: Prompts whose count is held against what the model says to have read.
     """
 
     unsupported_options: frozenset[str] = frozenset()
+    options = GenerationOptions()
     prompt_texts: tuple[str, ...] = _MESSAGES
 
     def make(self) -> Generator:
@@ -187,8 +189,8 @@ class GeneratorContract:
 
     def test_stream_and_generate_agree(self) -> None:
         """A stream gives pieces of text that make up the whole answer, which comes last."""
-        whole = self.make().generate(self.prompt(), GenerationOptions())
-        *pieces, last = self.make().stream(self.prompt(), GenerationOptions())
+        whole = self.make().generate(self.prompt(), self.options)
+        *pieces, last = self.make().stream(self.prompt(), self.options)
         _expect(isinstance(last, Generation), "the last item is no Generation")
         texts = [piece for piece in pieces if isinstance(piece, str)]
         _expect(len(texts) == len(pieces), "a Generation came before the end")
