@@ -20,6 +20,7 @@ from ragkit.errors import (
 from ragkit.types import Json, Location, Query
 from ragkit_connectors import open_store
 from ragkit_connectors.bedrock_kb import KnowledgeBaseRetriever
+from ragkit_connectors.testing import RetrieverContract
 
 from .aws_server import AwsFault, AwsServer, Slow
 
@@ -453,3 +454,27 @@ def test_a_slow_knowledge_base_is_a_timeout(aws: AwsServer) -> None:
     with pytest.raises(RemoteTimeoutError):
         _base(aws, timeout_seconds=0.3, retry_seconds=0.0).search(QUERY)
     assert time.monotonic() - began < 3.0
+
+
+class TestContract(RetrieverContract):
+    """A knowledge base keeps the contract of retrievers."""
+
+    @pytest.fixture(autouse=True)
+    def _server(self, aws: AwsServer) -> None:  # pyright: ignore[reportUnusedFunction]
+        self.aws = aws
+
+    def make(self) -> KnowledgeBaseRetriever:
+        """Return a retriever that finds three passages."""
+        texts = ("A badge is reset here.", "A badge opens doors.", "A lost badge costs money.")
+        results = [_result(text, 0.9 - i / 10) for i, text in enumerate(texts)]
+        self.aws.answer(RETRIEVE, _answer(*results))
+        return _base(self.aws)
+
+    def make_empty(self) -> KnowledgeBaseRetriever:
+        """Return a retriever that finds nothing."""
+        self.aws.answer(RETRIEVE, _answer())
+        return _base(self.aws)
+
+    def make_unreachable(self) -> KnowledgeBaseRetriever:
+        """Return a retriever at a port where nothing listens."""
+        return KnowledgeBaseRetriever(ID, base_url="http://127.0.0.1:1", retry_seconds=0.2)

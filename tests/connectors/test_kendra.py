@@ -21,6 +21,7 @@ from ragkit.errors import (
 from ragkit.types import Document, Json, Location, Query
 from ragkit_connectors import open_store
 from ragkit_connectors.kendra import KendraRetriever
+from ragkit_connectors.testing import RetrieverContract
 
 from .aws_server import AwsFault, AwsServer, Slow
 
@@ -687,3 +688,26 @@ def test_nothing_to_write_asks_nothing(aws: AwsServer) -> None:
     kendra = _kendra(aws)
     assert kendra.put([]).outcomes == kendra.delete([]).outcomes == ()
     assert aws.requests == []
+
+
+class TestContract(RetrieverContract):
+    """Kendra keeps the contract of retrievers."""
+
+    @pytest.fixture(autouse=True)
+    def _server(self, aws: AwsServer) -> None:  # pyright: ignore[reportUnusedFunction]
+        self.aws = aws
+
+    def make(self) -> KendraRetriever:
+        """Return a retriever that finds three passages."""
+        texts = ("A badge is reset here.", "A badge opens doors.", "A lost badge costs money.")
+        self.aws.answer(RETRIEVE, _answer(*(_item(t, f"d{i}") for i, t in enumerate(texts))))
+        return _kendra(self.aws)
+
+    def make_empty(self) -> KendraRetriever:
+        """Return a retriever that finds nothing."""
+        self.aws.answer(RETRIEVE, _answer())
+        return _kendra(self.aws)
+
+    def make_unreachable(self) -> KendraRetriever:
+        """Return a retriever at a port where nothing listens."""
+        return KendraRetriever(INDEX, base_url="http://127.0.0.1:1", retry_seconds=0.2)
