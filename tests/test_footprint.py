@@ -9,9 +9,11 @@ import subprocess
 import sys
 import venv
 import zipfile
+from importlib import metadata
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
 
 from .eval.made import make_dataset
 
@@ -217,3 +219,49 @@ def test_nothing_names_a_machine() -> None:
                 text = path.read_text(encoding="utf-8", errors="replace")
                 assert "/work/" not in text, path
                 assert "/tmp/" not in text, path  # noqa: S108 (a search, not a file)
+
+
+MIB = 1024 * 1024
+
+
+def installed_bytes(extras: str, wheel: Path) -> tuple[int, int]:
+    """Return the size of ragkit and all that these extras bring, without and with compiled files.
+
+    Sizes are those of the files that each distribution has recorded in this environment.
+    """
+    needed: set[str] = set()
+    waiting = [Requirement(f"ragkit-lean[{extras}]")]
+    while waiting:
+        requirement = waiting.pop()
+        name = requirement.name.lower().replace("_", "-")
+        wanted = sorted(requirement.extras) or [""]
+        needed.add(name)
+        for line in metadata.distribution(name).requires or []:
+            more = Requirement(line)
+            holds = more.marker is None or any(more.marker.evaluate({"extra": e}) for e in wanted)
+            if holds and more.name.lower().replace("_", "-") not in needed:
+                waiting.append(more)
+    needed.discard("ragkit-lean")
+    with zipfile.ZipFile(wheel) as archive:
+        plain = sum(info.file_size for info in archive.infolist())
+    compiled = 0
+    for name in needed:
+        for file in metadata.distribution(name).files or []:
+            place = Path(str(file.locate()))
+            size = place.stat().st_size if place.is_file() else 0
+            if "__pycache__" in file.parts:
+                compiled += size
+            else:
+                plain += size
+    return plain, plain + compiled
+
+
+@pytest.mark.parametrize(
+    ("extras", "largest_mib"), [("opensearch", 75), ("aws", 75), ("local,aws,opensearch", 200)]
+)
+def test_what_connectors_install_is_bounded(extras: str, largest_mib: int, wheel: Path) -> None:
+    """Without compiled files within the limit, and with them within a Lambda package's 250 MiB."""
+    plain, everything = installed_bytes(extras, wheel)
+    print(f"{extras}: {plain / MIB:.1f} MiB, {everything / MIB:.1f} MiB with compiled files")
+    assert 20 * MIB < plain < largest_mib * MIB
+    assert everything < 250 * MIB
