@@ -262,6 +262,5 @@ def installed_bytes(extras: str, wheel: Path) -> tuple[int, int]:
 def test_what_connectors_install_is_bounded(extras: str, largest_mib: int, wheel: Path) -> None:
     """Without compiled files within the limit, and with them within a Lambda package's 250 MiB."""
     plain, everything = installed_bytes(extras, wheel)
-    print(f"{extras}: {plain / MIB:.1f} MiB, {everything / MIB:.1f} MiB with compiled files")
     assert 20 * MIB < plain < largest_mib * MIB
     assert everything < 250 * MIB

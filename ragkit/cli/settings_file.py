@@ -8,7 +8,7 @@ COMMENTED = """\
 # store = "./kb"
 
 # How documents are cut and embedded; fixed at the first ingest, changed by `ragkit rebuild`.
-# embedder = "builtin"        # builtin | none | sentence-transformers:NAME-OR-PATH
+# embedder = "builtin"        # builtin | none | KIND:MODEL, see the README
 # chunker = "recursive"       # recursive | sentence | tokens | markdown | whole
 # chunk_tokens = 400
 # chunk_overlap = 0
@@ -41,8 +41,14 @@ COMMENTED = """\
 # model_billions = 8.0        # active parameters of the model
 # grid_g_per_kwh = [250.0, 300.0, 380.0]   # low, mid, high
 
+# What is a folder or a name above may be a table, with the settings of its connector.
+# [store]
+# type = "opensearch"         # opensearch | kendra | bedrock-kb
+# name = "https://search.example.org/kb"
+# hybrid = "auto"
+
 # [generator]
-# type = "openai"             # any OpenAI-compatible server
+# type = "openai"             # openai | ollama | llamacpp | transformers | bedrock | sagemaker
 # model = "qwen3-8b"
 # base_url = "http://localhost:8080/v1"
 # api_key_env = "OPENAI_API_KEY"
