@@ -5,7 +5,7 @@ from __future__ import annotations
 COMMENTED = """\
 # Settings of ragkit. Each may also be given as RAGKIT_NAME or as a flag; the flag wins.
 
-# store = "./kb"
+# store = "./kb"              # or opensearch:https://HOST/INDEX, kendra:ID, bedrock-kb:ID
 
 # How documents are cut and embedded; fixed at the first ingest, changed by `ragkit rebuild`.
 # embedder = "builtin"        # builtin | none | KIND:MODEL, see the README
@@ -41,12 +41,7 @@ COMMENTED = """\
 # model_billions = 8.0        # active parameters of the model
 # grid_g_per_kwh = [250.0, 300.0, 380.0]   # low, mid, high
 
-# What is a folder or a name above may be a table, with the settings of its connector.
-# [store]
-# type = "opensearch"         # opensearch | kendra | bedrock-kb
-# name = "https://search.example.org/kb"
-# hybrid = "auto"
-
+# Tables hold the settings of connectors: [store], [embedder], [reranker] and this one.
 # [generator]
 # type = "openai"             # openai | ollama | llamacpp | transformers | bedrock | sagemaker
 # model = "qwen3-8b"
