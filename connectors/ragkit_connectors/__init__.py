@@ -32,6 +32,13 @@ class _Connector:
 
 
 _GENERATORS = {
+    "llamacpp": _Connector(
+        module="ragkit_connectors.llamacpp",
+        factory="LlamaCppGenerator",
+        rest="MODEL.gguf",
+        needs="llama_cpp",
+        extra="llamacpp",
+    ),
     "openai": _Connector(
         module="ragkit_connectors.openai", factory="OpenAIGenerator", rest="MODEL"
     ),
