@@ -225,6 +225,7 @@ class LlamaCppGenerator:
                     if time.monotonic() > self._deadline:
                         raise self._late("lower max_tokens or raise timeout_seconds")
         except RuntimeError as error:
+            # A memory that cannot be cut in part, such as a recurrent model's, must start anew.
             model.reset()
             if time.monotonic() > self._deadline:
                 raise self._late("lower max_context_tokens or raise timeout_seconds") from error

@@ -51,19 +51,21 @@ def encode(tokenizer: Any, text: str) -> list[int]:  # noqa: ANN401
     return list(tokenizer.encode(text, add_special_tokens=False).ids)
 
 
-def output_weights(tokenizer: Any, random: np.random.Generator) -> NDArray[np.float32]:  # noqa: ANN401
-    """Return output weights that make a model sure of itself and never end or blank its answer."""
+def output_weights(tokenizer: Any, random: np.random.Generator, sharpness: float) -> Any:  # noqa: ANN401
+    """Return weights of a model that does not end or blank its answer, the sharper the surer."""
     import numpy as np
 
     n_tokens = tokenizer.get_vocab_size()
-    weights = 40.0 * random.standard_normal((n_tokens, WIDTH)).astype(np.float32)
+    weights = sharpness * random.standard_normal((n_tokens, WIDTH)).astype(np.float32)
     for i in range(n_tokens):
         if not tokenizer.decode([i], skip_special_tokens=True).strip().isalpha():
             weights[i] = 0.0
     return weights
 
 
-def write_gguf(path: Path, *, template: str | None = CHAT_TEMPLATE) -> Path:
+def write_gguf(
+    path: Path, *, template: str | None = CHAT_TEMPLATE, sharpness: float = 1000.0
+) -> Path:
     """Write a random Llama of two layers as a GGUF file, 1 MB."""
     import numpy as np
 
@@ -104,7 +106,7 @@ def write_gguf(path: Path, *, template: str | None = CHAT_TEMPLATE) -> Path:
     ones = np.ones(WIDTH, dtype=np.float32)
     writer.add_tensor("token_embd.weight", drawn(len(tokens), WIDTH))
     writer.add_tensor("output_norm.weight", ones)
-    writer.add_tensor("output.weight", output_weights(tokenizer, random))
+    writer.add_tensor("output.weight", output_weights(tokenizer, random, sharpness))
     for i in range(2):
         for name in ("attn_norm", "ffn_norm"):
             writer.add_tensor(f"blk.{i}.{name}.weight", ones)
@@ -120,7 +122,9 @@ def write_gguf(path: Path, *, template: str | None = CHAT_TEMPLATE) -> Path:
     return path
 
 
-def write_llama(folder: Path, *, template: str | None = CHAT_TEMPLATE) -> Path:
+def write_llama(
+    folder: Path, *, template: str | None = CHAT_TEMPLATE, sharpness: float = 1000.0
+) -> Path:
     """Write a random Llama of two layers in the format of transformers."""
     import numpy as np
 
@@ -133,7 +137,7 @@ def write_llama(folder: Path, *, template: str | None = CHAT_TEMPLATE) -> Path:
     )  # fmt: skip
     model = transformers.LlamaForCausalLM(config)
     with torch.no_grad():
-        weights = output_weights(tokenizer, np.random.default_rng(7))
+        weights = output_weights(tokenizer, np.random.default_rng(7), sharpness)
         model.lm_head.weight.copy_(torch.from_numpy(weights))
     model.save_pretrained(folder)
     special = dict(zip(("unk_token", "bos_token", "eos_token"), SPECIAL_TOKENS, strict=False))
