@@ -284,7 +284,7 @@ def test_a_question_is_answered_from_a_local_store(path: str, tmp_path: Path) ->
     """From a folder to an answer of a real model in this process, its receipt counted exactly."""
     with RAG(
         tmp_path / "kb",
-        generator=LlamaCppGenerator(path, n_ctx=CONTEXT_TOKENS, n_threads=1),
+        generator=LlamaCppGenerator(path, n_ctx=1024, n_threads=1),
         config=Settings(embedder="none", max_tokens=8, temperature=0.0),
     ) as rag:
         rag.ingest(Document(id="a", text="The badge is reset at the front desk."))

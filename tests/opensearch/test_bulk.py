@@ -13,7 +13,15 @@ import pytest
 
 from ragkit import RAG, Document
 from ragkit.errors import AccessDeniedError, RateLimitedError, RemoteError
-from ragkit_connectors.opensearch import OpenSearchStore
+from ragkit.types import Json
+from ragkit_connectors.opensearch import (
+    Access,
+    BulkWriter,
+    Connection,
+    OpenSearchStore,
+    Operation,
+    parse_address,
+)
 from ragkit_connectors.testing import Asked, OpenSearchServer, Trouble
 
 from .conftest import NodeMaker
@@ -296,3 +304,27 @@ def test_a_server_that_dies_in_the_middle_loses_nothing(make_node: NodeMaker) ->
         assert again.documents["failed"] == 0
         assert len(list(rag.list())) == rag.describe()["chunks"] == 800
         assert rag.doctor() == []
+
+
+def test_a_record_that_the_mapping_refuses_is_told_apart_from_those_it_takes(
+    opensearch_url: str,
+) -> None:
+    """The client library counts such a record as done, or raises and sends no other."""
+    address = unused(opensearch_url)
+    with words(address, *numbered(1)):
+        pass
+    connection = Connection(parse_address(address), Access(), timeout_seconds=9, retry_seconds=9)
+    writer = BulkWriter(connection)
+    good: dict[str, Json] = {"kind": "chunk", "chunk_id": "c", "document_id": "d"}
+    operations = [
+        Operation(key="1", target="1", source=good),
+        Operation(key="2", target="2", source={**good, "colour": "red"}),
+        Operation(key="3", target="3", source={**good, "start": "not a number"}),
+        Operation(key="4", target="4", source=good),
+    ]
+    report = writer.write(f"{address.rsplit('/', 1)[1]}-000001", operations)
+    connection.close()
+    assert report.acknowledged == {"1", "4"}
+    assert "strict_dynamic_mapping_exception" in report.failed["2"]
+    assert "mapper_parsing_exception" in report.failed["3"]
+    assert (report.n_requests, report.n_sent) == (1, 4)

@@ -11,7 +11,15 @@ import pytest
 from ragkit import RAG, Document, Settings
 from ragkit.errors import ConfigError, DimensionMismatchError, RemoteError, StoreMissingError
 from ragkit.types import Fusion, Hit, Query
-from ragkit_connectors.opensearch import OpenSearchRetriever, OpenSearchStore, open_opensearch
+from ragkit_connectors.opensearch import (
+    Access,
+    Connection,
+    OpenSearchRetriever,
+    OpenSearchStore,
+    open_opensearch,
+    parse_address,
+)
+from ragkit_connectors.opensearch.querying import found
 from ragkit_connectors.testing import (
     OpenSearchServer,
     RetrieverContract,
@@ -78,9 +86,6 @@ def test_scores_that_were_not_combined_are_an_error(opensearch_url: str) -> None
     with RAG(opened(address), embedder=WordEmbedder(), config=Settings(ledger="off")) as rag:
         rag.ingest(*varied(30))
         vector = WordEmbedder().embed_query("heron").tolist()
-    from ragkit_connectors.opensearch.connecting import Access, Connection, parse_address
-    from ragkit_connectors.opensearch.querying import found
-
     connection = Connection(parse_address(address), Access(), timeout_seconds=9, retry_seconds=9)
     queries = [{"knn": {"vector": {"vector": vector, "k": 9}}}, {"match": {"words": "heron"}}]
     index = address.rsplit("/", 1)[1]
