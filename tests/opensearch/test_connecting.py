@@ -178,18 +178,27 @@ def test_a_cold_collection_is_waited_for_longer_than_ten_seconds() -> None:
         assert len(rag.search("n00000")) == 1
 
 
-def test_threads_do_not_wait_for_each_others_connection() -> None:
-    """Eight searches at once take the time of one; the client's own pool holds a single one."""
+def test_threads_keep_their_connections() -> None:
+    """Eight searches at once take the time of one, and the next ones connect to nothing anew."""
     with OpenSearchServer() as server, words(f"{server.url}/kb", *numbered(1)) as rag:
+
+        def all_at_once() -> None:
+            threads = [threading.Thread(target=rag.search, args=("n00000",)) for _ in range(8)]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+
         rag.search("n00000")
         server.trouble = on("/_search", Trouble(items=1e-9, seconds=0.5))
-        threads = [threading.Thread(target=rag.search, args=("n00000",)) for _ in range(8)]
         began = time.monotonic()
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
+        all_at_once()
         assert time.monotonic() - began < 2.0
+        n_connections = server.n_connections
+        for _ in range(3):
+            all_at_once()
+        # The client's own pool would keep one, and shake hands anew for the other seven.
+        assert server.n_connections <= n_connections + 1
 
 
 def test_a_version_is_asked_for_once_and_never_of_serverless(

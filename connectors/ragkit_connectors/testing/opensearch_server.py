@@ -114,6 +114,7 @@ class OpenSearchServer:
         authorization: str | None = None,
     ) -> None:
         self.requests: list[Asked] = []
+        self.n_connections = 0
         self.trouble = trouble
         self.stopping = threading.Event()
         self.authorization = authorization
@@ -596,6 +597,11 @@ class _Server(ThreadingHTTPServer):
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True
+
+    def setup(self) -> None:
+        """Note that a client has connected."""
+        super().setup()
+        cast("_Server", self.server).owner.n_connections += 1
 
     def do_GET(self) -> None:
         """Answer."""
