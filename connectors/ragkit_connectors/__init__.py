@@ -206,7 +206,11 @@ def _open(
     else:
         factory = _factory(connector)
     _check_settings(f"{what} {kind}", factory, rest, settings)
-    return factory(rest, **settings)
+    try:
+        return factory(rest, **settings)
+    except TypeError as error:
+        # Settings files know text and numbers, and which of them a setting is only its range shows.
+        raise ConfigError(f"{what} {kind}: a setting is of the wrong kind: {error}") from error
 
 
 def _check_settings(

@@ -129,8 +129,11 @@ def store_text(data: _Shown) -> str:
     settings: _Shown = data["settings"] or {}
     flat: dict[str, Any] = {**data, **{f"built with {k}": v for k, v in settings.items()}}
     skipped = {"schema", "settings", "template"}
-    return "\n".join(f"{key.replace('_', ' ')}: {value}" for key, value in flat.items()
-                     if key not in skipped)  # fmt: skip
+    return "\n".join(
+        f"{key.replace('_', ' ')}: {'unknown' if value is None else value}"
+        for key, value in flat.items()
+        if key not in skipped
+    )
 
 
 def document_text(data: _Shown) -> str:

@@ -107,3 +107,11 @@ def test_opening_stays_cheap() -> None:
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
     )
     assert result.stdout.strip() == "[]"
+
+
+def test_a_setting_of_the_wrong_kind_is_a_configuration_error() -> None:
+    """Text where a number belongs is named, though the settings file was well formed."""
+    with pytest.raises(ConfigError, match="generator openai: a setting is of the wrong kind"):
+        open_generator("openai:m", timeout_seconds="5")
+    with pytest.raises(ConfigError, match=r"colour.*its settings: base_url"):
+        open_generator("openai:m", colour="red")
