@@ -10,8 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from ragkit import RAG, Document
 from ragkit.errors import ConfigError, MissingExtraError
 from ragkit_connectors import open_embedder, open_generator, open_store, split_name
+from ragkit_connectors.testing import OpenAIServer
 
 
 def test_a_generator_is_opened_with_its_settings() -> None:
@@ -115,3 +117,18 @@ def test_a_setting_of_the_wrong_kind_is_a_configuration_error() -> None:
         open_generator("openai:m", timeout_seconds="5")
     with pytest.raises(ConfigError, match=r"colour.*its settings: base_url"):
         open_generator("openai:m", colour="red")
+
+
+@pytest.mark.parametrize("kind", ["openai", "ollama"])
+def test_a_prompt_is_measured_without_asking_anybody(kind: str, tmp_path: Path) -> None:
+    """Trimming and counting load no tokenizer from a hub and send nothing to the model's server."""
+    with OpenAIServer() as server:
+        base_url = server.base_url.removesuffix("/v1") if kind == "ollama" else server.base_url
+        generator = open_generator(f"{kind}:any", base_url=base_url)
+        with RAG(tmp_path / "kb", generator=generator, embedder="none", ledger="off") as rag:
+            rag.ingest(Document(id="a", text="The badge is reset at the front desk."))
+            answer = rag.ask("Where is the badge reset?", dry_run=True)
+        assert server.requests == []
+    assert answer.prompt is not None
+    assert (answer.usage.exact, answer.usage.counter) == (False, "wordpiece:all-MiniLM-L6-v2")
+    assert (answer.usage.input_tokens or 0) > 10
