@@ -1123,11 +1123,13 @@ class RAG:
         return answer
 
     def _count_unsent(self, draft: _Draft) -> TokenCount | None:
-        """Have the generator count the prompt as its model would read it, where it can."""
+        """Have the generator count the prompt exactly, where it can."""
         generator = self._open_generator()
         if draft.prompt is None or not isinstance(generator, PromptCounter):
             return None
-        return generator.count_prompt(draft.prompt)
+        counted = generator.count_prompt(draft.prompt)
+        # An estimate of the generator's may be no more than a lower bound.
+        return counted if counted.exact else None
 
     def _receipt(self, draft: _Draft, usage: Usage, *, generated: bool) -> Receipt:
         watch = draft.watch
