@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, cast
 
 from ragkit.errors import ConfigError, MissingExtraError, RemoteError
+from ragkit_connectors.support.hub import is_offline, model_folder
 
 if TYPE_CHECKING:
     from ragkit.types import Vector, Vectors
@@ -22,8 +23,6 @@ the library's `encode_document`."""
 _WEIGHT_SUFFIXES = frozenset({".safetensors", ".json", ".txt", ".model"})
 _POSITIONS_FROM_TWO = frozenset({"camembert", "mpnet", "roberta", "xlm-roberta"})
 """Model types whose first two positions stand for padding."""
-
-_TRUE = frozenset({"1", "on", "true", "yes"})
 
 
 class _Tokenizer(Protocol):
@@ -87,11 +86,11 @@ class SentenceTransformersEmbedder:
     ) -> None:
         if batch_size < 1:
             raise ConfigError(f"batch_size {batch_size}; allowed: 1 or more")
-        folder = _folder(name_or_path)
+        folder = model_folder("embedder", name_or_path)
         self.name = f"sentence-transformers:{name_or_path}"
         self._batch_size = batch_size
         self._lock = threading.Lock()
-        self._model = _load(name_or_path, device=device, offline=folder is not None or _offline())
+        self._model = _load(name_or_path, device=device, offline=folder is not None or is_offline())
         self._tokenizer = _tokenizer(self._model)
         self._set_max_tokens(max_tokens)
         own = cast("Mapping[str, str | None]", getattr(self._model, "prompts", {}))
@@ -182,21 +181,6 @@ class SentenceTransformersEmbedder:
             f"sentence-transformers {weights} dim={self.dim} cap={self.max_tokens} "
             f"prompts={hashlib.sha256(prompts.encode()).hexdigest()[:16]}"
         )
-
-
-def _folder(name_or_path: str) -> Path | None:
-    """Return the folder that is meant; raises `ConfigError` for a path that leads nowhere."""
-    path = Path(name_or_path).expanduser()
-    if path.is_dir():
-        return path
-    # A name on the Hub is `name` or `owner/name`, so anything else was meant as a path.
-    if path.is_absolute() or name_or_path.startswith((".", "~")) or "\\" in name_or_path:
-        raise ConfigError(f"embedder folder {name_or_path} does not exist")
-    return None
-
-
-def _offline() -> bool:
-    return os.environ.get("HF_HUB_OFFLINE", "").lower() in _TRUE
 
 
 def _load(name_or_path: str, *, device: str | None, offline: bool) -> _Model:

@@ -9,17 +9,16 @@ import threading
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from pathlib import Path
 from typing import Literal, Protocol, TypeAlias, cast, get_args
 
 from ragkit.errors import ConfigError, MissingExtraError, RemoteError, RemoteTimeoutError
 from ragkit.types import Generation, GenerationOptions, Prompt, TokenCount, Usage
+from ragkit_connectors.support.hub import is_offline, model_folder
 from ragkit_connectors.support.stopping import StoppedText
 from ragkit_connectors.support.windows import check_window, refuse_too_long
 
 Quantisation: TypeAlias = Literal["8bit", "4bit"]
 
-_TRUE = frozenset({"1", "on", "true", "yes"})
 _ENDED = ""
 """What a stream's queue gives at its end; pieces are never empty."""
 
@@ -142,7 +141,7 @@ class TransformersGenerator:
             raise ConfigError(f"load_in {load_in!r}; allowed: {' '.join(get_args(Quantisation))}")
         if device is not None and device_map is not None:
             raise ConfigError("give device or device_map, not both")
-        is_folder = _is_folder(name_or_path)
+        folder = model_folder("generator", name_or_path)
         _require("transformers", "torch")
         if device_map is not None:
             _require("accelerate")
@@ -155,7 +154,7 @@ class TransformersGenerator:
         if load_in is not None:
             settings["quantization_config"] = self._quantisation(load_in)
         self._tokenizer, self._model = self._load(
-            os.path.expanduser(name_or_path), settings, offline=is_folder or _offline()
+            os.path.expanduser(name_or_path), settings, offline=folder is not None or is_offline()
         )
         if adapter is not None:
             self._adapt(adapter)
@@ -392,21 +391,6 @@ def _require(*modules: str) -> None:
     for module in modules:
         if importlib.util.find_spec(module) is None:
             raise MissingExtraError(module, extra="transformers")
-
-
-def _is_folder(name_or_path: str) -> bool:
-    """Whether a folder is meant; raises `ConfigError` for a path that leads nowhere."""
-    path = Path(name_or_path).expanduser()
-    if path.is_dir():
-        return True
-    # A name on the Hub is `name` or `owner/name`, so anything else was meant as a path.
-    if path.is_absolute() or name_or_path.startswith((".", "~")) or "\\" in name_or_path:
-        raise ConfigError(f"generator folder {name_or_path} does not exist")
-    return False
-
-
-def _offline() -> bool:
-    return os.environ.get("HF_HUB_OFFLINE", "").lower() in _TRUE
 
 
 def _positions(config: object) -> int | None:
