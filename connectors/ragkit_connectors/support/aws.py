@@ -32,6 +32,7 @@ from ragkit.errors import (
     RemoteError,
     RemoteTimeoutError,
 )
+from ragkit_connectors.support.deadline import call_within
 from ragkit_connectors.support.retrying import Backoff
 
 _CONNECT_SECONDS = 10.0
@@ -256,9 +257,10 @@ class AwsClient:
         gate: AbstractContextManager[object] = self._gate or nullcontext()
         with gate:
             try:
-                answer = _in_time(
-                    lambda: _read(cast("Members", method(**parameters))),
+                answer = call_within(
                     self._timeout_seconds + _GRACE_SECONDS,
+                    lambda: _read(cast("Members", method(**parameters))),
+                    drop=_close,
                 )
             except Exception as error:
                 failure = self._failure(error, call)
@@ -369,48 +371,6 @@ class _Gate:
     def grow(self) -> None:
         with self._changed:
             self._limit = min(float(self._most), self._limit + 1 / self._limit)
-
-
-class _Task(threading.Thread):
-    """A call in a thread of its own; what comes after it was left behind is closed."""
-
-    def __init__(self, function: Callable[[], Members]) -> None:
-        super().__init__(name="ragkit-aws", daemon=True)
-        self._function = function
-        self._lock = threading.Lock()
-        self._left = False
-        self.answer: Members | None = None
-        self.error: Exception | None = None
-
-    def run(self) -> None:
-        answer, failed = None, None
-        try:
-            answer = self._function()
-        except Exception as error:
-            failed = error
-        with self._lock:
-            self.answer, self.error = answer, failed
-            left = self._left
-        if left and answer is not None:
-            _close(answer)
-
-    def leave(self) -> bool:
-        """Give up; false where the answer has just come."""
-        with self._lock:
-            self._left = self.answer is None and self.error is None
-            return self._left
-
-
-def _in_time(function: Callable[[], Members], seconds: float) -> Members:
-    """Return what a function returns; raises `TimeoutError` when it takes longer."""
-    task = _Task(function)
-    task.start()
-    task.join(seconds)
-    if task.leave():
-        raise TimeoutError
-    if task.error is not None:
-        raise task.error
-    return cast("Members", task.answer)
 
 
 def _read(answer: Members) -> Members:

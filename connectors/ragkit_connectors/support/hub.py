@@ -1,4 +1,4 @@
-"""Models of the Hugging Face Hub, or of a folder: what a name means, and who may use the network."""
+"""Models of the Hugging Face Hub or of a folder: what a name means, and who may use the network."""
 
 from __future__ import annotations
 
