@@ -1,18 +1,25 @@
-"""Settings: defaults, then `ragkit.toml`, then `RAGKIT_*`, then flags; the last one wins."""
+"""Settings: defaults, then settings files, then `RAGKIT_*`, then flags; the last one wins.
+
+The files are `ragkit.toml` in the user's own folder and the one in the working folder, which counts
+only as far as it is harmless or trusted (`ragkit.trust`); or the one that is named, alone.
+"""
 
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import cast, get_args
 
 from ragkit.errors import ConfigError
+from ragkit.trust import Sensitive, check_owned, is_trusted, judge, place_of, sensitive, user_folder
 from ragkit.types import Json, Mode
 
 FILE_NAME = "ragkit.toml"
 ENVIRONMENT_PREFIX = "RAGKIT_"
+FILE_VARIABLE = "RAGKIT_CONFIG"
 
 _TABLES = {
     "store": "opensearch",
@@ -97,25 +104,104 @@ def load_settings(
     """Join settings from all places.
 
     Args:
-        file: A settings file; it must exist. Without one, `ragkit.toml` in the working folder is
-            read where it exists.
+        file: A settings file, which must exist; all that stands in it counts. Without one, that of
+            `RAGKIT_CONFIG` in `environment`. Without that, `ragkit.toml` in the user's own folder
+            and then the one in the working folder are read where they exist.
         environment: `RAGKIT_STORE`, `RAGKIT_CHUNK_TOKENS` and so on.
         flags: Values by setting name; None means not given.
 
     Raises:
-        ConfigError: a setting is unknown, or has a value that is not allowed.
+        ConfigError: a setting is unknown, or has a value that is not allowed; or the file in the
+            working folder holds settings that need trust and have none.
     """
-    values: dict[str, object] = {}
-    path = file or Path(FILE_NAME)
-    if file is not None or path.exists():
-        values.update(_read_toml(path))
+    environment = environment or {}
     names = {f.name for f in fields(Settings)}
-    for key, text in (environment or {}).items():
+    own: dict[str, object] = {}
+    for key, text in environment.items():
         name = key.removeprefix(ENVIRONMENT_PREFIX).lower()
         if key.startswith(ENVIRONMENT_PREFIX) and name in names:
-            values[name] = _from_text(name, text)
-    values.update({key: value for key, value in (flags or {}).items() if value is not None})
-    return with_values(Settings(), values)
+            own[name] = _from_text(name, text)
+    own |= {key: value for key, value in (flags or {}).items() if value is not None}
+    if file is None and environment.get(FILE_VARIABLE):
+        file = Path(environment[FILE_VARIABLE])
+    if file is not None:
+        return with_values(Settings(), {**_read_toml(file), **own})
+    mine, found = _read_own(), _read_found()
+    settings = with_values(Settings(), {**mine, **found, **own})
+    return _without_strangers(settings, found, {k: v for k, v in found.items() if k not in own})
+
+
+def read_sensitive(file: Path) -> Sensitive:
+    """Return what of a settings file needs trust.
+
+    Raises:
+        ConfigError: it cannot be read, or holds a setting that is unknown or not allowed.
+    """
+    values = _read_toml(file)
+    with_values(Settings(), values)
+    return sensitive(values, file.absolute().parent)
+
+
+def _read_own() -> dict[str, object]:
+    """Read the settings file in the user's own folder; nothing where there is none."""
+    folder = user_folder()
+    if folder is None or not os.access(folder / FILE_NAME, os.R_OK):
+        return {}
+    for path in (folder, folder / FILE_NAME):
+        check_owned(path)
+    return _read_toml(folder / FILE_NAME)
+
+
+def _read_found() -> dict[str, object]:
+    """Read the settings file in the working folder; nothing where there is none."""
+    path = Path(FILE_NAME)
+    if not path.exists():
+        return {}
+    if not path.is_file():
+        raise ConfigError(f"settings file {path} cannot be read: it is no file")
+    return _read_toml(path)
+
+
+def _without_strangers(
+    settings: Settings, found: Mapping[str, object], counting: Mapping[str, object]
+) -> Settings:
+    """Return the settings with a stranger's hands tied.
+
+    Args:
+        settings: All of them.
+        found: What the file in the working folder says.
+        counting: Those of them that nothing of the user's own overrides.
+
+    Raises:
+        ConfigError: some of them need trust and have none.
+    """
+    file = Path(FILE_NAME)
+    needing = sensitive(found, Path())
+    folder = user_folder()
+    is_own = folder is not None and place_of(file) == place_of(folder / FILE_NAME)
+    if not needing.keys or is_own:
+        return settings
+    effective = {f.name: getattr(settings, f.name) for f in fields(Settings)}
+    judgement = judge(counting, effective, Path())
+    if not judgement.held_back and not judgement.without_keys:
+        return settings
+    if is_trusted(file, needing):
+        return settings
+    if judgement.held_back:
+        raise ConfigError(_untrusted(file, judgement.held_back))
+    return with_values(settings, judgement.without_keys)
+
+
+def _untrusted(file: Path, held_back: list[str]) -> str:
+    import shlex
+
+    names = ", ".join(name if name.isprintable() else ascii(name) for name in sorted(held_back))
+    place = str(place_of(file))
+    return (
+        f"{file} was found in this folder, and whoever wrote it may be a stranger; these settings "
+        f"of it do not count without your trust: {names}. Look at the file, then run: "
+        f"ragkit trust {shlex.quote(place if place.isprintable() else str(file))}"
+    )
 
 
 def with_values(settings: Settings, values: Mapping[str, object]) -> Settings:
@@ -134,7 +220,7 @@ def _read_toml(path: Path) -> dict[str, object]:
 
     try:
         data = cast("dict[str, object]", tomllib.loads(path.read_text("utf-8")))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise ConfigError(f"settings file {path} cannot be read: {error}") from error
     values: dict[str, object] = {}
     for name, value in data.items():

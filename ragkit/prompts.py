@@ -160,7 +160,7 @@ def _strings(path: Path, data: Mapping[str, object]) -> dict[str, str]:
 def _read_lock(path: Path) -> dict[str, str]:
     import json
 
-    if not path.exists():
+    if not path.is_file():
         return {}
     try:
         return {str(key): str(value) for key, value in json.loads(path.read_text("utf-8")).items()}

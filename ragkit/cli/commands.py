@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypedDict, cast
 
 from ragkit.cli import output
-from ragkit.config import FILE_NAME, Settings, load_settings
+from ragkit.config import FILE_NAME, Settings, load_settings, read_sensitive
 from ragkit.errors import ConfigError
+from ragkit.trust import record_trust
 from ragkit.types import Json, Mode
 
 if TYPE_CHECKING:
@@ -218,7 +219,18 @@ def init(options: argparse.Namespace) -> int:
         raise ConfigError(f"{path} exists; replace it with: ragkit init --force")
     path.write_text(COMMENTED, encoding="utf-8")
     output.write(f"wrote {path}\n")
+    try:
+        record_trust(path, read_sensitive(path))
+    except ConfigError as error:
+        print(f"ragkit: {error}", file=sys.stderr)
     return DONE
+
+
+def trust(options: argparse.Namespace) -> int:
+    """Run `ragkit trust`."""
+    from ragkit.cli.trusting import trust as run
+
+    return run(options)
 
 
 def schema(options: argparse.Namespace) -> int:
@@ -272,6 +284,7 @@ COMMANDS: Mapping[str, Callable[[argparse.Namespace], int]] = {
     "ledger": ledger,
     "template": template,
     "init": init,
+    "trust": trust,
     "schema": schema,
     "completion": completion,
 }

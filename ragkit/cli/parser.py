@@ -72,6 +72,7 @@ def make_parsers() -> tuple[argparse.ArgumentParser, dict[str, argparse.Argument
         _ledger,
         _template,
         _init,
+        _trust,
         _schema,
         _completion,
     ):
@@ -85,7 +86,8 @@ _Add = Callable[[str, str, str], argparse.ArgumentParser]
 def _common(parser: argparse.ArgumentParser, *, store: bool = True) -> None:
     if store:
         parser.add_argument("--store", metavar="NAME", help="folder of the store (default ./kb)")
-    parser.add_argument("--config", metavar="FILE", help="settings file (default ragkit.toml)")
+    parser.add_argument("--config", metavar="FILE", help="settings file (default ragkit.toml, as "
+                        "far as it is trusted)")  # fmt: skip
     parser.add_argument("--json", action="store_true", help="print JSON")
 
 
@@ -467,6 +469,17 @@ def _template(add: _Add) -> None:
 def _init(add: _Add) -> None:
     parser = add("init", "Write a commented settings file", "ragkit init")
     parser.add_argument("--force", action="store_true", help="replace an existing file")
+
+
+def _trust(add: _Add) -> None:
+    parser = add("trust", "Let a ragkit.toml that was found count", "ragkit trust ragkit.toml")
+    parser.add_argument("file", nargs="?", metavar="FILE",
+                        help="what needs trust in it is shown, and counts until "
+                        "it changes")  # fmt: skip
+    parser.add_argument("--remove", action="store_true", help="trust FILE no longer")
+    parser.add_argument("--list", action="store_true",
+                        help="all such files: trusted, changed or missing")  # fmt: skip
+    parser.add_argument("--json", action="store_true", help="print JSON")
 
 
 def _schema(add: _Add) -> None:

@@ -273,6 +273,7 @@ def test_settings_file_and_environment(store: str, tmp_path: Path) -> None:
     run("init")
     run("init", code=2)
     (tmp_path / "ragkit.toml").write_text(f'store = "{store}"\nk = 3\n')
+    run("trust", "ragkit.toml")
     assert len(valid(run("search", "badge", "--json").stdout, "search")["hits"]) == 3
     found = run("search", "badge", "--json", env={"RAGKIT_K": "2"}).stdout
     assert len(valid(found, "search")["hits"]) == 2

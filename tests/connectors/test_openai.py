@@ -166,17 +166,29 @@ def test_a_key_that_cannot_be_sent_is_not_shown(monkeypatch: pytest.MonkeyPatch)
     assert KEY not in str(caught.value)
 
 
-def test_the_default_key_is_not_sent_in_the_clear(monkeypatch: pytest.MonkeyPatch) -> None:
-    """OpenAI's key stays here when plain http leads to an address that is not known as local."""
+def test_no_key_is_sent_in_the_clear(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Plain http to an address that is not known as local: no default key, and no key that is named.
+
+    Without its variable a named key is none, and the request goes out.
+    """
     monkeypatch.setenv("OPENAI_API_KEY", KEY)
     monkeypatch.setenv("MY_KEY", KEY)
     with OpenAIServer() as server:
         # A spelling of this machine that is not on the list, so it stands for any other.
         url = server.base_url.replace("127.0.0.1", "127.1")
+        with pytest.raises(ConfigError, match="MY_KEY would go to") as caught:
+            OpenAIGenerator("m", base_url=url, api_key_env="MY_KEY").generate(PROMPT, NO_OPTIONS)
+        with pytest.raises(ConfigError, match="MY_KEY"):
+            OpenAIEmbedder("m", base_url=url, api_key_env="MY_KEY").embed_query("q")
+        with pytest.raises(ConfigError, match="MY_KEY"):
+            open_generator(
+                "ollama:m", base_url=url, api_key_env="MY_KEY", num_ctx=4096
+            ).generate(PROMPT, NO_OPTIONS)  # fmt: skip
+        assert KEY not in str(caught.value)
+        assert not server.requests
         OpenAIGenerator("m", base_url=url).generate(PROMPT, NO_OPTIONS)
-        OpenAIGenerator("m", base_url=url, api_key_env="MY_KEY").generate(PROMPT, NO_OPTIONS)
-    assert "authorization" not in server.requests[0].headers
-    assert server.requests[1].headers["authorization"] == f"Bearer {KEY}"
+        OpenAIGenerator("m", base_url=url, api_key_env="NONE").generate(PROMPT, NO_OPTIONS)
+    assert [request.headers.get("authorization") for request in server.requests] == [None, None]
 
 
 def test_an_error_in_a_stream_shows_no_key(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -32,6 +32,7 @@ from ragkit.errors import (
     RemoteError,
     RemoteTimeoutError,
 )
+from ragkit.trust import LOOPBACK_HOSTS
 from ragkit_connectors.support.deadline import call_within
 from ragkit_connectors.support.retrying import Backoff
 
@@ -44,7 +45,6 @@ _MOST_REFUSED = 3
 """Attempts while nothing listens; a service that is there accepts connections."""
 
 _WARM_UP_SECONDS = 2.0
-_LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 _MESSAGE_CHARACTERS = 300
 _ECHO_CHARACTERS = 24
 
@@ -535,7 +535,7 @@ def _check_url(base_url: str | None) -> None:
         raise ConfigError(f"base_url cannot be read ({error}); {allowed}") from error
     if url.username is not None or url.password is not None:
         raise ConfigError(f"base_url holds a user or a password; {allowed}")
-    is_safe = url.scheme == "https" or (url.scheme == "http" and host in _LOOPBACK)
+    is_safe = url.scheme == "https" or (url.scheme == "http" and host in LOOPBACK_HOSTS)
     if not host or not is_safe or url.query or url.fragment:
         raise ConfigError(f"base_url {base_url!r}; {allowed}")
 

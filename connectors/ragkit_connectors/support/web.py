@@ -23,6 +23,7 @@ from ragkit.errors import (
     RemoteError,
     RemoteTimeoutError,
 )
+from ragkit.trust import LOOPBACK_HOSTS
 from ragkit.types import Json
 
 if TYPE_CHECKING:
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
 
 Record: TypeAlias = Mapping[str, object]
 
-_LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 _REFUSED_PAUSES_SECONDS = (0.1, 0.4)
 _MOST_ATTEMPTS = 5
 _MESSAGE_CHARACTERS = 200
@@ -68,7 +68,7 @@ class Address:
     @property
     def is_loopback(self) -> bool:
         """Whether the server runs on this machine."""
-        return self.host in _LOOPBACK
+        return self.host in LOOPBACK_HOSTS
 
 
 class WebServer:
@@ -194,6 +194,11 @@ class WebServer:
         if not self._api_key_env or (overheard and self._api_key_env == self._default_key_env):
             return ""
         key = os.environ.get(self._api_key_env, "").strip()
+        if key and overheard:
+            raise ConfigError(
+                f"the key in {self._api_key_env} would go to {self.base_url} for everybody on the "
+                "way to read; use https, or a tunnel to http://localhost, or no api_key_env"
+            )
         if not (key.isascii() and key.isprintable()):
             raise ConfigError(f"the key in {self._api_key_env} holds characters that no key has")
         return key
