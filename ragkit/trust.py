@@ -130,7 +130,7 @@ def judge(given: Mapping[str, object], effective: Mapping[str, object], folder: 
     without: dict[str, object] = {}
     for part in ("generator", "embedder"):
         options = cast("Mapping[str, object]", effective[f"{part}_options"])
-        own = effective if part == "generator" else {}
+        own: Mapping[str, object] = effective if part == "generator" else {}
         kind = str(effective[part]).partition(":")[0]
         address = options.get("base_url", own.get("base_url")) or _DEFAULT_ADDRESS.get(kind)
         key = options.get("api_key_env", own.get("api_key_env"))
@@ -244,8 +244,9 @@ def record_trust(file: Path, found: Sensitive) -> Record:
             "--config FILE, or RAGKIT_CONFIG=FILE"
         )
     try:
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        folder.parent.parent.mkdir(parents=True, exist_ok=True)
         for path in (folder.parent, folder):
+            path.mkdir(exist_ok=True, mode=0o700)
             check_owned(path)
         kept = folder / _record_name(file)
         temporary = kept.with_suffix(f".{os.getpid()}.new")
@@ -305,5 +306,5 @@ def _read(path: Path) -> Record | None:
         data: object = json.loads(path.read_text("utf-8"))
     except (OSError, ValueError):
         return None
-    known = cast("Mapping[str, object]", data) if isinstance(data, dict) else {}
+    known = cast("dict[str, object]", data) if isinstance(data, dict) else dict[str, object]()
     return Record(file=str(known.get("file")), sha256=str(known.get("sha256")))

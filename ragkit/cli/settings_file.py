@@ -4,6 +4,7 @@ from __future__ import annotations
 
 COMMENTED = """\
 # Settings of ragkit. Each may also be given as RAGKIT_NAME or as a flag; the flag wins.
+# What reaches the network, names a variable or leaves this folder counts after: ragkit trust FILE
 
 # store = "./kb"              # or opensearch:https://HOST/INDEX, kendra:ID, bedrock-kb:ID
 

@@ -167,9 +167,9 @@ def test_a_key_that_cannot_be_sent_is_not_shown(monkeypatch: pytest.MonkeyPatch)
 
 
 def test_no_key_is_sent_in_the_clear(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Plain http to an address that is not known as local: no default key, and no key that is named.
+    """Plain http to an address that is not known as local gets no key, named or not.
 
-    Without its variable a named key is none, and the request goes out.
+    A named variable without a value is no key, and the request goes out.
     """
     monkeypatch.setenv("OPENAI_API_KEY", KEY)
     monkeypatch.setenv("MY_KEY", KEY)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+import os
 from pathlib import Path
 from typing import Any
 
@@ -172,6 +173,12 @@ def test_policy_files_name_their_scorer(tmp_path: Path) -> None:
     assert read(scorer={"name": "mine.scorer.json", "sha256": "x"}) == "mine.scorer.json"
     for wrong in ("absent.json", {"file": "x"}, 3):
         with pytest.raises(ConfigError, match="scorer"):
+            read(scorer=wrong)
+    (tmp_path.parent / "mine.scorer.json").write_text(json.dumps(scorer().to_dict()))
+    (tmp_path / "device").symlink_to(os.devnull)
+    elsewhere = str(tmp_path.parent / "mine.scorer.json")
+    for wrong in ("../mine.scorer.json", elsewhere, "device"):
+        with pytest.raises(ConfigError, match="allowed: a file beside the policy"):
             read(scorer=wrong)
 
 

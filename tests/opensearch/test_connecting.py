@@ -15,7 +15,7 @@ import pytest
 from ragkit import RAG, Settings
 from ragkit.errors import AccessDeniedError, ConfigError, RemoteError
 from ragkit.types import Json, Query
-from ragkit_connectors.opensearch import VectorIndex, open_opensearch
+from ragkit_connectors.opensearch import VectorIndex, open_opensearch, parse_address
 from ragkit_connectors.testing import Asked, OpenSearchServer, Trouble, WordEmbedder
 
 from .opening import numbered, on, opened, words
@@ -107,6 +107,37 @@ def test_a_user_and_a_password_come_from_the_environment(monkeypatch: pytest.Mon
         store.close()
     assert "wr0ng" not in str(caught.value)
     assert "wr0ng" not in repr(store)
+
+
+@pytest.mark.parametrize("options", [{}, {"aws_service": "es", "region": "eu-west-1"}])
+def test_no_credentials_go_out_in_the_clear(
+    monkeypatch: pytest.MonkeyPatch, options: dict[str, str]
+) -> None:
+    """Plain http to an address that is not known as local is refused before anything is sent."""
+    monkeypatch.setenv("OPENSEARCH_USERNAME", "ada")
+    monkeypatch.setenv("OPENSEARCH_PASSWORD", "s3cret")
+    seen: list[tuple[str, str, dict[str, str], bytes]] = []
+    with _HeaderServer(seen) as url:
+        # A spelling of this machine that is not on the list, so it stands for any other.
+        store = opened(f"{url.replace('127.0.0.1', '127.1')}/kb", **options)
+        with pytest.raises(ConfigError, match=r"would go to http://127\.1:") as caught:
+            store.manifest()
+        store.close()
+        assert "s3cret" not in str(caught.value)
+        assert not seen
+        monkeypatch.delenv("OPENSEARCH_USERNAME")
+        if not options:
+            with pytest.raises(RemoteError):
+                opened(f"{url.replace('127.0.0.1', '127.1')}/kb", retry_seconds=0.2).manifest()
+            assert "authorization" not in seen[0][2]
+
+
+def test_an_ipv6_address_is_one() -> None:
+    """It keeps its brackets, without which its last group is the port."""
+    address = parse_address("http://[::1]:9200/kb")
+    assert (address.url, address.host) == ("http://[::1]:9200", "::1")
+    assert not address.is_overheard
+    assert parse_address("http://[2001:db8::1]/kb").is_overheard
 
 
 @pytest.mark.parametrize("service", ["es", "aoss"])
