@@ -11,11 +11,13 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import cast, get_args
+from typing import TYPE_CHECKING, cast, get_args
 
 from ragkit.errors import ConfigError
-from ragkit.trust import Sensitive, check_owned, is_trusted, judge, place_of, sensitive, user_folder
 from ragkit.types import Json, Mode
+
+if TYPE_CHECKING:
+    from ragkit.trust import Sensitive
 
 FILE_NAME = "ragkit.toml"
 ENVIRONMENT_PREFIX = "RAGKIT_"
@@ -137,6 +139,8 @@ def read_sensitive(file: Path) -> Sensitive:
     Raises:
         ConfigError: it cannot be read, or holds a setting that is unknown or not allowed.
     """
+    from ragkit.trust import sensitive
+
     values = _read_toml(file)
     with_values(Settings(), values)
     return sensitive(values, file.absolute().parent)
@@ -144,6 +148,8 @@ def read_sensitive(file: Path) -> Sensitive:
 
 def _read_own() -> dict[str, object]:
     """Read the settings file in the user's own folder; nothing where there is none."""
+    from ragkit.trust import check_owned, user_folder
+
     folder = user_folder()
     if folder is None or not os.access(folder / FILE_NAME, os.R_OK):
         return {}
@@ -175,6 +181,8 @@ def _without_strangers(
     Raises:
         ConfigError: some of them need trust and have none.
     """
+    from ragkit.trust import is_trusted, judge, place_of, sensitive, user_folder
+
     file = Path(FILE_NAME)
     needing = sensitive(found, Path())
     folder = user_folder()
@@ -194,6 +202,8 @@ def _without_strangers(
 
 def _untrusted(file: Path, held_back: list[str]) -> str:
     import shlex
+
+    from ragkit.trust import place_of
 
     names = ", ".join(name if name.isprintable() else ascii(name) for name in sorted(held_back))
     place = str(place_of(file))

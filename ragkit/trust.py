@@ -11,7 +11,6 @@ trust, so that other keys may change freely.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import re
@@ -66,6 +65,7 @@ _KINDS = frozenset({"openai", "ollama", "extractive", "builtin", "none"})
 """Kinds that send nothing but to `base_url`, and no credentials but those of `api_key_env`."""
 
 _DEFAULT_ADDRESS = {"ollama": "http://localhost:11434"}
+_OWN = "make it yours alone, or name a settings file: --config FILE"
 _STORE_CREDENTIALS = frozenset({"username_env", "password_env", "aws_service"})
 
 
@@ -83,6 +83,8 @@ class Sensitive:
     @property
     def sha256(self) -> str:
         """Digest of names, values and targets."""
+        import hashlib
+
         text = json.dumps([self.keys, self.targets], sort_keys=True, default=str)
         return hashlib.sha256(text.encode()).hexdigest()
 
@@ -131,10 +133,12 @@ def judge(given: Mapping[str, object], effective: Mapping[str, object], folder: 
     for part in ("generator", "embedder"):
         options = cast("Mapping[str, object]", effective[f"{part}_options"])
         own: Mapping[str, object] = effective if part == "generator" else {}
-        kind = str(effective[part]).partition(":")[0]
+        kind, _, model = str(effective[part]).partition(":")
         address = options.get("base_url", own.get("base_url")) or _DEFAULT_ADDRESS.get(kind)
         key = options.get("api_key_env", own.get("api_key_env"))
-        if kind in _KINDS and is_loopback_url(address) and not key:
+        # Ollama itself sends on what is meant for a model whose name ends so.
+        is_local = kind in _KINDS and is_loopback_url(address) and not model.endswith("cloud")
+        if is_local and not key:
             names = {part, f"{part}.base_url", *(("base_url",) if own else ())}
             if names - {part} & held.keys():
                 without[f"{part}_options"] = {**options, "api_key_env": ""}
@@ -212,9 +216,9 @@ def check_owned(path: Path) -> None:
     except OSError:  # What cannot be looked at cannot be read either.
         return
     if status.st_uid not in {os.geteuid(), 0}:
-        raise ConfigError(f"{path} belongs to another user, so it does not count; move it away")
+        raise ConfigError(f"{path} belongs to another user, so it does not count; {_OWN}")
     if status.st_mode & 0o002:
-        raise ConfigError(f"{path} may be written by everybody, so it does not count; chmod o-w it")
+        raise ConfigError(f"{path} may be written by everybody, so it does not count; {_OWN}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -296,6 +300,8 @@ def _records_folder() -> Path | None:
 
 
 def _record_name(file: Path) -> str:
+    import hashlib
+
     return hashlib.sha256(os.fsencode(place_of(file))).hexdigest() + ".json"
 
 

@@ -53,7 +53,8 @@ Of its settings these count at once:
 - the embedders `builtin` and `none`, the generator `extractive`;
 - `openai:` and `ollama:` models and `opensearch:` stores at `localhost`, `127.0.0.1` or `[::1]`,
   written just so, as long as no key variable is named anywhere. They get no key and no password,
-  not even from `OPENAI_API_KEY` or `OPENSEARCH_USERNAME`;
+  not even from `OPENAI_API_KEY` or `OPENSEARCH_USERNAME`. A model whose name ends in `cloud` needs
+  trust, because Ollama runs it elsewhere;
 - of tables `timeout_seconds`, `retry_seconds`; `hybrid`, `engine`, `vector_type`, `compression`,
   `on_disk`, `m`, `ef_construction` (store); `batch_size`, `dimensions`, `encoding`,
   `document_prompt`, `query_prompt`, `keep_alive` (embedder); `context_window`, `count_with`,

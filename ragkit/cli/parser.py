@@ -86,8 +86,8 @@ _Add = Callable[[str, str, str], argparse.ArgumentParser]
 def _common(parser: argparse.ArgumentParser, *, store: bool = True) -> None:
     if store:
         parser.add_argument("--store", metavar="NAME", help="folder of the store (default ./kb)")
-    parser.add_argument("--config", metavar="FILE", help="settings file (default ragkit.toml, as "
-                        "far as it is trusted)")  # fmt: skip
+    parser.add_argument("--config", metavar="FILE", help="settings file (default RAGKIT_CONFIG, or "
+                        "ragkit.toml as far as it is trusted)")  # fmt: skip
     parser.add_argument("--json", action="store_true", help="print JSON")
 
 

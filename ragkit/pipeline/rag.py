@@ -721,6 +721,10 @@ class RAG:
                 store = self._store
                 if place is None and isinstance(store, LocalStore):
                     place = store.folder / "ledger.jsonl"
+                    if place.is_symlink():
+                        # A stranger's store would have receipts written into any file.
+                        self._ledger_place, place = "off", None
+                        self._notice("the ledger is off: ledger.jsonl is a link; name it: --ledger")
                 if place is not None:
                     self._ledger = Ledger(Path(place))
             return self._ledger

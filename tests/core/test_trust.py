@@ -46,6 +46,8 @@ def held_back(text: str, **own: str) -> set[str]:
         ('generator = "llamacpp:model.gguf"', {"generator"}),
         ('generator = "sagemaker:endpoint"', {"generator"}),
         ('generator = "Extractive"', {"generator"}),
+        ('generator = "ollama:gpt-oss:120b-cloud"', {"generator"}),
+        ('embedder = "ollama:e:cloud"', {"embedder"}),
         ('base_url = "https://example.org/v1"', {"base_url"}),
         ('api_key_env = "AWS_SECRET_ACCESS_KEY"', {"api_key_env"}),
         (
@@ -140,6 +142,18 @@ def test_this_machine_needs_no_trust_and_gets_no_key(address: str) -> None:
     assert settings.embedder_options == {"base_url": address, "api_key_env": ""}
     settings = load(f'[store]\ntype = "opensearch"\nname = "{address}/kb"\nhybrid = "client"\n')
     assert settings.store_options == {"hybrid": "client", "username_env": ""}
+
+
+def test_the_settings_that_the_pages_show() -> None:
+    """A server on this machine works as the page on local models says; the others are held back."""
+    page = (Path(__file__).parents[2] / "docs" / "local-llms.md").read_text("utf-8")
+    blocks = [part.split("```")[0] for part in page.split("```toml\n")[1:]]
+    for block in blocks:
+        if '"openai"' in block or '"ollama"' in block:
+            assert load(block).generator.startswith(("openai:Q", "ollama:q"))
+        else:
+            assert "generator" in held_back(block)
+    assert len(blocks) == 4
 
 
 def test_ollama_on_this_machine_needs_no_trust() -> None:
