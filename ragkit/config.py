@@ -207,10 +207,11 @@ def _untrusted(file: Path, held_back: list[str]) -> str:
 
     names = ", ".join(name if name.isprintable() else ascii(name) for name in sorted(held_back))
     place = str(place_of(file))
+    shown = shlex.quote(place if place.isprintable() else str(file))
     return (
         f"{file} was found in this folder, and whoever wrote it may be a stranger; these settings "
-        f"of it do not count without your trust: {names}. Look at the file, then run: "
-        f"ragkit trust {shlex.quote(place if place.isprintable() else str(file))}"
+        f"of it do not count without your trust: {names}. Look at the file, then name it "
+        f"(--config FILE) or run: ragkit trust {shown}"
     )
 
 

@@ -30,13 +30,13 @@ HARMLESS = frozenset(
     {
         "chunker", "chunk_tokens", "chunk_overlap", "embed_title", "sentence_vectors",
         "k", "mode", "fusion", "trim_level", "refuse_below", "max_context_tokens",
-        "max_history_tokens", "timeout", "max_tokens", "temperature", "top_p", "top_k", "stop",
-        "seed", "model_billions", "grid_g_per_kwh",
+        "max_history_tokens", "timeout", "total_timeout", "max_tokens", "temperature", "top_p",
+        "top_k", "stop", "seed", "model_billions", "grid_g_per_kwh", "ingest_rules",
     }
 )  # fmt: skip
 """Settings that never need trust, whatever their value."""
 
-_LIMITS = frozenset({"timeout_seconds", "retry_seconds"})
+_LIMITS = frozenset({"timeout_seconds", "total_timeout_seconds", "retry_seconds"})
 HARMLESS_OPTIONS: Mapping[str, frozenset[str]] = {
     "store_options": _LIMITS | {
         "hybrid", "engine", "vector_type", "compression", "on_disk", "m", "ef_construction",

@@ -46,8 +46,8 @@ Of its settings these count at once:
 
 - `chunker`, `chunk_tokens`, `chunk_overlap`, `embed_title`, `sentence_vectors`, `k`, `mode`,
   `fusion`, `trim_level`, `refuse_below`, `max_context_tokens`, `max_history_tokens`, `timeout`,
-  `max_tokens`, `temperature`, `top_p`, `top_k`, `stop`, `seed`, `model_billions`,
-  `grid_g_per_kwh`;
+  `total_timeout`, `max_tokens`, `temperature`, `top_p`, `top_k`, `stop`, `seed`, `model_billions`,
+  `grid_g_per_kwh`, `[[ingest.rule]]` (`ingest_rules`);
 - `store`, `trim`, `template` and `ledger` that stay in the folder: links followed, nothing hidden
   (a name that begins with a dot), no device;
 - the embedders `builtin` and `none`, the generator `extractive`;
@@ -55,10 +55,10 @@ Of its settings these count at once:
   written just so, as long as no key variable is named anywhere. They get no key and no password,
   not even from `OPENAI_API_KEY` or `OPENSEARCH_USERNAME`. A model whose name ends in `cloud` needs
   trust, because Ollama runs it elsewhere;
-- of tables `timeout_seconds`, `retry_seconds`; `hybrid`, `engine`, `vector_type`, `compression`,
-  `on_disk`, `m`, `ef_construction` (store); `batch_size`, `dimensions`, `encoding`,
-  `document_prompt`, `query_prompt`, `keep_alive` (embedder); `context_window`, `count_with`,
-  `num_ctx`, `keep_alive`, `think` (generator).
+- of tables `timeout_seconds`, `total_timeout_seconds`, `retry_seconds`; `hybrid`, `engine`,
+  `vector_type`, `compression`, `on_disk`, `m`, `ef_construction` (store); `batch_size`,
+  `dimensions`, `encoding`, `document_prompt`, `query_prompt`, `keep_alive` (embedder);
+  `context_window`, `count_with`, `num_ctx`, `keep_alive`, `think` (generator).
 
 Everything else reaches the network, names a variable, leaves the folder, or is not known to be
 harmless. Where such a setting stands and nothing of your own (a flag, a variable) replaces it, the

@@ -100,7 +100,7 @@ def test_nothing_leaves_before_the_file_is_trusted(folder: Path, run: Run) -> No
             assert "api_key_env, base_url, generator, ledger" in error
         assert not seen
         assert not Path("../outside.jsonl").exists()
-    _, _, arguments = shlex.split(error.split("then run: ")[1])
+    _, _, arguments = shlex.split(error.split("or run: ")[1])
     assert Path(arguments) == folder / "ragkit.toml"
     with OpenAIServer(["At nine [1]."]) as server:
         text = Path("ragkit.toml").read_text().replace(f"127.0.0.1:{port}", server.base_url[7:-3])

@@ -24,7 +24,7 @@ def load(text: str, **own: str) -> Settings:
 
 def held_back(text: str, **own: str) -> set[str]:
     """Return the names that the refusal of a file lists."""
-    with pytest.raises(ConfigError, match="run: ragkit trust ") as caught:
+    with pytest.raises(ConfigError, match="or run: ragkit trust ") as caught:
         load(text, **own)
     assert "\n" not in str(caught.value)
     return set(str(caught.value).split("your trust: ")[1].split(". Look")[0].split(", "))
