@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, TypeAlias, cast
 
+from ragkit import private
 from ragkit.types import Json, Usage
 
 Grade: TypeAlias = Literal["measured", "modelled-local", "modelled-remote"]
@@ -440,7 +441,7 @@ def _without_content(value: Json) -> Json:
 
 def _append(path: Path, line: bytes) -> None:
     """Append in one write, which another process's write to the same file does not tear."""
-    descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o600)
+    descriptor = private.opener(str(path), os.O_RDWR | os.O_APPEND | os.O_CREAT)
     try:
         size = os.lseek(descriptor, 0, os.SEEK_END)
         if size:

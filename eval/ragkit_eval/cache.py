@@ -18,6 +18,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
+from ragkit import private
 from ragkit.errors import ConfigError
 from ragkit.types import (
     Embedder,
@@ -53,7 +54,9 @@ class Cache:
     def __init__(self, folder: str | Path) -> None:
         self.path = Path(folder) / FILE_NAME
         try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
+            private.make_folder(self.path.parent)
+            # SQLite gives its other files the mode of this one.
+            private.make_file(self.path)
             self._lock = threading.Lock()
             self._connection = sqlite3.connect(
                 self.path, isolation_level=None, check_same_thread=False
