@@ -37,7 +37,7 @@ from ragkit.pipeline.answering import (
     newest_turns,
     read_turns,
 )
-from ragkit.pipeline.certified import MAX_CORPUS_CHANGE, is_stale, why_void
+from ragkit.pipeline.certified import MAX_CORPUS_CHANGE, is_of_answers, is_stale, why_void
 from ragkit.pipeline.components import (
     BUILTIN_POLICY,
     default_embedder_name,
@@ -105,6 +105,7 @@ from ragkit.types import (
     TokenCounter,
     Turn,
     Usage,
+    fingerprint_of,
 )
 
 if TYPE_CHECKING:
@@ -354,11 +355,18 @@ class RAG:
         """Return what decides answers: the store's content and settings, and all that is applied.
 
         Two pipelines of equal configuration give the same contexts; with a deterministic generator
-        the same answers. Nothing here names a machine or a time. Reads the ids of all chunks.
+        the same answers. A `…_fingerprint` of None is that of a part which has none: its settings
+        are not known then, its name alone is. Nothing here names a time, or a machine other than
+        the server of a model. Reads the ids of all chunks.
         """
         store = self._open_store()
         digest = store.chunks_sha256() if isinstance(store, Store) else None
-        return {"chunks_sha256": digest, **self._applied()}
+        return {
+            "chunks_sha256": digest,
+            **self._applied(),
+            "embedder_fingerprint": self._embedder_fingerprint(store),
+            "generator_fingerprint": fingerprint_of(self._open_generator()),
+        }
 
     def _applied(self) -> dict[str, Json]:
         store = self._open_store()
@@ -370,7 +378,9 @@ class RAG:
         return {
             "store": None if settings is None else _as_json(settings),
             "retriever": type(store).__name__,
+            "retriever_fingerprint": fingerprint_of(store),
             "reranker": None if self._reranker is None else type(self._reranker).__name__,
+            "reranker_fingerprint": fingerprint_of(self._reranker),
             "template": f"{self._template.id}@{self._template.version}",
             "template_sha256": self._template.sha256,
             "template_tokens": self._template.overhead_tokens(self.counter),
@@ -381,6 +391,17 @@ class RAG:
             **{name: cast("Json", getattr(asked, name)) for name in applied},
             "stop": list(asked.stop),
         }
+
+    def _embedder_fingerprint(self, store: Store | Retriever) -> str | None:
+        """Return what makes the questions' vectors; None where nothing does."""
+        if self.settings.mode == "lexical" or not has_numpy():
+            return None
+        if isinstance(store, Store):
+            settings = store.manifest().settings
+            has_vectors = settings is not None and settings.dim is not None
+        else:
+            has_vectors = self._given_embedder is not None
+        return fingerprint_of(self._open_embedder()) if has_vectors else None
 
     def corpus_sketch(self) -> dict[str, Json]:
         """Return the number of chunks and the smallest of their ids, to tell change by later."""
@@ -1083,6 +1104,9 @@ class RAG:
         key = (generation, mode)
         if key not in self._certificate_states:
             configuration = {**self._applied(), "mode": mode}
+            if is_of_answers(certificate):
+                # A generator may read a large file for it.
+                configuration["generator_fingerprint"] = fingerprint_of(self._open_generator())
             void = why_void(certificate, configuration, policy)
             level, cap = self.settings.trim_level, self.settings.max_context_tokens
             if void is None and level is not None:
