@@ -420,6 +420,35 @@ class Generator(Protocol):
 
 
 @runtime_checkable
+class Fingerprinted(Protocol):
+    """What every generator, embedder, reranker and retriever of ragkit's own offers besides.
+
+    Two that differ in a setting that can change what they give differ in this; what changes nothing
+    (keys, time-outs, retries) is no part of it. An embedder's `fingerprint` is what stores record,
+    and says nothing of where the model runs: that, and what else stores never recorded, is its
+    `variant`.
+    """
+
+    @property
+    def fingerprint(self) -> str:
+        """Name, and a digest of the settings."""
+        ...
+
+
+def fingerprint_of(part: object) -> str | None:
+    """Return what tells a part of a pipeline from others of its name; None where it has nothing.
+
+    A part without a fingerprint is told apart by its name alone: whoever keeps what it gave cannot
+    know whether its settings are those of then.
+    """
+    fingerprint: object = part.fingerprint if isinstance(part, Fingerprinted) else None
+    if not isinstance(fingerprint, str):
+        return None
+    variant: object = getattr(part, "variant", "")
+    return f"{fingerprint} {variant}" if variant else fingerprint
+
+
+@runtime_checkable
 class PromptCounter(Protocol):
     """What a generator offers besides that can count a prompt as its model will read it.
 

@@ -24,6 +24,7 @@ from ragkit.types import (
 )
 from ragkit_connectors.support.aws import AwsCall, AwsClient, Members
 from ragkit_connectors.support.bedrock_ids import base_model, check_model
+from ragkit_connectors.support.fingerprints import fingerprint
 from ragkit_connectors.support.windows import at_least, check_window, refuse_too_long
 
 SERVICE_TIERS = ("default", "priority", "flex", "reserved")
@@ -155,6 +156,20 @@ class BedrockGenerator:
         if request_metadata:
             self._settings["requestMetadata"] = dict(request_metadata)
         self._count_model = (count_model or base_model(model)) if count_tokens else None
+        self.fingerprint = fingerprint(
+            self.name,
+            region=self._client.region,
+            base_url=base_url,
+            context_window=context_window,
+            max_tokens=max_tokens,
+            model_family=self._family,
+            request_fields=self._request_fields or None,
+            guardrail=guardrail,
+            guardrail_version=guardrail_version,
+            guard_question_only=guard_question_only,
+            service_tier=service_tier,
+            latency=latency,
+        )
         self._tokens_a_byte: float | None = None
 
     def __repr__(self) -> str:

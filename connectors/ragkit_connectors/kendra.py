@@ -21,6 +21,7 @@ from ragkit.text.words import query_tokens
 from ragkit.types import Document, Hit, Json, Query
 from ragkit_connectors.support.aws import AwsCall, AwsClient
 from ragkit_connectors.support.conditions import NothingPassesError, conditions
+from ragkit_connectors.support.fingerprints import fingerprint
 from ragkit_connectors.support.passages import Passage, to_hits
 from ragkit_connectors.support.retrying import Backoff
 from ragkit_connectors.support.web import Record, record
@@ -189,6 +190,20 @@ class KendraRetriever:
             base_url=base_url,
             timeout_seconds=timeout_seconds,
             retry_seconds=retry_seconds,
+        )
+        self.fingerprint = fingerprint(
+            self.name,
+            operation=operation,
+            region=self._client.region,
+            base_url=base_url,
+            require_user_context=require_user_context,
+            user_id=user_id,
+            user_token=user_token is not None,
+            attributes=self._attributes or None,
+            list_attributes=sorted(list_attributes),
+            date_attributes=sorted(date_attributes),
+            language=language,
+            fall_back_to_query=fall_back_to_query,
         )
 
     def __repr__(self) -> str:

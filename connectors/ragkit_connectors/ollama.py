@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, cast
 from ragkit.errors import ConfigError, PromptTooLongError, RemoteError
 from ragkit.types import Generation, GenerationOptions, Json, Prompt, TokenCounter, Usage
 from ragkit_connectors.support.events import lines
+from ragkit_connectors.support.fingerprints import digest_of, fingerprint
 from ragkit_connectors.support.unit_vectors import rows_of, unit_rows
 from ragkit_connectors.support.web import (
     Exchange,
@@ -114,6 +115,14 @@ class OllamaGenerator:
         self.base_url = self._server.base_url
         self._num_ctx = num_ctx
         self._most = check_window(context_window)
+        self.fingerprint = fingerprint(
+            self.name,
+            base_url=self.base_url,
+            num_ctx=num_ctx,
+            context_window=context_window,
+            # False is not the same as leaving it to the model.
+            think=None if think is None else str(think),
+        )
         self._given: dict[str, Json] = {
             key: value
             for key, value in {"keep_alive": keep_alive, "think": think}.items()
@@ -242,6 +251,7 @@ class OllamaEmbedder:
             advice={404: _where_is(model)},
             too_long="A text is too long for the model: lower chunk_tokens",
         )
+        self.variant = digest_of(base_url=self._server.base_url)
         self._keep_alive = keep_alive
         self._dim: int | None = None
 

@@ -24,6 +24,7 @@ from ragkit.types import (
     Usage,
 )
 from ragkit_connectors.support.events import events
+from ragkit_connectors.support.fingerprints import digest_of, fingerprint
 from ragkit_connectors.support.unit_vectors import rows_of, unit_rows
 from ragkit_connectors.support.web import (
     Exchange,
@@ -127,6 +128,12 @@ class OpenAIGenerator:
         self.base_url = self._server.base_url
         self._counter = _ServerCounter(self._server, model, count_with)
         self._window = check_window(context_window)
+        self.fingerprint = fingerprint(
+            self.name,
+            base_url=self.base_url,
+            context_window=context_window,
+            count_with=count_with,
+        )
 
     def __repr__(self) -> str:
         """Name model and address; the key is not known here."""
@@ -320,6 +327,7 @@ class OpenAIEmbedder:
             advice={404: f"Check the model {model!r}, and that base_url ends in /v1"},
             too_long="A text is too long for the model: lower chunk_tokens",
         )
+        self.variant = digest_of(base_url=self._server.base_url)
         self._batch_size = batch_size
         self._dimensions = dimensions
         self._encoding = encoding

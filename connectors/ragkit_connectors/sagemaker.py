@@ -45,6 +45,7 @@ from ragkit.types import (
 )
 from ragkit_connectors.support.aws import AwsCall, AwsClient, without_echo
 from ragkit_connectors.support.events import events, lines
+from ragkit_connectors.support.fingerprints import digest_of, fingerprint
 from ragkit_connectors.support.unit_vectors import rows_of, unit_rows
 from ragkit_connectors.support.web import count, error_text, record, refuse_shortened
 from ragkit_connectors.support.windows import at_least, check_window, refuse_too_long
@@ -203,6 +204,17 @@ class SageMakerGenerator:
         )
         self._window = check_window(context_window)
         self._tokenizer = None if tokenizer is None else _FileCounter(tokenizer)
+        self.fingerprint = fingerprint(
+            self.name,
+            payload=payload,
+            model=model,
+            inference_component=inference_component,
+            target_model=target_model,
+            region=self._client.region,
+            base_url=base_url,
+            context_window=context_window,
+            tokenizer=None if self._tokenizer is None else self._tokenizer.name,
+        )
 
     def __repr__(self) -> str:
         """Name the endpoint."""
@@ -548,6 +560,9 @@ class SageMakerEmbedder:
         self._dim = dim
         self._lock = threading.Lock()
         settings = [target_model, inference_component, model, document_prompt, query_prompt]
+        self.variant = digest_of(
+            payload=payload, truncate=truncate, region=self._client.region, base_url=base_url
+        )
         self._identity = f"sagemaker {endpoint} {revision} {json.dumps(settings)}"
 
     def __repr__(self) -> str:

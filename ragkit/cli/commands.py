@@ -51,10 +51,25 @@ def ingest(options: argparse.Namespace) -> int:
             metadata=_object("metadata", options.metadata),
             password=_password(options.password_file),
             dry_run=options.dry_run,
+            confirm=_confirm(yes=options.yes),
             on_progress=bar.advance,
         )
     output.show(report.to_dict(), output.ingest_text, as_json=options.json)
     return SOME_FAILED if report.documents["failed"] else DONE
+
+
+def _confirm(*, yes: bool) -> Callable[[str], bool]:
+    """Return what agrees where the command line did, or a person at a terminal does."""
+
+    def confirm(what: str) -> bool:
+        if yes:
+            return True
+        if not (sys.stdin.isatty() and sys.stderr.isatty()):
+            return False
+        print(f"ragkit: {what}. Go on? [y/N] ", end="", file=sys.stderr, flush=True)
+        return sys.stdin.readline().strip().lower() in {"y", "yes"}
+
+    return confirm
 
 
 def rebuild(options: argparse.Namespace) -> int:

@@ -46,8 +46,9 @@ def place_text(data: _Shown) -> str:
 def ingest_text(data: _Shown) -> str:
     """Return an ingest report."""
     counts = ", ".join(f"{n} {status}" for status, n in data["documents"].items() if n)
+    moved = f" ({data['moved']} of them moved)" if data["moved"] else ""
     lines = [
-        f"{counts or 'nothing to do'}",
+        f"{counts or 'nothing to do'}{moved}",
         f"{data['chunks']} chunks, {data['embedded']} embedded, {data['seconds']:.1f} s",
     ]
     sentences = data["sentence_vectors"]

@@ -134,6 +134,8 @@ def _ingest(add: _Add) -> None:
     _split_settings(parser)
     parser.add_argument("--prune", action="store_true",
                         help="remove documents that vanished from under these paths")  # fmt: skip
+    parser.add_argument("--yes", action="store_true",
+                        help="prune even if more than half would be removed")  # fmt: skip
     parser.add_argument("--root", metavar="DIR", help="what ids of files are relative to")
     parser.add_argument("--groups", metavar="A,B", help="who may see these documents")
     parser.add_argument("--metadata", metavar="JSON", help="joined to each document's metadata")

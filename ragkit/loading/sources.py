@@ -114,6 +114,21 @@ class FileSource:
                 seen.add(file.id)
                 yield self._item(file)
 
+    def listed(self) -> tuple[set[str], set[str]]:
+        """Return the ids to come, and the places that cannot be read; only records are read."""
+        problems = list(self._missing)
+        ids: set[str] = set()
+        for file in self._files(problems):
+            if not _holds_records(file):
+                ids.add(file.id)
+                continue
+            for item in self._records(file, set()):
+                if isinstance(item, Failure):
+                    problems.append(item)
+                else:
+                    ids.add(item.id)
+        return ids, {problem.source for problem in problems}
+
     def _expand(self, pattern: str) -> list[_Given]:
         path = _absolute(pattern)
         if os.path.exists(path):  # unlike Path.exists, false where a folder cannot be entered
@@ -336,6 +351,21 @@ class Joined:
     def roots(self) -> tuple[str, ...]:
         """The roots of all sources that have some."""
         return tuple(root for source in self._sources for root in getattr(source, "roots", ()))
+
+    def listed(self) -> tuple[set[str], set[str]] | None:
+        """Return the ids to come, and the places that cannot be read.
+
+        None where a source has roots and cannot tell its ids without being read.
+        """
+        ids, unread = {document.id for document in self._documents}, set[str]()
+        for source in self._sources:
+            if isinstance(source, FileSource):
+                listed = source.listed()
+                ids |= listed[0]
+                unread |= listed[1]
+            elif getattr(source, "roots", ()):
+                return None
+        return ids, unread
 
     def documents(self) -> Iterator[SourceItem]:
         """Yield the documents of all sources."""

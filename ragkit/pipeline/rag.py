@@ -37,7 +37,7 @@ from ragkit.pipeline.answering import (
     newest_turns,
     read_turns,
 )
-from ragkit.pipeline.certified import MAX_CORPUS_CHANGE, is_stale, why_void
+from ragkit.pipeline.certified import MAX_CORPUS_CHANGE, is_of_answers, is_stale, why_void
 from ragkit.pipeline.components import (
     BUILTIN_POLICY,
     default_embedder_name,
@@ -56,6 +56,12 @@ from ragkit.pipeline.ingesting import (
     Progress,
     difference,
     stored_document,
+)
+from ragkit.pipeline.pruning import (
+    Confirm,
+    check_prune,
+    moved_away,
+    refuse_emptying,
     vanished,
 )
 from ragkit.prompts import Template, load_template
@@ -99,6 +105,7 @@ from ragkit.types import (
     TokenCounter,
     Turn,
     Usage,
+    fingerprint_of,
 )
 
 if TYPE_CHECKING:
@@ -240,9 +247,10 @@ class RAG:
         metadata: Mapping[str, Json] | None = None,
         password: str | None = None,
         dry_run: bool = False,
+        confirm: Confirm | None = None,
         on_progress: Callable[[Progress], None] | None = None,
     ) -> IngestReport:
-        """Read documents into the store; what is unchanged costs nothing.
+        """Read documents into the store; what is unchanged, or only moved, is not embedded again.
 
         Args:
             what: Files, folders, glob patterns, `-` for standard input, sources, or documents.
@@ -252,10 +260,13 @@ class RAG:
             metadata: Joined to each document's own.
             password: Opens encrypted files.
             dry_run: Read and chunk, but store nothing.
+            confirm: Asked before `prune` removes more than half of the documents stored from one of
+                the paths: a folder that came up empty, a disk that is not mounted. None refuses.
             on_progress: Called once a document, after its commit.
 
         Raises:
-            ConfigError: settings differ from the store's, or two inputs would share an id.
+            ConfigError: settings differ from the store's, two inputs would share an id, or `prune`
+                would remove more than half and `confirm` did not agree.
             StoreBusyError: another process is writing.
         """
         from ragkit.loading import open_source
@@ -267,16 +278,21 @@ class RAG:
             store = self._writable() if self._exists() else None
             ingester = self._ingester(store, on_progress, dry_run=True)
             ingester.add(source.documents())
-            if prune and store is not None:
-                ingester.remove(list(vanished(store, source.roots, ingester)))
+            if store is not None:
+                gone = _vanished(store, source.roots, ingester, prune=prune)
+                ingester.remove(list(gone))
             return ingester.finish()
         store = self._writable(create=True)
         with store.exclusive():
             ingester = self._ingester(store, on_progress)
             with self._settling(store):
+                asked = prune and check_prune(store, source, source.roots, confirm)
                 ingester.add(source.documents())
-                if prune:
-                    ingester.remove(list(vanished(store, source.roots, ingester)))
+                gone = _vanished(store, source.roots, ingester, prune=prune)
+                if not asked:
+                    # The disk may have gone while it was read.
+                    refuse_emptying(store, gone, source.roots, confirm)
+                ingester.remove(list(gone))
         report = ingester.finish()
         self._report_languages(report)
         self._write_ledger(report.to_record())
@@ -339,11 +355,18 @@ class RAG:
         """Return what decides answers: the store's content and settings, and all that is applied.
 
         Two pipelines of equal configuration give the same contexts; with a deterministic generator
-        the same answers. Nothing here names a machine or a time. Reads the ids of all chunks.
+        the same answers. A `…_fingerprint` of None is that of a part which has none: its settings
+        are not known then, its name alone is. Nothing here names a time, or a machine other than
+        the server of a model. Reads the ids of all chunks.
         """
         store = self._open_store()
         digest = store.chunks_sha256() if isinstance(store, Store) else None
-        return {"chunks_sha256": digest, **self._applied()}
+        return {
+            "chunks_sha256": digest,
+            **self._applied(),
+            "embedder_fingerprint": self._embedder_fingerprint(store),
+            "generator_fingerprint": fingerprint_of(self._open_generator()),
+        }
 
     def _applied(self) -> dict[str, Json]:
         store = self._open_store()
@@ -355,7 +378,9 @@ class RAG:
         return {
             "store": None if settings is None else _as_json(settings),
             "retriever": type(store).__name__,
+            "retriever_fingerprint": fingerprint_of(store),
             "reranker": None if self._reranker is None else type(self._reranker).__name__,
+            "reranker_fingerprint": fingerprint_of(self._reranker),
             "template": f"{self._template.id}@{self._template.version}",
             "template_sha256": self._template.sha256,
             "template_tokens": self._template.overhead_tokens(self.counter),
@@ -366,6 +391,17 @@ class RAG:
             **{name: cast("Json", getattr(asked, name)) for name in applied},
             "stop": list(asked.stop),
         }
+
+    def _embedder_fingerprint(self, store: Store | Retriever) -> str | None:
+        """Return what makes the questions' vectors; None where nothing does."""
+        if self.settings.mode == "lexical" or not has_numpy():
+            return None
+        if isinstance(store, Store):
+            settings = store.manifest().settings
+            has_vectors = settings is not None and settings.dim is not None
+        else:
+            has_vectors = self._given_embedder is not None
+        return fingerprint_of(self._open_embedder()) if has_vectors else None
 
     def corpus_sketch(self) -> dict[str, Json]:
         """Return the number of chunks and the smallest of their ids, to tell change by later."""
@@ -766,11 +802,17 @@ class RAG:
                 f"the store was built with embedder {stored.embedder!r}, and numpy", extra="local"
             )
         wanted = self._wanted_settings(stored)
+        is_new = stored is None
+        if store is not None and is_new and not dry_run:
+            store.configure(wanted)
+            # Where stores are not locked another process may have been quicker, with its settings.
+            stored = store.manifest().settings
+            wanted = self._wanted_settings(stored)
         if stored is not None and stored != wanted:
             raise ConfigError(difference(stored, wanted))
-        if store is not None and stored is None and not dry_run:
-            store.configure(wanted)
-        return self._make_ingester(store, wanted, on_progress, dry_run=dry_run)
+        return self._make_ingester(
+            store, wanted, on_progress, dry_run=dry_run, looks_for_moves=not is_new
+        )
 
     def _make_ingester(
         self,
@@ -780,6 +822,7 @@ class RAG:
         *,
         dry_run: bool = False,
         anew: bool = False,
+        looks_for_moves: bool = False,
     ) -> Ingester:
         return Ingester(
             store,
@@ -789,6 +832,7 @@ class RAG:
             sentence_vectors=settings.sentence_vectors,
             dry_run=dry_run,
             anew=anew,
+            looks_for_moves=looks_for_moves,
             on_progress=on_progress,
         )
 
@@ -1064,6 +1108,9 @@ class RAG:
         key = (generation, mode)
         if key not in self._certificate_states:
             configuration = {**self._applied(), "mode": mode}
+            if is_of_answers(certificate):
+                # A generator may read a large file for it.
+                configuration["generator_fingerprint"] = fingerprint_of(self._open_generator())
             void = why_void(certificate, configuration, policy)
             level, cap = self.settings.trim_level, self.settings.max_context_tokens
             if void is None and level is not None:
@@ -1183,6 +1230,21 @@ class RAG:
             "trim": None if answer.trim is None else answer.trim.to_dict(),
             "receipt": answer.receipt.to_dict(),
         }
+
+
+def _vanished(
+    store: Store, roots: Sequence[str], ingester: Ingester, *, prune: bool
+) -> dict[str, str]:
+    """Note in the report what moved, and return id and source of what is to be removed."""
+    texts, moved = ingester.added_texts, ingester.n_moved_here
+    gone: dict[str, str] = {}
+    if prune or (texts and isinstance(store, LocalStore)):
+        gone = vanished(store, roots, ingester.seen, ingester.failed_sources)
+        moved += len(moved_away(store, gone, texts))
+    # Another server is not asked for all of its documents for the sake of a number.
+    looked = prune or isinstance(store, LocalStore) or not texts
+    ingester.report.moved = moved if looked else None
+    return gone if prune else {}
 
 
 def _first_failure(ingester: Ingester) -> str:

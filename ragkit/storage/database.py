@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from ragkit import private
 from ragkit.errors import (
     OutdatedStoreError,
     StoreBusyError,
@@ -144,13 +145,12 @@ class Database:
 
     def _create(self, folder: Path) -> None:
         try:
-            folder.mkdir(parents=True, exist_ok=True)
+            private.make_folder(folder)
         except OSError as error:
             raise StoreError(f"store {folder} cannot be created: {error}") from error
         temporary = folder / f".{FILE_NAME}.{os.getpid()}.new"
         with readable_errors(temporary):
-            descriptor = os.open(temporary, os.O_CREAT | os.O_RDWR, 0o600)
-            os.close(descriptor)
+            private.make_file(temporary)
             connection = sqlite3.connect(temporary, isolation_level=None)
             try:
                 connection.execute("PRAGMA secure_delete = ON")
@@ -164,7 +164,8 @@ class Database:
             finally:
                 connection.close()
             # Whoever ingests a folder that holds the store must not read the store's own files.
-            (folder / ".ragkitignore").write_text("*\n", encoding="utf-8")
+            with open(folder / ".ragkitignore", "wb", opener=private.opener) as ignored:
+                ignored.write(b"*\n")
             temporary.replace(self.path)
             for place in (folder, folder.absolute().parent):
                 sync_folder(place)
@@ -244,7 +245,7 @@ def writer_lock(folder: Path) -> Generator[None, None, None]:
         StoreError: the folder cannot be written.
     """
     try:
-        file = (folder / "writer.lock").open("a+b")
+        file = open(folder / "writer.lock", "a+b", opener=private.opener)  # noqa: SIM115
     except OSError as error:
         raise StoreError(f"store {folder} cannot be written: {error}") from error
     with file:

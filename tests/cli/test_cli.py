@@ -318,7 +318,7 @@ def test_ctrl_c_is_exit_130_and_resumes(tmp_path: Path) -> None:
         if len(acknowledged) == 200:
             process.send_signal(signal.SIGINT)
             break
-    rest = process.communicate(timeout=60)[1]
+    rest = process.communicate(timeout=300)[1]
     assert process.returncode == 130
     assert "same command again" in rest
     later = [line for line in rest.splitlines() if line.startswith("{")]
@@ -343,7 +343,7 @@ def test_a_closed_pipe_is_no_error(store: str) -> None:
     assert process.stderr is not None
     assert process.stderr.read() == b""
     process.stderr.close()
-    assert process.wait(timeout=30) == 0
+    assert process.wait(timeout=300) == 0
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])

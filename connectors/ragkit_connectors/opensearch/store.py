@@ -31,6 +31,7 @@ from ragkit_connectors.opensearch.connecting import (
 )
 from ragkit_connectors.opensearch.mapping import VectorIndex
 from ragkit_connectors.opensearch.searching import Hybrid, Searched, Searcher
+from ragkit_connectors.support.fingerprints import fingerprint
 from ragkit_connectors.support.retrying import Backoff
 
 _MANIFEST_SECONDS = 5.0
@@ -77,6 +78,8 @@ class OpenSearchStore:
         self._connection = connection
         self._vectors = vectors or VectorIndex()
         self._hybrid: Hybrid = hybrid
+        # What the index holds its manifest says; where it is changes no answer.
+        self.fingerprint = fingerprint("opensearch", hybrid=hybrid)
         self._shape = (n_shards, n_replicas)
         self._dead_letters = dead_letters
         self._searcher = Searcher(connection, hybrid)
