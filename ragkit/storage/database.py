@@ -313,21 +313,22 @@ class Database:
         identity = (file.st_dev, file.st_ino)
         if not self.read_only:
             return FileState("mode=rw", identity)
-        self._check_readable(self.path)
+        self._check_readable("")
+        if _allowed(self._beside("-wal"), os.R_OK) and _allowed(self._beside("-shm"), os.R_OK):
+            return FileState("mode=ro&readonly_shm=1", identity)
         if not _size(self._beside("-wal")):
             # SQLite cannot make its shared-memory file there; immutable tells it not to try.
             seen = (file.st_size, file.st_mtime_ns, file.st_ctime_ns)
             return FileState("mode=ro&immutable=1", identity, seen)
-        for suffix in ("-wal", "-shm"):
-            self._check_readable(self._beside(suffix))
-        if _size(self._beside("-shm")) is None:
-            return None
-        return FileState("mode=ro&readonly_shm=1", identity)
+        self._check_readable("-wal")
+        self._check_readable("-shm")
+        return None
 
     def _beside(self, suffix: str) -> Path:
         return self.path.with_name(FILE_NAME + suffix)
 
-    def _check_readable(self, path: Path) -> None:
+    def _check_readable(self, suffix: str) -> None:
+        path = self._beside(suffix)
         if _size(path) is not None and not _allowed(path, os.R_OK):
             raise StoreError(
                 f"store {path.parent} cannot be read: permission denied for {path.name}; its owner "
