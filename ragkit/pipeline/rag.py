@@ -69,7 +69,7 @@ from ragkit.storage import (
     StoreSettings,
     update_schema,
 )
-from ragkit.storage.calls import Calls, Forkable
+from ragkit.storage.calls import CLOSE_SECONDS, Calls, Forkable
 from ragkit.storage.database import has_store
 from ragkit.text.words import detect_language, index_tokens, query_tokens
 from ragkit.trimming import (
@@ -247,16 +247,16 @@ class RAG(Forkable):
     ) -> None:
         self.close()
 
-    def close(self) -> None:
+    def close(self, *, seconds: float = CLOSE_SECONDS) -> None:
         """Close the store, and the generator where it was opened by name; once is enough.
 
-        Calls under way in other threads end first. After some seconds a local store interrupts
+        Calls under way in other threads end first. After so many seconds a local store interrupts
         those that read or write it, which raise `StoreClosedError`; what else is in use is closed
         by the last call that ends.
         """
-        self._calls.close(self._close_parts)
+        self._calls.close(self._close_parts, seconds=seconds)
         if isinstance(self._store, LocalStore):
-            self._store.close()
+            self._store.close(seconds=0)
 
     def _close_parts(self) -> None:
         for stream in list(self._streams):

@@ -117,19 +117,23 @@ class Calls(Forkable):
         return StoreClosedError(f"{self._name} was closed; open it again to go on")
 
     def close(
-        self, finish: Callable[[], None], interrupt: Callable[[], None] | None = None
+        self,
+        finish: Callable[[], None],
+        *,
+        seconds: float,
+        interrupt: Callable[[], None] | None = None,
     ) -> None:
         """Let no new call in, wait for those in flight, then `finish`.
 
         The calls of the closing thread itself are not waited for. Where others have not ended after
-        `CLOSE_SECONDS`, they are interrupted over and over for `INTERRUPT_SECONDS`; the last one to
-        end then does `finish`.
+        `seconds`, they are interrupted over and over for `INTERRUPT_SECONDS`; the last one to end
+        then does `finish`.
         """
         with self._changed:
             if self._closed:
                 return
             self._closed = True
-            ended = self._wait(CLOSE_SECONDS)
+            ended = self._wait(seconds)
             deadline = time.monotonic() + INTERRUPT_SECONDS
             while interrupt is not None and not ended and time.monotonic() < deadline:
                 interrupt()

@@ -121,9 +121,9 @@ class Connections(Forkable):
             lent.connection.close()
         return taken
 
-    def close(self) -> None:
+    def close(self, seconds: float) -> None:
         """Lend no more, and close each connection once the block it was lent to has ended."""
-        self._calls.close(self._close_idle, self._interrupt)
+        self._calls.close(self._close_idle, seconds=seconds, interrupt=self._interrupt)
 
     def _take_back(self, lent: Lent) -> None:
         try:

@@ -25,7 +25,7 @@ from ragkit.errors import (
     StoreError,
     StoreMissingError,
 )
-from ragkit.storage.calls import Forkable
+from ragkit.storage.calls import CLOSE_SECONDS, Forkable
 from ragkit.storage.connections import Connections, FileState, Lent
 from ragkit.storage.schema import (
     APPLICATION_ID,
@@ -62,6 +62,9 @@ class DerivedSizes:
 
 BUSY_SECONDS = 5.0
 """How long a write waits for another one before it gives up; a reader for a state that stays."""
+
+_INDEX_SECONDS = 1.0
+"""How long a log may be without its index: for moments, while a writer opens or closes."""
 
 _AGAIN_SECONDS = 0.005
 
@@ -188,12 +191,12 @@ class Database:
             with self.connection() as connection:
                 connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
 
-    def close(self) -> None:
-        """Close all connections: calls in flight end first, or after some seconds by an error.
+    def close(self, seconds: float = CLOSE_SECONDS) -> None:
+        """Close all connections: calls in flight end first, or after so many seconds by an error.
 
         Later calls raise `StoreClosedError`.
         """
-        self._connections.close()
+        self._connections.close(seconds)
 
     # --- creation ----------------------------------------------------------------------------
 
@@ -252,20 +255,22 @@ class Database:
 
         For a reader who may not write, opening can fail for a moment while writers come and go.
         """
-        deadline = time.monotonic() + BUSY_SECONDS
+        began = time.monotonic()
         while True:
             state = self._look()
+            lent = None
             try:
-                with readable_errors(self.path):
-                    lent = None if state is None else self._opened(state)
+                if state is not None:
+                    with readable_errors(self.path):
+                        lent = self._opened(state)
             except StoreError as error:
                 if not self._is_passing(state, error):
                     raise
-                lent = None
             if lent is not None:
                 return lent
-            if time.monotonic() > deadline:
-                raise self._unreadable_log() if state is None or not state.seen else self._changed()
+            waited = time.monotonic() - began
+            if waited > (_INDEX_SECONDS if state is None else BUSY_SECONDS):
+                raise self._changed() if state is not None and state.seen else self._no_index()
             time.sleep(_AGAIN_SECONDS)
 
     def _opened(self, state: FileState) -> Lent | None:
@@ -294,7 +299,7 @@ class Database:
             return self._has_changed(state)
         return isinstance(error.__cause__, sqlite3.OperationalError)
 
-    def _unreadable_log(self) -> StoreError:
+    def _no_index(self) -> StoreError:
         folder = self.path.parent
         return StoreError(
             f"store {folder} has a log, {FILE_NAME}-wal, whose index cannot be used without "

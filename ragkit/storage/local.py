@@ -17,6 +17,7 @@ from ragkit.errors import ConfigError, StoreError
 from ragkit.filters import compile_filter
 from ragkit.fusion import FUSION_DEPTH, convex, reciprocal_rank
 from ragkit.ledger import Stopwatch
+from ragkit.storage.calls import CLOSE_SECONDS
 from ragkit.storage.database import (
     DERIVED_FOLDER,
     Database,
@@ -226,12 +227,12 @@ class LocalStore:
 
             return self._language.get(self._version(connection), read)
 
-    def close(self) -> None:
+    def close(self, *, seconds: float = CLOSE_SECONDS) -> None:
         """Close all files; the store cannot be used afterwards.
 
-        Calls of other threads end first, or raise `StoreClosedError` after some seconds.
+        Calls of other threads end first, or raise `StoreClosedError` after so many seconds.
         """
-        self._database.close()
+        self._database.close(seconds)
         for kept in (self._index, self._facts, self._language):
             kept.drop()
 
