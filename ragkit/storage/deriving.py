@@ -54,14 +54,15 @@ def derive(
     Raises:
         OSError: the disk is full, or the folder cannot be written; the store is as it was.
     """
-    connection = database.connection()
     try:
-        segment_infos(connection)
+        with database.reading() as connection:
+            segment_infos(connection)
     except StoreDamagedError:
-        with database.writing() as writing:
-            writing.execute("DELETE FROM segment")
-            writing.execute("DELETE FROM tombstone")
-    ranges = _due(connection, sizes, anew=anew, damaged=damaged)
+        with database.writing() as connection:
+            connection.execute("DELETE FROM segment")
+            connection.execute("DELETE FROM tombstone")
+    with database.reading() as connection:
+        ranges = _due(connection, sizes, anew=anew, damaged=damaged)
     for part in ranges:
         written: list[SegmentInfo] = []
         first = part.first
