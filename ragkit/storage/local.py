@@ -6,7 +6,7 @@ import importlib.util
 import json
 import sqlite3
 from collections.abc import Collection, Generator, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
 from types import TracebackType
@@ -23,6 +23,7 @@ from ragkit.storage.database import (
     readable_errors,
     writer_lock,
 )
+from ragkit.storage.examining import missing_writes
 from ragkit.storage.findings import Finding
 from ragkit.storage.rows import (
     CHUNK,
@@ -39,6 +40,7 @@ from ragkit.storage.rows import (
     read_document,
 )
 from ragkit.storage.schema import checksum, read_manifest, sealed, write_manifest
+from ragkit.storage.sealing import check_words, seal_words
 from ragkit.storage.values import (
     DocumentRow,
     Manifest,
@@ -59,6 +61,15 @@ from ragkit.types import (
 if TYPE_CHECKING:
     from ragkit.storage.searching import SearchIndex
     from ragkit.types import Vector
+
+RESTORE_FOLDER = ".restore.new"
+"""In a store's folder: what a restore works in, and leaves there when it is killed."""
+
+_RESTORED = "restored"
+"""In the manifest: the generation since which a chunk's row has meant the same chunk."""
+
+_UNSWEPT = "unswept"
+"""In the manifest while the words index still holds words of removed chunks."""
 
 _TIES = 50
 """Words hits fetched beyond the limit, so that equal scores are cut off by chunk id."""
@@ -99,6 +110,8 @@ class LocalStore:
         self._index: tuple[int, SearchIndex] | None = None
         self._facts: tuple[int, list[StoredDocument]] | None = None
         self._language: tuple[int, str | None] | None = None
+        self._words_checked: int | None = None
+        self._removed = False
 
     def __enter__(self) -> LocalStore:
         return self
@@ -128,6 +141,23 @@ class LocalStore:
         """Number of committed writes."""
         with self._database.reading() as connection:
             return _generation(connection)
+
+    def missing_writes(self) -> str | None:
+        """Return a line where acknowledged writes are missing; None too where nobody can tell."""
+        return None if self.read_only else missing_writes(self._database)
+
+    @property
+    def is_unswept(self) -> bool:
+        """Whether something of what was removed still stands in an index."""
+        with self._database.reading() as connection:
+            return _UNSWEPT in read_manifest(connection) or _has_tombstones(connection)
+
+    @property
+    def log_bytes(self) -> int:
+        """Size of the log: what was written and does not stand in the file yet."""
+        with suppress(OSError):
+            return self.file.with_name(f"{self.file.name}-wal").stat().st_size
+        return 0
 
     @property
     def damaged_files(self) -> Sequence[str]:
@@ -349,7 +379,10 @@ class LocalStore:
     def write(
         self, prepared: Sequence[PreparedDocument], vectors: Mapping[bytes, StoredVectors]
     ) -> Mapping[str, str]:
-        """Replace these documents and their chunks in one transaction; all are taken."""
+        """Replace these documents and their chunks in one transaction; all are taken.
+
+        What replaced ones held stays in the words index and in derived files until `settle`.
+        """
         with self._database.writing() as connection:
             connection.executemany(
                 "INSERT OR IGNORE INTO vector VALUES (NULL, ?, ?, ?)",
@@ -365,7 +398,10 @@ class LocalStore:
         return {}
 
     def delete(self, ids: Sequence[str]) -> list[str]:
-        """Remove documents for good and return the ids that were there."""
+        """Remove documents for good and return the ids that were there.
+
+        `settle` sweeps out what derived files, and in a large store the words index, still hold.
+        """
         removed: list[str] = []
         with self._database.writing() as connection:
             stale: set[int] = set()
@@ -375,14 +411,77 @@ class LocalStore:
                 ).fetchone()
                 if row is None:
                     continue
+                self._removed = True
                 stale |= _delete_chunks(connection, row[0])
                 connection.execute("DELETE FROM document WHERE row = ?", (row[0],))
                 removed.append(document_id)
             _drop_unused_vectors(connection, stale)
-            if removed:
-                # Deleted words stay in FTS5's segments until they are merged.
-                connection.execute("INSERT INTO words(words) VALUES ('optimize')")
+            if removed and _n_chunks(connection) <= self.sizes.swept:
+                _sweep_words(connection)
         return removed
+
+    def settle(self, *, secure: bool = False) -> list[str]:
+        """End a call that wrote: sweep out what it removed, bring derived files up to date.
+
+        Args:
+            secure: Sweep whatever it takes, not only where it is quick.
+
+        Returns:
+            What could not be done, and what to do about it, a line each.
+        """
+        with self._database.reading() as connection:
+            sweeps = secure or _n_chunks(connection) <= self.sizes.swept
+            unswept = _UNSWEPT in read_manifest(connection)
+        if unswept and sweeps:
+            with self._database.writing() as connection:
+                _sweep_words(connection)
+        notices: list[str] = []
+        if (failure := self.derive(swept=sweeps)) is not None:
+            notices.append(
+                f"the files that make searching quick could not be written: {failure}; searches "
+                "read the store itself until the next ingest can write them"
+            )
+        with self._database.reading() as connection:
+            held = _has_tombstones(connection)
+        if held or (unswept and not sweeps):
+            notices.append(
+                "what was removed still stands in the words index or in derived files, which are "
+                f"large. Sweep it out with: ragkit doctor --compact --store {self.folder}"
+            )
+        self._seal()
+        self.checkpoint()
+        import shutil
+
+        shutil.rmtree(self.folder / RESTORE_FOLDER, ignore_errors=True)
+        if self._removed and self.log_bytes:
+            notices.append(
+                "what was removed still stands in the log, which a reader holds back. When it is "
+                f"done: ragkit doctor --compact --store {self.folder}"
+            )
+        self._removed = False
+        return notices
+
+    def part_from_original(self, generation: int) -> None:
+        """Make a copied file a store of its own, of a generation beyond this one.
+
+        Its derived files were not copied, and what readers know of rows is of another store.
+        """
+        with self._database.writing() as connection:
+            connection.execute("DELETE FROM segment")
+            connection.execute("DELETE FROM tombstone")
+            generation = max(generation, _generation(connection))
+            write_manifest(connection, "generation", str(generation))
+            write_manifest(connection, _RESTORED, str(generation + 1))
+        self._seal()
+
+    def _seal(self) -> None:
+        """Seal the words index where questions are answered from it; else the files' hashes do."""
+        with self._database.reading() as connection:
+            if _n_chunks(connection) >= self.sizes.first or _has_segments(connection):
+                return
+        # Where the disk is too full for a seal the index is read unchecked.
+        with suppress(StoreError), self._database.writing() as connection:
+            seal_words(connection)
 
     def checkpoint(self) -> None:
         """Move everything into the one file."""
@@ -394,20 +493,30 @@ class LocalStore:
         """Check the file and what is derived from it; rebuild what is derived when asked."""
         from ragkit.storage.examining import examine
 
-        return examine(self._database, repair=repair, derive=self.derive)
+        findings = examine(self._database, repair=repair, derive=self.derive)
+        if any(finding.repaired for finding in findings):
+            self._seal()
+        return findings
 
-    def derive(self, *, anew: bool = False, damaged: frozenset[str] = frozenset()) -> str | None:
+    def derive(
+        self,
+        *,
+        anew: bool = False,
+        swept: bool = False,
+        damaged: frozenset[str] = frozenset(),
+    ) -> str | None:
         """Bring the files that searches read up to date; the caller is the only writer.
 
         Args:
             anew: Fold in all changes, not only when there are many.
+            swept: Write every file anew that holds something of a removed chunk.
             damaged: Names of files to write anew.
 
         Returns:
             Why they could not be written; searches then read the store itself. None: they are.
         """
         if importlib.util.find_spec("numpy") is None:
-            return None
+            return self._drop_derived() if anew or swept else None
         from ragkit.storage.deriving import derive
 
         settings = self.settings
@@ -418,8 +527,24 @@ class LocalStore:
                 fingerprint=None if settings is None else settings.embedder_fingerprint,
                 sizes=self.sizes,
                 anew=anew,
+                swept=swept,
                 damaged=damaged,
             )
+        except OSError as error:
+            return str(error)
+        return None
+
+    def _drop_derived(self) -> str | None:
+        """Where no derived file can be written, delete them if one holds a removed chunk."""
+        with self._database.reading() as connection:
+            if not _has_tombstones(connection):
+                return None
+        with self._database.writing() as connection:
+            connection.execute("DELETE FROM segment")
+            connection.execute("DELETE FROM tombstone")
+        try:
+            for path in (self.folder / DERIVED_FOLDER).glob("*"):
+                path.unlink()
         except OSError as error:
             return str(error)
         return None
@@ -428,12 +553,13 @@ class LocalStore:
         """Merge the words index, give free space back, and return the bytes saved."""
         before = self.size_bytes()
         with self._database.writing() as connection:
-            connection.execute("INSERT INTO words(words) VALUES ('optimize')")
+            _sweep_words(connection)
         with readable_errors(self.file):
             self._database.connection().execute("VACUUM")
         failure = self.derive(anew=True)
         if failure is not None:
             raise StoreError(f"store {self.folder}: {failure}")
+        self._seal()
         self.checkpoint()
         return before - self.size_bytes()
 
@@ -489,6 +615,7 @@ class LocalStore:
             ids = chunk_ids(connection, [row for row, _ in found])
             rows = [(row, ids[row], -score) for row, score in found if row in ids]
         else:
+            self._check_words(connection)
             documents = None if allowed is None else json.dumps(sorted(allowed))
             rows = connection.execute(
                 _LEXICAL if documents is None else _LEXICAL_INSIDE,
@@ -496,6 +623,14 @@ class LocalStore:
             ).fetchall()
         rows.sort(key=lambda row: (round(row[2], 9), row[1]))
         return [(row, -rank) for row, _, rank in rows[:k]]
+
+    def _check_words(self, connection: sqlite3.Connection) -> None:
+        """Compare the words index with its seal, once a generation."""
+        manifest = read_manifest(connection)
+        generation = int(manifest["generation"])
+        if self._words_checked != generation:
+            check_words(connection, manifest)
+            self._words_checked = generation
 
     def _by_vector(
         self,
@@ -533,13 +668,14 @@ class LocalStore:
             return sorted(fused.items(), key=lambda pair: (-round(pair[1], 9), ids[pair[0]]))
 
     def _search_index(self, connection: sqlite3.Connection) -> SearchIndex:
-        generation = _generation(connection)
+        manifest = read_manifest(connection)
+        generation, restored = int(manifest["generation"]), int(manifest.get(_RESTORED, 0))
         cached = self._index
         if cached is not None and cached[0] == generation:
             return cached[1]
         from ragkit.storage.searching import SearchIndex
 
-        older = cached is not None and cached[0] < generation
+        older = cached is not None and restored <= cached[0] < generation
         index = SearchIndex(connection, self.folder, cached[1] if cached and older else None)
         self._index = (generation, index)
         return index
@@ -573,6 +709,7 @@ class LocalStore:
         old = connection.execute("SELECT row FROM document WHERE id = ?", (document.id,)).fetchone()
         stale = set[int]()
         if old is not None:
+            self._removed = True
             stale = _delete_chunks(connection, old[0])
             connection.execute("DELETE FROM document WHERE row = ?", old)
             row = int(old[0])
@@ -633,6 +770,11 @@ def _generation(connection: sqlite3.Connection) -> int:
     return int(read_manifest(connection)["generation"])
 
 
+def _n_chunks(connection: sqlite3.Connection) -> int:
+    found: int = connection.execute("SELECT count(*) FROM chunk").fetchone()[0]
+    return found
+
+
 def _chunk_rows(connection: sqlite3.Connection, documents: Collection[int]) -> list[int]:
     rows = connection.execute(
         "SELECT row FROM chunk WHERE document IN (SELECT value FROM json_each(?))",
@@ -645,6 +787,11 @@ def _has_segments(connection: sqlite3.Connection) -> bool:
     """Whether there are segment files and numpy to read them."""
     found = connection.execute("SELECT 1 FROM segment LIMIT 1").fetchone()
     return found is not None and importlib.util.find_spec("numpy") is not None
+
+
+def _has_tombstones(connection: sqlite3.Connection) -> bool:
+    """Whether derived files hold removed chunks."""
+    return connection.execute("SELECT 1 FROM tombstone LIMIT 1").fetchone() is not None
 
 
 def _delete_chunks(connection: sqlite3.Connection, document: int) -> set[int]:
@@ -662,7 +809,14 @@ def _delete_chunks(connection: sqlite3.Connection, document: int) -> set[int]:
         (document,),
     )
     connection.execute("DELETE FROM chunk WHERE document = ?", (document,))
+    write_manifest(connection, _UNSWEPT, "true")
     return {row[2] for row in rows if row[2] is not None}
+
+
+def _sweep_words(connection: sqlite3.Connection) -> None:
+    """Merge the words index into one segment: deleted words stay in it until then."""
+    connection.execute("INSERT INTO words(words) VALUES ('optimize')")
+    connection.execute("DELETE FROM manifest WHERE key = ?", (_UNSWEPT,))
 
 
 def _drop_unused_vectors(connection: sqlite3.Connection, rows: Collection[int]) -> None:
