@@ -67,10 +67,8 @@ def back_up(store: LocalStore, destination: Path, *, replace: bool = False) -> B
         )
     if destination.exists() and not there and not _is_empty_folder(destination):
         raise ConfigError(f"there is something at {destination}; name a folder that is not there")
-    if there:
-        report = _replace_store(destination, store.folder)
-    else:
-        report = _new_store(store, destination)
+    copy = _replace_store if there else _new_store
+    report = copy(destination, store.folder)
     _remember(store.folder, destination)
     return report
 
@@ -128,21 +126,22 @@ def _is_empty_folder(place: Path) -> bool:
     return place.is_dir() and next(place.iterdir(), None) is None
 
 
-def _new_store(store: LocalStore, destination: Path) -> BackupReport:
-    temporary = destination.with_name(f".{destination.name}.new")
-    with _readable_os_errors(destination):
-        if destination.exists():
-            destination.rmdir()
+def _new_store(folder: Path, source: Path) -> BackupReport:
+    """Copy a store into a new folder, which gets its name when all is done."""
+    temporary = folder.with_name(f".{folder.name}.new")
+    with _readable_os_errors(folder):
+        if folder.exists():
+            folder.rmdir()
         temporary.mkdir(mode=0o700, parents=True, exist_ok=True)
         with writer_lock(temporary):
             try:
-                report = _copy(store.folder, temporary, generation=0)
+                report = _copy(source, temporary, generation=0)
                 (temporary / ".ragkitignore").write_text("*\n", encoding="utf-8")
             except BaseException:
                 shutil.rmtree(temporary, ignore_errors=True)
                 raise
-        temporary.rename(destination)
-        sync_folder(destination.parent)
+        temporary.rename(folder)
+        sync_folder(folder.parent)
     return report
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
 
-from ragkit.errors import ConfigError, StoreError
+from ragkit.errors import ConfigError, StoreDamagedError, StoreError
 from ragkit.filters import compile_filter
 from ragkit.fusion import FUSION_DEPTH, convex, reciprocal_rank
 from ragkit.ledger import Stopwatch
@@ -38,6 +38,7 @@ from ragkit.storage.rows import (
     pool_chunk,
     read_chunk,
     read_document,
+    read_settings,
 )
 from ragkit.storage.schema import checksum, read_manifest, sealed, write_manifest
 from ragkit.storage.sealing import check_words, seal_words
@@ -185,7 +186,7 @@ class LocalStore:
             values = read_manifest(connection)
         settings = values.get("settings")
         return Manifest(
-            settings=None if settings is None else StoreSettings(**json.loads(settings)),
+            settings=None if settings is None else read_settings(settings),
             protected=values["protected"] == "true",
             generation=int(values["generation"]),
         )
@@ -197,6 +198,8 @@ class LocalStore:
                 "SELECT (SELECT count(*) FROM document), count(*), count(vector), "
                 "coalesce(sum(n_tokens), 0), coalesce(max(n_tokens), 0) FROM chunk"
             ).fetchone()
+        if not all(isinstance(value, int) for value in row):
+            raise StoreDamagedError(f"chunks of store {self.folder} are damaged: ragkit doctor")
         names = ("documents", "chunks", "chunks_with_vectors", "tokens", "largest_chunk_tokens")
         return dict(zip(names, row, strict=True))
 
@@ -570,11 +573,22 @@ class LocalStore:
 
     # --- inside ------------------------------------------------------------------------------
 
-    def _documents_facts(self, connection: sqlite3.Connection) -> list[StoredDocument]:
+    def _documents_facts(
+        self, connection: sqlite3.Connection, *, protected: bool
+    ) -> list[StoredDocument]:
         generation = _generation(connection)
         if self._facts is None or self._facts[0] != generation:
             rows = connection.execute(f"SELECT {DOCUMENT} FROM document")  # noqa: S608
-            self._facts = (generation, [read_document(fields) for fields in rows])
+            try:
+                self._facts = (generation, [read_document(fields) for fields in rows])
+            except StoreDamagedError:
+                if not protected:
+                    raise
+                # Its id is not for everybody, and who may see it is what is damaged.
+                raise StoreDamagedError(
+                    f"a document of store {self.folder} is damaged. Find which: "
+                    f"ragkit doctor --store {self.folder}"
+                ) from None
         return self._facts[1]
 
     def _allowed(self, connection: sqlite3.Connection, query: Query) -> set[int] | None:
@@ -591,7 +605,7 @@ class LocalStore:
         groups = frozenset(query.groups or ())
         return {
             facts.row
-            for facts in self._documents_facts(connection)
+            for facts in self._documents_facts(connection, protected=protected)
             if (not protected or groups.intersection(facts.groups)) and passes(facts.metadata)
         }
 
@@ -621,6 +635,7 @@ class LocalStore:
                 _LEXICAL if documents is None else _LEXICAL_INSIDE,
                 {"match": match, "limit": k + _TIES, "documents": documents},
             ).fetchall()
+            rows = [(row, str(chunk_id), rank) for row, chunk_id, rank in rows]
         rows.sort(key=lambda row: (round(row[2], 9), row[1]))
         return [(row, -rank) for row, _, rank in rows[:k]]
 
