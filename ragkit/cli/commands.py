@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING, TypedDict, cast
 
 from ragkit.cli import output
 from ragkit.config import FILE_NAME, Settings, load_settings, read_sensitive
-from ragkit.errors import ConfigError
+from ragkit.errors import ConfigError, StoreDamagedError
 from ragkit.trust import record_trust
 from ragkit.types import Json, Mode
 
 if TYPE_CHECKING:
     from ragkit.pipeline import RAG, Answer
+    from ragkit.storage.backup import BackupReport
     from ragkit.types import Hit
 
 DONE, SOME_FAILED, REFUSED, UNSOUND = 0, 1, 3, 6
@@ -52,6 +53,7 @@ def ingest(options: argparse.Namespace) -> int:
             password=_password(options.password_file),
             dry_run=options.dry_run,
             confirm=_confirm(yes=options.yes),
+            secure=options.secure,
             on_progress=bar.advance,
         )
     output.show(report.to_dict(), output.ingest_text, as_json=options.json)
@@ -171,11 +173,59 @@ def show(options: argparse.Namespace) -> int:
 def rm(options: argparse.Namespace) -> int:
     """Run `ragkit rm`."""
     with _open(options) as rag:
-        removed = rag.rm(*options.ids)
+        removed = rag.rm(*options.ids, secure=options.secure)
+        copies = _copies(rag) if removed else []
     missing: list[Json] = [name for name in options.ids if name not in set(removed)]
-    data: dict[str, Json] = {"schema": 1, "removed": list(removed), "missing": missing}
+    data: dict[str, Json] = {
+        "schema": 1,
+        "removed": list(removed),
+        "missing": missing,
+        "copies": [{"kind": kind, "path": path} for kind, path in copies],
+    }
     output.show(data, output.removed_text, as_json=options.json)
+    for kind, path in copies:
+        print(f"ragkit: not reached: {_KEPT[kind]}: {path}", file=sys.stderr)
     return SOME_FAILED if missing else DONE
+
+
+_KEPT = {
+    "backup": "a backup may hold what was removed",
+    "evaluation_cache": "a cache of evaluations may hold answers and vectors made from it",
+    "ledger": "the ledger holds ids of questions, counts and costs, no text",
+}
+
+
+def _copies(rag: RAG) -> list[tuple[str, str]]:
+    """Return kind and place of what removing does not reach, as far as it is known."""
+    found = [("backup", place) for place in rag.copies()]
+    caches = sorted({Path(".ragkit-eval"), Path(rag.settings.store) / ".ragkit-eval"})
+    found += [("evaluation_cache", str(place)) for place in caches if place.is_dir()]
+    ledger = Path(rag.settings.ledger or Path(rag.settings.store) / "ledger.jsonl")
+    return [*found, *([("ledger", str(ledger))] if ledger.is_file() else [])]
+
+
+def backup(options: argparse.Namespace) -> int:
+    """Run `ragkit backup`."""
+    return _copied(options, lambda rag: rag.backup(options.destination, replace=options.force))
+
+
+def restore(options: argparse.Namespace) -> int:
+    """Run `ragkit restore`."""
+    return _copied(options, lambda rag: rag.restore(options.source))
+
+
+def _copied(options: argparse.Namespace, copy: Callable[[RAG], BackupReport]) -> int:
+    try:
+        with _open(options) as rag:
+            report = copy(rag).to_dict()
+    except StoreDamagedError:
+        unsound: dict[str, Json] = {
+            "schema": 1, "bytes": None, "documents": None, "verified": False
+        }  # fmt: skip
+        output.show(unsound, output.copied_text, as_json=options.json)
+        raise
+    output.show(report, output.copied_text, as_json=options.json)
+    return DONE
 
 
 def doctor(options: argparse.Namespace) -> int:
@@ -294,6 +344,8 @@ COMMANDS: Mapping[str, Callable[[argparse.Namespace], int]] = {
     "show": show,
     "rm": rm,
     "doctor": doctor,
+    "backup": backup,
+    "restore": restore,
     "calibrate": calibrate,
     "eval": evaluate,
     "ledger": ledger,

@@ -152,6 +152,13 @@ def removed_text(data: _Shown) -> str:
     return "\n".join(lines + [f"there is no {name}" for name in data["missing"]])
 
 
+def copied_text(data: _Shown) -> str:
+    """Return what a backup or a restore did."""
+    if not data["verified"]:
+        return "not sound; nothing was changed"
+    return f"{data['documents']:,} documents, {data['bytes']:,} bytes, checked"
+
+
 def doctor_text(data: _Shown) -> str:
     """Return what the doctor found."""
     lines = [_finding_text(finding) for finding in data["findings"]]

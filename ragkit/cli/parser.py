@@ -60,6 +60,8 @@ def make_parsers() -> tuple[argparse.ArgumentParser, dict[str, argparse.Argument
         _show,
         _rm,
         _doctor,
+        _backup,
+        _restore,
         _rebuild,
         _calibrate,
         _eval_validate,
@@ -143,6 +145,7 @@ def _ingest(add: _Add) -> None:
     parser.add_argument("--jobs", type=int, metavar="N", help="threads that embed (default 1)")
     parser.add_argument("--ledger", metavar="FILE", help="ledger file, or off")
     parser.add_argument("--dry-run", action="store_true", help="read and cut, store nothing")
+    _secure(parser)
 
 
 def _retrieval(parser: argparse.ArgumentParser) -> None:
@@ -227,6 +230,30 @@ def _show(add: _Add) -> None:
 def _rm(add: _Add) -> None:
     parser = add("rm", "Remove documents for good", "ragkit rm handbook.md")
     parser.add_argument("ids", nargs="+", metavar="ID", help="a document's id")
+    _secure(parser)
+    _common(parser)
+
+
+def _secure(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--secure",
+        action="store_true",
+        help="sweep what was removed or replaced out of a very large store's indexes too",
+    )
+
+
+def _backup(add: _Add) -> None:
+    parser = add("backup", "Copy the store to another folder, and check the copy",
+                 "ragkit backup /backups/kb-monday")  # fmt: skip
+    parser.add_argument("destination", metavar="DEST", help="a folder that is not there yet")
+    parser.add_argument("--force", action="store_true", help="replace a store that is there")
+    _common(parser)
+
+
+def _restore(add: _Add) -> None:
+    parser = add("restore", "Put a backup in the place of the store, after checking it",
+                 "ragkit restore /backups/kb-monday")  # fmt: skip
+    parser.add_argument("source", metavar="FROM", help="a backup, or the SQLite file in it")
     _common(parser)
 
 

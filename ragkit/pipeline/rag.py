@@ -19,7 +19,13 @@ from weakref import WeakSet
 from ragkit.chunking import SpanChunker
 from ragkit.config import Settings
 from ragkit.diversity import distinct_documents, drop_near_duplicates, marginal_relevance
-from ragkit.errors import ConfigError, MissingExtraError, OutdatedStoreError, StoreError
+from ragkit.errors import (
+    ConfigError,
+    MissingExtraError,
+    OutdatedStoreError,
+    StoreDamagedError,
+    StoreError,
+)
 from ragkit.ledger import (
     Ledger,
     Range,
@@ -113,6 +119,7 @@ from ragkit.types import (
 )
 
 if TYPE_CHECKING:
+    from ragkit.storage.backup import BackupReport
     from ragkit.types import Chunk, Vector
 
 BASELINE_CHUNK_TOKENS = 400
@@ -291,6 +298,7 @@ class RAG(Forkable):
         password: str | None = None,
         dry_run: bool = False,
         confirm: Confirm | None = None,
+        secure: bool = False,
         on_progress: Callable[[Progress], None] | None = None,
     ) -> IngestReport:
         """Read documents into the store; what is unchanged, or only moved, is not embedded again.
@@ -305,6 +313,8 @@ class RAG(Forkable):
             dry_run: Read and chunk, but store nothing.
             confirm: Asked before `prune` removes more than half of the documents stored from one of
                 the paths: a folder that came up empty, a disk that is not mounted. None refuses.
+            secure: End by rewriting all that holds words of what was removed or replaced, however
+                large the store is; up to some size every call does.
             on_progress: Called once a document, after its commit.
 
         Raises:
@@ -328,7 +338,7 @@ class RAG(Forkable):
         store = self._writable(create=True)
         with store.exclusive():
             ingester = self._ingester(store, on_progress)
-            with self._settling(store):
+            with self._settling(store, secure=secure):
                 asked = prune and check_prune(store, source, source.roots, confirm)
                 ingester.add(source.documents())
                 gone = _vanished(store, source.roots, ingester, prune=prune)
@@ -359,10 +369,15 @@ class RAG(Forkable):
         return ingester.finish()
 
     @_call
-    def rm(self, *ids: str) -> list[str]:
-        """Remove documents for good and return the ids that were there."""
+    def rm(self, *ids: str, secure: bool = False) -> list[str]:
+        """Remove documents for good and return the ids that were there.
+
+        Args:
+            ids: Of documents.
+            secure: As `ingest` has it.
+        """
         store = self._writable()
-        with store.exclusive(), self._settling(store):
+        with store.exclusive(), self._settling(store, secure=secure):
             return list(store.delete(ids))
 
     @_call
@@ -486,18 +501,26 @@ class RAG(Forkable):
             return [*findings, *store.examine(repair=True)]
 
     @contextmanager
-    def _settling(self, store: Store) -> collections.abc.Generator[None, None, None]:
+    def _settling(
+        self, store: Store, *, secure: bool = False
+    ) -> collections.abc.Generator[None, None, None]:
         """Bring what is derived up to date after a write, and make the write visible."""
-        before = store.manifest().generation
+        if not isinstance(store, LocalStore):
+            yield
+            store.checkpoint()
+            return
+        if (missing := store.missing_writes()) is not None:
+            raise StoreDamagedError(missing)
+        before = store.generation
         try:
             yield
-            if isinstance(store, LocalStore):
-                self._derive(store, before)
-            else:
+            if store.generation != before or store.is_unswept:
+                for notice in store.settle(secure=secure):
+                    self._notice(notice)
+        except BaseException:
+            if store.generation != before:
                 store.checkpoint()
-        finally:
-            if isinstance(store, LocalStore) and store.generation != before:
-                store.checkpoint()
+            raise
 
     @_call
     def compact(self) -> int:
@@ -505,6 +528,53 @@ class RAG(Forkable):
         store = self._local_store()
         with store.exclusive():
             return store.compact()
+
+    def backup(self, destination: str | Path, *, replace: bool = False) -> BackupReport:
+        """Copy one state of the store to a folder, which is a store then; readers and writer go on.
+
+        Args:
+            destination: A folder that is not there yet.
+            replace: Take the place of a store that is there.
+
+        Raises:
+            ConfigError: there is something at the destination, or the store is not a folder.
+            StoreDamagedError: the store is not sound; nothing is left at the destination.
+        """
+        from ragkit.storage.backup import back_up
+
+        return back_up(self._local_store(), Path(destination), replace=replace)
+
+    def restore(self, source: str | Path) -> BackupReport:
+        """Put a backup in the place of the store, or where there is none yet.
+
+        Readers see the old content or the new one, never some of both.
+
+        Raises:
+            StoreMissingError: there is no backup.
+            StoreDamagedError: it is not sound; nothing was changed.
+            StoreBusyError: another process is writing.
+        """
+        from ragkit.storage.backup import restore
+
+        report = restore(self._folder(), Path(source))
+        with self._lock:
+            # The backup may be of another embedder.
+            self._embedder_opened = False
+        return report
+
+    def copies(self) -> Sequence[str]:
+        """Return where this pipeline knows that copies of documents stand, which `rm` leaves."""
+        from ragkit.storage.backup import copies
+
+        return copies(self._folder()) if self._is_local else ()
+
+    def _folder(self) -> Path:
+        store = self._store or self._open_remote()
+        if isinstance(store, LocalStore):
+            return store.folder
+        if not isinstance(store, str | Path):
+            raise ConfigError("this needs a local store, a folder")
+        return Path(store)
 
     def calibrate(self, dataset: object, **options: object) -> object:
         """Find the smallest trim policy that labelled questions certify for this pipeline.
@@ -751,6 +821,8 @@ class RAG(Forkable):
                 opened = self._open_remote()
                 if isinstance(opened, str | Path):
                     opened = LocalStore(Path(opened), create=create)
+                    if (missing := opened.missing_writes()) is not None:
+                        self._notice(missing)
                 self._store = opened
             return self._store
 
@@ -828,14 +900,6 @@ class RAG(Forkable):
                 if place is not None:
                     self._ledger = Ledger(Path(place))
             return self._ledger
-
-    def _derive(self, store: LocalStore, before: int | None) -> None:
-        """Bring the derived files up to date when anything was written since."""
-        if store.generation != before and (failure := store.derive()) is not None:
-            self._notice(
-                f"the files that make searching quick could not be written: {failure}; searches "
-                "read the store itself until the next ingest can write them"
-            )
 
     def _write_ledger(self, record: Mapping[str, Json]) -> None:
         ledger = self._open_ledger()

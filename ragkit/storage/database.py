@@ -26,6 +26,7 @@ from ragkit.errors import (
     StoreError,
     StoreMissingError,
 )
+from ragkit.storage.acknowledged import note_acknowledged
 from ragkit.storage.calls import CLOSE_SECONDS, Forkable
 from ragkit.storage.connections import Connections, FileState, Lent
 from ragkit.storage.schema import (
@@ -54,11 +55,14 @@ class DerivedSizes:
         more: So many new chunks are worth another file.
         file: Most chunks of one: what making it holds in memory, and what a change rewrites;
             65,536 at most.
+        swept: Up to so many chunks, a call that removed or replaced documents ends by rewriting
+            all that still holds what it removed.
     """
 
     first: int = 10_000
     more: int = 4_096
     file: int = 16_384
+    swept: int = 500_000
 
 
 BUSY_SECONDS = 5.0
@@ -169,6 +173,7 @@ class Database:
                     generation = int(read_manifest(connection)["generation"])
                     write_manifest(connection, "generation", str(generation + 1))
                     connection.execute("COMMIT")
+                    note_acknowledged(self.path.parent, generation + 1)
                 except BaseException:
                     if connection.in_transaction:
                         connection.execute("ROLLBACK")

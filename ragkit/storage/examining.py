@@ -10,10 +10,12 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from ragkit.errors import StoreBusyError, StoreDamagedError
+from ragkit.storage.acknowledged import note_acknowledged, read_acknowledged
 from ragkit.storage.database import DERIVED_FOLDER, Database
 from ragkit.storage.findings import Finding
 from ragkit.storage.rows import CHUNK, DOCUMENT, segment_infos
 from ragkit.storage.schema import checksum, read_manifest, unsealed
+from ragkit.storage.sealing import check_words
 
 _SHOWN = 5
 _ORPHAN = "WHERE NOT EXISTS (SELECT 1 FROM chunk WHERE chunk.vector = vector.row)"
@@ -46,6 +48,7 @@ def examine(database: Database, *, repair: bool, derive: _Derive) -> list[Findin
     doctor = _Doctor(database, derive)
     checks = (
         _Check("manifest", doctor.manifest),
+        _Check("acknowledged", doctor.acknowledged, doctor.accept),
         _Check("documents", doctor.documents),
         _Check("chunks", doctor.chunks),
         _Check("vectors", doctor.vectors, doctor.drop_bad_vectors),
@@ -77,6 +80,25 @@ def examine(database: Database, *, repair: bool, derive: _Derive) -> list[Findin
     return findings
 
 
+def missing_writes(database: Database) -> str | None:
+    """Return a line where acknowledged writes are missing; None too where nobody can tell."""
+    folder = database.path.parent
+    acknowledged = read_acknowledged(folder)
+    try:
+        # Read after the note: a writer may be at work.
+        with database.reading() as connection:
+            generation = int(read_manifest(connection)["generation"])
+    except StoreDamagedError:
+        return None
+    if acknowledged is None or acknowledged <= generation:
+        return None
+    return (
+        f"{acknowledged - generation} acknowledged writes are missing from store {folder}: its log "
+        "was damaged or left behind, or this is an older copy. Restore a backup, or accept what is "
+        f"there and ingest the rest again: ragkit doctor --repair --store {folder}"
+    )
+
+
 def _file_lines(database: Database) -> list[str]:
     try:
         with database.reading() as connection:
@@ -99,6 +121,14 @@ class _Doctor:
         except StoreDamagedError as error:
             return str(error)
         return None
+
+    def acknowledged(self) -> str | None:
+        return missing_writes(self._database)
+
+    def accept(self) -> None:
+        with self._database.reading() as connection:
+            generation = int(read_manifest(connection)["generation"])
+        note_acknowledged(self._folder, generation)
 
     def documents(self) -> str | None:
         bad: list[str] = []
@@ -164,6 +194,9 @@ class _Doctor:
             try:
                 connection.execute("BEGIN IMMEDIATE")
                 connection.execute("INSERT INTO words(words, rank) VALUES ('integrity-check', 1)")
+                check_words(connection, read_manifest(connection))
+            except StoreDamagedError as error:
+                return str(error)
             except (sqlite3.DatabaseError, UnicodeDecodeError) as error:
                 if "locked" in str(error):
                     raise StoreBusyError(f"store {self._folder} is being written") from error

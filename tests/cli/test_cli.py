@@ -197,11 +197,29 @@ def test_list_show_and_rm(store: str) -> None:
         row["document_id"] for row in rows
     ]
     assert valid(run("show", "--store", store, "--json").stdout, "store")["documents"] == 23
-    removed = run("rm", "fares.csv", "nothing.txt", "--store", store, "--json", code=1).stdout
-    assert valid(removed, "rm") == {
-        "schema": 1, "removed": ["fares.csv"], "missing": ["nothing.txt"],
+    backup = str(Path(store).parent / "backup of the day")
+    assert valid(run("backup", backup, "--store", store, "--json").stdout, "backup") == {
+        "schema": 1, "bytes": (Path(backup) / "store.sqlite").stat().st_size,
+        "documents": 23, "verified": True,
     }  # fmt: skip
+    assert "--force" in run("backup", backup, "--store", store, code=2).stderr
+    done = run("rm", "fares.csv", "nothing.txt", "--store", store, "--json", code=1)
+    assert valid(done.stdout, "rm") == {
+        "schema": 1, "removed": ["fares.csv"], "missing": ["nothing.txt"],
+        "copies": [
+            {"kind": "backup", "path": backup},
+            {"kind": "ledger", "path": str(Path(store) / "ledger.jsonl")},
+        ],
+    }  # fmt: skip
+    assert f"a backup may hold what was removed: {backup}" in done.stderr
     assert "'fares.csv'" in run("show", "fares.csv", "--store", store, code=2).stderr
+    restored = run("restore", backup, "--store", store, "--json").stdout
+    assert valid(restored, "backup")["documents"] == 23
+    assert run("show", "fares.csv", "--store", store).stdout
+    (Path(backup) / "store.sqlite").write_bytes(b"no store" * 1000)
+    refused = run("restore", backup, "--store", store, "--json", code=6)
+    assert valid(refused.stdout, "backup")["verified"] is False
+    run("rm", "fares.csv", "--secure", "--store", store)
 
 
 def test_doctor_and_rebuild(store: str) -> None:
