@@ -20,12 +20,12 @@ def make_file(path: Path) -> None:
     os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
 
 
-def make_folder(folder: Path) -> None:
-    """Make a folder, and those above it that are missing."""
+def make_folder(folder: Path, *, mode: int = 0o700) -> None:
+    """Make a folder, and those above it that are missing, with a mode that the umask narrows."""
     for place in (*reversed(folder.absolute().parents), folder.absolute()):
         # Only the last folder gets the mode that `mkdir` is given.
         if not place.is_dir():
-            place.mkdir(mode=0o700, exist_ok=True)
+            place.mkdir(mode=mode, exist_ok=True)
 
 
 def replace_file(path: Path, data: bytes, *, private: bool = True) -> None:

@@ -211,7 +211,8 @@ class Database:
         deadline = time.monotonic() + BUSY_SECONDS
         while not has_store(folder):
             try:
-                private.make_folder(folder)
+                # Others may be let in: the files in it are their owner's alone until then.
+                private.make_folder(folder, mode=0o755)
                 with writer_lock(folder):
                     if not has_store(folder):
                         self._make(folder)
