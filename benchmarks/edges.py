@@ -32,6 +32,7 @@ import tempfile
 import threading
 import time
 from collections import Counter
+from collections.abc import Callable
 from multiprocessing.connection import Connection
 from pathlib import Path
 
@@ -369,7 +370,7 @@ def main() -> None:
     if unknown := set(options.what) - set(names):
         parser.error(f"{' '.join(sorted(unknown))}; allowed: {' '.join(names)}")
     n_together = options.together
-    runs = {
+    runs: dict[str, tuple[str, Callable[[Path], Counter[str]]]] = {
         "create-processes": (
             f"{options.process_creations} creations by {n_together} processes",
             lambda place: create_by_processes(place, options.process_creations, n_together),

@@ -127,12 +127,10 @@ def test_a_store_is_never_put_in_the_place_of_another(tmp_path: Path) -> None:
     (tmp_path / "0").mkdir()
     (tmp_path / "0" / ".store.sqlite.0a.new").touch()
     for trial in range(8):
-        stores: list[LocalStore] = []
+        place, stores = tmp_path / str(trial), list[LocalStore]()
 
-        def make(
-            _: int, place: Path = tmp_path / str(trial), made: list[LocalStore] = stores
-        ) -> None:
-            made.append(LocalStore(place, create=True))
+        def make(_: int, place: Path = place, stores: list[LocalStore] = stores) -> None:
+            stores.append(LocalStore(place, create=True))
 
         together(4, make)
         for number, store in enumerate(stores):
