@@ -55,14 +55,16 @@ class DerivedSizes:
         more: So many new chunks are worth another file.
         file: Most chunks of one: what making it holds in memory, and what a change rewrites;
             65,536 at most.
-        swept: Up to so many chunks, a call that removed or replaced documents ends by rewriting
-            all that still holds what it removed.
+        swept: Up to so many chunks of the store, a call that removed or replaced documents ends by
+            merging the words index, which holds their words until then.
+        rewritten: The same for derived files: most chunks of those to be written anew.
     """
 
     first: int = 10_000
     more: int = 4_096
     file: int = 16_384
-    swept: int = 500_000
+    swept: int = 400_000
+    rewritten: int = 5 * 16_384
 
 
 BUSY_SECONDS = 5.0

@@ -478,12 +478,13 @@ class LocalStore:
         """
         with self._database.reading() as connection:
             sweeps = secure or _n_chunks(connection) <= self.sizes.swept
+            rewrites = secure or _n_chunks_beside_removed(connection) <= self.sizes.rewritten
             unswept = _UNSWEPT in read_manifest(connection)
         if unswept and sweeps:
             with self._database.writing() as connection:
                 _sweep_words(connection)
         notices: list[str] = []
-        if (failure := self.derive(swept=sweeps)) is not None:
+        if (failure := self.derive(swept=rewrites)) is not None:
             notices.append(
                 f"the files that make searching quick could not be written: {failure}; searches "
                 "read the store itself until the next ingest can write them"
@@ -836,6 +837,15 @@ def _generation(connection: sqlite3.Connection) -> int:
 
 def _n_chunks(connection: sqlite3.Connection) -> int:
     found: int = connection.execute("SELECT count(*) FROM chunk").fetchone()[0]
+    return found
+
+
+def _n_chunks_beside_removed(connection: sqlite3.Connection) -> int:
+    """Return the number of chunks in derived files that hold removed ones."""
+    found: int = connection.execute(
+        "SELECT coalesce(sum(n), 0) FROM segment WHERE EXISTS "
+        "(SELECT 1 FROM tombstone WHERE row > first AND row <= last)"
+    ).fetchone()[0]
     return found
 
 

@@ -316,7 +316,7 @@ def test_compacting_folds_the_dead_in(derived: Path) -> None:
             dead = connection.execute("SELECT count(*) FROM tombstone").fetchone()[0]
             return sum(info.n for info in segment_infos(connection)), dead
 
-    large = replace(SMALL, swept=100)
+    large = replace(SMALL, rewritten=10)
     with opened(derived, large, list[str]().append) as rag:
         assert counted() == (192, 0)
         rag.rm(*(f"0-{i}" for i in range(0, 40, 5)))

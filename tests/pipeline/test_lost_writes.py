@@ -84,7 +84,7 @@ def test_a_dropped_log_is_found(killed: Path) -> None:
     """A copy of the file without its log lacks what was acknowledged, and says so."""
     (killed / "store.sqlite-wal").unlink()
     (killed / "store.sqlite-shm").unlink()
-    with RAG(killed, config=WORDS_ONLY, notify=len) as rag:
+    with RAG(killed, config=WORDS_ONLY, notify=list[str]().append) as rag:
         assert [f.check for f in rag.doctor()] == ["acknowledged"]
 
 

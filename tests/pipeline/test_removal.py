@@ -14,7 +14,10 @@ from ragkit.storage import DerivedSizes, LocalStore
 
 WORDS_ONLY = Settings(embedder="none")
 SMALL = DerivedSizes(first=40, more=40, file=30)
-LARGE = DerivedSizes(swept=10)
+LARGE = {
+    "words": DerivedSizes(swept=10),
+    "derived": DerivedSizes(first=40, more=40, file=30, rewritten=10),
+}
 SECRETS = ("zqxwort", "xjkmuon", "wvqtitle", "pqzmeta", "kgxgroup")
 
 
@@ -52,6 +55,13 @@ def n_segments(place: Path) -> int:
         query = "SELECT count(DISTINCT id >> 37) FROM words_data WHERE id > 10"
         found: int = connection.execute(query).fetchone()[0]
         return found
+
+
+def holding_removed(place: Path) -> list[str]:
+    """Return the derived files that hold removed chunks."""
+    with closing(sqlite3.connect(place / "store.sqlite")) as connection:
+        query = "SELECT name FROM segment WHERE EXISTS (SELECT 1 FROM tombstone WHERE row <= last)"
+        return [name for (name,) in connection.execute(query).fetchmany(1)]
 
 
 WAYS: dict[str, tuple[Callable[[RAG], object], tuple[str, ...]]] = {
@@ -126,16 +136,18 @@ def test_what_removes_nothing_merges_nothing(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("by", ["rm --secure", "ingest --secure", "compact"])
-def test_a_large_store_is_swept_when_told(tmp_path: Path, by: str) -> None:
+@pytest.mark.parametrize("what", LARGE)
+def test_a_large_store_is_swept_when_told(tmp_path: Path, what: str, by: str) -> None:
     """Above the size up to which each call sweeps, one line says what does; and it does."""
     place, notices = tmp_path / "kb", list[str]()
-    store = LocalStore(place, create=True, sizes=LARGE)
+    store = LocalStore(place, create=True, sizes=LARGE[what])
     with RAG(store, config=WORDS_ONLY, notify=notices.append) as rag:
         fill(rag, secret())
         assert notices == []
         rag.ingest(secret(zqxwort="x"))
         assert [("doctor --compact" in line, "\n" in line) for line in notices] == [(True, False)]
-        assert holding(place, "zqxwort") == ["store.sqlite"]
+        assert bool(holding(place, "zqxwort")) == (what == "words")
+        assert bool(holding_removed(place)) == (what == "derived")
         if by == "compact":
             rag.compact()
         elif by == "rm --secure":
@@ -143,6 +155,7 @@ def test_a_large_store_is_swept_when_told(tmp_path: Path, by: str) -> None:
         else:
             rag.ingest(Document(id="f1", text="Changed.", groups=("all",)), secure=True)
         assert holding(place, "zqxwort") == []
+        assert holding_removed(place) == []
         assert len(notices) == 1
 
 
