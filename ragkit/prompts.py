@@ -8,6 +8,7 @@ nothing that a document, a question or a turn holds is ever taken for a placehol
 
 from __future__ import annotations
 
+import itertools
 import os
 import re
 from collections.abc import Mapping, Sequence
@@ -56,7 +57,7 @@ class Template:
         """Return the exact text to send."""
         pieces = [
             _fill(self.item, {"n": str(n), "text": item.text, "title": item.hit.title})
-            for n, item in enumerate(context, start=1)
+            for n, item in zip(item_labels(context, history), context, strict=True)
         ]
         turns = [_fill(self.turn, {"role": t.role, "content": t.content}) for t in history]
         values = {
@@ -76,6 +77,27 @@ class Template:
     def overhead_tokens(self, counter: TokenCounter) -> int:
         """Return the tokens of the prompt without context, question and history."""
         return counter.count(self.render("", ()).text)
+
+
+_BRACKETED = re.compile(r"[\[［【〔]([^\[\]［］【】〔〕]{1,40})[\]］】〕]")
+_LABEL_NUMBER = re.compile(r"\d{1,6}")
+
+
+def item_labels(context: Sequence[ContextItem], history: Sequence[Turn] = ()) -> list[int]:
+    """Return the number that labels each item: from 1 up, but none that the prompt holds already.
+
+    Numbers that a passage, a title or an earlier turn writes in brackets itself are left out, so
+    that no passage can pass for another one.
+    """
+    texts = [f"{item.hit.title}\n{item.text}" for item in context]
+    held = {
+        int(number)
+        for text in (*texts, *(turn.content for turn in history))
+        for bracketed in _BRACKETED.findall(text)
+        for number in _LABEL_NUMBER.findall(bracketed)
+    }
+    free = (n for n in itertools.count(1) if n not in held)
+    return list(itertools.islice(free, len(context)))
 
 
 def load_template(name_or_path: str) -> Template:
@@ -175,8 +197,10 @@ def _fill(template: str, values: Mapping[str, str]) -> str:
 
 def _boundary(texts: Sequence[str] | object) -> str:
     """Draw a boundary that none of the texts holds, so that no passage can close its quotation."""
+    import base64
+
     held = "\n".join(texts)  # type: ignore[arg-type]
     while True:
-        boundary = f"#{os.urandom(4).hex()}"
+        boundary = f"#{base64.b32encode(os.urandom(5)).decode()}"
         if boundary not in held:
             return boundary

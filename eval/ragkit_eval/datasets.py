@@ -393,6 +393,8 @@ def _squad_question(document: Document, entry: _Row) -> Question:
         (int(str(a["answer_start"])), str(a["text"]))
         for a in cast("list[_Row]", entry.get("answers", ()))
     ]
+    if any(start < 0 for start, _ in answers):
+        raise ValueError(f"an answer of question {entry['id']!r} begins before the text")
     spans = {
         GoldSpan(document_id=document.id, start=start, end=start + len(text), text=text): None
         for start, text in answers

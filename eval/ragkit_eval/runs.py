@@ -33,7 +33,7 @@ from ragkit_eval.inference import (
 )
 from ragkit_eval.measures import Measure
 from ragkit_eval.pipelines import Pipeline, run_question
-from ragkit_eval.rows import Row, Status, read_row
+from ragkit_eval.rows import Row, Status, checked, numbers, read_row
 
 _VERSIONS = ("numpy", "faiss-cpu", "onnxruntime", "sentence-transformers", "torch", "pypdf")
 _SYNC_SECONDS = 1.0
@@ -107,8 +107,8 @@ def load_run(folder: str | Path) -> Run:
         state = "unfinished; run it again to go on" if place.exists() else "missing"
         raise ConfigError(f"run {place} is {state}")
     try:
-        manifest = json.loads((place / "manifest.json").read_text("utf-8"))
-        summary = json.loads((place / "summary.json").read_text("utf-8"))
+        manifest = _read_object(place / "manifest.json", "dataset", "configuration")
+        summary = _read_object(place / "summary.json", "measures")
         lines = (place / "scores.jsonl").read_text("utf-8").splitlines()
         scores = tuple(_score(json.loads(line)) for line in lines)
     except (OSError, ValueError, TypeError, KeyError) as error:
@@ -118,9 +118,21 @@ def load_run(folder: str | Path) -> Run:
     return Run(folder=place, manifest=manifest, summary=summary, scores=scores)
 
 
-def _score(data: dict[str, object]) -> Score:
-    data["answers"] = tuple(cast("Sequence[str]", data["answers"]))
-    return Score(**data)  # type: ignore[arg-type]
+def _read_object(path: Path, *parts: str) -> dict[str, Json]:
+    """Return a file's JSON object, of which these parts are objects too; raises `ValueError`."""
+    data: object = json.loads(path.read_text("utf-8"))
+    if not isinstance(data, dict) or not all(
+        isinstance(cast("dict[str, object]", data).get(part), dict) for part in parts
+    ):
+        raise ValueError(f"{path.name} needs an object with {', '.join(parts)}")
+    return cast("dict[str, Json]", data)
+
+
+def _score(data: object) -> Score:
+    values = checked(Score, data)
+    numbers(cast("Mapping[str, object]", values["values"]))
+    answers = tuple(map(str, cast("list[object]", values["answers"])))
+    return Score(**{**values, "answers": answers})  # type: ignore[arg-type]
 
 
 def evaluate(

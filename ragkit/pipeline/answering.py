@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ragkit.errors import ConfigError
+from ragkit.prompts import item_labels
 from ragkit.text.words import detect_language, query_tokens
 from ragkit.types import (
     Citation,
@@ -102,7 +103,11 @@ class Answer:
 
 
 def cite(
-    generation: Generation, context: Sequence[ContextItem], *, labelled: bool
+    generation: Generation,
+    context: Sequence[ContextItem],
+    *,
+    labelled: bool,
+    history: Sequence[Turn] = (),
 ) -> tuple[Citation, ...]:
     """Return the spans of documents that support an answer; only what can be checked.
 
@@ -113,7 +118,7 @@ def cite(
     if generation.citations is not None:
         return tuple(c for c in generation.citations if _stands(c))
     if labelled:
-        cited = _by_label(generation.text, context)
+        cited = _by_label(generation.text, context, history)
         if cited:
             return cited
     return _by_words(generation.text, context)
@@ -126,11 +131,14 @@ def _stands(citation: Citation) -> bool:
     return chunk.text[citation.start - chunk.start : citation.end - chunk.start] == citation.text
 
 
-def _by_label(answer: str, context: Sequence[ContextItem]) -> tuple[Citation, ...]:
+def _by_label(
+    answer: str, context: Sequence[ContextItem], history: Sequence[Turn]
+) -> tuple[Citation, ...]:
     import re
 
-    numbers = dict.fromkeys(int(n) for n in re.findall(r"\[(\d{1,4})\]", answer))
-    items = [context[n - 1] for n in numbers if 1 <= n <= len(context)]
+    labelled = dict(zip(item_labels(context, history), context, strict=True))
+    numbers = dict.fromkeys(int(n) for n in re.findall(r"\[(\d{1,6})\]", answer))
+    items = [labelled[n] for n in numbers if n in labelled]
     return tuple(
         Citation(hit=item.hit, start=item.start, end=item.end, text=item.text) for item in items
     )

@@ -1090,7 +1090,10 @@ class RAG:
         if generation is not None:
             usage = generation.usage
             citations = cite(
-                generation, draft.trimmed.context, labelled=self._template.numbers_items
+                generation,
+                draft.trimmed.context,
+                labelled=self._template.numbers_items,
+                history=draft.prompt.history if draft.prompt is not None else (),
             )
         if draft.input_tokens is not None and usage.input_tokens is None:
             counted = self._count_unsent(draft) if dry_run else None

@@ -25,7 +25,7 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
         return None
     share = SECONDS / sum(map(_draws, pyfuncitem.session.items))
     ends = time.monotonic() + share
-    given = {name: pyfuncitem.funcargs[name] for name in pyfuncitem._fixtureinfo.argnames}  # noqa: SLF001
+    given = {name: pyfuncitem.funcargs[name] for name in pyfuncitem._fixtureinfo.argnames}
     while True:
         pyfuncitem.obj(**given)
         if time.monotonic() >= ends:

@@ -78,11 +78,25 @@ HOSTILE_NUMBERS: tuple[Json, ...] = (
     0, -1, 1, 7, 0.5, -0.0, 2**31, 2**63, -(2**63) - 1, 10**400, 1e308, -1e308, 5e-324,
     float("inf"), float("-inf"), float("nan"),
 )  # fmt: skip
-HOSTILE_TEXTS = ("", " ", "a", "\0", "\ud800", "\x1b[31m", "é", "\u2028", "x" * 3000, "1", "true", "../x")
+HOSTILE_TEXTS = (
+    "",
+    " ",
+    "a",
+    "\0",
+    "\ud800",
+    "\x1b[31m",
+    "é",
+    "\u2028",
+    "x" * 3000,
+    "1",
+    "true",
+    "../x",
+)
 json_scalars: st.SearchStrategy[Json] = st.one_of(
     st.none(),
     st.booleans(),
     st.sampled_from(HOSTILE_NUMBERS),
+    st.sampled_from([float("inf"), float("nan"), 10**400]),
     st.integers(),
     st.floats(),
     st.sampled_from(HOSTILE_TEXTS),

@@ -1,4 +1,4 @@
-"""Damaged files: text that can be stored, cut and cited, or an error with a documented code word."""
+"""Damaged files: text that can be stored, cut and cited, or an error with a code word."""
 
 from __future__ import annotations
 
@@ -84,7 +84,9 @@ SEEDS: Mapping[str, Sequence[bytes]] = {
         b"---\ntitle: Ferries\nyear: 2024\n---\n# Bay\n\nText.\n\n## Quay\n\n- one\n- two\n\n```py\n"
         b"x = 1\n```\n\n| a | b |\n|---|---|\n| 1 | 2 |\n\nTitle\n=====\nMore text here.\n"
     ],
-    ".rst": [b"=====\nFerry\n=====\n\nQuay\n----\n\nText of it.\n\n.. note::\n   Inside.\n\nPier\n----\nEnd.\n"],
+    ".rst": [
+        b"=====\nFerry\n=====\n\nQuay\n----\n\nText of it.\n\n.. note::\n   Inside.\n\nPier\n----\nEnd.\n"
+    ],
     ".html": [
         b"<!doctype html><html><head><meta charset='utf-8'><title>Ferries</title><style>p{}</style></head>"
         b"<body><h1>Bay</h1><p>They leave&nbsp;at <b>nine</b>.<p hidden>not<ul><li>one<li>two</ul>"
@@ -92,7 +94,7 @@ SEEDS: Mapping[str, Sequence[bytes]] = {
         b"<div style='display: none'>no</div><!-- c --><script>x<y</script><p>&#x27;&amp;&eacute;</body></html>"
     ],
     ".csv": [
-        b"Report of May\nname,price,quay\nTea,2,\"a, \"\"b\"\"\"\nCoffee,3,\"two\nlines\"\n\nMilk,1,4\n",
+        b'Report of May\nname,price,quay\nTea,2,"a, ""b"""\nCoffee,3,"two\nlines"\n\nMilk,1,4\n',
         b"name\tprice\nTea\t2\nCoffee\t3\n",
         b"a;b;c\n1;2,5;3\n",
     ],
@@ -232,7 +234,7 @@ def test_cost_grows_with_size(suffix: str, data: st.DataObject) -> None:
     assert seconds[1] < 2.0 or seconds[1] < 24 * seconds[0], (seconds, unit, head)
 
 
-@pytest.mark.parametrize("path", sorted(FOUND.iterdir()), ids=lambda path: path.name)
+@pytest.mark.parametrize("path", sorted(FOUND.glob("*")), ids=lambda path: path.name)
 def test_found(path: Path) -> None:
     """What was found stays mended."""
     check(path.read_bytes(), path.suffix)
