@@ -23,6 +23,7 @@ from typing import BinaryIO, cast
 
 from ragkit import __version__
 from ragkit.errors import ConfigError
+from ragkit.text.jsontext import read_answer_json
 from ragkit.types import Json
 from ragkit_eval.datasets import Dataset, Question
 from ragkit_eval.inference import (
@@ -107,10 +108,10 @@ def load_run(folder: str | Path) -> Run:
         state = "unfinished; run it again to go on" if place.exists() else "missing"
         raise ConfigError(f"run {place} is {state}")
     try:
-        manifest = _read_object(place / "manifest.json", "dataset", "configuration")
-        summary = _read_object(place / "summary.json", "measures")
-        lines = (place / "scores.jsonl").read_text("utf-8").splitlines()
-        scores = tuple(_score(json.loads(line)) for line in lines)
+        manifest = _with_parts(place / "manifest.json", "dataset", "configuration")
+        summary = _with_parts(place / "summary.json", "measures")
+        with (place / "scores.jsonl").open("rb") as lines:
+            scores = tuple(_score(_object(line)) for line in lines)
     except (OSError, ValueError, TypeError, KeyError) as error:
         raise ConfigError(f"run {place} is damaged: {error}") from error
     if len(scores) != summary.get("n"):
@@ -118,17 +119,22 @@ def load_run(folder: str | Path) -> Run:
     return Run(folder=place, manifest=manifest, summary=summary, scores=scores)
 
 
-def _read_object(path: Path, *parts: str) -> dict[str, Json]:
-    """Return a file's JSON object, of which these parts are objects too; raises `ValueError`."""
-    data: object = json.loads(path.read_text("utf-8"))
-    if not isinstance(data, dict) or not all(
-        isinstance(cast("dict[str, object]", data).get(part), dict) for part in parts
-    ):
-        raise ValueError(f"{path.name} needs an object with {', '.join(parts)}")
-    return cast("dict[str, Json]", data)
+def _with_parts(path: Path, *parts: str) -> dict[str, Json]:
+    """Return a file's JSON object, of which these parts are objects too; raises `TypeError`."""
+    data = _object(path.read_bytes())
+    if not all(isinstance(data.get(part), dict) for part in parts):
+        raise TypeError(f"{path.name} needs an object with {', '.join(parts)}")
+    return data
 
 
-def _score(data: object) -> Score:
+def _object(data: bytes) -> dict[str, Json]:
+    value = read_answer_json(data)
+    if not isinstance(value, dict):
+        raise TypeError("it holds something that is not an object")
+    return cast("dict[str, Json]", value)
+
+
+def _score(data: Mapping[str, Json]) -> Score:
     values = checked(Score, data)
     numbers(cast("Mapping[str, object]", values["values"]))
     answers = tuple(map(str, cast("list[object]", values["answers"])))
@@ -262,7 +268,7 @@ def _read_rows(path: Path) -> dict[str, Row]:
     try:
         with path.open("rb") as lines:
             for line in lines:
-                row = read_row(json.loads(line.decode("utf-8", "surrogatepass")))
+                row = read_row(_object(line))
                 rows[row.id] = row
     except (OSError, ValueError, TypeError) as error:
         raise ConfigError(f"{path} is damaged: {error}; begin anew with --restart") from error
@@ -313,8 +319,8 @@ def _check_same(path: Path, manifest: Mapping[str, Json]) -> str | None:
     if not path.exists():
         return None
     try:
-        old = cast("Mapping[str, Json]", json.loads(path.read_text("utf-8")))
-    except (OSError, ValueError) as error:
+        old = _object(path.read_bytes())
+    except (OSError, ValueError, TypeError) as error:
         raise ConfigError(f"{path} is damaged: {error}; begin anew with --restart") from error
     for part in ("dataset", "configuration", "ragkit"):
         if old.get(part) != manifest[part]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from ragkit.errors import ConfigError
@@ -18,6 +18,7 @@ from ragkit.types import (
     TokenCounter,
     Turn,
     Usage,
+    token_count,
 )
 
 if TYPE_CHECKING:
@@ -207,22 +208,47 @@ def read_turns(history: Sequence[Turn | Mapping[str, str]]) -> list[Turn]:
             turns.append(turn)
             continue
         role, content = turn.get("role"), turn.get("content")
-        if role not in {"user", "assistant"} or not isinstance(content, str):
+        if role not in ("user", "assistant") or not isinstance(content, str):
             raise ConfigError(
-                f"history turn {dict(turn)!r}; allowed: an object with role (user or assistant) "
-                "and content (text)"
+                f"history turn {repr(dict(turn))[:200]}; allowed: an object with role (user or "
+                "assistant) and content (text)"
             )
         turns.append(Turn(role="user" if role == "user" else "assistant", content=content))
     return turns
 
 
-def newest_turns(history: Sequence[Turn], cap: int, counter: TokenCounter) -> list[Turn]:
-    """Return the newest turns that together have at most `cap` tokens, oldest first."""
+def newest_turns(
+    history: Sequence[Turn],
+    cap: int,
+    counter: TokenCounter,
+    render: Callable[[Sequence[Turn]], str],
+) -> list[Turn]:
+    """Return the newest turns that have at most `cap` tokens as they are sent, oldest first.
+
+    A turn costs its role and separators too, and at least a token: turns without a word are not
+    free, and a long history is not read to its end.
+    """
     kept: list[Turn] = []
     n_tokens = 0
     for turn in reversed(history):
-        n_tokens += counter.count(turn.content)
+        n_tokens += max(1, counter.count(render([turn])))
         if n_tokens > cap:
             break
         kept.append(turn)
-    return kept[::-1]
+    kept.reverse()
+    # Tokens of joined turns may exceed the sum of theirs, so what is sent is counted.
+    while kept and counter.count(render(kept)) > cap:
+        del kept[0]
+    return kept
+
+
+def sound_usage(usage: object) -> Usage:
+    """Return what a generator says it used, each number that cannot be one as unknown."""
+    if not isinstance(usage, Usage):
+        return Usage()
+    return replace(
+        usage,
+        input_tokens=token_count(usage.input_tokens),
+        output_tokens=token_count(usage.output_tokens),
+        cached_tokens=token_count(usage.cached_tokens),
+    )
