@@ -1,6 +1,6 @@
 """How the tests of this folder run: briefly and always alike in the suite, longer in their lane.
 
-In the suite each test sees a few hundred examples, the same ones every time. `make fuzz` sets
+In the suite each test sees a hundred examples, the same ones every time. `make fuzz` sets
 `FUZZ_SECONDS`; the tests then share that time equally, each seeing new examples until its share is
 used up (`conftest.py`). What is found goes to `found/` as a small file, so that it stays found.
 """
@@ -20,16 +20,16 @@ SECONDS = float(os.environ.get("FUZZ_SECONDS", "0"))
 """What all tests of the lane may take together; 0: this is the suite."""
 
 FUZZ = settings(
-    max_examples=200,
+    max_examples=100,
     derandomize=not SECONDS,
     database=None,
     deadline=None,
     print_blob=True,
     suppress_health_check=list(HealthCheck),
 )
-"""200 examples: the most that each test can see in the suite without making it slow."""
+"""100 examples: the most that each test can see in the suite without making it slow."""
 
-FEWER = settings(FUZZ, max_examples=60)
+FEWER = settings(FUZZ, max_examples=40)
 """For examples that take more than some milliseconds each."""
 
 lane_only = pytest.mark.skipif(not SECONDS, reason="takes minutes: run `make fuzz`")

@@ -7,6 +7,7 @@ import json
 import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import get_args
 
 import pytest
 from hypothesis import given
@@ -16,7 +17,7 @@ from ragkit.chunking import SpanChunker
 from ragkit.errors import LoadError
 from ragkit.loading import LOADERS, LoadedText, load_bytes
 from ragkit.text.wordpiece import load_wordpiece
-from ragkit.types import CHUNKER_NAMES, ChunkerName, Document
+from ragkit.types import ChunkerName, Document
 
 from .lane import FUZZ, lane_only, no_hang
 from .mutating import mutated
@@ -24,6 +25,7 @@ from .mutating import mutated
 FOUND = Path(__file__).parent / "found" / "loaders"
 CODES = {"no_text", "password", "unsupported", "broken", "limit", "encoding"}
 COUNTER = load_wordpiece()
+CHUNKERS: tuple[ChunkerName, ...] = get_args(ChunkerName)
 MAX_TOKENS = 30
 
 PROSE = (
@@ -164,7 +166,7 @@ def check_loaded(loaded: LoadedText) -> None:
     for mark in loaded.marks:
         json.dumps(mark.location.to_dict(), allow_nan=False, ensure_ascii=False).encode()
     document = Document(id="d", text=loaded.text, marks=loaded.marks)
-    for name in CHUNKER_NAMES:
+    for name in CHUNKERS:
         check_chunks(document, name)
 
 

@@ -7,11 +7,11 @@ from hypothesis import strategies as st
 
 from ragkit.text.sentences import MAX_CHARACTERS, sentence_spans
 from ragkit.text.words import detect_language, query_tokens
-from ragkit.types import CHUNKER_NAMES, ChunkerName, Document, Location, Mark, MarkKind
+from ragkit.types import ChunkerName, Document, Location, Mark, MarkKind
 
 from .lane import FUZZ, no_hang
 from .mutating import mutated
-from .test_loaders import COUNTER, check_chunks
+from .test_loaders import CHUNKERS, COUNTER, check_chunks
 
 SEEDS = [
     text.encode()
@@ -62,7 +62,7 @@ def test_chunks_hold_all_but_white_space(text: str, data: st.DataObject) -> None
         Mark(start=at, kind=data.draw(st.sampled_from(KINDS)), location=Location(page=n))
         for n, at in enumerate(sorted(places), start=1)
     )
-    name: ChunkerName = data.draw(st.sampled_from(CHUNKER_NAMES))  # type: ignore[arg-type]
+    name: ChunkerName = data.draw(st.sampled_from(CHUNKERS))
     check_chunks(Document(id="d", text=text, marks=marks), name, data.draw(st.integers(1, 60)))
 
 
