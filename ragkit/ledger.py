@@ -645,7 +645,7 @@ def _object(value: Json) -> Mapping[str, Json]:
 
 def _number(record: Mapping[str, Json], name: str) -> float:
     value = record.get(name)
-    # A whole number may have more digits than a float can hold; nothing measured has.
+    # Nothing that is measured is below 0, or has more digits than a float can hold.
     if isinstance(value, int | float) and abs(value) <= MOST_COUNTED:
         return float(value)
     return 0.0
