@@ -646,6 +646,6 @@ def _object(value: Json) -> Mapping[str, Json]:
 def _number(record: Mapping[str, Json], name: str) -> float:
     value = record.get(name)
     # Nothing that is measured is below 0, or has more digits than a float can hold.
-    if isinstance(value, int | float) and abs(value) <= MOST_COUNTED:
+    if isinstance(value, int | float) and 0 <= value <= MOST_COUNTED:
         return float(value)
     return 0.0
