@@ -82,6 +82,7 @@ def _short(passage: Mapping[str, Json]) -> dict[str, Json]:
     return {key: value for key, value in passage.items() if value is not None and value != ()}
 
 
+_BOUNDS: tuple[str, ...] = ("low", "mid", "high")
 _KINDS: Mapping[str, type | tuple[type, ...]] = {
     "str": str,
     "Status": str,
@@ -155,7 +156,7 @@ def read_row(data: object) -> Row:
             values[name] = tuple(map(_passage, given))
     joules = cast("list[object] | None", values.get("joules"))
     if joules is not None:
-        bounds = dict(zip(("low", "mid", "high"), joules, strict=True))
+        bounds: dict[str, object] = dict(zip(_BOUNDS, joules, strict=True))
         values["joules"] = tuple(numbers(bounds).values())
     from_cache = cast("list[object]", values.get("from_cache", []))
     values["from_cache"] = tuple(map(str, from_cache))

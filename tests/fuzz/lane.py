@@ -25,7 +25,13 @@ FUZZ = settings(
     database=None,
     deadline=None,
     print_blob=True,
-    suppress_health_check=list(HealthCheck),
+    suppress_health_check=[
+        HealthCheck.data_too_large,
+        HealthCheck.filter_too_much,
+        HealthCheck.function_scoped_fixture,
+        HealthCheck.large_base_example,
+        HealthCheck.too_slow,
+    ],
 )
 """In the suite 100 examples, as many as a test can see within seconds; in the lane, rounds of 40."""
 

@@ -15,8 +15,8 @@ from ragkit.types import Json
 from .lane import FUZZ, no_hang
 from .mutating import HOSTILE_NUMBERS, json_values
 
-FIELDS = ("a", "b", "a.b", "a.b.c", "", ".", "a.", "$in", "é")
-OPERATORS = ("$eq", "$ne", "$in", "$nin", "$gt", "$gte", "$lt", "$lte", "$exists")
+FIELDS = ["a", "b", "a.b", "a.b.c", "", ".", "a.", "$in", "é"]
+OPERATORS = ["$eq", "$ne", "$in", "$nin", "$gt", "$gte", "$lt", "$lte", "$exists"]
 scalars: st.SearchStrategy[Json] = st.one_of(
     st.sampled_from([None, True, False, "", "a", "b", "1", 0, 1, 2, 1.0, 0.5, "\ud800"]),
     st.sampled_from(HOSTILE_NUMBERS),
@@ -26,7 +26,7 @@ metadata: st.SearchStrategy[Mapping[str, Json]] = st.dictionaries(
     st.one_of(
         scalars,
         st.lists(scalars, max_size=4),
-        st.dictionaries(st.sampled_from(("b", "c", "b.c")), scalars, max_size=2),
+        st.dictionaries(st.sampled_from(FIELDS[1:4]), scalars, max_size=2),
         json_values,
     ),
     max_size=4,
@@ -76,14 +76,14 @@ def passes(filters: Mapping[str, Json], data: Mapping[str, Json]) -> bool:
         if found is _NOTHING:
             found = data
             for part in field.split("."):
-                held = cast("Mapping[str, object]", found) if isinstance(found, dict) else {}
+                held = cast("dict[str, object]", found if isinstance(found, dict) else {})
                 found = held.get(part, _NOTHING)
         tests = condition if isinstance(condition, dict) else {"$eq": condition}
         for operator, operand in cast("Mapping[str, object]", tests).items():
             if operator == "$exists":
                 holds = (found is not _NOTHING) == operand
             else:
-                values = cast("list[object]", found) if isinstance(found, list) else [found]
+                values = cast("list[object]", found if isinstance(found, list) else [found])
                 holds = any(meets(value, operator, operand) for value in values)
                 holds = holds != (operator in {"$ne", "$nin"})
             if not holds:
