@@ -7,6 +7,7 @@ only as far as it is harmless or trusted (`ragkit.trust`); or the one that is na
 from __future__ import annotations
 
 import json
+import math
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
@@ -14,7 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, cast, get_args
 
 from ragkit.errors import ConfigError
-from ragkit.types import Json, Mode
+from ragkit.text.jsontext import read_json, read_toml
+from ragkit.types import MOST_HITS, Json, Mode
 
 if TYPE_CHECKING:
     from ragkit.trust import Sensitive
@@ -36,6 +38,10 @@ _GENERATOR_SETTINGS = frozenset(
      "seed", "model_billions"}
 )  # fmt: skip
 """Settings of ragkit's own that may stand in the generator's table."""
+
+
+MOST_TOKENS = 10**9
+"""Largest number of tokens that a setting may name."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,20 +87,27 @@ class Settings:
         """Check the ranges; raises `ConfigError` naming the value and what is allowed."""
         _check_choice("mode", self.mode, get_args(Mode))
         _check_choice("fusion", self.fusion, ("convex", "rrf"))
-        _check_least("k", self.k, 1)
-        _check_least("max_context_tokens", self.max_context_tokens, 1)
-        _check_least("max_history_tokens", self.max_history_tokens, 0)
-        _check_least("max_tokens", self.max_tokens, 1)
-        _check_least("top_k", self.top_k, 1)
+        _check_within("k", self.k, 1, MOST_HITS)
+        for name in ("chunk_tokens", "max_context_tokens", "max_tokens", "top_k"):
+            _check_within(name, getattr(self, name), 1, MOST_TOKENS)
+        for name in ("chunk_overlap", "max_history_tokens"):
+            _check_within(name, getattr(self, name), 0, MOST_TOKENS)
+        # What servers and random generators take: 64 bits, with a sign.
+        _check_within("seed", self.seed, -(2**63), 2**63 - 1)
         _check_within("trim_level", self.trim_level, 0.0, 1.0)
         _check_within("temperature", self.temperature, 0.0, 100.0)
         _check_within("top_p", self.top_p, 0.0, 1.0)
-        if self.timeout is not None and not 0.0 < self.timeout < float("inf"):
-            raise ConfigError(f"timeout {self.timeout}; allowed: more than 0 seconds")
+        for name, unit in (("timeout", " seconds"), ("model_billions", "")):
+            value = getattr(self, name)
+            if value is not None and not 0.0 < value < math.inf:
+                raise ConfigError(f"{name} {value}; allowed: more than 0{unit}")
         if self.refuse_below is not None and self.refuse_below != "off":
             _check_within("refuse_below", _number("refuse_below", self.refuse_below), 0.0, 1.0)
         if self.grid_g_per_kwh and len(self.grid_g_per_kwh) != 3:
             raise ConfigError("grid_g_per_kwh takes three numbers: low, mid, high")
+        for value in self.grid_g_per_kwh:
+            if not 0.0 <= value < math.inf:
+                raise ConfigError(f"grid_g_per_kwh {value}; allowed: 0 or more")
 
 
 def load_settings(
@@ -227,11 +240,9 @@ def with_values(settings: Settings, values: Mapping[str, object]) -> Settings:
 
 
 def _read_toml(path: Path) -> dict[str, object]:
-    import tomllib
-
     try:
-        data = cast("dict[str, object]", tomllib.loads(path.read_text("utf-8")))
-    except (OSError, ValueError, RecursionError) as error:
+        data = read_toml(path.read_bytes())
+    except (OSError, ValueError) as error:
         raise ConfigError(f"settings file {path} cannot be read: {error}") from error
     values: dict[str, object] = {}
     for name, value in data.items():
@@ -269,23 +280,24 @@ def _from_text(name: str, text: str) -> object:
         if text.lower() not in {"true", "false", "1", "0"}:
             raise ConfigError(f"{ENVIRONMENT_PREFIX}{name.upper()}={text!r}; allowed: true false")
         return text.lower() in {"true", "1"}
-    if kind.startswith("tuple[str"):
-        return tuple(text.split(",")) if text else ()
-    if kind.startswith("tuple[float"):
-        return tuple(_number(name, part) for part in text.split(","))
+    if kind.startswith("tuple"):
+        parts = text.split(",") if text else []
+        return tuple(parts if "str" in kind else [_number(name, part) for part in parts])
     if kind.startswith("dict"):
         return _object(name, text)
     number = _number(name, text)
-    return int(number) if kind.startswith("int") and number == int(number) else number
+    if kind.startswith("int") and number.is_integer():
+        return int(text) if text.lstrip("+-").isdecimal() else int(number)
+    return number
 
 
 def _checked(name: str, value: object) -> object:
     kind = _type_of(name)
     if isinstance(value, list):
         items = tuple(cast("list[object]", value))
-        return items if kind.startswith("tuple") else _checked(name, str(items))
+        return _items(name, kind, items) if kind.startswith("tuple") else _checked(name, str(items))
     if kind.startswith("float") and isinstance(value, int) and not isinstance(value, bool):
-        value = float(value)
+        value = _number(name, value)
     if name == "refuse_below" and isinstance(value, int | float):
         value = str(value)
     expected = {"str": str, "int": int, "bool": bool, "float": float, "tuple": tuple, "dict": dict}
@@ -298,22 +310,34 @@ def _checked(name: str, value: object) -> object:
     return value
 
 
+def _items(name: str, kind: str, items: tuple[object, ...]) -> tuple[object, ...]:
+    wanted = str if kind.startswith("tuple[str") else (int, float)
+    for item in items:
+        if isinstance(item, bool) or not isinstance(item, wanted):
+            what = "text" if wanted is str else "numbers"
+            raise ConfigError(f"{name} {item!r}; allowed: a list of {what}")
+    return items if wanted is str else tuple(_number(name, item) for item in items)
+
+
 def _object(name: str, text: str) -> object:
     try:
-        return cast("object", json.loads(text))
-    except ValueError:
-        raise ConfigError(f"{name} {text!r}; allowed: a JSON object") from None
+        return read_json(text)
+    except ValueError as error:
+        raise ConfigError(f"{name} {text!r}; allowed: a JSON object ({error})") from None
 
 
 def _is_a(value: object, kind: type) -> bool:
     return isinstance(value, kind) and (kind is bool or not isinstance(value, bool))
 
 
-def _number(name: str, text: str) -> float:
+def _number(name: str, value: object) -> float:
     try:
-        return float(text)
-    except ValueError:
-        raise ConfigError(f"{name} {text!r}; allowed: a number") from None
+        number = float(cast("float | str", value))
+    except (ValueError, OverflowError):
+        number = math.nan
+    if not math.isfinite(number):
+        raise ConfigError(f"{name} {value!r}; allowed: a finite number")
+    return number
 
 
 def _check_choice(name: str, value: str | None, allowed: tuple[str, ...]) -> None:
@@ -321,11 +345,7 @@ def _check_choice(name: str, value: str | None, allowed: tuple[str, ...]) -> Non
         raise ConfigError(f"{name} {value!r}; allowed: {' '.join(allowed)}")
 
 
-def _check_least(name: str, value: int | None, least: int) -> None:
-    if value is not None and value < least:
-        raise ConfigError(f"{name} {value}; allowed: {least} or more")
-
-
 def _check_within(name: str, value: float | None, low: float, high: float) -> None:
     if value is not None and not low <= value <= high:
-        raise ConfigError(f"{name} {value}; allowed: {low:g} to {high:g}")
+        shown = [f"{x:,}" if isinstance(x, int) else f"{x:g}" for x in (low, high)]
+        raise ConfigError(f"{name} {value}; allowed: {' to '.join(shown)}")

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias, get_args, runtime_checkable
+from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias, cast, get_args, runtime_checkable
 
 if TYPE_CHECKING:
     import numpy as np
@@ -25,6 +25,8 @@ Mode: TypeAlias = Literal["dense", "lexical", "hybrid"]
 Fusion: TypeAlias = Literal["convex", "rrf"]
 ChunkerName: TypeAlias = Literal["recursive", "sentence", "tokens", "markdown", "whole"]
 CHUNKER_NAMES: tuple[str, ...] = get_args(ChunkerName)
+MOST_HITS = 10_000
+"""Largest k: so many hits can be asked for."""
 MarkKind: TypeAlias = Literal["text", "heading", "page", "row", "code"]
 RefusalReason: TypeAlias = Literal["no_hits", "low_evidence", "cap_too_small"]
 
@@ -245,6 +247,16 @@ class Prompt:
     question: str
     context: tuple[ContextItem, ...] = ()
     history: tuple[Turn, ...] = ()
+
+
+MOST_COUNTED = 2**53
+"""Largest number of tokens that is believed: every whole number up to it is exact as a float."""
+
+
+def token_count(value: object) -> int | None:
+    """Return a number of tokens as others give it; None, unknown, for what cannot be one."""
+    is_whole = isinstance(value, int) and not isinstance(value, bool)
+    return cast("int", value) if is_whole and 0 <= cast("int", value) <= MOST_COUNTED else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

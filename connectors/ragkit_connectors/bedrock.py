@@ -21,6 +21,7 @@ from ragkit.types import (
     TokenCount,
     TokenCounter,
     Usage,
+    token_count,
 )
 from ragkit_connectors.support.aws import AwsCall, AwsClient, Members
 from ragkit_connectors.support.bedrock_ids import base_model, check_model
@@ -371,18 +372,17 @@ def _usage(counts: Members) -> Usage:
     if not counts:
         return Usage()
     # Bedrock counts what was read from or written to its cache apart.
-    read, written = counts.get("cacheReadInputTokens"), counts.get("cacheWriteInputTokens")
+    new, read, written = (
+        token_count(counts.get(name))
+        for name in ("inputTokens", "cacheReadInputTokens", "cacheWriteInputTokens")
+    )
     return Usage(
-        input_tokens=_int(counts.get("inputTokens")) + _int(read) + _int(written),
-        output_tokens=_int(counts.get("outputTokens")),
-        cached_tokens=None if read is None else _int(read),
+        input_tokens=None if new is None else new + (read or 0) + (written or 0),
+        output_tokens=token_count(counts.get("outputTokens")),
+        cached_tokens=read,
         exact=True,
         counter="bedrock",
     )
-
-
-def _int(value: object) -> int:
-    return value if isinstance(value, int) else 0
 
 
 def _family(model: str) -> str | None:

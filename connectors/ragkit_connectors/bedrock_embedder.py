@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias, cast
 
 from ragkit.errors import ConfigError, MissingExtraError, PromptTooLongError, RemoteError
+from ragkit.text.jsontext import read_answer_json
 from ragkit.types import Json
 from ragkit_connectors.support.aws import AwsCall, AwsClient
 from ragkit_connectors.support.bedrock_ids import base_model, check_model
@@ -249,7 +250,7 @@ class BedrockEmbedder:
 
 def _decode(body: object, name: str) -> _Answer:
     try:
-        answer: object = json.loads(cast("bytes", body))
+        answer: object = read_answer_json(cast("bytes", body))
     except (TypeError, ValueError) as error:
         raise RemoteError(f"{name}: the answer is not JSON, or it broke off") from error
     return cast("_Answer", answer) if isinstance(answer, dict) else {}

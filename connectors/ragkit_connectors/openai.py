@@ -398,7 +398,7 @@ def _ordered(answer: Record, n_texts: int) -> list[object]:
 
     data = answer.get("data")
     rows = [record(row) for row in cast("list[object]", data)] if isinstance(data, list) else []
-    by_index = {row.get("index"): row.get("embedding") for row in rows}
+    by_index = {count(row.get("index")): row.get("embedding") for row in rows}
     if len(rows) != n_texts or by_index.keys() != set(range(n_texts)):
         raise RemoteError(f"the server gave {len(rows)} vectors for {n_texts} texts")
     vectors = [by_index[i] for i in range(n_texts)]

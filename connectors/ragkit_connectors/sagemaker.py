@@ -33,6 +33,7 @@ from ragkit.errors import (
     PromptTooLongError,
     RemoteError,
 )
+from ragkit.text.jsontext import read_answer_json
 from ragkit.text.wordpiece import load_wordpiece
 from ragkit.types import (
     Generation,
@@ -704,8 +705,8 @@ def _texts(chunks: Iterator[bytes]) -> Iterator[str]:
 
 def _decoded(data: object) -> object:
     try:
-        return cast("object", json.loads(cast("bytes | str", data)))
-    except (ValueError, RecursionError) as error:
+        return read_answer_json(cast("bytes | str", data))
+    except ValueError as error:
         raise RemoteError("the container's answer is not JSON, or it broke off") from error
 
 

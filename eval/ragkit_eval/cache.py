@@ -12,8 +12,8 @@ import json
 import sqlite3
 import threading
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import closing
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
@@ -98,11 +98,15 @@ class Cache:
         n = len(entries)
         with self._lock:
             self._connection.execute("BEGIN IMMEDIATE")
-            self._connection.executemany(
-                "INSERT OR REPLACE INTO entry VALUES (?, ?, ?, ?)",
-                [(key, value, spent.seconds / n, spent.cpu_seconds / n) for key, value in entries],
-            )
-            self._connection.execute("COMMIT")
+            try:
+                self._connection.executemany(
+                    "INSERT OR REPLACE INTO entry VALUES (?, ?, ?, ?)",
+                    [(k, value, spent.seconds / n, spent.cpu_seconds / n) for k, value in entries],
+                )
+                self._connection.execute("COMMIT")
+            finally:
+                # A disk that is full ends the transaction, or leaves it open.
+                self._connection.rollback()
 
 
 @dataclass(slots=True)
@@ -123,7 +127,9 @@ def _now() -> tuple[float, float]:
 
 
 def _key(*parts: Json) -> bytes:
-    return hashlib.sha256(json.dumps(parts, ensure_ascii=False, sort_keys=True).encode()).digest()
+    return hashlib.sha256(
+        json.dumps(parts, ensure_ascii=False, sort_keys=True).encode("utf-8", "surrogatepass")
+    ).digest()
 
 
 class _Saving:
@@ -267,8 +273,13 @@ class CachingGenerator(_Saving):
                 "usage": generation.usage.to_dict(),
                 "stop_reason": generation.stop_reason,
             }
-            self._cache.put([(key, json.dumps(value).encode())], Spent.since(began))
+            self._remember(key, value, Spent.since(began))
         return generation
+
+    def _remember(self, key: bytes, value: Mapping[str, Json], spent: Spent) -> None:
+        """Keep an answer; one that cannot be kept is given all the same, since it is paid for."""
+        with suppress(OSError, sqlite3.Error, TypeError, ValueError):
+            self._cache.put([(key, json.dumps(value).encode())], spent)
 
     def stream(self, prompt: Prompt, options: GenerationOptions) -> Iterator[str | Generation]:
         """Yield the answer in one piece, then the `Generation`."""

@@ -6,15 +6,17 @@ import argparse
 import json
 import os
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, TypedDict, cast
 
 from ragkit.cli import output
+from ragkit.cli.questions import failed_line, identity, question_lines, read_question
 from ragkit.config import FILE_NAME, Settings, load_settings, read_sensitive
-from ragkit.errors import ConfigError, StoreDamagedError
+from ragkit.errors import ConfigError, RagkitError, RemoteError, StoreDamagedError
+from ragkit.text.jsontext import read_json
 from ragkit.trust import record_trust
-from ragkit.types import Json, Mode
+from ragkit.types import MOST_HITS, Json, Mode
 
 if TYPE_CHECKING:
     from ragkit.pipeline import RAG, Answer
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
     from ragkit.types import Hit
 
 DONE, SOME_FAILED, REFUSED, UNSOUND = 0, 1, 3, 6
+_SHOWN_CHARACTERS = 200
 
 
 class _Scope(TypedDict):
@@ -68,7 +71,7 @@ def _confirm(*, yes: bool) -> Callable[[str], bool]:
             return True
         if not (sys.stdin.isatty() and sys.stderr.isatty()):
             return False
-        print(f"ragkit: {what}. Go on? [y/N] ", end="", file=sys.stderr, flush=True)
+        output.tell(f"{what}. Go on? [y/N]")
         return sys.stdin.readline().strip().lower() in {"y", "yes"}
 
     return confirm
@@ -98,20 +101,24 @@ def search(options: argparse.Namespace) -> int:
             )
             return _searched(line, hits)
 
-        for line in _questions(options):
+        def show(line: Mapping[str, Json]) -> None:
             output.show(one(line), output.search_text, as_json=options.json or _batch(options))
-    return DONE
+
+        return _each(options, show)
 
 
 def ask(options: argparse.Namespace) -> int:
     """Run `ragkit ask`."""
     history = _history(options.history)
-    answer = None
+    refused = False
     with _open(options) as rag:
-        for line in _questions(options):
-            answer = _answer(rag, line, history, options)
-    refused = answer is not None and answer.refused and not _batch(options)
-    return REFUSED if refused else DONE
+
+        def answer(line: Mapping[str, Json]) -> None:
+            nonlocal refused
+            refused = _answer(rag, line, history, options).refused
+
+        code = _each(options, answer)
+    return REFUSED if refused and not _batch(options) else code
 
 
 def _answer(
@@ -121,9 +128,7 @@ def _answer(
     options: argparse.Namespace,
 ) -> Answer:
     as_json = options.json or _batch(options)
-    identity = line.get("_id")
-    question, scope = str(line["text"]), _scope(line, options)
-    name = None if identity is None else str(identity)
+    question, scope, name = str(line["text"]), _scope(line, options), identity(line)
     if options.stream and not as_json and not options.dry_run:
         stream = rag.stream(question, id=name, history=history, **scope)
         for piece in stream:
@@ -184,7 +189,7 @@ def rm(options: argparse.Namespace) -> int:
     }
     output.show(data, output.removed_text, as_json=options.json)
     for kind, path in copies:
-        print(f"ragkit: not reached: {_KEPT[kind]}: {path}", file=sys.stderr)
+        output.tell(f"not reached: {_KEPT[kind]}: {path}")
     return SOME_FAILED if missing else DONE
 
 
@@ -287,7 +292,7 @@ def init(options: argparse.Namespace) -> int:
     try:
         record_trust(path, read_sensitive(path))
     except ConfigError as error:
-        print(f"ragkit: {error}", file=sys.stderr)
+        output.tell(error)
     return DONE
 
 
@@ -374,7 +379,7 @@ def _open(options: argparse.Namespace) -> RAG:
         settings.store,
         config=settings,
         n_jobs=getattr(options, "jobs", None) or 1,
-        notify=lambda message: print(f"ragkit: {message}", file=sys.stderr),
+        notify=output.tell,
     )
 
 
@@ -382,49 +387,41 @@ def _batch(options: argparse.Namespace) -> bool:
     return options.questions is not None
 
 
-def _questions(options: argparse.Namespace) -> Iterator[Mapping[str, Json]]:
-    """Yield question lines: the one on the command line, or those of a file."""
+def _each(options: argparse.Namespace, answer: Callable[[Mapping[str, Json]], None]) -> int:
+    """Answer the question of the command line, or each of a file; a bad line costs itself alone."""
     if (options.question is None) == (options.questions is None):
         raise ConfigError("give one question, or --questions FILE.jsonl")
     if options.question is not None:
-        yield {"text": options.question}
-        return
-    if options.questions == "-":
-        yield from _parsed("standard input", sys.stdin)
-        return
-    path = Path(options.questions)
-    try:
-        with path.open(encoding="utf-8-sig") as lines:
-            yield from _parsed(str(path), lines)
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"questions {path} cannot be read: {error}") from error
-
-
-def _parsed(name: str, lines: Iterator[str] | object) -> Iterator[Mapping[str, Json]]:
-    for number, line in enumerate(cast("Iterator[str]", lines), start=1):
-        if not line.strip():
-            continue
-        try:
-            data: object = json.loads(line)
-        except ValueError as error:
-            raise ConfigError(f"questions {name}, line {number}: {error}") from error
-        if not isinstance(data, dict) or not isinstance(
-            cast("dict[str, object]", data).get("text"), str
-        ):
-            raise ConfigError(f"questions {name}, line {number}: needs an object with text")
-        yield cast("dict[str, Json]", data)
+        answer({"text": options.question})
+        return DONE
+    code = DONE
+    for number, line in question_lines(options.questions):
+        problem: RagkitError | None
+        question, problem = read_question(line)
+        if problem is None:
+            try:
+                answer(question)
+            except (ConfigError, RemoteError) as error:
+                problem = error
+        if problem is not None:
+            data = failed_line(number, question, problem)
+            output.show(data, str, as_json=True)
+            code = SOME_FAILED
+    return code
 
 
 def _scope(line: Mapping[str, Json], options: argparse.Namespace) -> _Scope:
     """Return k, mode, filters and groups: the line's own win over the options."""
     k = line.get("k", options.k)
     if k is not None and (isinstance(k, bool) or not isinstance(k, int)):
-        raise ConfigError(f"k {k!r}; allowed: a whole number")
+        raise ConfigError(f"k {k!r}; allowed: a whole number, 1 to {MOST_HITS:,}")
     filters = line.get("filter")
     if filters is not None and not isinstance(filters, Mapping):
         raise ConfigError(f"filter {filters!r}; allowed: an object")
     groups = line.get("groups")
-    if groups is not None and (isinstance(groups, str) or not isinstance(groups, Sequence)):
+    if groups is not None and not (
+        isinstance(groups, list) and all(isinstance(group, str) for group in groups)
+    ):
         raise ConfigError(f"groups {groups!r}; allowed: a list of names")
     return {
         "k": k,
@@ -435,10 +432,9 @@ def _scope(line: Mapping[str, Json], options: argparse.Namespace) -> _Scope:
 
 
 def _searched(line: Mapping[str, Json], hits: Sequence[Hit]) -> dict[str, Json]:
-    identity = line.get("_id")
     return {
         "schema": 1,
-        "id": None if identity is None else str(identity),
+        "id": identity(line),
         "question": line["text"],
         "hits": [hit.to_dict() for hit in hits],
     }
@@ -453,11 +449,11 @@ def _object(name: str, text: str | None) -> dict[str, Json] | None:
     if text is None:
         return None
     try:
-        data: object = json.loads(text)
+        data = read_json(text)
     except ValueError as error:
-        raise ConfigError(f"--{name} {text!r} is not JSON: {error}") from error
+        raise ConfigError(f"--{name} {_short(text)} is not JSON: {error}") from error
     if not isinstance(data, dict):
-        raise ConfigError(f"--{name} {text!r}; allowed: a JSON object")
+        raise ConfigError(f"--{name} {_short(text)}; allowed: a JSON object")
     return cast("dict[str, Json]", data)
 
 
@@ -465,7 +461,7 @@ def _history(path: str | None) -> list[Mapping[str, str]]:
     if path is None:
         return []
     try:
-        data: object = json.loads(Path(path).read_text("utf-8"))
+        data = read_json(Path(path).read_bytes())
     except (OSError, ValueError) as error:
         raise ConfigError(f"history {path} cannot be read: {error}") from error
     if not isinstance(data, list) or not all(
@@ -473,6 +469,10 @@ def _history(path: str | None) -> list[Mapping[str, str]]:
     ):
         raise ConfigError(f"history {path} must be a JSON list of objects with role and content")
     return cast("list[Mapping[str, str]]", data)
+
+
+def _short(text: str) -> str:
+    return repr(text) if len(text) <= _SHOWN_CHARACTERS else f"{text[:_SHOWN_CHARACTERS]!r}…"
 
 
 def _password(path: str | None) -> str | None:

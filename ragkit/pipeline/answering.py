@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from ragkit.errors import ConfigError
+from ragkit.prompts import item_labels
 from ragkit.text.words import detect_language, query_tokens
 from ragkit.types import (
     Citation,
@@ -17,6 +18,7 @@ from ragkit.types import (
     TokenCounter,
     Turn,
     Usage,
+    token_count,
 )
 
 if TYPE_CHECKING:
@@ -102,7 +104,11 @@ class Answer:
 
 
 def cite(
-    generation: Generation, context: Sequence[ContextItem], *, labelled: bool
+    generation: Generation,
+    context: Sequence[ContextItem],
+    *,
+    labelled: bool,
+    history: Sequence[Turn] = (),
 ) -> tuple[Citation, ...]:
     """Return the spans of documents that support an answer; only what can be checked.
 
@@ -113,7 +119,7 @@ def cite(
     if generation.citations is not None:
         return tuple(c for c in generation.citations if _stands(c))
     if labelled:
-        cited = _by_label(generation.text, context)
+        cited = _by_label(generation.text, context, history)
         if cited:
             return cited
     return _by_words(generation.text, context)
@@ -126,11 +132,14 @@ def _stands(citation: Citation) -> bool:
     return chunk.text[citation.start - chunk.start : citation.end - chunk.start] == citation.text
 
 
-def _by_label(answer: str, context: Sequence[ContextItem]) -> tuple[Citation, ...]:
+def _by_label(
+    answer: str, context: Sequence[ContextItem], history: Sequence[Turn]
+) -> tuple[Citation, ...]:
     import re
 
-    numbers = dict.fromkeys(int(n) for n in re.findall(r"\[(\d{1,4})\]", answer))
-    items = [context[n - 1] for n in numbers if 1 <= n <= len(context)]
+    labelled = dict(zip(item_labels(context, history), context, strict=True))
+    numbers = dict.fromkeys(int(n) for n in re.findall(r"\[(\d{1,6})\]", answer))
+    items = [labelled[n] for n in numbers if n in labelled]
     return tuple(
         Citation(hit=item.hit, start=item.start, end=item.end, text=item.text) for item in items
     )
@@ -199,22 +208,47 @@ def read_turns(history: Sequence[Turn | Mapping[str, str]]) -> list[Turn]:
             turns.append(turn)
             continue
         role, content = turn.get("role"), turn.get("content")
-        if role not in {"user", "assistant"} or not isinstance(content, str):
+        if role not in ("user", "assistant") or not isinstance(content, str):
             raise ConfigError(
-                f"history turn {dict(turn)!r}; allowed: an object with role (user or assistant) "
-                "and content (text)"
+                f"history turn {repr(dict(turn))[:200]}; allowed: an object with role (user or "
+                "assistant) and content (text)"
             )
         turns.append(Turn(role="user" if role == "user" else "assistant", content=content))
     return turns
 
 
-def newest_turns(history: Sequence[Turn], cap: int, counter: TokenCounter) -> list[Turn]:
-    """Return the newest turns that together have at most `cap` tokens, oldest first."""
+def newest_turns(
+    history: Sequence[Turn],
+    cap: int,
+    counter: TokenCounter,
+    render: Callable[[Sequence[Turn]], str],
+) -> list[Turn]:
+    """Return the newest turns that have at most `cap` tokens as they are sent, oldest first.
+
+    A turn costs its role and separators too, and at least a token: turns without a word are not
+    free, and a long history is not read to its end.
+    """
     kept: list[Turn] = []
     n_tokens = 0
     for turn in reversed(history):
-        n_tokens += counter.count(turn.content)
+        n_tokens += max(1, counter.count(render([turn])))
         if n_tokens > cap:
             break
         kept.append(turn)
-    return kept[::-1]
+    kept.reverse()
+    # Tokens of joined turns may exceed the sum of theirs, so what is sent is counted.
+    while kept and counter.count(render(kept)) > cap:
+        del kept[0]
+    return kept
+
+
+def sound_usage(usage: object) -> Usage:
+    """Return what a generator says it used, each number that cannot be one as unknown."""
+    if not isinstance(usage, Usage):
+        return Usage()
+    return replace(
+        usage,
+        input_tokens=token_count(usage.input_tokens),
+        output_tokens=token_count(usage.output_tokens),
+        cached_tokens=token_count(usage.cached_tokens),
+    )

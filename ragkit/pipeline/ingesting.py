@@ -23,6 +23,8 @@ from ragkit.storage import (
     pack_sentences,
     pack_vector,
 )
+from ragkit.text.jsontext import check_json
+from ragkit.text.printable import printable_line
 from ragkit.text.words import detect_language, index_tokens
 from ragkit.types import (
     Chunk,
@@ -304,6 +306,12 @@ class Ingester:
         return self._store.stored([item.id for item in items if not isinstance(item, Failure)])
 
     def _add(self, item: Document | PendingDocument, stored: tuple[str, str] | None) -> None:
+        try:
+            check_json([item.id, item.source, *_own(item)])
+        except ValueError as error:
+            detail = f"id, title, metadata or groups cannot be stored: {error}"
+            self._fail(Failure(source=printable_line(item.source), code="broken", detail=detail))
+            return
         fingerprint = _fingerprint(item)
         if item.id in self.seen:
             self._fail(
@@ -479,6 +487,12 @@ def _taken(item: Document | PendingDocument, stored_from: str) -> Failure:
     else:
         detail += "; tell the two apart with --root, or remove one: ragkit rm ID"
     return Failure(source=item.source, code="collision", detail=detail)
+
+
+def _own(item: Document | PendingDocument) -> list[object]:
+    if isinstance(item, PendingDocument):
+        return []
+    return [item.title, item.metadata, item.groups]
 
 
 def _fingerprint(item: Document | PendingDocument) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import collections.abc
 import copy
 import functools
+import shlex
 import threading
 import time
 import warnings
@@ -44,6 +45,7 @@ from ragkit.pipeline.answering import (
     cite,
     newest_turns,
     read_turns,
+    sound_usage,
 )
 from ragkit.pipeline.certified import MAX_CORPUS_CHANGE, is_of_answers, is_stale, why_void
 from ragkit.pipeline.components import (
@@ -83,6 +85,8 @@ from ragkit.storage import (
 )
 from ragkit.storage.calls import CLOSE_SECONDS, Calls, Forkable
 from ragkit.storage.database import has_store
+from ragkit.text.jsontext import check_json
+from ragkit.text.printable import printable_line
 from ragkit.text.words import detect_language, index_tokens, query_tokens
 from ragkit.trimming import (
     BASELINE_HITS,
@@ -93,6 +97,7 @@ from ragkit.trimming import (
     untrimmed,
 )
 from ragkit.types import (
+    MOST_HITS,
     Chunker,
     Citation,
     Document,
@@ -124,6 +129,9 @@ if TYPE_CHECKING:
 
 BASELINE_CHUNK_TOKENS = 400
 """Savings are compared with the top 5 chunks of at most 400 tokens, untrimmed."""
+
+MOST_JOBS = 1024
+"""Largest `n_jobs`: more threads than that are a mistake on any machine."""
 
 SKETCH_IDS = 128
 """Chunk ids kept to estimate change by: the error is about 4 points."""
@@ -190,7 +198,7 @@ class RAG(Forkable):
         chunker: A chunker; None makes one from the settings.
         config: Settings; the arguments above win over them.
         ledger: Path of the ledger, `off`, or None for `ledger.jsonl` in the store's folder.
-        n_jobs: Threads that the built-in embedder may use, 1 or more.
+        n_jobs: Threads that the built-in embedder may use, 1 to 1,024.
         notify: Called with each notice for people; None raises a `UserWarning` instead.
 
     A RAG may be shared between threads. Use it as a context manager, or call `close`: every method
@@ -238,8 +246,8 @@ class RAG(Forkable):
         )
         self._ledger_place = ledger if ledger is not None else self.settings.ledger
         self._ledger: Ledger | None = None
-        if n_jobs < 1:
-            raise ConfigError(f"jobs {n_jobs}; allowed: 1 or more")
+        if not 1 <= n_jobs <= MOST_JOBS:
+            raise ConfigError(f"jobs {n_jobs}; allowed: 1 to {MOST_JOBS:,}")
         self._n_jobs = n_jobs
         self._notify = notify or _warn
         self._noticed: set[str] = set()
@@ -324,6 +332,10 @@ class RAG(Forkable):
         """
         from ragkit.loading import open_source
 
+        try:
+            check_json([metadata, list(groups)])
+        except ValueError as error:
+            raise ConfigError(f"metadata or groups cannot be stored: {error}") from error
         source = open_source(
             what, root=root, groups=tuple(groups), metadata=metadata or {}, password=password
         )
@@ -631,7 +643,7 @@ class RAG(Forkable):
 
         Args:
             question: Data, whatever characters it holds.
-            k: How many, default 10.
+            k: How many, 1 to 10,000, default 10.
             mode: `dense`, `lexical` or `hybrid`; None takes hybrid where the store has vectors of
                 a model that reads the question's language, lexical otherwise.
             filters: Conditions on metadata (`ragkit.filters`).
@@ -643,8 +655,7 @@ class RAG(Forkable):
         Raises:
             ConfigError: a value is not allowed, or the store needs `groups`.
         """
-        k = k or self.settings.k or 10
-        _check_k(k)
+        k = _depth(k, self.settings.k, 10)
         if unit not in {"chunk", "document"}:
             raise ConfigError(f"unit {unit!r}; allowed: chunk document")
         deeper = dedupe or mmr is not None or unit == "document"
@@ -678,7 +689,7 @@ class RAG(Forkable):
 
         What `ask` trims is this pool; `ragkit.trimming.rank_sentences` orders its sentences.
         """
-        _check_k(k)
+        k = _depth(k, None, k)
         found = self._retrieve(
             question, k=k, mode=mode, filters=filters, groups=groups, watch=Stopwatch()
         )
@@ -704,7 +715,8 @@ class RAG(Forkable):
         Args:
             question: Data, whatever characters it holds.
             id: Comes back in the answer.
-            k: How many chunks are retrieved before trimming, or sent where trimming is off.
+            k: How many chunks are retrieved before trimming, or sent where trimming is off; 1 to
+                10,000.
             mode: As in `search`.
             filters: As in `search`.
             groups: As in `search`.
@@ -1061,7 +1073,7 @@ class RAG(Forkable):
                 for problem in store.damaged_files:
                     self._notice(
                         f"{problem}; searches read the store itself, which is slower. "
-                        f"Run: ragkit doctor --repair --store {store.folder}"
+                        f"Run: ragkit doctor --repair --store {shlex.quote(str(store.folder))}"
                     )
             else:
                 hits = list(store.search(query))
@@ -1118,8 +1130,7 @@ class RAG(Forkable):
     ) -> _Draft:
         watch = Stopwatch()
         policy = self._policy
-        k = k or self.settings.k or (BASELINE_HITS if policy is None else policy.pool)
-        _check_k(k)
+        k = _depth(k, self.settings.k, BASELINE_HITS if policy is None else policy.pool)
         last_user = next((t.content for t in reversed(history) if t.role == "user"), "")
         found = self._retrieve(
             f"{last_user}\n{question}".strip() if last_user else question,
@@ -1133,7 +1144,8 @@ class RAG(Forkable):
         with watch.stage("trim"):
             trimmed, evidence = self._trim(found, k, counter)
         with watch.stage("render"):
-            kept_turns = newest_turns(history, self.settings.max_history_tokens, counter)
+            cap = self.settings.max_history_tokens
+            kept_turns = newest_turns(history, cap, counter, self._template.render_turns)
             baseline = untrimmed(found.hits[:BASELINE_HITS], counter=counter)
             baseline_prompt = self._template.render(question, baseline.context, kept_turns)
             prompt = self._template.render(question, trimmed.context, kept_turns)
@@ -1276,10 +1288,8 @@ class RAG(Forkable):
         usage = Usage()
         citations: tuple[Citation, ...] = ()
         if generation is not None:
-            usage = generation.usage
-            citations = cite(
-                generation, draft.trimmed.context, labelled=self._template.numbers_items
-            )
+            usage = sound_usage(generation.usage)
+            citations = self._cite(generation, draft)
         if draft.input_tokens is not None and usage.input_tokens is None:
             counted = self._count_unsent(draft) if dry_run else None
             counted = counted or TokenCount(
@@ -1309,6 +1319,20 @@ class RAG(Forkable):
         )
         self._write_ledger(self._answer_record(answer, dry_run=dry_run))
         return answer
+
+    def _cite(self, generation: Generation, draft: _Draft) -> tuple[Citation, ...]:
+        """Return the answer's citations; none, with a notice, where they cannot be made out."""
+        try:
+            return cite(
+                generation,
+                draft.trimmed.context,
+                labelled=self._template.numbers_items,
+                history=draft.prompt.history if draft.prompt is not None else (),
+            )
+        except Exception as error:
+            # Whatever it is: the answer is paid for, and must come out.
+            self._notice(f"an answer has no citations: {type(error).__name__} while citing")
+            return ()
 
     def _count_unsent(self, draft: _Draft) -> TokenCount | None:
         """Have the generator count the prompt exactly, where it can."""
@@ -1413,7 +1437,7 @@ def _foreign(store: Store, settings: StoreSettings, question: str) -> bool:
 
 
 def _warn(message: str) -> None:
-    warnings.warn(message, stacklevel=4)
+    warnings.warn(printable_line(message), stacklevel=4)
 
 
 def _policy(given: str | Path | TrimPolicy | None) -> tuple[TrimPolicy | None, str | None]:
@@ -1426,9 +1450,12 @@ def _policy(given: str | Path | TrimPolicy | None) -> tuple[TrimPolicy | None, s
     return load_policy(str(given))
 
 
-def _check_k(k: int) -> None:
-    if k < 1:
-        raise ConfigError(f"k {k}; allowed: 1 or more")
+def _depth(asked: int | None, setting: int | None, default: int) -> int:
+    """Return how many hits are retrieved; 0 is a value, and none that is allowed."""
+    k = next(value for value in (asked, setting, default) if value is not None)
+    if not 1 <= k <= MOST_HITS:
+        raise ConfigError(f"k {k}; allowed: 1 to {MOST_HITS:,}")
+    return k
 
 
 def _groups(groups: Sequence[str] | None) -> tuple[str, ...] | None:

@@ -219,15 +219,21 @@ class Scorer:
                 "scorer: made for other features than this version has; fit it again with: "
                 "ragkit fit"
             )
-        vectors = data["with_vectors"]
+        vectors, card, fitted_on = (
+            data["with_vectors"],
+            data.get("card", {}),
+            data.get("fitted_on", []),
+        )
+        if not isinstance(card, dict) or not isinstance(fitted_on, list):
+            raise ConfigError("scorer: card must be an object, and fitted_on a list")
         return cls(
             name=str(data["name"]),
             with_vectors=None if vectors is None else _forest(vectors, with_vectors=True),
             by_words=_forest(data["by_words"], with_vectors=False),
             fused_weight=float(cast("float", data["fused_weight"])),
             length_weight=float(cast("float", data["length_weight"])),
-            card=cast("dict[str, Json]", data.get("card", {})),
-            fitted_on=frozenset(cast("list[str]", data.get("fitted_on", []))),
+            card=cast("dict[str, Json]", card),
+            fitted_on=frozenset(map(str, cast("list[object]", fitted_on))),
         )
 
 

@@ -23,8 +23,9 @@ from ragkit.errors import (
     RemoteError,
     RemoteTimeoutError,
 )
+from ragkit.text.jsontext import read_answer_json
 from ragkit.trust import LOOPBACK_HOSTS
-from ragkit.types import Json
+from ragkit.types import Json, token_count
 
 if TYPE_CHECKING:
     import socket
@@ -420,16 +421,15 @@ def record(value: object) -> Record:
 
 
 def count(value: object) -> int | None:
-    """Return a number of something, 0 or more; None for anything else."""
-    is_count = isinstance(value, int) and not isinstance(value, bool) and value >= 0
-    return cast("int", value) if is_count else None
+    """Return a number of something, 0 to 2**53; None for anything else."""
+    return token_count(value)
 
 
 def decode(data: bytes | str) -> Record:
     """Return the JSON object that `data` holds; raises `RemoteError` where it holds none."""
     try:
-        value: object = json.loads(data)
-    except (ValueError, RecursionError) as error:
+        value = read_answer_json(data)
+    except ValueError as error:
         raise RemoteError("the server's answer is not JSON, or it broke off") from error
     if not isinstance(value, dict):
         raise RemoteError("the server's answer is not a JSON object")
@@ -468,16 +468,17 @@ def _seconds_until(retry_after: str) -> float | None:
     import email.utils
 
     try:
-        moment = email.utils.parsedate_to_datetime(retry_after)
-    except ValueError:
+        moment = email.utils.parsedate_to_datetime(retry_after).timestamp()
+    # A date of a far year, or an absurd time zone, overflows.
+    except (ValueError, OverflowError, OSError):
         return None
-    return max(0.0, moment.timestamp() - time.time())
+    return max(0.0, moment - time.time())
 
 
 def _server_message(exchange: Exchange) -> str:
     try:
-        body: object = json.loads(exchange.read())
-    except (ValueError, RecursionError, RemoteError):
+        body = read_answer_json(exchange.read())
+    except (ValueError, RemoteError):
         return ""
     return error_text(record(body))
 
