@@ -23,8 +23,8 @@ _TABLES = {
 """Settings with a long form as a table, and an example of its type."""
 
 _GENERATOR_SETTINGS = frozenset(
-    {"base_url", "api_key_env", "timeout", "max_tokens", "temperature", "top_p", "top_k", "stop",
-     "seed", "model_billions"}
+    {"base_url", "api_key_env", "timeout", "total_timeout", "max_tokens", "temperature", "top_p",
+     "top_k", "stop", "seed", "model_billions"}
 )  # fmt: skip
 """Settings of ragkit's own that may stand in the generator's table."""
 
@@ -57,6 +57,7 @@ class Settings:
     base_url: str | None = None
     api_key_env: str | None = None
     timeout: float | None = None
+    total_timeout: float | None = None
     template: str = "default"
     max_tokens: int | None = None
     temperature: float | None = None
@@ -80,8 +81,8 @@ class Settings:
         _check_within("trim_level", self.trim_level, 0.0, 1.0)
         _check_within("temperature", self.temperature, 0.0, 100.0)
         _check_within("top_p", self.top_p, 0.0, 1.0)
-        if self.timeout is not None and not 0.0 < self.timeout < float("inf"):
-            raise ConfigError(f"timeout {self.timeout}; allowed: more than 0 seconds")
+        _check_seconds("timeout", self.timeout)
+        _check_seconds("total_timeout", self.total_timeout)
         if self.refuse_below is not None and self.refuse_below != "off":
             _check_within("refuse_below", _number("refuse_below", self.refuse_below), 0.0, 1.0)
         if self.grid_g_per_kwh and len(self.grid_g_per_kwh) != 3:
@@ -227,6 +228,11 @@ def _check_choice(name: str, value: str | None, allowed: tuple[str, ...]) -> Non
 def _check_least(name: str, value: int | None, least: int) -> None:
     if value is not None and value < least:
         raise ConfigError(f"{name} {value}; allowed: {least} or more")
+
+
+def _check_seconds(name: str, value: float | None) -> None:
+    if value is not None and not 0.0 < value < float("inf"):
+        raise ConfigError(f"{name} {value}; allowed: more than 0 seconds")
 
 
 def _check_within(name: str, value: float | None, low: float, high: float) -> None:

@@ -195,6 +195,8 @@ def _generating(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--base-url", metavar="U", help="of an OpenAI-compatible server")
     parser.add_argument("--api-key-env", metavar="NAME", help="variable that holds the key")
     parser.add_argument("--timeout", type=float, metavar="S", help="seconds to wait for the model")
+    parser.add_argument("--total-timeout", type=float, metavar="S",
+                        help="seconds for a whole answer, however it comes")  # fmt: skip
     parser.add_argument("--model-billions", type=float, metavar="X",
                         help="active parameters, for the energy estimate")  # fmt: skip
     parser.add_argument("--template", metavar="FILE", help="default, guarded, or a template file")
