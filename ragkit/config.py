@@ -34,8 +34,8 @@ _TABLES = {
 """Settings with a long form as a table, and an example of its type."""
 
 _GENERATOR_SETTINGS = frozenset(
-    {"base_url", "api_key_env", "timeout", "max_tokens", "temperature", "top_p", "top_k", "stop",
-     "seed", "model_billions"}
+    {"base_url", "api_key_env", "timeout", "total_timeout", "max_tokens", "temperature", "top_p",
+     "top_k", "stop", "seed", "model_billions"}
 )  # fmt: skip
 """Settings of ragkit's own that may stand in the generator's table."""
 
@@ -72,6 +72,7 @@ class Settings:
     base_url: str | None = None
     api_key_env: str | None = None
     timeout: float | None = None
+    total_timeout: float | None = None
     template: str = "default"
     max_tokens: int | None = None
     temperature: float | None = None
@@ -97,7 +98,11 @@ class Settings:
         _check_within("trim_level", self.trim_level, 0.0, 1.0)
         _check_within("temperature", self.temperature, 0.0, 100.0)
         _check_within("top_p", self.top_p, 0.0, 1.0)
-        for name, unit in (("timeout", " seconds"), ("model_billions", "")):
+        for name, unit in (
+            ("timeout", " seconds"),
+            ("total_timeout", " seconds"),
+            ("model_billions", ""),
+        ):
             value = getattr(self, name)
             if value is not None and not 0.0 < value < math.inf:
                 raise ConfigError(f"{name} {value}; allowed: more than 0{unit}")

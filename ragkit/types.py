@@ -28,6 +28,12 @@ CHUNKER_NAMES: tuple[str, ...] = get_args(ChunkerName)
 MOST_HITS = 10_000
 """Largest k: so many hits can be asked for."""
 MarkKind: TypeAlias = Literal["text", "heading", "page", "row", "code"]
+StopReason: TypeAlias = Literal[
+    "end", "stop", "length", "filter", "guardrail", "timeout", "cancelled", "error"
+]
+"""Why an answer ends: the model's own end (`end`), which some servers do not tell from a stop
+string (`stop`); its longest length; a filter or guardrail; `timeout`, where it was cut."""
+
 RefusalReason: TypeAlias = Literal["no_hits", "low_evidence", "cap_too_small"]
 
 
@@ -297,7 +303,11 @@ class GenerationOptions:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Generation:
-    """What a generator gave. `citations` are its own, or None when it makes none."""
+    """What a generator gave. `citations` are its own, or None when it makes none.
+
+    `stop_reason` is why the text ends, as the model's server says it; `timeout` where time ran out
+    before the whole text had come.
+    """
 
     text: str
     usage: Usage

@@ -37,8 +37,9 @@ class _Scope(TypedDict):
 _FLAGS = (
     "store", "embedder", "chunker", "chunk_tokens", "chunk_overlap", "embed_title",
     "sentence_vectors", "k", "mode", "fusion", "trim", "trim_level", "refuse_below",
-    "max_context_tokens", "generator", "base_url", "api_key_env", "timeout", "template",
-    "max_tokens", "temperature", "top_p", "top_k", "stop", "seed", "ledger", "model_billions",
+    "max_context_tokens", "generator", "base_url", "api_key_env", "timeout", "total_timeout",
+    "template", "max_tokens", "temperature", "top_p", "top_k", "stop", "seed", "ledger",
+    "model_billions",
 )  # fmt: skip
 
 
@@ -141,6 +142,8 @@ def _answer(
         as_text = output.ask_text
     data = answer.to_dict(with_prompt=options.show_prompt or options.dry_run)
     output.show(data, as_text, as_json=as_json)
+    if answer.stop_reason == "timeout":
+        print("ragkit: the answer was cut where its time-out ended", file=sys.stderr)
     return answer
 
 

@@ -242,6 +242,8 @@ def _generating(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--timeout", type=_number, metavar="S", help="seconds to wait for the model"
     )
+    parser.add_argument("--total-timeout", type=_number, metavar="S",
+                        help="seconds for a whole answer, however it comes")  # fmt: skip
     parser.add_argument("--model-billions", type=_number, metavar="X",
                         help="active parameters, for the energy estimate")  # fmt: skip
     parser.add_argument("--template", metavar="FILE", help="default, guarded, or a template file")

@@ -48,5 +48,6 @@ COMMENTED = """\
 # model = "qwen3-8b"
 # base_url = "http://localhost:8080/v1"
 # api_key_env = "OPENAI_API_KEY"
-# timeout = 60.0
+# timeout = 60.0              # seconds for a whole answer; streamed: for each part of it
+# total_timeout = 300.0       # seconds for a whole streamed answer; none unless given
 """

@@ -103,6 +103,7 @@ def open_generator(settings: Settings) -> Generator:
         "base_url": settings.base_url,
         "api_key_env": settings.api_key_env,
         "timeout_seconds": settings.timeout,
+        "total_timeout_seconds": settings.total_timeout,
     }
     options: dict[str, object] = {key: value for key, value in given.items() if value is not None}
     options |= settings.generator_options

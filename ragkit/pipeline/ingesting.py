@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from ragkit.errors import LoadError
 from ragkit.ledger import Stopwatch, local_joules
+from ragkit.loading.loaded import MAX_NAME_CHARACTERS
 from ragkit.pipeline.pruning import is_gone, text_sha256
 from ragkit.storage import (
     LocalStore,
@@ -472,9 +473,8 @@ def _batched(items: Iterable[SourceItem], n: int) -> Iterator[list[SourceItem]]:
 def index_words(chunk: Chunk, title: str, language: str | None) -> str:
     """Return the index words of a chunk, a line a sentence, then those of its document's title."""
     texts = [chunk.text[a - chunk.start : b - chunk.start] for a, b in chunk.sentences]
-    return "\n".join(
-        " ".join(index_tokens(text, language=language)) for text in [*texts, title] if text
-    )
+    texts.append(title[:MAX_NAME_CHARACTERS])
+    return "\n".join(" ".join(index_tokens(text, language=language)) for text in texts if text)
 
 
 def _taken(item: Document | PendingDocument, stored_from: str) -> Failure:

@@ -46,6 +46,7 @@ from ragkit.pipeline.answering import (
     newest_turns,
     read_turns,
     sound_usage,
+    stop_reason,
 )
 from ragkit.pipeline.certified import MAX_CORPUS_CHANGE, is_of_answers, is_stale, why_void
 from ragkit.pipeline.components import (
@@ -1316,6 +1317,7 @@ class RAG(Forkable):
             prompt=None if draft.prompt is None else draft.prompt.text,
             trim=draft.trim,
             receipt=self._receipt(draft, usage, generated=generation is not None),
+            stop_reason=stop_reason(generation),
         )
         self._write_ledger(self._answer_record(answer, dry_run=dry_run))
         return answer
@@ -1384,6 +1386,7 @@ class RAG(Forkable):
             "dry_run": dry_run,
             "refused": answer.refused,
             "reason": answer.reason,
+            "stop_reason": answer.stop_reason,
             "generator": self._open_generator().name,
             "template": f"{self._template.id}@{self._template.version}",
             "template_sha256": self._template.sha256,
