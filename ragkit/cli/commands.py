@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, TypedDict, cast
 from ragkit.cli import output
 from ragkit.config import FILE_NAME, Settings, load_settings
 from ragkit.errors import ConfigError
+from ragkit.groups import group_names, narrowed
 from ragkit.types import Json, Mode
 
 if TYPE_CHECKING:
@@ -46,9 +47,10 @@ def ingest(options: argparse.Namespace) -> int:
             *options.paths,
             root=options.root,
             prune=options.prune,
-            groups=names(options.groups) or (),
+            groups=_readers(options.groups),
             metadata=_object("metadata", options.metadata),
             password=_password(options.password_file),
+            require_groups=options.require_groups,
             dry_run=options.dry_run,
             on_progress=bar.advance,
         )
@@ -336,21 +338,20 @@ def _parsed(name: str, lines: Iterator[str] | object) -> Iterator[Mapping[str, J
 
 
 def _scope(line: Mapping[str, Json], options: argparse.Namespace) -> _Scope:
-    """Return k, mode, filters and groups: the line's own win over the options."""
+    """Return k, mode, filters and groups: a line's own win, but its groups only narrow --groups."""
     k = line.get("k", options.k)
     if k is not None and (isinstance(k, bool) or not isinstance(k, int)):
         raise ConfigError(f"k {k!r}; allowed: a whole number")
     filters = line.get("filter")
     if filters is not None and not isinstance(filters, Mapping):
         raise ConfigError(f"filter {filters!r}; allowed: an object")
-    groups = line.get("groups")
-    if groups is not None and (isinstance(groups, str) or not isinstance(groups, Sequence)):
-        raise ConfigError(f"groups {groups!r}; allowed: a list of names")
+    own, given = line.get("groups"), names(options.groups)
+    groups = None if own is None else group_names(own)
     return {
         "k": k,
         "mode": cast("Mode | None", options.mode),
         "filters": filters if filters is not None else _object("filter", options.filter),
-        "groups": names(options.groups) if groups is None else [str(g) for g in groups],
+        "groups": narrowed(None if given is None else tuple(given), groups),
     }
 
 
@@ -367,6 +368,14 @@ def _searched(line: Mapping[str, Json], hits: Sequence[Hit]) -> dict[str, Json]:
 def names(text: str | None) -> list[str] | None:
     """Return the parts of `A,B`; None stays None."""
     return None if text is None else [name.strip() for name in text.split(",") if name.strip()]
+
+
+def _readers(text: str | None) -> list[str]:
+    """Return the groups of an ingest; `--groups ""` would open the documents to everyone."""
+    given = names(text)
+    if given == []:
+        raise ConfigError(f"--groups {text!r} names no group; leave it out, or name public")
+    return given or []
 
 
 def _object(name: str, text: str | None) -> dict[str, Json] | None:
