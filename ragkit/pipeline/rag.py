@@ -292,9 +292,9 @@ class RAG:
                     ingester.remove(list(vanished(store, source.roots, ingester)))
         report = ingester.finish()
         self._report_languages(report)
+        self._write_ledger(report.to_record())
         if not was_protected and store.manifest().protected:
             self._report_hidden(store, ingester)
-        self._write_ledger(report.to_record())
         return report
 
     def _report_hidden(self, store: Store, ingester: Ingester) -> None:

@@ -7,7 +7,8 @@ import json
 import sqlite3
 from collections.abc import Collection, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING
 from ragkit.errors import ConfigError, StoreError
 from ragkit.filters import compile_filter
 from ragkit.fusion import FUSION_DEPTH, convex, reciprocal_rank
+from ragkit.groups import PUBLIC
 from ragkit.ledger import Stopwatch
 from ragkit.storage.database import (
     DERIVED_FOLDER,
@@ -46,6 +48,7 @@ from ragkit.storage.values import (
     StoredVectors,
     StoreSettings,
 )
+from ragkit.storage.visible import VisibleWords, best_visible, visible_language, visible_words
 from ragkit.text.words import fts5_match, fts5_terms, query_tokens
 from ragkit.trimming import PoolChunk
 from ragkit.types import (
@@ -63,6 +66,8 @@ if TYPE_CHECKING:
 _TIES = 50
 """Words hits fetched beyond the limit, so that equal scores are cut off by chunk id."""
 
+_MAX_READERS = 16
+"""Sets of groups of which is kept what they may see."""
 
 _LEXICAL = """
 SELECT words.rowid, chunk.id, words.rank FROM words JOIN chunk ON chunk.row = words.rowid
@@ -99,6 +104,7 @@ class LocalStore:
         self._index: tuple[int, SearchIndex] | None = None
         self._facts: tuple[int, list[StoredDocument]] | None = None
         self._language: tuple[int, str | None] | None = None
+        self._readers: tuple[int, dict[frozenset[str], _Reader]] = (-1, {})
 
     def __enter__(self) -> LocalStore:
         return self
@@ -187,9 +193,12 @@ class LocalStore:
             rows = connection.execute("SELECT id FROM chunk ORDER BY id LIMIT ?", (n,)).fetchall()
         return int(n_chunks), [str(row[0]) for row in rows]
 
-    def language(self) -> str | None:
-        """Return the language of most documents."""
+    def language(self, *, groups: tuple[str, ...] | None = None) -> str | None:
+        """Return the language of most documents that these groups may see; None: of all."""
         with self._database.reading() as connection:
+            reader = self._reader(connection, groups)
+            if reader is not None:
+                return reader.language
             generation = _generation(connection)
             if self._language is None or self._language[0] != generation:
                 row = connection.execute(
@@ -453,21 +462,39 @@ class LocalStore:
 
     def _allowed(self, connection: sqlite3.Connection, query: Query) -> set[int] | None:
         """Return the rows of the documents that the query may find; None for all."""
-        protected = read_manifest(connection)["protected"] == "true"
-        if protected and query.groups is None:
+        reader = self._reader(connection, query.groups)
+        if reader is None and read_manifest(connection)["protected"] == "true":
             raise ConfigError(
                 f"store {self.folder} holds documents for certain groups: a query must state its "
                 "groups (--groups A,B)"
             )
-        if not protected and not query.filters:
-            return None
-        passes = compile_filter(query.filters or {})
-        groups = frozenset(query.groups or ())
+        if not query.filters:
+            return None if reader is None else reader.documents
+        passes = compile_filter(query.filters)
         return {
             facts.row
             for facts in self._documents_facts(connection)
-            if (not protected or groups.intersection(facts.groups)) and passes(facts.metadata)
+            if (reader is None or facts.row in reader.documents) and passes(facts.metadata)
         }
+
+    def _reader(
+        self, connection: sqlite3.Connection, groups: tuple[str, ...] | None
+    ) -> _Reader | None:
+        """Return what a reader of these groups sees; None without groups or protection."""
+        if groups is None or read_manifest(connection)["protected"] != "true":
+            return None
+        generation, named = _generation(connection), frozenset(groups)
+        known = self._readers[1] if self._readers[0] == generation else {}
+        reader = known.get(named)
+        if reader is None:
+            shown = named | {PUBLIC}
+            facts = self._documents_facts(connection)
+            documents = {f.row for f in facts if not shown.isdisjoint(f.groups)}
+            reader = _Reader(named, documents, visible_language(connection, documents))
+            # Replaced, never changed: other threads may be reading it.
+            kept = list(known.items())[1 - _MAX_READERS :]
+            self._readers = (generation, dict([*kept, (named, reader)]))
+        return reader
 
     def _lexical(
         self,
@@ -476,18 +503,17 @@ class LocalStore:
         k: int,
         allowed: set[int] | None,
     ) -> list[tuple[int, float]]:
-        tokens = query_tokens(query.question, language=self.language())
+        tokens = query_tokens(query.question, language=self.language(groups=query.groups))
         match = fts5_match(tokens)
         if not match or allowed == set():
             return []
         terms = fts5_terms(tokens)
+        reader = self._reader(connection, query.groups)
         index = self._search_index(connection) if _has_segments(connection) else None
         if index is not None and index.segments and not any(prefix for _, prefix in terms):
-            distinct = list(dict.fromkeys(term for term, _ in terms))
-            inside = None if allowed is None else _chunk_rows(connection, allowed)
-            found = index.by_words(connection, distinct, k + _TIES, inside)
-            ids = chunk_ids(connection, [row for row, _ in found])
-            rows = [(row, ids[row], -score) for row, score in found if row in ids]
+            rows = _by_postings(connection, index, terms, k, allowed=allowed, reader=reader)
+        elif reader is not None:
+            rows = _by_visible(connection, terms, k, allowed=allowed, reader=reader)
         else:
             documents = None if allowed is None else json.dumps(sorted(allowed))
             rows = connection.execute(
@@ -627,6 +653,60 @@ def _insert_chunks(connection: sqlite3.Connection, document: int, item: Prepared
             (*whose, vector, *span, first_byte, n_bytes, n_tokens, check, *long),
         )
         connection.execute("INSERT INTO words(rowid, tokens) VALUES (?, ?)", (row, tokens))
+
+
+@dataclass(slots=True)
+class _Reader:
+    """What the reader of some groups may see: rows of documents, their language and words."""
+
+    groups: frozenset[str]
+    documents: set[int]
+    language: str | None
+    words: VisibleWords | None = None
+
+
+def _by_postings(
+    connection: sqlite3.Connection,
+    index: SearchIndex,
+    terms: Sequence[tuple[str, bool]],
+    k: int,
+    *,
+    allowed: set[int] | None,
+    reader: _Reader | None,
+) -> list[tuple[int, str, float]]:
+    """Return row, chunk id and rank (lower is better) of the k best and some more."""
+    inside, visible = allowed, None
+    if reader is not None:
+        visible = (reader.groups, partial(_chunk_rows, connection, reader.documents))
+        inside = None if allowed is reader.documents else allowed
+    found = index.by_words(
+        connection,
+        list(dict.fromkeys(term for term, _ in terms)),
+        k + _TIES,
+        None if inside is None else _chunk_rows(connection, inside),
+        visible,
+    )
+    ids = chunk_ids(connection, [row for row, _ in found])
+    return [(row, ids[row], -score) for row, score in found if row in ids]
+
+
+def _by_visible(
+    connection: sqlite3.Connection,
+    terms: Sequence[tuple[str, bool]],
+    k: int,
+    *,
+    allowed: set[int] | None,
+    reader: _Reader,
+) -> list[tuple[int, str, float]]:
+    """Return row, chunk id and rank (lower is better) of the k best and some more."""
+    if reader.words is None:
+        reader.words = visible_words(connection, reader.documents)
+    inside = None
+    if allowed is not None and allowed is not reader.documents:
+        inside = set(_chunk_rows(connection, allowed))
+    found = best_visible(connection, terms, k, words=reader.words, allowed=inside)
+    ids = chunk_ids(connection, [row for row, _ in found])
+    return [(row, ids[row], -score) for row, score in found]
 
 
 def _generation(connection: sqlite3.Connection) -> int:
