@@ -48,4 +48,13 @@ COMMENTED = """\
 # base_url = "http://localhost:8080/v1"
 # api_key_env = "OPENAI_API_KEY"
 # timeout = 60.0
+
+# Who may see which files, and how they are read; the first rule that matches holds.
+# [[ingest.rule]]
+# glob = "hr/**"              # below the ingested folder, or below --root
+# groups = ["hr", "board"]    # "public" is everybody
+# metadata = { department = "HR" }
+# url = "https://wiki.example/"
+# loader = "text"
+# skip = false
 """
