@@ -38,7 +38,7 @@ of a line of `--questions` count by themselves, and beside `--groups` only as fa
 
 Groups come from a record (`{"_id", "text", "groups": […]}`), from a rule of the settings, or from
 `--groups`, in this order. Records are read from JSON Lines named directly or called `corpus.jsonl`;
-a file of records with groups that is met otherwise (JSON Lines in a folder, JSON, CSV) would be text
+a file of records with groups met otherwise (JSON Lines in a folder, JSON, CSV) would be text
 for everyone, so it fails with the code `groups` and the command that keeps them. `ragkit ingest
 --require-groups` fails every document that ends up without groups.
 

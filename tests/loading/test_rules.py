@@ -84,6 +84,13 @@ def test_the_first_rule_that_matches_holds(tmp_path: Path) -> None:
     }
 
 
+def test_accents_may_be_taken_apart(tmp_path: Path) -> None:
+    """A file system that writes é as two characters must not slip past a rule."""
+    written(tmp_path, **{"cafe\u0301__pay_dot_md": "Pay."})
+    (found,) = ruled(tmp_path, IngestRule(glob="caf\u00e9/**", groups=("hr",))).values()
+    assert found.groups == ("hr",)
+
+
 def test_records_keep_their_own_groups_under_a_rule(tmp_path: Path) -> None:
     """A rule is for records that name no groups; a file's address is not theirs."""
     lines = [RECORD, {"_id": "2", "text": "Two.", "metadata": {"url": "https://two"}}]
