@@ -20,6 +20,7 @@ from ragkit.types import MOST_HITS, Json, Mode
 
 if TYPE_CHECKING:
     from ragkit.trust import Sensitive
+from ragkit.ingest_rules import IngestRule, read_rules
 
 FILE_NAME = "ragkit.toml"
 ENVIRONMENT_PREFIX = "RAGKIT_"
@@ -81,6 +82,7 @@ class Settings:
     stop: tuple[str, ...] = ()
     seed: int | None = None
     ledger: str | None = None
+    ingest_rules: tuple[IngestRule, ...] = ()
     model_billions: float | None = None
     grid_g_per_kwh: tuple[float, ...] = ()
 
@@ -108,6 +110,10 @@ class Settings:
                 raise ConfigError(f"{name} {value}; allowed: more than 0{unit}")
         if self.refuse_below is not None and self.refuse_below != "off":
             _check_within("refuse_below", _number("refuse_below", self.refuse_below), 0.0, 1.0)
+        if not all(
+            isinstance(rule, IngestRule) for rule in cast("tuple[object]", self.ingest_rules)
+        ):
+            raise ConfigError(f"ingest_rules: rules stand in {FILE_NAME}, each as [[ingest.rule]]")
         if self.grid_g_per_kwh and len(self.grid_g_per_kwh) != 3:
             raise ConfigError("grid_g_per_kwh takes three numbers: low, mid, high")
         for value in self.grid_g_per_kwh:
@@ -253,6 +259,8 @@ def _read_toml(path: Path) -> dict[str, object]:
     for name, value in data.items():
         if isinstance(value, dict) and name in _TABLES:
             values.update(_from_table(name, cast("dict[str, object]", value)))
+        elif isinstance(value, dict) and name == "ingest":
+            values["ingest_rules"] = read_rules(cast("dict[str, object]", value), str(path))
         else:
             values[name] = value
     return values

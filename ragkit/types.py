@@ -9,6 +9,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias, cast, get_args, runtime_checkable
 
+from ragkit.groups import group_names, names_of
+
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
@@ -77,7 +79,8 @@ class Document:
     """A source file or record as text.
 
     `source` is the absolute path, URI or `-` that it came from. `groups` are the only readers
-    (empty: no statement). `marks` are in order of `start`.
+    (empty: no statement); one called `public` stands for everybody. `marks` are in order of
+    `start`. Raises `ConfigError` for groups that are no sequence of names.
     """
 
     id: str
@@ -88,18 +91,24 @@ class Document:
     groups: tuple[str, ...] = ()
     marks: tuple[Mark, ...] = ()
 
+    def __post_init__(self) -> None:
+        """Check the groups; a list becomes a tuple. How long names may be is for who writes."""
+        object.__setattr__(self, "groups", names_of(self.groups, f"groups of document {self.id!r}"))
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PendingDocument:
     """A document that is read only when its fingerprint is new to the store.
 
-    `fingerprint` changes whenever the loaded document could; `load` raises `LoadError`.
+    `fingerprint` changes whenever the loaded document could; `load` raises `LoadError`. `groups`
+    are those that it will have, None where only loading tells.
     """
 
     id: str
     source: str
     fingerprint: str
     load: Callable[[], Document]
+    groups: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -386,7 +395,8 @@ class Query:
 
     `vector` is None for words-only search. `groups` None means: no statement, which a protected
     store refuses. `fusion` joins the two rankings of `hybrid`: by the mean of scaled scores
-    (`convex`) or by reciprocal ranks (`rrf`).
+    (`convex`) or by reciprocal ranks (`rrf`). Raises `ConfigError` for groups that are no sequence
+    of names.
     """
 
     question: str
@@ -396,6 +406,11 @@ class Query:
     filters: Mapping[str, Json] | None = None
     groups: tuple[str, ...] | None = None
     fusion: Fusion = "convex"
+
+    def __post_init__(self) -> None:
+        """Check the groups; a list becomes a tuple."""
+        if self.groups is not None:
+            object.__setattr__(self, "groups", group_names(self.groups))
 
 
 class Retriever(Protocol):

@@ -14,6 +14,7 @@ from ragkit.cli import output
 from ragkit.cli.questions import failed_line, identity, question_lines, read_question
 from ragkit.config import FILE_NAME, Settings, load_settings, read_sensitive
 from ragkit.errors import ConfigError, RagkitError, RemoteError, StoreDamagedError
+from ragkit.groups import group_names, narrowed
 from ragkit.text.jsontext import read_json
 from ragkit.trust import record_trust
 from ragkit.types import MOST_HITS, Json, Mode
@@ -52,9 +53,10 @@ def ingest(options: argparse.Namespace) -> int:
             *options.paths,
             root=options.root,
             prune=options.prune,
-            groups=names(options.groups) or (),
+            groups=_readers(options.groups),
             metadata=_object("metadata", options.metadata),
             password=_password(options.password_file),
+            require_groups=options.require_groups,
             dry_run=options.dry_run,
             confirm=_confirm(yes=options.yes),
             secure=options.secure,
@@ -414,23 +416,20 @@ def _each(options: argparse.Namespace, answer: Callable[[Mapping[str, Json]], No
 
 
 def _scope(line: Mapping[str, Json], options: argparse.Namespace) -> _Scope:
-    """Return k, mode, filters and groups: the line's own win over the options."""
+    """Return k, mode, filters and groups: a line's own win, but its groups only narrow --groups."""
     k = line.get("k", options.k)
     if k is not None and (isinstance(k, bool) or not isinstance(k, int)):
         raise ConfigError(f"k {k!r}; allowed: a whole number, 1 to {MOST_HITS:,}")
     filters = line.get("filter")
     if filters is not None and not isinstance(filters, Mapping):
         raise ConfigError(f"filter {filters!r}; allowed: an object")
-    groups = line.get("groups")
-    if groups is not None and not (
-        isinstance(groups, list) and all(isinstance(group, str) for group in groups)
-    ):
-        raise ConfigError(f"groups {groups!r}; allowed: a list of names")
+    own, given = line.get("groups"), names(options.groups)
+    groups = None if own is None else group_names(own)
     return {
         "k": k,
         "mode": cast("Mode | None", options.mode),
         "filters": filters if filters is not None else _object("filter", options.filter),
-        "groups": names(options.groups) if groups is None else [str(g) for g in groups],
+        "groups": narrowed(None if given is None else tuple(given), groups),
     }
 
 
@@ -446,6 +445,14 @@ def _searched(line: Mapping[str, Json], hits: Sequence[Hit]) -> dict[str, Json]:
 def names(text: str | None) -> list[str] | None:
     """Return the parts of `A,B`; None stays None."""
     return None if text is None else [name.strip() for name in text.split(",") if name.strip()]
+
+
+def _readers(text: str | None) -> list[str]:
+    """Return the groups of an ingest; `--groups ""` would open the documents to everyone."""
+    given = names(text)
+    if given == []:
+        raise ConfigError(f"--groups {text!r} names no group; leave it out, or name public")
+    return given or []
 
 
 def _object(name: str, text: str | None) -> dict[str, Json] | None:

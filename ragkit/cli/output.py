@@ -82,7 +82,15 @@ def ingest_text(data: _Shown) -> str:
         lines.append(f"{data['truncated']} texts were longer than the embedder reads")
     lines += [f"failed  {f['source']}: {f['code']}: {f['detail']}" for f in data["failures"]]
     lines += [f"skipped {f['source']}: {f['detail']}" for f in data["skipped"]]
+    lines += map(_rule_text, data["rules"])
     return "\n".join(lines)
+
+
+def _rule_text(file: _Shown) -> str:
+    """Return a file's line in the table of a dry run."""
+    rule = "no rule" if file["rule"] is None else f"rule {file['rule']}"
+    groups = "left out" if file["skip"] else f"groups {','.join(file['groups']) or '-'}"
+    return f"{rule:<9}{groups}  {file['document_id']}"
 
 
 def search_text(data: _Shown) -> str:

@@ -175,7 +175,10 @@ def _ingest(add: _Add) -> None:
     parser.add_argument("--yes", action="store_true",
                         help="prune even if more than half would be removed")  # fmt: skip
     parser.add_argument("--root", metavar="DIR", help="what ids of files are relative to")
-    parser.add_argument("--groups", metavar="A,B", help="who may see these documents")
+    parser.add_argument("--groups", metavar="A,B",
+                        help="who may see these documents; public: everybody")  # fmt: skip
+    parser.add_argument("--require-groups", action="store_true",
+                        help="fail documents that end up without groups")  # fmt: skip
     parser.add_argument("--metadata", metavar="JSON", help="joined to each document's metadata")
     parser.add_argument("--password-file", metavar="FILE", help="password of encrypted files")
     parser.add_argument("--jobs", type=_whole, metavar="N", help="threads that embed (default 1)")

@@ -50,4 +50,13 @@ COMMENTED = """\
 # api_key_env = "OPENAI_API_KEY"
 # timeout = 60.0              # seconds for a whole answer; streamed: for each part of it
 # total_timeout = 300.0       # seconds for a whole streamed answer; none unless given
+
+# Who may see which files, and how they are read; the first rule that matches holds.
+# [[ingest.rule]]
+# glob = "hr/**"              # below the ingested folder, or below --root
+# groups = ["hr", "board"]    # "public" is everybody
+# metadata = { department = "HR" }
+# url = "https://wiki.example/"
+# loader = "text"
+# skip = false
 """

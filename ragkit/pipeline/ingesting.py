@@ -10,7 +10,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
-from ragkit.errors import LoadError
+from ragkit.errors import ConfigError, LoadError
+from ragkit.groups import group_names
+from ragkit.ingest_rules import RuledFile
 from ragkit.ledger import Stopwatch, local_joules
 from ragkit.loading.loaded import MAX_NAME_CHARACTERS
 from ragkit.pipeline.pruning import is_gone, text_sha256
@@ -97,6 +99,7 @@ class IngestReport:
     failures: list[Failure] = field(default_factory=list[Failure])
     skips: list[Failure] = field(default_factory=list[Failure])
     languages: dict[str, int] = field(default_factory=dict[str, int])
+    rules: Sequence[RuledFile] = ()
 
     def to_dict(self) -> dict[str, Json]:
         """Return the JSON form of `ragkit ingest`."""
@@ -114,14 +117,17 @@ class IngestReport:
             "failures": [failure.to_dict() for failure in self.failures],
             "skipped": [failure.to_dict() for failure in self.skips],
             "languages": dict(self.languages),
+            "rules": [file.to_dict() for file in self.rules],
         }
 
     def to_record(self) -> dict[str, Json]:
         """Return what the ledger keeps: counts and costs, no names."""
         data = self.to_dict()
-        kept = {key: data[key] for key in data if key not in {"schema", "failures", "skipped"}}
+        kept = {key: data[key] for key in data if key not in _NAMES}
         return {"kind": "ingest", **kept, "joules": local_joules(self.cpu_seconds).to_dict()}
 
+
+_NAMES = {"schema", "failures", "skipped", "rules"}
 
 _Vectors: TypeAlias = dict[bytes, StoredVectors]
 
@@ -170,6 +176,7 @@ class Ingester:
         dry_run: Read and cut, but write nothing.
         anew: Write unchanged documents too.
         looks_for_moves: Whether to keep a digest of the text of each document that is added.
+        require_groups: Fail documents without groups.
         on_progress: Called once a document, after its commit.
     """
 
@@ -184,6 +191,7 @@ class Ingester:
         dry_run: bool = False,
         anew: bool = False,
         looks_for_moves: bool = False,
+        require_groups: bool = False,
         on_progress: Callable[[Progress], None] | None = None,
     ) -> None:
         self.report = IngestReport()
@@ -197,6 +205,7 @@ class Ingester:
         self._dry_run = dry_run
         self._anew = anew
         self._looks_for_moves = looks_for_moves
+        self._require_groups = require_groups
         self._on_progress = on_progress
         self._batch = _Batch()
         self._waiting: deque[tuple[_Batch, Future[_Vectors] | None]] = deque()
@@ -204,6 +213,7 @@ class Ingester:
         self._in_flight: set[bytes] = set()
         self._stopped = False
         self._underived = 0
+        self.n_grouped = 0
         self.seen: set[str] = set()
         self.failed_sources: set[str] = set()
         self.added_texts: Counter[str] = Counter()
@@ -282,6 +292,7 @@ class Ingester:
             else:
                 if status == "added" and self._looks_for_moves:
                     self.added_texts[text_sha256(document.text)] += 1
+                self.n_grouped += bool(document.groups)
                 self._done(document.id, status)
 
     def _derive(self, n_chunks: int) -> None:
@@ -325,26 +336,46 @@ class Ingester:
             return
         self.seen.add(item.id)
         is_same = stored is not None and stored[0] == fingerprint
+        is_unchanged = is_same and not self._anew
         if stored is not None and stored[1] != item.source:
             # The same file in another place, for example of a folder that moved with its store.
             if not (is_same and is_gone(stored[1])):
                 self._fail(_taken(item, stored[1]))
                 return
             self.n_moved_here += 1
-        elif is_same and not self._anew:
+            is_unchanged = False
+        # Unchanged documents without groups are to fail too.
+        if is_unchanged and (item.groups or not self._require_groups):
             self._done(item.id, "unchanged")
             return
         try:
             with self.watch.stage("load"):
                 document = item if isinstance(item, Document) else item.load()
+                self._check_groups(document)
+            if is_unchanged:
+                self._done(item.id, "unchanged")
+                return
             with self.watch.stage("chunk"):
                 prepared = self._prepare(document, fingerprint)
         except LoadError as error:
-            self._fail(Failure(source=item.source, code=error.code, detail=error.detail))
+            detail = error.detail
+            if error.code == "groups" and stored is not None:
+                detail += f"; what is stored of it stays: ragkit rm {shlex.quote(item.id)}"
+            self._fail(Failure(source=item.source, code=error.code, detail=detail))
             return
         self._batch.add(prepared, "added" if stored is None else "changed")
         if self._batch.is_full:
             self._send()
+
+    def _check_groups(self, document: Document) -> None:
+        if self._require_groups and not document.groups:
+            raise LoadError("groups", f"document {document.id!r} has no groups")
+        if self._anew:
+            return  # An earlier ragkit may have stored names that are too long today.
+        try:
+            group_names(document.groups)
+        except ConfigError as error:
+            raise LoadError("groups", str(error)) from None
 
     def _prepare(self, document: Document, fingerprint: str) -> PreparedDocument:
         chunks = self._chunker.split(document)
@@ -443,7 +474,8 @@ class Ingester:
         return rows
 
     def _fail(self, failure: Failure) -> None:
-        self.failed_sources.add(failure.source)
+        if failure.code != "rule":  # What a rule leaves out is to be pruned, as if it were gone.
+            self.failed_sources.add(failure.source)
         if failure.skipped:
             self.report.skips.append(failure)
         else:

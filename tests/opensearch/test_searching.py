@@ -11,7 +11,7 @@ import pytest
 
 from ragkit import RAG, Document, Settings
 from ragkit.errors import ConfigError, DimensionMismatchError, RemoteError, StoreMissingError
-from ragkit.types import Fusion, Hit, Query
+from ragkit.types import Fusion, Hit, Json, Query
 from ragkit_connectors.opensearch import (
     Access,
     Connection,
@@ -355,6 +355,7 @@ def fill(url: str, index: str) -> None:
         record = {
             "body": text, "embedding": vector, "name": f"n{i}", "link": f"https://e/{i}",
             "year": 2000 + i, "team": "red" if i % 2 else "blue",
+            "rooms": ["Red Room" if i % 2 else "Blue Room"],
         }  # fmt: skip
         lines += json.dumps({"index": {"_id": f"x{i}"}}) + "\n" + json.dumps(record) + "\n"
     send("POST", f"{index}/_bulk", lines)
@@ -410,6 +411,15 @@ class TestForeignIndex(RetrieverContract):
         with pytest.raises(ConfigError, match="groups_field"):
             self.make().search(Query(question="badge", groups=("blue",)))
 
+    def test_groups_in_a_field_of_text_are_refused(self) -> None:
+        """A reader `red` would see a document of "Red Room"; its .keyword keeps names whole."""
+        retriever = foreign(self.address, groups_field="body", source_field="link")
+        with pytest.raises(ConfigError, match="groups_field 'body'"):
+            retriever.search(Query(question="badge", groups=("desk",)))
+        whole = foreign(self.address, groups_field="rooms", source_field="link")
+        for groups, n in ((("Red Room",), 2), (("red",), 0), (("Room",), 0), (("public",), 0)):
+            assert len(whole.search(Query(question="badge", k=9, groups=groups))) == n, groups
+
     def test_it_is_never_written_to(self) -> None:
         """An ingest is refused, and so is opening it as a store of ragkit's."""
         with RAG(self.make(), config=WORDS_ONLY) as rag:
@@ -439,3 +449,51 @@ def test_a_store_is_opened_by_name_with_its_settings() -> None:
         with RAG(f"opensearch:{server.url}/kb", config=wrong) as rag:
             with pytest.raises(ConfigError, match=r"colour.*text_field"):
                 rag.search("x")
+
+
+_KEYWORD: Json = {"type": "keyword"}
+_TEXT: Json = {"type": "text"}
+
+
+@pytest.mark.parametrize(
+    ("field", "properties", "is_usable"),
+    [
+        ("team", {"team": _KEYWORD}, True),
+        ("team", {"team": {"type": "text", "fields": {"keyword": _KEYWORD}}}, True),
+        ("team.keyword", {"team": {"type": "text", "fields": {"keyword": _KEYWORD}}}, True),
+        ("acl.team", {"acl": {"properties": {"team": _KEYWORD}}}, True),
+        ("team", {"team": _TEXT}, False),
+        ("team", {"team": {"type": "text", "fields": {"raw": _KEYWORD}}}, False),
+        ("team", {"team": {"type": "text", "fields": {"keyword": _TEXT}}}, False),
+        ("team", {"team": {"type": "keyword", "normalizer": "lowercase"}}, False),
+        ("team", {"team": {"type": "integer"}}, False),
+        ("acl.team", {"acl": {"properties": {"team": _TEXT}}}, False),
+        ("team", {"body": _TEXT}, False),
+        ("team", {}, False),
+    ],
+)
+def test_a_groups_field_must_keep_names_whole(
+    field: str, properties: dict[str, Json], is_usable: bool
+) -> None:
+    """It is looked at before anything is searched, and the whole index is refused."""
+    with OpenSearchServer() as server:
+        body = json.dumps({"mappings": {"properties": properties}})
+        _put(f"{server.url}/other", body)
+        retriever = foreign(f"{server.url}/other", groups_field=field)
+        query = Query(question="badge", groups=("red",))
+        if is_usable:
+            assert list(retriever.search(query)) == []
+        else:
+            with pytest.raises(ConfigError, match=f"groups_field '{field}'; allowed: .* keyword"):
+                retriever.search(query)
+            assert not [asked for asked in server.requests if asked.path.endswith("_search")]
+        retriever.close()
+
+
+def _put(address: str, body: str) -> None:
+    import urllib.request
+
+    request = urllib.request.Request(  # noqa: S310
+        address, body.encode(), {"Content-Type": "application/json"}, method="PUT"
+    )
+    urllib.request.urlopen(request, timeout=30).close()  # noqa: S310
