@@ -15,7 +15,13 @@ from pathlib import Path
 VOCABULARY = Path(__file__).parent.parent / "data" / "minilm" / "vocab.txt"
 
 LONGEST_WORD = 100
-"""Characters; a longer word is one unknown token, as in the reference implementation."""
+"""Characters; a longer word is one unknown token, as in the reference implementation.
+
+So the embedder reads it. A model that answers reads all of it, so a count for a budget does too.
+"""
+
+LONGEST_CUT_WORD = 10_000
+"""Characters; a count takes a longer word as one token a character, which no cut exceeds."""
 
 _CACHED_WORDS = 65_536
 
@@ -76,6 +82,7 @@ class WordPiece:
         self._ids = {token: i for i, token in enumerate(lines) if token}
         self._table = _CharacterTable()
         self._words: dict[str, Sequence[int]] = {}
+        self._longest_piece = max(map(len, self._ids))
         self._unknown = self._ids["[UNK]"]
         self._first, self._last = self._ids["[CLS]"], self._ids["[SEP]"]
 
@@ -92,15 +99,37 @@ class WordPiece:
         return ids
 
     def count(self, text: str) -> int:
-        """Return the number of tokens in `text`, without special tokens."""
+        """Return the number of tokens in `text`, without special tokens.
+
+        It is the number of ids that `encode` gives, but for words of more than `LONGEST_WORD`
+        characters: those count by their pieces, each character that the vocabulary lacks as one.
+        """
         words, pieces = self._words, self._pieces
         n = 0
         for word in text.translate(self._table).split():
             known = words.get(word)
-            n += len(pieces(word) if known is None else known)
+            if known is not None:
+                n += len(known)
+            elif len(word) > LONGEST_WORD:
+                n += self._count_long(word)
+            else:
+                n += len(pieces(word))
+        return n
+
+    def _count_long(self, word: str) -> int:
+        if len(word) > LONGEST_CUT_WORD:
+            return len(word)
+        n, start, prefix = 0, 0, ""
+        while start < len(word):
+            end = min(len(word), start + self._longest_piece)
+            while end > start + 1 and prefix + word[start:end] not in self._ids:
+                end -= 1
+            n, start, prefix = n + 1, end, "##"
         return n
 
     def _pieces(self, word: str) -> Sequence[int]:
+        if len(word) > LONGEST_WORD:
+            return (self._unknown,)
         known = self._words.get(word)
         if known is None:
             known = self._cut(word)
@@ -110,8 +139,6 @@ class WordPiece:
         return known
 
     def _cut(self, word: str) -> Sequence[int]:
-        if len(word) > LONGEST_WORD:
-            return (self._unknown,)
         pieces: list[int] = []
         start, prefix = 0, ""
         while start < len(word):
