@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Sequence
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
 
 VOCABULARY = Path(__file__).parent.parent / "data" / "minilm" / "vocab.txt"
@@ -24,6 +24,7 @@ LONGEST_CUT_WORD = 10_000
 """Characters; a count takes a longer word as one token a character, which no cut exceeds."""
 
 _CACHED_WORDS = 65_536
+_CACHED_LONG_WORDS = 512
 
 _IDEOGRAPHS = (
     (0x4E00, 0x9FFF),
@@ -82,7 +83,7 @@ class WordPiece:
         self._ids = {token: i for i, token in enumerate(lines) if token}
         self._table = _CharacterTable()
         self._words: dict[str, Sequence[int]] = {}
-        self._longest_piece = max(map(len, self._ids))
+        self._long_words: dict[str, int] = {}
         self._unknown = self._ids["[UNK]"]
         self._first, self._last = self._ids["[CLS]"], self._ids["[SEP]"]
 
@@ -119,13 +120,36 @@ class WordPiece:
     def _count_long(self, word: str) -> int:
         if len(word) > LONGEST_CUT_WORD:
             return len(word)
-        n, start, prefix = 0, 0, ""
+        known = self._long_words.get(word)
+        if known is None:
+            known = self._count_pieces(word)
+            if len(self._long_words) >= _CACHED_LONG_WORDS:
+                self._long_words.clear()
+            self._long_words[word] = known
+        return known
+
+    def _count_pieces(self, word: str) -> int:
+        pieces, lengths = self._inner_pieces
+        longest = max(lengths.values())
+        start = next((end for end in range(longest, 1, -1) if word[:end] in self._ids), 1)
+        n = 1
         while start < len(word):
-            end = min(len(word), start + self._longest_piece)
-            while end > start + 1 and prefix + word[start:end] not in self._ids:
-                end -= 1
-            n, start, prefix = n + 1, end, "##"
+            # Of any two characters there are pieces; of three, mostly none.
+            length = min(lengths.get(word[start : start + 3], 2), len(word) - start)
+            while length > 1 and word[start : start + length] not in pieces:
+                length -= 1
+            start += length
+            n += 1
         return n
+
+    @cached_property
+    def _inner_pieces(self) -> tuple[frozenset[str], dict[str, int]]:
+        """The pieces that go on with a word, and the longest by its first three characters."""
+        pieces = frozenset(token[2:] for token in self._ids if token.startswith("##"))
+        lengths: dict[str, int] = {}
+        for piece in pieces:
+            lengths[piece[:3]] = max(len(piece), lengths.get(piece[:3], 0))
+        return pieces, lengths
 
     def _pieces(self, word: str) -> Sequence[int]:
         if len(word) > LONGEST_WORD:
