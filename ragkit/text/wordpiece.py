@@ -130,11 +130,10 @@ class WordPiece:
 
     def _count_pieces(self, word: str) -> int:
         pieces, lengths = self._inner_pieces
-        longest = max(lengths.values())
-        start = next((end for end in range(longest, 1, -1) if word[:end] in self._ids), 1)
+        start = next((end for end in range(LONGEST_WORD, 1, -1) if word[:end] in self._ids), 1)
         n = 1
         while start < len(word):
-            # Of any two characters there are pieces; of three, mostly none.
+            # Few pieces begin with any three characters, so few are looked up.
             length = min(lengths.get(word[start : start + 3], 2), len(word) - start)
             while length > 1 and word[start : start + length] not in pieces:
                 length -= 1
