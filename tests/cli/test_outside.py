@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import sqlite3
+import sys
 from pathlib import Path
 
 import pytest
@@ -207,3 +209,14 @@ def test_advice_may_be_pasted_into_a_shell(tmp_path: Path) -> None:
     assert "ragkit rm 'x; touch PWNED #'" in error
     missing = run("list", "--store", str(tmp_path / "a b;c"), code=6).stderr
     assert f"--store '{tmp_path / 'a b;c'}'" in missing
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a command line of bytes")
+def test_bytes_that_are_no_text_on_the_command_line_are_no_document(store: str) -> None:
+    """An argument that is not UTF-8 names nothing that is stored."""
+    name = os.fsdecode(b"a\xff")
+    assert "there is no document" in run("show", name, "--store", store, code=2).stderr
+    assert json.loads(run("rm", name, "--store", store, "--json", code=1).stdout)["removed"] == []
+    assert "surrogate" in run(
+        "search", "x", "--filter", f'{{"a":"{name}"}}', "--store", store, code=2
+    ).stderr  # fmt: skip
