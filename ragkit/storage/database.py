@@ -8,6 +8,7 @@ one; without a log it reads the file alone, and believes it when nothing has cha
 from __future__ import annotations
 
 import os
+import shlex
 import sqlite3
 import threading
 import time
@@ -389,7 +390,7 @@ class Database:
         if version < SCHEMA_VERSION:
             raise OutdatedStoreError(
                 f"store {self.path.parent} has the older schema {version}. Bring it up to date "
-                f"with: ragkit doctor --repair --store {self.path.parent}"
+                f"with: ragkit doctor --repair --store {shlex.quote(str(self.path.parent))}"
             )
         if version > SCHEMA_VERSION:
             raise StoreError(
@@ -565,7 +566,8 @@ def readable_errors(path: Path) -> Generator[None, None, None]:
 
 def _damaged(path: Path, error: Exception) -> StoreDamagedError:
     return StoreDamagedError(
-        f"store {path.parent} is damaged ({error}). Run: ragkit doctor --store {path.parent}"
+        f"store {path.parent} is damaged ({error}). Run: ragkit doctor --store "
+        f"{shlex.quote(str(path.parent))}"
     )
 
 
