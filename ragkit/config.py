@@ -79,9 +79,10 @@ class Settings:
         _check_choice("mode", self.mode, get_args(Mode))
         _check_choice("fusion", self.fusion, ("convex", "rrf"))
         _check_within("k", self.k, 1, MOST_HITS)
-        for name in ("chunk_tokens", "max_context_tokens", "max_tokens", "top_k"):
+        for name in ("max_context_tokens", "max_tokens", "top_k"):
             _check_within(name, getattr(self, name), 1, MOST_TOKENS)
-        for name in ("chunk_overlap", "max_history_tokens"):
+        # A store whose chunker is of another kind says 0 chunk tokens.
+        for name in ("chunk_tokens", "chunk_overlap", "max_history_tokens"):
             _check_within(name, getattr(self, name), 0, MOST_TOKENS)
         # What servers and random generators take: 64 bits, with a sign.
         _check_within("seed", self.seed, -(2**63), 2**63 - 1)

@@ -32,6 +32,17 @@ Filters: `{"field": value}` or `{"field": {"$eq"|"$ne"|"$in"|"$nin"|"$gt"|"$gte"
 "$exists": …}}`; all must hold. Groups: once one document carries groups, a document without groups
 is visible to nobody and a question must state its groups.
 
+A line of `--questions` that fails costs that line: `{"schema":1,"id","error":{"code","detail"}}`
+stands in its place, the others are answered, and the exit code is 1. Codes: `broken` no JSON object
+with a text, `limit` longer than 64 MiB, `not_allowed` a value in it or a setting, and what a
+model's server did: `timeout`, `rate_limited`, `access_denied`, `prompt_too_long`, `remote`. A file that is
+missing, or not UTF-8 at all, is exit 2; a store that cannot be used is exit 6.
+
+Numbers and files from elsewhere are read within bounds: `-k` is 1 to 10,000, numbers are finite,
+JSON and TOML nest no deeper than 200. Control, bidirectional and tag characters of texts, ids, file
+names and answers are printed as escapes (`\\x1b`, in JSON `\\u001b`), so that nothing that is read
+can steer a terminal.
+
 The next sections are the help texts.
 """
 

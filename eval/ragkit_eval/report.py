@@ -375,27 +375,25 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "\n".join("| " + " | ".join(map(_cell, line)) + " |" for line in lines)
 
 
-_MARKUP = re.compile(r"[\\`*\[\]|~]|^\s*(?:[#>]|[-+](?=\s)|\d+(?=[.)]\s))")
-_HTML = {"&": "&amp;", "<": "&lt;", "@": "@&#8203;"}
+_MARKUP = re.compile(r"[\\`*|~]|(?<=\])\(|^[#>]|^\[(?=[^\]]*\]:)|^[-+](?=\s)|^\d+(?=[.)]\s)")
+_HTML = re.compile(r"[&<]|(?<!\w)@(?=\w)")
+_ENTITIES = {"&": "&amp;", "<": "&lt;", "@": "@&#8203;"}
 
 
 def _cell(text: str) -> str:
-    """Return text that says in Markdown what it says: no markup, no HTML, nobody mentioned."""
-    line = printable_line(" ".join(text.split("\n")))
-    line = "".join(_HTML.get(character, character) for character in line)
-    return _MARKUP.sub(_escaped, line)
+    """Return text that says in Markdown what it says: no markup, no HTML, nobody is mentioned."""
+    line = printable_line(text.replace("\n", " ").strip())
+    return _HTML.sub(lambda match: _ENTITIES[match[0]], _MARKUP.sub(_escaped, line))
 
 
 def _escaped(match: re.Match[str]) -> str:
-    # A number that would begin a list is escaped after it, at its stop.
-    return f"{match[0]}\\" if match[0].strip().isdigit() else f"\\{match[0].strip()}"
+    # The number that would begin a list is plain again when its stop is escaped.
+    return f"{match[0]}\\" if match[0].isdigit() else f"\\{match[0]}"
 
 
 def _code(text: str) -> str:
-    """Return text as inline code, whatever backticks it holds."""
-    longest = max(map(len, re.findall("`+", text)), default=0)
-    fence, space = "`" * (longest + 1), " " if longest else ""
-    return f"{fence}{space}{printable_line(text)}{space}{fence}"
+    is_plain = not re.search("[`<]", text)
+    return f"`{printable_line(text)}`" if is_plain else f"<code>{_cell(text)}</code>"
 
 
 def _change_line(change: Change) -> str:

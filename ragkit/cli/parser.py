@@ -180,7 +180,8 @@ def _ingest(add: _Add) -> None:
 def _retrieval(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("question", nargs="?", metavar="QUESTION", help="the question")
     parser.add_argument("--questions", metavar="FILE",
-                        help="JSON Lines of questions, - for standard input")  # fmt: skip
+                        help="JSON Lines of questions, - for standard input; a line that fails "
+                        "costs that line")  # fmt: skip
     _common(parser)
     _depth_and_mode(parser)
     parser.add_argument("--filter", metavar="JSON", help='for example {"year": {"$gte": 2024}}')

@@ -198,7 +198,7 @@ class Ingester:
     def add(self, items: Iterable[SourceItem]) -> None:
         """Store all items; one that fails is reported and does not stop the others."""
         try:
-            for ahead in _batched(items, ITEMS_AHEAD):
+            for ahead in _batched(map(_storable, items), ITEMS_AHEAD):
                 stored = self._stored(ahead)
                 for item in ahead:
                     if isinstance(item, Failure):
@@ -291,12 +291,6 @@ class Ingester:
         return self._store.stored([item.id for item in items if not isinstance(item, Failure)])
 
     def _add(self, item: Document | PendingDocument, stored: tuple[str, str] | None) -> None:
-        try:
-            check_json([item.id, item.source, *_own(item)])
-        except ValueError as error:
-            detail = f"id, title, metadata or groups cannot be stored: {error}"
-            self._fail(Failure(source=printable_line(item.source), code="broken", detail=detail))
-            return
         fingerprint = _fingerprint(item)
         if item.id in self.seen:
             self._fail(
@@ -465,10 +459,17 @@ def index_words(chunk: Chunk, title: str, language: str | None) -> str:
     )
 
 
-def _own(item: Document | PendingDocument) -> list[object]:
-    if isinstance(item, PendingDocument):
-        return []
-    return [item.title, item.metadata, item.groups]
+def _storable(item: SourceItem) -> SourceItem:
+    """Return the item, or a failure for a document whose labels no store can hold."""
+    if isinstance(item, Failure):
+        return item
+    own = [item.title, item.metadata, item.groups] if isinstance(item, Document) else []
+    try:
+        check_json([item.id, item.source, *own])
+    except ValueError as error:
+        detail = f"id, title, metadata or groups cannot be stored: {error}"
+        return Failure(source=printable_line(item.source), code="broken", detail=detail)
+    return item
 
 
 def _fingerprint(item: Document | PendingDocument) -> str:

@@ -314,7 +314,7 @@ class RAG:
         """Remove documents for good and return the ids that were there."""
         store = self._writable()
         with store.exclusive(), self._settling(store):
-            return list(store.delete(ids))
+            return list(store.delete([name for name in ids if _may_be_stored(name)]))
 
     def list(self, *, groups: Sequence[str] | None = None) -> Iterator[DocumentRow]:
         """Yield the stored documents that these groups may see."""
@@ -324,7 +324,10 @@ class RAG:
         self, document_id: str, *, groups: Sequence[str] | None = None
     ) -> dict[str, Json] | None:
         """Return a document with its chunks as `ragkit show ID --json` prints it, or None."""
-        found = self._writable().document(document_id, groups=_groups(groups))
+        store = self._writable()
+        if not _may_be_stored(document_id):
+            return None
+        found = store.document(document_id, groups=_groups(groups))
         return None if found is None else _shown(*found)
 
     def describe(self) -> dict[str, Json]:
@@ -1245,6 +1248,15 @@ def _policy(given: str | Path | TrimPolicy | None) -> tuple[TrimPolicy | None, s
     if str(given) == "off":
         return None, None
     return load_policy(str(given))
+
+
+def _may_be_stored(document_id: str) -> bool:
+    """Whether an id is text that a store can hold; a command line may give bytes that are none."""
+    try:
+        check_json(document_id)
+    except ValueError:
+        return False
+    return True
 
 
 def _depth(asked: int | None, setting: int | None, default: int) -> int:

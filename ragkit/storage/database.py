@@ -7,6 +7,7 @@ one writer works.
 from __future__ import annotations
 
 import os
+import shlex
 import sqlite3
 import threading
 from collections.abc import Generator
@@ -68,7 +69,8 @@ class Database:
         if not self.path.exists():
             if not create:
                 raise StoreMissingError(
-                    f"there is no store at {folder}. Run: ragkit ingest PATH --store {folder}"
+                    f"there is no store at {folder}. Run: ragkit ingest PATH --store "
+                    f"{shlex.quote(str(folder))}"
                 )
             self._create(folder)
         self.read_only = not (os.access(folder, os.W_OK) and os.access(self.path, os.W_OK))
@@ -196,7 +198,7 @@ class Database:
         if version < SCHEMA_VERSION:
             raise OutdatedStoreError(
                 f"store {self.path.parent} has the older schema {version}. Bring it up to date "
-                f"with: ragkit doctor --repair --store {self.path.parent}"
+                f"with: ragkit doctor --repair --store {shlex.quote(str(self.path.parent))}"
             )
         if version > SCHEMA_VERSION:
             raise StoreError(
@@ -279,7 +281,8 @@ def readable_errors(path: Path) -> Generator[None, None, None]:
 
 def _damaged(path: Path, error: Exception) -> StoreDamagedError:
     return StoreDamagedError(
-        f"store {path.parent} is damaged ({error}). Run: ragkit doctor --store {path.parent}"
+        f"store {path.parent} is damaged ({error}). Run: ragkit doctor --store "
+        f"{shlex.quote(str(path.parent))}"
     )
 
 

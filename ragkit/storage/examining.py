@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
+import shlex
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -91,6 +92,7 @@ class _Doctor:
         self._database = database
         self._derive = derive
         self._folder = database.path.parent
+        self._quoted = shlex.quote(str(self._folder))
 
     def manifest(self) -> str | None:
         try:
@@ -112,7 +114,7 @@ class _Doctor:
             return None
         return (
             f"{len(bad)} documents are damaged: {_some(bad)}. Remove each, then ingest it again: "
-            f"ragkit rm ID --store {self._folder}"
+            f"ragkit rm ID --store {self._quoted}"
         )
 
     def chunks(self) -> str | None:
@@ -129,7 +131,7 @@ class _Doctor:
             return None
         return (
             f"{len(bad)} chunks are damaged or reach outside their document: {_some(bad)}. "
-            f"When the documents are sound: ragkit rebuild --store {self._folder}"
+            f"When the documents are sound: ragkit rebuild --store {self._quoted}"
         )
 
     def vectors(self) -> str | None:
@@ -155,7 +157,7 @@ class _Doctor:
             ).fetchone()[0]
         if not missing:
             return None
-        return f"{missing} chunks lack their vector. Run: ragkit rebuild --store {self._folder}"
+        return f"{missing} chunks lack their vector. Run: ragkit rebuild --store {self._quoted}"
 
     def words(self) -> str | None:
         if self._database.read_only:

@@ -256,7 +256,7 @@ def test_history_reaches_retrieval_and_the_prompt(rag: RAG) -> None:
 
 def test_history_is_capped_from_its_oldest_turn(tmp_path: Path) -> None:
     """Turns that do not fit under the cap are dropped, the oldest first."""
-    with RAG(tmp_path / "kb", config=Settings(max_history_tokens=6, refuse_below="off")) as rag:
+    with RAG(tmp_path / "kb", config=Settings(max_history_tokens=8, refuse_below="off")) as rag:
         rag.ingest(FERRY)
         history = [{"role": "user", "content": "far away past"},
                    {"role": "assistant", "content": "a day pass costs money"}]  # fmt: skip

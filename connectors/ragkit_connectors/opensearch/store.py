@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+import shlex
 import time
 from collections.abc import Collection, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -442,7 +443,7 @@ class OpenSearchStore:
         if index is None:
             raise StoreMissingError(
                 f"there is no index at {self.name}; make it with: ragkit ingest PATH --store "
-                f"{self.name}"
+                f"{shlex.quote(self.name)}"
             )
         return index
 
