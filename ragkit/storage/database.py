@@ -315,7 +315,7 @@ class Database:
         return StoreError(
             f"store {folder} has a log, {FILE_NAME}-wal, whose index cannot be used without "
             "permission to write the folder. As a user who may, run: "
-            f"ragkit list --store {folder}"
+            f"ragkit list --store {shlex.quote(str(folder))}"
         )
 
     def _look(self) -> FileState | None:
@@ -413,7 +413,7 @@ def has_store(folder: Path) -> bool:
 
 def _missing(folder: Path) -> StoreMissingError:
     return StoreMissingError(
-        f"there is no store at {folder}. Run: ragkit ingest PATH --store {folder}"
+        f"there is no store at {folder}. Run: ragkit ingest PATH --store {shlex.quote(str(folder))}"
     )
 
 

@@ -96,7 +96,7 @@ def missing_writes(database: Database) -> str | None:
     return (
         f"{acknowledged - generation} acknowledged writes are missing from store {folder}: its log "
         "was damaged or left behind, or this is an older copy. Restore a backup, or accept what is "
-        f"there and ingest the rest again: ragkit doctor --repair --store {folder}"
+        f"there and ingest the rest again: ragkit doctor --repair --store {shlex.quote(str(folder))}"
     )
 
 

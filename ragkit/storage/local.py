@@ -503,17 +503,18 @@ class LocalStore:
         if held or (unswept and not sweeps):
             notices.append(
                 "what was removed still stands in the words index or in derived files, which are "
-                f"large. Sweep it out with: ragkit doctor --compact --store {self.folder}"
+                f"large. Sweep it out with: ragkit doctor --compact --store {shlex.quote(str(self.folder))}"
             )
         self._seal()
         self.checkpoint()
-        import shutil
+        import shlex
+import shutil
 
         shutil.rmtree(self.folder / RESTORE_FOLDER, ignore_errors=True)
         if self._removed and self.log_bytes:
             notices.append(
                 "what was removed still stands in the log, which a reader holds back. When it is "
-                f"done: ragkit doctor --compact --store {self.folder}"
+                f"done: ragkit doctor --compact --store {shlex.quote(str(self.folder))}"
             )
         self._removed = False
         return notices
@@ -641,7 +642,7 @@ class LocalStore:
                 # Its id is not for everybody, and who may see it is what is damaged.
                 raise StoreDamagedError(
                     f"a document of store {self.folder} is damaged. Find which: "
-                    f"ragkit doctor --store {self.folder}"
+                    f"ragkit doctor --store {shlex.quote(str(self.folder))}"
                 ) from None
 
         return self._facts.get(self._version(connection), read)
