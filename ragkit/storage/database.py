@@ -8,6 +8,7 @@ one; without a log it reads the file alone, and believes it when nothing has cha
 from __future__ import annotations
 
 import os
+import shlex
 import sqlite3
 import threading
 import time
@@ -17,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
+from ragkit import private
 from ragkit.errors import (
     OutdatedStoreError,
     StoreBusyError,
@@ -25,6 +27,7 @@ from ragkit.errors import (
     StoreError,
     StoreMissingError,
 )
+from ragkit.storage.acknowledged import note_acknowledged
 from ragkit.storage.calls import CLOSE_SECONDS, Forkable
 from ragkit.storage.connections import Connections, FileState, Lent
 from ragkit.storage.schema import (
@@ -53,11 +56,16 @@ class DerivedSizes:
         more: So many new chunks are worth another file.
         file: Most chunks of one: what making it holds in memory, and what a change rewrites;
             65,536 at most.
+        swept: Up to so many chunks of the store, a call that removed or replaced documents ends by
+            merging the words index, which holds their words until then.
+        rewritten: The same for derived files: most chunks of those to be written anew.
     """
 
     first: int = 10_000
     more: int = 4_096
     file: int = 16_384
+    swept: int = 400_000
+    rewritten: int = 5 * 16_384
 
 
 BUSY_SECONDS = 5.0
@@ -168,6 +176,7 @@ class Database:
                     generation = int(read_manifest(connection)["generation"])
                     write_manifest(connection, "generation", str(generation + 1))
                     connection.execute("COMMIT")
+                    note_acknowledged(self.path.parent, generation + 1)
                 except BaseException:
                     if connection.in_transaction:
                         connection.execute("ROLLBACK")
@@ -205,7 +214,8 @@ class Database:
         deadline = time.monotonic() + BUSY_SECONDS
         while not has_store(folder):
             try:
-                folder.mkdir(parents=True, exist_ok=True)
+                # Others may be let in: the files in it are their owner's alone until then.
+                private.make_folder(folder, mode=0o755)
                 with writer_lock(folder):
                     if not has_store(folder):
                         self._make(folder)
@@ -227,7 +237,8 @@ class Database:
             try:
                 self._fill(temporary)
                 # Whoever ingests a folder that holds the store must not read the store's own files.
-                (folder / ".ragkitignore").write_text("*\n", encoding="utf-8")
+                with open(folder / ".ragkitignore", "wb", opener=private.opener) as ignored:
+                    ignored.write(b"*\n")
                 _give_name(temporary, self.path)
             finally:
                 temporary.unlink(missing_ok=True)
@@ -304,7 +315,7 @@ class Database:
         return StoreError(
             f"store {folder} has a log, {FILE_NAME}-wal, whose index cannot be used without "
             "permission to write the folder. As a user who may, run: "
-            f"ragkit list --store {folder}"
+            f"ragkit list --store {shlex.quote(str(folder))}"
         )
 
     def _look(self) -> FileState | None:
@@ -379,7 +390,7 @@ class Database:
         if version < SCHEMA_VERSION:
             raise OutdatedStoreError(
                 f"store {self.path.parent} has the older schema {version}. Bring it up to date "
-                f"with: ragkit doctor --repair --store {self.path.parent}"
+                f"with: ragkit doctor --repair --store {shlex.quote(str(self.path.parent))}"
             )
         if version > SCHEMA_VERSION:
             raise StoreError(
@@ -402,7 +413,7 @@ def has_store(folder: Path) -> bool:
 
 def _missing(folder: Path) -> StoreMissingError:
     return StoreMissingError(
-        f"there is no store at {folder}. Run: ragkit ingest PATH --store {folder}"
+        f"there is no store at {folder}. Run: ragkit ingest PATH --store {shlex.quote(str(folder))}"
     )
 
 
@@ -555,7 +566,8 @@ def readable_errors(path: Path) -> Generator[None, None, None]:
 
 def _damaged(path: Path, error: Exception) -> StoreDamagedError:
     return StoreDamagedError(
-        f"store {path.parent} is damaged ({error}). Run: ragkit doctor --store {path.parent}"
+        f"store {path.parent} is damaged ({error}). Run: ragkit doctor --store "
+        f"{shlex.quote(str(path.parent))}"
     )
 
 

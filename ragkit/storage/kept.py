@@ -13,14 +13,22 @@ _T = TypeVar("_T")
 
 @dataclass(frozen=True, slots=True)
 class Version:
-    """One content of the file: which file, in which state, after how many committed writes."""
+    """One content of the file.
+
+    Attributes:
+        state: Which file, and how it was opened.
+        generation: Number of committed writes.
+        restored: The generation that a backup last took the place of all content at, or 0.
+    """
 
     state: FileState
     generation: int
+    restored: int = 0
 
     def follows(self, other: Version) -> bool:
         """Whether it is what later writes have made of the other."""
-        return self.state == other.state and self.generation > other.generation
+        same = (self.state, self.restored) == (other.state, other.restored)
+        return same and self.generation > other.generation
 
 
 class Kept(Generic[_T]):
