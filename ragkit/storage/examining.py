@@ -96,7 +96,8 @@ def missing_writes(database: Database) -> str | None:
     return (
         f"{acknowledged - generation} acknowledged writes are missing from store {folder}: its log "
         "was damaged or left behind, or this is an older copy. Restore a backup, or accept what is "
-        f"there and ingest the rest again: ragkit doctor --repair --store {shlex.quote(str(folder))}"
+        "there and ingest the rest again: ragkit doctor --repair --store "
+        f"{shlex.quote(str(folder))}"
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import importlib.util
 import json
+import shlex
 import sqlite3
 from collections.abc import Callable, Collection, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -504,12 +505,12 @@ class LocalStore:
         if held or (unswept and not sweeps):
             notices.append(
                 "what was removed still stands in the words index or in derived files, which are "
-                f"large. Sweep it out with: ragkit doctor --compact --store {shlex.quote(str(self.folder))}"
+                "large. Sweep it out with: ragkit doctor --compact --store "
+                f"{shlex.quote(str(self.folder))}"
             )
         self._seal()
         self.checkpoint()
-        import shlex
-import shutil
+        import shutil
 
         shutil.rmtree(self.folder / RESTORE_FOLDER, ignore_errors=True)
         if self._removed and self.log_bytes:
