@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias, get_args, runtime_checkable
+from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias, cast, get_args, runtime_checkable
 
 from ragkit.groups import group_names, names_of
 
@@ -27,7 +27,15 @@ Mode: TypeAlias = Literal["dense", "lexical", "hybrid"]
 Fusion: TypeAlias = Literal["convex", "rrf"]
 ChunkerName: TypeAlias = Literal["recursive", "sentence", "tokens", "markdown", "whole"]
 CHUNKER_NAMES: tuple[str, ...] = get_args(ChunkerName)
+MOST_HITS = 10_000
+"""Largest k: so many hits can be asked for."""
 MarkKind: TypeAlias = Literal["text", "heading", "page", "row", "code"]
+StopReason: TypeAlias = Literal[
+    "end", "stop", "length", "filter", "guardrail", "timeout", "cancelled", "error"
+]
+"""Why an answer ends: the model's own end (`end`), which some servers do not tell from a stop
+string (`stop`); its longest length; a filter or guardrail; `timeout`, where it was cut."""
+
 RefusalReason: TypeAlias = Literal["no_hits", "low_evidence", "cap_too_small"]
 
 
@@ -256,6 +264,16 @@ class Prompt:
     history: tuple[Turn, ...] = ()
 
 
+MOST_COUNTED = 2**53
+"""Largest number of tokens that is believed: every whole number up to it is exact as a float."""
+
+
+def token_count(value: object) -> int | None:
+    """Return a number of tokens as others give it; None, unknown, for what cannot be one."""
+    is_whole = isinstance(value, int) and not isinstance(value, bool)
+    return cast("int", value) if is_whole and 0 <= cast("int", value) <= MOST_COUNTED else None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Usage:
     """Tokens of one generation; unknown is None. `counter` names who counted."""
@@ -294,7 +312,11 @@ class GenerationOptions:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Generation:
-    """What a generator gave. `citations` are its own, or None when it makes none."""
+    """What a generator gave. `citations` are its own, or None when it makes none.
+
+    `stop_reason` is why the text ends, as the model's server says it; `timeout` where time ran out
+    before the whole text had come.
+    """
 
     text: str
     usage: Usage
@@ -432,6 +454,35 @@ class Generator(Protocol):
     def stream(self, prompt: Prompt, options: GenerationOptions) -> Iterator[str | Generation]:
         """Yield pieces of text, then the whole `Generation` last. Raises `RemoteError`."""
         ...
+
+
+@runtime_checkable
+class Fingerprinted(Protocol):
+    """What every generator, embedder, reranker and retriever of ragkit's own offers besides.
+
+    Two that differ in a setting that can change what they give differ in this; what changes nothing
+    (keys, time-outs, retries) is no part of it. An embedder's `fingerprint` is what stores record,
+    and says nothing of where the model runs: that, and what else stores never recorded, is its
+    `variant`.
+    """
+
+    @property
+    def fingerprint(self) -> str:
+        """Name, and a digest of the settings."""
+        ...
+
+
+def fingerprint_of(part: object) -> str | None:
+    """Return what tells a part of a pipeline from others of its name; None where it has nothing.
+
+    A part without a fingerprint is told apart by its name alone: whoever keeps what it gave cannot
+    know whether its settings are those of then.
+    """
+    fingerprint: object = part.fingerprint if isinstance(part, Fingerprinted) else None
+    if not isinstance(fingerprint, str):
+        return None
+    variant: object = getattr(part, "variant", "")
+    return f"{fingerprint} {variant}" if variant else fingerprint
 
 
 @runtime_checkable

@@ -139,6 +139,24 @@ class FileSource:
             return []
         return [self._rules.find(f.id).shown(_shown(f.path)) for f in self._files([])]
 
+    def listed(self) -> tuple[set[str], set[str]]:
+        """Return the ids to come, and the places that cannot be read; only records are read."""
+        problems = list(self._missing)
+        ids: set[str] = set()
+        for file in self._files(problems):
+            found = self._rules.find(file.id)
+            if found.skip:
+                continue
+            if found.loader is not None or not _holds_records(file):
+                ids.add(file.id)
+                continue
+            for item in self._records(file, found.record_labels, set()):
+                if isinstance(item, Failure):
+                    problems.append(item)
+                else:
+                    ids.add(item.id)
+        return ids, {problem.source for problem in problems}
+
     def _expand(self, pattern: str) -> list[_Given]:
         path = _absolute(pattern)
         if os.path.exists(path):  # unlike Path.exists, false where a folder cannot be entered
@@ -376,6 +394,21 @@ class Joined:
     def roots(self) -> tuple[str, ...]:
         """The roots of all sources that have some."""
         return tuple(root for source in self._sources for root in getattr(source, "roots", ()))
+
+    def listed(self) -> tuple[set[str], set[str]] | None:
+        """Return the ids to come, and the places that cannot be read.
+
+        None where a source has roots and cannot tell its ids without being read.
+        """
+        ids, unread = {document.id for document in self._documents}, set[str]()
+        for source in self._sources:
+            if isinstance(source, FileSource):
+                listed = source.listed()
+                ids |= listed[0]
+                unread |= listed[1]
+            elif getattr(source, "roots", ()):
+                return None
+        return ids, unread
 
     def ruled(self) -> list[RuledFile]:
         """Return what the rules of the settings make of each file."""

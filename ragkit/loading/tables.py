@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import cast
 
 from ragkit.errors import LoadError
-from ragkit.loading.loaded import LoadedText, TextBuilder, clean, decoded
+from ragkit.loading.loaded import MAX_NAME_CHARACTERS, LoadedText, TextBuilder, clean, decoded
 from ragkit.types import Location
 
 MAX_DEPTH = 200
@@ -28,7 +28,11 @@ def load_csv(data: bytes) -> LoadedText:
     text, metadata = decoded(data)
     rows = list(_rows(text))
     header_index = _header_index([row for _, row in rows])
-    header = [] if header_index is None else [_one_line(cell) for cell in rows[header_index][1]]
+    header = (
+        []
+        if header_index is None
+        else [_one_line(cell)[:MAX_NAME_CHARACTERS] for cell in rows[header_index][1]]
+    )
     if {"_id", "groups"} <= set(header):
         raise _only_json_lines_keep_groups()
     builder = TextBuilder()
@@ -209,7 +213,8 @@ def _lines(value: object, path: str, depth: int) -> Iterator[str]:
             yield f"{path}: {shown}" if path else shown
             return
         for key, inner in entries.items():
-            yield from _lines(inner, f"{path}.{key}" if path else str(key), depth + 1)
+            below = f"{path}.{key}" if path else str(key)
+            yield from _lines(inner, below[-MAX_NAME_CHARACTERS:], depth + 1)
     elif isinstance(value, list):
         for inner in cast("list[object]", value):
             yield from _lines(inner, path, depth + 1)

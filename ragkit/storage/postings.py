@@ -52,6 +52,23 @@ class Postings:
         """Return the arrays by name, as a file keeps them."""
         return {name: getattr(self, name) for name in self.__slots__}
 
+    def is_sound(self, first: int, last: int) -> bool:
+        """Return whether the arrays fit each other and all rows are in (first, last]."""
+        n, m, edges, n_entries = len(self.rows), len(self.terms), self.first, len(self.counts)
+        kinds = {name: array.dtype for name, array in self.arrays().items()}
+        if kinds != _KINDS or len(self.lengths) != n or len(edges) != m + 1:
+            return False
+        if len(self.positions) != n_entries or edges[0] != 0 or edges[-1] != n_entries:
+            return False
+        return bool(
+            (self.rows[1:] > self.rows[:-1]).all()
+            and (not n or (self.rows[0] > first and self.rows[-1] <= last))
+            and (self.lengths >= 0).all()
+            and (self.terms[1:] > self.terms[:-1]).all()
+            and (edges[1:] >= edges[:-1]).all()
+            and (not n_entries or int(self.positions.max()) < n)
+        )
+
     def entries(self, keys: NDArray[np.uint64]) -> list[slice]:
         """Return where each word's entries are; an empty slice where no row holds it."""
         if not len(self.terms):
@@ -63,6 +80,16 @@ class Postings:
             slice(a, b) if is_known else slice(0, 0)
             for a, b, is_known in zip(first.tolist(), last.tolist(), known.tolist(), strict=True)
         ]
+
+
+_KINDS = {
+    "rows": np.dtype(np.int64),
+    "lengths": np.dtype(np.int32),
+    "terms": np.dtype(np.uint64),
+    "first": np.dtype(np.int64),
+    "positions": np.dtype(np.uint16),
+    "counts": np.dtype(np.uint8),
+}
 
 
 def make_postings(rows: Iterable[tuple[int, str]]) -> Postings:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from copy import copy
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
@@ -63,12 +64,19 @@ def read_vectors(rows: Iterable[tuple[int, bytes]]) -> tuple[list[int], Vectors]
     """Return rows and their vectors: float32, shape (n, dim); (0, 0) where there are none."""
     numbers: list[int] = []
     raw = bytearray()
+    n_bytes = 0
     for row, blob in rows:
+        vector = unsealed(blob, f"the vector of chunk {row}")
+        n_bytes = n_bytes or len(vector)
+        if len(vector) != n_bytes or n_bytes % 2:
+            raise StoreDamagedError(f"the vector of chunk {row} is damaged")
         numbers.append(row)
-        raw += unsealed(blob, f"the vector of chunk {row}")
+        raw += vector
     if not numbers:
         return [], np.empty((0, 0), dtype=np.float32)
     vectors = np.frombuffer(raw, dtype=np.float16).astype(np.float32)
+    if not np.isfinite(vectors).all():
+        raise StoreDamagedError("a vector of the store is damaged. Find it with: ragkit doctor")
     return numbers, vectors.reshape(len(numbers), -1)
 
 
@@ -93,6 +101,8 @@ class _Fresh:
         """Return the rows that have vectors, ascending, and these."""
         if self._vectors is None:
             parts = list(vector_batches(connection, self.first, self.last))
+            if len({some.shape[1] for _, some in parts}) > 1:
+                raise StoreDamagedError("the store's vectors differ in length: ragkit doctor")
             rows = np.array([row for numbers, _ in parts for row in numbers], dtype=np.int64)
             vectors = [some for _, some in parts] or [np.empty((0, 1), dtype=np.float32)]
             self._vectors = (rows, np.concatenate(vectors))
@@ -101,13 +111,23 @@ class _Fresh:
     def postings(self, connection: sqlite3.Connection) -> Postings:
         """Return the words of all rows."""
         if self._postings is None:
-            self._postings = make_postings(connection.execute(TOKENS, (self.first, self.last)))
+            rows = connection.execute(TOKENS, (self.first, self.last))
+            self._postings = make_postings((row, str(tokens)) for row, tokens in rows)
         return self._postings
+
+
+def _check_length(vectors: Vectors, vector: Vector) -> None:
+    if vectors.shape[1] != len(vector):
+        raise StoreDamagedError(
+            f"the store's vectors have length {vectors.shape[1]}, the embedder's {len(vector)}. "
+            "Make them anew with: ragkit rebuild"
+        )
 
 
 def _nearest(
     rows: Integers, vectors: Vectors, vector: Vector, k: int, allowed: NDArray[np.bool_] | None
 ) -> tuple[NDArray[np.float32], Integers]:
+    _check_length(vectors, vector)
     scores = vectors @ vector
     if allowed is not None:
         scores[~allowed] = -np.inf
@@ -122,7 +142,8 @@ class SearchIndex:
     Args:
         connection: In a transaction on that generation.
         folder: The store's.
-        previous: Of an earlier generation, whose open files and loaded rows are used again.
+        previous: Of an earlier generation of the same file, whose loaded rows are used again.
+        opened: Whose open files are used again, whatever it is of: their checksums name them.
 
     Attributes:
         segments: The segment files in use.
@@ -130,7 +151,11 @@ class SearchIndex:
     """
 
     def __init__(
-        self, connection: sqlite3.Connection, folder: Path, previous: SearchIndex | None = None
+        self,
+        connection: sqlite3.Connection,
+        folder: Path,
+        previous: SearchIndex | None = None,
+        opened: SearchIndex | None = None,
     ) -> None:
         self.damaged: list[str] = []
         self.segments: list[Segment] = []
@@ -140,11 +165,11 @@ class SearchIndex:
             infos = segment_infos(connection)
         except StoreDamagedError as error:
             self.damaged.append(str(error))
-        opened = {} if previous is None else {s.info: s for s in previous.segments}
+        known = {} if opened is None else {segment.info: segment for segment in opened.segments}
         for info in infos:
             try:
                 self.segments.append(
-                    opened.get(info) or Segment(folder / DERIVED_FOLDER / info.name, info)
+                    known.get(info) or Segment(folder / DERIVED_FOLDER / info.name, info)
                 )
             except StoreDamagedError as error:
                 self.damaged.append(str(error))
@@ -161,7 +186,8 @@ class SearchIndex:
     ) -> None:
         """Cover the rows behind the last segment, with what `previous` has read of them."""
         newest: int = connection.execute("SELECT coalesce(max(row), 0) FROM chunk").fetchone()[0]
-        known = [] if previous is None else [f for f in previous._fresh if f.first >= last]
+        # Copies: what another thread loads later is of its own generation.
+        known = [] if previous is None else [copy(f) for f in previous._fresh if f.first >= last]
         if known and len(known) < _MAX_FRESH:
             self._fresh += known
             rows = connection.execute("SELECT row FROM chunk WHERE row > ? ORDER BY row", (last,))
@@ -170,6 +196,9 @@ class SearchIndex:
             self._dead = np.concatenate([self._dead, seen[~members(seen, still)]])
             last = known[-1].last
         while newest > last:
+            # Over numbers that no row has: there may be 2 to the 63rd of them.
+            find = "SELECT min(row) - 1 FROM chunk WHERE row > ?"
+            last = int(connection.execute(find, (last,)).fetchone()[0])
             self._fresh.append(_Fresh(last, min(newest, last + _MOST_ROWS)))
             last += _MOST_ROWS
 
@@ -213,6 +242,7 @@ class SearchIndex:
         numbers, vectors = read_vectors(found.fetchall())
         if not numbers:
             return {}
+        _check_length(vectors, vector)
         products = vectors * vector
         cosines = products.sum(axis=1, dtype=np.float64).round(7)
         return dict(zip(numbers, cosines.tolist(), strict=True))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import cast
 
 from ragkit.errors import ConfigError, StoreMissingError
@@ -12,6 +12,7 @@ from ragkit.types import Hit, Json, Query
 from ragkit_connectors.opensearch.connecting import Connection, Record, path_of, record
 from ragkit_connectors.opensearch.querying import check_k
 from ragkit_connectors.opensearch.searching import Hybrid, Searched, Searcher
+from ragkit_connectors.support.fingerprints import fingerprint
 from ragkit_connectors.support.passages import Passage, to_hits
 
 _RANGES = frozenset({"$gt", "$gte", "$lt", "$lte"})
@@ -54,6 +55,10 @@ class OpenSearchRetriever:
         self._fields = fields
         self._searcher = Searcher(connection, hybrid)
         self._has_index = False
+        address = connection.address
+        self.fingerprint = fingerprint(
+            f"opensearch:{address.url}/{address.index}", fields=asdict(fields), hybrid=hybrid
+        )
         self._groups_field: str | None = None
 
     def close(self) -> None:

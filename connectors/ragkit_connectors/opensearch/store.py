@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+import shlex
 import time
 from collections.abc import Collection, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -32,6 +33,7 @@ from ragkit_connectors.opensearch.connecting import (
 )
 from ragkit_connectors.opensearch.mapping import VectorIndex
 from ragkit_connectors.opensearch.searching import Hybrid, Searched, Searcher
+from ragkit_connectors.support.fingerprints import fingerprint
 from ragkit_connectors.support.retrying import Backoff
 
 _MANIFEST_SECONDS = 5.0
@@ -81,6 +83,8 @@ class OpenSearchStore:
         self._connection = connection
         self._vectors = vectors or VectorIndex()
         self._hybrid: Hybrid = hybrid
+        # What the index holds its manifest says; where it is changes no answer.
+        self.fingerprint = fingerprint("opensearch", hybrid=hybrid)
         self._shape = (n_shards, n_replicas)
         self._dead_letters = dead_letters
         self._searcher = Searcher(connection, hybrid)
@@ -456,7 +460,7 @@ class OpenSearchStore:
         if index is None:
             raise StoreMissingError(
                 f"there is no index at {self.name}; make it with: ragkit ingest PATH --store "
-                f"{self.name}"
+                f"{shlex.quote(self.name)}"
             )
         return index
 
