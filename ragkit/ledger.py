@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, TypeAlias, cast
 
+from ragkit import private
 from ragkit.text.jsontext import read_json
 from ragkit.types import MOST_COUNTED, Json, Usage, token_count
 
@@ -78,24 +79,30 @@ class Stopwatch:
     Args:
         cpu_clock: What tells a stage's CPU seconds: the process's, or only the calling thread's
             where others work beside it.
+        clock: What tells wall seconds.
     """
 
-    def __init__(self, cpu_clock: Callable[[], float] = time.process_time) -> None:
+    def __init__(
+        self,
+        cpu_clock: Callable[[], float] = time.process_time,
+        clock: Callable[[], float] = time.perf_counter,
+    ) -> None:
         self._stages: dict[str, list[float]] = {}
         self._open: list[list[float]] = []
         self._cpu_clock = cpu_clock
-        self._began = (time.perf_counter(), time.process_time())
+        self._clock = clock
+        self._began = (clock(), time.process_time())
 
     @contextmanager
     def stage(self, name: str) -> Generator[None]:
         """Measure what happens inside."""
         inner = [0.0, 0.0]
         self._open.append(inner)
-        began = (time.perf_counter(), self._cpu_clock())
+        began = (self._clock(), self._cpu_clock())
         try:
             yield
         finally:
-            took = (time.perf_counter() - began[0], self._cpu_clock() - began[1])
+            took = (self._clock() - began[0], self._cpu_clock() - began[1])
             self._open.pop()
             if self._open:
                 self._open[-1][0] += took[0]
@@ -119,7 +126,7 @@ class Stopwatch:
     @property
     def seconds(self) -> float:
         """Wall seconds since the start."""
-        return time.perf_counter() - self._began[0]
+        return self._clock() - self._began[0]
 
     @property
     def cpu_seconds(self) -> float:
@@ -444,7 +451,7 @@ def _without_content(value: Json) -> Json:
 
 def _append(path: Path, line: bytes) -> None:
     """Append in one write, which another process's write to the same file does not tear."""
-    descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o600)
+    descriptor = private.opener(str(path), os.O_RDWR | os.O_APPEND | os.O_CREAT)
     try:
         size = os.lseek(descriptor, 0, os.SEEK_END)
         if size:

@@ -187,7 +187,7 @@ def _strings(path: Path, data: Mapping[str, object]) -> dict[str, str]:
 
 
 def _read_lock(path: Path) -> dict[str, str]:
-    if not path.exists():
+    if not path.is_file():
         return {}
     try:
         data = read_json(path.read_bytes())

@@ -19,6 +19,7 @@ from ragkit.text.jsontext import read_answer_json
 from ragkit.types import Json
 from ragkit_connectors.support.aws import AwsCall, AwsClient
 from ragkit_connectors.support.bedrock_ids import base_model, check_model
+from ragkit_connectors.support.fingerprints import digest_of
 from ragkit_connectors.support.unit_vectors import rows_of, unit_rows
 
 if TYPE_CHECKING:
@@ -177,6 +178,12 @@ class BedrockEmbedder:
         self.dim = dimensions
         self.fingerprint = (
             f"bedrock {base_model(model) or model} dim={dimensions} purposes={self._family.scheme}"
+        )
+        self.variant = digest_of(
+            model=model,
+            model_family=_family_name(model, model_family),
+            region=self._client.region,
+            base_url=base_url,
         )
         self._model = model
         self._n_threads = n_threads

@@ -6,7 +6,8 @@
     summary.json    what `ragkit eval run --json` prints
 
 Rows are the product: an interrupted run goes on where it stopped, rows of status `error` are tried
-again, and other measures are computed from the rows without asking anything again.
+again, and other measures are computed from the rows without asking anything again. All of it is for
+its owner alone, as the store is: it holds questions, answers and passages.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import BinaryIO, cast
 
-from ragkit import __version__
+from ragkit import __version__, private
 from ragkit.errors import ConfigError
 from ragkit.text.jsontext import read_answer_json
 from ragkit.types import Json
@@ -187,7 +188,7 @@ def evaluate(
     began_before = _check_same(manifest_path, manifest)
     if began_before is not None:
         manifest = {**manifest, "began": began_before}
-    folder.mkdir(parents=True, exist_ok=True)
+    private.make_folder(folder)
     write_json(manifest_path, manifest)
     if n_jobs < 1:
         raise ConfigError(f"jobs {n_jobs}; allowed: 1 or more")
@@ -209,7 +210,7 @@ def _run(
     left = [question for question in dataset.questions if question.id not in done]
     n_done, total = len(done), len(dataset.questions)
     synced = time.monotonic()
-    with path.open("ab") as file:
+    with open(path, "ab", opener=private.opener) as file:
         try:
             for row in _asked(pipeline, left, n_jobs):
                 _append(file, row)
@@ -469,18 +470,13 @@ def summarise(measure: Measure, scores: Sequence[Score], *, seed: int = 0) -> di
 
 
 def write_json(path: Path, data: Mapping[str, Json]) -> None:
-    """Write a JSON file, whole or not at all."""
+    """Write a JSON file for its owner alone, whole or not at all."""
     write_text(path, json.dumps(data, ensure_ascii=False, indent=2, allow_nan=False) + "\n")
 
 
-def write_text(path: Path, text: str) -> None:
-    """Write a file, whole or not at all."""
-    temporary = path.with_name(f"{path.name}.tmp")
-    with temporary.open("w", encoding="utf-8", errors="surrogatepass") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
+def write_text(path: Path, text: str, *, for_all: bool = False) -> None:
+    """Write a file, whole or not at all; for its owner alone unless it is for all."""
+    private.replace_file(path, text.encode("utf-8", "surrogatepass"), private=not for_all)
 
 
 def default_folder(dataset: Dataset, configuration: Mapping[str, Json]) -> Path:

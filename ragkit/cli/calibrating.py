@@ -62,8 +62,8 @@ def calibrate(
     if found.certified:
         out.parent.mkdir(parents=True, exist_ok=True)
         if found.scorer is not None:
-            write_text(out.with_name(found.scorer.name), write_scorer(found.scorer))
-        write_text(out, write_policy(found))
+            write_text(out.with_name(found.scorer.name), write_scorer(found.scorer), for_all=True)
+        write_text(out, write_policy(found), for_all=True)
     data: dict[str, Json] = {**found.to_dict(), "out": str(out) if found.certified else None}
     as_text = explanation if options.explain else _short
     output.show(data, as_text, as_json=options.json)

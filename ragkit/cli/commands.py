@@ -5,19 +5,23 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, TypedDict, cast
 
 from ragkit.cli import output
 from ragkit.cli.questions import failed_line, identity, question_lines, read_question
-from ragkit.config import FILE_NAME, Settings, load_settings
-from ragkit.errors import ConfigError, RagkitError, RemoteError
+from ragkit.config import FILE_NAME, Settings, load_settings, read_sensitive
+from ragkit.errors import ConfigError, RagkitError, RemoteError, StoreDamagedError
+from ragkit.groups import group_names, narrowed
 from ragkit.text.jsontext import read_json
+from ragkit.trust import record_trust
 from ragkit.types import MOST_HITS, Json, Mode
 
 if TYPE_CHECKING:
     from ragkit.pipeline import RAG, Answer
+    from ragkit.storage.backup import BackupReport
     from ragkit.types import Hit
 
 DONE, SOME_FAILED, REFUSED, UNSOUND = 0, 1, 3, 6
@@ -34,8 +38,9 @@ class _Scope(TypedDict):
 _FLAGS = (
     "store", "embedder", "chunker", "chunk_tokens", "chunk_overlap", "embed_title",
     "sentence_vectors", "k", "mode", "fusion", "trim", "trim_level", "refuse_below",
-    "max_context_tokens", "generator", "base_url", "api_key_env", "timeout", "template",
-    "max_tokens", "temperature", "top_p", "top_k", "stop", "seed", "ledger", "model_billions",
+    "max_context_tokens", "generator", "base_url", "api_key_env", "timeout", "total_timeout",
+    "template", "max_tokens", "temperature", "top_p", "top_k", "stop", "seed", "ledger",
+    "model_billions",
 )  # fmt: skip
 
 
@@ -48,14 +53,31 @@ def ingest(options: argparse.Namespace) -> int:
             *options.paths,
             root=options.root,
             prune=options.prune,
-            groups=names(options.groups) or (),
+            groups=_readers(options.groups),
             metadata=_object("metadata", options.metadata),
             password=_password(options.password_file),
+            require_groups=options.require_groups,
             dry_run=options.dry_run,
+            confirm=_confirm(yes=options.yes),
+            secure=options.secure,
             on_progress=bar.advance,
         )
     output.show(report.to_dict(), output.ingest_text, as_json=options.json)
     return SOME_FAILED if report.documents["failed"] else DONE
+
+
+def _confirm(*, yes: bool) -> Callable[[str], bool]:
+    """Return what agrees where the command line did, or a person at a terminal does."""
+
+    def confirm(what: str) -> bool:
+        if yes:
+            return True
+        if not (sys.stdin.isatty() and sys.stderr.isatty()):
+            return False
+        output.tell(f"{what}. Go on? [y/N]")
+        return sys.stdin.readline().strip().lower() in {"y", "yes"}
+
+    return confirm
 
 
 def rebuild(options: argparse.Namespace) -> int:
@@ -122,6 +144,8 @@ def _answer(
         as_text = output.ask_text
     data = answer.to_dict(with_prompt=options.show_prompt or options.dry_run)
     output.show(data, as_text, as_json=as_json)
+    if answer.stop_reason == "timeout":
+        print("ragkit: the answer was cut where its time-out ended", file=sys.stderr)
     return answer
 
 
@@ -159,11 +183,59 @@ def show(options: argparse.Namespace) -> int:
 def rm(options: argparse.Namespace) -> int:
     """Run `ragkit rm`."""
     with _open(options) as rag:
-        removed = rag.rm(*options.ids)
+        removed = rag.rm(*options.ids, secure=options.secure)
+        copies = _copies(rag) if removed else []
     missing: list[Json] = [name for name in options.ids if name not in set(removed)]
-    data: dict[str, Json] = {"schema": 1, "removed": list(removed), "missing": missing}
+    data: dict[str, Json] = {
+        "schema": 1,
+        "removed": list(removed),
+        "missing": missing,
+        "copies": [{"kind": kind, "path": path} for kind, path in copies],
+    }
     output.show(data, output.removed_text, as_json=options.json)
+    for kind, path in copies:
+        output.tell(f"not reached: {_KEPT[kind]}: {path}")
     return SOME_FAILED if missing else DONE
+
+
+_KEPT = {
+    "backup": "a backup may hold what was removed",
+    "evaluation_cache": "a cache of evaluations may hold answers and vectors made from it",
+    "ledger": "the ledger holds ids of questions, counts and costs, no text",
+}
+
+
+def _copies(rag: RAG) -> list[tuple[str, str]]:
+    """Return kind and place of what removing does not reach, as far as it is known."""
+    found = [("backup", place) for place in rag.copies()]
+    caches = sorted({Path(".ragkit-eval"), Path(rag.settings.store) / ".ragkit-eval"})
+    found += [("evaluation_cache", str(place)) for place in caches if place.is_dir()]
+    ledger = Path(rag.settings.ledger or Path(rag.settings.store) / "ledger.jsonl")
+    return [*found, *([("ledger", str(ledger))] if ledger.is_file() else [])]
+
+
+def backup(options: argparse.Namespace) -> int:
+    """Run `ragkit backup`."""
+    return _copied(options, lambda rag: rag.backup(options.destination, replace=options.force))
+
+
+def restore(options: argparse.Namespace) -> int:
+    """Run `ragkit restore`."""
+    return _copied(options, lambda rag: rag.restore(options.source))
+
+
+def _copied(options: argparse.Namespace, copy: Callable[[RAG], BackupReport]) -> int:
+    try:
+        with _open(options) as rag:
+            report = copy(rag).to_dict()
+    except StoreDamagedError:
+        unsound: dict[str, Json] = {
+            "schema": 1, "bytes": None, "documents": None, "verified": False
+        }  # fmt: skip
+        output.show(unsound, output.copied_text, as_json=options.json)
+        raise
+    output.show(report, output.copied_text, as_json=options.json)
+    return DONE
 
 
 def doctor(options: argparse.Namespace) -> int:
@@ -222,7 +294,18 @@ def init(options: argparse.Namespace) -> int:
         raise ConfigError(f"{path} exists; replace it with: ragkit init --force")
     path.write_text(COMMENTED, encoding="utf-8")
     output.write(f"wrote {path}\n")
+    try:
+        record_trust(path, read_sensitive(path))
+    except ConfigError as error:
+        output.tell(error)
     return DONE
+
+
+def trust(options: argparse.Namespace) -> int:
+    """Run `ragkit trust`."""
+    from ragkit.cli.trusting import trust as run
+
+    return run(options)
 
 
 def schema(options: argparse.Namespace) -> int:
@@ -271,11 +354,14 @@ COMMANDS: Mapping[str, Callable[[argparse.Namespace], int]] = {
     "show": show,
     "rm": rm,
     "doctor": doctor,
+    "backup": backup,
+    "restore": restore,
     "calibrate": calibrate,
     "eval": evaluate,
     "ledger": ledger,
     "template": template,
     "init": init,
+    "trust": trust,
     "schema": schema,
     "completion": completion,
 }
@@ -330,23 +416,20 @@ def _each(options: argparse.Namespace, answer: Callable[[Mapping[str, Json]], No
 
 
 def _scope(line: Mapping[str, Json], options: argparse.Namespace) -> _Scope:
-    """Return k, mode, filters and groups: the line's own win over the options."""
+    """Return k, mode, filters and groups: a line's own win, but its groups only narrow --groups."""
     k = line.get("k", options.k)
     if k is not None and (isinstance(k, bool) or not isinstance(k, int)):
         raise ConfigError(f"k {k!r}; allowed: a whole number, 1 to {MOST_HITS:,}")
     filters = line.get("filter")
     if filters is not None and not isinstance(filters, Mapping):
         raise ConfigError(f"filter {filters!r}; allowed: an object")
-    groups = line.get("groups")
-    if groups is not None and not (
-        isinstance(groups, list) and all(isinstance(group, str) for group in groups)
-    ):
-        raise ConfigError(f"groups {groups!r}; allowed: a list of names")
+    own, given = line.get("groups"), names(options.groups)
+    groups = None if own is None else group_names(own)
     return {
         "k": k,
         "mode": cast("Mode | None", options.mode),
         "filters": filters if filters is not None else _object("filter", options.filter),
-        "groups": names(options.groups) if groups is None else [str(g) for g in groups],
+        "groups": narrowed(None if given is None else tuple(given), groups),
     }
 
 
@@ -362,6 +445,14 @@ def _searched(line: Mapping[str, Json], hits: Sequence[Hit]) -> dict[str, Json]:
 def names(text: str | None) -> list[str] | None:
     """Return the parts of `A,B`; None stays None."""
     return None if text is None else [name.strip() for name in text.split(",") if name.strip()]
+
+
+def _readers(text: str | None) -> list[str]:
+    """Return the groups of an ingest; `--groups ""` would open the documents to everyone."""
+    given = names(text)
+    if given == []:
+        raise ConfigError(f"--groups {text!r} names no group; leave it out, or name public")
+    return given or []
 
 
 def _object(name: str, text: str | None) -> dict[str, Json] | None:

@@ -13,6 +13,7 @@ from ragkit.cli import output
 from ragkit.cli.commands import names
 from ragkit.config import MOST_TOKENS
 from ragkit.errors import ConfigError
+from ragkit.private import make_folder
 from ragkit.text.jsontext import read_json
 from ragkit.types import Json, Mode
 
@@ -200,7 +201,7 @@ def gate(options: argparse.Namespace) -> int:
     base = None if options.baseline is None else load_run(options.baseline)
     result = _judge(options.policy, new, base)
     if options.junit is not None:
-        _write(options.junit, junit(result))
+        _write(options.junit, junit(result), for_all=True)
     if options.summary is not None:
         comparable = base is not None and base.dataset_sha256 == new.dataset_sha256
         report = make_report(new, base=base if comparable else None, gate=result)
@@ -240,7 +241,7 @@ def report(options: argparse.Namespace) -> int:
         (options.junit, junit(verdict) if verdict is not None else ""),
     ):
         if path is not None:
-            _write(path, content)
+            _write(path, content, for_all=path == options.junit)
             wrote.append(path)
     data: dict[str, Json] = {
         "schema": 1,
@@ -318,11 +319,11 @@ def open_rag(
 
 def _own_store(dataset: Dataset, settings: Settings) -> str | None:
     """Return the user's store for labels that come without documents, where there is one."""
-    from ragkit.storage.database import FILE_NAME
+    from ragkit.storage.database import has_store
 
     if dataset.corpus is not None or dataset.documents:
         return None
-    return settings.store if (Path(settings.store) / FILE_NAME).exists() else None
+    return settings.store if has_store(Path(settings.store)) else None
 
 
 def _judge(policy: str, new: Run, base: Run | None) -> GateResult:
@@ -347,15 +348,16 @@ def _read_sweep(path: str) -> Mapping[str, Json]:
     return sweep
 
 
-def _write(path: str, text: str) -> None:
+def _write(path: str, text: str, *, for_all: bool = False) -> None:
+    """Write a report; the verdicts of a gate are for all, whatever holds questions is not."""
     from ragkit_eval.runs import write_text
 
     _parent(path)
-    write_text(Path(path), text)
+    write_text(Path(path), text, for_all=for_all)
 
 
 def _parent(path: str) -> None:
-    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    make_folder(Path(path).parent)
 
 
 def _modes(text: str | None) -> tuple[str | None, ...]:

@@ -69,8 +69,9 @@ def place_text(data: _Shown) -> str:
 def ingest_text(data: _Shown) -> str:
     """Return an ingest report."""
     counts = ", ".join(f"{n} {status}" for status, n in data["documents"].items() if n)
+    moved = f" ({data['moved']} of them moved)" if data["moved"] else ""
     lines = [
-        f"{counts or 'nothing to do'}",
+        f"{counts or 'nothing to do'}{moved}",
         f"{data['chunks']} chunks, {data['embedded']} embedded, {data['seconds']:.1f} s",
     ]
     sentences = data["sentence_vectors"]
@@ -81,7 +82,15 @@ def ingest_text(data: _Shown) -> str:
         lines.append(f"{data['truncated']} texts were longer than the embedder reads")
     lines += [f"failed  {f['source']}: {f['code']}: {f['detail']}" for f in data["failures"]]
     lines += [f"skipped {f['source']}: {f['detail']}" for f in data["skipped"]]
+    lines += map(_rule_text, data["rules"])
     return "\n".join(lines)
+
+
+def _rule_text(file: _Shown) -> str:
+    """Return a file's line in the table of a dry run."""
+    rule = "no rule" if file["rule"] is None else f"rule {file['rule']}"
+    groups = "left out" if file["skip"] else f"groups {','.join(file['groups']) or '-'}"
+    return f"{rule:<9}{groups}  {file['document_id']}"
 
 
 def search_text(data: _Shown) -> str:
@@ -172,6 +181,13 @@ def removed_text(data: _Shown) -> str:
     """Return what was removed."""
     lines = [f"removed {name}" for name in data["removed"]]
     return "\n".join(lines + [f"there is no {name}" for name in data["missing"]])
+
+
+def copied_text(data: _Shown) -> str:
+    """Return what a backup or a restore did."""
+    if not data["verified"]:
+        return "not sound; nothing was changed"
+    return f"{data['documents']:,} documents, {data['bytes']:,} bytes, checked"
 
 
 def doctor_text(data: _Shown) -> str:

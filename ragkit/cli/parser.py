@@ -96,6 +96,8 @@ def make_parsers() -> tuple[argparse.ArgumentParser, dict[str, argparse.Argument
         _show,
         _rm,
         _doctor,
+        _backup,
+        _restore,
         _rebuild,
         _calibrate,
         _eval_validate,
@@ -108,6 +110,7 @@ def make_parsers() -> tuple[argparse.ArgumentParser, dict[str, argparse.Argument
         _ledger,
         _template,
         _init,
+        _trust,
         _schema,
         _completion,
     ):
@@ -121,7 +124,8 @@ _Add = Callable[[str, str, str], argparse.ArgumentParser]
 def _common(parser: argparse.ArgumentParser, *, store: bool = True) -> None:
     if store:
         parser.add_argument("--store", metavar="NAME", help="folder of the store (default ./kb)")
-    parser.add_argument("--config", metavar="FILE", help="settings file (default ragkit.toml)")
+    parser.add_argument("--config", metavar="FILE", help="settings file (default RAGKIT_CONFIG, or "
+                        "ragkit.toml as far as it is trusted)")  # fmt: skip
     parser.add_argument("--json", action="store_true", help="print JSON")
 
 
@@ -168,13 +172,19 @@ def _ingest(add: _Add) -> None:
     _split_settings(parser)
     parser.add_argument("--prune", action="store_true",
                         help="remove documents that vanished from under these paths")  # fmt: skip
+    parser.add_argument("--yes", action="store_true",
+                        help="prune even if more than half would be removed")  # fmt: skip
     parser.add_argument("--root", metavar="DIR", help="what ids of files are relative to")
-    parser.add_argument("--groups", metavar="A,B", help="who may see these documents")
+    parser.add_argument("--groups", metavar="A,B",
+                        help="who may see these documents; public: everybody")  # fmt: skip
+    parser.add_argument("--require-groups", action="store_true",
+                        help="fail documents that end up without groups")  # fmt: skip
     parser.add_argument("--metadata", metavar="JSON", help="joined to each document's metadata")
     parser.add_argument("--password-file", metavar="FILE", help="password of encrypted files")
     parser.add_argument("--jobs", type=_whole, metavar="N", help="threads that embed (default 1)")
     parser.add_argument("--ledger", metavar="FILE", help="ledger file, or off")
     parser.add_argument("--dry-run", action="store_true", help="read and cut, store nothing")
+    _secure(parser)
 
 
 def _retrieval(parser: argparse.ArgumentParser) -> None:
@@ -236,6 +246,8 @@ def _generating(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--timeout", type=_number, metavar="S", help="seconds to wait for the model"
     )
+    parser.add_argument("--total-timeout", type=_number, metavar="S",
+                        help="seconds for a whole answer, however it comes")  # fmt: skip
     parser.add_argument("--model-billions", type=_number, metavar="X",
                         help="active parameters, for the energy estimate")  # fmt: skip
     parser.add_argument("--template", metavar="FILE", help="default, guarded, or a template file")
@@ -264,6 +276,30 @@ def _show(add: _Add) -> None:
 def _rm(add: _Add) -> None:
     parser = add("rm", "Remove documents for good", "ragkit rm handbook.md")
     parser.add_argument("ids", nargs="+", metavar="ID", help="a document's id")
+    _secure(parser)
+    _common(parser)
+
+
+def _secure(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--secure",
+        action="store_true",
+        help="sweep what was removed or replaced out of a very large store's indexes too",
+    )
+
+
+def _backup(add: _Add) -> None:
+    parser = add("backup", "Copy the store to another folder, and check the copy",
+                 "ragkit backup /backups/kb-monday")  # fmt: skip
+    parser.add_argument("destination", metavar="DEST", help="a folder that is not there yet")
+    parser.add_argument("--force", action="store_true", help="replace a store that is there")
+    _common(parser)
+
+
+def _restore(add: _Add) -> None:
+    parser = add("restore", "Put a backup in the place of the store, after checking it",
+                 "ragkit restore /backups/kb-monday")  # fmt: skip
+    parser.add_argument("source", metavar="FROM", help="a backup, or the SQLite file in it")
     _common(parser)
 
 
@@ -508,6 +544,17 @@ def _template(add: _Add) -> None:
 def _init(add: _Add) -> None:
     parser = add("init", "Write a commented settings file", "ragkit init")
     parser.add_argument("--force", action="store_true", help="replace an existing file")
+
+
+def _trust(add: _Add) -> None:
+    parser = add("trust", "Let a ragkit.toml that was found count", "ragkit trust ragkit.toml")
+    parser.add_argument("file", nargs="?", metavar="FILE",
+                        help="what needs trust in it is shown, and counts until "
+                        "it changes")  # fmt: skip
+    parser.add_argument("--remove", action="store_true", help="trust FILE no longer")
+    parser.add_argument("--list", action="store_true",
+                        help="all such files: trusted, changed or missing")  # fmt: skip
+    parser.add_argument("--json", action="store_true", help="print JSON")
 
 
 def _schema(add: _Add) -> None:

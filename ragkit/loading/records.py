@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import BinaryIO, cast
 
-from ragkit.errors import LoadError
+from ragkit.errors import ConfigError, LoadError
+from ragkit.groups import group_names
 from ragkit.loading.formats import LOADERS_VERSION
 from ragkit.loading.loaded import LoadedText
 from ragkit.text.jsontext import read_answer_json, read_json
@@ -27,10 +28,15 @@ class Labels:
     """What a call adds to each of its documents.
 
     `metadata` goes before a document's own; `groups` are for documents that name none themselves.
+    Raises `ConfigError` for groups that are no sequence of names.
     """
 
     groups: tuple[str, ...] = ()
     metadata: Metadata = field(default_factory=dict[str, Json])
+
+    def __post_init__(self) -> None:
+        """Check the groups; a list becomes a tuple."""
+        object.__setattr__(self, "groups", group_names(self.groups))
 
     def document(self, identity: str, source: str, loaded: LoadedText) -> Document:
         """Return what was loaded as a document with these labels."""
@@ -122,6 +128,7 @@ def _documents(
             source=source,
             fingerprint=digest(["record", LOADERS_VERSION], labels, raw),
             load=partial(_with_text, document, f"{unit} {number}"),
+            groups=document.groups,
         )
 
 
@@ -168,11 +175,11 @@ def _document(value: object, source: str, labels: Labels) -> Document:
 
 
 def _groups(value: object, identity: str | int) -> tuple[str, ...]:
-    names = cast("list[object]", value) if isinstance(value, list | tuple) else None
-    if value is not None and (names is None or not all(isinstance(n, str) for n in names)):
+    try:
+        return () if value is None else group_names(value, f"groups of record {identity!r}")
+    except ConfigError as error:
         # Read as no statement, a mistake here would open the record to everyone.
-        raise LoadError("broken", f"groups of record {identity!r} are not a list of names")
-    return tuple(cast("list[str]", names or []))
+        raise LoadError("broken", str(error)) from None
 
 
 def digest(kind: Sequence[Json], labels: Labels, data: bytes) -> str:

@@ -15,6 +15,7 @@ from ragkit.types import (
     Generation,
     Json,
     RefusalReason,
+    StopReason,
     TokenCounter,
     Turn,
     Usage,
@@ -23,6 +24,22 @@ from ragkit.types import (
 
 if TYPE_CHECKING:
     from ragkit.ledger import Receipt
+
+_STOP_REASONS: dict[str, StopReason] = {
+    "end": "end",
+    "end_turn": "end",
+    "eos_token": "end",
+    "stop": "stop",
+    "stop_sequence": "stop",
+    "length": "length",
+    "max_tokens": "length",
+    "model_context_window_exceeded": "length",
+    "content_filter": "filter",
+    "content_filtered": "filter",
+    "guardrail_intervened": "guardrail",
+    "timeout": "timeout",
+}
+"""What OpenAI, Ollama, Bedrock and Text Generation Inference say, in the words of an answer."""
 
 SUPPORT = 0.5
 """Share of an answer sentence's words that a context sentence must hold to be cited for it."""
@@ -67,6 +84,7 @@ class Answer:
     """An answer, or a refusal: then `text` and `prompt` are None and `reason` says why.
 
     With a dry run `text` is None and `refused` is false. `prompt` is the exact text sent.
+    `stop_reason` says why the text ends, `timeout` where it was cut; None: unknown, or no text.
     """
 
     id: str | None
@@ -81,6 +99,7 @@ class Answer:
     prompt: str | None
     trim: TrimUse | None
     receipt: Receipt
+    stop_reason: StopReason | None = None
 
     def to_dict(self, *, with_prompt: bool = True) -> dict[str, Json]:
         """Return the JSON form of `ragkit ask`."""
@@ -91,6 +110,7 @@ class Answer:
             "text": self.text,
             "refused": self.refused,
             "reason": self.reason,
+            "stop_reason": self.stop_reason,
             "evidence": self.evidence.to_dict(),
             "citations": [citation.to_dict() for citation in self.citations],
             "context": [item.to_dict() for item in self.context],
@@ -101,6 +121,11 @@ class Answer:
         if with_prompt:
             data["prompt"] = self.prompt
         return data
+
+
+def stop_reason(generation: Generation | None) -> StopReason | None:
+    """Return why a text ends, in words that do not depend on the server; None: unknown."""
+    return None if generation is None else _STOP_REASONS.get(generation.stop_reason or "")
 
 
 def cite(

@@ -103,6 +103,7 @@ def open_generator(settings: Settings) -> Generator:
         "base_url": settings.base_url,
         "api_key_env": settings.api_key_env,
         "timeout_seconds": settings.timeout,
+        "total_timeout_seconds": settings.total_timeout,
     }
     options: dict[str, object] = {key: value for key, value in given.items() if value is not None}
     options |= settings.generator_options
@@ -217,7 +218,12 @@ def _named_scorer(path: str, given: object) -> Scorer | None:
     name = named.get("name")
     if not isinstance(name, str) or set(named) - {"name", "sha256"}:
         raise ConfigError(f"trim policy {path}: scorer {given!r}; allowed: a file's name, or null")
-    return load_scorer(Path(path).parent / name)
+    # A policy may be a stranger's: it names a file beside it, and no other on this machine.
+    file = Path(path).parent / name
+    is_device = file.exists() and not file.is_file()
+    if Path(name).is_absolute() or ".." in Path(name).parts or is_device:
+        raise ConfigError(f"trim policy {path}: scorer {name!r}; allowed: a file beside the policy")
+    return load_scorer(file)
 
 
 def open_scorer(name: str) -> Scorer | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import collections.abc
 import copy
+import functools
 import shlex
 import threading
 import time
@@ -13,12 +14,20 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeVar, cast
+from weakref import WeakSet
 
 from ragkit.chunking import SpanChunker
 from ragkit.config import Settings
 from ragkit.diversity import distinct_documents, drop_near_duplicates, marginal_relevance
-from ragkit.errors import ConfigError, MissingExtraError, OutdatedStoreError, StoreError
+from ragkit.errors import (
+    ConfigError,
+    MissingExtraError,
+    OutdatedStoreError,
+    StoreDamagedError,
+    StoreError,
+)
+from ragkit.groups import PUBLIC, group_names
 from ragkit.ledger import (
     Ledger,
     Range,
@@ -38,8 +47,9 @@ from ragkit.pipeline.answering import (
     newest_turns,
     read_turns,
     sound_usage,
+    stop_reason,
 )
-from ragkit.pipeline.certified import MAX_CORPUS_CHANGE, is_stale, why_void
+from ragkit.pipeline.certified import MAX_CORPUS_CHANGE, is_of_answers, is_stale, why_void
 from ragkit.pipeline.components import (
     BUILTIN_POLICY,
     default_embedder_name,
@@ -58,6 +68,12 @@ from ragkit.pipeline.ingesting import (
     Progress,
     difference,
     stored_document,
+)
+from ragkit.pipeline.pruning import (
+    Confirm,
+    check_prune,
+    moved_away,
+    refuse_emptying,
     vanished,
 )
 from ragkit.prompts import Template, load_template
@@ -69,6 +85,8 @@ from ragkit.storage import (
     StoreSettings,
     update_schema,
 )
+from ragkit.storage.calls import CLOSE_SECONDS, Calls, Forkable
+from ragkit.storage.database import has_store
 from ragkit.text.jsontext import check_json
 from ragkit.text.printable import printable_line
 from ragkit.text.words import detect_language, index_tokens, query_tokens
@@ -104,9 +122,11 @@ from ragkit.types import (
     TokenCounter,
     Turn,
     Usage,
+    fingerprint_of,
 )
 
 if TYPE_CHECKING:
+    from ragkit.storage.backup import BackupReport
     from ragkit.types import Chunk, Vector
 
 BASELINE_CHUNK_TOKENS = 400
@@ -149,7 +169,24 @@ class _Draft:
     watch: Stopwatch
 
 
-class RAG:
+_P = ParamSpec("_P")
+_R = TypeVar("_R")
+
+
+def _call(
+    method: Callable[Concatenate[RAG, _P], _R],
+) -> Callable[Concatenate[RAG, _P], _R]:
+    """Make a method one that `close` waits for, and that raises an error after it."""
+
+    @functools.wraps(method)
+    def run(self: RAG, /, *args: _P.args, **kwargs: _P.kwargs) -> _R:
+        with self._calls.one():
+            return method(self, *args, **kwargs)
+
+    return run
+
+
+class RAG(Forkable):
     """A pipeline over a store.
 
     Args:
@@ -166,7 +203,8 @@ class RAG:
         n_jobs: Threads that the built-in embedder may use, 1 to 1,024.
         notify: Called with each notice for people; None raises a `UserWarning` instead.
 
-    A RAG may be shared between threads. Use it as a context manager, or call `close`.
+    A RAG may be shared between threads. Use it as a context manager, or call `close`: every method
+    then raises `StoreClosedError`.
     """
 
     def __init__(
@@ -217,6 +255,10 @@ class RAG:
         self._noticed: set[str] = set()
         self._certificate_states: dict[tuple[int, Mode], tuple[str | None, bool]] = {}
         self._lock = threading.RLock()
+        named = store if isinstance(store, str | Path) else type(store).__name__
+        self._calls = Calls(f"the RAG over {named}")
+        self._streams: WeakSet[collections.abc.Generator[str | Generation]] = WeakSet()
+        super().__init__()
 
     def __enter__(self) -> RAG:
         return self
@@ -229,16 +271,33 @@ class RAG:
     ) -> None:
         self.close()
 
-    def close(self) -> None:
-        """Close the store, and the generator where it was opened by name."""
+    def close(self, *, seconds: float = CLOSE_SECONDS) -> None:
+        """Close the store, and the generator where it was opened by name; once is enough.
+
+        Calls under way in other threads end first. After so many seconds a local store interrupts
+        those that read or write it, which raise `StoreClosedError`; what else is in use is closed
+        by the last call that ends.
+        """
+        self._calls.close(self._close_parts, seconds=seconds)
+        if isinstance(self._store, LocalStore):
+            self._store.close(seconds=0)
+
+    def _close_parts(self) -> None:
+        for stream in list(self._streams):
+            stream.close()
         by_name = self._given_generator is None or isinstance(self._given_generator, str)
         for part in (self._store, self._generator if by_name else None):
             close = getattr(part, "close", None)
             if callable(close):
                 close()
 
+    def after_fork_in_child(self) -> None:
+        """Take a lock of its own: a thread that is not here may hold the parent's."""
+        self._lock = threading.RLock()
+
     # --- ingest ------------------------------------------------------------------------------
 
+    @_call
     def ingest(
         self,
         *what: str | Path | Source | Document,
@@ -247,23 +306,33 @@ class RAG:
         groups: Sequence[str] = (),
         metadata: Mapping[str, Json] | None = None,
         password: str | None = None,
+        require_groups: bool = False,
         dry_run: bool = False,
+        confirm: Confirm | None = None,
+        secure: bool = False,
         on_progress: Callable[[Progress], None] | None = None,
     ) -> IngestReport:
-        """Read documents into the store; what is unchanged costs nothing.
+        """Read documents into the store; what is unchanged, or only moved, is not embedded again.
 
         Args:
             what: Files, folders, glob patterns, `-` for standard input, sources, or documents.
             root: What the ids of files are relative to.
             prune: Remove stored documents that have vanished from under the paths of this call.
-            groups: Who may see these documents.
+            groups: Who may see these documents: those that name no groups themselves and that no
+                rule of the settings gives some. `public` stands for everybody.
             metadata: Joined to each document's own.
             password: Opens encrypted files.
+            require_groups: Fail documents that end up without groups.
             dry_run: Read and chunk, but store nothing.
+            confirm: Asked before `prune` removes more than half of the documents stored from one of
+                the paths: a folder that came up empty, a disk that is not mounted. None refuses.
+            secure: End by rewriting all that holds words of what was removed or replaced, however
+                large the store is; up to some size every call does.
             on_progress: Called once a document, after its commit.
 
         Raises:
-            ConfigError: settings differ from the store's, or two inputs would share an id.
+            ConfigError: settings differ from the store's, two inputs would share an id, or `prune`
+                would remove more than half and `confirm` did not agree.
             StoreBusyError: another process is writing.
         """
         from ragkit.loading import open_source
@@ -273,27 +342,54 @@ class RAG:
         except ValueError as error:
             raise ConfigError(f"metadata or groups cannot be stored: {error}") from error
         source = open_source(
-            what, root=root, groups=tuple(groups), metadata=metadata or {}, password=password
+            what,
+            root=root,
+            groups=group_names(groups),
+            metadata=metadata or {},
+            password=password,
+            rules=self.settings.ingest_rules,
         )
         if dry_run:
             store = self._writable() if self._exists() else None
-            ingester = self._ingester(store, on_progress, dry_run=True)
+            ingester = self._ingester(
+                store, on_progress, dry_run=True, require_groups=require_groups
+            )
             ingester.add(source.documents())
-            if prune and store is not None:
-                ingester.remove(list(vanished(store, source.roots, ingester)))
+            if store is not None:
+                gone = _vanished(store, source.roots, ingester, prune=prune)
+                ingester.remove(list(gone))
+            ingester.report.rules = source.ruled()
             return ingester.finish()
         store = self._writable(create=True)
+        was_protected = store.manifest().protected
         with store.exclusive():
-            ingester = self._ingester(store, on_progress)
-            with self._settling(store):
+            ingester = self._ingester(store, on_progress, require_groups=require_groups)
+            with self._settling(store, secure=secure):
+                asked = prune and check_prune(store, source, source.roots, confirm)
                 ingester.add(source.documents())
-                if prune:
-                    ingester.remove(list(vanished(store, source.roots, ingester)))
+                gone = _vanished(store, source.roots, ingester, prune=prune)
+                if not asked:
+                    # The disk may have gone while it was read.
+                    refuse_emptying(store, gone, source.roots, confirm)
+                ingester.remove(list(gone))
         report = ingester.finish()
         self._report_languages(report)
         self._write_ledger(report.to_record())
+        if not was_protected and store.manifest().protected:
+            self._report_hidden(store, ingester)
         return report
 
+    def _report_hidden(self, store: Store, ingester: Ingester) -> None:
+        """Say once what the first document with groups did: no document had any before."""
+        n_hidden = store.count()["documents"] - ingester.n_grouped
+        if n_hidden:
+            self._notice(
+                f"the store is protected now: {n_hidden:,} documents without groups are hidden "
+                f"from everybody; to show them, ingest them again with --groups {PUBLIC} (or "
+                "groups of their own)"
+            )
+
+    @_call
     def rebuild(self, *, on_progress: Callable[[Progress], None] | None = None) -> IngestReport:
         """Cut and embed all stored documents anew with this pipeline's settings, atomically.
 
@@ -310,16 +406,24 @@ class RAG:
                     raise StoreError(f"the store stays as it is: {_first_failure(ingester)}")
         return ingester.finish()
 
-    def rm(self, *ids: str) -> list[str]:
-        """Remove documents for good and return the ids that were there."""
+    @_call
+    def rm(self, *ids: str, secure: bool = False) -> list[str]:
+        """Remove documents for good and return the ids that were there.
+
+        Args:
+            ids: Of documents.
+            secure: As `ingest` has it.
+        """
         store = self._writable()
-        with store.exclusive(), self._settling(store):
+        with store.exclusive(), self._settling(store, secure=secure):
             return list(store.delete([name for name in ids if _may_be_stored(name)]))
 
+    @_call
     def list(self, *, groups: Sequence[str] | None = None) -> Iterator[DocumentRow]:
         """Yield the stored documents that these groups may see."""
         return self._writable().documents(groups=_groups(groups))
 
+    @_call
     def show(
         self, document_id: str, *, groups: Sequence[str] | None = None
     ) -> dict[str, Json] | None:
@@ -330,6 +434,7 @@ class RAG:
         found = store.document(document_id, groups=_groups(groups))
         return None if found is None else _shown(*found)
 
+    @_call
     def describe(self) -> dict[str, Json]:
         """Return counts, sizes, fingerprints and configuration as `ragkit show` prints them."""
         store = self._writable()
@@ -350,15 +455,23 @@ class RAG:
             },
         }
 
+    @_call
     def configuration(self) -> dict[str, Json]:
         """Return what decides answers: the store's content and settings, and all that is applied.
 
         Two pipelines of equal configuration give the same contexts; with a deterministic generator
-        the same answers. Nothing here names a machine or a time. Reads the ids of all chunks.
+        the same answers. A `…_fingerprint` of None is that of a part which has none: its settings
+        are not known then, its name alone is. Nothing here names a time, or a machine other than
+        the server of a model. Reads the ids of all chunks.
         """
         store = self._open_store()
         digest = store.chunks_sha256() if isinstance(store, Store) else None
-        return {"chunks_sha256": digest, **self._applied()}
+        return {
+            "chunks_sha256": digest,
+            **self._applied(),
+            "embedder_fingerprint": self._embedder_fingerprint(store),
+            "generator_fingerprint": fingerprint_of(self._open_generator()),
+        }
 
     def _applied(self) -> dict[str, Json]:
         store = self._open_store()
@@ -370,7 +483,9 @@ class RAG:
         return {
             "store": None if settings is None else _as_json(settings),
             "retriever": type(store).__name__,
+            "retriever_fingerprint": fingerprint_of(store),
             "reranker": None if self._reranker is None else type(self._reranker).__name__,
+            "reranker_fingerprint": fingerprint_of(self._reranker),
             "template": f"{self._template.id}@{self._template.version}",
             "template_sha256": self._template.sha256,
             "template_tokens": self._template.overhead_tokens(self.counter),
@@ -382,6 +497,18 @@ class RAG:
             "stop": list(asked.stop),
         }
 
+    def _embedder_fingerprint(self, store: Store | Retriever) -> str | None:
+        """Return what makes the questions' vectors; None where nothing does."""
+        if self.settings.mode == "lexical" or not has_numpy():
+            return None
+        if isinstance(store, Store):
+            settings = store.manifest().settings
+            has_vectors = settings is not None and settings.dim is not None
+        else:
+            has_vectors = self._given_embedder is not None
+        return fingerprint_of(self._open_embedder()) if has_vectors else None
+
+    @_call
     def corpus_sketch(self) -> dict[str, Json]:
         """Return the number of chunks and the smallest of their ids, to tell change by later."""
         store = self._open_store()
@@ -391,10 +518,12 @@ class RAG:
         return {"chunks": n_chunks, "smallest_ids": list(ids)}
 
     @property
+    @_call
     def counter(self) -> TokenCounter:
         """Counts the generator's tokens where that is possible, else the built-in vocabulary's."""
         return self._open_generator().counter or open_counter()
 
+    @_call
     def doctor(self, *, repair: bool = False) -> Sequence[Finding]:
         """Check the store; rebuild what is derived, and update an older one, when asked."""
         findings: list[Finding] = []
@@ -413,24 +542,80 @@ class RAG:
             return [*findings, *store.examine(repair=True)]
 
     @contextmanager
-    def _settling(self, store: Store) -> collections.abc.Generator[None, None, None]:
+    def _settling(
+        self, store: Store, *, secure: bool = False
+    ) -> collections.abc.Generator[None, None, None]:
         """Bring what is derived up to date after a write, and make the write visible."""
-        before = store.manifest().generation
+        if not isinstance(store, LocalStore):
+            yield
+            store.checkpoint()
+            return
+        if (missing := store.missing_writes()) is not None:
+            raise StoreDamagedError(missing)
+        before = store.generation
         try:
             yield
-            if isinstance(store, LocalStore):
-                self._derive(store, before)
-            else:
+            if store.generation != before or store.is_unswept:
+                for notice in store.settle(secure=secure):
+                    self._notice(notice)
+        except BaseException:
+            if store.generation != before:
                 store.checkpoint()
-        finally:
-            if isinstance(store, LocalStore) and store.generation != before:
-                store.checkpoint()
+            raise
 
+    @_call
     def compact(self) -> int:
         """Give free space back and return the bytes saved."""
         store = self._local_store()
         with store.exclusive():
             return store.compact()
+
+    def backup(self, destination: str | Path, *, replace: bool = False) -> BackupReport:
+        """Copy one state of the store to a folder, which is a store then; readers and writer go on.
+
+        Args:
+            destination: A folder that is not there yet.
+            replace: Take the place of a store that is there.
+
+        Raises:
+            ConfigError: there is something at the destination, or the store is not a folder.
+            StoreDamagedError: the store is not sound; nothing is left at the destination.
+        """
+        from ragkit.storage.backup import back_up
+
+        return back_up(self._local_store(), Path(destination), replace=replace)
+
+    def restore(self, source: str | Path) -> BackupReport:
+        """Put a backup in the place of the store, or where there is none yet.
+
+        Readers see the old content or the new one, never some of both.
+
+        Raises:
+            StoreMissingError: there is no backup.
+            StoreDamagedError: it is not sound; nothing was changed.
+            StoreBusyError: another process is writing.
+        """
+        from ragkit.storage.backup import restore
+
+        report = restore(self._folder(), Path(source))
+        with self._lock:
+            # The backup may be of another embedder.
+            self._embedder_opened = False
+        return report
+
+    def copies(self) -> Sequence[str]:
+        """Return where this pipeline knows that copies of documents stand, which `rm` leaves."""
+        from ragkit.storage.backup import copies
+
+        return copies(self._folder()) if self._is_local else ()
+
+    def _folder(self) -> Path:
+        store = self._store or self._open_remote()
+        if isinstance(store, LocalStore):
+            return store.folder
+        if not isinstance(store, str | Path):
+            raise ConfigError("this needs a local store, a folder")
+        return Path(store)
 
     def calibrate(self, dataset: object, **options: object) -> object:
         """Find the smallest trim policy that labelled questions certify for this pipeline.
@@ -450,6 +635,7 @@ class RAG:
         found: object = module.calibrate(self, dataset, **options)
         return found
 
+    @_call
     def trimmed_by(self, policy: TrimPolicy | None) -> RAG:
         """Return this pipeline with another trim policy; None sends the untrimmed top 5.
 
@@ -460,6 +646,7 @@ class RAG:
         self._open_generator()
         self._open_embedder()
         other = copy.copy(self)
+        Forkable.__init__(other)
         other.settings = replace(self.settings, k=None, trim_level=None, refuse_below="off")
         other._policy, other._policy_sha256 = policy, None
         other._ledger, other._ledger_place = None, "off"
@@ -468,6 +655,7 @@ class RAG:
 
     # --- search ------------------------------------------------------------------------------
 
+    @_call
     def search(
         self,
         question: str,
@@ -516,6 +704,7 @@ class RAG:
             found = marginal_relevance(found[: 4 * k], relevance=mmr)
         return found[:k]
 
+    @_call
     def pool(
         self,
         question: str,
@@ -537,6 +726,7 @@ class RAG:
 
     # --- ask ---------------------------------------------------------------------------------
 
+    @_call
     def ask(
         self,
         question: str,
@@ -582,6 +772,7 @@ class RAG:
                 generation = generator.generate(draft.prompt, self._options())
         return self._finish(draft, generation, dry_run=dry_run)
 
+    @_call
     def stream(
         self,
         question: str,
@@ -603,7 +794,14 @@ class RAG:
             groups=groups,
             history=read_turns(history),
         )
-        return AnswerStream(self._pieces(draft), lambda generation: self._finish(draft, generation))
+        pieces = self._pieces(draft)
+        self._streams.add(pieces)
+
+        def finish(generation: Generation | None) -> Answer:
+            with self._calls.one():
+                return self._finish(draft, generation)
+
+        return AnswerStream(self._counted(pieces), finish)
 
     async def asearch(self, question: str, **options: object) -> Sequence[Hit]:
         """Run `search` in a thread, with the same options."""
@@ -639,9 +837,7 @@ class RAG:
     # --- inside: parts -----------------------------------------------------------------------
 
     def _exists(self) -> bool:
-        from ragkit.storage.database import FILE_NAME
-
-        if self._store is not None or (Path(str(self._given_store)) / FILE_NAME).exists():
+        if self._store is not None or has_store(Path(str(self._given_store))):
             return True
         return not isinstance(self._open_remote(), str | Path)
 
@@ -666,6 +862,8 @@ class RAG:
                 opened = self._open_remote()
                 if isinstance(opened, str | Path):
                     opened = LocalStore(Path(opened), create=create)
+                    if (missing := opened.missing_writes()) is not None:
+                        self._notice(missing)
                 self._store = opened
             return self._store
 
@@ -736,17 +934,13 @@ class RAG:
                 store = self._store
                 if place is None and isinstance(store, LocalStore):
                     place = store.folder / "ledger.jsonl"
+                    if place.is_symlink():
+                        # A stranger's store would have receipts written into any file.
+                        self._ledger_place, place = "off", None
+                        self._notice("the ledger is off: ledger.jsonl is a link; name it: --ledger")
                 if place is not None:
                     self._ledger = Ledger(Path(place))
             return self._ledger
-
-    def _derive(self, store: LocalStore, before: int | None) -> None:
-        """Bring the derived files up to date when anything was written since."""
-        if store.generation != before and (failure := store.derive()) is not None:
-            self._notice(
-                f"the files that make searching quick could not be written: {failure}; searches "
-                "read the store itself until the next ingest can write them"
-            )
 
     def _write_ledger(self, record: Mapping[str, Json]) -> None:
         ledger = self._open_ledger()
@@ -770,6 +964,7 @@ class RAG:
         on_progress: Callable[[Progress], None] | None,
         *,
         dry_run: bool = False,
+        require_groups: bool = False,
     ) -> Ingester:
         stored = None if store is None else store.manifest().settings
         if stored is not None and stored.embedder != "none" and not has_numpy():
@@ -777,11 +972,22 @@ class RAG:
                 f"the store was built with embedder {stored.embedder!r}, and numpy", extra="local"
             )
         wanted = self._wanted_settings(stored)
+        is_new = stored is None
+        if store is not None and is_new and not dry_run:
+            store.configure(wanted)
+            # Where stores are not locked another process may have been quicker, with its settings.
+            stored = store.manifest().settings
+            wanted = self._wanted_settings(stored)
         if stored is not None and stored != wanted:
             raise ConfigError(difference(stored, wanted))
-        if store is not None and stored is None and not dry_run:
-            store.configure(wanted)
-        return self._make_ingester(store, wanted, on_progress, dry_run=dry_run)
+        return self._make_ingester(
+            store,
+            wanted,
+            on_progress,
+            dry_run=dry_run,
+            looks_for_moves=not is_new,
+            require_groups=require_groups,
+        )
 
     def _make_ingester(
         self,
@@ -791,6 +997,8 @@ class RAG:
         *,
         dry_run: bool = False,
         anew: bool = False,
+        looks_for_moves: bool = False,
+        require_groups: bool = False,
     ) -> Ingester:
         return Ingester(
             store,
@@ -800,6 +1008,8 @@ class RAG:
             sentence_vectors=settings.sentence_vectors,
             dry_run=dry_run,
             anew=anew,
+            looks_for_moves=looks_for_moves,
+            require_groups=require_groups,
             on_progress=on_progress,
         )
 
@@ -879,19 +1089,20 @@ class RAG:
         groups: Sequence[str] | None,
         watch: Stopwatch,
     ) -> _Retrieved:
+        readers = _groups(groups)
         store = self._open_store()
         mode = mode or cast("Mode | None", self.settings.mode)
         vector = None
         if mode != "lexical":
             with watch.stage("embed"):
-                vector = self._question_vector(store, question, mode)
+                vector = self._question_vector(store, question, mode, readers)
         query = Query(
             question=question,
             vector=vector,
             k=k,
             mode=mode,
             filters=filters,
-            groups=_groups(groups),
+            groups=readers,
             fusion=cast("Fusion", self.settings.fusion),
         )
         with watch.stage("retrieve"):
@@ -904,20 +1115,24 @@ class RAG:
                     )
             else:
                 hits = list(store.search(query))
-            language = store.language() if isinstance(store, Store) else None
+            language = store.language(groups=readers) if isinstance(store, Store) else None
         if self._reranker is not None:
             with watch.stage("rerank"):
                 hits = list(self._reranker.rerank(question, hits))
         return _Retrieved(hits, vector, query_tokens(question, language=language))
 
     def _question_vector(
-        self, store: Store | Retriever, question: str, mode: Mode | None
+        self,
+        store: Store | Retriever,
+        question: str,
+        mode: Mode | None,
+        groups: tuple[str, ...] | None,
     ) -> Vector | None:
         if not isinstance(store, Store):
             embedder = self._open_embedder() if self._given_embedder is not None else None
             return None if embedder is None else embedder.embed_query(question)
         settings = store.manifest().settings
-        if settings is not None and mode is None and _foreign(store, settings, question):
+        if settings is not None and mode is None and _foreign(store, settings, question, groups):
             return None
         if settings is None or settings.embedder == "none":
             if mode is not None:
@@ -1075,6 +1290,9 @@ class RAG:
         key = (generation, mode)
         if key not in self._certificate_states:
             configuration = {**self._applied(), "mode": mode}
+            if is_of_answers(certificate):
+                # A generator may read a large file for it.
+                configuration["generator_fingerprint"] = fingerprint_of(self._open_generator())
             void = why_void(certificate, configuration, policy)
             level, cap = self.settings.trim_level, self.settings.max_context_tokens
             if void is None and level is not None:
@@ -1090,7 +1308,16 @@ class RAG:
             } | {key: (void, stale)}
         return self._certificate_states[key]
 
-    def _pieces(self, draft: _Draft) -> Iterator[str | Generation]:
+    def _counted(self, pieces: Iterator[str | Generation]) -> Iterator[str | Generation]:
+        """Make each step a call of its own: nobody knows whether there will be another."""
+        while True:
+            with self._calls.one():
+                piece = next(pieces, None)
+            if piece is None:
+                return
+            yield piece
+
+    def _pieces(self, draft: _Draft) -> collections.abc.Generator[str | Generation]:
         if draft.prompt is None:
             return
         generator = self._open_generator()
@@ -1131,6 +1358,7 @@ class RAG:
             prompt=None if draft.prompt is None else draft.prompt.text,
             trim=draft.trim,
             receipt=self._receipt(draft, usage, generated=generation is not None),
+            stop_reason=stop_reason(generation),
         )
         self._write_ledger(self._answer_record(answer, dry_run=dry_run))
         return answer
@@ -1199,6 +1427,7 @@ class RAG:
             "dry_run": dry_run,
             "refused": answer.refused,
             "reason": answer.reason,
+            "stop_reason": answer.stop_reason,
             "generator": self._open_generator().name,
             "template": f"{self._template.id}@{self._template.version}",
             "template_sha256": self._template.sha256,
@@ -1206,6 +1435,21 @@ class RAG:
             "trim": None if answer.trim is None else answer.trim.to_dict(),
             "receipt": answer.receipt.to_dict(),
         }
+
+
+def _vanished(
+    store: Store, roots: Sequence[str], ingester: Ingester, *, prune: bool
+) -> dict[str, str]:
+    """Note in the report what moved, and return id and source of what is to be removed."""
+    texts, moved = ingester.added_texts, ingester.n_moved_here
+    gone: dict[str, str] = {}
+    if prune or (texts and isinstance(store, LocalStore)):
+        gone = vanished(store, roots, ingester.seen, ingester.failed_sources)
+        moved += len(moved_away(store, gone, texts))
+    # Another server is not asked for all of its documents for the sake of a number.
+    looked = prune or isinstance(store, LocalStore) or not texts
+    ingester.report.moved = moved if looked else None
+    return gone if prune else {}
 
 
 def _first_failure(ingester: Ingester) -> str:
@@ -1226,14 +1470,16 @@ def _local_sizes(store: Store) -> dict[str, Json]:
     }
 
 
-def _foreign(store: Store, settings: StoreSettings, question: str) -> bool:
+def _foreign(
+    store: Store, settings: StoreSettings, question: str, groups: tuple[str, ...] | None
+) -> bool:
     """Whether a question is in a language that the store's embedder does not read.
 
     Then words alone find more: on XQuAD nDCG@10 is 0.93 for Arabic by words and 0.83 hybrid.
     """
     if settings.embedder != "builtin":
         return False
-    return (detect_language(question) or store.language()) not in {None, "en"}
+    return (detect_language(question) or store.language(groups=groups)) not in {None, "en"}
 
 
 def _warn(message: str) -> None:
@@ -1268,7 +1514,7 @@ def _depth(asked: int | None, setting: int | None, default: int) -> int:
 
 
 def _groups(groups: Sequence[str] | None) -> tuple[str, ...] | None:
-    return None if groups is None else tuple(groups)
+    return None if groups is None else group_names(groups)
 
 
 def _has_refusal(policy: TrimPolicy | None) -> bool:

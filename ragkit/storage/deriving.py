@@ -39,6 +39,7 @@ def derive(
     fingerprint: str | None,
     sizes: DerivedSizes,
     anew: bool = False,
+    swept: bool = False,
     damaged: frozenset[str] = frozenset(),
 ) -> None:
     """Write the segment files that are due, name them in the store, and drop the old ones.
@@ -49,19 +50,24 @@ def derive(
         fingerprint: Of its embedder.
         sizes: When there are segments, and how large.
         anew: Fold all deletions and additions in, not only where there are many.
+        swept: Fold all deletions in.
         damaged: Names of segments to write anew.
 
     Raises:
         OSError: the disk is full, or the folder cannot be written; the store is as it was.
     """
-    connection = database.connection()
     try:
-        segment_infos(connection)
+        with database.reading() as connection:
+            segment_infos(connection)
     except StoreDamagedError:
-        with database.writing() as writing:
-            writing.execute("DELETE FROM segment")
-            writing.execute("DELETE FROM tombstone")
-    ranges = _due(connection, sizes, anew=anew, damaged=damaged)
+        with database.writing() as connection:
+            connection.execute("DELETE FROM segment")
+            connection.execute("DELETE FROM tombstone")
+    with database.reading() as connection:
+        most_dead_share = 0.0 if swept else _MAX_DEAD_SHARE
+        ranges = _due(
+            connection, sizes, anew=anew, most_dead_share=most_dead_share, damaged=damaged
+        )
     for part in ranges:
         written: list[SegmentInfo] = []
         first = part.first
@@ -98,7 +104,12 @@ def _files(folder: Path) -> Iterator[Path]:
 
 
 def _due(
-    connection: sqlite3.Connection, sizes: DerivedSizes, *, anew: bool, damaged: frozenset[str]
+    connection: sqlite3.Connection,
+    sizes: DerivedSizes,
+    *,
+    anew: bool,
+    most_dead_share: float,
+    damaged: frozenset[str],
 ) -> list[_Range]:
     infos = segment_infos(connection)
     last = infos[-1].last if infos else 0
@@ -116,7 +127,7 @@ def _due(
     due = [
         _Range(info.first, info.last, [info])
         for info in infos
-        if info.name in damaged or n_dead[info.name] > _MAX_DEAD_SHARE * info.n
+        if info.name in damaged or n_dead[info.name] > most_dead_share * info.n
     ]
     if n_new >= (sizes.more if infos else sizes.first):
         if infos and infos[-1].n < sizes.file and not (due and due[-1].last == last):

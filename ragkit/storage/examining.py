@@ -11,10 +11,12 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from ragkit.errors import StoreBusyError, StoreDamagedError
+from ragkit.storage.acknowledged import note_acknowledged, read_acknowledged
 from ragkit.storage.database import DERIVED_FOLDER, Database
 from ragkit.storage.findings import Finding
 from ragkit.storage.rows import CHUNK, DOCUMENT, segment_infos
 from ragkit.storage.schema import checksum, read_manifest, unsealed
+from ragkit.storage.sealing import check_words
 
 _SHOWN = 5
 _ORPHAN = "WHERE NOT EXISTS (SELECT 1 FROM chunk WHERE chunk.vector = vector.row)"
@@ -47,6 +49,7 @@ def examine(database: Database, *, repair: bool, derive: _Derive) -> list[Findin
     doctor = _Doctor(database, derive)
     checks = (
         _Check("manifest", doctor.manifest),
+        _Check("acknowledged", doctor.acknowledged, doctor.accept),
         _Check("documents", doctor.documents),
         _Check("chunks", doctor.chunks),
         _Check("vectors", doctor.vectors, doctor.drop_bad_vectors),
@@ -78,6 +81,26 @@ def examine(database: Database, *, repair: bool, derive: _Derive) -> list[Findin
     return findings
 
 
+def missing_writes(database: Database) -> str | None:
+    """Return a line where acknowledged writes are missing; None too where nobody can tell."""
+    folder = database.path.parent
+    acknowledged = read_acknowledged(folder)
+    try:
+        # Read after the note: a writer may be at work.
+        with database.reading() as connection:
+            generation = int(read_manifest(connection)["generation"])
+    except StoreDamagedError:
+        return None
+    if acknowledged is None or acknowledged <= generation:
+        return None
+    return (
+        f"{acknowledged - generation} acknowledged writes are missing from store {folder}: its log "
+        "was damaged or left behind, or this is an older copy. Restore a backup, or accept what is "
+        "there and ingest the rest again: ragkit doctor --repair --store "
+        f"{shlex.quote(str(folder))}"
+    )
+
+
 def _file_lines(database: Database) -> list[str]:
     try:
         with database.reading() as connection:
@@ -101,6 +124,14 @@ class _Doctor:
         except StoreDamagedError as error:
             return str(error)
         return None
+
+    def acknowledged(self) -> str | None:
+        return missing_writes(self._database)
+
+    def accept(self) -> None:
+        with self._database.reading() as connection:
+            generation = int(read_manifest(connection)["generation"])
+        note_acknowledged(self._folder, generation)
 
     def documents(self) -> str | None:
         bad: list[str] = []
@@ -162,17 +193,20 @@ class _Doctor:
     def words(self) -> str | None:
         if self._database.read_only:
             return None
-        connection = self._database.connection()
-        try:
-            connection.execute("BEGIN IMMEDIATE")
-            connection.execute("INSERT INTO words(words, rank) VALUES ('integrity-check', 1)")
-        except (sqlite3.DatabaseError, UnicodeDecodeError) as error:
-            if "locked" in str(error):
-                raise StoreBusyError(f"store {self._folder} is being written") from error
-            return f"the words index contradicts the chunks: {error}"
-        finally:
-            if connection.in_transaction:
-                connection.execute("ROLLBACK")
+        with self._database.connection() as connection:
+            try:
+                connection.execute("BEGIN IMMEDIATE")
+                connection.execute("INSERT INTO words(words, rank) VALUES ('integrity-check', 1)")
+                check_words(connection, read_manifest(connection))
+            except StoreDamagedError as error:
+                return str(error)
+            except (sqlite3.DatabaseError, UnicodeDecodeError) as error:
+                if "locked" in str(error):
+                    raise StoreBusyError(f"store {self._folder} is being written") from error
+                return f"the words index contradicts the chunks: {error}"
+            finally:
+                if connection.in_transaction:
+                    connection.execute("ROLLBACK")
         return None
 
     def rebuild_words(self) -> None:

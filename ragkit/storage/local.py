@@ -2,28 +2,34 @@
 
 from __future__ import annotations
 
+import functools
 import importlib.util
 import json
+import shlex
 import sqlite3
-from collections.abc import Collection, Generator, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import asdict
+from collections.abc import Callable, Collection, Generator, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeVar
 
-from ragkit.errors import ConfigError, StoreError
+from ragkit.errors import ConfigError, StoreDamagedError, StoreError
 from ragkit.filters import compile_filter
 from ragkit.fusion import FUSION_DEPTH, convex, reciprocal_rank
+from ragkit.groups import PUBLIC
 from ragkit.ledger import Stopwatch
+from ragkit.storage.calls import CLOSE_SECONDS
 from ragkit.storage.database import (
     DERIVED_FOLDER,
     Database,
     DerivedSizes,
-    readable_errors,
     writer_lock,
 )
+from ragkit.storage.examining import missing_writes
 from ragkit.storage.findings import Finding
+from ragkit.storage.kept import Kept, Version
 from ragkit.storage.rows import (
     CHUNK,
     DOCUMENT,
@@ -37,8 +43,10 @@ from ragkit.storage.rows import (
     pool_chunk,
     read_chunk,
     read_document,
+    read_settings,
 )
 from ragkit.storage.schema import checksum, read_manifest, sealed, write_manifest
+from ragkit.storage.sealing import check_words, seal_words
 from ragkit.storage.values import (
     DocumentRow,
     Manifest,
@@ -46,6 +54,7 @@ from ragkit.storage.values import (
     StoredVectors,
     StoreSettings,
 )
+from ragkit.storage.visible import VisibleWords, best_visible, visible_language, visible_words
 from ragkit.text.words import fts5_match, fts5_terms, query_tokens
 from ragkit.trimming import PoolChunk
 from ragkit.types import (
@@ -60,9 +69,20 @@ if TYPE_CHECKING:
     from ragkit.storage.searching import SearchIndex
     from ragkit.types import Vector
 
+RESTORE_FOLDER = ".restore.new"
+"""In a store's folder: what a restore works in, and leaves there when it is killed."""
+
+_RESTORED = "restored"
+"""In the manifest: the generation since which a chunk's row has meant the same chunk."""
+
+_UNSWEPT = "unswept"
+"""In the manifest while the words index still holds words of removed chunks."""
+
 _TIES = 50
 """Words hits fetched beyond the limit, so that equal scores are cut off by chunk id."""
 
+_MAX_READERS = 16
+"""Sets of groups of which is kept what they may see."""
 
 _LEXICAL = """
 SELECT words.rowid, chunk.id, words.rank FROM words JOIN chunk ON chunk.row = words.rowid
@@ -77,6 +97,22 @@ SELECT {CHUNK}, {DOCUMENT} FROM chunk JOIN document ON document.row = chunk.docu
 WHERE chunk.row IN (SELECT value FROM json_each(?))"""  # noqa: S608 (names of columns)
 
 
+_P = ParamSpec("_P")
+_R = TypeVar("_R")
+
+
+def _in_one_state(
+    method: Callable[Concatenate[LocalStore, _P], _R],
+) -> Callable[Concatenate[LocalStore, _P], _R]:
+    """Make a method that only reads do so in one state of the file, with repetition if need be."""
+
+    @functools.wraps(method)
+    def run(self: LocalStore, /, *args: _P.args, **kwargs: _P.kwargs) -> _R:
+        return self._database.in_one_state(lambda: method(self, *args, **kwargs))
+
+    return run
+
+
 class LocalStore:
     """A store in a folder. Safe to share between threads; one process writes at a time.
 
@@ -88,6 +124,9 @@ class LocalStore:
     Raises:
         StoreMissingError: there is no store and `create` is false.
         StoreDamagedError: the file is not a store, or cannot be read.
+        StoreError: this user may not read it.
+
+    Every method raises `StoreClosedError` once the store was closed.
     """
 
     def __init__(
@@ -96,9 +135,12 @@ class LocalStore:
         self.folder = Path(folder)
         self._database = Database(self.folder, create=create)
         self.sizes = sizes or DerivedSizes()
-        self._index: tuple[int, SearchIndex] | None = None
-        self._facts: tuple[int, list[StoredDocument]] | None = None
-        self._language: tuple[int, str | None] | None = None
+        self._index: Kept[SearchIndex] = Kept()
+        self._facts: Kept[list[StoredDocument]] = Kept()
+        self._language: Kept[str | None] = Kept()
+        self._readers: Kept[_Readers] = Kept()
+        self._words_checked: Kept[bool] = Kept()
+        self._removed = False
 
     def __enter__(self) -> LocalStore:
         return self
@@ -126,13 +168,31 @@ class LocalStore:
     @property
     def generation(self) -> int:
         """Number of committed writes."""
+        generation = self.manifest().generation
+        assert generation is not None  # noqa: S101 (narrowing; a local store counts them)
+        return generation
+
+    def missing_writes(self) -> str | None:
+        """Return a line where acknowledged writes are missing; None too where nobody can tell."""
+        return None if self.read_only else missing_writes(self._database)
+
+    @property
+    def is_unswept(self) -> bool:
+        """Whether something of what was removed still stands in an index."""
         with self._database.reading() as connection:
-            return _generation(connection)
+            return _UNSWEPT in read_manifest(connection) or _has_tombstones(connection)
+
+    @property
+    def log_bytes(self) -> int:
+        """Size of the log: what was written and does not stand in the file yet."""
+        with suppress(OSError):
+            return self.file.with_name(f"{self.file.name}-wal").stat().st_size
+        return 0
 
     @property
     def damaged_files(self) -> Sequence[str]:
         """What is wrong with derived files that the last search could not use."""
-        return () if self._index is None else tuple(self._index[1].damaged)
+        return () if self._index.newest is None else tuple(self._index.newest.damaged)
 
     @property
     def protected(self) -> bool:
@@ -149,17 +209,19 @@ class LocalStore:
         """The folder, for messages."""
         return str(self.folder)
 
+    @_in_one_state
     def manifest(self) -> Manifest:
         """Return settings, protection and generation of one moment."""
         with self._database.reading() as connection:
             values = read_manifest(connection)
         settings = values.get("settings")
         return Manifest(
-            settings=None if settings is None else StoreSettings(**json.loads(settings)),
+            settings=None if settings is None else read_settings(settings),
             protected=values["protected"] == "true",
             generation=int(values["generation"]),
         )
 
+    @_in_one_state
     def count(self) -> dict[str, int]:
         """Return the number of documents, chunks, sentences' and chunks' vectors, and tokens."""
         with self._database.reading() as connection:
@@ -167,9 +229,12 @@ class LocalStore:
                 "SELECT (SELECT count(*) FROM document), count(*), count(vector), "
                 "coalesce(sum(n_tokens), 0), coalesce(max(n_tokens), 0) FROM chunk"
             ).fetchone()
+        if not all(isinstance(value, int) for value in row):
+            raise StoreDamagedError(f"chunks of store {self.folder} are damaged: ragkit doctor")
         names = ("documents", "chunks", "chunks_with_vectors", "tokens", "largest_chunk_tokens")
         return dict(zip(names, row, strict=True))
 
+    @_in_one_state
     def chunks_sha256(self) -> str:
         """Return a digest of all chunks' ids: equal for stores that hold the same chunks."""
         import hashlib  # loads OpenSSL, which is 4 MiB
@@ -180,6 +245,7 @@ class LocalStore:
                 digest.update(f"{identity}\n".encode())
         return digest.hexdigest()
 
+    @_in_one_state
     def chunk_sketch(self, n: int) -> tuple[int, list[str]]:
         """Return the number of chunks and the n smallest ids: digests, so a fair sample."""
         with self._database.reading() as connection:
@@ -187,24 +253,35 @@ class LocalStore:
             rows = connection.execute("SELECT id FROM chunk ORDER BY id LIMIT ?", (n,)).fetchall()
         return int(n_chunks), [str(row[0]) for row in rows]
 
-    def language(self) -> str | None:
-        """Return the language of most documents."""
+    @_in_one_state
+    def language(self, *, groups: tuple[str, ...] | None = None) -> str | None:
+        """Return the language of most documents that these groups may see; None: of all."""
         with self._database.reading() as connection:
-            generation = _generation(connection)
-            if self._language is None or self._language[0] != generation:
+            reader = self._reader(connection, groups)
+            if reader is not None:
+                return reader.language
+
+            def read(_: object) -> str | None:
                 row = connection.execute(
                     "SELECT language FROM document WHERE language IS NOT NULL "
                     "GROUP BY language ORDER BY count(*) DESC, language LIMIT 1"
                 ).fetchone()
-                self._language = (generation, None if row is None else str(row[0]))
-            return self._language[1]
+                return None if row is None else str(row[0])
 
-    def close(self) -> None:
-        """Close the file; the store cannot be used afterwards."""
-        self._database.close()
+            return self._language.get(self._version(connection), read)
+
+    def close(self, *, seconds: float = CLOSE_SECONDS) -> None:
+        """Close all files; the store cannot be used afterwards.
+
+        Calls of other threads end first, or raise `StoreClosedError` after so many seconds.
+        """
+        self._database.close(seconds)
+        for kept in (self._index, self._facts, self._language, self._readers):
+            kept.drop()
 
     # --- reading -----------------------------------------------------------------------------
 
+    @_in_one_state
     def search(self, query: Query, *, watch: Stopwatch | None = None) -> list[Hit]:
         """Return at most `query.k` hits, best first, equal scores in order of chunk id.
 
@@ -227,6 +304,7 @@ class LocalStore:
                 ranked = self._hybrid(connection, query, allowed, watch or Stopwatch())
             return self._hits(connection, ranked[: query.k])
 
+    @_in_one_state
     def pool(self, hits: Sequence[Hit], vector: Vector | None) -> list[PoolChunk]:
         """Return the hits prepared for trimming, with sentence cosines where they are stored."""
         ids = json.dumps([hit.chunk.id for hit in hits])
@@ -240,6 +318,7 @@ class LocalStore:
         stored = {row[0]: (row[1], row[2]) for row in rows}
         return [pool_chunk(hit, *stored.get(hit.chunk.id, ("", None)), vector) for hit in hits]
 
+    @_in_one_state
     def documents(self, *, groups: tuple[str, ...] | None = None) -> Iterator[DocumentRow]:
         """Yield the documents that these groups may see, in order of id."""
         with self._database.reading() as connection:
@@ -249,17 +328,20 @@ class LocalStore:
                 "(SELECT count(*) FROM chunk WHERE chunk.document = document.row), length(text) "
                 "FROM document ORDER BY document.id"
             ).fetchall()
-        for row in rows:
-            if allowed is None or row[0] in allowed:
-                yield DocumentRow(
-                    document_id=row[1],
-                    source=row[2],
-                    title=row[3],
-                    sha256=row[4],
-                    chunks=row[5],
-                    bytes=row[6],
-                )
+        return (
+            DocumentRow(
+                document_id=row[1],
+                source=row[2],
+                title=row[3],
+                sha256=row[4],
+                chunks=row[5],
+                bytes=row[6],
+            )
+            for row in rows
+            if allowed is None or row[0] in allowed
+        )
 
+    @_in_one_state
     def document(
         self,
         document_id: str,
@@ -290,6 +372,7 @@ class LocalStore:
         document = found.with_text(row[-1])
         return document, found.sha256, [read_chunk(document_id, fields) for fields in chunks]
 
+    @_in_one_state
     def stored(self, ids: Collection[str]) -> dict[str, tuple[str, str]]:
         """Return the fingerprint and the source of those that are stored, whoever may see them."""
         find = "SELECT fingerprint, source FROM document WHERE id = ?"
@@ -297,18 +380,22 @@ class LocalStore:
             rows = {name: connection.execute(find, (name,)).fetchone() for name in ids}
         return {name: (row[0], row[1]) for name, row in rows.items() if row is not None}
 
+    @_in_one_state
     def sources(self) -> Iterator[tuple[str, str]]:
         """Yield the id and the source of every document."""
         with self._database.reading() as connection:
-            rows = connection.execute("SELECT id, source FROM document ORDER BY id").fetchall()
-        yield from rows
+            return iter(
+                connection.execute("SELECT id, source FROM document ORDER BY id").fetchall()
+            )
 
+    @_in_one_state
     def known_vectors(self, keys: Collection[bytes]) -> set[bytes]:
         """Return those of the keys whose vectors are stored."""
         with self._database.reading() as connection:
             find = "SELECT 1 FROM vector WHERE key = ?"
             return {key for key in keys if connection.execute(find, (key,)).fetchone()}
 
+    @_in_one_state
     def sentence_vector_bytes(self) -> int:
         """Return the size of all sentence vectors."""
         with self._database.reading() as connection:
@@ -349,7 +436,10 @@ class LocalStore:
     def write(
         self, prepared: Sequence[PreparedDocument], vectors: Mapping[bytes, StoredVectors]
     ) -> Mapping[str, str]:
-        """Replace these documents and their chunks in one transaction; all are taken."""
+        """Replace these documents and their chunks in one transaction; all are taken.
+
+        What replaced ones held stays in the words index and in derived files until `settle`.
+        """
         with self._database.writing() as connection:
             connection.executemany(
                 "INSERT OR IGNORE INTO vector VALUES (NULL, ?, ?, ?)",
@@ -365,7 +455,10 @@ class LocalStore:
         return {}
 
     def delete(self, ids: Sequence[str]) -> list[str]:
-        """Remove documents for good and return the ids that were there."""
+        """Remove documents for good and return the ids that were there.
+
+        `settle` sweeps out what derived files, and in a large store the words index, still hold.
+        """
         removed: list[str] = []
         with self._database.writing() as connection:
             stale: set[int] = set()
@@ -375,14 +468,79 @@ class LocalStore:
                 ).fetchone()
                 if row is None:
                     continue
+                self._removed = True
                 stale |= _delete_chunks(connection, row[0])
                 connection.execute("DELETE FROM document WHERE row = ?", (row[0],))
                 removed.append(document_id)
             _drop_unused_vectors(connection, stale)
-            if removed:
-                # Deleted words stay in FTS5's segments until they are merged.
-                connection.execute("INSERT INTO words(words) VALUES ('optimize')")
+            if removed and _n_chunks(connection) <= self.sizes.swept:
+                _sweep_words(connection)
         return removed
+
+    def settle(self, *, secure: bool = False) -> list[str]:
+        """End a call that wrote: sweep out what it removed, bring derived files up to date.
+
+        Args:
+            secure: Sweep whatever it takes, not only where it is quick.
+
+        Returns:
+            What could not be done, and what to do about it, a line each.
+        """
+        with self._database.reading() as connection:
+            sweeps = secure or _n_chunks(connection) <= self.sizes.swept
+            rewrites = secure or _n_chunks_beside_removed(connection) <= self.sizes.rewritten
+            unswept = _UNSWEPT in read_manifest(connection)
+        if unswept and sweeps:
+            with self._database.writing() as connection:
+                _sweep_words(connection)
+        notices: list[str] = []
+        if (failure := self.derive(swept=rewrites)) is not None:
+            notices.append(
+                f"the files that make searching quick could not be written: {failure}; searches "
+                "read the store itself until the next ingest can write them"
+            )
+        with self._database.reading() as connection:
+            held = _has_tombstones(connection)
+        if held or (unswept and not sweeps):
+            notices.append(
+                "what was removed still stands in the words index or in derived files, which are "
+                "large. Sweep it out with: ragkit doctor --compact --store "
+                f"{shlex.quote(str(self.folder))}"
+            )
+        self._seal()
+        self.checkpoint()
+        import shutil
+
+        shutil.rmtree(self.folder / RESTORE_FOLDER, ignore_errors=True)
+        if self._removed and self.log_bytes:
+            notices.append(
+                "what was removed still stands in the log, which a reader holds back. When it is "
+                f"done: ragkit doctor --compact --store {shlex.quote(str(self.folder))}"
+            )
+        self._removed = False
+        return notices
+
+    def part_from_original(self, generation: int) -> None:
+        """Make a copied file a store of its own, of a generation beyond this one.
+
+        Its derived files were not copied, and what readers know of rows is of another store.
+        """
+        with self._database.writing() as connection:
+            connection.execute("DELETE FROM segment")
+            connection.execute("DELETE FROM tombstone")
+            generation = max(generation, _generation(connection))
+            write_manifest(connection, "generation", str(generation))
+            write_manifest(connection, _RESTORED, str(generation + 1))
+        self._seal()
+
+    def _seal(self) -> None:
+        """Seal the words index where questions are answered from it; else the files' hashes do."""
+        with self._database.reading() as connection:
+            if _n_chunks(connection) >= self.sizes.first or _has_segments(connection):
+                return
+        # Where the disk is too full for a seal the index is read unchecked.
+        with suppress(StoreError), self._database.writing() as connection:
+            seal_words(connection)
 
     def checkpoint(self) -> None:
         """Move everything into the one file."""
@@ -390,24 +548,35 @@ class LocalStore:
 
     # --- doctor ------------------------------------------------------------------------------
 
+    @_in_one_state
     def examine(self, *, repair: bool = False) -> list[Finding]:
         """Check the file and what is derived from it; rebuild what is derived when asked."""
         from ragkit.storage.examining import examine
 
-        return examine(self._database, repair=repair, derive=self.derive)
+        findings = examine(self._database, repair=repair, derive=self.derive)
+        if any(finding.repaired for finding in findings):
+            self._seal()
+        return findings
 
-    def derive(self, *, anew: bool = False, damaged: frozenset[str] = frozenset()) -> str | None:
+    def derive(
+        self,
+        *,
+        anew: bool = False,
+        swept: bool = False,
+        damaged: frozenset[str] = frozenset(),
+    ) -> str | None:
         """Bring the files that searches read up to date; the caller is the only writer.
 
         Args:
             anew: Fold in all changes, not only when there are many.
+            swept: Write every file anew that holds something of a removed chunk.
             damaged: Names of files to write anew.
 
         Returns:
             Why they could not be written; searches then read the store itself. None: they are.
         """
         if importlib.util.find_spec("numpy") is None:
-            return None
+            return self._drop_derived() if anew or swept else None
         from ragkit.storage.deriving import derive
 
         settings = self.settings
@@ -418,8 +587,24 @@ class LocalStore:
                 fingerprint=None if settings is None else settings.embedder_fingerprint,
                 sizes=self.sizes,
                 anew=anew,
+                swept=swept,
                 damaged=damaged,
             )
+        except OSError as error:
+            return str(error)
+        return None
+
+    def _drop_derived(self) -> str | None:
+        """Where no derived file can be written, delete them if one holds a removed chunk."""
+        with self._database.reading() as connection:
+            if not _has_tombstones(connection):
+                return None
+        with self._database.writing() as connection:
+            connection.execute("DELETE FROM segment")
+            connection.execute("DELETE FROM tombstone")
+        try:
+            for path in (self.folder / DERIVED_FOLDER).glob("*"):
+                path.unlink()
         except OSError as error:
             return str(error)
         return None
@@ -428,12 +613,13 @@ class LocalStore:
         """Merge the words index, give free space back, and return the bytes saved."""
         before = self.size_bytes()
         with self._database.writing() as connection:
-            connection.execute("INSERT INTO words(words) VALUES ('optimize')")
-        with readable_errors(self.file):
-            self._database.connection().execute("VACUUM")
+            _sweep_words(connection)
+        with self._database.connection() as connection:
+            connection.execute("VACUUM")
         failure = self.derive(anew=True)
         if failure is not None:
             raise StoreError(f"store {self.folder}: {failure}")
+        self._seal()
         self.checkpoint()
         return before - self.size_bytes()
 
@@ -444,30 +630,64 @@ class LocalStore:
 
     # --- inside ------------------------------------------------------------------------------
 
-    def _documents_facts(self, connection: sqlite3.Connection) -> list[StoredDocument]:
-        generation = _generation(connection)
-        if self._facts is None or self._facts[0] != generation:
+    def _documents_facts(
+        self, connection: sqlite3.Connection, *, protected: bool
+    ) -> list[StoredDocument]:
+        def read(_: object) -> list[StoredDocument]:
             rows = connection.execute(f"SELECT {DOCUMENT} FROM document")  # noqa: S608
-            self._facts = (generation, [read_document(fields) for fields in rows])
-        return self._facts[1]
+            try:
+                return [read_document(fields) for fields in rows]
+            except StoreDamagedError:
+                if not protected:
+                    raise
+                # Its id is not for everybody, and who may see it is what is damaged.
+                raise StoreDamagedError(
+                    f"a document of store {self.folder} is damaged. Find which: "
+                    f"ragkit doctor --store {shlex.quote(str(self.folder))}"
+                ) from None
+
+        return self._facts.get(self._version(connection), read)
+
+    def _version(self, connection: sqlite3.Connection) -> Version | None:
+        """Return what this block reads; None where it sees what is not committed yet."""
+        state = self._database.state
+        if state is None:
+            return None
+        manifest = read_manifest(connection)
+        return Version(state, int(manifest["generation"]), int(manifest.get(_RESTORED, 0)))
 
     def _allowed(self, connection: sqlite3.Connection, query: Query) -> set[int] | None:
         """Return the rows of the documents that the query may find; None for all."""
-        protected = read_manifest(connection)["protected"] == "true"
-        if protected and query.groups is None:
+        reader = self._reader(connection, query.groups)
+        if reader is None and read_manifest(connection)["protected"] == "true":
             raise ConfigError(
                 f"store {self.folder} holds documents for certain groups: a query must state its "
                 "groups (--groups A,B)"
             )
-        if not protected and not query.filters:
-            return None
-        passes = compile_filter(query.filters or {})
-        groups = frozenset(query.groups or ())
+        if not query.filters:
+            return None if reader is None else reader.documents
+        passes = compile_filter(query.filters)
         return {
             facts.row
-            for facts in self._documents_facts(connection)
-            if (not protected or groups.intersection(facts.groups)) and passes(facts.metadata)
+            for facts in self._documents_facts(connection, protected=reader is not None)
+            if (reader is None or facts.row in reader.documents) and passes(facts.metadata)
         }
+
+    def _reader(
+        self, connection: sqlite3.Connection, groups: tuple[str, ...] | None
+    ) -> _Reader | None:
+        """Return what a reader of these groups sees; None without groups or protection."""
+        if groups is None or read_manifest(connection)["protected"] != "true":
+            return None
+
+        def make(named: frozenset[str]) -> _Reader:
+            shown = named | {PUBLIC}
+            facts = self._documents_facts(connection, protected=True)
+            documents = {f.row for f in facts if not shown.isdisjoint(f.groups)}
+            return _Reader(named, documents, visible_language(connection, documents))
+
+        readers = self._readers.get(self._version(connection), lambda _: _Readers())
+        return readers.get(frozenset(groups), make)
 
     def _lexical(
         self,
@@ -476,26 +696,36 @@ class LocalStore:
         k: int,
         allowed: set[int] | None,
     ) -> list[tuple[int, float]]:
-        tokens = query_tokens(query.question, language=self.language())
+        tokens = query_tokens(query.question, language=self.language(groups=query.groups))
         match = fts5_match(tokens)
         if not match or allowed == set():
             return []
         terms = fts5_terms(tokens)
+        reader = self._reader(connection, query.groups)
         index = self._search_index(connection) if _has_segments(connection) else None
         if index is not None and index.segments and not any(prefix for _, prefix in terms):
-            distinct = list(dict.fromkeys(term for term, _ in terms))
-            inside = None if allowed is None else _chunk_rows(connection, allowed)
-            found = index.by_words(connection, distinct, k + _TIES, inside)
-            ids = chunk_ids(connection, [row for row, _ in found])
-            rows = [(row, ids[row], -score) for row, score in found if row in ids]
+            rows = _by_postings(connection, index, terms, k, allowed=allowed, reader=reader)
+        elif reader is not None:
+            rows = _by_visible(connection, terms, k, allowed=allowed, reader=reader)
         else:
+            self._check_words(connection)
             documents = None if allowed is None else json.dumps(sorted(allowed))
             rows = connection.execute(
                 _LEXICAL if documents is None else _LEXICAL_INSIDE,
                 {"match": match, "limit": k + _TIES, "documents": documents},
             ).fetchall()
+            rows = [(row, str(chunk_id), rank) for row, chunk_id, rank in rows]
         rows.sort(key=lambda row: (round(row[2], 9), row[1]))
         return [(row, -rank) for row, _, rank in rows[:k]]
+
+    def _check_words(self, connection: sqlite3.Connection) -> None:
+        """Compare the words index with its seal, once a generation."""
+
+        def check(_: object) -> bool:
+            check_words(connection, read_manifest(connection))
+            return True
+
+        self._words_checked.get(self._version(connection), check)
 
     def _by_vector(
         self,
@@ -533,16 +763,12 @@ class LocalStore:
             return sorted(fused.items(), key=lambda pair: (-round(pair[1], 9), ids[pair[0]]))
 
     def _search_index(self, connection: sqlite3.Connection) -> SearchIndex:
-        generation = _generation(connection)
-        cached = self._index
-        if cached is not None and cached[0] == generation:
-            return cached[1]
         from ragkit.storage.searching import SearchIndex
 
-        older = cached is not None and cached[0] < generation
-        index = SearchIndex(connection, self.folder, cached[1] if cached and older else None)
-        self._index = (generation, index)
-        return index
+        return self._index.get(
+            self._version(connection),
+            lambda older: SearchIndex(connection, self.folder, older, self._index.newest),
+        )
 
     def _hits(
         self, connection: sqlite3.Connection, ranked: Sequence[tuple[int, float]]
@@ -573,6 +799,7 @@ class LocalStore:
         old = connection.execute("SELECT row FROM document WHERE id = ?", (document.id,)).fetchone()
         stale = set[int]()
         if old is not None:
+            self._removed = True
             stale = _delete_chunks(connection, old[0])
             connection.execute("DELETE FROM document WHERE row = ?", old)
             row = int(old[0])
@@ -629,8 +856,93 @@ def _insert_chunks(connection: sqlite3.Connection, document: int, item: Prepared
         connection.execute("INSERT INTO words(rowid, tokens) VALUES (?, ?)", (row, tokens))
 
 
+@dataclass(slots=True)
+class _Reader:
+    """What the reader of some groups may see: rows of documents, their language and words."""
+
+    groups: frozenset[str]
+    documents: set[int]
+    language: str | None
+    words: VisibleWords | None = None
+
+
+class _Readers:
+    """The readers who asked last, of one state of the store."""
+
+    def __init__(self) -> None:
+        self._known: dict[frozenset[str], _Reader] = {}
+
+    def get(self, groups: frozenset[str], make: Callable[[frozenset[str]], _Reader]) -> _Reader:
+        """Return the reader of these groups."""
+        reader = self._known.get(groups)
+        if reader is None:
+            reader = make(groups)
+            # Replaced, never changed: other threads may be reading it.
+            kept = list(self._known.items())[1 - _MAX_READERS :]
+            self._known = dict([*kept, (groups, reader)])
+        return reader
+
+
+def _by_postings(
+    connection: sqlite3.Connection,
+    index: SearchIndex,
+    terms: Sequence[tuple[str, bool]],
+    k: int,
+    *,
+    allowed: set[int] | None,
+    reader: _Reader | None,
+) -> list[tuple[int, str, float]]:
+    """Return row, chunk id and rank (lower is better) of the k best and some more."""
+    inside, visible = allowed, None
+    if reader is not None:
+        visible = (reader.groups, partial(_chunk_rows, connection, reader.documents))
+        inside = None if allowed is reader.documents else allowed
+    found = index.by_words(
+        connection,
+        list(dict.fromkeys(term for term, _ in terms)),
+        k + _TIES,
+        None if inside is None else _chunk_rows(connection, inside),
+        visible,
+    )
+    ids = chunk_ids(connection, [row for row, _ in found])
+    return [(row, ids[row], -score) for row, score in found if row in ids]
+
+
+def _by_visible(
+    connection: sqlite3.Connection,
+    terms: Sequence[tuple[str, bool]],
+    k: int,
+    *,
+    allowed: set[int] | None,
+    reader: _Reader,
+) -> list[tuple[int, str, float]]:
+    """Return row, chunk id and rank (lower is better) of the k best and some more."""
+    if reader.words is None:
+        reader.words = visible_words(connection, reader.documents)
+    inside = None
+    if allowed is not None and allowed is not reader.documents:
+        inside = set(_chunk_rows(connection, allowed))
+    found = best_visible(connection, terms, k, words=reader.words, allowed=inside)
+    ids = chunk_ids(connection, [row for row, _ in found])
+    return [(row, ids[row], -score) for row, score in found]
+
+
 def _generation(connection: sqlite3.Connection) -> int:
     return int(read_manifest(connection)["generation"])
+
+
+def _n_chunks(connection: sqlite3.Connection) -> int:
+    found: int = connection.execute("SELECT count(*) FROM chunk").fetchone()[0]
+    return found
+
+
+def _n_chunks_beside_removed(connection: sqlite3.Connection) -> int:
+    """Return the number of chunks in derived files that hold removed ones."""
+    found: int = connection.execute(
+        "SELECT coalesce(sum(n), 0) FROM segment WHERE EXISTS "
+        "(SELECT 1 FROM tombstone WHERE row > first AND row <= last)"
+    ).fetchone()[0]
+    return found
 
 
 def _chunk_rows(connection: sqlite3.Connection, documents: Collection[int]) -> list[int]:
@@ -645,6 +957,11 @@ def _has_segments(connection: sqlite3.Connection) -> bool:
     """Whether there are segment files and numpy to read them."""
     found = connection.execute("SELECT 1 FROM segment LIMIT 1").fetchone()
     return found is not None and importlib.util.find_spec("numpy") is not None
+
+
+def _has_tombstones(connection: sqlite3.Connection) -> bool:
+    """Whether derived files hold removed chunks."""
+    return connection.execute("SELECT 1 FROM tombstone LIMIT 1").fetchone() is not None
 
 
 def _delete_chunks(connection: sqlite3.Connection, document: int) -> set[int]:
@@ -662,7 +979,14 @@ def _delete_chunks(connection: sqlite3.Connection, document: int) -> set[int]:
         (document,),
     )
     connection.execute("DELETE FROM chunk WHERE document = ?", (document,))
+    write_manifest(connection, _UNSWEPT, "true")
     return {row[2] for row in rows if row[2] is not None}
+
+
+def _sweep_words(connection: sqlite3.Connection) -> None:
+    """Merge the words index into one segment: deleted words stay in it until then."""
+    connection.execute("INSERT INTO words(words) VALUES ('optimize')")
+    connection.execute("DELETE FROM manifest WHERE key = ?", (_UNSWEPT,))
 
 
 def _drop_unused_vectors(connection: sqlite3.Connection, rows: Collection[int]) -> None:

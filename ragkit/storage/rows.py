@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shlex
 import sqlite3
 from collections.abc import Collection, Sequence
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from ragkit.errors import StoreDamagedError
 from ragkit.storage.schema import checksum, unsealed
+from ragkit.storage.values import StoreSettings
 from ragkit.trimming import PoolChunk
 from ragkit.types import Chunk, Document, Hit, Location, Mark, MarkKind, Metadata, Span
 
@@ -22,6 +24,12 @@ CHUNK = """chunk.row, chunk.id, chunk.document, start, end, n_tokens, sentences,
 """What `read_chunk` reads, of chunk and document joined."""
 
 N_CHUNK = 12
+
+MALFORMED = (ValueError, TypeError, KeyError, IndexError, AttributeError, RecursionError)
+"""What reading a value raises that has a sound checksum and makes no sense: a checksum tells a
+flipped bit, not whoever made the store."""
+
+_SEGMENT_NAME = re.compile(r"[0-9]+-[0-9]+-[0-9]+\.segment")
 
 DOCUMENT = """document.row, document.id, source, title, metadata, groups, sha256, fingerprint,
   language, document.marks, document.checksum"""
@@ -51,14 +59,18 @@ class StoredDocument:
 
         if not isinstance(raw, bytes) or hashlib.sha256(raw).hexdigest() != self.sha256:
             raise damaged_document(self.id)
+        try:
+            text, marks = decoded(raw), _marks(self.marks)
+        except MALFORMED:
+            raise damaged_document(self.id) from None
         return Document(
             id=self.id,
             source=self.source,
             title=self.title,
-            text=decoded(raw),
+            text=text,
             metadata=self.metadata,
             groups=self.groups,
-            marks=_marks(self.marks),
+            marks=marks,
         )
 
 
@@ -89,16 +101,23 @@ def read_document(fields: Sequence[object]) -> StoredDocument:
     row, id_, source, title, metadata, groups, sha256, _, _, marks = cast(
         "tuple[int, str, str, str, str, str, str, str, str | None, str]", tuple(fields[:-1])
     )
-    return StoredDocument(
-        row=row,
-        id=id_,
-        source=source,
-        title=title,
-        metadata=json.loads(metadata),
-        groups=tuple(json.loads(groups)),
-        sha256=sha256,
-        marks=marks,
-    )
+    try:
+        names: list[str] = json.loads(groups)
+        found = StoredDocument(
+            row=row,
+            id=id_,
+            source=source,
+            title=title,
+            metadata=json.loads(metadata),
+            groups=tuple(names),
+            sha256=sha256,
+            marks=marks,
+        )
+    except MALFORMED:
+        raise damaged_document(str(id_)) from None
+    if not _are(str, id_, source, title, sha256, marks, *names) or not _are(dict, found.metadata):
+        raise damaged_document(str(id_))
+    return found
 
 
 def read_chunk(document_id: str, fields: Sequence[object]) -> Chunk:
@@ -112,17 +131,30 @@ def read_chunk(document_id: str, fields: Sequence[object]) -> Chunk:
     _, chunk_id, _, start, end, n_tokens, sentences, marks, _, _, text = cast(
         "tuple[int, str, int, int, int, int, str, str, str, int | None, bytes]", tuple(fields[:-1])
     )
-    spans: list[Span] = [(a, b) for a, b in json.loads(sentences)]
-    return Chunk(
-        id=chunk_id,
-        document_id=document_id,
-        start=start,
-        end=end,
-        text=decoded(text),
-        n_tokens=n_tokens,
-        sentences=tuple(spans),
-        marks=_marks(marks),
-    )
+    try:
+        spans: list[Span] = [(a, b) for a, b in json.loads(sentences)]
+        found = Chunk(
+            id=chunk_id,
+            document_id=document_id,
+            start=start,
+            end=end,
+            text=decoded(text),
+            n_tokens=n_tokens,
+            sentences=tuple(spans),
+            marks=_marks(marks),
+        )
+    except MALFORMED:
+        raise damaged_chunk(chunk_id) from None
+    edges = [edge for span in spans for edge in span]
+    if not _are(str, chunk_id) or not _are(int, start, end, n_tokens, *edges):
+        raise damaged_chunk(chunk_id)
+    if not all(start <= a <= b <= end for a, b in spans):
+        raise damaged_chunk(chunk_id)
+    return found
+
+
+def _are(kind: type, *values: object) -> bool:
+    return all(type(value) is kind for value in values)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -146,11 +178,32 @@ def segment_infos(connection: sqlite3.Connection) -> list[SegmentInfo]:
     for *values, check in connection.execute(
         "SELECT name, first, last, n, sha256, checksum FROM segment ORDER BY first"
     ):
-        if checksum(*values) != check:
-            raise StoreDamagedError("the list of derived files is damaged")
         name, first, last, n, sha256 = values
+        in_order = _are(int, first, last, n) and (infos[-1].last if infos else 0) <= first < last
+        named = _are(str, name, sha256) and _SEGMENT_NAME.fullmatch(name)
+        if checksum(*values) != check or not in_order or not named:
+            raise StoreDamagedError("the list of derived files is damaged")
         infos.append(SegmentInfo(name=name, first=first, last=last, n=n, sha256=sha256))
     return infos
+
+
+def read_settings(text: str) -> StoreSettings:
+    """Return what the manifest says that the store was built with.
+
+    Raises:
+        StoreDamagedError: it makes no sense.
+    """
+    try:
+        found = StoreSettings(**json.loads(text))
+    except MALFORMED:
+        raise StoreDamagedError("the store's settings are damaged: restore a backup") from None
+    texts = (found.embedder, found.chunker, found.chunker_fingerprint,
+             found.embedder_fingerprint or "")  # fmt: skip
+    numbers = (found.chunk_tokens, found.chunk_overlap, 1 if found.dim is None else found.dim)
+    flags = (found.embed_title, found.sentence_vectors)
+    if not (_are(str, *texts) and _are(int, *numbers) and _are(bool, *flags)):
+        raise StoreDamagedError("the store's settings are damaged: restore a backup")
+    return found
 
 
 def chunk_ids(connection: sqlite3.Connection, rows: Collection[int]) -> dict[int, str]:
@@ -159,7 +212,7 @@ def chunk_ids(connection: sqlite3.Connection, rows: Collection[int]) -> dict[int
         "SELECT row, id FROM chunk WHERE row IN (SELECT value FROM json_each(?))",
         (json.dumps(sorted(rows)),),
     )
-    return dict(found.fetchall())
+    return {row: str(chunk_id) for row, chunk_id in found}
 
 
 def encoded(text: str) -> bytes:
@@ -190,6 +243,8 @@ def marks_json(marks: Sequence[Mark]) -> str:
 
 def _marks(text: str) -> tuple[Mark, ...]:
     rows: list[tuple[int, MarkKind, dict[str, Any]]] = json.loads(text)
+    if not all(_are(int, row[0]) and _are(str, *row[2].get("heading", ())) for row in rows):
+        raise ValueError
     return tuple(
         Mark(
             start=start,
@@ -252,6 +307,8 @@ def pool_chunk(hit: Hit, tokens: str, sentences: bytes | None, vector: Vector | 
         vector: The question's.
     """
     n_sentences = len(hit.chunk.sentences)
+    if not _are(str, tokens):
+        raise damaged_chunk(hit.chunk.id)
     words = [line.split(" ") if line else [] for line in tokens.split("\n")]
     words = (words + [[]] * n_sentences)[:n_sentences]
     if sentences is None or vector is None:
@@ -259,6 +316,8 @@ def pool_chunk(hit: Hit, tokens: str, sentences: bytes | None, vector: Vector | 
     import numpy as np
 
     raw = unsealed(sentences, f"the sentence vectors of chunk {hit.chunk.id}")
+    if len(raw) % len(vector):
+        raise damaged_chunk(hit.chunk.id)
     rows = np.frombuffer(raw, dtype=np.int8).reshape(-1, len(vector)).astype(np.float32)
     if len(rows) != n_sentences:
         return PoolChunk(hit=hit, words=words)

@@ -142,7 +142,8 @@ def read_manifest(connection: sqlite3.Connection) -> dict[str, str]:
         if checksum(key, value) != check:
             raise StoreDamagedError("the store's manifest is damaged: restore it from a copy")
         values[key] = value
-    if not {"generation", "protected"} <= values.keys():
+    number, protected = values.get("generation", ""), values.get("protected")
+    if not (number.isascii() and number.isdigit()) or protected not in {"true", "false"}:
         raise StoreDamagedError("the store's manifest is cut short: restore it from a copy")
     return values
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from copy import copy
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
@@ -47,6 +48,9 @@ _MOST_ROWS = 1 << 16
 _MAX_FRESH = 32
 """Ranges of new rows kept apart, one a generation seen, before they are read again as one."""
 
+_MAX_VISIBLE = 16
+"""Sets of groups whose visible rows are kept, a byte a row each."""
+
 _VECTORS = """
 SELECT chunk.row, vector.vector FROM chunk JOIN vector ON vector.row = chunk.vector
 WHERE chunk.row > ? AND chunk.row <= ? ORDER BY chunk.row"""
@@ -60,12 +64,19 @@ def read_vectors(rows: Iterable[tuple[int, bytes]]) -> tuple[list[int], Vectors]
     """Return rows and their vectors: float32, shape (n, dim); (0, 0) where there are none."""
     numbers: list[int] = []
     raw = bytearray()
+    n_bytes = 0
     for row, blob in rows:
+        vector = unsealed(blob, f"the vector of chunk {row}")
+        n_bytes = n_bytes or len(vector)
+        if len(vector) != n_bytes or n_bytes % 2:
+            raise StoreDamagedError(f"the vector of chunk {row} is damaged")
         numbers.append(row)
-        raw += unsealed(blob, f"the vector of chunk {row}")
+        raw += vector
     if not numbers:
         return [], np.empty((0, 0), dtype=np.float32)
     vectors = np.frombuffer(raw, dtype=np.float16).astype(np.float32)
+    if not np.isfinite(vectors).all():
+        raise StoreDamagedError("a vector of the store is damaged. Find it with: ragkit doctor")
     return numbers, vectors.reshape(len(numbers), -1)
 
 
@@ -90,6 +101,8 @@ class _Fresh:
         """Return the rows that have vectors, ascending, and these."""
         if self._vectors is None:
             parts = list(vector_batches(connection, self.first, self.last))
+            if len({some.shape[1] for _, some in parts}) > 1:
+                raise StoreDamagedError("the store's vectors differ in length: ragkit doctor")
             rows = np.array([row for numbers, _ in parts for row in numbers], dtype=np.int64)
             vectors = [some for _, some in parts] or [np.empty((0, 1), dtype=np.float32)]
             self._vectors = (rows, np.concatenate(vectors))
@@ -98,13 +111,23 @@ class _Fresh:
     def postings(self, connection: sqlite3.Connection) -> Postings:
         """Return the words of all rows."""
         if self._postings is None:
-            self._postings = make_postings(connection.execute(TOKENS, (self.first, self.last)))
+            rows = connection.execute(TOKENS, (self.first, self.last))
+            self._postings = make_postings((row, str(tokens)) for row, tokens in rows)
         return self._postings
+
+
+def _check_length(vectors: Vectors, vector: Vector) -> None:
+    if vectors.shape[1] != len(vector):
+        raise StoreDamagedError(
+            f"the store's vectors have length {vectors.shape[1]}, the embedder's {len(vector)}. "
+            "Make them anew with: ragkit rebuild"
+        )
 
 
 def _nearest(
     rows: Integers, vectors: Vectors, vector: Vector, k: int, allowed: NDArray[np.bool_] | None
 ) -> tuple[NDArray[np.float32], Integers]:
+    _check_length(vectors, vector)
     scores = vectors @ vector
     if allowed is not None:
         scores[~allowed] = -np.inf
@@ -119,7 +142,8 @@ class SearchIndex:
     Args:
         connection: In a transaction on that generation.
         folder: The store's.
-        previous: Of an earlier generation, whose open files and loaded rows are used again.
+        previous: Of an earlier generation of the same file, whose loaded rows are used again.
+        opened: Whose open files are used again, whatever it is of: their checksums name them.
 
     Attributes:
         segments: The segment files in use.
@@ -127,7 +151,11 @@ class SearchIndex:
     """
 
     def __init__(
-        self, connection: sqlite3.Connection, folder: Path, previous: SearchIndex | None = None
+        self,
+        connection: sqlite3.Connection,
+        folder: Path,
+        previous: SearchIndex | None = None,
+        opened: SearchIndex | None = None,
     ) -> None:
         self.damaged: list[str] = []
         self.segments: list[Segment] = []
@@ -137,11 +165,11 @@ class SearchIndex:
             infos = segment_infos(connection)
         except StoreDamagedError as error:
             self.damaged.append(str(error))
-        opened = {} if previous is None else {s.info: s for s in previous.segments}
+        known = {} if opened is None else {segment.info: segment for segment in opened.segments}
         for info in infos:
             try:
                 self.segments.append(
-                    opened.get(info) or Segment(folder / DERIVED_FOLDER / info.name, info)
+                    known.get(info) or Segment(folder / DERIVED_FOLDER / info.name, info)
                 )
             except StoreDamagedError as error:
                 self.damaged.append(str(error))
@@ -150,6 +178,7 @@ class SearchIndex:
         self._dead = np.array(dead, dtype=np.int64)
         self._add_newest(connection, infos[-1].last if infos else 0, previous)
         self._parts: list[Part] | None = None
+        self._visible: dict[frozenset[str], list[Part]] = {}
         self._engine: tuple[Sequence[Segment], Sequence[_Fresh]] | None = None
 
     def _add_newest(
@@ -157,7 +186,8 @@ class SearchIndex:
     ) -> None:
         """Cover the rows behind the last segment, with what `previous` has read of them."""
         newest: int = connection.execute("SELECT coalesce(max(row), 0) FROM chunk").fetchone()[0]
-        known = [] if previous is None else [f for f in previous._fresh if f.first >= last]
+        # Copies: what another thread loads later is of its own generation.
+        known = [] if previous is None else [copy(f) for f in previous._fresh if f.first >= last]
         if known and len(known) < _MAX_FRESH:
             self._fresh += known
             rows = connection.execute("SELECT row FROM chunk WHERE row > ? ORDER BY row", (last,))
@@ -166,6 +196,9 @@ class SearchIndex:
             self._dead = np.concatenate([self._dead, seen[~members(seen, still)]])
             last = known[-1].last
         while newest > last:
+            # Over numbers that no row has: there may be 2 to the 63rd of them.
+            find = "SELECT min(row) - 1 FROM chunk WHERE row > ?"
+            last = int(connection.execute(find, (last,)).fetchone()[0])
             self._fresh.append(_Fresh(last, min(newest, last + _MOST_ROWS)))
             last += _MOST_ROWS
 
@@ -209,6 +242,7 @@ class SearchIndex:
         numbers, vectors = read_vectors(found.fetchall())
         if not numbers:
             return {}
+        _check_length(vectors, vector)
         products = vectors * vector
         cosines = products.sum(axis=1, dtype=np.float64).round(7)
         return dict(zip(numbers, cosines.tolist(), strict=True))
@@ -266,6 +300,7 @@ class SearchIndex:
         terms: Sequence[str],
         k: int,
         allowed: Sequence[int] | None = None,
+        visible: tuple[frozenset[str], Callable[[], Sequence[int]]] | None = None,
     ) -> list[tuple[int, float]]:
         """Return (row, score) of the k best rows by BM25, best first.
 
@@ -273,10 +308,27 @@ class SearchIndex:
             connection: In a transaction on this generation.
             terms: Distinct index words.
             k: 1 or more.
-            allowed: The only rows that may be found; None allows all.
+            allowed: The only rows that may be found; None allows all that are visible.
+            visible: Groups, and what gives the rows that these may see: no other ones count in the
+                statistics. None for all.
         """
         only = None if allowed is None else np.sort(np.array(allowed, dtype=np.int64))
-        return best_by_words(self._all_parts(connection), terms, k, only)
+        parts = self._all_parts(connection)
+        if visible is not None:
+            parts = self._visible_parts(parts, *visible)
+        return best_by_words(parts, terms, k, only)
+
+    def _visible_parts(
+        self, parts: Sequence[Part], groups: frozenset[str], rows: Callable[[], Sequence[int]]
+    ) -> list[Part]:
+        found = self._visible.get(groups)
+        if found is None:
+            seen = np.sort(np.array(rows(), dtype=np.int64))
+            found = [make_part(p.postings, members(p.postings.rows, seen)) for p in parts]
+            # Replaced, never changed: other threads may be reading it.
+            kept = list(self._visible.items())[1 - _MAX_VISIBLE :]
+            self._visible = dict([*kept, (groups, found)])
+        return found
 
     def _all_parts(self, connection: sqlite3.Connection) -> list[Part]:
         if self._parts is None:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import mmap
 import os
 from collections.abc import Callable, Iterable, Sequence
@@ -21,10 +22,11 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
+from ragkit import private
 from ragkit.errors import StoreDamagedError
 from ragkit.storage.database import sync_folder
 from ragkit.storage.postings import Postings
-from ragkit.storage.rows import SegmentInfo
+from ragkit.storage.rows import MALFORMED, SegmentInfo
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -75,6 +77,8 @@ class Segment:
 
     def __init__(self, path: Path, info: SegmentInfo) -> None:
         self.info = info
+        if not path.is_file():
+            raise StoreDamagedError(f"segment {path} is missing")
         try:
             with path.open("rb") as file:
                 raw = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
@@ -82,16 +86,30 @@ class Segment:
             raise StoreDamagedError(f"segment {path} cannot be read: {error}") from error
         if hashlib.sha256(raw).hexdigest() != info.sha256:
             raise StoreDamagedError(f"segment {path} is damaged")
-        self.description = _description(raw)
-        arrays = {
-            name: np.frombuffer(raw, dtype=np.dtype(kind), count=count, offset=offset)
-            for name, kind, count, offset in self.description.arrays
-        }
-        with_vectors = cast("NDArray[np.int64]", arrays.pop("with_vectors"))
-        self.postings = Postings(**arrays)
-        self.with_vectors = with_vectors
+        try:
+            self.description = _description(raw)
+            arrays = {
+                name: np.frombuffer(raw, dtype=np.dtype(kind), count=count, offset=offset)
+                for name, kind, count, offset in self.description.arrays
+            }
+            self.with_vectors = cast("NDArray[np.int64]", arrays.pop("with_vectors"))
+            self.postings = Postings(**arrays)
+            sound = self._is_sound()
+        except MALFORMED:
+            sound = False
+        if not sound:
+            raise StoreDamagedError(f"segment {path} is damaged")
         self._path = path
         self._index: Any = None
+
+    def _is_sound(self) -> bool:
+        """Whether the arrays fit each other: a hash tells no more than who made the file."""
+        first, last, rows = self.info.first, self.info.last, self.with_vectors
+        described = self.description
+        scaled = described.scale is None or 0.0 < float(described.scale) < math.inf
+        ascending = rows.dtype == np.int64 and bool((rows[1:] > rows[:-1]).all())
+        known = not len(rows) or (rows[0] > first and rows[-1] <= last)
+        return scaled and ascending and bool(known) and self.postings.is_sound(first, last)
 
     def open_vectors(self) -> bool:
         """Return whether FAISS can search the vectors; False too where the file holds none."""
@@ -102,10 +120,26 @@ class Segment:
             # IO_FLAG_MMAP maps inverted lists only; without either flag all is read into memory.
             # A mapped index ends the process when it is added to or removed from: never do.
             try:
-                self._index = faiss.read_index(str(self._path), faiss.IO_FLAG_MMAP_IFC)
-            except RuntimeError:  # a writer has replaced it since
+                index = faiss.read_index(str(self._path), faiss.IO_FLAG_MMAP_IFC)
+            except (RuntimeError, MemoryError):  # a writer has replaced it since
                 return False
+            if not self._is_ours(index, faiss):
+                return False
+            self._index = index
         return True
+
+    def _is_ours(self, index: Any, faiss: Any) -> bool:  # noqa: ANN401 (as above)
+        """Whether it is an index as `write_segment` makes them: another kind may crash FAISS."""
+        if not isinstance(index, faiss.IndexScalarQuantizer) or index.d != self.description.dim:
+            return False
+        n = len(self.with_vectors)
+        return bool(
+            index.ntotal == n
+            and index.sq.qtype == faiss.ScalarQuantizer.QT_8bit_direct_signed
+            and index.metric_type == faiss.METRIC_INNER_PRODUCT
+            and index.code_size == index.sq.code_size == index.sq.d == index.d
+            and index.codes.size() == n * index.d
+        )
 
     def nearest(
         self, vector: Vector, k: int, allowed: NDArray[np.bool_] | None
@@ -174,9 +208,10 @@ def write_segment(
     name = f"{rows[0]:012d}-{rows[1]:012d}-{generation}.segment"
     temporary = folder / f".{name}.{os.getpid()}.new"
     try:
+        private.make_file(temporary)
         dim, scale = _write_vectors(temporary, batches) if with_vectors else (None, None)
         named = {**postings.arrays(), "with_vectors": np.array(with_vectors, dtype=np.int64)}
-        with temporary.open("ab") as file:
+        with open(temporary, "ab", opener=private.opener) as file:
             places: list[tuple[str, str, int, int]] = []
             for key, values in named.items():
                 file.write(bytes(-file.tell() % _ALIGNMENT))
@@ -193,7 +228,6 @@ def write_segment(
             file.write(raw + len(raw).to_bytes(8, "little") + _MAGIC)
             file.flush()
             os.fsync(file.fileno())
-        temporary.chmod(0o600)
         digest = _sha256(temporary)
         temporary.replace(folder / name)
         sync_folder(folder)

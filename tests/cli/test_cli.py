@@ -197,11 +197,29 @@ def test_list_show_and_rm(store: str) -> None:
         row["document_id"] for row in rows
     ]
     assert valid(run("show", "--store", store, "--json").stdout, "store")["documents"] == 23
-    removed = run("rm", "fares.csv", "nothing.txt", "--store", store, "--json", code=1).stdout
-    assert valid(removed, "rm") == {
-        "schema": 1, "removed": ["fares.csv"], "missing": ["nothing.txt"],
+    backup = str(Path(store).parent / "backup of the day")
+    assert valid(run("backup", backup, "--store", store, "--json").stdout, "backup") == {
+        "schema": 1, "bytes": (Path(backup) / "store.sqlite").stat().st_size,
+        "documents": 23, "verified": True,
     }  # fmt: skip
+    assert "--force" in run("backup", backup, "--store", store, code=2).stderr
+    done = run("rm", "fares.csv", "nothing.txt", "--store", store, "--json", code=1)
+    assert valid(done.stdout, "rm") == {
+        "schema": 1, "removed": ["fares.csv"], "missing": ["nothing.txt"],
+        "copies": [
+            {"kind": "backup", "path": backup},
+            {"kind": "ledger", "path": str(Path(store) / "ledger.jsonl")},
+        ],
+    }  # fmt: skip
+    assert f"a backup may hold what was removed: {backup}" in done.stderr
     assert "'fares.csv'" in run("show", "fares.csv", "--store", store, code=2).stderr
+    restored = run("restore", backup, "--store", store, "--json").stdout
+    assert valid(restored, "backup")["documents"] == 23
+    assert run("show", "fares.csv", "--store", store).stdout
+    (Path(backup) / "store.sqlite").write_bytes(b"no store" * 1000)
+    refused = run("restore", backup, "--store", store, "--json", code=6)
+    assert valid(refused.stdout, "backup")["verified"] is False
+    run("rm", "fares.csv", "--secure", "--store", store)
 
 
 def test_doctor_and_rebuild(store: str) -> None:
@@ -273,6 +291,7 @@ def test_settings_file_and_environment(store: str, tmp_path: Path) -> None:
     run("init")
     run("init", code=2)
     (tmp_path / "ragkit.toml").write_text(f'store = "{store}"\nk = 3\n')
+    run("trust", "ragkit.toml")
     assert len(valid(run("search", "badge", "--json").stdout, "search")["hits"]) == 3
     found = run("search", "badge", "--json", env={"RAGKIT_K": "2"}).stdout
     assert len(valid(found, "search")["hits"]) == 2
@@ -317,7 +336,7 @@ def test_ctrl_c_is_exit_130_and_resumes(tmp_path: Path) -> None:
         if len(acknowledged) == 200:
             process.send_signal(signal.SIGINT)
             break
-    rest = process.communicate(timeout=60)[1]
+    rest = process.communicate(timeout=300)[1]
     assert process.returncode == 130
     assert "same command again" in rest
     later = [line for line in rest.splitlines() if line.startswith("{")]
@@ -342,7 +361,7 @@ def test_a_closed_pipe_is_no_error(store: str) -> None:
     assert process.stderr is not None
     assert process.stderr.read() == b""
     process.stderr.close()
-    assert process.wait(timeout=30) == 0
+    assert process.wait(timeout=300) == 0
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])

@@ -63,6 +63,7 @@ def test_options_of_a_connector_may_come_from_the_environment() -> None:
         ({"refuse_below": "often"}, "refuse_below 'often'"),
         ({"temperature": float("nan")}, "temperature nan"),
         ({"timeout": 0.0}, "timeout"),
+        ({"total_timeout": float("inf")}, "total_timeout"),
         ({"grid_g_per_kwh": [1.0]}, "low, mid, high"),
         ({"colour": "red"}, "unknown setting 'colour'"),
         ({"k": "7"}, "k '7'"),

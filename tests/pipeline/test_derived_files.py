@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -315,7 +316,8 @@ def test_compacting_folds_the_dead_in(derived: Path) -> None:
             dead = connection.execute("SELECT count(*) FROM tombstone").fetchone()[0]
             return sum(info.n for info in segment_infos(connection)), dead
 
-    with opened(derived, SMALL) as rag:
+    large = replace(SMALL, rewritten=10)
+    with opened(derived, large, list[str]().append) as rag:
         assert counted() == (192, 0)
         rag.rm(*(f"0-{i}" for i in range(0, 40, 5)))
         assert counted() == (192, 8)

@@ -492,6 +492,23 @@ def test_the_ledger_holds_costs_and_no_content(rag: RAG, tmp_path: Path) -> None
     assert json.loads(raw.splitlines()[1])["id"] == "q1"
 
 
+def test_a_ledger_that_is_a_link_is_off_unless_it_is_named(tmp_path: Path) -> None:
+    """A store from somewhere else does not say which of this machine's files is written to."""
+    notices: list[str] = []
+    elsewhere = tmp_path / "profile"
+    with RAG(tmp_path / "kb", embedder="none", ledger="off") as rag:
+        rag.ingest(Document(id="a", text="The ferry leaves at nine."))
+    (tmp_path / "kb" / "ledger.jsonl").symlink_to(elsewhere)
+    with RAG(tmp_path / "kb", notify=notices.append) as rag:
+        rag.ask("When does the ferry leave?")
+        rag.ask("When does the ferry leave?")
+    assert not elsewhere.exists()
+    assert [notice for notice in notices if "is a link" in notice] == notices
+    with RAG(tmp_path / "kb", ledger=tmp_path / "kb" / "ledger.jsonl") as rag:
+        rag.ask("When does the ferry leave?")
+    assert elsewhere.exists()
+
+
 def test_an_unwritable_ledger_is_off_with_one_notice(tmp_path: Path) -> None:
     """Answers go on without a ledger, and people are told once."""
     notices: list[str] = []

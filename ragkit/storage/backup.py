@@ -1,0 +1,273 @@
+"""Copies of a store: made from one state of it, examined before they count, put in place whole."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import shutil
+import sqlite3
+from collections.abc import Generator
+from contextlib import closing, contextmanager, suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from ragkit.errors import ConfigError, RagkitError, StoreDamagedError, StoreError, StoreMissingError
+from ragkit.storage.acknowledged import note_acknowledged, read_acknowledged
+from ragkit.storage.database import (
+    BUSY_SECONDS,
+    FILE_NAME,
+    Database,
+    readable_errors,
+    sync_folder,
+    writer_lock,
+)
+from ragkit.storage.examining import missing_writes
+from ragkit.storage.local import RESTORE_FOLDER, LocalStore
+from ragkit.storage.schema import read_manifest
+from ragkit.types import Json
+
+_LIST = "backups"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BackupReport:
+    """A copy that was made, or put in place: bytes of its file, documents, whether it is sound."""
+
+    bytes: int
+    documents: int
+    verified: bool
+
+    def to_dict(self) -> dict[str, Json]:
+        """Return the JSON form of `ragkit backup` and `ragkit restore`."""
+        return {"schema": 1, **asdict(self)}
+
+
+def back_up(store: LocalStore, destination: Path, *, replace: bool = False) -> BackupReport:
+    """Copy one state of a store, beside its readers and its writer, to a folder that is a store.
+
+    The copy is made under a temporary name beside its place, examined as `ragkit doctor` does,
+    made durable, then renamed.
+
+    Args:
+        store: To copy.
+        destination: A folder that is not there yet or is empty.
+        replace: Take the place of a store that is there; its readers see the old or the new one.
+
+    Raises:
+        ConfigError: there is something at the destination.
+        StoreDamagedError: the copy is not sound; nothing is left at the destination.
+        StoreError: the destination cannot be written.
+    """
+    destination = destination.absolute()
+    there = (destination / FILE_NAME).exists()
+    if destination == store.folder.absolute():
+        raise ConfigError(f"{destination} is the store itself; name another folder")
+    if there and not replace:
+        raise ConfigError(
+            f"{destination} is a store already; replace it with: ragkit backup --force DEST"
+        )
+    if destination.exists() and not there and not _is_empty_folder(destination):
+        raise ConfigError(f"there is something at {destination}; name a folder that is not there")
+    copy = _replace_store if there else _new_store
+    report = copy(destination, store.folder)
+    _remember(store.folder, destination)
+    return report
+
+
+def restore(folder: Path, source: Path) -> BackupReport:
+    """Put a backup in the place of a store, or where there is none yet.
+
+    It is copied into the folder and examined before anything is touched. Searches of other
+    processes see the old content or the new one, never some of both.
+
+    Args:
+        folder: Of the store.
+        source: A backup: a folder, or the SQLite file in it.
+
+    Raises:
+        StoreMissingError: there is no backup.
+        StoreDamagedError: it is not sound.
+        StoreBusyError: another process is writing to the store.
+    """
+    source = source.absolute()
+    if source in {folder.absolute(), folder.absolute() / FILE_NAME}:
+        raise ConfigError(f"{source} is the store itself; name a backup of it")
+    if not (source.is_file() or (source / FILE_NAME).is_file()):
+        raise StoreMissingError(f"there is no backup at {source}. Make one with: ragkit backup")
+    report = _replace_store(folder.absolute(), source)
+    _remember(folder, source)
+    return report
+
+
+def copies(folder: Path) -> list[str]:
+    """Return the places of backups that this store was copied to, or was restored from.
+
+    One that was deleted is left out; one on a disk that is not mounted is not.
+    """
+    try:
+        lines = (folder / _LIST).read_text("utf-8", "surrogateescape").splitlines()
+    except OSError:
+        return []
+    return [
+        line
+        for line in dict.fromkeys(lines)
+        if line and (Path(line).exists() or not Path(line).parent.exists())
+    ]
+
+
+def _remember(folder: Path, place: Path) -> None:
+    if str(place) not in copies(folder):
+        with suppress(OSError):
+            descriptor = os.open(folder / _LIST, os.O_CREAT | os.O_APPEND | os.O_WRONLY, 0o600)
+            with open(descriptor, "a", encoding="utf-8", errors="surrogateescape") as file:
+                file.write(f"{place}\n")
+
+
+def _is_empty_folder(place: Path) -> bool:
+    return place.is_dir() and next(place.iterdir(), None) is None
+
+
+def _new_store(folder: Path, source: Path) -> BackupReport:
+    """Copy a store into a new folder, which gets its name when all is done."""
+    temporary = folder.with_name(f".{folder.name}.new")
+    with _readable_os_errors(folder):
+        if folder.exists():
+            folder.rmdir()
+        temporary.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with writer_lock(temporary):
+            try:
+                report = _copy(source, temporary, generation=0)
+                (temporary / ".ragkitignore").write_text("*\n", encoding="utf-8")
+            except BaseException:
+                shutil.rmtree(temporary, ignore_errors=True)
+                raise
+        temporary.rename(folder)
+        sync_folder(folder.parent)
+    return report
+
+
+def _replace_store(folder: Path, source: Path) -> BackupReport:
+    """Copy a store into another one's folder, then into its live file."""
+    with _readable_os_errors(folder):
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with writer_lock(folder):
+            temporary = folder / RESTORE_FOLDER
+            shutil.rmtree(temporary, ignore_errors=True)
+            temporary.mkdir(mode=0o700)
+            try:
+                report = _copy(source, temporary, generation=_generation(folder))
+                _install(temporary / FILE_NAME, folder)
+            finally:
+                shutil.rmtree(temporary, ignore_errors=True)
+            with LocalStore(folder) as store:
+                note_acknowledged(folder, store.generation)
+                store.derive()
+                store.checkpoint()
+    return report
+
+
+def _copy(source: Path, folder: Path, *, generation: int) -> BackupReport:
+    """Copy a store's file into an empty folder, examine it there and make it durable.
+
+    Args:
+        source: A store's folder, or its SQLite file.
+        folder: Where to.
+        generation: The copy's is made larger, and larger than the source's.
+
+    Raises:
+        StoreDamagedError: it is not sound.
+    """
+    file = folder / FILE_NAME
+    for path in folder.glob(f"{FILE_NAME}*"):
+        path.unlink()
+    os.close(os.open(file, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
+    with _reading(source) as connection, closing(sqlite3.connect(file)) as target:
+        connection.backup(target)
+    try:
+        with LocalStore(folder) as copy:
+            copy.part_from_original(generation)
+            unsound = [finding.check for finding in copy.examine()]
+            documents = copy.count()["documents"]
+            copy.checkpoint()
+    except StoreDamagedError:
+        unsound, documents = ["file"], 0
+    if unsound:
+        raise StoreDamagedError(
+            f"{source} is not sound ({', '.join(unsound)}); nothing was changed. See: "
+            f"ragkit doctor --store {shlex.quote(str(source))}"
+        )
+    with file.open("rb+") as copied:
+        os.fsync(copied.fileno())
+    sync_folder(folder)
+    return BackupReport(bytes=file.stat().st_size, documents=documents, verified=True)
+
+
+@contextmanager
+def _reading(source: Path) -> Generator[sqlite3.Connection]:
+    """Open a backup to read one state of it."""
+    if source.is_dir() or source.name == FILE_NAME:
+        database = Database(source if source.is_dir() else source.parent, create=False)
+        try:
+            if (missing := missing_writes(database)) is not None:
+                raise StoreDamagedError(missing)
+            with database.reading() as connection:
+                yield connection
+        finally:
+            database.close()
+        return
+    has_log = source.with_name(f"{source.name}-wal").exists()
+    uri = f"{source.as_uri()}?mode=ro{'' if has_log else '&immutable=1'}"
+    with readable_errors(source), closing(sqlite3.connect(uri, uri=True)) as connection:
+        yield connection
+
+
+def _generation(folder: Path) -> int:
+    """Return the largest generation that a folder's store may have had."""
+    known = read_acknowledged(folder) or 0
+    if (folder / FILE_NAME).exists():
+        with suppress(RagkitError):
+            database = Database(folder, create=False)
+            try:
+                with database.reading() as connection:
+                    known = max(known, int(read_manifest(connection)["generation"]))
+            finally:
+                database.close()
+    return known
+
+
+def _install(file: Path, folder: Path) -> None:
+    """Put a file in the place of a store's; the caller is its only writer.
+
+    A file renamed over one in use would leave readers with a log of another file. SQLite copies
+    into the live one instead, in one transaction of its log.
+    """
+    place = folder / FILE_NAME
+    if place.exists():
+        try:
+            with readable_errors(place), closing(sqlite3.connect(file)) as copied:
+                live = sqlite3.connect(place, timeout=BUSY_SECONDS, isolation_level=None)
+                with closing(live):
+                    live.execute("PRAGMA synchronous = FULL")
+                    live.execute("PRAGMA secure_delete = ON")
+                    copied.backup(live)
+                    live.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+        except StoreDamagedError:
+            pass  # Nobody can read that file, so nobody is in the way.
+        else:
+            return
+    for suffix in ("-wal", "-shm"):
+        place.with_name(place.name + suffix).unlink(missing_ok=True)
+    file.replace(place)
+    ignored = folder / ".ragkitignore"
+    if not ignored.exists():
+        ignored.write_text("*\n", encoding="utf-8")
+    for one in (folder, folder.parent):
+        sync_folder(one)
+
+
+@contextmanager
+def _readable_os_errors(place: Path) -> Generator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise StoreError(f"{place} cannot be written: {error}") from error
