@@ -194,7 +194,8 @@ def close(folder: Path, n: int) -> Counter[str]:
         if ended.returncode < 0:
             wrong[f"ended by {signal.Signals(-ended.returncode).name}"] += 1
         elif ended.returncode:
-            wrong[f"exit code {ended.returncode}"] += 1
+            last = ended.stderr.strip().splitlines()[-1:]
+            wrong[f"exit code {ended.returncode}: {' '.join(last)}"] += 1
         else:
             seen.update(json.loads(ended.stdout))
         done += some
