@@ -707,6 +707,7 @@ class LocalStore:
         if index is not None and index.segments and not any(prefix for _, prefix in terms):
             rows = _by_postings(connection, index, terms, k, allowed=allowed, reader=reader)
         elif reader is not None:
+            self._check_words(connection)
             rows = _by_visible(connection, terms, k, allowed=allowed, reader=reader)
         else:
             self._check_words(connection)
