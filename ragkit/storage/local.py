@@ -167,11 +167,11 @@ class LocalStore:
         return self._database.path
 
     @property
+    @_in_one_state
     def generation(self) -> int:
         """Number of committed writes."""
-        generation = self.manifest().generation
-        assert generation is not None  # noqa: S101 (narrowing; a local store counts them)
-        return generation
+        with self._database.reading() as connection:
+            return _generation(connection)
 
     def missing_writes(self) -> str | None:
         """Return a line where acknowledged writes are missing; None too where nobody can tell."""
