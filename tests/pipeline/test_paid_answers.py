@@ -129,7 +129,7 @@ def test_a_depth_out_of_range_names_itself(store: Path, k: int) -> None:
 def test_settings_out_of_range_name_themselves(values: dict[str, Any]) -> None:
     """Every number of the settings is finite and within bounds."""
     ((name, value),) = values.items()
-    shown = value[1] if isinstance(value, tuple) else value
+    shown: object = cast("tuple[float, ...]", value)[1] if isinstance(value, tuple) else value
     with pytest.raises(ConfigError, match=f"{name} {shown}; allowed"):
         Settings(**values)
 
