@@ -200,7 +200,7 @@ def _retrieval(parser: argparse.ArgumentParser) -> None:
 
 def _depth_and_mode(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "-k", type=_whole, metavar="N", help="how many chunks are retrieved, 1 to 10,000"
+        "-k", type=_whole, metavar="N", help="how many chunks are retrieved, 1 to 1,000,000"
     )
     parser.add_argument("--mode", choices=("dense", "lexical", "hybrid"),
                         help="default hybrid where the store has vectors")  # fmt: skip
