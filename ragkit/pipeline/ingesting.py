@@ -519,7 +519,7 @@ def _storable(item: SourceItem) -> SourceItem:
     """Return the item, or a failure for a document whose labels no store can hold."""
     if isinstance(item, Failure):
         return item
-    own = [item.title, item.metadata, item.groups] if isinstance(item, Document) else []
+    own = [item.title, item.metadata] if isinstance(item, Document) else []
     try:
         check_json([item.id, item.source, *own])
     except ValueError as error:

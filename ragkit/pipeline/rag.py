@@ -338,9 +338,9 @@ class RAG(Forkable):
         from ragkit.loading import open_source
 
         try:
-            check_json([metadata, list(groups)])
+            check_json(metadata)
         except ValueError as error:
-            raise ConfigError(f"metadata or groups cannot be stored: {error}") from error
+            raise ConfigError(f"metadata cannot be stored: {error}") from error
         source = open_source(
             what,
             root=root,
