@@ -9,6 +9,7 @@ RagkitError                     exit code
 │   ├── StoreMissingError           6
 │   ├── StoreBusyError              6
 │   ├── StoreDamagedError           6
+│   ├── StoreClosedError            6
 │   └── OutdatedStoreError          6
 └── RemoteError                     7   a remote service or a model failed
     ├── RemoteTimeoutError          7   it did not answer in time
@@ -81,6 +82,10 @@ class StoreBusyError(StoreError):
 
 class StoreDamagedError(StoreError):
     """The store's content contradicts itself or cannot be read."""
+
+
+class StoreClosedError(StoreError):
+    """It was closed, by this program; open it again to go on."""
 
 
 class OutdatedStoreError(StoreError):

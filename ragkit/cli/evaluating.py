@@ -316,11 +316,11 @@ def open_rag(
 
 def _own_store(dataset: Dataset, settings: Settings) -> str | None:
     """Return the user's store for labels that come without documents, where there is one."""
-    from ragkit.storage.database import FILE_NAME
+    from ragkit.storage.database import has_store
 
     if dataset.corpus is not None or dataset.documents:
         return None
-    return settings.store if (Path(settings.store) / FILE_NAME).exists() else None
+    return settings.store if has_store(Path(settings.store)) else None
 
 
 def _judge(policy: str, new: Run, base: Run | None) -> GateResult:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import collections.abc
 import copy
+import functools
 import threading
 import time
 import warnings
@@ -12,7 +13,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeVar, cast
+from weakref import WeakSet
 
 from ragkit.chunking import SpanChunker
 from ragkit.config import Settings
@@ -73,6 +75,8 @@ from ragkit.storage import (
     StoreSettings,
     update_schema,
 )
+from ragkit.storage.calls import CLOSE_SECONDS, Calls, Forkable
+from ragkit.storage.database import has_store
 from ragkit.text.words import detect_language, index_tokens, query_tokens
 from ragkit.trimming import (
     BASELINE_HITS,
@@ -148,7 +152,24 @@ class _Draft:
     watch: Stopwatch
 
 
-class RAG:
+_P = ParamSpec("_P")
+_R = TypeVar("_R")
+
+
+def _call(
+    method: Callable[Concatenate[RAG, _P], _R],
+) -> Callable[Concatenate[RAG, _P], _R]:
+    """Make a method one that `close` waits for, and that raises an error after it."""
+
+    @functools.wraps(method)
+    def run(self: RAG, /, *args: _P.args, **kwargs: _P.kwargs) -> _R:
+        with self._calls.one():
+            return method(self, *args, **kwargs)
+
+    return run
+
+
+class RAG(Forkable):
     """A pipeline over a store.
 
     Args:
@@ -165,7 +186,8 @@ class RAG:
         n_jobs: Threads that the built-in embedder may use, 1 or more.
         notify: Called with each notice for people; None raises a `UserWarning` instead.
 
-    A RAG may be shared between threads. Use it as a context manager, or call `close`.
+    A RAG may be shared between threads. Use it as a context manager, or call `close`: every method
+    then raises `StoreClosedError`.
     """
 
     def __init__(
@@ -216,6 +238,10 @@ class RAG:
         self._noticed: set[str] = set()
         self._certificate_states: dict[tuple[int, Mode], tuple[str | None, bool]] = {}
         self._lock = threading.RLock()
+        named = store if isinstance(store, str | Path) else type(store).__name__
+        self._calls = Calls(f"the RAG over {named}")
+        self._streams: WeakSet[collections.abc.Generator[str | Generation]] = WeakSet()
+        super().__init__()
 
     def __enter__(self) -> RAG:
         return self
@@ -228,16 +254,33 @@ class RAG:
     ) -> None:
         self.close()
 
-    def close(self) -> None:
-        """Close the store, and the generator where it was opened by name."""
+    def close(self, *, seconds: float = CLOSE_SECONDS) -> None:
+        """Close the store, and the generator where it was opened by name; once is enough.
+
+        Calls under way in other threads end first. After so many seconds a local store interrupts
+        those that read or write it, which raise `StoreClosedError`; what else is in use is closed
+        by the last call that ends.
+        """
+        self._calls.close(self._close_parts, seconds=seconds)
+        if isinstance(self._store, LocalStore):
+            self._store.close(seconds=0)
+
+    def _close_parts(self) -> None:
+        for stream in list(self._streams):
+            stream.close()
         by_name = self._given_generator is None or isinstance(self._given_generator, str)
         for part in (self._store, self._generator if by_name else None):
             close = getattr(part, "close", None)
             if callable(close):
                 close()
 
+    def after_fork_in_child(self) -> None:
+        """Take a lock of its own: a thread that is not here may hold the parent's."""
+        self._lock = threading.RLock()
+
     # --- ingest ------------------------------------------------------------------------------
 
+    @_call
     def ingest(
         self,
         *what: str | Path | Source | Document,
@@ -292,6 +335,7 @@ class RAG:
         self._write_ledger(report.to_record())
         return report
 
+    @_call
     def rebuild(self, *, on_progress: Callable[[Progress], None] | None = None) -> IngestReport:
         """Cut and embed all stored documents anew with this pipeline's settings, atomically.
 
@@ -308,6 +352,7 @@ class RAG:
                     raise StoreError(f"the store stays as it is: {_first_failure(ingester)}")
         return ingester.finish()
 
+    @_call
     def rm(self, *ids: str, secure: bool = False) -> list[str]:
         """Remove documents for good and return the ids that were there.
 
@@ -319,10 +364,12 @@ class RAG:
         with store.exclusive(), self._settling(store, secure=secure):
             return list(store.delete(ids))
 
+    @_call
     def list(self, *, groups: Sequence[str] | None = None) -> Iterator[DocumentRow]:
         """Yield the stored documents that these groups may see."""
         return self._writable().documents(groups=_groups(groups))
 
+    @_call
     def show(
         self, document_id: str, *, groups: Sequence[str] | None = None
     ) -> dict[str, Json] | None:
@@ -330,6 +377,7 @@ class RAG:
         found = self._writable().document(document_id, groups=_groups(groups))
         return None if found is None else _shown(*found)
 
+    @_call
     def describe(self) -> dict[str, Json]:
         """Return counts, sizes, fingerprints and configuration as `ragkit show` prints them."""
         store = self._writable()
@@ -350,6 +398,7 @@ class RAG:
             },
         }
 
+    @_call
     def configuration(self) -> dict[str, Json]:
         """Return what decides answers: the store's content and settings, and all that is applied.
 
@@ -382,6 +431,7 @@ class RAG:
             "stop": list(asked.stop),
         }
 
+    @_call
     def corpus_sketch(self) -> dict[str, Json]:
         """Return the number of chunks and the smallest of their ids, to tell change by later."""
         store = self._open_store()
@@ -391,10 +441,12 @@ class RAG:
         return {"chunks": n_chunks, "smallest_ids": list(ids)}
 
     @property
+    @_call
     def counter(self) -> TokenCounter:
         """Counts the generator's tokens where that is possible, else the built-in vocabulary's."""
         return self._open_generator().counter or open_counter()
 
+    @_call
     def doctor(self, *, repair: bool = False) -> Sequence[Finding]:
         """Check the store; rebuild what is derived, and update an older one, when asked."""
         findings: list[Finding] = []
@@ -434,12 +486,14 @@ class RAG:
                 store.checkpoint()
             raise
 
+    @_call
     def compact(self) -> int:
         """Give free space back and return the bytes saved."""
         store = self._local_store()
         with store.exclusive():
             return store.compact()
 
+    @_call
     def backup(self, destination: str | Path, *, replace: bool = False) -> BackupReport:
         """Copy one state of the store to a folder, which is a store then; readers and writer go on.
 
@@ -455,6 +509,7 @@ class RAG:
 
         return back_up(self._local_store(), Path(destination), replace=replace)
 
+    @_call
     def restore(self, source: str | Path) -> BackupReport:
         """Put a backup in the place of the store, or where there is none yet.
 
@@ -473,6 +528,7 @@ class RAG:
             self._embedder_opened = False
         return report
 
+    @_call
     def copies(self) -> Sequence[str]:
         """Return where this pipeline knows that copies of documents stand, which `rm` leaves."""
         from ragkit.storage.backup import copies
@@ -505,6 +561,7 @@ class RAG:
         found: object = module.calibrate(self, dataset, **options)
         return found
 
+    @_call
     def trimmed_by(self, policy: TrimPolicy | None) -> RAG:
         """Return this pipeline with another trim policy; None sends the untrimmed top 5.
 
@@ -515,6 +572,7 @@ class RAG:
         self._open_generator()
         self._open_embedder()
         other = copy.copy(self)
+        Forkable.__init__(other)
         other.settings = replace(self.settings, k=None, trim_level=None, refuse_below="off")
         other._policy, other._policy_sha256 = policy, None
         other._ledger, other._ledger_place = None, "off"
@@ -523,6 +581,7 @@ class RAG:
 
     # --- search ------------------------------------------------------------------------------
 
+    @_call
     def search(
         self,
         question: str,
@@ -572,6 +631,7 @@ class RAG:
             found = marginal_relevance(found[: 4 * k], relevance=mmr)
         return found[:k]
 
+    @_call
     def pool(
         self,
         question: str,
@@ -593,6 +653,7 @@ class RAG:
 
     # --- ask ---------------------------------------------------------------------------------
 
+    @_call
     def ask(
         self,
         question: str,
@@ -637,6 +698,7 @@ class RAG:
                 generation = generator.generate(draft.prompt, self._options())
         return self._finish(draft, generation, dry_run=dry_run)
 
+    @_call
     def stream(
         self,
         question: str,
@@ -658,7 +720,14 @@ class RAG:
             groups=groups,
             history=read_turns(history),
         )
-        return AnswerStream(self._pieces(draft), lambda generation: self._finish(draft, generation))
+        pieces = self._pieces(draft)
+        self._streams.add(pieces)
+
+        def finish(generation: Generation | None) -> Answer:
+            with self._calls.one():
+                return self._finish(draft, generation)
+
+        return AnswerStream(self._counted(pieces), finish)
 
     async def asearch(self, question: str, **options: object) -> Sequence[Hit]:
         """Run `search` in a thread, with the same options."""
@@ -694,9 +763,7 @@ class RAG:
     # --- inside: parts -----------------------------------------------------------------------
 
     def _exists(self) -> bool:
-        from ragkit.storage.database import FILE_NAME
-
-        if self._store is not None or (Path(str(self._given_store)) / FILE_NAME).exists():
+        if self._store is not None or has_store(Path(str(self._given_store))):
             return True
         return not isinstance(self._open_remote(), str | Path)
 
@@ -1139,7 +1206,16 @@ class RAG:
             } | {key: (void, stale)}
         return self._certificate_states[key]
 
-    def _pieces(self, draft: _Draft) -> Iterator[str | Generation]:
+    def _counted(self, pieces: Iterator[str | Generation]) -> Iterator[str | Generation]:
+        """Make each step a call of its own: nobody knows whether there will be another."""
+        while True:
+            with self._calls.one():
+                piece = next(pieces, None)
+            if piece is None:
+                return
+            yield piece
+
+    def _pieces(self, draft: _Draft) -> collections.abc.Generator[str | Generation]:
         if draft.prompt is None:
             return
         generator = self._open_generator()

@@ -56,15 +56,16 @@ def derive(
     Raises:
         OSError: the disk is full, or the folder cannot be written; the store is as it was.
     """
-    connection = database.connection()
     try:
-        segment_infos(connection)
+        with database.reading() as connection:
+            segment_infos(connection)
     except StoreDamagedError:
-        with database.writing() as writing:
-            writing.execute("DELETE FROM segment")
-            writing.execute("DELETE FROM tombstone")
-    most_dead_share = 0.0 if swept else _MAX_DEAD_SHARE
-    ranges = _due(connection, sizes, anew=anew, most_dead_share=most_dead_share, damaged=damaged)
+        with database.writing() as connection:
+            connection.execute("DELETE FROM segment")
+            connection.execute("DELETE FROM tombstone")
+    most = 0.0 if swept else _MAX_DEAD_SHARE
+    with database.reading() as connection:
+        ranges = _due(connection, sizes, anew=anew, most_dead_share=most, damaged=damaged)
     for part in ranges:
         written: list[SegmentInfo] = []
         first = part.first

@@ -190,20 +190,20 @@ class _Doctor:
     def words(self) -> str | None:
         if self._database.read_only:
             return None
-        connection = self._database.connection()
-        try:
-            connection.execute("BEGIN IMMEDIATE")
-            connection.execute("INSERT INTO words(words, rank) VALUES ('integrity-check', 1)")
-            check_words(connection, read_manifest(connection))
-        except StoreDamagedError as error:
-            return str(error)
-        except (sqlite3.DatabaseError, UnicodeDecodeError) as error:
-            if "locked" in str(error):
-                raise StoreBusyError(f"store {self._folder} is being written") from error
-            return f"the words index contradicts the chunks: {error}"
-        finally:
-            if connection.in_transaction:
-                connection.execute("ROLLBACK")
+        with self._database.connection() as connection:
+            try:
+                connection.execute("BEGIN IMMEDIATE")
+                connection.execute("INSERT INTO words(words, rank) VALUES ('integrity-check', 1)")
+                check_words(connection, read_manifest(connection))
+            except StoreDamagedError as error:
+                return str(error)
+            except (sqlite3.DatabaseError, UnicodeDecodeError) as error:
+                if "locked" in str(error):
+                    raise StoreBusyError(f"store {self._folder} is being written") from error
+                return f"the words index contradicts the chunks: {error}"
+            finally:
+                if connection.in_transaction:
+                    connection.execute("ROLLBACK")
         return None
 
     def rebuild_words(self) -> None:

@@ -2,29 +2,31 @@
 
 from __future__ import annotations
 
+import functools
 import importlib.util
 import json
 import sqlite3
-from collections.abc import Collection, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeVar
 
 from ragkit.errors import ConfigError, StoreDamagedError, StoreError
 from ragkit.filters import compile_filter
 from ragkit.fusion import FUSION_DEPTH, convex, reciprocal_rank
 from ragkit.ledger import Stopwatch
+from ragkit.storage.calls import CLOSE_SECONDS
 from ragkit.storage.database import (
     DERIVED_FOLDER,
     Database,
     DerivedSizes,
-    readable_errors,
     writer_lock,
 )
 from ragkit.storage.examining import missing_writes
 from ragkit.storage.findings import Finding
+from ragkit.storage.kept import Kept, Version
 from ragkit.storage.rows import (
     CHUNK,
     DOCUMENT,
@@ -89,6 +91,22 @@ SELECT {CHUNK}, {DOCUMENT} FROM chunk JOIN document ON document.row = chunk.docu
 WHERE chunk.row IN (SELECT value FROM json_each(?))"""  # noqa: S608 (names of columns)
 
 
+_P = ParamSpec("_P")
+_R = TypeVar("_R")
+
+
+def _in_one_state(
+    method: Callable[Concatenate[LocalStore, _P], _R],
+) -> Callable[Concatenate[LocalStore, _P], _R]:
+    """Make a method that only reads do so in one state of the file, with repetition if need be."""
+
+    @functools.wraps(method)
+    def run(self: LocalStore, /, *args: _P.args, **kwargs: _P.kwargs) -> _R:
+        return self._database.in_one_state(lambda: method(self, *args, **kwargs))
+
+    return run
+
+
 class LocalStore:
     """A store in a folder. Safe to share between threads; one process writes at a time.
 
@@ -100,6 +118,9 @@ class LocalStore:
     Raises:
         StoreMissingError: there is no store and `create` is false.
         StoreDamagedError: the file is not a store, or cannot be read.
+        StoreError: this user may not read it.
+
+    Every method raises `StoreClosedError` once the store was closed.
     """
 
     def __init__(
@@ -108,10 +129,10 @@ class LocalStore:
         self.folder = Path(folder)
         self._database = Database(self.folder, create=create)
         self.sizes = sizes or DerivedSizes()
-        self._index: tuple[int, SearchIndex] | None = None
-        self._facts: tuple[int, list[StoredDocument]] | None = None
-        self._language: tuple[int, str | None] | None = None
-        self._words_checked: int | None = None
+        self._index: Kept[SearchIndex] = Kept()
+        self._facts: Kept[list[StoredDocument]] = Kept()
+        self._language: Kept[str | None] = Kept()
+        self._words_checked: Kept[None] = Kept()
         self._removed = False
 
     def __enter__(self) -> LocalStore:
@@ -140,8 +161,9 @@ class LocalStore:
     @property
     def generation(self) -> int:
         """Number of committed writes."""
-        with self._database.reading() as connection:
-            return _generation(connection)
+        generation = self.manifest().generation
+        assert generation is not None  # noqa: S101 (narrowing; a local store counts them)
+        return generation
 
     def missing_writes(self) -> str | None:
         """Return a line where acknowledged writes are missing; None too where nobody can tell."""
@@ -163,7 +185,7 @@ class LocalStore:
     @property
     def damaged_files(self) -> Sequence[str]:
         """What is wrong with derived files that the last search could not use."""
-        return () if self._index is None else tuple(self._index[1].damaged)
+        return () if self._index.newest is None else tuple(self._index.newest.damaged)
 
     @property
     def protected(self) -> bool:
@@ -180,6 +202,7 @@ class LocalStore:
         """The folder, for messages."""
         return str(self.folder)
 
+    @_in_one_state
     def manifest(self) -> Manifest:
         """Return settings, protection and generation of one moment."""
         with self._database.reading() as connection:
@@ -191,6 +214,7 @@ class LocalStore:
             generation=int(values["generation"]),
         )
 
+    @_in_one_state
     def count(self) -> dict[str, int]:
         """Return the number of documents, chunks, sentences' and chunks' vectors, and tokens."""
         with self._database.reading() as connection:
@@ -203,6 +227,7 @@ class LocalStore:
         names = ("documents", "chunks", "chunks_with_vectors", "tokens", "largest_chunk_tokens")
         return dict(zip(names, row, strict=True))
 
+    @_in_one_state
     def chunks_sha256(self) -> str:
         """Return a digest of all chunks' ids: equal for stores that hold the same chunks."""
         import hashlib  # loads OpenSSL, which is 4 MiB
@@ -213,6 +238,7 @@ class LocalStore:
                 digest.update(f"{identity}\n".encode())
         return digest.hexdigest()
 
+    @_in_one_state
     def chunk_sketch(self, n: int) -> tuple[int, list[str]]:
         """Return the number of chunks and the n smallest ids: digests, so a fair sample."""
         with self._database.reading() as connection:
@@ -220,24 +246,32 @@ class LocalStore:
             rows = connection.execute("SELECT id FROM chunk ORDER BY id LIMIT ?", (n,)).fetchall()
         return int(n_chunks), [str(row[0]) for row in rows]
 
+    @_in_one_state
     def language(self) -> str | None:
         """Return the language of most documents."""
         with self._database.reading() as connection:
-            generation = _generation(connection)
-            if self._language is None or self._language[0] != generation:
+
+            def read(_: object) -> str | None:
                 row = connection.execute(
                     "SELECT language FROM document WHERE language IS NOT NULL "
                     "GROUP BY language ORDER BY count(*) DESC, language LIMIT 1"
                 ).fetchone()
-                self._language = (generation, None if row is None else str(row[0]))
-            return self._language[1]
+                return None if row is None else str(row[0])
 
-    def close(self) -> None:
-        """Close the file; the store cannot be used afterwards."""
-        self._database.close()
+            return self._language.get(self._version(connection), read)
+
+    def close(self, *, seconds: float = CLOSE_SECONDS) -> None:
+        """Close all files; the store cannot be used afterwards.
+
+        Calls of other threads end first, or raise `StoreClosedError` after so many seconds.
+        """
+        self._database.close(seconds)
+        for kept in (self._index, self._facts, self._language):
+            kept.drop()
 
     # --- reading -----------------------------------------------------------------------------
 
+    @_in_one_state
     def search(self, query: Query, *, watch: Stopwatch | None = None) -> list[Hit]:
         """Return at most `query.k` hits, best first, equal scores in order of chunk id.
 
@@ -260,6 +294,7 @@ class LocalStore:
                 ranked = self._hybrid(connection, query, allowed, watch or Stopwatch())
             return self._hits(connection, ranked[: query.k])
 
+    @_in_one_state
     def pool(self, hits: Sequence[Hit], vector: Vector | None) -> list[PoolChunk]:
         """Return the hits prepared for trimming, with sentence cosines where they are stored."""
         ids = json.dumps([hit.chunk.id for hit in hits])
@@ -273,6 +308,7 @@ class LocalStore:
         stored = {row[0]: (row[1], row[2]) for row in rows}
         return [pool_chunk(hit, *stored.get(hit.chunk.id, ("", None)), vector) for hit in hits]
 
+    @_in_one_state
     def documents(self, *, groups: tuple[str, ...] | None = None) -> Iterator[DocumentRow]:
         """Yield the documents that these groups may see, in order of id."""
         with self._database.reading() as connection:
@@ -282,17 +318,20 @@ class LocalStore:
                 "(SELECT count(*) FROM chunk WHERE chunk.document = document.row), length(text) "
                 "FROM document ORDER BY document.id"
             ).fetchall()
-        for row in rows:
-            if allowed is None or row[0] in allowed:
-                yield DocumentRow(
-                    document_id=row[1],
-                    source=row[2],
-                    title=row[3],
-                    sha256=row[4],
-                    chunks=row[5],
-                    bytes=row[6],
-                )
+        return (
+            DocumentRow(
+                document_id=row[1],
+                source=row[2],
+                title=row[3],
+                sha256=row[4],
+                chunks=row[5],
+                bytes=row[6],
+            )
+            for row in rows
+            if allowed is None or row[0] in allowed
+        )
 
+    @_in_one_state
     def document(
         self,
         document_id: str,
@@ -323,6 +362,7 @@ class LocalStore:
         document = found.with_text(row[-1])
         return document, found.sha256, [read_chunk(document_id, fields) for fields in chunks]
 
+    @_in_one_state
     def stored(self, ids: Collection[str]) -> dict[str, tuple[str, str]]:
         """Return the fingerprint and the source of those that are stored, whoever may see them."""
         find = "SELECT fingerprint, source FROM document WHERE id = ?"
@@ -330,18 +370,22 @@ class LocalStore:
             rows = {name: connection.execute(find, (name,)).fetchone() for name in ids}
         return {name: (row[0], row[1]) for name, row in rows.items() if row is not None}
 
+    @_in_one_state
     def sources(self) -> Iterator[tuple[str, str]]:
         """Yield the id and the source of every document."""
         with self._database.reading() as connection:
-            rows = connection.execute("SELECT id, source FROM document ORDER BY id").fetchall()
-        yield from rows
+            return iter(
+                connection.execute("SELECT id, source FROM document ORDER BY id").fetchall()
+            )
 
+    @_in_one_state
     def known_vectors(self, keys: Collection[bytes]) -> set[bytes]:
         """Return those of the keys whose vectors are stored."""
         with self._database.reading() as connection:
             find = "SELECT 1 FROM vector WHERE key = ?"
             return {key for key in keys if connection.execute(find, (key,)).fetchone()}
 
+    @_in_one_state
     def sentence_vector_bytes(self) -> int:
         """Return the size of all sentence vectors."""
         with self._database.reading() as connection:
@@ -493,6 +537,7 @@ class LocalStore:
 
     # --- doctor ------------------------------------------------------------------------------
 
+    @_in_one_state
     def examine(self, *, repair: bool = False) -> list[Finding]:
         """Check the file and what is derived from it; rebuild what is derived when asked."""
         from ragkit.storage.examining import examine
@@ -558,8 +603,8 @@ class LocalStore:
         before = self.size_bytes()
         with self._database.writing() as connection:
             _sweep_words(connection)
-        with readable_errors(self.file):
-            self._database.connection().execute("VACUUM")
+        with self._database.connection() as connection:
+            connection.execute("VACUUM")
         failure = self.derive(anew=True)
         if failure is not None:
             raise StoreError(f"store {self.folder}: {failure}")
@@ -577,20 +622,29 @@ class LocalStore:
     def _documents_facts(
         self, connection: sqlite3.Connection, *, protected: bool
     ) -> list[StoredDocument]:
-        generation = _generation(connection)
-        if self._facts is None or self._facts[0] != generation:
+        def read(_: object) -> list[StoredDocument]:
             rows = connection.execute(f"SELECT {DOCUMENT} FROM document")  # noqa: S608
-            try:
-                self._facts = (generation, [read_document(fields) for fields in rows])
-            except StoreDamagedError:
-                if not protected:
-                    raise
-                # Its id is not for everybody, and who may see it is what is damaged.
-                raise StoreDamagedError(
-                    f"a document of store {self.folder} is damaged. Find which: "
-                    f"ragkit doctor --store {self.folder}"
-                ) from None
-        return self._facts[1]
+            return [read_document(fields) for fields in rows]
+
+        try:
+            return self._facts.get(self._version(connection), read)
+        except StoreDamagedError:
+            if not protected:
+                raise
+            # Its id is not for everybody, and who may see it is what is damaged.
+            raise StoreDamagedError(
+                f"a document of store {self.folder} is damaged. Find which: "
+                f"ragkit doctor --store {self.folder}"
+            ) from None
+
+    def _version(self, connection: sqlite3.Connection) -> Version | None:
+        """Return what this block reads; None where it sees what is not committed yet."""
+        state = self._database.state
+        if state is None:
+            return None
+        manifest = read_manifest(connection)
+        restored = int(manifest.get(_RESTORED, 0))
+        return Version(state, int(manifest["generation"]), restored)
 
     def _allowed(self, connection: sqlite3.Connection, query: Query) -> set[int] | None:
         """Return the rows of the documents that the query may find; None for all."""
@@ -642,11 +696,9 @@ class LocalStore:
 
     def _check_words(self, connection: sqlite3.Connection) -> None:
         """Compare the words index with its seal, once a generation."""
-        manifest = read_manifest(connection)
-        generation = int(manifest["generation"])
-        if self._words_checked != generation:
-            check_words(connection, manifest)
-            self._words_checked = generation
+        self._words_checked.get(
+            self._version(connection), lambda _: check_words(connection, read_manifest(connection))
+        )
 
     def _by_vector(
         self,
@@ -684,17 +736,12 @@ class LocalStore:
             return sorted(fused.items(), key=lambda pair: (-round(pair[1], 9), ids[pair[0]]))
 
     def _search_index(self, connection: sqlite3.Connection) -> SearchIndex:
-        manifest = read_manifest(connection)
-        generation, restored = int(manifest["generation"]), int(manifest.get(_RESTORED, 0))
-        cached = self._index
-        if cached is not None and cached[0] == generation:
-            return cached[1]
         from ragkit.storage.searching import SearchIndex
 
-        older = cached is not None and restored <= cached[0] < generation
-        index = SearchIndex(connection, self.folder, cached[1] if cached and older else None)
-        self._index = (generation, index)
-        return index
+        return self._index.get(
+            self._version(connection),
+            lambda older: SearchIndex(connection, self.folder, older, self._index.newest),
+        )
 
     def _hits(
         self, connection: sqlite3.Connection, ranked: Sequence[tuple[int, float]]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from copy import copy
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
@@ -138,7 +139,8 @@ class SearchIndex:
     Args:
         connection: In a transaction on that generation.
         folder: The store's.
-        previous: Of an earlier generation, whose open files and loaded rows are used again.
+        previous: Of an earlier generation of the same file, whose loaded rows are used again.
+        opened: Whose open files are used again, whatever it is of: their checksums name them.
 
     Attributes:
         segments: The segment files in use.
@@ -146,7 +148,11 @@ class SearchIndex:
     """
 
     def __init__(
-        self, connection: sqlite3.Connection, folder: Path, previous: SearchIndex | None = None
+        self,
+        connection: sqlite3.Connection,
+        folder: Path,
+        previous: SearchIndex | None = None,
+        opened: SearchIndex | None = None,
     ) -> None:
         self.damaged: list[str] = []
         self.segments: list[Segment] = []
@@ -156,11 +162,11 @@ class SearchIndex:
             infos = segment_infos(connection)
         except StoreDamagedError as error:
             self.damaged.append(str(error))
-        opened = {} if previous is None else {s.info: s for s in previous.segments}
+        known = {} if opened is None else {segment.info: segment for segment in opened.segments}
         for info in infos:
             try:
                 self.segments.append(
-                    opened.get(info) or Segment(folder / DERIVED_FOLDER / info.name, info)
+                    known.get(info) or Segment(folder / DERIVED_FOLDER / info.name, info)
                 )
             except StoreDamagedError as error:
                 self.damaged.append(str(error))
@@ -176,7 +182,8 @@ class SearchIndex:
     ) -> None:
         """Cover the rows behind the last segment, with what `previous` has read of them."""
         newest: int = connection.execute("SELECT coalesce(max(row), 0) FROM chunk").fetchone()[0]
-        known = [] if previous is None else [f for f in previous._fresh if f.first >= last]
+        # Copies: what another thread loads later is of its own generation.
+        known = [] if previous is None else [copy(f) for f in previous._fresh if f.first >= last]
         if known and len(known) < _MAX_FRESH:
             self._fresh += known
             rows = connection.execute("SELECT row FROM chunk WHERE row > ? ORDER BY row", (last,))

@@ -246,15 +246,16 @@ def test_what_is_acknowledged_or_named_is_durable_first(tmp_path: Path) -> None:
         "               on_progress=lambda done: print('acknowledged', flush=True))\n"
     )
     log, place = tmp_path / "log", tmp_path / "kb"
-    command = ["strace", "-f", "-y", "-e", "trace=fsync,fdatasync,rename,write", "-o", str(log)]
+    calls = "trace=fsync,fdatasync,rename,/^link,write"
+    command = ["strace", "-f", "-y", "-e", calls, "-o", str(log)]
     traced = subprocess.run(
         [*command, sys.executable, "-c", script, str(place)], check=False, capture_output=True
     )
     if traced.returncode:
         pytest.skip("nothing can be traced here")
     names = {
-        "sync new": r"f\w*sync\(.*\.store\.sqlite\.\d+\.new>",
-        "rename store": r'rename\(.*/store\.sqlite"',
+        "sync new": r"f\w*sync\(.*\.store\.sqlite\.\w+\.new>",
+        "name store": r'link\w*\(.*/store\.sqlite"',
         "sync folder": rf"fsync\(\d+<{place}>",
         "sync log": r"f\w*sync\(.*store\.sqlite-wal>",
         "acknowledge": r'write\(1<.*"acknowledged',
@@ -268,7 +269,7 @@ def test_what_is_acknowledged_or_named_is_durable_first(tmp_path: Path) -> None:
         if name is not None and seen[-1:] != [name]:
             seen.append(name)
     assert seen == [
-        "sync new", "rename store", "sync folder", *3 * ["sync log", "acknowledge"],
+        "sync new", "name store", "sync folder", *3 * ["sync log", "acknowledge"],
         "sync segment", "rename segment", "sync derived", "sync log",
     ]  # fmt: skip
 
