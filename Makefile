@@ -1,7 +1,7 @@
 # Each target makes its own virtual environment; nothing is installed outside this folder.
 PYTHON ?= $(or $(shell command -v python3.11),python3)
 
-.PHONY: demo demo-core test test-torch test-llamacpp check clean
+.PHONY: demo demo-core test test-torch test-llamacpp fuzz check clean
 
 demo: .venv-demo/ready
 	@rm -rf demo-kb
@@ -36,6 +36,12 @@ test-torch: .venv-torch/ready
 
 test-llamacpp: .venv-llamacpp/ready
 	.venv-llamacpp/bin/pytest tests/connectors/test_llamacpp.py
+
+# Damaged files, answers and settings, new ones each time, for so many seconds in all.
+FUZZ_SECONDS ?= 300
+
+fuzz: .venv-test/ready
+	FUZZ_SECONDS=$(FUZZ_SECONDS) .venv-test/bin/pytest tests/fuzz -p no:randomly
 
 check: .venv-test/ready
 	.venv-test/bin/ruff check .

@@ -1,18 +1,30 @@
-"""Settings: defaults, then `ragkit.toml`, then `RAGKIT_*`, then flags; the last one wins."""
+"""Settings: defaults, then settings files, then `RAGKIT_*`, then flags; the last one wins.
+
+The files are `ragkit.toml` in the user's own folder and the one in the working folder, which counts
+only as far as it is harmless or trusted (`ragkit.trust`); or the one that is named, alone.
+"""
 
 from __future__ import annotations
 
 import json
+import math
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import cast, get_args
+from typing import TYPE_CHECKING, cast, get_args
 
 from ragkit.errors import ConfigError
-from ragkit.types import Json, Mode
+from ragkit.text.jsontext import read_json, read_toml
+from ragkit.types import MOST_HITS, Json, Mode
+
+if TYPE_CHECKING:
+    from ragkit.trust import Sensitive
+from ragkit.ingest_rules import IngestRule, read_rules
 
 FILE_NAME = "ragkit.toml"
 ENVIRONMENT_PREFIX = "RAGKIT_"
+FILE_VARIABLE = "RAGKIT_CONFIG"
 
 _TABLES = {
     "store": "opensearch",
@@ -23,10 +35,14 @@ _TABLES = {
 """Settings with a long form as a table, and an example of its type."""
 
 _GENERATOR_SETTINGS = frozenset(
-    {"base_url", "api_key_env", "timeout", "max_tokens", "temperature", "top_p", "top_k", "stop",
-     "seed", "model_billions"}
+    {"base_url", "api_key_env", "timeout", "total_timeout", "max_tokens", "temperature", "top_p",
+     "top_k", "stop", "seed", "model_billions"}
 )  # fmt: skip
 """Settings of ragkit's own that may stand in the generator's table."""
+
+
+MOST_TOKENS = 10**9
+"""Largest number of tokens that a setting may name."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,6 +73,7 @@ class Settings:
     base_url: str | None = None
     api_key_env: str | None = None
     timeout: float | None = None
+    total_timeout: float | None = None
     template: str = "default"
     max_tokens: int | None = None
     temperature: float | None = None
@@ -65,6 +82,7 @@ class Settings:
     stop: tuple[str, ...] = ()
     seed: int | None = None
     ledger: str | None = None
+    ingest_rules: tuple[IngestRule, ...] = ()
     model_billions: float | None = None
     grid_g_per_kwh: tuple[float, ...] = ()
 
@@ -72,20 +90,36 @@ class Settings:
         """Check the ranges; raises `ConfigError` naming the value and what is allowed."""
         _check_choice("mode", self.mode, get_args(Mode))
         _check_choice("fusion", self.fusion, ("convex", "rrf"))
-        _check_least("k", self.k, 1)
-        _check_least("max_context_tokens", self.max_context_tokens, 1)
-        _check_least("max_history_tokens", self.max_history_tokens, 0)
-        _check_least("max_tokens", self.max_tokens, 1)
-        _check_least("top_k", self.top_k, 1)
+        _check_within("k", self.k, 1, MOST_HITS)
+        for name in ("max_context_tokens", "max_tokens", "top_k"):
+            _check_within(name, getattr(self, name), 1, MOST_TOKENS)
+        # A store whose chunker is of another kind says 0 chunk tokens.
+        for name in ("chunk_tokens", "chunk_overlap", "max_history_tokens"):
+            _check_within(name, getattr(self, name), 0, MOST_TOKENS)
+        # What servers and random generators take: 64 bits, with a sign.
+        _check_within("seed", self.seed, -(2**63), 2**63 - 1)
         _check_within("trim_level", self.trim_level, 0.0, 1.0)
         _check_within("temperature", self.temperature, 0.0, 100.0)
         _check_within("top_p", self.top_p, 0.0, 1.0)
-        if self.timeout is not None and not 0.0 < self.timeout < float("inf"):
-            raise ConfigError(f"timeout {self.timeout}; allowed: more than 0 seconds")
+        for name, unit in (
+            ("timeout", " seconds"),
+            ("total_timeout", " seconds"),
+            ("model_billions", ""),
+        ):
+            value = getattr(self, name)
+            if value is not None and not 0.0 < value < math.inf:
+                raise ConfigError(f"{name} {value}; allowed: more than 0{unit}")
         if self.refuse_below is not None and self.refuse_below != "off":
             _check_within("refuse_below", _number("refuse_below", self.refuse_below), 0.0, 1.0)
+        if not all(
+            isinstance(rule, IngestRule) for rule in cast("tuple[object]", self.ingest_rules)
+        ):
+            raise ConfigError(f"ingest_rules: rules stand in {FILE_NAME}, each as [[ingest.rule]]")
         if self.grid_g_per_kwh and len(self.grid_g_per_kwh) != 3:
             raise ConfigError("grid_g_per_kwh takes three numbers: low, mid, high")
+        for value in self.grid_g_per_kwh:
+            if not 0.0 <= value < math.inf:
+                raise ConfigError(f"grid_g_per_kwh {value}; allowed: 0 or more")
 
 
 def load_settings(
@@ -97,25 +131,113 @@ def load_settings(
     """Join settings from all places.
 
     Args:
-        file: A settings file; it must exist. Without one, `ragkit.toml` in the working folder is
-            read where it exists.
+        file: A settings file, which must exist; all that stands in it counts. Without one, that of
+            `RAGKIT_CONFIG` in `environment`. Without that, `ragkit.toml` in the user's own folder
+            and then the one in the working folder are read where they exist.
         environment: `RAGKIT_STORE`, `RAGKIT_CHUNK_TOKENS` and so on.
         flags: Values by setting name; None means not given.
 
     Raises:
-        ConfigError: a setting is unknown, or has a value that is not allowed.
+        ConfigError: a setting is unknown, or has a value that is not allowed; or the file in the
+            working folder holds settings that need trust and have none.
     """
-    values: dict[str, object] = {}
-    path = file or Path(FILE_NAME)
-    if file is not None or path.exists():
-        values.update(_read_toml(path))
+    environment = environment or {}
     names = {f.name for f in fields(Settings)}
-    for key, text in (environment or {}).items():
+    own: dict[str, object] = {}
+    for key, text in environment.items():
         name = key.removeprefix(ENVIRONMENT_PREFIX).lower()
         if key.startswith(ENVIRONMENT_PREFIX) and name in names:
-            values[name] = _from_text(name, text)
-    values.update({key: value for key, value in (flags or {}).items() if value is not None})
-    return with_values(Settings(), values)
+            own[name] = _from_text(name, text)
+    own |= {key: value for key, value in (flags or {}).items() if value is not None}
+    if file is None and environment.get(FILE_VARIABLE):
+        file = Path(environment[FILE_VARIABLE])
+    if file is not None:
+        return with_values(Settings(), {**_read_toml(file), **own})
+    mine, found = _read_own(), _read_found()
+    settings = with_values(Settings(), {**mine, **found, **own})
+    return _without_strangers(settings, found, {k: v for k, v in found.items() if k not in own})
+
+
+def read_sensitive(file: Path) -> Sensitive:
+    """Return what of a settings file needs trust.
+
+    Raises:
+        ConfigError: it cannot be read, or holds a setting that is unknown or not allowed.
+    """
+    from ragkit.trust import sensitive
+
+    values = _read_toml(file)
+    with_values(Settings(), values)
+    return sensitive(values, file.absolute().parent)
+
+
+def _read_own() -> dict[str, object]:
+    """Read the settings file in the user's own folder; nothing where there is none."""
+    from ragkit.trust import check_owned, user_folder
+
+    folder = user_folder()
+    if folder is None or not os.access(folder / FILE_NAME, os.R_OK):
+        return {}
+    for path in (folder, folder / FILE_NAME):
+        check_owned(path)
+    return _read_toml(folder / FILE_NAME)
+
+
+def _read_found() -> dict[str, object]:
+    """Read the settings file in the working folder; nothing where there is none."""
+    path = Path(FILE_NAME)
+    if not path.exists():
+        return {}
+    if not path.is_file():
+        raise ConfigError(f"settings file {path} cannot be read: it is no file")
+    return _read_toml(path)
+
+
+def _without_strangers(
+    settings: Settings, found: Mapping[str, object], counting: Mapping[str, object]
+) -> Settings:
+    """Return the settings with a stranger's hands tied.
+
+    Args:
+        settings: All of them.
+        found: What the file in the working folder says.
+        counting: Those of them that nothing of the user's own overrides.
+
+    Raises:
+        ConfigError: some of them need trust and have none.
+    """
+    from ragkit.trust import is_trusted, judge, place_of, sensitive, user_folder
+
+    file = Path(FILE_NAME)
+    needing = sensitive(found, Path())
+    folder = user_folder()
+    is_own = folder is not None and place_of(file) == place_of(folder / FILE_NAME)
+    if not needing.keys or is_own:
+        return settings
+    effective = {f.name: getattr(settings, f.name) for f in fields(Settings)}
+    judgement = judge(counting, effective, Path())
+    if not judgement.held_back and not judgement.without_keys:
+        return settings
+    if is_trusted(file, needing):
+        return settings
+    if judgement.held_back:
+        raise ConfigError(_untrusted(file, judgement.held_back))
+    return with_values(settings, judgement.without_keys)
+
+
+def _untrusted(file: Path, held_back: list[str]) -> str:
+    import shlex
+
+    from ragkit.trust import place_of
+
+    names = ", ".join(name if name.isprintable() else ascii(name) for name in sorted(held_back))
+    place = str(place_of(file))
+    shown = shlex.quote(place if place.isprintable() else str(file))
+    return (
+        f"{file} was found in this folder, and whoever wrote it may be a stranger; these settings "
+        f"of it do not count without your trust: {names}. Look at the file, then name it "
+        f"(--config FILE) or run: ragkit trust {shown}"
+    )
 
 
 def with_values(settings: Settings, values: Mapping[str, object]) -> Settings:
@@ -130,16 +252,16 @@ def with_values(settings: Settings, values: Mapping[str, object]) -> Settings:
 
 
 def _read_toml(path: Path) -> dict[str, object]:
-    import tomllib
-
     try:
-        data = cast("dict[str, object]", tomllib.loads(path.read_text("utf-8")))
+        data = read_toml(path.read_bytes())
     except (OSError, ValueError) as error:
         raise ConfigError(f"settings file {path} cannot be read: {error}") from error
     values: dict[str, object] = {}
     for name, value in data.items():
         if isinstance(value, dict) and name in _TABLES:
             values.update(_from_table(name, cast("dict[str, object]", value)))
+        elif isinstance(value, dict) and name == "ingest":
+            values["ingest_rules"] = read_rules(cast("dict[str, object]", value), str(path))
         else:
             values[name] = value
     return values
@@ -172,23 +294,24 @@ def _from_text(name: str, text: str) -> object:
         if text.lower() not in {"true", "false", "1", "0"}:
             raise ConfigError(f"{ENVIRONMENT_PREFIX}{name.upper()}={text!r}; allowed: true false")
         return text.lower() in {"true", "1"}
-    if kind.startswith("tuple[str"):
-        return tuple(text.split(",")) if text else ()
-    if kind.startswith("tuple[float"):
-        return tuple(_number(name, part) for part in text.split(","))
+    if kind.startswith("tuple"):
+        parts = text.split(",") if text else []
+        return tuple(parts if "str" in kind else [_number(name, part) for part in parts])
     if kind.startswith("dict"):
         return _object(name, text)
     number = _number(name, text)
-    return int(number) if kind.startswith("int") and number == int(number) else number
+    if kind.startswith("int") and number.is_integer():
+        return int(text) if text.lstrip("+-").isdecimal() else int(number)
+    return number
 
 
 def _checked(name: str, value: object) -> object:
     kind = _type_of(name)
     if isinstance(value, list):
         items = tuple(cast("list[object]", value))
-        return items if kind.startswith("tuple") else _checked(name, str(items))
+        return _items(name, kind, items) if kind.startswith("tuple") else _checked(name, str(items))
     if kind.startswith("float") and isinstance(value, int) and not isinstance(value, bool):
-        value = float(value)
+        value = _number(name, value)
     if name == "refuse_below" and isinstance(value, int | float):
         value = str(value)
     expected = {"str": str, "int": int, "bool": bool, "float": float, "tuple": tuple, "dict": dict}
@@ -201,22 +324,34 @@ def _checked(name: str, value: object) -> object:
     return value
 
 
+def _items(name: str, kind: str, items: tuple[object, ...]) -> tuple[object, ...]:
+    wanted = str if kind.startswith("tuple[str") else (int, float)
+    for item in items:
+        if isinstance(item, bool) or not isinstance(item, wanted):
+            what = "text" if wanted is str else "numbers"
+            raise ConfigError(f"{name} {item!r}; allowed: a list of {what}")
+    return items if wanted is str else tuple(_number(name, item) for item in items)
+
+
 def _object(name: str, text: str) -> object:
     try:
-        return cast("object", json.loads(text))
-    except ValueError:
-        raise ConfigError(f"{name} {text!r}; allowed: a JSON object") from None
+        return read_json(text)
+    except ValueError as error:
+        raise ConfigError(f"{name} {text!r}; allowed: a JSON object ({error})") from None
 
 
 def _is_a(value: object, kind: type) -> bool:
     return isinstance(value, kind) and (kind is bool or not isinstance(value, bool))
 
 
-def _number(name: str, text: str) -> float:
+def _number(name: str, value: object) -> float:
     try:
-        return float(text)
-    except ValueError:
-        raise ConfigError(f"{name} {text!r}; allowed: a number") from None
+        number = float(cast("float | str", value))
+    except (ValueError, OverflowError):
+        number = math.nan
+    if not math.isfinite(number):
+        raise ConfigError(f"{name} {value!r}; allowed: a finite number")
+    return number
 
 
 def _check_choice(name: str, value: str | None, allowed: tuple[str, ...]) -> None:
@@ -224,11 +359,7 @@ def _check_choice(name: str, value: str | None, allowed: tuple[str, ...]) -> Non
         raise ConfigError(f"{name} {value!r}; allowed: {' '.join(allowed)}")
 
 
-def _check_least(name: str, value: int | None, least: int) -> None:
-    if value is not None and value < least:
-        raise ConfigError(f"{name} {value}; allowed: {least} or more")
-
-
 def _check_within(name: str, value: float | None, low: float, high: float) -> None:
     if value is not None and not low <= value <= high:
-        raise ConfigError(f"{name} {value}; allowed: {low:g} to {high:g}")
+        shown = [f"{x:,}" if isinstance(x, int) else f"{x:g}" for x in (low, high)]
+        raise ConfigError(f"{name} {value}; allowed: {' to '.join(shown)}")

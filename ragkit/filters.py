@@ -26,10 +26,13 @@ def compile_filter(filters: Mapping[str, Json]) -> Predicate:
     Raises:
         ConfigError: an operator is unknown or its operand has the wrong kind.
     """
-    conditions = [(field, _compile_condition(field, value)) for field, value in filters.items()]
+    conditions = [
+        (field, tuple(field.split(".")), _compile_condition(field, value))
+        for field, value in filters.items()
+    ]
 
     def passes(metadata: Metadata) -> bool:
-        return all(test(_lookup(metadata, field)) for field, test in conditions)
+        return all(test(_lookup(metadata, field, path)) for field, path, test in conditions)
 
     return passes
 
@@ -86,8 +89,16 @@ def _equal(operand: Json) -> _Test:
 def _member(field: str, operand: Json) -> _Test:
     if not isinstance(operand, Sequence) or isinstance(operand, str):
         raise ConfigError(f"filter on {field!r}: $in and $nin take a list, not {operand!r}")
-    tests = [_equal(_scalar(field, value)) for value in operand]
-    return lambda value: any(test(value) for test in tests)
+    values = [_scalar(field, value) for value in operand]
+    # A number that equals none, not even itself, would be found in a set: sets look at identity.
+    hashed = frozenset((_kind(v), v) for v in values if _kind(v) != "other" and v == v)  # noqa: PLR0124
+    others = [_equal(v) for v in values if _kind(v) == "other"]
+
+    def holds(value: Json) -> bool:
+        kind = _kind(value)
+        return any(test(value) for test in others) if kind == "other" else (kind, value) in hashed
+
+    return holds
 
 
 def _ordered(field: str, operand: Json, wanted: Callable[[int], bool]) -> _Test:
@@ -127,11 +138,11 @@ def _negate(test: Callable[[object], bool]) -> Callable[[object], bool]:
     return lambda found: not test(found)
 
 
-def _lookup(metadata: Metadata, field: str) -> object:
+def _lookup(metadata: Metadata, field: str, path: Sequence[str]) -> object:
     if field in metadata:
         return metadata[field]
     value: object = metadata
-    for part in field.split("."):
+    for part in path:
         if not isinstance(value, Mapping):
             return _MISSING
         value = cast("Mapping[str, object]", value).get(part, _MISSING)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import math
 import os
 import re
 import time
@@ -17,7 +18,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, TypeAlias, cast
 
-from ragkit.types import Json, Usage
+from ragkit import private
+from ragkit.text.jsontext import read_json
+from ragkit.types import MOST_COUNTED, Json, Usage, token_count
 
 Grade: TypeAlias = Literal["measured", "modelled-local", "modelled-remote"]
 _BOUNDS = ("low", "mid", "high")
@@ -76,24 +79,30 @@ class Stopwatch:
     Args:
         cpu_clock: What tells a stage's CPU seconds: the process's, or only the calling thread's
             where others work beside it.
+        clock: What tells wall seconds.
     """
 
-    def __init__(self, cpu_clock: Callable[[], float] = time.process_time) -> None:
+    def __init__(
+        self,
+        cpu_clock: Callable[[], float] = time.process_time,
+        clock: Callable[[], float] = time.perf_counter,
+    ) -> None:
         self._stages: dict[str, list[float]] = {}
         self._open: list[list[float]] = []
         self._cpu_clock = cpu_clock
-        self._began = (time.perf_counter(), time.process_time())
+        self._clock = clock
+        self._began = (clock(), time.process_time())
 
     @contextmanager
     def stage(self, name: str) -> Generator[None]:
         """Measure what happens inside."""
         inner = [0.0, 0.0]
         self._open.append(inner)
-        began = (time.perf_counter(), self._cpu_clock())
+        began = (self._clock(), self._cpu_clock())
         try:
             yield
         finally:
-            took = (time.perf_counter() - began[0], self._cpu_clock() - began[1])
+            took = (self._clock() - began[0], self._cpu_clock() - began[1])
             self._open.pop()
             if self._open:
                 self._open[-1][0] += took[0]
@@ -117,7 +126,7 @@ class Stopwatch:
     @property
     def seconds(self) -> float:
         """Wall seconds since the start."""
-        return time.perf_counter() - self._began[0]
+        return self._clock() - self._began[0]
 
     @property
     def cpu_seconds(self) -> float:
@@ -257,12 +266,14 @@ def model_size_billions(name: str) -> float | None:
     """
     name = name.replace("_", "-")
     active = _ACTIVE.search(name)
-    if active:
-        return float(active[1])
     size = _SIZE.search(name)
-    if not size:
+    if active:
+        billions = float(active[1])
+    elif size:
+        billions = float(size[1]) / (1000.0 if size[2].lower() == "m" else 1.0)
+    else:
         return None
-    return float(size[1]) / (1000.0 if size[2].lower() == "m" else 1.0)
+    return billions if math.isfinite(billions) else None
 
 
 def is_mixture(name: str) -> bool:
@@ -421,7 +432,7 @@ class Ledger:
             _append(self.path, line.encode())
         except OSError as error:
             self.disabled_reason = f"{self.path} cannot be written ({error.strerror})"
-        except (TypeError, ValueError) as error:
+        except (TypeError, ValueError, OverflowError, RecursionError) as error:
             self.disabled_reason = f"a record is no JSON ({error})"
 
 
@@ -440,7 +451,7 @@ def _without_content(value: Json) -> Json:
 
 def _append(path: Path, line: bytes) -> None:
     """Append in one write, which another process's write to the same file does not tear."""
-    descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o600)
+    descriptor = private.opener(str(path), os.O_RDWR | os.O_APPEND | os.O_CREAT)
     try:
         size = os.lseek(descriptor, 0, os.SEEK_END)
         if size:
@@ -459,8 +470,8 @@ def read_ledger(path: Path) -> Iterator[dict[str, Json]]:
             if not line.strip():
                 continue
             try:
-                record: object = json.loads(line)
-            except (ValueError, RecursionError):
+                record = read_json(line)
+            except ValueError:
                 yield {}
                 continue
             yield cast("dict[str, Json]", record) if isinstance(record, dict) else {}
@@ -594,12 +605,12 @@ def _add_answer(summary: Summary, record: Mapping[str, Json]) -> None:
     refused = record.get("refused") is True
     summary.refusals += refused
     summary.answers += not refused
-    summary.llm_calls += _count(receipt.get("llm_calls")) or 0
+    summary.llm_calls += token_count(receipt.get("llm_calls")) or 0
     _add_cost(summary, receipt)
     if refused:
         return
     for name in ("input_tokens", "output_tokens"):
-        tokens = _count(usage.get(name))
+        tokens = token_count(usage.get(name))
         if tokens is None:
             summary.unknown[name] += 1
         else:
@@ -608,7 +619,10 @@ def _add_answer(summary: Summary, record: Mapping[str, Json]) -> None:
 
 
 def _add_saving(summary: Summary, receipt: Mapping[str, Json]) -> None:
-    baseline, sent = _count(receipt.get("baseline_tokens")), _count(receipt.get("input_tokens"))
+    baseline, sent = (
+        token_count(receipt.get("baseline_tokens")),
+        token_count(receipt.get("input_tokens")),
+    )
     if baseline is None or sent is None or receipt.get("baseline_comparable") is not True:
         return
     summary.comparable += 1
@@ -636,10 +650,9 @@ def _object(value: Json) -> Mapping[str, Json]:
     return value if isinstance(value, Mapping) else {}
 
 
-def _count(value: Json) -> int | None:
-    return value if isinstance(value, int) and not isinstance(value, bool) else None
-
-
 def _number(record: Mapping[str, Json], name: str) -> float:
     value = record.get(name)
-    return float(value) if isinstance(value, int | float) else 0.0
+    # Nothing that is measured is below 0, or has more digits than a float can hold.
+    if isinstance(value, int | float) and 0 <= value <= MOST_COUNTED:
+        return float(value)
+    return 0.0

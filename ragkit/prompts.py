@@ -8,13 +8,17 @@ nothing that a document, a question or a turn holds is ever taken for a placehol
 
 from __future__ import annotations
 
+import itertools
 import os
 import re
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import cast
 
 from ragkit.errors import TemplateError
+from ragkit.text.jsontext import read_json, read_toml
 from ragkit.types import ContextItem, Prompt, TokenCounter, Turn
 
 LOCK_NAME = "prompts.lock"
@@ -56,13 +60,12 @@ class Template:
         """Return the exact text to send."""
         pieces = [
             _fill(self.item, {"n": str(n), "text": item.text, "title": item.hit.title})
-            for n, item in enumerate(context, start=1)
+            for n, item in zip(item_labels(context, history), context, strict=True)
         ]
-        turns = [_fill(self.turn, {"role": t.role, "content": t.content}) for t in history]
         values = {
             "question": question,
             "context": self.separator.join(pieces),
-            "history": "".join(turns),
+            "history": self.render_turns(history),
         }
         if "{{boundary}}" in self.text:
             values["boundary"] = _boundary(values.values())
@@ -73,9 +76,36 @@ class Template:
             history=tuple(history),
         )
 
+    def render_turns(self, history: Sequence[Turn]) -> str:
+        """Return earlier turns as they stand in the prompt, with roles and separators."""
+        return "".join(
+            _fill(self.turn, {"role": turn.role, "content": turn.content}) for turn in history
+        )
+
     def overhead_tokens(self, counter: TokenCounter) -> int:
         """Return the tokens of the prompt without context, question and history."""
         return counter.count(self.render("", ()).text)
+
+
+_BRACKETED = re.compile(r"[\[［【〔]([^\[\]［］【】〔〕]{1,40})[\]］】〕]")
+_LABEL_NUMBER = re.compile(r"\d{1,6}")
+
+
+def item_labels(context: Sequence[ContextItem], history: Sequence[Turn] = ()) -> list[int]:
+    """Return the number that labels each item: from 1 up, but none that the prompt holds already.
+
+    Numbers that a passage, a title or an earlier turn writes in brackets itself are left out, so
+    that no passage can pass for another one.
+    """
+    texts = [f"{item.hit.title}\n{item.text}" for item in context]
+    held = {
+        int(number)
+        for text in (*texts, *(turn.content for turn in history))
+        for bracketed in _BRACKETED.findall(text)
+        for number in _LABEL_NUMBER.findall(bracketed)
+    }
+    free = (n for n in itertools.count(1) if n not in held)
+    return list(itertools.islice(free, len(context)))
 
 
 def load_template(name_or_path: str) -> Template:
@@ -94,7 +124,7 @@ def load_template(name_or_path: str) -> Template:
     if expected is not None and expected != template.sha256:
         raise TemplateError(
             f"template {path}: its content changed but its version is still {template.version}. "
-            f"Raise the version, or run: ragkit template {path} --lock"
+            f"Raise the version, or run: ragkit template {shlex.quote(str(path))} --lock"
         )
     return template
 
@@ -114,11 +144,10 @@ def lock_template(path: Path) -> Template:
 
 def _read(path: Path) -> Template:
     import hashlib
-    import tomllib
 
     try:
         raw = path.read_bytes()
-        data: Mapping[str, object] = tomllib.loads(raw.decode("utf-8"))
+        data = read_toml(raw)
     except FileNotFoundError:
         bundled = ", ".join(sorted(p.stem for p in BUNDLED.glob("*.toml")))
         raise TemplateError(
@@ -158,14 +187,15 @@ def _strings(path: Path, data: Mapping[str, object]) -> dict[str, str]:
 
 
 def _read_lock(path: Path) -> dict[str, str]:
-    import json
-
-    if not path.exists():
+    if not path.is_file():
         return {}
     try:
-        return {str(key): str(value) for key, value in json.loads(path.read_text("utf-8")).items()}
-    except (OSError, ValueError, AttributeError) as error:
+        data = read_json(path.read_bytes())
+    except (OSError, ValueError) as error:
         raise TemplateError(f"lock file {path} cannot be read: {error}") from error
+    if not isinstance(data, dict):
+        raise TemplateError(f"lock file {path} must be a JSON object")
+    return {key: str(value) for key, value in cast("dict[str, object]", data).items()}
 
 
 def _fill(template: str, values: Mapping[str, str]) -> str:
@@ -175,8 +205,10 @@ def _fill(template: str, values: Mapping[str, str]) -> str:
 
 def _boundary(texts: Sequence[str] | object) -> str:
     """Draw a boundary that none of the texts holds, so that no passage can close its quotation."""
+    import base64
+
     held = "\n".join(texts)  # type: ignore[arg-type]
     while True:
-        boundary = f"#{os.urandom(4).hex()}"
+        boundary = f"#{base64.b32encode(os.urandom(5)).decode()}"
         if boundary not in held:
             return boundary

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias, get_args, runtime_checkable
+from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias, cast, get_args, runtime_checkable
+
+from ragkit.groups import group_names, names_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -25,7 +27,15 @@ Mode: TypeAlias = Literal["dense", "lexical", "hybrid"]
 Fusion: TypeAlias = Literal["convex", "rrf"]
 ChunkerName: TypeAlias = Literal["recursive", "sentence", "tokens", "markdown", "whole"]
 CHUNKER_NAMES: tuple[str, ...] = get_args(ChunkerName)
+MOST_HITS = 10_000
+"""Largest k: so many hits can be asked for."""
 MarkKind: TypeAlias = Literal["text", "heading", "page", "row", "code"]
+StopReason: TypeAlias = Literal[
+    "end", "stop", "length", "filter", "guardrail", "timeout", "cancelled", "error"
+]
+"""Why an answer ends: the model's own end (`end`), which some servers do not tell from a stop
+string (`stop`); its longest length; a filter or guardrail; `timeout`, where it was cut."""
+
 RefusalReason: TypeAlias = Literal["no_hits", "low_evidence", "cap_too_small"]
 
 
@@ -69,7 +79,8 @@ class Document:
     """A source file or record as text.
 
     `source` is the absolute path, URI or `-` that it came from. `groups` are the only readers
-    (empty: no statement). `marks` are in order of `start`.
+    (empty: no statement); one called `public` stands for everybody. `marks` are in order of
+    `start`. Raises `ConfigError` for groups that are no sequence of names.
     """
 
     id: str
@@ -80,18 +91,24 @@ class Document:
     groups: tuple[str, ...] = ()
     marks: tuple[Mark, ...] = ()
 
+    def __post_init__(self) -> None:
+        """Check the groups; a list becomes a tuple. How long names may be is for who writes."""
+        object.__setattr__(self, "groups", names_of(self.groups, f"groups of document {self.id!r}"))
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PendingDocument:
     """A document that is read only when its fingerprint is new to the store.
 
-    `fingerprint` changes whenever the loaded document could; `load` raises `LoadError`.
+    `fingerprint` changes whenever the loaded document could; `load` raises `LoadError`. `groups`
+    are those that it will have, None where only loading tells.
     """
 
     id: str
     source: str
     fingerprint: str
     load: Callable[[], Document]
+    groups: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -247,6 +264,16 @@ class Prompt:
     history: tuple[Turn, ...] = ()
 
 
+MOST_COUNTED = 2**53
+"""Largest number of tokens that is believed: every whole number up to it is exact as a float."""
+
+
+def token_count(value: object) -> int | None:
+    """Return a number of tokens as others give it; None, unknown, for what cannot be one."""
+    is_whole = isinstance(value, int) and not isinstance(value, bool)
+    return cast("int", value) if is_whole and 0 <= cast("int", value) <= MOST_COUNTED else None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Usage:
     """Tokens of one generation; unknown is None. `counter` names who counted."""
@@ -285,7 +312,11 @@ class GenerationOptions:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Generation:
-    """What a generator gave. `citations` are its own, or None when it makes none."""
+    """What a generator gave. `citations` are its own, or None when it makes none.
+
+    `stop_reason` is why the text ends, as the model's server says it; `timeout` where time ran out
+    before the whole text had come.
+    """
 
     text: str
     usage: Usage
@@ -364,7 +395,8 @@ class Query:
 
     `vector` is None for words-only search. `groups` None means: no statement, which a protected
     store refuses. `fusion` joins the two rankings of `hybrid`: by the mean of scaled scores
-    (`convex`) or by reciprocal ranks (`rrf`).
+    (`convex`) or by reciprocal ranks (`rrf`). Raises `ConfigError` for groups that are no sequence
+    of names.
     """
 
     question: str
@@ -374,6 +406,11 @@ class Query:
     filters: Mapping[str, Json] | None = None
     groups: tuple[str, ...] | None = None
     fusion: Fusion = "convex"
+
+    def __post_init__(self) -> None:
+        """Check the groups; a list becomes a tuple."""
+        if self.groups is not None:
+            object.__setattr__(self, "groups", group_names(self.groups))
 
 
 class Retriever(Protocol):
@@ -417,6 +454,35 @@ class Generator(Protocol):
     def stream(self, prompt: Prompt, options: GenerationOptions) -> Iterator[str | Generation]:
         """Yield pieces of text, then the whole `Generation` last. Raises `RemoteError`."""
         ...
+
+
+@runtime_checkable
+class Fingerprinted(Protocol):
+    """What every generator, embedder, reranker and retriever of ragkit's own offers besides.
+
+    Two that differ in a setting that can change what they give differ in this; what changes nothing
+    (keys, time-outs, retries) is no part of it. An embedder's `fingerprint` is what stores record,
+    and says nothing of where the model runs: that, and what else stores never recorded, is its
+    `variant`.
+    """
+
+    @property
+    def fingerprint(self) -> str:
+        """Name, and a digest of the settings."""
+        ...
+
+
+def fingerprint_of(part: object) -> str | None:
+    """Return what tells a part of a pipeline from others of its name; None where it has nothing.
+
+    A part without a fingerprint is told apart by its name alone: whoever keeps what it gave cannot
+    know whether its settings are those of then.
+    """
+    fingerprint: object = part.fingerprint if isinstance(part, Fingerprinted) else None
+    if not isinstance(fingerprint, str):
+        return None
+    variant: object = getattr(part, "variant", "")
+    return f"{fingerprint} {variant}" if variant else fingerprint
 
 
 @runtime_checkable

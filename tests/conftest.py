@@ -35,10 +35,11 @@ def _only_loopback(monkeypatch: pytest.MonkeyPatch) -> None:  # pyright: ignore[
 def _clean_environment(  # pyright: ignore[reportUnusedFunction]
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """Run in an empty folder, without settings in the environment."""
+    """Run in an empty folder, without settings in the environment or of the user who runs it."""
     for name in list(os.environ):
         if name.startswith("RAGKIT_") and not name.startswith("RAGKIT_TEST_"):
             monkeypatch.delenv(name)
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path.with_name(f"{tmp_path.name}-config")))
     monkeypatch.chdir(tmp_path)
 
 

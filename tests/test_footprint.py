@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import compileall
 import json
 import os
 import subprocess
@@ -54,6 +55,8 @@ def core_python(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     site = next(place.glob("lib/python*/site-packages"))
     with zipfile.ZipFile(wheel) as archive:
         archive.extractall(site)
+    # As an installer does: compiling takes memory too, in whichever test comes first.
+    compileall.compile_dir(site, quiet=2)
     return python
 
 

@@ -21,9 +21,12 @@ from ragkit.types import (
     TokenCount,
     TokenCounter,
     Usage,
+    token_count,
 )
 from ragkit_connectors.support.aws import AwsCall, AwsClient, Members
 from ragkit_connectors.support.bedrock_ids import base_model, check_model
+from ragkit_connectors.support.deadline import kept_on_timeout
+from ragkit_connectors.support.fingerprints import fingerprint
 from ragkit_connectors.support.windows import at_least, check_window, refuse_too_long
 
 SERVICE_TIERS = ("default", "priority", "flex", "reserved")
@@ -73,8 +76,11 @@ class BedrockGenerator:
         model: Id of a model, of an inference profile, or an ARN of one of Bedrock's.
         region: AWS region; None takes `AWS_REGION`, `AWS_DEFAULT_REGION` or the profile's.
         base_url: Address instead of the public one, for example of a VPC endpoint.
-        timeout_seconds: Longest wait for a whole answer, and for the next bytes of a stream.
+        timeout_seconds: Longest wait for a whole answer, and for each event of a stream.
         retry_seconds: How long after its begin a call may be sent again.
+        total_timeout_seconds: Longest time for a whole generation, attempts and stream together;
+            None: no limit. A stream that runs out of either time after text came ends with that
+            text and the `stop_reason` `timeout`.
         context_window: Tokens of prompt and answer together; None: unknown. A prompt that is
             counted exactly and does not fit is refused before it is sent.
         max_tokens: Length of an answer where the options do not say; 1 or more.
@@ -109,6 +115,7 @@ class BedrockGenerator:
         base_url: str | None = None,
         timeout_seconds: float = 60.0,
         retry_seconds: float = 20.0,
+        total_timeout_seconds: float | None = None,
         context_window: int | None = None,
         max_tokens: int = 1024,
         model_family: str | None = None,
@@ -137,6 +144,7 @@ class BedrockGenerator:
             base_url=base_url,
             timeout_seconds=timeout_seconds,
             retry_seconds=retry_seconds,
+            total_timeout_seconds=total_timeout_seconds,
         )
         self._context_window = check_window(context_window)
         self._max_tokens = max_tokens
@@ -155,6 +163,20 @@ class BedrockGenerator:
         if request_metadata:
             self._settings["requestMetadata"] = dict(request_metadata)
         self._count_model = (count_model or base_model(model)) if count_tokens else None
+        self.fingerprint = fingerprint(
+            self.name,
+            region=self._client.region,
+            base_url=base_url,
+            context_window=context_window,
+            max_tokens=max_tokens,
+            model_family=self._family,
+            request_fields=self._request_fields or None,
+            guardrail=guardrail,
+            guardrail_version=guardrail_version,
+            guard_question_only=guard_question_only,
+            service_tier=service_tier,
+            latency=latency,
+        )
         self._tokens_a_byte: float | None = None
 
     def __repr__(self) -> str:
@@ -184,14 +206,17 @@ class BedrockGenerator:
             RemoteError: Bedrock failed, refused, was too slow or gave no answer; pieces may have
                 come.
         """
-        parameters = self._parameters(prompt, options)
+        yield from kept_on_timeout(self._pieces(prompt, self._parameters(prompt, options)))
+
+    def _pieces(self, prompt: Prompt, parameters: Members) -> Iterator[str | Generation]:
         call = self._call(prompt, "converse_stream")
+        deadline = self._client.deadline()
         pieces: list[str] = []
         stop_reason: object = None
         usage: object = None
-        events = self._client.events(call, parameters, member="stream")
+        events = self._client.events(call, parameters, member="stream", deadline=deadline)
         with closing(events):
-            for event in events:
+            for event in deadline.each(events):
                 delta = _members(event.get("contentBlockDelta", {}).get("delta"))
                 piece = delta.get("text")
                 if isinstance(piece, str) and piece:
@@ -356,18 +381,17 @@ def _usage(counts: Members) -> Usage:
     if not counts:
         return Usage()
     # Bedrock counts what was read from or written to its cache apart.
-    read, written = counts.get("cacheReadInputTokens"), counts.get("cacheWriteInputTokens")
+    new, read, written = (
+        token_count(counts.get(name))
+        for name in ("inputTokens", "cacheReadInputTokens", "cacheWriteInputTokens")
+    )
     return Usage(
-        input_tokens=_int(counts.get("inputTokens")) + _int(read) + _int(written),
-        output_tokens=_int(counts.get("outputTokens")),
-        cached_tokens=None if read is None else _int(read),
+        input_tokens=None if new is None else new + (read or 0) + (written or 0),
+        output_tokens=token_count(counts.get("outputTokens")),
+        cached_tokens=read,
         exact=True,
         counter="bedrock",
     )
-
-
-def _int(value: object) -> int:
-    return value if isinstance(value, int) else 0
 
 
 def _family(model: str) -> str | None:

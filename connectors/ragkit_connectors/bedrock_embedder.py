@@ -15,9 +15,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias, cast
 
 from ragkit.errors import ConfigError, MissingExtraError, PromptTooLongError, RemoteError
+from ragkit.text.jsontext import read_answer_json
 from ragkit.types import Json
 from ragkit_connectors.support.aws import AwsCall, AwsClient
 from ragkit_connectors.support.bedrock_ids import base_model, check_model
+from ragkit_connectors.support.fingerprints import digest_of
 from ragkit_connectors.support.unit_vectors import rows_of, unit_rows
 
 if TYPE_CHECKING:
@@ -177,6 +179,12 @@ class BedrockEmbedder:
         self.fingerprint = (
             f"bedrock {base_model(model) or model} dim={dimensions} purposes={self._family.scheme}"
         )
+        self.variant = digest_of(
+            model=model,
+            model_family=_family_name(model, model_family),
+            region=self._client.region,
+            base_url=base_url,
+        )
         self._model = model
         self._n_threads = n_threads
 
@@ -242,7 +250,7 @@ class BedrockEmbedder:
 
 def _decode(body: object, name: str) -> _Answer:
     try:
-        answer: object = json.loads(cast("bytes", body))
+        answer: object = read_answer_json(cast("bytes", body))
     except (TypeError, ValueError) as error:
         raise RemoteError(f"{name}: the answer is not JSON, or it broke off") from error
     return cast("_Answer", answer) if isinstance(answer, dict) else {}

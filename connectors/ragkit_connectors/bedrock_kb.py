@@ -14,6 +14,7 @@ from ragkit.errors import ConfigError
 from ragkit.types import Hit, Json, Query
 from ragkit_connectors.support.aws import AwsCall, AwsClient
 from ragkit_connectors.support.conditions import NothingPassesError, conditions
+from ragkit_connectors.support.fingerprints import fingerprint
 from ragkit_connectors.support.passages import Passage, to_hits
 from ragkit_connectors.support.web import Record, record
 
@@ -131,6 +132,18 @@ class KnowledgeBaseRetriever:
             base_url=base_url,
             timeout_seconds=timeout_seconds,
             retry_seconds=retry_seconds,
+        )
+        self.fingerprint = fingerprint(
+            self.name,
+            region=self._client.region,
+            base_url=base_url,
+            managed=managed,
+            list_fields=sorted(self._list_fields) or None,
+            groups_field=groups_field,
+            user_id=user_id,
+            guardrail=None if guardrail_id is None else [guardrail_id, guardrail_version],
+            reranker_arn=reranker_arn,
+            candidates=candidates,
         )
 
     def __repr__(self) -> str:

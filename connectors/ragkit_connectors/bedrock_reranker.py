@@ -13,6 +13,7 @@ from ragkit.errors import ConfigError, PromptTooLongError, RemoteError
 from ragkit.types import Hit
 from ragkit_connectors.support.aws import AwsCall, AwsClient
 from ragkit_connectors.support.bedrock_ids import check_model
+from ragkit_connectors.support.fingerprints import fingerprint
 
 _MOST_SOURCES = 1000
 _MOST_CHARACTERS = 32_000
@@ -62,6 +63,9 @@ class BedrockReranker:
         self.name = f"bedrock:{model}"
         self._arn = _arn(model, self._client.region)
         self._n_results = n_results
+        self.fingerprint = fingerprint(
+            self.name, arn=self._arn, base_url=base_url, n_results=n_results
+        )
 
     def __repr__(self) -> str:
         """Name the model."""

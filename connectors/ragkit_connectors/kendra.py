@@ -11,7 +11,7 @@ import re
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal, TypeAlias, cast, get_args
@@ -21,6 +21,7 @@ from ragkit.text.words import query_tokens
 from ragkit.types import Document, Hit, Json, Query
 from ragkit_connectors.support.aws import AwsCall, AwsClient
 from ragkit_connectors.support.conditions import NothingPassesError, conditions
+from ragkit_connectors.support.fingerprints import fingerprint
 from ragkit_connectors.support.passages import Passage, to_hits
 from ragkit_connectors.support.retrying import Backoff
 from ragkit_connectors.support.web import Record, record
@@ -155,6 +156,8 @@ class KendraRetriever:
         language: str | None = None,
         fall_back_to_query: bool = False,
         cache_seconds: float = 0.0,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         if not _INDEX_ID.fullmatch(index_id):
             raise ConfigError(f"store 'kendra:{index_id}'; allowed: kendra:INDEX-ID, 36 characters")
@@ -180,7 +183,7 @@ class KendraRetriever:
         self._filters = _Filters(lists=frozenset(list_attributes), dates=frozenset(date_attributes))
         self._language = language
         self._fall_back_to_query = fall_back_to_query
-        self._bucket = _Bucket(queries_per_second, burst)
+        self._bucket = _Bucket(queries_per_second, burst, clock, sleep)
         self._cache = _Cache(cache_seconds)
         self._retry_seconds = retry_seconds
         self._client = AwsClient(
@@ -189,6 +192,20 @@ class KendraRetriever:
             base_url=base_url,
             timeout_seconds=timeout_seconds,
             retry_seconds=retry_seconds,
+        )
+        self.fingerprint = fingerprint(
+            self.name,
+            operation=operation,
+            region=self._client.region,
+            base_url=base_url,
+            require_user_context=require_user_context,
+            user_id=user_id,
+            user_token=user_token is not None,
+            attributes=self._attributes or None,
+            list_attributes=sorted(list_attributes),
+            date_attributes=sorted(date_attributes),
+            language=language,
+            fall_back_to_query=fall_back_to_query,
         )
 
     def __repr__(self) -> str:
@@ -479,17 +496,25 @@ class _Filters:
 class _Bucket:
     """Capacity that is used up by queries and comes back with time."""
 
-    def __init__(self, per_second: float, most: int) -> None:
+    def __init__(
+        self,
+        per_second: float,
+        most: int,
+        clock: Callable[[], float],
+        sleep: Callable[[float], None],
+    ) -> None:
         self._per_second = per_second
         self._most = float(most)
         self._left = float(most)
-        self._seen = time.monotonic()
+        self._clock = clock
+        self._sleep = sleep
+        self._seen = clock()
         self._lock = threading.Lock()
 
     def take(self, patience_seconds: float) -> None:
         """Wait for one query's capacity; raises `RateLimitedError` where that takes too long."""
         with self._lock:
-            now = time.monotonic()
+            now = self._clock()
             self._left = min(self._most, self._left + (now - self._seen) * self._per_second)
             self._seen = now
             wait_seconds = max(0.0, (1.0 - self._left) / self._per_second)
@@ -501,7 +526,7 @@ class _Bucket:
                 )
             # Taken before the wait, so that threads queue up instead of waking together.
             self._left -= 1.0
-        time.sleep(wait_seconds)
+        self._sleep(wait_seconds)
 
 
 class _Cache:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import functools
 import importlib
 import importlib.util
 import threading
@@ -14,6 +15,7 @@ from typing import Protocol, cast
 
 from ragkit.errors import ConfigError, MissingExtraError, RemoteError, RemoteTimeoutError
 from ragkit.types import Generation, GenerationOptions, Prompt, TokenCount, Usage
+from ragkit_connectors.support.fingerprints import file_digest, fingerprint
 from ragkit_connectors.support.stopping import StoppedText
 from ragkit_connectors.support.windows import refuse_too_long
 
@@ -129,6 +131,7 @@ class LlamaCppGenerator:
         # The library rounds a window up, and never above what it can hold.
         self.context_window = min(n_ctx, self._model.n_ctx())
         self._timeout_seconds = timeout_seconds
+        self._file, self._n_gpu_layers = file, n_gpu_layers
         self._render = _formatter(self._model)
         self._lock = threading.Lock()
         self._deadline = float("inf")
@@ -142,6 +145,16 @@ class LlamaCppGenerator:
     def __repr__(self) -> str:
         """Name file and window."""
         return f"LlamaCppGenerator({self.name!r}, n_ctx={self.context_window})"
+
+    @functools.cached_property
+    def fingerprint(self) -> str:
+        """The file's content, window and GPU layers; reads the whole file when first asked for."""
+        return fingerprint(
+            "llamacpp",
+            content=file_digest(self._file),
+            n_ctx=self.context_window,
+            n_gpu_layers=self._n_gpu_layers,
+        )
 
     def close(self) -> None:
         """Free the model's memory; an answer that is under way ends first."""

@@ -15,7 +15,9 @@ from typing import TYPE_CHECKING, cast
 
 from ragkit.errors import ConfigError, PromptTooLongError, RemoteError
 from ragkit.types import Generation, GenerationOptions, Json, Prompt, TokenCounter, Usage
+from ragkit_connectors.support.deadline import kept_on_timeout
 from ragkit_connectors.support.events import lines
+from ragkit_connectors.support.fingerprints import digest_of, fingerprint
 from ragkit_connectors.support.unit_vectors import rows_of, unit_rows
 from ragkit_connectors.support.web import (
     Exchange,
@@ -62,10 +64,14 @@ class OllamaGenerator:
         model: Name of the model, as `ollama list` shows it.
         base_url: Address without `/v1`, http or https; None: this machine, port 11434.
         api_key_env: Environment variable that holds a key, for a proxy in between; empty: none.
-        timeout_seconds: Longest wait for a connection, for the whole answer of `generate`, and for
-            the next bytes of `stream`; more than 0. Loading a model counts.
+        timeout_seconds: Longest time for the head of an answer and for the whole answer of
+            `generate`; of `stream`, for each line that holds data after the one before; more than
+            0. Loading a model counts.
         retry_seconds: Longest sum of the waits that a server may ask for; 0 or more.
         max_response_bytes: Size of a response above which it is given up; 1 or more.
+        total_timeout_seconds: Longest time for a whole generation, streamed or not; more than 0,
+            None: no limit. A stream that runs out of either time after text came ends with that
+            text and the `stop_reason` `timeout`.
         num_ctx: Window to load the model with, tokens of prompt and answer together; None: chosen
             as above.
         context_window: Largest window to choose; None: the declared one, asked of `/api/show`.
@@ -91,6 +97,7 @@ class OllamaGenerator:
         timeout_seconds: float = 300.0,
         retry_seconds: float = 20.0,
         max_response_bytes: int = 8 * 1024 * 1024,
+        total_timeout_seconds: float | None = None,
         num_ctx: int | None = None,
         context_window: int | None = None,
         keep_alive: str | int | None = None,
@@ -108,12 +115,21 @@ class OllamaGenerator:
             timeout_seconds=timeout_seconds,
             retry_seconds=retry_seconds,
             max_response_bytes=max_response_bytes,
+            total_timeout_seconds=total_timeout_seconds,
             advice={404: _where_is(model)},
             too_long=_TOO_LONG,
         )
         self.base_url = self._server.base_url
         self._num_ctx = num_ctx
         self._most = check_window(context_window)
+        self.fingerprint = fingerprint(
+            self.name,
+            base_url=self.base_url,
+            num_ctx=num_ctx,
+            context_window=context_window,
+            # False is not the same as leaving it to the model.
+            think=None if think is None else str(think),
+        )
         self._given: dict[str, Json] = {
             key: value
             for key, value in {"keep_alive": keep_alive, "think": think}.items()
@@ -145,7 +161,7 @@ class OllamaGenerator:
         """
         with closing(self._send(prompt, options, stream=True)) as exchange:
             exchange.require("application/x-ndjson")
-            yield from _pieces(exchange, prompt)
+            yield from kept_on_timeout(_pieces(exchange, prompt))
 
     def _send(self, prompt: Prompt, options: GenerationOptions, *, stream: bool) -> Exchange:
         window = self._window(prompt, options)
@@ -242,6 +258,7 @@ class OllamaEmbedder:
             advice={404: _where_is(model)},
             too_long="A text is too long for the model: lower chunk_tokens",
         )
+        self.variant = digest_of(base_url=self._server.base_url)
         self._keep_alive = keep_alive
         self._dim: int | None = None
 
@@ -307,9 +324,7 @@ def _text(body: Record) -> str:
 
 def _pieces(exchange: Exchange, prompt: Prompt) -> Iterator[str | Generation]:
     pieces: list[str] = []
-    for line in lines(exchange.chunks()):
-        if not line.strip():
-            continue
+    for line in exchange.parts(lambda chunks: filter(str.strip, lines(chunks))):
         body = decode(line)
         if body.get("error"):
             message = error_text(body)

@@ -23,7 +23,9 @@ from ragkit.types import (
     TokenCounter,
     Usage,
 )
+from ragkit_connectors.support.deadline import kept_on_timeout
 from ragkit_connectors.support.events import events
+from ragkit_connectors.support.fingerprints import digest_of, fingerprint
 from ragkit_connectors.support.unit_vectors import rows_of, unit_rows
 from ragkit_connectors.support.web import (
     Exchange,
@@ -76,11 +78,15 @@ class OpenAIGenerator:
         api_key_env: Environment variable that holds the key. Without a value no key is sent, which
             is right for most local servers. The default variable is not read for a plain http
             address elsewhere than on this machine; a variable that you name is.
-        timeout_seconds: Longest wait for a connection, for the whole answer of `generate`, and for
-            the next bytes of `stream`; more than 0.
+        timeout_seconds: Longest time for the head of an answer and for the whole answer of
+            `generate`; of `stream`, for each event that holds data after the one before, comments
+            being none; more than 0.
         retry_seconds: Longest sum of the waits that a server may ask for by `Retry-After`; 0 or
             more.
         max_response_bytes: Size of a response above which it is given up; 1 or more.
+        total_timeout_seconds: Longest time for a whole generation, streamed or not; more than 0,
+            None: no limit. A stream that runs out of either time after text came ends with that
+            text and the `stop_reason` `timeout`.
         context_window: Tokens of prompt and answer together; None: asked of the server where
             `count_with` is `vllm` or `llamacpp`, else unknown.
         count_with: Software of the server, so that it counts prompts: one more request before a
@@ -104,6 +110,7 @@ class OpenAIGenerator:
         timeout_seconds: float = 60.0,
         retry_seconds: float = 20.0,
         max_response_bytes: int = 8 * 1024 * 1024,
+        total_timeout_seconds: float | None = None,
         context_window: int | None = None,
         count_with: CountWith | None = None,
     ) -> None:
@@ -122,11 +129,18 @@ class OpenAIGenerator:
             timeout_seconds=timeout_seconds,
             retry_seconds=retry_seconds,
             max_response_bytes=max_response_bytes,
+            total_timeout_seconds=total_timeout_seconds,
             advice={404: f"Check the model {model!r}, and that base_url ends in /v1"},
         )
         self.base_url = self._server.base_url
         self._counter = _ServerCounter(self._server, model, count_with)
         self._window = check_window(context_window)
+        self.fingerprint = fingerprint(
+            self.name,
+            base_url=self.base_url,
+            context_window=context_window,
+            count_with=count_with,
+        )
 
     def __repr__(self) -> str:
         """Name model and address; the key is not known here."""
@@ -160,7 +174,7 @@ class OpenAIGenerator:
                 yield generation
                 return
             exchange.require("text/event-stream")
-            yield from _pieces(exchange, prompt)
+            yield from kept_on_timeout(_pieces(exchange, prompt))
 
     def _body(self, prompt: Prompt, options: GenerationOptions, *, stream: bool) -> dict[str, Json]:
         is_openai = self._server.address.host == "api.openai.com"
@@ -320,6 +334,7 @@ class OpenAIEmbedder:
             advice={404: f"Check the model {model!r}, and that base_url ends in /v1"},
             too_long="A text is too long for the model: lower chunk_tokens",
         )
+        self.variant = digest_of(base_url=self._server.base_url)
         self._batch_size = batch_size
         self._dimensions = dimensions
         self._encoding = encoding
@@ -390,7 +405,7 @@ def _ordered(answer: Record, n_texts: int) -> list[object]:
 
     data = answer.get("data")
     rows = [record(row) for row in cast("list[object]", data)] if isinstance(data, list) else []
-    by_index = {row.get("index"): row.get("embedding") for row in rows}
+    by_index = {count(row.get("index")): row.get("embedding") for row in rows}
     if len(rows) != n_texts or by_index.keys() != set(range(n_texts)):
         raise RemoteError(f"the server gave {len(rows)} vectors for {n_texts} texts")
     vectors = [by_index[i] for i in range(n_texts)]
@@ -425,7 +440,7 @@ def _pieces(exchange: Exchange, prompt: Prompt) -> Iterator[str | Generation]:
     finish_reason: object = None
     usage = Usage()
     done = False
-    for data in events(exchange.chunks()):
+    for data in exchange.parts(events):
         if data.strip() == "[DONE]":
             done = True
             break

@@ -33,6 +33,7 @@ from ragkit.errors import (
     PromptTooLongError,
     RemoteError,
 )
+from ragkit.text.jsontext import read_answer_json
 from ragkit.text.wordpiece import load_wordpiece
 from ragkit.types import (
     Generation,
@@ -44,7 +45,9 @@ from ragkit.types import (
     Usage,
 )
 from ragkit_connectors.support.aws import AwsCall, AwsClient, without_echo
+from ragkit_connectors.support.deadline import kept_on_timeout
 from ragkit_connectors.support.events import events, lines
+from ragkit_connectors.support.fingerprints import digest_of, fingerprint
 from ragkit_connectors.support.unit_vectors import rows_of, unit_rows
 from ragkit_connectors.support.web import count, error_text, record, refuse_shortened
 from ragkit_connectors.support.windows import at_least, check_window, refuse_too_long
@@ -151,10 +154,14 @@ class SageMakerGenerator:
         target_model: Model to call, on multi-model endpoints.
         region: AWS region; None takes that of the environment.
         base_url: Address of the service; None takes AWS's own.
-        timeout_seconds: Longest wait for the answer and, in a stream, for its next part; more than
-            0. SageMaker gives a container 60 seconds, and AWS asks for 70 here.
+        timeout_seconds: Longest wait for the answer and, in a stream, for each line or event of the
+            container's that holds data; more than 0. SageMaker gives a container 60 seconds, and
+            AWS asks for 70 here.
         retry_seconds: Longest time spent on trying again where nothing can have been generated; 0
             or more. A call that timed out is never sent again.
+        total_timeout_seconds: Longest time for a whole generation, attempts and stream together;
+            None: no limit. A stream that runs out of either time after text came ends with that
+            text and the `stop_reason` `timeout`.
         context_window: Tokens of prompt and answer that the model can hold. A prompt that is
             certainly longer is refused before it is sent: by `tokenizer`, else by its words.
         tokenizer: Path of the model's own `tokenizer.json`, to count tokens before they are sent.
@@ -178,6 +185,7 @@ class SageMakerGenerator:
         base_url: str | None = None,
         timeout_seconds: float = 70.0,
         retry_seconds: float = 20.0,
+        total_timeout_seconds: float | None = None,
         context_window: int | None = None,
         tokenizer: str | None = None,
     ) -> None:
@@ -191,6 +199,7 @@ class SageMakerGenerator:
             base_url=base_url,
             timeout_seconds=timeout_seconds,
             retry_seconds=retry_seconds,
+            total_timeout_seconds=total_timeout_seconds,
         )
         self._endpoint = _Endpoint(
             endpoint,
@@ -203,6 +212,17 @@ class SageMakerGenerator:
         )
         self._window = check_window(context_window)
         self._tokenizer = None if tokenizer is None else _FileCounter(tokenizer)
+        self.fingerprint = fingerprint(
+            self.name,
+            payload=payload,
+            model=model,
+            inference_component=inference_component,
+            target_model=target_model,
+            region=self._client.region,
+            base_url=base_url,
+            context_window=context_window,
+            tokenizer=None if self._tokenizer is None else self._tokenizer.name,
+        )
 
     def __repr__(self) -> str:
         """Name the endpoint."""
@@ -255,8 +275,11 @@ class SageMakerGenerator:
             return
         request = self._request(prompt, options, stream=True)
         call = self._endpoint.call("invoke_endpoint_with_response_stream", prompt.text, billed=True)
-        with closing(self._client.events(call, request, member="Body")) as received:
-            yield from self._pieces(_texts(_chunks(received)), prompt)
+        deadline = self._client.deadline()
+        events = self._client.events(call, request, member="Body", deadline=deadline)
+        with closing(events) as received:
+            texts = filter(str.strip, _texts(_chunks(received)))
+            yield from kept_on_timeout(self._pieces(deadline.each(texts), prompt))
 
     def _request(
         self, prompt: Prompt, options: GenerationOptions, *, stream: bool
@@ -282,8 +305,6 @@ class SageMakerGenerator:
             if text.strip() == "[DONE]":
                 ended = True
                 break
-            if not text.strip():
-                continue
             value = _decoded(text)
             _refuse_error(value, prompt)
             part = self._payload.event(value)
@@ -548,6 +569,9 @@ class SageMakerEmbedder:
         self._dim = dim
         self._lock = threading.Lock()
         settings = [target_model, inference_component, model, document_prompt, query_prompt]
+        self.variant = digest_of(
+            payload=payload, truncate=truncate, region=self._client.region, base_url=base_url
+        )
         self._identity = f"sagemaker {endpoint} {revision} {json.dumps(settings)}"
 
     def __repr__(self) -> str:
@@ -678,19 +702,15 @@ def _texts(chunks: Iterator[bytes]) -> Iterator[str]:
 
     Its content type does not: SageMaker's own value stands there when the container gives none.
     """
-    head = b""
-    for chunk in chunks:
-        head += chunk
-        if head.strip():
-            break
-    rest = chain((head,), chunks)
+    head = next((chunk for chunk in chunks if chunk.strip()), b"")
+    rest = chain((head.lstrip(),), chunks)
     return lines(rest) if head.lstrip()[:1] in {b"{", b"["} else events(rest)
 
 
 def _decoded(data: object) -> object:
     try:
-        return cast("object", json.loads(cast("bytes | str", data)))
-    except (ValueError, RecursionError) as error:
+        return read_answer_json(cast("bytes | str", data))
+    except ValueError as error:
         raise RemoteError("the container's answer is not JSON, or it broke off") from error
 
 

@@ -6,11 +6,12 @@ import importlib
 import importlib.util
 import os
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, cast
 
 from ragkit.errors import ConfigError, MissingExtraError, RemoteError
+from ragkit_connectors.support.fingerprints import embedder_folder_digest
 from ragkit_connectors.support.hub import is_offline, model_folder
 
 if TYPE_CHECKING:
@@ -20,7 +21,6 @@ DOCUMENT_PROMPT_NAMES = ("document", "passage", "corpus")
 """What models call their prompt for documents, the first defined one wins; the order is that of
 the library's `encode_document`."""
 
-_WEIGHT_SUFFIXES = frozenset({".safetensors", ".json", ".txt", ".model"})
 _POSITIONS_FROM_TWO = frozenset({"camembert", "mpnet", "roberta", "xlm-roberta"})
 """Model types whose first two positions stand for padding."""
 
@@ -176,7 +176,7 @@ class SentenceTransformersEmbedder:
         import hashlib
 
         prompts = f"{len(self.document_prompt)} {self.document_prompt}{self.query_prompt}"
-        weights = _revision(name, self._model) if folder is None else _hash_files(folder)
+        weights = _revision(name, self._model) if folder is None else embedder_folder_digest(folder)
         return (
             f"sentence-transformers {weights} dim={self.dim} cap={self.max_tokens} "
             f"prompts={hashlib.sha256(prompts.encode()).hexdigest()[:16]}"
@@ -230,22 +230,3 @@ def _first(prompts: Mapping[str, str | None], names: Sequence[str]) -> str:
 
 def _revision(name: str, model: _Model) -> str:
     return f"{name}@{getattr(_config(model), '_commit_hash', None) or 'unknown'}"
-
-
-def _hash_files(folder: Path) -> str:
-    """Return a hash over names and content of the files that can change a vector."""
-    import hashlib
-
-    digest = hashlib.sha256()
-    for path in sorted(_model_files(folder)):
-        with path.open("rb") as file:
-            content = hashlib.file_digest(file, "sha256").hexdigest()
-        digest.update(f"{path.relative_to(folder).as_posix()} {content}\n".encode())
-    return digest.hexdigest()[:16]
-
-
-def _model_files(folder: Path) -> Iterator[Path]:
-    for path in folder.rglob("*"):
-        hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
-        if path.suffix in _WEIGHT_SUFFIXES and path.is_file() and not hidden:
-            yield path

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
 import importlib.util
 import os
@@ -13,6 +14,7 @@ from typing import Literal, Protocol, TypeAlias, cast, get_args
 
 from ragkit.errors import ConfigError, MissingExtraError, RemoteError, RemoteTimeoutError
 from ragkit.types import Generation, GenerationOptions, Prompt, TokenCount, Usage
+from ragkit_connectors.support.fingerprints import fingerprint, generator_folder_digest
 from ragkit_connectors.support.hub import is_offline, model_folder
 from ragkit_connectors.support.stopping import StoppedText
 from ragkit_connectors.support.windows import check_window, refuse_too_long
@@ -163,12 +165,33 @@ class TransformersGenerator:
         self._model.eval()
         self.context_window = context_window or _positions(self._model.config)
         self._timeout_seconds = timeout_seconds
+        self._adapter = adapter
+        self._run_as = {
+            "dtype": dtype, "device": device, "device_map": device_map, "load_in": load_in,
+        }  # fmt: skip
         self._lock = threading.Lock()
         self.counter = _Counter(self.name, self._tokenizer)
 
     def __repr__(self) -> str:
         """Name model and window."""
         return f"TransformersGenerator({self.name!r}, context_window={self.context_window})"
+
+    @functools.cached_property
+    def fingerprint(self) -> str:
+        """Weights, adapter, their kind and place, and window; reads all files when first asked for.
+
+        A name on the Hub stands for the revision that was loaded, an adapter's for itself.
+        """
+        _, _, path = self.name.partition(":")
+        folder = model_folder("generator", path)
+        revision: object = getattr(self._model.config, "_commit_hash", None)
+        return fingerprint(
+            self.name if folder is None else "transformers",
+            weights=revision if folder is None else generator_folder_digest(folder),
+            adapter=None if self._adapter is None else _adapter_digest(self._adapter),
+            context_window=self.context_window,
+            **self._run_as,
+        )
 
     def count_prompt(self, prompt: Prompt) -> TokenCount:
         """Return the exact number of tokens that the model reads of a prompt, template included.
@@ -385,6 +408,11 @@ class _Counter:
     def count(self, text: str) -> int:
         safe = text.encode("utf-8", "replace").decode()
         return len(self._tokenizer(safe, add_special_tokens=False, verbose=False)["input_ids"])
+
+
+def _adapter_digest(adapter: str) -> str:
+    folder = model_folder("adapter", adapter)
+    return adapter if folder is None else generator_folder_digest(folder)
 
 
 def _require(*modules: str) -> None:

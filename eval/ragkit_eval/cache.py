@@ -1,8 +1,8 @@
 """What was computed once and need not be paid for again: vectors and generations, in one file.
 
 Entries are found by the digest of everything that decides them: the embedder's fingerprint and the
-text, or the generator, its options and the whole prompt. With each stands what it took, so that a
-run which finds it can say what it would have cost.
+text, or the generator's fingerprint, its options and the whole prompt. With each stands what it
+took, so that a run which finds it can say what it would have cost.
 """
 
 from __future__ import annotations
@@ -12,12 +12,13 @@ import json
 import sqlite3
 import threading
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import closing
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
+from ragkit import private
 from ragkit.errors import ConfigError
 from ragkit.types import (
     Embedder,
@@ -28,6 +29,7 @@ from ragkit.types import (
     Prompt,
     TokenCounter,
     Usage,
+    fingerprint_of,
 )
 
 if TYPE_CHECKING:
@@ -53,7 +55,9 @@ class Cache:
     def __init__(self, folder: str | Path) -> None:
         self.path = Path(folder) / FILE_NAME
         try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
+            private.make_folder(self.path.parent)
+            # SQLite gives its other files the mode of this one.
+            private.make_file(self.path)
             self._lock = threading.Lock()
             self._connection = sqlite3.connect(
                 self.path, isolation_level=None, check_same_thread=False
@@ -94,11 +98,15 @@ class Cache:
         n = len(entries)
         with self._lock:
             self._connection.execute("BEGIN IMMEDIATE")
-            self._connection.executemany(
-                "INSERT OR REPLACE INTO entry VALUES (?, ?, ?, ?)",
-                [(key, value, spent.seconds / n, spent.cpu_seconds / n) for key, value in entries],
-            )
-            self._connection.execute("COMMIT")
+            try:
+                self._connection.executemany(
+                    "INSERT OR REPLACE INTO entry VALUES (?, ?, ?, ?)",
+                    [(k, value, spent.seconds / n, spent.cpu_seconds / n) for k, value in entries],
+                )
+                self._connection.execute("COMMIT")
+            finally:
+                # A disk that is full ends the transaction, or leaves it open.
+                self._connection.rollback()
 
 
 @dataclass(slots=True)
@@ -119,7 +127,9 @@ def _now() -> tuple[float, float]:
 
 
 def _key(*parts: Json) -> bytes:
-    return hashlib.sha256(json.dumps(parts, ensure_ascii=False, sort_keys=True).encode()).digest()
+    return hashlib.sha256(
+        json.dumps(parts, ensure_ascii=False, sort_keys=True).encode("utf-8", "surrogatepass")
+    ).digest()
 
 
 class _Saving:
@@ -160,6 +170,11 @@ class CachingEmbedder(_Saving):
         """That of the embedder inside."""
         return self._embedder.fingerprint
 
+    @property
+    def variant(self) -> str:
+        """That of the embedder inside."""
+        return str(getattr(self._embedder, "variant", ""))
+
     def count_truncated(self, texts: Sequence[str]) -> int:
         """Return how many texts are longer than the embedder inside reads, where it can tell."""
         count = getattr(self._embedder, "count_truncated", None)
@@ -169,7 +184,8 @@ class CachingEmbedder(_Saving):
         """Return one unit vector a text, in order."""
         import numpy as np
 
-        keys = [_key("document", self.fingerprint, text) for text in texts]
+        settings = fingerprint_of(self)
+        keys = [_key("document", settings, text) for text in texts]
         found = {key: self._found(key) for key in keys}
         missing = {key: text for key, text in zip(keys, texts, strict=True) if found[key] is None}
         if missing:
@@ -185,7 +201,7 @@ class CachingEmbedder(_Saving):
         """Return the unit vector of a question."""
         import numpy as np
 
-        key = _key("query", self.fingerprint, text)
+        key = _key("query", fingerprint_of(self), text)
         value = self._found(key)
         if value is None:
             began = _now()
@@ -208,7 +224,8 @@ class CachingGenerator(_Saving):
     Args:
         generator: What answers the others.
         cache: Where answers are kept.
-        scope: Tells servers apart that go by the same name, for example their address.
+        scope: Tells generators apart that go by the same name and have no fingerprint: whatever
+            they were opened with. Without it the name alone tells them apart.
     """
 
     def __init__(self, generator: Generator, cache: Cache, *, scope: str = "") -> None:
@@ -221,6 +238,11 @@ class CachingGenerator(_Saving):
     def name(self) -> str:
         """That of the generator inside."""
         return self._generator.name
+
+    @property
+    def fingerprint(self) -> str | None:
+        """That of the generator inside; None where it has none."""
+        return fingerprint_of(self._generator)
 
     @property
     def counter(self) -> TokenCounter | None:
@@ -236,7 +258,8 @@ class CachingGenerator(_Saving):
         """Return the whole answer; one with citations of its own is not kept."""
         if not self.calls_llm:
             return self._generator.generate(prompt, options)
-        key = _key("generation", self.name, self._scope, asdict(options), prompt.text)
+        settings = self.fingerprint or [self.name, self._scope]
+        key = _key("generation", settings, asdict(options), prompt.text, prompt.question)
         entry = self._cache.get(key)
         if entry is not None:
             self.saved.seconds += entry.seconds
@@ -250,8 +273,13 @@ class CachingGenerator(_Saving):
                 "usage": generation.usage.to_dict(),
                 "stop_reason": generation.stop_reason,
             }
-            self._cache.put([(key, json.dumps(value).encode())], Spent.since(began))
+            self._remember(key, value, Spent.since(began))
         return generation
+
+    def _remember(self, key: bytes, value: Mapping[str, Json], spent: Spent) -> None:
+        """Keep an answer; one that cannot be kept is given all the same, since it is paid for."""
+        with suppress(OSError, sqlite3.Error, TypeError, ValueError):
+            self._cache.put([(key, json.dumps(value).encode())], spent)
 
     def stream(self, prompt: Prompt, options: GenerationOptions) -> Iterator[str | Generation]:
         """Yield the answer in one piece, then the `Generation`."""

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Literal, TypeAlias, cast
 
 from ragkit.errors import ConfigError
+from ragkit.text.jsontext import read_json
 from ragkit.types import Document, Json
 from ragkit_eval.ranking import read_qrels
 from ragkit_eval.spans import GoldSpan
@@ -282,8 +283,8 @@ def json_lines(path: Path) -> Iterator[tuple[str, _Row]]:
                     continue
                 where = f"{path}, line {number}"
                 try:
-                    row: object = json.loads(line)
-                except (ValueError, RecursionError) as error:
+                    row = read_json(line)
+                except ValueError as error:
                     raise ConfigError(f"{where}: {error}") from error
                 if not isinstance(row, dict):
                     raise ConfigError(f"{where}: an object is needed")
@@ -363,10 +364,17 @@ def _listed(where: str, given: object) -> list[_Row]:
 def _squad(path: Path, split: str | None) -> Dataset:
     """Return the dataset of a SQuAD file: each paragraph is a document, `TITLE#N`."""
     try:
-        data = cast("Mapping[str, list[_Row]]", json.loads(path.read_text("utf-8-sig")))
-        articles = data["data"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        data = cast("Mapping[str, list[_Row]]", read_json(path.read_bytes()))
+        documents, questions = _squad_articles(path, data["data"])
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise ConfigError(f"{path} is not SQuAD JSON: {error}") from error
+    dataset = Dataset(
+        name=path.stem, split=split or "all", questions=(), sha256="", documents=tuple(documents)
+    )
+    return _made(dataset, questions)
+
+
+def _squad_articles(path: Path, articles: Iterable[_Row]) -> tuple[list[Document], list[Question]]:
     documents: list[Document] = []
     questions: list[Question] = []
     for article in articles:
@@ -382,10 +390,7 @@ def _squad(path: Path, split: str | None) -> Dataset:
             questions += [
                 _squad_question(document, entry) for entry in cast("list[_Row]", paragraph["qas"])
             ]
-    dataset = Dataset(
-        name=path.stem, split=split or "all", questions=(), sha256="", documents=tuple(documents)
-    )
-    return _made(dataset, questions)
+    return documents, questions
 
 
 def _squad_question(document: Document, entry: _Row) -> Question:
@@ -393,6 +398,8 @@ def _squad_question(document: Document, entry: _Row) -> Question:
         (int(str(a["answer_start"])), str(a["text"]))
         for a in cast("list[_Row]", entry.get("answers", ()))
     ]
+    if any(start < 0 for start, _ in answers):
+        raise ValueError(f"an answer of question {entry['id']!r} begins before the text")
     spans = {
         GoldSpan(document_id=document.id, start=start, end=start + len(text), text=text): None
         for start, text in answers

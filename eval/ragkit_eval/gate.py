@@ -26,13 +26,13 @@ and fails when the loss is larger than the margin and chance does not explain th
 from __future__ import annotations
 
 import math
-import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Literal, TypeAlias, cast
 
 from ragkit.errors import ConfigError
+from ragkit.text.jsontext import read_toml
 from ragkit.types import Json
 from ragkit_eval.comparing import check_comparable, finite, pair
 from ragkit_eval.inference import (
@@ -142,7 +142,7 @@ class Gate:
     def load(cls, path: str | Path) -> Gate:
         """Read a gate file; raises `ConfigError` for what it does not know."""
         try:
-            data = tomllib.loads(Path(path).read_text("utf-8"))
+            data = read_toml(Path(path).read_bytes())
         except (OSError, ValueError) as error:
             raise ConfigError(f"gate {path} cannot be read: {error}") from error
         return _gate(str(path), data)

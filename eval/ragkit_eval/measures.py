@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 from ragkit.errors import ConfigError
+from ragkit.types import MOST_HITS
 from ragkit_eval import ranking, spans, texts
 from ragkit_eval.datasets import Question
 from ragkit_eval.rows import Passage, Row
@@ -395,7 +396,7 @@ _ALIASES = {
     "rougel": "ROUGE-L", "hit": "Success", "recip_rank": "MRR", "map_cut": "MAP",
     "tokens": "ContextTokens",
 }  # fmt: skip
-_NAME = re.compile(r"([A-Za-z][A-Za-z0-9_-]*?)(?:[@.]([0-9]+))?")
+_NAME = re.compile(r"([A-Za-z][A-Za-z0-9_-]*?)(?:[@.]([0-9]{1,9}))?")
 
 
 def parse_measure(name: str) -> Measure:
@@ -413,7 +414,7 @@ def parse_measure(name: str) -> Measure:
     family, k = _FAMILIES[key], None if match[2] is None else int(match[2])
     if k is None and family.depth == "needed":
         raise ConfigError(f"measure {name!r} needs a depth, for example {key}@10")
-    if k is not None and (family.depth == "none" or k < 1):
+    if k is not None and (family.depth == "none" or not 1 <= k <= MOST_HITS):
         raise ConfigError(f"measure {name!r}; allowed: {_written(key, family)}")
     return family.make(k)
 

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from typing import cast
 
+from ragkit.text.printable import printable
 from ragkit.types import Json, Span
 from ragkit_eval.formatting import shown
 from ragkit_eval.report import (
@@ -106,7 +107,7 @@ def html(report: Report) -> str:
         if run is not None:
             parts += [f"<p>{escape(run.name)}</p><pre>{escape(command_line(run))}</pre>"]
     parts += [_manifest(run) for run in (base, new) if run is not None]
-    return (
+    return printable(
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         f"<title>ragkit eval: {escape(title)}</title>\n<style>{_STYLE}</style>\n</head>\n<body>\n"

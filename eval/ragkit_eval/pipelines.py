@@ -10,7 +10,7 @@ from typing import TypeAlias, cast
 from ragkit.errors import ConfigError, RagkitError
 from ragkit.ledger import local_joules
 from ragkit.pipeline import RAG, Answer
-from ragkit.types import Hit, Json, Span
+from ragkit.types import MOST_HITS, Hit, Json, Span
 from ragkit_eval.cache import CachingEmbedder, CachingGenerator
 from ragkit_eval.datasets import Question
 from ragkit_eval.measures import Measure
@@ -65,7 +65,7 @@ class RagPipeline:
         row = self._add_caches(_answered(question, answer))
         hits = self.rag.search(
             question.text,
-            k=max(self._documents * _CHUNKS_PER_DOCUMENT, self._hits),
+            k=min(MOST_HITS, max(self._documents * _CHUNKS_PER_DOCUMENT, self._hits)),
             mode=None,
             groups=self._groups,
         )

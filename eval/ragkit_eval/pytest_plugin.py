@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from ragkit.config import Settings
+from ragkit.text.printable import printable
 from ragkit_eval.cache import Cache
 from ragkit_eval.datasets import Dataset, load_dataset
 from ragkit_eval.gate import Gate, GateResult
@@ -92,7 +93,7 @@ def ragkit_gate() -> RagkitGate:
         try:
             result.raise_for_verdict()
         except AssertionError as error:
-            pytest.fail(str(error), pytrace=False)
+            pytest.fail(printable(str(error)), pytrace=False)
         return result
 
     return check

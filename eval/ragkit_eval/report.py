@@ -7,6 +7,7 @@ the HTML file from the same content.
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from typing import cast
 from xml.sax.saxutils import escape, quoteattr
 
 from ragkit.errors import ConfigError
+from ragkit.text.printable import printable, printable_line
 from ragkit.types import Json
 from ragkit_eval.comparing import Comparison, compare, pair
 from ragkit_eval.formatting import bounds, shown
@@ -316,10 +318,10 @@ def markdown(report: Report) -> str:
     base, new = report.base, report.new
     title = new.name if base is None else f"{base.name} → {new.name}"
     parts = [
-        f"## ragkit eval: {title}",
-        f"**{verdict_line(report)}**",
-        gist(report),
-        f"{new.summary['dataset']}, {new.summary['split']}, {new.summary['n']} questions",
+        f"## ragkit eval: {_cell(title)}",
+        f"**{_cell(verdict_line(report))}**",
+        _cell(gist(report)),
+        _cell(f"{new.summary['dataset']}, {new.summary['split']}, {new.summary['n']} questions"),
         _table(*measure_table(report)),
     ]
     if report.gate is not None:
@@ -331,9 +333,9 @@ def markdown(report: Report) -> str:
     if report.slices:
         parts += ["### Slices", _table(*slice_table(report))]
     if report.worst:
-        parts.append(f"### Worst {len(report.worst)} by {report.primary}")
+        parts.append(f"### Worst {len(report.worst)} by {_cell(report.primary)}")
         parts += [_change_line(change) for change in report.worst]
-    parts.append(f"Again: `{command_line(new)}`")
+    parts.append(f"Again: {_code(command_line(new))}")
     text = "\n\n".join(parts) + "\n"
     if len(text) > _MARKDOWN_LIMIT:
         text = text[:_MARKDOWN_LIMIT] + "\n\n… cut: the HTML report holds the rest\n"
@@ -373,8 +375,25 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "\n".join("| " + " | ".join(map(_cell, line)) + " |" for line in lines)
 
 
+_MARKUP = re.compile(r"[\\`*|~]|(?<=\])\(|^[#>]|^\[(?=[^\]]*\]:)|^[-+](?=\s)|^\d+(?=[.)]\s)")
+_HTML = re.compile(r"[&<]|(?<!\w)@(?=\w)")
+_ENTITIES = {"&": "&amp;", "<": "&lt;", "@": "@&#8203;"}
+
+
 def _cell(text: str) -> str:
-    return text.replace("|", "\\|").replace("\n", " ").replace("<", "&lt;")
+    """Return text that says in Markdown what it says: no markup, no HTML, nobody is mentioned."""
+    line = printable_line(text.replace("\n", " ").strip())
+    return _HTML.sub(lambda match: _ENTITIES[match[0]], _MARKUP.sub(_escaped, line))
+
+
+def _escaped(match: re.Match[str]) -> str:
+    # The number that would begin a list is plain again when its stop is escaped.
+    return f"{match[0]}\\" if match[0].isdigit() else f"\\{match[0]}"
+
+
+def _code(text: str) -> str:
+    is_plain = not re.search("[`<]", text)
+    return f"`{printable_line(text)}`" if is_plain else f"<code>{_cell(text)}</code>"
 
 
 def _change_line(change: Change) -> str:
@@ -406,9 +425,10 @@ def junit(gate: GateResult) -> str:
 
 
 def _case(check: Check) -> str:
-    head = f"<testcase classname={quoteattr(check.kind)} name={quoteattr(check.name)}"
-    detail = quoteattr(check.detail)
+    said = printable(check.detail)
+    head = f"<testcase classname={quoteattr(check.kind)} name={quoteattr(printable(check.name))}"
+    detail = quoteattr(said)
     if check.verdict == "pass":
-        return f"  {head}><system-out>{escape(check.detail)}</system-out></testcase>"
+        return f"  {head}><system-out>{escape(said)}</system-out></testcase>"
     tag = "failure" if check.verdict == "fail" else "error"
     return f"  {head}><{tag} type={quoteattr(check.verdict)} message={detail}/></testcase>"

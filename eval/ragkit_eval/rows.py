@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
-from typing import Literal, TypeAlias, cast
+import re
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Literal, TypeAlias, cast, get_args
 
 from ragkit.types import Json
 from ragkit_eval.spans import Place
@@ -78,22 +79,85 @@ class Row:
 
 
 def _short(passage: Mapping[str, Json]) -> dict[str, Json]:
-    return {key: value for key, value in passage.items() if value not in {None, ()}}
+    return {key: value for key, value in passage.items() if value is not None and value != ()}
 
 
-def _passage(data: Mapping[str, object]) -> Passage:
-    repeats = cast("Sequence[Place]", data.get("repeats", ()))
-    return Passage(**{**data, "repeats": tuple(map(tuple, repeats))})  # type: ignore[arg-type]
+_BOUNDS: tuple[str, ...] = ("low", "mid", "high")
+_KINDS: Mapping[str, type | tuple[type, ...]] = {
+    "str": str,
+    "Status": str,
+    "bool": bool,
+    "int": int,
+    "float": (int, float),
+    "Mapping": dict,
+    "tuple": list,
+    "Json": object,
+}
 
 
-def read_row(data: Mapping[str, Json]) -> Row:
-    """Return the row of a line of rows.jsonl."""
-    values: dict[str, object] = {key: value for key, value in data.items() if key != "schema"}
+def checked(made: type, data: object) -> dict[str, object]:
+    """Return the fields of a dataclass from their JSON, each of the kind that it is declared as.
+
+    Raises:
+        TypeError: the JSON is no object, or a value is of another kind.
+    """
+    if not isinstance(data, dict):
+        raise TypeError(f"{data!r} is not an object")
+    values = cast("dict[str, object]", data)
+    for field in fields(made):
+        kind, value = str(field.type), values.get(field.name)
+        if value is None and (field.name not in values or kind.endswith("None")):
+            continue
+        wanted = _KINDS[re.split(r"\W", kind, maxsplit=1)[0]]
+        # To Python, true is a whole number.
+        misread = isinstance(value, bool) and wanted not in {bool, object}
+        if misread or not isinstance(value, wanted):
+            raise TypeError(f"{field.name} {value!r}; allowed: {kind}")
+    return values
+
+
+def numbers(values: Mapping[str, object]) -> Mapping[str, float | None]:
+    """Return values that are numbers or null; raises `TypeError`."""
+    for name, value in values.items():
+        if isinstance(value, bool) or not isinstance(value, int | float | None):
+            raise TypeError(f"{name} {value!r}; allowed: a number")
+    return cast("Mapping[str, float | None]", values)
+
+
+def _passage(data: object) -> Passage:
+    values = checked(Passage, data)
+    repeats = tuple(map(_place, cast("list[object]", values.get("repeats", []))))
+    return Passage(**{**values, "repeats": repeats})  # type: ignore[arg-type]
+
+
+def _place(data: object) -> Place:
+    match data:
+        case [str(document), int(start), int(end)]:
+            return document, start, end
+        case _:
+            raise ValueError(f"place {data!r}; allowed: a document and two offsets")
+
+
+def read_row(data: object) -> Row:
+    """Return the row of a line of rows.jsonl.
+
+    Raises:
+        TypeError: a field is missing or unknown, or its value is of another kind.
+        ValueError: a value is none that it can have.
+    """
+    values = dict(checked(Row, data))
+    values.pop("schema", None)
+    if values.get("status") not in get_args(Status):
+        raise ValueError(f"status {values.get('status')!r}; allowed: {' '.join(get_args(Status))}")
+    numbers(cast("Mapping[str, object]", values.get("ranking") or {}))
     for name in ("hits", "context", "citations", "gold_chunks"):
-        given = cast("Sequence[Mapping[str, object]] | None", values.get(name))
+        given = cast("list[object] | None", values.get(name))
         if given is not None:
             values[name] = tuple(map(_passage, given))
-    for name in ("joules", "from_cache"):
-        if values.get(name) is not None:
-            values[name] = tuple(cast("Sequence[object]", values[name]))
+    joules = cast("list[object] | None", values.get("joules"))
+    if joules is not None:
+        bounds: dict[str, object] = dict(zip(_BOUNDS, joules, strict=True))
+        values["joules"] = tuple(numbers(bounds).values())
+    from_cache = cast("list[object]", values.get("from_cache", []))
+    values["from_cache"] = tuple(map(str, from_cache))
     return Row(**values)  # type: ignore[arg-type]

@@ -6,7 +6,8 @@
     summary.json    what `ragkit eval run --json` prints
 
 Rows are the product: an interrupted run goes on where it stopped, rows of status `error` are tried
-again, and other measures are computed from the rows without asking anything again.
+again, and other measures are computed from the rows without asking anything again. All of it is for
+its owner alone, as the store is: it holds questions, answers and passages.
 """
 
 from __future__ import annotations
@@ -21,8 +22,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import BinaryIO, cast
 
-from ragkit import __version__
+from ragkit import __version__, private
 from ragkit.errors import ConfigError
+from ragkit.text.jsontext import read_answer_json
 from ragkit.types import Json
 from ragkit_eval.datasets import Dataset, Question
 from ragkit_eval.inference import (
@@ -33,7 +35,7 @@ from ragkit_eval.inference import (
 )
 from ragkit_eval.measures import Measure
 from ragkit_eval.pipelines import Pipeline, run_question
-from ragkit_eval.rows import Row, Status, read_row
+from ragkit_eval.rows import Row, Status, checked, numbers, read_row
 
 _VERSIONS = ("numpy", "faiss-cpu", "onnxruntime", "sentence-transformers", "torch", "pypdf")
 _SYNC_SECONDS = 1.0
@@ -107,10 +109,10 @@ def load_run(folder: str | Path) -> Run:
         state = "unfinished; run it again to go on" if place.exists() else "missing"
         raise ConfigError(f"run {place} is {state}")
     try:
-        manifest = json.loads((place / "manifest.json").read_text("utf-8"))
-        summary = json.loads((place / "summary.json").read_text("utf-8"))
-        lines = (place / "scores.jsonl").read_text("utf-8").splitlines()
-        scores = tuple(_score(json.loads(line)) for line in lines)
+        manifest = _with_parts(place / "manifest.json", "dataset", "configuration")
+        summary = _with_parts(place / "summary.json", "measures")
+        with (place / "scores.jsonl").open("rb") as lines:
+            scores = tuple(_score(_object(line)) for line in lines)
     except (OSError, ValueError, TypeError, KeyError) as error:
         raise ConfigError(f"run {place} is damaged: {error}") from error
     if len(scores) != summary.get("n"):
@@ -118,9 +120,26 @@ def load_run(folder: str | Path) -> Run:
     return Run(folder=place, manifest=manifest, summary=summary, scores=scores)
 
 
-def _score(data: dict[str, object]) -> Score:
-    data["answers"] = tuple(cast("Sequence[str]", data["answers"]))
-    return Score(**data)  # type: ignore[arg-type]
+def _with_parts(path: Path, *parts: str) -> dict[str, Json]:
+    """Return a file's JSON object, of which these parts are objects too; raises `TypeError`."""
+    data = _object(path.read_bytes())
+    if not all(isinstance(data.get(part), dict) for part in parts):
+        raise TypeError(f"{path.name} needs an object with {', '.join(parts)}")
+    return data
+
+
+def _object(data: bytes) -> dict[str, Json]:
+    value = read_answer_json(data)
+    if not isinstance(value, dict):
+        raise TypeError("it holds something that is not an object")
+    return cast("dict[str, Json]", value)
+
+
+def _score(data: Mapping[str, Json]) -> Score:
+    values = checked(Score, data)
+    numbers(cast("Mapping[str, object]", values["values"]))
+    answers = tuple(map(str, cast("list[object]", values["answers"])))
+    return Score(**{**values, "answers": answers})  # type: ignore[arg-type]
 
 
 def evaluate(
@@ -169,7 +188,7 @@ def evaluate(
     began_before = _check_same(manifest_path, manifest)
     if began_before is not None:
         manifest = {**manifest, "began": began_before}
-    folder.mkdir(parents=True, exist_ok=True)
+    private.make_folder(folder)
     write_json(manifest_path, manifest)
     if n_jobs < 1:
         raise ConfigError(f"jobs {n_jobs}; allowed: 1 or more")
@@ -191,7 +210,7 @@ def _run(
     left = [question for question in dataset.questions if question.id not in done]
     n_done, total = len(done), len(dataset.questions)
     synced = time.monotonic()
-    with path.open("ab") as file:
+    with open(path, "ab", opener=private.opener) as file:
         try:
             for row in _asked(pipeline, left, n_jobs):
                 _append(file, row)
@@ -250,7 +269,7 @@ def _read_rows(path: Path) -> dict[str, Row]:
     try:
         with path.open("rb") as lines:
             for line in lines:
-                row = read_row(json.loads(line.decode("utf-8", "surrogatepass")))
+                row = read_row(_object(line))
                 rows[row.id] = row
     except (OSError, ValueError, TypeError) as error:
         raise ConfigError(f"{path} is damaged: {error}; begin anew with --restart") from error
@@ -301,8 +320,8 @@ def _check_same(path: Path, manifest: Mapping[str, Json]) -> str | None:
     if not path.exists():
         return None
     try:
-        old = cast("Mapping[str, Json]", json.loads(path.read_text("utf-8")))
-    except (OSError, ValueError) as error:
+        old = _object(path.read_bytes())
+    except (OSError, ValueError, TypeError) as error:
         raise ConfigError(f"{path} is damaged: {error}; begin anew with --restart") from error
     for part in ("dataset", "configuration", "ragkit"):
         if old.get(part) != manifest[part]:
@@ -451,18 +470,13 @@ def summarise(measure: Measure, scores: Sequence[Score], *, seed: int = 0) -> di
 
 
 def write_json(path: Path, data: Mapping[str, Json]) -> None:
-    """Write a JSON file, whole or not at all."""
+    """Write a JSON file for its owner alone, whole or not at all."""
     write_text(path, json.dumps(data, ensure_ascii=False, indent=2, allow_nan=False) + "\n")
 
 
-def write_text(path: Path, text: str) -> None:
-    """Write a file, whole or not at all."""
-    temporary = path.with_name(f"{path.name}.tmp")
-    with temporary.open("w", encoding="utf-8", errors="surrogatepass") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
+def write_text(path: Path, text: str, *, for_all: bool = False) -> None:
+    """Write a file, whole or not at all; for its owner alone unless it is for all."""
+    private.replace_file(path, text.encode("utf-8", "surrogatepass"), private=not for_all)
 
 
 def default_folder(dataset: Dataset, configuration: Mapping[str, Json]) -> Path:

@@ -20,7 +20,7 @@ from ragkit.pipeline.components import (
     open_generator,
 )
 from ragkit.storage.database import FILE_NAME as STORE_FILE
-from ragkit.types import Embedder, Generator
+from ragkit.types import Embedder, Generator, fingerprint_of
 from ragkit_eval.cache import Cache, CachingEmbedder, CachingGenerator
 from ragkit_eval.datasets import Dataset
 
@@ -65,18 +65,20 @@ class OpenedRag:
         self.caches: dict[str, CachingEmbedder | CachingGenerator] = {}
         given = None if store is None else Path(store)
         ready = given is not None and (given / STORE_FILE).exists()
-        folder = given or cache.path.parent / "stores" / _digest(dataset, settings)
-        name = settings.embedder or (_stored_embedder(folder) if ready else None)
+        name = settings.embedder or (_stored_embedder(given) if given and ready else None)
         name = name or default_embedder_name()
         # Without numpy a store with vectors is opened by name, and answers by words.
         embedder: str | Embedder | None = None if ready else name
-        opened = open_embedder(name) if has_numpy() or name != "builtin" else None
+        opened = None
+        if has_numpy() or name != "builtin":
+            opened = open_embedder(name, options=settings.embedder_options)
+        folder = given or cache.path.parent / "stores" / _digest(dataset, settings, opened)
         if opened is not None:
             embedder = CachingEmbedder(opened, cache, name=name)
             self.caches["embed"] = embedder
         generator: Generator = open_generator(settings)
         if generator.calls_llm:
-            generator = CachingGenerator(generator, cache, scope=settings.base_url or "")
+            generator = CachingGenerator(generator, cache, scope=_opened_with(settings))
             self.caches["generate"] = generator
         self.rag = RAG(
             folder,
@@ -146,7 +148,12 @@ def _stored_embedder(folder: Path) -> str | None:
         store.close()
 
 
-def _digest(dataset: Dataset, settings: Settings) -> str:
+def _opened_with(settings: Settings) -> str:
+    """Return what tells a generator without a fingerprint from others of its name."""
+    return json.dumps([settings.base_url, settings.generator_options], sort_keys=True, default=str)
+
+
+def _digest(dataset: Dataset, settings: Settings, embedder: Embedder | None) -> str:
     """Return a name of the documents and of how they are ingested."""
     digest = hashlib.sha256()
     if dataset.corpus is not None:
@@ -156,6 +163,8 @@ def _digest(dataset: Dataset, settings: Settings) -> str:
     given: dict[str, object] = {name: getattr(settings, name) for name in _INGEST}
     defaults = {**_INGEST, "embedder": default_embedder_name()}
     asked = {name: defaults[name] if value is None else value for name, value in given.items()}
+    if embedder is not None and asked["embedder"] != "builtin":
+        asked["embedder_fingerprint"] = fingerprint_of(embedder)
     digest.update(json.dumps(asked, sort_keys=True).encode())
     return f"{dataset.name}-{digest.hexdigest()[:12]}"
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import cast
 
 from ragkit.errors import ConfigError
+from ragkit.text.jsontext import read_json
 from ragkit.types import Json
 from ragkit_eval.datasets import Dataset, SpanRow, load_dataset, read_spans, splits
 from ragkit_eval.ranking import read_qrels
@@ -223,8 +223,8 @@ class _Faults:
                         continue
                     where = f"{path}, line {number}"
                     try:
-                        row: object = json.loads(line.removeprefix(b"\xef\xbb\xbf"))
-                    except (ValueError, RecursionError) as error:
+                        row = read_json(line)
+                    except ValueError as error:
                         self.add("unreadable", where, str(error))
                         continue
                     if isinstance(row, dict) and "_id" in row:

@@ -13,6 +13,7 @@ INTERRUPTED = 130
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command and return its exit code."""
     from ragkit.cli.commands import COMMANDS
+    from ragkit.cli.output import tell
     from ragkit.cli.parser import make_parser
     from ragkit.errors import RagkitError
 
@@ -27,17 +28,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         return COMMANDS[options.command](options)
     except RagkitError as error:
-        print(f"ragkit: {error}", file=sys.stderr)
+        tell(error)
         return error.exit_code
     except KeyboardInterrupt:
-        print("ragkit: interrupted; run the same command again to go on", file=sys.stderr)
+        tell("interrupted; run the same command again to go on")
         return INTERRUPTED
     except BrokenPipeError:
         # Whoever read our output has left; Python's own flush at exit must not complain.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except OSError as error:
-        print(f"ragkit: {error}", file=sys.stderr)
+        tell(error)
         return FILE_SYSTEM_REFUSED
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias, cast
@@ -61,8 +62,8 @@ def calibrate(
     if found.certified:
         out.parent.mkdir(parents=True, exist_ok=True)
         if found.scorer is not None:
-            write_text(out.with_name(found.scorer.name), write_scorer(found.scorer))
-        write_text(out, write_policy(found))
+            write_text(out.with_name(found.scorer.name), write_scorer(found.scorer), for_all=True)
+        write_text(out, write_policy(found), for_all=True)
     data: dict[str, Json] = {**found.to_dict(), "out": str(out) if found.certified else None}
     as_text = explanation if options.explain else _short
     output.show(data, as_text, as_json=options.json)
@@ -83,7 +84,7 @@ def _short(data: _Shown) -> str:
         f"n {c['n']} ({c['n_effective']:.0f} effective, {c['documents']} documents), "
         f"{c['failures']} failures, achieved {c['achieved']:.3f}\n"
         f"mean context {c['expected_tokens']:.0f} tokens instead of {c['untrimmed_tokens']:.0f}\n"
-        f"wrote {data['out']}; use it with: ragkit ask --trim {data['out']}{nothing}"
+        f"wrote {data['out']}; use it with: ragkit ask --trim {shlex.quote(data['out'])}{nothing}"
     )
 
 

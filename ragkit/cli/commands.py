@@ -6,14 +6,18 @@ import argparse
 import json
 import os
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, TypedDict, cast
 
 from ragkit.cli import output
-from ragkit.config import FILE_NAME, Settings, load_settings
-from ragkit.errors import ConfigError, StoreDamagedError
-from ragkit.types import Json, Mode
+from ragkit.cli.questions import failed_line, identity, question_lines, read_question
+from ragkit.config import FILE_NAME, Settings, load_settings, read_sensitive
+from ragkit.errors import ConfigError, RagkitError, RemoteError, StoreDamagedError
+from ragkit.groups import group_names, narrowed
+from ragkit.text.jsontext import read_json
+from ragkit.trust import record_trust
+from ragkit.types import MOST_HITS, Json, Mode
 
 if TYPE_CHECKING:
     from ragkit.pipeline import RAG, Answer
@@ -21,6 +25,7 @@ if TYPE_CHECKING:
     from ragkit.types import Hit
 
 DONE, SOME_FAILED, REFUSED, UNSOUND = 0, 1, 3, 6
+_SHOWN_CHARACTERS = 200
 
 
 class _Scope(TypedDict):
@@ -33,8 +38,9 @@ class _Scope(TypedDict):
 _FLAGS = (
     "store", "embedder", "chunker", "chunk_tokens", "chunk_overlap", "embed_title",
     "sentence_vectors", "k", "mode", "fusion", "trim", "trim_level", "refuse_below",
-    "max_context_tokens", "generator", "base_url", "api_key_env", "timeout", "template",
-    "max_tokens", "temperature", "top_p", "top_k", "stop", "seed", "ledger", "model_billions",
+    "max_context_tokens", "generator", "base_url", "api_key_env", "timeout", "total_timeout",
+    "template", "max_tokens", "temperature", "top_p", "top_k", "stop", "seed", "ledger",
+    "model_billions",
 )  # fmt: skip
 
 
@@ -47,15 +53,31 @@ def ingest(options: argparse.Namespace) -> int:
             *options.paths,
             root=options.root,
             prune=options.prune,
-            groups=names(options.groups) or (),
+            groups=_readers(options.groups),
             metadata=_object("metadata", options.metadata),
             password=_password(options.password_file),
+            require_groups=options.require_groups,
             dry_run=options.dry_run,
+            confirm=_confirm(yes=options.yes),
             secure=options.secure,
             on_progress=bar.advance,
         )
     output.show(report.to_dict(), output.ingest_text, as_json=options.json)
     return SOME_FAILED if report.documents["failed"] else DONE
+
+
+def _confirm(*, yes: bool) -> Callable[[str], bool]:
+    """Return what agrees where the command line did, or a person at a terminal does."""
+
+    def confirm(what: str) -> bool:
+        if yes:
+            return True
+        if not (sys.stdin.isatty() and sys.stderr.isatty()):
+            return False
+        output.tell(f"{what}. Go on? [y/N]")
+        return sys.stdin.readline().strip().lower() in {"y", "yes"}
+
+    return confirm
 
 
 def rebuild(options: argparse.Namespace) -> int:
@@ -82,20 +104,24 @@ def search(options: argparse.Namespace) -> int:
             )
             return _searched(line, hits)
 
-        for line in _questions(options):
+        def show(line: Mapping[str, Json]) -> None:
             output.show(one(line), output.search_text, as_json=options.json or _batch(options))
-    return DONE
+
+        return _each(options, show)
 
 
 def ask(options: argparse.Namespace) -> int:
     """Run `ragkit ask`."""
     history = _history(options.history)
-    answer = None
+    refused = False
     with _open(options) as rag:
-        for line in _questions(options):
-            answer = _answer(rag, line, history, options)
-    refused = answer is not None and answer.refused and not _batch(options)
-    return REFUSED if refused else DONE
+
+        def answer(line: Mapping[str, Json]) -> None:
+            nonlocal refused
+            refused = _answer(rag, line, history, options).refused
+
+        code = _each(options, answer)
+    return REFUSED if refused and not _batch(options) else code
 
 
 def _answer(
@@ -105,9 +131,7 @@ def _answer(
     options: argparse.Namespace,
 ) -> Answer:
     as_json = options.json or _batch(options)
-    identity = line.get("_id")
-    question, scope = str(line["text"]), _scope(line, options)
-    name = None if identity is None else str(identity)
+    question, scope, name = str(line["text"]), _scope(line, options), identity(line)
     if options.stream and not as_json and not options.dry_run:
         stream = rag.stream(question, id=name, history=history, **scope)
         for piece in stream:
@@ -120,6 +144,8 @@ def _answer(
         as_text = output.ask_text
     data = answer.to_dict(with_prompt=options.show_prompt or options.dry_run)
     output.show(data, as_text, as_json=as_json)
+    if answer.stop_reason == "timeout":
+        print("ragkit: the answer was cut where its time-out ended", file=sys.stderr)
     return answer
 
 
@@ -168,7 +194,7 @@ def rm(options: argparse.Namespace) -> int:
     }
     output.show(data, output.removed_text, as_json=options.json)
     for kind, path in copies:
-        print(f"ragkit: not reached: {_KEPT[kind]}: {path}", file=sys.stderr)
+        output.tell(f"not reached: {_KEPT[kind]}: {path}")
     return SOME_FAILED if missing else DONE
 
 
@@ -268,7 +294,18 @@ def init(options: argparse.Namespace) -> int:
         raise ConfigError(f"{path} exists; replace it with: ragkit init --force")
     path.write_text(COMMENTED, encoding="utf-8")
     output.write(f"wrote {path}\n")
+    try:
+        record_trust(path, read_sensitive(path))
+    except ConfigError as error:
+        output.tell(error)
     return DONE
+
+
+def trust(options: argparse.Namespace) -> int:
+    """Run `ragkit trust`."""
+    from ragkit.cli.trusting import trust as run
+
+    return run(options)
 
 
 def schema(options: argparse.Namespace) -> int:
@@ -324,6 +361,7 @@ COMMANDS: Mapping[str, Callable[[argparse.Namespace], int]] = {
     "ledger": ledger,
     "template": template,
     "init": init,
+    "trust": trust,
     "schema": schema,
     "completion": completion,
 }
@@ -346,7 +384,7 @@ def _open(options: argparse.Namespace) -> RAG:
         settings.store,
         config=settings,
         n_jobs=getattr(options, "jobs", None) or 1,
-        notify=lambda message: print(f"ragkit: {message}", file=sys.stderr),
+        notify=output.tell,
     )
 
 
@@ -354,63 +392,51 @@ def _batch(options: argparse.Namespace) -> bool:
     return options.questions is not None
 
 
-def _questions(options: argparse.Namespace) -> Iterator[Mapping[str, Json]]:
-    """Yield question lines: the one on the command line, or those of a file."""
+def _each(options: argparse.Namespace, answer: Callable[[Mapping[str, Json]], None]) -> int:
+    """Answer the question of the command line, or each of a file; a bad line costs itself alone."""
     if (options.question is None) == (options.questions is None):
         raise ConfigError("give one question, or --questions FILE.jsonl")
     if options.question is not None:
-        yield {"text": options.question}
-        return
-    if options.questions == "-":
-        yield from _parsed("standard input", sys.stdin)
-        return
-    path = Path(options.questions)
-    try:
-        with path.open(encoding="utf-8-sig") as lines:
-            yield from _parsed(str(path), lines)
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"questions {path} cannot be read: {error}") from error
-
-
-def _parsed(name: str, lines: Iterator[str] | object) -> Iterator[Mapping[str, Json]]:
-    for number, line in enumerate(cast("Iterator[str]", lines), start=1):
-        if not line.strip():
-            continue
-        try:
-            data: object = json.loads(line)
-        except ValueError as error:
-            raise ConfigError(f"questions {name}, line {number}: {error}") from error
-        if not isinstance(data, dict) or not isinstance(
-            cast("dict[str, object]", data).get("text"), str
-        ):
-            raise ConfigError(f"questions {name}, line {number}: needs an object with text")
-        yield cast("dict[str, Json]", data)
+        answer({"text": options.question})
+        return DONE
+    code = DONE
+    for number, line in question_lines(options.questions):
+        problem: RagkitError | None
+        question, problem = read_question(line)
+        if problem is None:
+            try:
+                answer(question)
+            except (ConfigError, RemoteError) as error:
+                problem = error
+        if problem is not None:
+            data = failed_line(number, question, problem)
+            output.show(data, str, as_json=True)
+            code = SOME_FAILED
+    return code
 
 
 def _scope(line: Mapping[str, Json], options: argparse.Namespace) -> _Scope:
-    """Return k, mode, filters and groups: the line's own win over the options."""
+    """Return k, mode, filters and groups: a line's own win, but its groups only narrow --groups."""
     k = line.get("k", options.k)
     if k is not None and (isinstance(k, bool) or not isinstance(k, int)):
-        raise ConfigError(f"k {k!r}; allowed: a whole number")
+        raise ConfigError(f"k {k!r}; allowed: a whole number, 1 to {MOST_HITS:,}")
     filters = line.get("filter")
     if filters is not None and not isinstance(filters, Mapping):
         raise ConfigError(f"filter {filters!r}; allowed: an object")
-    groups = line.get("groups")
-    if groups is not None and (isinstance(groups, str) or not isinstance(groups, Sequence)):
-        raise ConfigError(f"groups {groups!r}; allowed: a list of names")
+    own, given = line.get("groups"), names(options.groups)
+    groups = None if own is None else group_names(own)
     return {
         "k": k,
         "mode": cast("Mode | None", options.mode),
         "filters": filters if filters is not None else _object("filter", options.filter),
-        "groups": names(options.groups) if groups is None else [str(g) for g in groups],
+        "groups": narrowed(None if given is None else tuple(given), groups),
     }
 
 
 def _searched(line: Mapping[str, Json], hits: Sequence[Hit]) -> dict[str, Json]:
-    identity = line.get("_id")
     return {
         "schema": 1,
-        "id": None if identity is None else str(identity),
+        "id": identity(line),
         "question": line["text"],
         "hits": [hit.to_dict() for hit in hits],
     }
@@ -421,15 +447,23 @@ def names(text: str | None) -> list[str] | None:
     return None if text is None else [name.strip() for name in text.split(",") if name.strip()]
 
 
+def _readers(text: str | None) -> list[str]:
+    """Return the groups of an ingest; `--groups ""` would open the documents to everyone."""
+    given = names(text)
+    if given == []:
+        raise ConfigError(f"--groups {text!r} names no group; leave it out, or name public")
+    return given or []
+
+
 def _object(name: str, text: str | None) -> dict[str, Json] | None:
     if text is None:
         return None
     try:
-        data: object = json.loads(text)
+        data = read_json(text)
     except ValueError as error:
-        raise ConfigError(f"--{name} {text!r} is not JSON: {error}") from error
+        raise ConfigError(f"--{name} {_short(text)} is not JSON: {error}") from error
     if not isinstance(data, dict):
-        raise ConfigError(f"--{name} {text!r}; allowed: a JSON object")
+        raise ConfigError(f"--{name} {_short(text)}; allowed: a JSON object")
     return cast("dict[str, Json]", data)
 
 
@@ -437,7 +471,7 @@ def _history(path: str | None) -> list[Mapping[str, str]]:
     if path is None:
         return []
     try:
-        data: object = json.loads(Path(path).read_text("utf-8"))
+        data = read_json(Path(path).read_bytes())
     except (OSError, ValueError) as error:
         raise ConfigError(f"history {path} cannot be read: {error}") from error
     if not isinstance(data, list) or not all(
@@ -445,6 +479,10 @@ def _history(path: str | None) -> list[Mapping[str, str]]:
     ):
         raise ConfigError(f"history {path} must be a JSON list of objects with role and content")
     return cast("list[Mapping[str, str]]", data)
+
+
+def _short(text: str) -> str:
+    return repr(text) if len(text) <= _SHOWN_CHARACTERS else f"{text[:_SHOWN_CHARACTERS]!r}…"
 
 
 def _password(path: str | None) -> str | None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import contextmanager
@@ -12,7 +11,10 @@ from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 from ragkit.cli import output
 from ragkit.cli.commands import names
+from ragkit.config import MOST_TOKENS
 from ragkit.errors import ConfigError
+from ragkit.private import make_folder
+from ragkit.text.jsontext import read_json
 from ragkit.types import Json, Mode
 
 if TYPE_CHECKING:
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
     from ragkit_eval.stores import OpenedRag
 
 DONE, SOME_FAILED = 0, 1
+_MOST_NUMBERS = 10_000
 _Shown: TypeAlias = Mapping[str, Any]
 _Read: TypeAlias = "Callable[[argparse.Namespace], Settings]"
 
@@ -58,7 +61,7 @@ def run(options: argparse.Namespace, read_settings: _Read) -> int:
     with open_rag(options, dataset, settings) as opened:
         missing = missing_documents(opened.rag, dataset, groups)
         if missing:
-            _notice(f"{missing} documents that the labels name are not in the store")
+            output.tell(f"{missing} documents that the labels name are not in the store")
         pipeline = RagPipeline(opened.rag, measures, groups=groups, caches=opened.caches)
         configuration = pipeline.configuration()
         out = Path(options.out or default_folder(dataset, configuration))
@@ -163,7 +166,7 @@ def sweep(options: argparse.Namespace, read_settings: _Read) -> int:
             cluster=options.cluster,
             on_progress=lambda name, _done, _total: bar.note({"curve": name}, "questions"),
             on_ingest=lambda progress: bar.note({"document_id": progress.document_id}, "documents"),
-            notify=_notice,
+            notify=output.tell,
         )
     data = found.to_dict()
     if options.out is not None:
@@ -198,7 +201,7 @@ def gate(options: argparse.Namespace) -> int:
     base = None if options.baseline is None else load_run(options.baseline)
     result = _judge(options.policy, new, base)
     if options.junit is not None:
-        _write(options.junit, junit(result))
+        _write(options.junit, junit(result), for_all=True)
     if options.summary is not None:
         comparable = base is not None and base.dataset_sha256 == new.dataset_sha256
         report = make_report(new, base=base if comparable else None, gate=result)
@@ -238,7 +241,7 @@ def report(options: argparse.Namespace) -> int:
         (options.junit, junit(verdict) if verdict is not None else ""),
     ):
         if path is not None:
-            _write(path, content)
+            _write(path, content, for_all=path == options.junit)
             wrote.append(path)
     data: dict[str, Json] = {
         "schema": 1,
@@ -307,7 +310,7 @@ def open_rag(
                 settings,
                 cache,
                 store=options.store or _own_store(dataset, settings),
-                notify=_notice,
+                notify=output.tell,
                 on_progress=bar.advance,
             )
         with opened:
@@ -331,7 +334,7 @@ def _judge(policy: str, new: Run, base: Run | None) -> GateResult:
 
 def _read_sweep(path: str) -> Mapping[str, Json]:
     try:
-        data: object = json.loads(Path(path).read_text("utf-8"))
+        data = read_json(Path(path).read_bytes())
     except (OSError, ValueError) as error:
         raise ConfigError(f"sweep {path} cannot be read: {error}") from error
     sweep: Mapping[str, Json] = {}
@@ -345,19 +348,16 @@ def _read_sweep(path: str) -> Mapping[str, Json]:
     return sweep
 
 
-def _write(path: str, text: str) -> None:
+def _write(path: str, text: str, *, for_all: bool = False) -> None:
+    """Write a report; the verdicts of a gate are for all, whatever holds questions is not."""
     from ragkit_eval.runs import write_text
 
     _parent(path)
-    write_text(Path(path), text)
+    write_text(Path(path), text, for_all=for_all)
 
 
 def _parent(path: str) -> None:
-    Path(path).parent.mkdir(parents=True, exist_ok=True)
-
-
-def _notice(message: str) -> None:
-    print(f"ragkit: {message}", file=sys.stderr)
+    make_folder(Path(path).parent)
 
 
 def _modes(text: str | None) -> tuple[str | None, ...]:
@@ -381,12 +381,18 @@ def numbers(name: str, text: str) -> tuple[int, ...]:
             step = ends[2] if len(ends) == 3 else "1"
             while first <= last:
                 found.append(first)
+                if len(found) > _MOST_NUMBERS:
+                    raise ConfigError(f"--{name} {text!r}; allowed: {_MOST_NUMBERS:,} numbers")
                 following = round(first * float(step[1:])) if step[0] == "x" else first + int(step)
                 if following <= first:
                     raise ValueError(step)
                 first = following
-    except (ValueError, IndexError):
+    except ConfigError:
+        raise
+    except (ValueError, IndexError, OverflowError):
         raise ConfigError(f"--{name} {text!r}; allowed: 1,5 or 1:40 or 1:64:x2") from None
+    if any(not 1 <= number <= MOST_TOKENS for number in found):
+        raise ConfigError(f"--{name} {text!r}; allowed: numbers of 1 to {MOST_TOKENS:,}")
     return tuple(dict.fromkeys(found))
 
 

@@ -2,26 +2,49 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Callable, Mapping
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, cast
 
+from ragkit.text.jsontext import json_line
+from ragkit.text.printable import printable, printable_line
 from ragkit.types import Json
 
 _Shown: TypeAlias = Mapping[str, Any]
 
 
+_LAID_OUT = frozenset({"text", "prompt", "metadata"})
+"""What is printed as it is laid out, or not at all; nothing else may end a line."""
+
+
 def write(text: str) -> None:
-    """Write text at once."""
-    sys.stdout.write(text)
+    """Write text at once; nothing in it steers the terminal."""
+    sys.stdout.write(printable(text))
     sys.stdout.flush()
+
+
+def tell(message: object) -> None:
+    """Write one line for people to stderr."""
+    print(f"ragkit: {printable_line(str(message))}", file=sys.stderr)
 
 
 def show(data: Mapping[str, Json], as_text: Callable[[_Shown], str], *, as_json: bool) -> None:
     """Print one result, as one line of JSON or as text."""
-    line = json.dumps(data, ensure_ascii=False, allow_nan=False) if as_json else as_text(data)
-    write(line + "\n")
+    write((json_line(data) if as_json else as_text(cast("_Shown", _in_lines(data)))) + "\n")
+
+
+def _in_lines(value: Json) -> Json:
+    """Return a result whose names and details each stay on their line."""
+    if isinstance(value, str):
+        return printable_line(value)
+    if isinstance(value, Mapping):
+        return {
+            printable_line(key): inner if key in _LAID_OUT else _in_lines(inner)
+            for key, inner in value.items()
+        }
+    if isinstance(value, list | tuple):
+        return [_in_lines(inner) for inner in value]
+    return value
 
 
 def known(value: object, unit: str = "", digits: int = 2) -> str:
@@ -46,8 +69,9 @@ def place_text(data: _Shown) -> str:
 def ingest_text(data: _Shown) -> str:
     """Return an ingest report."""
     counts = ", ".join(f"{n} {status}" for status, n in data["documents"].items() if n)
+    moved = f" ({data['moved']} of them moved)" if data["moved"] else ""
     lines = [
-        f"{counts or 'nothing to do'}",
+        f"{counts or 'nothing to do'}{moved}",
         f"{data['chunks']} chunks, {data['embedded']} embedded, {data['seconds']:.1f} s",
     ]
     sentences = data["sentence_vectors"]
@@ -58,7 +82,15 @@ def ingest_text(data: _Shown) -> str:
         lines.append(f"{data['truncated']} texts were longer than the embedder reads")
     lines += [f"failed  {f['source']}: {f['code']}: {f['detail']}" for f in data["failures"]]
     lines += [f"skipped {f['source']}: {f['detail']}" for f in data["skipped"]]
+    lines += map(_rule_text, data["rules"])
     return "\n".join(lines)
+
+
+def _rule_text(file: _Shown) -> str:
+    """Return a file's line in the table of a dry run."""
+    rule = "no rule" if file["rule"] is None else f"rule {file['rule']}"
+    groups = "left out" if file["skip"] else f"groups {','.join(file['groups']) or '-'}"
+    return f"{rule:<9}{groups}  {file['document_id']}"
 
 
 def search_text(data: _Shown) -> str:

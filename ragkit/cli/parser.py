@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import argparse
+import math
 from collections.abc import Callable
-from typing import TypeAlias
+from typing import Never, TypeAlias
 
 from ragkit import __version__
+from ragkit.text.printable import printable_line
 from ragkit.types import CHUNKER_NAMES
+
+_TOO_LARGE = 2**63
+_SHOWN_CHARACTERS = 40
 
 _EXIT_CODES = """\
 exit codes:
@@ -19,6 +24,37 @@ exit codes:
 """
 
 
+class _Parser(argparse.ArgumentParser):
+    """A parser whose errors say what was typed without steering the terminal."""
+
+    def error(self, message: str) -> Never:
+        super().error(printable_line(message))
+
+
+def _whole(text: str) -> int:
+    try:
+        number = int(text)
+    except ValueError:
+        number = _TOO_LARGE
+    if abs(number) >= _TOO_LARGE:
+        raise argparse.ArgumentTypeError(f"{_short(text)}; allowed: a whole number of 64 bits")
+    return number
+
+
+def _number(text: str) -> float:
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.nan
+    if not math.isfinite(number):
+        raise argparse.ArgumentTypeError(f"{_short(text)}; allowed: a finite number")
+    return number
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= _SHOWN_CHARACTERS else f"{text[:_SHOWN_CHARACTERS]}…"
+
+
 def make_parser() -> argparse.ArgumentParser:
     """Return the parser of all commands."""
     return make_parsers()[0]
@@ -26,7 +62,7 @@ def make_parser() -> argparse.ArgumentParser:
 
 def make_parsers() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParser]]:
     """Return the parser of all commands, and each command's own by name."""
-    parser = argparse.ArgumentParser(
+    parser: argparse.ArgumentParser = _Parser(
         prog="ragkit",
         description="Answer questions from your documents with the fewest tokens that do.",
         epilog=f"example:\n  ragkit ingest docs/ && ragkit ask 'How do I reset my badge?'\n\n"
@@ -74,6 +110,7 @@ def make_parsers() -> tuple[argparse.ArgumentParser, dict[str, argparse.Argument
         _ledger,
         _template,
         _init,
+        _trust,
         _schema,
         _completion,
     ):
@@ -87,7 +124,8 @@ _Add = Callable[[str, str, str], argparse.ArgumentParser]
 def _common(parser: argparse.ArgumentParser, *, store: bool = True) -> None:
     if store:
         parser.add_argument("--store", metavar="NAME", help="folder of the store (default ./kb)")
-    parser.add_argument("--config", metavar="FILE", help="settings file (default ragkit.toml)")
+    parser.add_argument("--config", metavar="FILE", help="settings file (default RAGKIT_CONFIG, or "
+                        "ragkit.toml as far as it is trusted)")  # fmt: skip
     parser.add_argument("--json", action="store_true", help="print JSON")
 
 
@@ -101,10 +139,10 @@ def _split_settings(parser: argparse.ArgumentParser) -> None:
         "--chunker", choices=CHUNKER_NAMES, help="how to cut documents (default recursive)"
     )
     parser.add_argument(
-        "--chunk-tokens", type=int, metavar="N", help="most tokens of a chunk (default 400)"
+        "--chunk-tokens", type=_whole, metavar="N", help="most tokens of a chunk (default 400)"
     )
     parser.add_argument(
-        "--chunk-overlap", type=int, metavar="N", help="tokens shared by neighbours (default 0)"
+        "--chunk-overlap", type=_whole, metavar="N", help="tokens shared by neighbours (default 0)"
     )
     parser.add_argument(
         "--embed-title",
@@ -134,11 +172,16 @@ def _ingest(add: _Add) -> None:
     _split_settings(parser)
     parser.add_argument("--prune", action="store_true",
                         help="remove documents that vanished from under these paths")  # fmt: skip
+    parser.add_argument("--yes", action="store_true",
+                        help="prune even if more than half would be removed")  # fmt: skip
     parser.add_argument("--root", metavar="DIR", help="what ids of files are relative to")
-    parser.add_argument("--groups", metavar="A,B", help="who may see these documents")
+    parser.add_argument("--groups", metavar="A,B",
+                        help="who may see these documents; public: everybody")  # fmt: skip
+    parser.add_argument("--require-groups", action="store_true",
+                        help="fail documents that end up without groups")  # fmt: skip
     parser.add_argument("--metadata", metavar="JSON", help="joined to each document's metadata")
     parser.add_argument("--password-file", metavar="FILE", help="password of encrypted files")
-    parser.add_argument("--jobs", type=int, metavar="N", help="threads that embed (default 1)")
+    parser.add_argument("--jobs", type=_whole, metavar="N", help="threads that embed (default 1)")
     parser.add_argument("--ledger", metavar="FILE", help="ledger file, or off")
     parser.add_argument("--dry-run", action="store_true", help="read and cut, store nothing")
     _secure(parser)
@@ -147,7 +190,8 @@ def _ingest(add: _Add) -> None:
 def _retrieval(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("question", nargs="?", metavar="QUESTION", help="the question")
     parser.add_argument("--questions", metavar="FILE",
-                        help="JSON Lines of questions, - for standard input")  # fmt: skip
+                        help="JSON Lines of questions, - for standard input; a line that fails "
+                        "costs that line")  # fmt: skip
     _common(parser)
     _depth_and_mode(parser)
     parser.add_argument("--filter", metavar="JSON", help='for example {"year": {"$gte": 2024}}')
@@ -155,7 +199,9 @@ def _retrieval(parser: argparse.ArgumentParser) -> None:
 
 
 def _depth_and_mode(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("-k", type=int, metavar="N", help="how many chunks are retrieved")
+    parser.add_argument(
+        "-k", type=_whole, metavar="N", help="how many chunks are retrieved, 1 to 10,000"
+    )
     parser.add_argument("--mode", choices=("dense", "lexical", "hybrid"),
                         help="default hybrid where the store has vectors")  # fmt: skip
     parser.add_argument("--fusion", choices=("convex", "rrf"),
@@ -168,7 +214,7 @@ def _search(add: _Add) -> None:
     parser.add_argument("--unit", choices=("chunk", "document"), default="chunk",
                         help="document: distinct documents, each by its best chunk")  # fmt: skip
     parser.add_argument("--dedupe", action="store_true", help="drop near-duplicates")
-    parser.add_argument("--mmr", type=float, metavar="X",
+    parser.add_argument("--mmr", type=_number, metavar="X",
                         help="maximal marginal relevance, weight of relevance 0 to 1")  # fmt: skip
 
 
@@ -185,10 +231,10 @@ def _ask(add: _Add) -> None:
 
 def _answering(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--trim", metavar="FILE", help="trim policy, or off")
-    parser.add_argument("--trim-level", type=float, metavar="X",
+    parser.add_argument("--trim-level", type=_number, metavar="X",
                         help="0 keeps the best sentence, 1 the whole pool")  # fmt: skip
     parser.add_argument("--refuse-below", metavar="X", help="evidence needed, 0 to 1, or off")
-    parser.add_argument("--max-context-tokens", type=int, metavar="N",
+    parser.add_argument("--max-context-tokens", type=_whole, metavar="N",
                         help="hard cap, never exceeded")  # fmt: skip
     _generating(parser)
 
@@ -197,16 +243,20 @@ def _generating(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--generator", metavar="G", help="extractive (default), or openai:MODEL")
     parser.add_argument("--base-url", metavar="U", help="of an OpenAI-compatible server")
     parser.add_argument("--api-key-env", metavar="NAME", help="variable that holds the key")
-    parser.add_argument("--timeout", type=float, metavar="S", help="seconds to wait for the model")
-    parser.add_argument("--model-billions", type=float, metavar="X",
+    parser.add_argument(
+        "--timeout", type=_number, metavar="S", help="seconds to wait for the model"
+    )
+    parser.add_argument("--total-timeout", type=_number, metavar="S",
+                        help="seconds for a whole answer, however it comes")  # fmt: skip
+    parser.add_argument("--model-billions", type=_number, metavar="X",
                         help="active parameters, for the energy estimate")  # fmt: skip
     parser.add_argument("--template", metavar="FILE", help="default, guarded, or a template file")
-    parser.add_argument("--max-tokens", type=int, metavar="N", help="longest answer")
-    parser.add_argument("--temperature", type=float, metavar="X", help="0 or more")
-    parser.add_argument("--top-p", type=float, metavar="X", help="0 to 1")
-    parser.add_argument("--top-k", type=int, metavar="N", help="1 or more")
+    parser.add_argument("--max-tokens", type=_whole, metavar="N", help="longest answer")
+    parser.add_argument("--temperature", type=_number, metavar="X", help="0 or more")
+    parser.add_argument("--top-p", type=_number, metavar="X", help="0 to 1")
+    parser.add_argument("--top-k", type=_whole, metavar="N", help="1 or more")
     parser.add_argument("--stop", action="append", metavar="S", help="ends the answer; repeatable")
-    parser.add_argument("--seed", type=int, metavar="N", help="for repeatable answers and draws")
+    parser.add_argument("--seed", type=_whole, metavar="N", help="for repeatable answers and draws")
 
 
 def _list(add: _Add) -> None:
@@ -275,7 +325,7 @@ def _rebuild(add: _Add) -> None:
 
 
 def _second_hop(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--second-hop", type=float, metavar="W", default=0.0,
+    parser.add_argument("--second-hop", type=_number, metavar="W", default=0.0,
                         help="weight of what other sentences lead to, 1 for questions that take "
                         "two documents to answer (default 0)")  # fmt: skip
 
@@ -288,9 +338,9 @@ def _calibrate(add: _Add) -> None:
     )
     _questions_of(parser)
     _common(parser)
-    parser.add_argument("--retain", type=float, metavar="X", default=0.95,
+    parser.add_argument("--retain", type=_number, metavar="X", default=0.95,
                         help="what is promised, by --mode (default 0.95)")  # fmt: skip
-    parser.add_argument("--confidence", type=float, metavar="X", default=0.95,
+    parser.add_argument("--confidence", type=_number, metavar="X", default=0.95,
                         help="of the promise (default 0.95)")  # fmt: skip
     parser.add_argument("--mode", choices=("strict", "ratio", "absolute"), default="strict",
                         help="strict: this share of questions keeps what the untrimmed top 5 gives "
@@ -300,7 +350,7 @@ def _calibrate(add: _Add) -> None:
                         help="EvidenceFound, EvidenceRecall, AnswerInContext or DocumentRecall "
                         "(default: what the labels allow); Agreement asks the generator with and "
                         "without trimming and needs no labels (--mode absolute)")  # fmt: skip
-    parser.add_argument("--refuse-target", type=float, metavar="X",
+    parser.add_argument("--refuse-target", type=_number, metavar="X",
                         help="set a refusal threshold that refuses at most this share of "
                         "answerable questions")  # fmt: skip
     parser.add_argument("--pool", metavar="N,N", default="10",
@@ -355,7 +405,7 @@ def _questions_of(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--cluster", metavar="FIELD", default="document",
                         help="what questions depend on together, for intervals: document "
                         "(default), a field of their metadata, or none")  # fmt: skip
-    parser.add_argument("--limit", type=int, metavar="N", help="the first N questions only")
+    parser.add_argument("--limit", type=_whole, metavar="N", help="the first N questions only")
     parser.add_argument("--cache", metavar="DIR", default=".ragkit-eval",
                         help="stores, vectors and generations (default .ragkit-eval)")  # fmt: skip
 
@@ -380,10 +430,10 @@ def _eval_run(add: _Add) -> None:
     parser.add_argument("--restart", action="store_true", help="throw a run in --out away first")
     parser.add_argument("--dry-run", action="store_true",
                         help="estimate calls, tokens and cost; ask nothing")  # fmt: skip
-    parser.add_argument("--jobs", type=int, metavar="N", default=1,
+    parser.add_argument("--jobs", type=_whole, metavar="N", default=1,
                         help="questions asked at a time, for models behind a server")  # fmt: skip
-    parser.add_argument("--input-price", type=float, metavar="X", help="per million input tokens")
-    parser.add_argument("--output-price", type=float, metavar="X",
+    parser.add_argument("--input-price", type=_number, metavar="X", help="per million input tokens")
+    parser.add_argument("--output-price", type=_number, metavar="X",
                         help="per million output tokens")  # fmt: skip
     _depth_and_mode(parser)
     _answering(parser)
@@ -410,9 +460,9 @@ def _eval_sweep(add: _Add) -> None:
     parser.add_argument("--measure", metavar="M",
                         help="EvidenceFound, EvidenceRecall, AnswerInContext or DocumentRecall "
                         "(default: what the labels allow)")  # fmt: skip
-    parser.add_argument("--retain", type=float, metavar="X", default=0.95,
+    parser.add_argument("--retain", type=_number, metavar="X", default=0.95,
                         help="target, a share of the untrimmed top 5 (default 0.95)")  # fmt: skip
-    parser.add_argument("--target", type=float, metavar="X", help="target of the measure itself")
+    parser.add_argument("--target", type=_number, metavar="X", help="target of the measure itself")
     parser.add_argument("--chunk-tokens", metavar="N,N", default="40,80,160,400",
                         help="chunk sizes (default 40,80,160,400)")  # fmt: skip
     parser.add_argument("-k", metavar="N,N", default="1:40",
@@ -443,7 +493,7 @@ def _eval_compare(add: _Add) -> None:
     parser.add_argument("base", metavar="BASE", help="a run's folder")
     parser.add_argument("new", metavar="NEW", help="a run's folder")
     parser.add_argument("--measures", metavar="A,B", help="default: those that both have")
-    parser.add_argument("--margin", type=float, metavar="X",
+    parser.add_argument("--margin", type=_number, metavar="X",
                         help="the difference that matters, for the questions needed")  # fmt: skip
     parser.add_argument("--force", action="store_true", help="compare different datasets")
     _common(parser, store=False)
@@ -471,7 +521,7 @@ def _eval_report(add: _Add) -> None:
     parser.add_argument("--sweep", metavar="FILE", help="what ragkit eval sweep --out wrote")
     parser.add_argument("--by", metavar="MEASURE", help="ranks the worst questions")
     parser.add_argument("--slice", metavar="FIELD", help="a field of the questions' metadata")
-    parser.add_argument("--margin", type=float, metavar="X", help="as in compare")
+    parser.add_argument("--margin", type=_number, metavar="X", help="as in compare")
     parser.add_argument("--force", action="store_true", help="compare different datasets")
     _common(parser, store=False)
 
@@ -494,6 +544,17 @@ def _template(add: _Add) -> None:
 def _init(add: _Add) -> None:
     parser = add("init", "Write a commented settings file", "ragkit init")
     parser.add_argument("--force", action="store_true", help="replace an existing file")
+
+
+def _trust(add: _Add) -> None:
+    parser = add("trust", "Let a ragkit.toml that was found count", "ragkit trust ragkit.toml")
+    parser.add_argument("file", nargs="?", metavar="FILE",
+                        help="what needs trust in it is shown, and counts until "
+                        "it changes")  # fmt: skip
+    parser.add_argument("--remove", action="store_true", help="trust FILE no longer")
+    parser.add_argument("--list", action="store_true",
+                        help="all such files: trusted, changed or missing")  # fmt: skip
+    parser.add_argument("--json", action="store_true", help="print JSON")
 
 
 def _schema(add: _Add) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 import time
 from collections import Counter
@@ -10,6 +9,7 @@ from collections.abc import Mapping
 from types import TracebackType
 
 from ragkit.pipeline import Progress
+from ragkit.text.jsontext import json_line
 from ragkit.types import Json
 
 _REDRAW_SECONDS = 0.1
@@ -53,8 +53,7 @@ class Bar:
         """Note that one thing is done, of so many where that is known."""
         if self._json:
             # In one call: an interruption must not leave half of an acknowledgement.
-            line = json.dumps({**what, "status": status}, ensure_ascii=False)
-            sys.stderr.write(line + "\n")
+            sys.stderr.write(json_line({**what, "status": status}) + "\n")
             sys.stderr.flush()
             return
         self._total = total

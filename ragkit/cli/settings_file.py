@@ -4,6 +4,7 @@ from __future__ import annotations
 
 COMMENTED = """\
 # Settings of ragkit. Each may also be given as RAGKIT_NAME or as a flag; the flag wins.
+# What reaches the network, names a variable or leaves this folder counts after: ragkit trust FILE
 
 # store = "./kb"              # or opensearch:https://HOST/INDEX, kendra:ID, bedrock-kb:ID
 
@@ -47,5 +48,15 @@ COMMENTED = """\
 # model = "qwen3-8b"
 # base_url = "http://localhost:8080/v1"
 # api_key_env = "OPENAI_API_KEY"
-# timeout = 60.0
+# timeout = 60.0              # seconds for a whole answer; streamed: for each part of it
+# total_timeout = 300.0       # seconds for a whole streamed answer; none unless given
+
+# Who may see which files, and how they are read; the first rule that matches holds.
+# [[ingest.rule]]
+# glob = "hr/**"              # below the ingested folder, or below --root
+# groups = ["hr", "board"]    # "public" is everybody
+# metadata = { department = "HR" }
+# url = "https://wiki.example/"
+# loader = "text"
+# skip = false
 """

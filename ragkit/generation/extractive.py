@@ -22,7 +22,8 @@ _CLOSE = 0.2
 class ExtractiveGenerator:
     """Answers with the best supported sentences of the context, cited.
 
-    The best sentence always; a second one when its score comes close to the best.
+    The best sentence always; a second one when its score comes close to the best. The number in the
+    fingerprint is raised when the same context gives another answer than before.
     """
 
     name = "extractive"
@@ -30,6 +31,7 @@ class ExtractiveGenerator:
 
     def __init__(self, *, counter: TokenCounter, max_sentences: int = 2) -> None:
         self.counter: TokenCounter = counter
+        self.fingerprint = f"{self.name}/1 sentences={max_sentences} counter={counter.name}"
         self._max_sentences = max_sentences
 
     def generate(self, prompt: Prompt, options: GenerationOptions) -> Generation:

@@ -20,7 +20,7 @@ from ragkit.loading.tables import load_csv, load_json, load_json_lines
 MAX_FILE_BYTES = 64 * 2**20
 """Larger files are no documents to cite from; JSON Lines records are read without this limit."""
 
-LOADERS_VERSION = 2
+LOADERS_VERSION = 3
 """Part of every file's fingerprint: raise it when a loader gives other text than before."""
 
 
@@ -92,24 +92,32 @@ def find_loader(name: str) -> Loader:
         raise LoadError(
             "unsupported", f"no loader reads {suffix or 'files without suffix'}; {hint}"
         )
+    return usable(loader)
+
+
+def usable(loader: Loader) -> Loader:
+    """Return the loader; raises `LoadError` with the code `unsupported` without its extra."""
     missing = loader.missing()
     if missing is not None:
         raise LoadError("unsupported", str(missing))
     return loader
 
 
-def load_bytes(data: bytes, *, name: str, password: str | None = None) -> LoadedText:
+def load_bytes(
+    data: bytes, *, name: str, password: str | None = None, loader: Loader | None = None
+) -> LoadedText:
     """Load a file's bytes.
 
     Args:
         data: The whole file.
         name: Its name; the suffix decides on the loader.
         password: Opens an encrypted file.
+        loader: What reads it, instead of what the suffix says.
 
     Raises:
         LoadError: whatever is wrong with the file; nothing else escapes.
     """
-    loader = find_loader(name)
+    loader = loader or find_loader(name)
     if len(data) > MAX_FILE_BYTES:
         raise LoadError("limit", f"{len(data):,} bytes; allowed: {MAX_FILE_BYTES:,}")
     try:

@@ -31,7 +31,7 @@ _CLOSED_BY_ITS_LIKE = {
 _HEADINGS = {f"h{level}": level for level in range(1, 7)}
 _HIDDEN_STYLE = re.compile(
     r"display\s*:\s*none|visibility\s*:\s*hidden"
-    r"|(?:font-size|opacity)\s*:\s*0(?:\.0+)?(?:[a-z%]+|\s)*(?:;|!|$)"
+    r"|(?:font-size|opacity)\s*:\s*0(?:\.0+)?[a-z%\s]*+(?:;|!|$)"
 )
 _CHARSET = re.compile(rb"<meta[^>]{0,200}charset\s*=\s*[\"']?([A-Za-z0-9_-]+)", re.IGNORECASE)
 _MAX_LOOK_UP = 50

@@ -46,7 +46,7 @@ class IgnoreRules:
     def match(self, parts: tuple[str, ...], *, is_folder: bool) -> bool:
         """Whether the file or folder at `parts`, relative to the top, is left out."""
         for rule in reversed(self._rules):
-            if (is_folder or not rule.folders_only) and _matches(rule.parts, parts):
+            if (is_folder or not rule.folders_only) and matches(rule.parts, parts):
                 return not rule.takes_in
         return False
 
@@ -67,8 +67,11 @@ def _literal(name: str) -> str:
     return "".join(f"[{character}]" if character in "*?[" else character for character in name)
 
 
-def _matches(pattern: tuple[str, ...], parts: tuple[str, ...]) -> bool:
-    """Match by the set of places in the pattern that may come next: linear in the path's depth."""
+def matches(pattern: tuple[str, ...], parts: tuple[str, ...]) -> bool:
+    """Whether a path's parts match a pattern's, `**` standing for any number of them.
+
+    By the set of places in the pattern that may come next: linear in the path's depth.
+    """
     places = _open({0}, pattern)
     for part in parts:
         following: set[int] = set()

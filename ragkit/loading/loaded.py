@@ -19,6 +19,11 @@ class LoadedText:
     metadata: Metadata = field(default_factory=dict[str, Json])
 
 
+MAX_NAME_CHARACTERS = 500
+"""Of a heading, a column's name or a path: they are repeated with all that stands below them, so
+that with longer ones a small file would give a huge text."""
+
+
 class Headings:
     """The path of headings above a text."""
 
@@ -29,7 +34,7 @@ class Headings:
         """Note a heading and return its path, itself last."""
         while self._open and self._open[-1][0] >= level:
             self._open.pop()
-        self._open.append((level, " ".join(title.split())))
+        self._open.append((level, " ".join(title.split())[:MAX_NAME_CHARACTERS]))
         return self.path
 
     @property

@@ -85,7 +85,7 @@ def _raw_text(text: str, match: re.Match[str]) -> Generator[str, None, int]:
     name = match[2].lower()
     if match[1] or name not in _RAW_TEXT or match[3].endswith("/"):
         return match.end()
-    end = re.compile(f"</{name}", re.IGNORECASE).search(text, match.end())
+    end = re.compile(f"</{re.escape(name)}", re.IGNORECASE).search(text, match.end())
     stop = end.start() if end else len(text)
     yield html.unescape(text[match.end() : stop])
     return stop

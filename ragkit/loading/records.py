@@ -12,9 +12,11 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import BinaryIO, cast
 
-from ragkit.errors import LoadError
+from ragkit.errors import ConfigError, LoadError
+from ragkit.groups import group_names
 from ragkit.loading.formats import LOADERS_VERSION
 from ragkit.loading.loaded import LoadedText
+from ragkit.text.jsontext import read_answer_json, read_json
 from ragkit.types import Document, Failure, Json, Metadata, PendingDocument, SourceItem
 
 MAX_RECORD_BYTES = 64 * 2**20
@@ -26,10 +28,15 @@ class Labels:
     """What a call adds to each of its documents.
 
     `metadata` goes before a document's own; `groups` are for documents that name none themselves.
+    Raises `ConfigError` for groups that are no sequence of names.
     """
 
     groups: tuple[str, ...] = ()
     metadata: Metadata = field(default_factory=dict[str, Json])
+
+    def __post_init__(self) -> None:
+        """Check the groups; a list becomes a tuple."""
+        object.__setattr__(self, "groups", group_names(self.groups))
 
     def document(self, identity: str, source: str, loaded: LoadedText) -> Document:
         """Return what was loaded as a document with these labels."""
@@ -57,8 +64,8 @@ def record_lines(stream: BinaryIO) -> Iterator[bytes]:
 def is_record_line(line: bytes) -> bool:
     """Whether a line of JSON Lines is a record."""
     try:
-        data: object = json.loads(line.removeprefix(b"\xef\xbb\xbf"))
-    except (ValueError, RecursionError):
+        data = read_answer_json(line)
+    except ValueError:
         return False
     return isinstance(data, dict) and "_id" in data and "text" in data
 
@@ -80,7 +87,7 @@ def record_documents(
     def parsed() -> Iterator[tuple[int, bytes, Callable[[], object]]]:
         for number, line in enumerate(lines, start=1):
             if line.strip():
-                yield number, line.strip(), partial(_json, line.removeprefix(b"\xef\xbb\xbf"))
+                yield number, line.strip(), partial(_json, line)
 
     yield from _documents(parsed(), "line", source, labels, seen)
 
@@ -93,7 +100,7 @@ def record_values(
     def written() -> Iterator[tuple[int, bytes, Callable[[], object]]]:
         for number, record in enumerate(records, start=1):
             raw = json.dumps(record, sort_keys=True, default=str).encode()
-            yield number, raw, partial(_stored, dict(record), raw)
+            yield number, raw, partial(_value, raw)
 
     yield from _documents(written(), "record", source, labels, None)
 
@@ -121,6 +128,7 @@ def _documents(
             source=source,
             fingerprint=digest(["record", LOADERS_VERSION], labels, raw),
             load=partial(_with_text, document, f"{unit} {number}"),
+            groups=document.groups,
         )
 
 
@@ -133,29 +141,14 @@ def _with_text(document: Document, place: str) -> Document:
 def _json(line: bytes) -> object:
     if len(line) > MAX_RECORD_BYTES:
         raise LoadError("limit", f"longer than {MAX_RECORD_BYTES >> 20} MiB")
+    return _value(line)
+
+
+def _value(raw: bytes) -> object:
     try:
-        value: object = json.loads(line)
-    except (ValueError, RecursionError) as error:
+        return read_json(raw)
+    except ValueError as error:
         raise LoadError("broken", f"not JSON: {error}") from error
-    return _stored(value, line)
-
-
-def _stored(value: object, raw: bytes) -> object:
-    """Return the value of this JSON, unless no text column can hold it."""
-    # A lone surrogate can only come from an escape, so most lines need no second look.
-    if b"\\ud" in raw.lower() and not _is_unicode(
-        json.dumps(value, ensure_ascii=False, default=str)
-    ):
-        raise LoadError("broken", "it holds half of a surrogate pair, which is no character")
-    return value
-
-
-def _is_unicode(text: str) -> bool:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def _document(value: object, source: str, labels: Labels) -> Document:
@@ -182,11 +175,11 @@ def _document(value: object, source: str, labels: Labels) -> Document:
 
 
 def _groups(value: object, identity: str | int) -> tuple[str, ...]:
-    names = cast("list[object]", value) if isinstance(value, list | tuple) else None
-    if value is not None and (names is None or not all(isinstance(n, str) for n in names)):
+    try:
+        return () if value is None else group_names(value, f"groups of record {identity!r}")
+    except ConfigError as error:
         # Read as no statement, a mistake here would open the record to everyone.
-        raise LoadError("broken", f"groups of record {identity!r} are not a list of names")
-    return tuple(cast("list[str]", names or []))
+        raise LoadError("broken", str(error)) from None
 
 
 def digest(kind: Sequence[Json], labels: Labels, data: bytes) -> str:

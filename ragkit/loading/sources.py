@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import glob
 import os
+import shlex
 import stat
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -13,7 +14,15 @@ from pathlib import Path
 from typing import BinaryIO
 
 from ragkit.errors import ConfigError, LoadError
-from ragkit.loading.formats import LOADERS_VERSION, MAX_FILE_BYTES, find_loader, load_bytes
+from ragkit.ingest_rules import IngestRule, RuledFile
+from ragkit.loading.formats import (
+    LOADERS_VERSION,
+    MAX_FILE_BYTES,
+    Loader,
+    find_loader,
+    load_bytes,
+    usable,
+)
 from ragkit.loading.ignoring import IGNORE_FILE, IgnoreRules
 from ragkit.loading.records import (
     Labels,
@@ -23,6 +32,8 @@ from ragkit.loading.records import (
     record_lines,
     record_values,
 )
+from ragkit.loading.rules import Ruled, Rules
+from ragkit.loading.tables import is_guarded
 from ragkit.types import Document, Failure, Metadata, PendingDocument, Source, SourceItem
 
 RECORDS_FILE = "corpus.jsonl"
@@ -47,7 +58,8 @@ class FileSource:
     without what a `.ragkitignore` in it or further down names (see `ragkit.loading.ignoring`).
     Links to folders are not followed, links to files only to what lies under the folder given.
     JSON Lines are read as records from a file given by name or called `corpus.jsonl`, else as
-    text. Files that no loader reads are failures when given by name, else skipped.
+    text; a file whose records have groups fails then, since as text everyone could see it. Files
+    that no loader reads are failures when given by name, else skipped.
 
     An id is the path relative to the folder given, or to what stands before a pattern's first
     wildcard; that of a file given by name is its name. A path that is not there is a failure, so
@@ -58,9 +70,10 @@ class FileSource:
         root: What ids are relative to instead.
         labels: Added to each document.
         password: Opens encrypted files.
+        rules: What holds for which files, by their ids.
 
     Raises:
-        ConfigError: nothing is there under any of the paths.
+        ConfigError: nothing is there under any of the paths, or a rule names an unknown loader.
     """
 
     def __init__(
@@ -70,9 +83,10 @@ class FileSource:
         root: str | Path | None = None,
         labels: Labels | None = None,
         password: str | None = None,
+        rules: Sequence[IngestRule] = (),
     ) -> None:
         self._root = None if root is None else _absolute(root)
-        self._labels = labels or Labels()
+        self._rules = Rules(rules, labels or Labels())
         self._password = password
         self._given: list[_Given] = []
         self._missing: list[Failure] = []
@@ -96,9 +110,10 @@ class FileSource:
                 file is not under `root`.
         """
         problems = list(self._missing)
-        files = list(self._files(problems))
+        ruled = [(file, self._rules.find(file.id)) for file in self._files(problems)]
+        files = [(file, found) for file, found in ruled if not found.skip]
         ids: dict[str, Path] = {}
-        for file in files:
+        for file, _ in files:
             other = ids.setdefault(file.id, file.path)
             if other != file.path:
                 raise ConfigError(
@@ -106,13 +121,41 @@ class FileSource:
                     "tell them apart with --root DIR, a folder above both"
                 )
         yield from problems
+        for file, found in ruled:
+            if found.skip:
+                source, detail = _shown(file.path), f"{found.where} leaves it out"
+                yield Failure(source=source, code="rule", detail=detail, skipped=True)
         seen: set[str] = set()
-        for file in files:
-            if _holds_records(file):
-                yield from self._records(file, seen)
+        for file, found in files:
+            if found.loader is None and _holds_records(file):
+                yield from self._records(file, found.record_labels, seen)
             else:
                 seen.add(file.id)
-                yield self._item(file)
+                yield self._item(file, found)
+
+    def ruled(self) -> list[RuledFile]:
+        """Return what the rules make of each file; empty where there are none."""
+        if not self._rules:
+            return []
+        return [self._rules.find(f.id).shown(_shown(f.path)) for f in self._files([])]
+
+    def listed(self) -> tuple[set[str], set[str]]:
+        """Return the ids to come, and the places that cannot be read; only records are read."""
+        problems = list(self._missing)
+        ids: set[str] = set()
+        for file in self._files(problems):
+            found = self._rules.find(file.id)
+            if found.skip:
+                continue
+            if found.loader is not None or not _holds_records(file):
+                ids.add(file.id)
+                continue
+            for item in self._records(file, found.record_labels, set()):
+                if isinstance(item, Failure):
+                    problems.append(item)
+                else:
+                    ids.add(item.id)
+        return ids, {problem.source for problem in problems}
 
     def _expand(self, pattern: str) -> list[_Given]:
         path = _absolute(pattern)
@@ -187,19 +230,19 @@ class FileSource:
             raise ConfigError(f"{_shown(path)} is not under --root {_shown(root)}") from None
         return _shown(relative.as_posix())
 
-    def _records(self, file: _Found, seen: set[str]) -> Iterator[SourceItem]:
+    def _records(self, file: _Found, labels: Labels, seen: set[str]) -> Iterator[SourceItem]:
         source = _shown(file.path)
         try:
             with file.path.open("rb") as stream:
                 lines = record_lines(stream)
-                yield from record_documents(lines, source, self._labels, seen=seen)
+                yield from record_documents(lines, source, labels, seen=seen)
         except OSError as error:
             yield Failure(source=source, code="unreadable", detail=str(error.strerror or error))
 
-    def _item(self, file: _Found) -> SourceItem:
-        source = _shown(file.path)
+    def _item(self, file: _Found, ruled: Ruled) -> SourceItem:
+        source, labels = _shown(file.path), ruled.labels
         try:
-            loader = find_loader(file.path.name)
+            loader = usable(ruled.loader) if ruled.loader else find_loader(file.path.name)
             data = _read_regular(file.path)
         except OSError as error:
             return Failure(source=source, code="unreadable", detail=str(error.strerror or error))
@@ -209,13 +252,22 @@ class FileSource:
         return PendingDocument(
             id=file.id,
             source=source,
-            fingerprint=digest([loader.name, LOADERS_VERSION, file.path.name], self._labels, data),
-            load=partial(self._load, file, source, data),
+            fingerprint=digest([loader.name, LOADERS_VERSION, file.path.name], labels, data),
+            load=partial(self._load, file, source, labels, loader, data),
+            groups=labels.groups,
         )
 
-    def _load(self, file: _Found, source: str, data: bytes) -> Document:
-        loaded = load_bytes(data, name=file.path.name, password=self._password)
-        return self._labels.document(file.id, source, loaded)
+    def _load(
+        self, file: _Found, source: str, labels: Labels, loader: Loader, data: bytes
+    ) -> Document:
+        try:
+            loaded = load_bytes(data, name=file.path.name, password=self._password, loader=loader)
+        except LoadError as error:
+            if error.code != "groups" or file.path.suffix.lower() not in _RECORD_SUFFIXES:
+                raise
+            way_out = f"read by name it keeps them: ragkit ingest {shlex.quote(source)}"
+            raise LoadError("groups", f"{error.detail}; {way_out}") from error
+        return labels.document(file.id, source, loaded)
 
 
 @dataclass(frozen=True, slots=True)
@@ -294,8 +346,14 @@ class StdinSource:
             yield from record_documents(lines, "-", self._labels)
             return
         try:
-            data = before + stream.read(MAX_FILE_BYTES + 1)
-            yield self._labels.document("stdin", "-", load_bytes(data, name="stdin.txt"))
+            loaded = load_bytes(before + stream.read(MAX_FILE_BYTES + 1), name="stdin.txt")
+            if any(map(is_guarded, loaded.text.split("\n"))):
+                raise LoadError(
+                    "groups",
+                    "a line is a record with groups, but the first line is none, so that all "
+                    "would be read as text: write it to a file, then: ragkit ingest FILE.jsonl",
+                )
+            yield self._labels.document("stdin", "-", loaded)
         except LoadError as error:
             yield Failure(source="-", code=error.code, detail=error.detail)
 
@@ -337,6 +395,26 @@ class Joined:
         """The roots of all sources that have some."""
         return tuple(root for source in self._sources for root in getattr(source, "roots", ()))
 
+    def listed(self) -> tuple[set[str], set[str]] | None:
+        """Return the ids to come, and the places that cannot be read.
+
+        None where a source has roots and cannot tell its ids without being read.
+        """
+        ids, unread = {document.id for document in self._documents}, set[str]()
+        for source in self._sources:
+            if isinstance(source, FileSource):
+                listed = source.listed()
+                ids |= listed[0]
+                unread |= listed[1]
+            elif getattr(source, "roots", ()):
+                return None
+        return ids, unread
+
+    def ruled(self) -> list[RuledFile]:
+        """Return what the rules of the settings make of each file."""
+        files = (source for source in self._sources if isinstance(source, FileSource))
+        return [ruled for source in files for ruled in source.ruled()]
+
     def documents(self) -> Iterator[SourceItem]:
         """Yield the documents of all sources."""
         yield from self._documents
@@ -351,13 +429,14 @@ def open_source(
     groups: tuple[str, ...] = (),
     metadata: Metadata | None = None,
     password: str | None = None,
+    rules: Sequence[IngestRule] = (),
 ) -> Joined:
     """Return one source over paths, `-`, sources and documents."""
     labels = Labels(groups=groups, metadata=metadata or {})
     paths = [item for item in what if isinstance(item, str | Path) and str(item) != "-"]
     sources: list[Source] = []
     if paths:
-        sources.append(FileSource(paths, root=root, labels=labels, password=password))
+        sources.append(FileSource(paths, root=root, labels=labels, password=password, rules=rules))
     if "-" in [item for item in what if isinstance(item, str)]:
         sources.append(StdinSource(labels=labels))
     documents = [item for item in what if isinstance(item, Document)]

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import cast
 
 from ragkit.errors import LoadError
-from ragkit.loading.loaded import LoadedText, TextBuilder, clean, decoded
+from ragkit.loading.loaded import MAX_NAME_CHARACTERS, LoadedText, TextBuilder, clean, decoded
 from ragkit.types import Location
 
 MAX_DEPTH = 200
@@ -22,12 +22,19 @@ def load_csv(data: bytes) -> LoadedText:
     number; rows above it are titles. Without one, rows are their values, joined by `; `.
 
     Raises:
-        LoadError: `broken` when quotes make no rows of it.
+        LoadError: `broken` when quotes make no rows of it, `groups` when it holds records with
+            groups.
     """
     text, metadata = decoded(data)
     rows = list(_rows(text))
     header_index = _header_index([row for _, row in rows])
-    header = [] if header_index is None else [_one_line(cell) for cell in rows[header_index][1]]
+    header = (
+        []
+        if header_index is None
+        else [_one_line(cell)[:MAX_NAME_CHARACTERS] for cell in rows[header_index][1]]
+    )
+    if {"_id", "groups"} <= set(header):
+        raise _only_json_lines_keep_groups()
     builder = TextBuilder()
     for index, (number, row) in enumerate(rows):
         if index == header_index and len(rows) > index + 1:
@@ -115,7 +122,8 @@ def load_json(data: bytes) -> LoadedText:
     """Load JSON: a line a value or an object of plain values; a list's items are paragraphs.
 
     Raises:
-        LoadError: `broken` when it is not JSON, `limit` when it is nested too deeply.
+        LoadError: `broken` when it is not JSON, `limit` when it is nested too deeply, `groups`
+            when it holds a record with groups.
     """
     text, metadata = decoded(data)
     try:
@@ -134,15 +142,45 @@ def load_json_lines(data: bytes) -> LoadedText:
     """Load JSON Lines as text: a paragraph a line, as `load_json` writes it.
 
     A line that is not JSON stays as it is.
+
+    Raises:
+        LoadError: `groups` when a line is a record with groups: as text everyone could see it.
     """
     text, metadata = decoded(data)
     builder = TextBuilder()
-    for line in text.split("\n"):
+    for number, line in enumerate(text.split("\n"), start=1):
+        if is_guarded(line):
+            raise LoadError("groups", f"line {number} is a record with groups")
         try:
             _add_value(builder, json.loads(line))
-        except (ValueError, RecursionError, LoadError):
+        except (ValueError, RecursionError, LoadError) as error:
+            if isinstance(error, LoadError) and error.code == "groups":
+                raise
             builder.add(line)
     return builder.build(metadata=metadata)
+
+
+def is_guarded(line: str) -> bool:
+    """Whether a line of JSON Lines is a record with groups, or could have been meant as one."""
+    if "groups" not in line and "\\u" not in line:
+        return False
+    try:
+        return _has_groups(json.loads(line.removeprefix("\ufeff")))
+    except (ValueError, RecursionError):
+        return '"groups"' in line and '"_id"' in line
+
+
+def _has_groups(value: object) -> bool:
+    entries = cast("Mapping[str, object]", value) if isinstance(value, Mapping) else {}
+    return "_id" in entries and bool(entries.get("groups"))
+
+
+def _only_json_lines_keep_groups() -> LoadError:
+    return LoadError(
+        "groups",
+        "it holds records with groups, which only JSON Lines keep: write a record a line, then: "
+        "ragkit ingest FILE.jsonl",
+    )
 
 
 def _add_value(builder: TextBuilder, value: object) -> None:
@@ -164,6 +202,8 @@ def _lines(value: object, path: str, depth: int) -> Iterator[str]:
         raise LoadError("limit", f"JSON nested deeper than {MAX_DEPTH}")
     if isinstance(value, Mapping):
         entries = cast("Mapping[str, object]", value)
+        if _has_groups(entries):
+            raise _only_json_lines_keep_groups()
         if depth and not any(isinstance(inner, list | Mapping) for inner in entries.values()):
             shown = "; ".join(
                 f"{key}: {_shown(v)}" for key, v in entries.items() if v not in _EMPTY
@@ -171,7 +211,8 @@ def _lines(value: object, path: str, depth: int) -> Iterator[str]:
             yield f"{path}: {shown}" if path else shown
             return
         for key, inner in entries.items():
-            yield from _lines(inner, f"{path}.{key}" if path else str(key), depth + 1)
+            below = f"{path}.{key}" if path else str(key)
+            yield from _lines(inner, below[-MAX_NAME_CHARACTERS:], depth + 1)
     elif isinstance(value, list):
         for inner in cast("list[object]", value):
             yield from _lines(inner, path, depth + 1)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from ragkit.errors import ConfigError
+from ragkit.prompts import item_labels
 from ragkit.text.words import detect_language, query_tokens
 from ragkit.types import (
     Citation,
@@ -14,13 +15,31 @@ from ragkit.types import (
     Generation,
     Json,
     RefusalReason,
+    StopReason,
     TokenCounter,
     Turn,
     Usage,
+    token_count,
 )
 
 if TYPE_CHECKING:
     from ragkit.ledger import Receipt
+
+_STOP_REASONS: dict[str, StopReason] = {
+    "end": "end",
+    "end_turn": "end",
+    "eos_token": "end",
+    "stop": "stop",
+    "stop_sequence": "stop",
+    "length": "length",
+    "max_tokens": "length",
+    "model_context_window_exceeded": "length",
+    "content_filter": "filter",
+    "content_filtered": "filter",
+    "guardrail_intervened": "guardrail",
+    "timeout": "timeout",
+}
+"""What OpenAI, Ollama, Bedrock and Text Generation Inference say, in the words of an answer."""
 
 SUPPORT = 0.5
 """Share of an answer sentence's words that a context sentence must hold to be cited for it."""
@@ -65,6 +84,7 @@ class Answer:
     """An answer, or a refusal: then `text` and `prompt` are None and `reason` says why.
 
     With a dry run `text` is None and `refused` is false. `prompt` is the exact text sent.
+    `stop_reason` says why the text ends, `timeout` where it was cut; None: unknown, or no text.
     """
 
     id: str | None
@@ -79,6 +99,7 @@ class Answer:
     prompt: str | None
     trim: TrimUse | None
     receipt: Receipt
+    stop_reason: StopReason | None = None
 
     def to_dict(self, *, with_prompt: bool = True) -> dict[str, Json]:
         """Return the JSON form of `ragkit ask`."""
@@ -89,6 +110,7 @@ class Answer:
             "text": self.text,
             "refused": self.refused,
             "reason": self.reason,
+            "stop_reason": self.stop_reason,
             "evidence": self.evidence.to_dict(),
             "citations": [citation.to_dict() for citation in self.citations],
             "context": [item.to_dict() for item in self.context],
@@ -101,8 +123,17 @@ class Answer:
         return data
 
 
+def stop_reason(generation: Generation | None) -> StopReason | None:
+    """Return why a text ends, in words that do not depend on the server; None: unknown."""
+    return None if generation is None else _STOP_REASONS.get(generation.stop_reason or "")
+
+
 def cite(
-    generation: Generation, context: Sequence[ContextItem], *, labelled: bool
+    generation: Generation,
+    context: Sequence[ContextItem],
+    *,
+    labelled: bool,
+    history: Sequence[Turn] = (),
 ) -> tuple[Citation, ...]:
     """Return the spans of documents that support an answer; only what can be checked.
 
@@ -113,7 +144,7 @@ def cite(
     if generation.citations is not None:
         return tuple(c for c in generation.citations if _stands(c))
     if labelled:
-        cited = _by_label(generation.text, context)
+        cited = _by_label(generation.text, context, history)
         if cited:
             return cited
     return _by_words(generation.text, context)
@@ -126,11 +157,14 @@ def _stands(citation: Citation) -> bool:
     return chunk.text[citation.start - chunk.start : citation.end - chunk.start] == citation.text
 
 
-def _by_label(answer: str, context: Sequence[ContextItem]) -> tuple[Citation, ...]:
+def _by_label(
+    answer: str, context: Sequence[ContextItem], history: Sequence[Turn]
+) -> tuple[Citation, ...]:
     import re
 
-    numbers = dict.fromkeys(int(n) for n in re.findall(r"\[(\d{1,4})\]", answer))
-    items = [context[n - 1] for n in numbers if 1 <= n <= len(context)]
+    labelled = dict(zip(item_labels(context, history), context, strict=True))
+    numbers = dict.fromkeys(int(n) for n in re.findall(r"\[(\d{1,6})\]", answer))
+    items = [labelled[n] for n in numbers if n in labelled]
     return tuple(
         Citation(hit=item.hit, start=item.start, end=item.end, text=item.text) for item in items
     )
@@ -199,22 +233,47 @@ def read_turns(history: Sequence[Turn | Mapping[str, str]]) -> list[Turn]:
             turns.append(turn)
             continue
         role, content = turn.get("role"), turn.get("content")
-        if role not in {"user", "assistant"} or not isinstance(content, str):
+        if role not in ("user", "assistant") or not isinstance(content, str):
             raise ConfigError(
-                f"history turn {dict(turn)!r}; allowed: an object with role (user or assistant) "
-                "and content (text)"
+                f"history turn {repr(dict(turn))[:200]}; allowed: an object with role (user or "
+                "assistant) and content (text)"
             )
         turns.append(Turn(role="user" if role == "user" else "assistant", content=content))
     return turns
 
 
-def newest_turns(history: Sequence[Turn], cap: int, counter: TokenCounter) -> list[Turn]:
-    """Return the newest turns that together have at most `cap` tokens, oldest first."""
+def newest_turns(
+    history: Sequence[Turn],
+    cap: int,
+    counter: TokenCounter,
+    render: Callable[[Sequence[Turn]], str],
+) -> list[Turn]:
+    """Return the newest turns that have at most `cap` tokens as they are sent, oldest first.
+
+    A turn costs its role and separators too, and at least a token: turns without a word are not
+    free, and a long history is not read to its end.
+    """
     kept: list[Turn] = []
     n_tokens = 0
     for turn in reversed(history):
-        n_tokens += counter.count(turn.content)
+        n_tokens += max(1, counter.count(render([turn])))
         if n_tokens > cap:
             break
         kept.append(turn)
-    return kept[::-1]
+    kept.reverse()
+    # Tokens of joined turns may exceed the sum of theirs, so what is sent is counted.
+    while kept and counter.count(render(kept)) > cap:
+        del kept[0]
+    return kept
+
+
+def sound_usage(usage: object) -> Usage:
+    """Return what a generator says it used, each number that cannot be one as unknown."""
+    if not isinstance(usage, Usage):
+        return Usage()
+    return replace(
+        usage,
+        input_tokens=token_count(usage.input_tokens),
+        output_tokens=token_count(usage.output_tokens),
+        cached_tokens=token_count(usage.cached_tokens),
+    )

@@ -18,6 +18,9 @@ MAX_CORPUS_CHANGE = 0.10
 SIGNALS = "signals/2"
 """Changes whenever signals, their fusion or the evidence score are computed differently."""
 
+_LATER = frozenset({"generator settings", "reranker settings", "retriever settings"})
+"""Not in older certificates, nor for parts without a fingerprint: they are judged by name."""
+
 _OF_ANSWERS = ("generator", "temperature", "top_p", "top_k", "seed", "max_tokens")
 
 
@@ -27,7 +30,8 @@ def fingerprints(
     """Return what a certificate depends on, by the names that `void_because` uses.
 
     Args:
-        configuration: As `RAG.configuration` gives it.
+        configuration: As `RAG.configuration` gives it; without `answers` the generator's
+            fingerprint is not looked at.
         policy: The certificate is for these numbers, and for no others.
         answers: Whether it is about answers, which depend on the generator too.
     """
@@ -40,12 +44,25 @@ def fingerprints(
         "sentence vectors": store.get("sentence_vectors"),
         "retrieval": f"{mode} {configuration['fusion']}",
         "reranker": configuration["reranker"],
+        "reranker settings": configuration["reranker_fingerprint"],
+        "retriever settings": configuration["retriever_fingerprint"],
         "template": configuration["template_sha256"],
         "token counter": configuration["counter"],
         "signals": SIGNALS,
         "policy": policy.sha256(),
-        **({name: configuration[name] for name in _OF_ANSWERS} if answers else {}),
+        **(_of_answers(configuration) if answers else {}),
     }
+
+
+def _of_answers(configuration: Mapping[str, Json]) -> dict[str, Json]:
+    found = {name: configuration[name] for name in _OF_ANSWERS}
+    return {**found, "generator settings": configuration["generator_fingerprint"]}
+
+
+def is_of_answers(certificate: Mapping[str, Json]) -> bool:
+    """Whether a certificate depends on the generator."""
+    known = certificate.get("fingerprints")
+    return isinstance(known, Mapping) and set(_OF_ANSWERS) <= set(known)
 
 
 def why_void(
@@ -55,10 +72,10 @@ def why_void(
     known = certificate.get("fingerprints")
     if not isinstance(known, Mapping):
         return "the certificate names no fingerprints"
-    answers = set(_OF_ANSWERS) <= set(known)
+    answers = is_of_answers(certificate)
     for name, now in fingerprints(configuration, policy, answers=answers).items():
         then = known.get(name)
-        if then != now:
+        if then != now and not (then is None and name in _LATER):
             return f"{name} is {now!r}, certified with {then!r}"
     return None
 

@@ -13,6 +13,7 @@ from ragkit.chunking import DEFAULT_CHUNK_TOKENS, SpanChunker
 from ragkit.config import Settings
 from ragkit.errors import ConfigError
 from ragkit.generation import ExtractiveGenerator
+from ragkit.text.jsontext import read_json
 from ragkit.text.wordpiece import load_wordpiece
 from ragkit.trimming import REFUSE_BELOW, Scorer, TrimPolicy
 from ragkit.types import (
@@ -102,6 +103,7 @@ def open_generator(settings: Settings) -> Generator:
         "base_url": settings.base_url,
         "api_key_env": settings.api_key_env,
         "timeout_seconds": settings.timeout,
+        "total_timeout_seconds": settings.total_timeout,
     }
     options: dict[str, object] = {key: value for key, value in given.items() if value is not None}
     options |= settings.generator_options
@@ -151,11 +153,10 @@ def load_policy(path: str) -> tuple[TrimPolicy, str]:
         ConfigError: the file cannot be read, holds an unknown key, or a value out of range.
     """
     import hashlib
-    import json
 
     try:
         raw = Path(path).read_bytes()
-        data: object = json.loads(raw)
+        data = read_json(raw)
     except (OSError, ValueError) as error:
         raise ConfigError(f"trim policy {path} cannot be read: {error}") from error
     if not isinstance(data, dict):
@@ -170,6 +171,9 @@ def _policy(path: str, data: dict[str, object]) -> TrimPolicy:
         raise ConfigError(
             f"trim policy {path}: unknown key {unknown[0]!r}; allowed: {' '.join(POLICY_KEYS)}"
         )
+    schema = data.get("schema", 1)
+    if schema != 1 or isinstance(schema, bool):
+        raise ConfigError(f"trim policy {path}: schema {schema!r}; allowed: 1")
     weights = data.get("weights", {})
     if not isinstance(weights, dict) or set(cast("dict[str, object]", weights)) - set(_WEIGHTS):
         raise ConfigError(f"trim policy {path}: weights must be an object of {' '.join(_WEIGHTS)}")
@@ -214,7 +218,12 @@ def _named_scorer(path: str, given: object) -> Scorer | None:
     name = named.get("name")
     if not isinstance(name, str) or set(named) - {"name", "sha256"}:
         raise ConfigError(f"trim policy {path}: scorer {given!r}; allowed: a file's name, or null")
-    return load_scorer(Path(path).parent / name)
+    # A policy may be a stranger's: it names a file beside it, and no other on this machine.
+    file = Path(path).parent / name
+    is_device = file.exists() and not file.is_file()
+    if Path(name).is_absolute() or ".." in Path(name).parts or is_device:
+        raise ConfigError(f"trim policy {path}: scorer {name!r}; allowed: a file beside the policy")
+    return load_scorer(file)
 
 
 def open_scorer(name: str) -> Scorer | None:
@@ -228,10 +237,8 @@ def load_scorer(path: Path) -> Scorer:
     Raises:
         ConfigError: the file cannot be read or is no scorer.
     """
-    import json
-
     try:
-        data: object = json.loads(path.read_bytes())
+        data = read_json(path.read_bytes())
     except (OSError, ValueError) as error:
         raise ConfigError(f"scorer {path} cannot be read: {error}") from error
     if not isinstance(data, dict):
@@ -248,7 +255,11 @@ def _flag(path: str, name: str, value: object) -> bool:
 def _number(path: str, name: str, value: object) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise ConfigError(f"trim policy {path}: {name} {value!r}; allowed: a number")
-    return float(value)
+    try:
+        return float(value)
+    except OverflowError:
+        digits = f"a whole number of {len(str(value)):,} digits"
+        raise ConfigError(f"trim policy {path}: {name} is {digits}; allowed: a number") from None
 
 
 def _connector(function: str) -> Callable[..., object]:

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import json
+import shlex
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
-from ragkit.errors import LoadError
+from ragkit.errors import ConfigError, LoadError
+from ragkit.groups import group_names
+from ragkit.ingest_rules import RuledFile
 from ragkit.ledger import Stopwatch, local_joules
+from ragkit.loading.loaded import MAX_NAME_CHARACTERS
+from ragkit.pipeline.pruning import is_gone, text_sha256
 from ragkit.storage import (
     LocalStore,
     PreparedDocument,
@@ -21,6 +26,8 @@ from ragkit.storage import (
     pack_sentences,
     pack_vector,
 )
+from ragkit.text.jsontext import check_json
+from ragkit.text.printable import printable_line
 from ragkit.text.words import detect_language, index_tokens
 from ragkit.types import (
     Chunk,
@@ -73,9 +80,14 @@ class Progress:
 
 @dataclass(slots=True, kw_only=True)
 class IngestReport:
-    """What an ingest did."""
+    """What an ingest did.
+
+    `moved` counts documents whose file is now elsewhere or has another name; each is also counted
+    among those added or changed. None: nobody looked.
+    """
 
     documents: dict[Status, int] = field(default_factory=lambda: dict.fromkeys(STATUSES, 0))
+    moved: int | None = 0
     chunks: int = 0
     embedded: int = 0
     truncated: int = 0
@@ -87,12 +99,14 @@ class IngestReport:
     failures: list[Failure] = field(default_factory=list[Failure])
     skips: list[Failure] = field(default_factory=list[Failure])
     languages: dict[str, int] = field(default_factory=dict[str, int])
+    rules: Sequence[RuledFile] = ()
 
     def to_dict(self) -> dict[str, Json]:
         """Return the JSON form of `ragkit ingest`."""
         return {
             "schema": 1,
             "documents": {str(status): n for status, n in self.documents.items()},
+            "moved": self.moved,
             "chunks": self.chunks,
             "embedded": self.embedded,
             "truncated": self.truncated,
@@ -103,14 +117,17 @@ class IngestReport:
             "failures": [failure.to_dict() for failure in self.failures],
             "skipped": [failure.to_dict() for failure in self.skips],
             "languages": dict(self.languages),
+            "rules": [file.to_dict() for file in self.rules],
         }
 
     def to_record(self) -> dict[str, Json]:
         """Return what the ledger keeps: counts and costs, no names."""
         data = self.to_dict()
-        kept = {key: data[key] for key in data if key not in {"schema", "failures", "skipped"}}
+        kept = {key: data[key] for key in data if key not in _NAMES}
         return {"kind": "ingest", **kept, "joules": local_joules(self.cpu_seconds).to_dict()}
 
+
+_NAMES = {"schema", "failures", "skipped", "rules"}
 
 _Vectors: TypeAlias = dict[bytes, StoredVectors]
 
@@ -158,6 +175,8 @@ class Ingester:
         sentence_vectors: Whether to store a vector a sentence as well.
         dry_run: Read and cut, but write nothing.
         anew: Write unchanged documents too.
+        looks_for_moves: Whether to keep a digest of the text of each document that is added.
+        require_groups: Fail documents without groups.
         on_progress: Called once a document, after its commit.
     """
 
@@ -171,6 +190,8 @@ class Ingester:
         sentence_vectors: bool = True,
         dry_run: bool = False,
         anew: bool = False,
+        looks_for_moves: bool = False,
+        require_groups: bool = False,
         on_progress: Callable[[Progress], None] | None = None,
     ) -> None:
         self.report = IngestReport()
@@ -183,6 +204,8 @@ class Ingester:
         self._sentence_vectors = sentence_vectors
         self._dry_run = dry_run
         self._anew = anew
+        self._looks_for_moves = looks_for_moves
+        self._require_groups = require_groups
         self._on_progress = on_progress
         self._batch = _Batch()
         self._waiting: deque[tuple[_Batch, Future[_Vectors] | None]] = deque()
@@ -190,13 +213,16 @@ class Ingester:
         self._in_flight: set[bytes] = set()
         self._stopped = False
         self._underived = 0
+        self.n_grouped = 0
         self.seen: set[str] = set()
         self.failed_sources: set[str] = set()
+        self.added_texts: Counter[str] = Counter()
+        self.n_moved_here = 0
 
     def add(self, items: Iterable[SourceItem]) -> None:
         """Store all items; one that fails is reported and does not stop the others."""
         try:
-            for ahead in _batched(items, ITEMS_AHEAD):
+            for ahead in _batched(map(_storable, items), ITEMS_AHEAD):
                 stored = self._stored(ahead)
                 for item in ahead:
                     if isinstance(item, Failure):
@@ -264,6 +290,9 @@ class Ingester:
                 reason = refused[document.id]
                 self._fail(Failure(source=document.source, code="rejected", detail=reason))
             else:
+                if status == "added" and self._looks_for_moves:
+                    self.added_texts[text_sha256(document.text)] += 1
+                self.n_grouped += bool(document.groups)
                 self._done(document.id, status)
 
     def _derive(self, n_chunks: int) -> None:
@@ -300,30 +329,47 @@ class Ingester:
             )
             return
         self.seen.add(item.id)
+        is_same = stored is not None and stored[0] == fingerprint
+        is_unchanged = is_same and not self._anew
         if stored is not None and stored[1] != item.source:
-            self._fail(
-                Failure(
-                    source=item.source,
-                    code="collision",
-                    detail=f"id {item.id!r} is already stored from {stored[1]}; "
-                    "tell the two apart with --root, or remove one: ragkit rm ID",
-                )
-            )
-            return
-        if stored is not None and stored[0] == fingerprint and not self._anew:
+            # The same file in another place, for example of a folder that moved with its store.
+            if not (is_same and is_gone(stored[1])):
+                self._fail(_taken(item, stored[1]))
+                return
+            self.n_moved_here += 1
+            is_unchanged = False
+        # Unchanged documents without groups are to fail too.
+        if is_unchanged and (item.groups or not self._require_groups):
             self._done(item.id, "unchanged")
             return
         try:
             with self.watch.stage("load"):
                 document = item if isinstance(item, Document) else item.load()
+                self._check_groups(document)
+            if is_unchanged:
+                self._done(item.id, "unchanged")
+                return
             with self.watch.stage("chunk"):
                 prepared = self._prepare(document, fingerprint)
         except LoadError as error:
-            self._fail(Failure(source=item.source, code=error.code, detail=error.detail))
+            detail = error.detail
+            if error.code == "groups" and stored is not None:
+                detail += f"; what is stored of it stays: ragkit rm {shlex.quote(item.id)}"
+            self._fail(Failure(source=item.source, code=error.code, detail=detail))
             return
         self._batch.add(prepared, "added" if stored is None else "changed")
         if self._batch.is_full:
             self._send()
+
+    def _check_groups(self, document: Document) -> None:
+        if self._require_groups and not document.groups:
+            raise LoadError("groups", f"document {document.id!r} has no groups")
+        if self._anew:
+            return  # An earlier ragkit may have stored names that are too long today.
+        try:
+            group_names(document.groups)
+        except ConfigError as error:
+            raise LoadError("groups", str(error)) from None
 
     def _prepare(self, document: Document, fingerprint: str) -> PreparedDocument:
         chunks = self._chunker.split(document)
@@ -422,7 +468,8 @@ class Ingester:
         return rows
 
     def _fail(self, failure: Failure) -> None:
-        self.failed_sources.add(failure.source)
+        if failure.code != "rule":  # What a rule leaves out is to be pruned, as if it were gone.
+            self.failed_sources.add(failure.source)
         if failure.skipped:
             self.report.skips.append(failure)
         else:
@@ -452,9 +499,33 @@ def _batched(items: Iterable[SourceItem], n: int) -> Iterator[list[SourceItem]]:
 def index_words(chunk: Chunk, title: str, language: str | None) -> str:
     """Return the index words of a chunk, a line a sentence, then those of its document's title."""
     texts = [chunk.text[a - chunk.start : b - chunk.start] for a, b in chunk.sentences]
-    return "\n".join(
-        " ".join(index_tokens(text, language=language)) for text in [*texts, title] if text
-    )
+    texts.append(title[:MAX_NAME_CHARACTERS])
+    return "\n".join(" ".join(index_tokens(text, language=language)) for text in texts if text)
+
+
+def _taken(item: Document | PendingDocument, stored_from: str) -> Failure:
+    detail = f"id {item.id!r} is already stored from {stored_from}"
+    if is_gone(stored_from):
+        detail += (
+            ", which is gone, with another content. Where this file took its place: ragkit rm "
+            f"{shlex.quote(item.id)}; then ingest again"
+        )
+    else:
+        detail += "; tell the two apart with --root, or remove one: ragkit rm ID"
+    return Failure(source=item.source, code="collision", detail=detail)
+
+
+def _storable(item: SourceItem) -> SourceItem:
+    """Return the item, or a failure for a document whose labels no store can hold."""
+    if isinstance(item, Failure):
+        return item
+    own = [item.title, item.metadata, item.groups] if isinstance(item, Document) else []
+    try:
+        check_json([item.id, item.source, *own])
+    except ValueError as error:
+        detail = f"id, title, metadata or groups cannot be stored: {error}"
+        return Failure(source=printable_line(item.source), code="broken", detail=detail)
+    return item
 
 
 def _fingerprint(item: Document | PendingDocument) -> str:
@@ -475,19 +546,6 @@ def difference(stored: StoreSettings, wanted: StoreSettings) -> str:
         f"the store was built with {name} {getattr(stored, name)!r}, this call asks for "
         f"{getattr(wanted, name)!r}. Change the store with: ragkit rebuild"
     )
-
-
-def vanished(store: Store, roots: Sequence[str], ingester: Ingester) -> Iterator[str]:
-    """Yield the ids of stored documents that are under the roots but were not met."""
-    for document_id, source in store.sources():
-        # Below a folder that could not be read nothing has vanished, as far as anyone knows.
-        failed = _is_under(source, ingester.failed_sources)
-        if document_id not in ingester.seen and _is_under(source, roots) and not failed:
-            yield document_id
-
-
-def _is_under(source: str, places: Iterable[str]) -> bool:
-    return any(source == place or source.startswith(place.rstrip("/") + "/") for place in places)
 
 
 def stored_document(store: Store, document_id: str) -> SourceItem:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import collections.abc
 import copy
 import functools
+import shlex
 import threading
 import time
 import warnings
@@ -26,6 +27,7 @@ from ragkit.errors import (
     StoreDamagedError,
     StoreError,
 )
+from ragkit.groups import PUBLIC, group_names
 from ragkit.ledger import (
     Ledger,
     Range,
@@ -44,8 +46,10 @@ from ragkit.pipeline.answering import (
     cite,
     newest_turns,
     read_turns,
+    sound_usage,
+    stop_reason,
 )
-from ragkit.pipeline.certified import MAX_CORPUS_CHANGE, is_stale, why_void
+from ragkit.pipeline.certified import MAX_CORPUS_CHANGE, is_of_answers, is_stale, why_void
 from ragkit.pipeline.components import (
     BUILTIN_POLICY,
     default_embedder_name,
@@ -64,6 +68,12 @@ from ragkit.pipeline.ingesting import (
     Progress,
     difference,
     stored_document,
+)
+from ragkit.pipeline.pruning import (
+    Confirm,
+    check_prune,
+    moved_away,
+    refuse_emptying,
     vanished,
 )
 from ragkit.prompts import Template, load_template
@@ -77,6 +87,8 @@ from ragkit.storage import (
 )
 from ragkit.storage.calls import CLOSE_SECONDS, Calls, Forkable
 from ragkit.storage.database import has_store
+from ragkit.text.jsontext import check_json
+from ragkit.text.printable import printable_line
 from ragkit.text.words import detect_language, index_tokens, query_tokens
 from ragkit.trimming import (
     BASELINE_HITS,
@@ -87,6 +99,7 @@ from ragkit.trimming import (
     untrimmed,
 )
 from ragkit.types import (
+    MOST_HITS,
     Chunker,
     Citation,
     Document,
@@ -109,6 +122,7 @@ from ragkit.types import (
     TokenCounter,
     Turn,
     Usage,
+    fingerprint_of,
 )
 
 if TYPE_CHECKING:
@@ -117,6 +131,9 @@ if TYPE_CHECKING:
 
 BASELINE_CHUNK_TOKENS = 400
 """Savings are compared with the top 5 chunks of at most 400 tokens, untrimmed."""
+
+MOST_JOBS = 1024
+"""Largest `n_jobs`: more threads than that are a mistake on any machine."""
 
 SKETCH_IDS = 128
 """Chunk ids kept to estimate change by: the error is about 4 points."""
@@ -183,7 +200,7 @@ class RAG(Forkable):
         chunker: A chunker; None makes one from the settings.
         config: Settings; the arguments above win over them.
         ledger: Path of the ledger, `off`, or None for `ledger.jsonl` in the store's folder.
-        n_jobs: Threads that the built-in embedder may use, 1 or more.
+        n_jobs: Threads that the built-in embedder may use, 1 to 1,024.
         notify: Called with each notice for people; None raises a `UserWarning` instead.
 
     A RAG may be shared between threads. Use it as a context manager, or call `close`: every method
@@ -231,8 +248,8 @@ class RAG(Forkable):
         )
         self._ledger_place = ledger if ledger is not None else self.settings.ledger
         self._ledger: Ledger | None = None
-        if n_jobs < 1:
-            raise ConfigError(f"jobs {n_jobs}; allowed: 1 or more")
+        if not 1 <= n_jobs <= MOST_JOBS:
+            raise ConfigError(f"jobs {n_jobs}; allowed: 1 to {MOST_JOBS:,}")
         self._n_jobs = n_jobs
         self._notify = notify or _warn
         self._noticed: set[str] = set()
@@ -289,51 +306,88 @@ class RAG(Forkable):
         groups: Sequence[str] = (),
         metadata: Mapping[str, Json] | None = None,
         password: str | None = None,
+        require_groups: bool = False,
         dry_run: bool = False,
+        confirm: Confirm | None = None,
         secure: bool = False,
         on_progress: Callable[[Progress], None] | None = None,
     ) -> IngestReport:
-        """Read documents into the store; what is unchanged costs nothing.
+        """Read documents into the store; what is unchanged, or only moved, is not embedded again.
 
         Args:
             what: Files, folders, glob patterns, `-` for standard input, sources, or documents.
             root: What the ids of files are relative to.
             prune: Remove stored documents that have vanished from under the paths of this call.
-            groups: Who may see these documents.
+            groups: Who may see these documents: those that name no groups themselves and that no
+                rule of the settings gives some. `public` stands for everybody.
             metadata: Joined to each document's own.
             password: Opens encrypted files.
+            require_groups: Fail documents that end up without groups.
             dry_run: Read and chunk, but store nothing.
+            confirm: Asked before `prune` removes more than half of the documents stored from one of
+                the paths: a folder that came up empty, a disk that is not mounted. None refuses.
             secure: End by rewriting all that holds words of what was removed or replaced, however
                 large the store is; up to some size every call does.
             on_progress: Called once a document, after its commit.
 
         Raises:
-            ConfigError: settings differ from the store's, or two inputs would share an id.
+            ConfigError: settings differ from the store's, two inputs would share an id, or `prune`
+                would remove more than half and `confirm` did not agree.
             StoreBusyError: another process is writing.
         """
         from ragkit.loading import open_source
 
+        try:
+            check_json([metadata, list(groups)])
+        except ValueError as error:
+            raise ConfigError(f"metadata or groups cannot be stored: {error}") from error
         source = open_source(
-            what, root=root, groups=tuple(groups), metadata=metadata or {}, password=password
+            what,
+            root=root,
+            groups=group_names(groups),
+            metadata=metadata or {},
+            password=password,
+            rules=self.settings.ingest_rules,
         )
         if dry_run:
             store = self._writable() if self._exists() else None
-            ingester = self._ingester(store, on_progress, dry_run=True)
+            ingester = self._ingester(
+                store, on_progress, dry_run=True, require_groups=require_groups
+            )
             ingester.add(source.documents())
-            if prune and store is not None:
-                ingester.remove(list(vanished(store, source.roots, ingester)))
+            if store is not None:
+                gone = _vanished(store, source.roots, ingester, prune=prune)
+                ingester.remove(list(gone))
+            ingester.report.rules = source.ruled()
             return ingester.finish()
         store = self._writable(create=True)
+        was_protected = store.manifest().protected
         with store.exclusive():
-            ingester = self._ingester(store, on_progress)
+            ingester = self._ingester(store, on_progress, require_groups=require_groups)
             with self._settling(store, secure=secure):
+                asked = prune and check_prune(store, source, source.roots, confirm)
                 ingester.add(source.documents())
-                if prune:
-                    ingester.remove(list(vanished(store, source.roots, ingester)))
+                gone = _vanished(store, source.roots, ingester, prune=prune)
+                if not asked:
+                    # The disk may have gone while it was read.
+                    refuse_emptying(store, gone, source.roots, confirm)
+                ingester.remove(list(gone))
         report = ingester.finish()
         self._report_languages(report)
         self._write_ledger(report.to_record())
+        if not was_protected and store.manifest().protected:
+            self._report_hidden(store, ingester)
         return report
+
+    def _report_hidden(self, store: Store, ingester: Ingester) -> None:
+        """Say once what the first document with groups did: no document had any before."""
+        n_hidden = store.count()["documents"] - ingester.n_grouped
+        if n_hidden:
+            self._notice(
+                f"the store is protected now: {n_hidden:,} documents without groups are hidden "
+                f"from everybody; to show them, ingest them again with --groups {PUBLIC} (or "
+                "groups of their own)"
+            )
 
     @_call
     def rebuild(self, *, on_progress: Callable[[Progress], None] | None = None) -> IngestReport:
@@ -362,7 +416,7 @@ class RAG(Forkable):
         """
         store = self._writable()
         with store.exclusive(), self._settling(store, secure=secure):
-            return list(store.delete(ids))
+            return list(store.delete([name for name in ids if _may_be_stored(name)]))
 
     @_call
     def list(self, *, groups: Sequence[str] | None = None) -> Iterator[DocumentRow]:
@@ -374,7 +428,10 @@ class RAG(Forkable):
         self, document_id: str, *, groups: Sequence[str] | None = None
     ) -> dict[str, Json] | None:
         """Return a document with its chunks as `ragkit show ID --json` prints it, or None."""
-        found = self._writable().document(document_id, groups=_groups(groups))
+        store = self._writable()
+        if not _may_be_stored(document_id):
+            return None
+        found = store.document(document_id, groups=_groups(groups))
         return None if found is None else _shown(*found)
 
     @_call
@@ -403,11 +460,18 @@ class RAG(Forkable):
         """Return what decides answers: the store's content and settings, and all that is applied.
 
         Two pipelines of equal configuration give the same contexts; with a deterministic generator
-        the same answers. Nothing here names a machine or a time. Reads the ids of all chunks.
+        the same answers. A `…_fingerprint` of None is that of a part which has none: its settings
+        are not known then, its name alone is. Nothing here names a time, or a machine other than
+        the server of a model. Reads the ids of all chunks.
         """
         store = self._open_store()
         digest = store.chunks_sha256() if isinstance(store, Store) else None
-        return {"chunks_sha256": digest, **self._applied()}
+        return {
+            "chunks_sha256": digest,
+            **self._applied(),
+            "embedder_fingerprint": self._embedder_fingerprint(store),
+            "generator_fingerprint": fingerprint_of(self._open_generator()),
+        }
 
     def _applied(self) -> dict[str, Json]:
         store = self._open_store()
@@ -419,7 +483,9 @@ class RAG(Forkable):
         return {
             "store": None if settings is None else _as_json(settings),
             "retriever": type(store).__name__,
+            "retriever_fingerprint": fingerprint_of(store),
             "reranker": None if self._reranker is None else type(self._reranker).__name__,
+            "reranker_fingerprint": fingerprint_of(self._reranker),
             "template": f"{self._template.id}@{self._template.version}",
             "template_sha256": self._template.sha256,
             "template_tokens": self._template.overhead_tokens(self.counter),
@@ -430,6 +496,17 @@ class RAG(Forkable):
             **{name: cast("Json", getattr(asked, name)) for name in applied},
             "stop": list(asked.stop),
         }
+
+    def _embedder_fingerprint(self, store: Store | Retriever) -> str | None:
+        """Return what makes the questions' vectors; None where nothing does."""
+        if self.settings.mode == "lexical" or not has_numpy():
+            return None
+        if isinstance(store, Store):
+            settings = store.manifest().settings
+            has_vectors = settings is not None and settings.dim is not None
+        else:
+            has_vectors = self._given_embedder is not None
+        return fingerprint_of(self._open_embedder()) if has_vectors else None
 
     @_call
     def corpus_sketch(self) -> dict[str, Json]:
@@ -598,7 +675,7 @@ class RAG(Forkable):
 
         Args:
             question: Data, whatever characters it holds.
-            k: How many, default 10.
+            k: How many, 1 to 10,000, default 10.
             mode: `dense`, `lexical` or `hybrid`; None takes hybrid where the store has vectors of
                 a model that reads the question's language, lexical otherwise.
             filters: Conditions on metadata (`ragkit.filters`).
@@ -610,8 +687,7 @@ class RAG(Forkable):
         Raises:
             ConfigError: a value is not allowed, or the store needs `groups`.
         """
-        k = k or self.settings.k or 10
-        _check_k(k)
+        k = _depth(k, self.settings.k, 10)
         if unit not in {"chunk", "document"}:
             raise ConfigError(f"unit {unit!r}; allowed: chunk document")
         deeper = dedupe or mmr is not None or unit == "document"
@@ -645,7 +721,7 @@ class RAG(Forkable):
 
         What `ask` trims is this pool; `ragkit.trimming.rank_sentences` orders its sentences.
         """
-        _check_k(k)
+        k = _depth(k, None, k)
         found = self._retrieve(
             question, k=k, mode=mode, filters=filters, groups=groups, watch=Stopwatch()
         )
@@ -671,7 +747,8 @@ class RAG(Forkable):
         Args:
             question: Data, whatever characters it holds.
             id: Comes back in the answer.
-            k: How many chunks are retrieved before trimming, or sent where trimming is off.
+            k: How many chunks are retrieved before trimming, or sent where trimming is off; 1 to
+                10,000.
             mode: As in `search`.
             filters: As in `search`.
             groups: As in `search`.
@@ -860,6 +937,10 @@ class RAG(Forkable):
                 store = self._store
                 if place is None and isinstance(store, LocalStore):
                     place = store.folder / "ledger.jsonl"
+                    if place.is_symlink():
+                        # A stranger's store would have receipts written into any file.
+                        self._ledger_place, place = "off", None
+                        self._notice("the ledger is off: ledger.jsonl is a link; name it: --ledger")
                 if place is not None:
                     self._ledger = Ledger(Path(place))
             return self._ledger
@@ -886,6 +967,7 @@ class RAG(Forkable):
         on_progress: Callable[[Progress], None] | None,
         *,
         dry_run: bool = False,
+        require_groups: bool = False,
     ) -> Ingester:
         stored = None if store is None else store.manifest().settings
         if stored is not None and stored.embedder != "none" and not has_numpy():
@@ -893,11 +975,22 @@ class RAG(Forkable):
                 f"the store was built with embedder {stored.embedder!r}, and numpy", extra="local"
             )
         wanted = self._wanted_settings(stored)
+        is_new = stored is None
+        if store is not None and is_new and not dry_run:
+            store.configure(wanted)
+            # Where stores are not locked another process may have been quicker, with its settings.
+            stored = store.manifest().settings
+            wanted = self._wanted_settings(stored)
         if stored is not None and stored != wanted:
             raise ConfigError(difference(stored, wanted))
-        if store is not None and stored is None and not dry_run:
-            store.configure(wanted)
-        return self._make_ingester(store, wanted, on_progress, dry_run=dry_run)
+        return self._make_ingester(
+            store,
+            wanted,
+            on_progress,
+            dry_run=dry_run,
+            looks_for_moves=not is_new,
+            require_groups=require_groups,
+        )
 
     def _make_ingester(
         self,
@@ -907,6 +1000,8 @@ class RAG(Forkable):
         *,
         dry_run: bool = False,
         anew: bool = False,
+        looks_for_moves: bool = False,
+        require_groups: bool = False,
     ) -> Ingester:
         return Ingester(
             store,
@@ -916,6 +1011,8 @@ class RAG(Forkable):
             sentence_vectors=settings.sentence_vectors,
             dry_run=dry_run,
             anew=anew,
+            looks_for_moves=looks_for_moves,
+            require_groups=require_groups,
             on_progress=on_progress,
         )
 
@@ -995,19 +1092,20 @@ class RAG(Forkable):
         groups: Sequence[str] | None,
         watch: Stopwatch,
     ) -> _Retrieved:
+        readers = _groups(groups)
         store = self._open_store()
         mode = mode or cast("Mode | None", self.settings.mode)
         vector = None
         if mode != "lexical":
             with watch.stage("embed"):
-                vector = self._question_vector(store, question, mode)
+                vector = self._question_vector(store, question, mode, readers)
         query = Query(
             question=question,
             vector=vector,
             k=k,
             mode=mode,
             filters=filters,
-            groups=_groups(groups),
+            groups=readers,
             fusion=cast("Fusion", self.settings.fusion),
         )
         with watch.stage("retrieve"):
@@ -1016,24 +1114,28 @@ class RAG(Forkable):
                 for problem in store.damaged_files:
                     self._notice(
                         f"{problem}; searches read the store itself, which is slower. "
-                        f"Run: ragkit doctor --repair --store {store.folder}"
+                        f"Run: ragkit doctor --repair --store {shlex.quote(str(store.folder))}"
                     )
             else:
                 hits = list(store.search(query))
-            language = store.language() if isinstance(store, Store) else None
+            language = store.language(groups=readers) if isinstance(store, Store) else None
         if self._reranker is not None:
             with watch.stage("rerank"):
                 hits = list(self._reranker.rerank(question, hits))
         return _Retrieved(hits, vector, query_tokens(question, language=language))
 
     def _question_vector(
-        self, store: Store | Retriever, question: str, mode: Mode | None
+        self,
+        store: Store | Retriever,
+        question: str,
+        mode: Mode | None,
+        groups: tuple[str, ...] | None,
     ) -> Vector | None:
         if not isinstance(store, Store):
             embedder = self._open_embedder() if self._given_embedder is not None else None
             return None if embedder is None else embedder.embed_query(question)
         settings = store.manifest().settings
-        if settings is not None and mode is None and _foreign(store, settings, question):
+        if settings is not None and mode is None and _foreign(store, settings, question, groups):
             return None
         if settings is None or settings.embedder == "none":
             if mode is not None:
@@ -1073,8 +1175,7 @@ class RAG(Forkable):
     ) -> _Draft:
         watch = Stopwatch()
         policy = self._policy
-        k = k or self.settings.k or (BASELINE_HITS if policy is None else policy.pool)
-        _check_k(k)
+        k = _depth(k, self.settings.k, BASELINE_HITS if policy is None else policy.pool)
         last_user = next((t.content for t in reversed(history) if t.role == "user"), "")
         found = self._retrieve(
             f"{last_user}\n{question}".strip() if last_user else question,
@@ -1088,7 +1189,8 @@ class RAG(Forkable):
         with watch.stage("trim"):
             trimmed, evidence = self._trim(found, k, counter)
         with watch.stage("render"):
-            kept_turns = newest_turns(history, self.settings.max_history_tokens, counter)
+            cap = self.settings.max_history_tokens
+            kept_turns = newest_turns(history, cap, counter, self._template.render_turns)
             baseline = untrimmed(found.hits[:BASELINE_HITS], counter=counter)
             baseline_prompt = self._template.render(question, baseline.context, kept_turns)
             prompt = self._template.render(question, trimmed.context, kept_turns)
@@ -1191,6 +1293,9 @@ class RAG(Forkable):
         key = (generation, mode)
         if key not in self._certificate_states:
             configuration = {**self._applied(), "mode": mode}
+            if is_of_answers(certificate):
+                # A generator may read a large file for it.
+                configuration["generator_fingerprint"] = fingerprint_of(self._open_generator())
             void = why_void(certificate, configuration, policy)
             level, cap = self.settings.trim_level, self.settings.max_context_tokens
             if void is None and level is not None:
@@ -1228,10 +1333,8 @@ class RAG(Forkable):
         usage = Usage()
         citations: tuple[Citation, ...] = ()
         if generation is not None:
-            usage = generation.usage
-            citations = cite(
-                generation, draft.trimmed.context, labelled=self._template.numbers_items
-            )
+            usage = sound_usage(generation.usage)
+            citations = self._cite(generation, draft)
         if draft.input_tokens is not None and usage.input_tokens is None:
             counted = self._count_unsent(draft) if dry_run else None
             counted = counted or TokenCount(
@@ -1258,9 +1361,24 @@ class RAG(Forkable):
             prompt=None if draft.prompt is None else draft.prompt.text,
             trim=draft.trim,
             receipt=self._receipt(draft, usage, generated=generation is not None),
+            stop_reason=stop_reason(generation),
         )
         self._write_ledger(self._answer_record(answer, dry_run=dry_run))
         return answer
+
+    def _cite(self, generation: Generation, draft: _Draft) -> tuple[Citation, ...]:
+        """Return the answer's citations; none, with a notice, where they cannot be made out."""
+        try:
+            return cite(
+                generation,
+                draft.trimmed.context,
+                labelled=self._template.numbers_items,
+                history=draft.prompt.history if draft.prompt is not None else (),
+            )
+        except Exception as error:
+            # Whatever it is: the answer is paid for, and must come out.
+            self._notice(f"an answer has no citations: {type(error).__name__} while citing")
+            return ()
 
     def _count_unsent(self, draft: _Draft) -> TokenCount | None:
         """Have the generator count the prompt exactly, where it can."""
@@ -1312,6 +1430,7 @@ class RAG(Forkable):
             "dry_run": dry_run,
             "refused": answer.refused,
             "reason": answer.reason,
+            "stop_reason": answer.stop_reason,
             "generator": self._open_generator().name,
             "template": f"{self._template.id}@{self._template.version}",
             "template_sha256": self._template.sha256,
@@ -1319,6 +1438,21 @@ class RAG(Forkable):
             "trim": None if answer.trim is None else answer.trim.to_dict(),
             "receipt": answer.receipt.to_dict(),
         }
+
+
+def _vanished(
+    store: Store, roots: Sequence[str], ingester: Ingester, *, prune: bool
+) -> dict[str, str]:
+    """Note in the report what moved, and return id and source of what is to be removed."""
+    texts, moved = ingester.added_texts, ingester.n_moved_here
+    gone: dict[str, str] = {}
+    if prune or (texts and isinstance(store, LocalStore)):
+        gone = vanished(store, roots, ingester.seen, ingester.failed_sources)
+        moved += len(moved_away(store, gone, texts))
+    # Another server is not asked for all of its documents for the sake of a number.
+    looked = prune or isinstance(store, LocalStore) or not texts
+    ingester.report.moved = moved if looked else None
+    return gone if prune else {}
 
 
 def _first_failure(ingester: Ingester) -> str:
@@ -1339,18 +1473,20 @@ def _local_sizes(store: Store) -> dict[str, Json]:
     }
 
 
-def _foreign(store: Store, settings: StoreSettings, question: str) -> bool:
+def _foreign(
+    store: Store, settings: StoreSettings, question: str, groups: tuple[str, ...] | None
+) -> bool:
     """Whether a question is in a language that the store's embedder does not read.
 
     Then words alone find more: on XQuAD nDCG@10 is 0.93 for Arabic by words and 0.83 hybrid.
     """
     if settings.embedder != "builtin":
         return False
-    return (detect_language(question) or store.language()) not in {None, "en"}
+    return (detect_language(question) or store.language(groups=groups)) not in {None, "en"}
 
 
 def _warn(message: str) -> None:
-    warnings.warn(message, stacklevel=4)
+    warnings.warn(printable_line(message), stacklevel=4)
 
 
 def _policy(given: str | Path | TrimPolicy | None) -> tuple[TrimPolicy | None, str | None]:
@@ -1363,13 +1499,25 @@ def _policy(given: str | Path | TrimPolicy | None) -> tuple[TrimPolicy | None, s
     return load_policy(str(given))
 
 
-def _check_k(k: int) -> None:
-    if k < 1:
-        raise ConfigError(f"k {k}; allowed: 1 or more")
+def _may_be_stored(document_id: str) -> bool:
+    """Whether an id is text that a store can hold; a command line may give bytes that are none."""
+    try:
+        check_json(document_id)
+    except ValueError:
+        return False
+    return True
+
+
+def _depth(asked: int | None, setting: int | None, default: int) -> int:
+    """Return how many hits are retrieved; 0 is a value, and none that is allowed."""
+    k = next(value for value in (asked, setting, default) if value is not None)
+    if not 1 <= k <= MOST_HITS:
+        raise ConfigError(f"k {k}; allowed: 1 to {MOST_HITS:,}")
+    return k
 
 
 def _groups(groups: Sequence[str] | None) -> tuple[str, ...] | None:
-    return None if groups is None else tuple(groups)
+    return None if groups is None else group_names(groups)
 
 
 def _has_refusal(policy: TrimPolicy | None) -> bool:

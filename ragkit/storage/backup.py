@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
 import sqlite3
 from collections.abc import Generator
@@ -193,7 +194,7 @@ def _copy(source: Path, folder: Path, *, generation: int) -> BackupReport:
     if unsound:
         raise StoreDamagedError(
             f"{source} is not sound ({', '.join(unsound)}); nothing was changed. See: "
-            f"ragkit doctor --store {source}"
+            f"ragkit doctor --store {shlex.quote(str(source))}"
         )
     with file.open("rb+") as copied:
         os.fsync(copied.fileno())

@@ -8,6 +8,7 @@ one; without a log it reads the file alone, and believes it when nothing has cha
 from __future__ import annotations
 
 import os
+import shlex
 import sqlite3
 import threading
 import time
@@ -17,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
+from ragkit import private
 from ragkit.errors import (
     OutdatedStoreError,
     StoreBusyError,
@@ -212,7 +214,8 @@ class Database:
         deadline = time.monotonic() + BUSY_SECONDS
         while not has_store(folder):
             try:
-                folder.mkdir(parents=True, exist_ok=True)
+                # Others may be let in: the files in it are their owner's alone until then.
+                private.make_folder(folder, mode=0o755)
                 with writer_lock(folder):
                     if not has_store(folder):
                         self._make(folder)
@@ -234,7 +237,8 @@ class Database:
             try:
                 self._fill(temporary)
                 # Whoever ingests a folder that holds the store must not read the store's own files.
-                (folder / ".ragkitignore").write_text("*\n", encoding="utf-8")
+                with open(folder / ".ragkitignore", "wb", opener=private.opener) as ignored:
+                    ignored.write(b"*\n")
                 forget_acknowledged(folder)
                 _give_name(temporary, self.path)
             finally:
@@ -312,7 +316,7 @@ class Database:
         return StoreError(
             f"store {folder} has a log, {FILE_NAME}-wal, whose index cannot be used without "
             "permission to write the folder. As a user who may, run: "
-            f"ragkit list --store {folder}"
+            f"ragkit list --store {shlex.quote(str(folder))}"
         )
 
     def _look(self) -> FileState | None:
@@ -387,7 +391,7 @@ class Database:
         if version < SCHEMA_VERSION:
             raise OutdatedStoreError(
                 f"store {self.path.parent} has the older schema {version}. Bring it up to date "
-                f"with: ragkit doctor --repair --store {self.path.parent}"
+                f"with: ragkit doctor --repair --store {shlex.quote(str(self.path.parent))}"
             )
         if version > SCHEMA_VERSION:
             raise StoreError(
@@ -410,7 +414,7 @@ def has_store(folder: Path) -> bool:
 
 def _missing(folder: Path) -> StoreMissingError:
     return StoreMissingError(
-        f"there is no store at {folder}. Run: ragkit ingest PATH --store {folder}"
+        f"there is no store at {folder}. Run: ragkit ingest PATH --store {shlex.quote(str(folder))}"
     )
 
 
@@ -563,7 +567,8 @@ def readable_errors(path: Path) -> Generator[None, None, None]:
 
 def _damaged(path: Path, error: Exception) -> StoreDamagedError:
     return StoreDamagedError(
-        f"store {path.parent} is damaged ({error}). Run: ragkit doctor --store {path.parent}"
+        f"store {path.parent} is damaged ({error}). Run: ragkit doctor --store "
+        f"{shlex.quote(str(path.parent))}"
     )
 
 

@@ -63,9 +63,11 @@ def derive(
         with database.writing() as connection:
             connection.execute("DELETE FROM segment")
             connection.execute("DELETE FROM tombstone")
-    most = 0.0 if swept else _MAX_DEAD_SHARE
     with database.reading() as connection:
-        ranges = _due(connection, sizes, anew=anew, most_dead_share=most, damaged=damaged)
+        most_dead_share = 0.0 if swept else _MAX_DEAD_SHARE
+        ranges = _due(
+            connection, sizes, anew=anew, most_dead_share=most_dead_share, damaged=damaged
+        )
     for part in ranges:
         written: list[SegmentInfo] = []
         first = part.first

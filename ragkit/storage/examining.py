@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
+import shlex
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -95,7 +96,8 @@ def missing_writes(database: Database) -> str | None:
     return (
         f"{acknowledged - generation} acknowledged writes are missing from store {folder}: its log "
         "was damaged or left behind, or this is an older copy. Restore a backup, or accept what is "
-        f"there and ingest the rest again: ragkit doctor --repair --store {folder}"
+        "there and ingest the rest again: ragkit doctor --repair --store "
+        f"{shlex.quote(str(folder))}"
     )
 
 
@@ -113,6 +115,7 @@ class _Doctor:
         self._database = database
         self._derive = derive
         self._folder = database.path.parent
+        self._quoted = shlex.quote(str(self._folder))
 
     def manifest(self) -> str | None:
         try:
@@ -142,7 +145,7 @@ class _Doctor:
             return None
         return (
             f"{len(bad)} documents are damaged: {_some(bad)}. Remove each, then ingest it again: "
-            f"ragkit rm ID --store {self._folder}"
+            f"ragkit rm ID --store {self._quoted}"
         )
 
     def chunks(self) -> str | None:
@@ -159,7 +162,7 @@ class _Doctor:
             return None
         return (
             f"{len(bad)} chunks are damaged or reach outside their document: {_some(bad)}. "
-            f"When the documents are sound: ragkit rebuild --store {self._folder}"
+            f"When the documents are sound: ragkit rebuild --store {self._quoted}"
         )
 
     def vectors(self) -> str | None:
@@ -185,7 +188,7 @@ class _Doctor:
             ).fetchone()[0]
         if not missing:
             return None
-        return f"{missing} chunks lack their vector. Run: ragkit rebuild --store {self._folder}"
+        return f"{missing} chunks lack their vector. Run: ragkit rebuild --store {self._quoted}"
 
     def words(self) -> str | None:
         if self._database.read_only:

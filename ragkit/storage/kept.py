@@ -13,9 +13,12 @@ _T = TypeVar("_T")
 
 @dataclass(frozen=True, slots=True)
 class Version:
-    """One content of the file: which file, in which state, after how many committed writes.
+    """One content of the file.
 
-    `restored` is the generation since which a chunk's row has meant the same chunk.
+    Attributes:
+        state: Which file, and how it was opened.
+        generation: Number of committed writes.
+        restored: The generation that a backup last took the place of all content at, or 0.
     """
 
     state: FileState
@@ -24,8 +27,8 @@ class Version:
 
     def follows(self, other: Version) -> bool:
         """Whether it is what later writes have made of the other."""
-        is_later = self.generation > other.generation >= self.restored
-        return self.state == other.state and is_later
+        same = (self.state, self.restored) == (other.state, other.restored)
+        return same and self.generation > other.generation
 
 
 class Kept(Generic[_T]):

@@ -5,10 +5,12 @@ from __future__ import annotations
 import functools
 import importlib.util
 import json
+import shlex
 import sqlite3
 from collections.abc import Callable, Collection, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeVar
@@ -16,6 +18,7 @@ from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeVar
 from ragkit.errors import ConfigError, StoreDamagedError, StoreError
 from ragkit.filters import compile_filter
 from ragkit.fusion import FUSION_DEPTH, convex, reciprocal_rank
+from ragkit.groups import PUBLIC
 from ragkit.ledger import Stopwatch
 from ragkit.storage.calls import CLOSE_SECONDS
 from ragkit.storage.database import (
@@ -51,6 +54,7 @@ from ragkit.storage.values import (
     StoredVectors,
     StoreSettings,
 )
+from ragkit.storage.visible import VisibleWords, best_visible, visible_language, visible_words
 from ragkit.text.words import fts5_match, fts5_terms, query_tokens
 from ragkit.trimming import PoolChunk
 from ragkit.types import (
@@ -77,6 +81,8 @@ _UNSWEPT = "unswept"
 _TIES = 50
 """Words hits fetched beyond the limit, so that equal scores are cut off by chunk id."""
 
+_MAX_READERS = 16
+"""Sets of groups of which is kept what they may see."""
 
 _LEXICAL = """
 SELECT words.rowid, chunk.id, words.rank FROM words JOIN chunk ON chunk.row = words.rowid
@@ -132,7 +138,8 @@ class LocalStore:
         self._index: Kept[SearchIndex] = Kept()
         self._facts: Kept[list[StoredDocument]] = Kept()
         self._language: Kept[str | None] = Kept()
-        self._words_checked: Kept[None] = Kept()
+        self._readers: Kept[_Readers] = Kept()
+        self._words_checked: Kept[bool] = Kept()
         self._removed = False
 
     def __enter__(self) -> LocalStore:
@@ -247,9 +254,12 @@ class LocalStore:
         return int(n_chunks), [str(row[0]) for row in rows]
 
     @_in_one_state
-    def language(self) -> str | None:
-        """Return the language of most documents."""
+    def language(self, *, groups: tuple[str, ...] | None = None) -> str | None:
+        """Return the language of most documents that these groups may see; None: of all."""
         with self._database.reading() as connection:
+            reader = self._reader(connection, groups)
+            if reader is not None:
+                return reader.language
 
             def read(_: object) -> str | None:
                 row = connection.execute(
@@ -266,7 +276,7 @@ class LocalStore:
         Calls of other threads end first, or raise `StoreClosedError` after so many seconds.
         """
         self._database.close(seconds)
-        for kept in (self._index, self._facts, self._language):
+        for kept in (self._index, self._facts, self._language, self._readers):
             kept.drop()
 
     # --- reading -----------------------------------------------------------------------------
@@ -494,7 +504,8 @@ class LocalStore:
         if held or (unswept and not sweeps):
             notices.append(
                 "what was removed still stands in the words index or in derived files, which are "
-                f"large. Sweep it out with: ragkit doctor --compact --store {self.folder}"
+                "large. Sweep it out with: ragkit doctor --compact --store "
+                f"{shlex.quote(str(self.folder))}"
             )
         self._seal()
         self.checkpoint()
@@ -504,7 +515,7 @@ class LocalStore:
         if self._removed and self.log_bytes:
             notices.append(
                 "what was removed still stands in the log, which a reader holds back. When it is "
-                f"done: ragkit doctor --compact --store {self.folder}"
+                f"done: ragkit doctor --compact --store {shlex.quote(str(self.folder))}"
             )
         self._removed = False
         return notices
@@ -624,18 +635,18 @@ class LocalStore:
     ) -> list[StoredDocument]:
         def read(_: object) -> list[StoredDocument]:
             rows = connection.execute(f"SELECT {DOCUMENT} FROM document")  # noqa: S608
-            return [read_document(fields) for fields in rows]
+            try:
+                return [read_document(fields) for fields in rows]
+            except StoreDamagedError:
+                if not protected:
+                    raise
+                # Its id is not for everybody, and who may see it is what is damaged.
+                raise StoreDamagedError(
+                    f"a document of store {self.folder} is damaged. Find which: "
+                    f"ragkit doctor --store {shlex.quote(str(self.folder))}"
+                ) from None
 
-        try:
-            return self._facts.get(self._version(connection), read)
-        except StoreDamagedError:
-            if not protected:
-                raise
-            # Its id is not for everybody, and who may see it is what is damaged.
-            raise StoreDamagedError(
-                f"a document of store {self.folder} is damaged. Find which: "
-                f"ragkit doctor --store {self.folder}"
-            ) from None
+        return self._facts.get(self._version(connection), read)
 
     def _version(self, connection: sqlite3.Connection) -> Version | None:
         """Return what this block reads; None where it sees what is not committed yet."""
@@ -643,26 +654,40 @@ class LocalStore:
         if state is None:
             return None
         manifest = read_manifest(connection)
-        restored = int(manifest.get(_RESTORED, 0))
-        return Version(state, int(manifest["generation"]), restored)
+        return Version(state, int(manifest["generation"]), int(manifest.get(_RESTORED, 0)))
 
     def _allowed(self, connection: sqlite3.Connection, query: Query) -> set[int] | None:
         """Return the rows of the documents that the query may find; None for all."""
-        protected = read_manifest(connection)["protected"] == "true"
-        if protected and query.groups is None:
+        reader = self._reader(connection, query.groups)
+        if reader is None and read_manifest(connection)["protected"] == "true":
             raise ConfigError(
                 f"store {self.folder} holds documents for certain groups: a query must state its "
                 "groups (--groups A,B)"
             )
-        if not protected and not query.filters:
-            return None
-        passes = compile_filter(query.filters or {})
-        groups = frozenset(query.groups or ())
+        if not query.filters:
+            return None if reader is None else reader.documents
+        passes = compile_filter(query.filters)
         return {
             facts.row
-            for facts in self._documents_facts(connection, protected=protected)
-            if (not protected or groups.intersection(facts.groups)) and passes(facts.metadata)
+            for facts in self._documents_facts(connection, protected=reader is not None)
+            if (reader is None or facts.row in reader.documents) and passes(facts.metadata)
         }
+
+    def _reader(
+        self, connection: sqlite3.Connection, groups: tuple[str, ...] | None
+    ) -> _Reader | None:
+        """Return what a reader of these groups sees; None without groups or protection."""
+        if groups is None or read_manifest(connection)["protected"] != "true":
+            return None
+
+        def make(named: frozenset[str]) -> _Reader:
+            shown = named | {PUBLIC}
+            facts = self._documents_facts(connection, protected=True)
+            documents = {f.row for f in facts if not shown.isdisjoint(f.groups)}
+            return _Reader(named, documents, visible_language(connection, documents))
+
+        readers = self._readers.get(self._version(connection), lambda _: _Readers())
+        return readers.get(frozenset(groups), make)
 
     def _lexical(
         self,
@@ -671,18 +696,17 @@ class LocalStore:
         k: int,
         allowed: set[int] | None,
     ) -> list[tuple[int, float]]:
-        tokens = query_tokens(query.question, language=self.language())
+        tokens = query_tokens(query.question, language=self.language(groups=query.groups))
         match = fts5_match(tokens)
         if not match or allowed == set():
             return []
         terms = fts5_terms(tokens)
+        reader = self._reader(connection, query.groups)
         index = self._search_index(connection) if _has_segments(connection) else None
         if index is not None and index.segments and not any(prefix for _, prefix in terms):
-            distinct = list(dict.fromkeys(term for term, _ in terms))
-            inside = None if allowed is None else _chunk_rows(connection, allowed)
-            found = index.by_words(connection, distinct, k + _TIES, inside)
-            ids = chunk_ids(connection, [row for row, _ in found])
-            rows = [(row, ids[row], -score) for row, score in found if row in ids]
+            rows = _by_postings(connection, index, terms, k, allowed=allowed, reader=reader)
+        elif reader is not None:
+            rows = _by_visible(connection, terms, k, allowed=allowed, reader=reader)
         else:
             self._check_words(connection)
             documents = None if allowed is None else json.dumps(sorted(allowed))
@@ -696,9 +720,12 @@ class LocalStore:
 
     def _check_words(self, connection: sqlite3.Connection) -> None:
         """Compare the words index with its seal, once a generation."""
-        self._words_checked.get(
-            self._version(connection), lambda _: check_words(connection, read_manifest(connection))
-        )
+
+        def check(_: object) -> bool:
+            check_words(connection, read_manifest(connection))
+            return True
+
+        self._words_checked.get(self._version(connection), check)
 
     def _by_vector(
         self,
@@ -827,6 +854,77 @@ def _insert_chunks(connection: sqlite3.Connection, document: int, item: Prepared
             (*whose, vector, *span, first_byte, n_bytes, n_tokens, check, *long),
         )
         connection.execute("INSERT INTO words(rowid, tokens) VALUES (?, ?)", (row, tokens))
+
+
+@dataclass(slots=True)
+class _Reader:
+    """What the reader of some groups may see: rows of documents, their language and words."""
+
+    groups: frozenset[str]
+    documents: set[int]
+    language: str | None
+    words: VisibleWords | None = None
+
+
+class _Readers:
+    """The readers who asked last, of one state of the store."""
+
+    def __init__(self) -> None:
+        self._known: dict[frozenset[str], _Reader] = {}
+
+    def get(self, groups: frozenset[str], make: Callable[[frozenset[str]], _Reader]) -> _Reader:
+        """Return the reader of these groups."""
+        reader = self._known.get(groups)
+        if reader is None:
+            reader = make(groups)
+            # Replaced, never changed: other threads may be reading it.
+            kept = list(self._known.items())[1 - _MAX_READERS :]
+            self._known = dict([*kept, (groups, reader)])
+        return reader
+
+
+def _by_postings(
+    connection: sqlite3.Connection,
+    index: SearchIndex,
+    terms: Sequence[tuple[str, bool]],
+    k: int,
+    *,
+    allowed: set[int] | None,
+    reader: _Reader | None,
+) -> list[tuple[int, str, float]]:
+    """Return row, chunk id and rank (lower is better) of the k best and some more."""
+    inside, visible = allowed, None
+    if reader is not None:
+        visible = (reader.groups, partial(_chunk_rows, connection, reader.documents))
+        inside = None if allowed is reader.documents else allowed
+    found = index.by_words(
+        connection,
+        list(dict.fromkeys(term for term, _ in terms)),
+        k + _TIES,
+        None if inside is None else _chunk_rows(connection, inside),
+        visible,
+    )
+    ids = chunk_ids(connection, [row for row, _ in found])
+    return [(row, ids[row], -score) for row, score in found if row in ids]
+
+
+def _by_visible(
+    connection: sqlite3.Connection,
+    terms: Sequence[tuple[str, bool]],
+    k: int,
+    *,
+    allowed: set[int] | None,
+    reader: _Reader,
+) -> list[tuple[int, str, float]]:
+    """Return row, chunk id and rank (lower is better) of the k best and some more."""
+    if reader.words is None:
+        reader.words = visible_words(connection, reader.documents)
+    inside = None
+    if allowed is not None and allowed is not reader.documents:
+        inside = set(_chunk_rows(connection, allowed))
+    found = best_visible(connection, terms, k, words=reader.words, allowed=inside)
+    ids = chunk_ids(connection, [row for row, _ in found])
+    return [(row, ids[row], -score) for row, score in found]
 
 
 def _generation(connection: sqlite3.Connection) -> int:

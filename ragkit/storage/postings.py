@@ -7,7 +7,6 @@ no inverse document frequency below 1e-6), so it makes no difference which of th
 from __future__ import annotations
 
 import hashlib
-import math
 from array import array
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -16,13 +15,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ragkit.storage.visible import K1, MAX_COUNT, B, idf
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     Integers = NDArray[np.int64]
-
-_K1, _B = 1.2, 0.75
-_LEAST_IDF = 1e-6
 
 
 def term_key(term: str) -> int:
@@ -106,7 +104,7 @@ def make_postings(rows: Iterable[tuple[int, str]]) -> Postings:
         lengths.append(len(words))
         terms.extend([numbers.setdefault(word, len(numbers)) for word in found])
         positions.extend([position] * len(found))
-        counts.extend([min(n, 255) for n in found.values()])
+        counts.extend([min(n, MAX_COUNT) for n in found.values()])
     keys = np.array([term_key(word) for word in numbers], dtype=np.uint64)
     order = np.argsort(keys)
     rank = np.empty(len(keys), dtype=np.int32)
@@ -162,12 +160,12 @@ def best_by_words(
     keys = np.array([term_key(term) for term in terms], dtype=np.uint64)
     found = [part.postings.entries(keys) for part in parts]
     n_rows, n_words = sum(p.n_rows for p in parts), sum(p.n_words for p in parts)
-    idf = _idf(parts, found, n_rows, len(terms))
+    weights = _weights(parts, found, n_rows, len(terms))
     mean_length = n_words / max(n_rows, 1)
     best_rows = np.empty(0, dtype=np.int64)
     best = np.empty(0)
     for part, entries in zip(parts, found, strict=True):
-        scores = _scores(part, entries, idf, mean_length, allowed)
+        scores = _scores(part, entries, weights, mean_length, allowed)
         if scores is None:
             continue
         least = best[k - 1] if len(best) >= k else 0.0
@@ -181,7 +179,7 @@ def best_by_words(
     return list(zip(best_rows.tolist(), best.tolist(), strict=True))
 
 
-def _idf(
+def _weights(
     parts: Sequence[Part], found: Sequence[Sequence[slice]], n_rows: int, n_terms: int
 ) -> list[float]:
     values: list[float] = []
@@ -193,15 +191,14 @@ def _idf(
                 n_holding += entry.stop - entry.start
             else:
                 n_holding += int(part.alive[part.postings.positions[entry]].sum())
-        idf = math.log((n_rows - n_holding + 0.5) / (n_holding + 0.5))
-        values.append(max(idf, _LEAST_IDF))
+        values.append(idf(n_rows, n_holding))
     return values
 
 
 def _scores(
     part: Part,
     entries: Sequence[slice],
-    idf: Sequence[float],
+    weights: Sequence[float],
     mean_length: float,
     allowed: Integers | None,
 ) -> NDArray[np.float64] | None:
@@ -212,13 +209,13 @@ def _scores(
         return None
     if all(entry.start == entry.stop for entry in entries):
         return None
-    norm = postings.lengths * (_K1 * _B / mean_length)
-    norm += _K1 * (1 - _B)
+    norm = postings.lengths * (K1 * B / mean_length)
+    norm += K1 * (1 - B)
     scores = np.zeros(len(postings.rows))
-    for entry, weight in zip(entries, idf, strict=True):
+    for entry, weight in zip(entries, weights, strict=True):
         positions = postings.positions[entry]
         counts = postings.counts[entry].astype(np.float64)
-        scores[positions] += weight * (_K1 + 1) * counts / (counts + norm[positions])
+        scores[positions] += weight * (K1 + 1) * counts / (counts + norm[positions])
     for kept in (part.alive, inside):
         if kept is not None:
             scores *= kept

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 import sqlite3
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
@@ -74,10 +75,11 @@ class StoredDocument:
 
 
 def damaged_document(document_id: str) -> StoreDamagedError:
-    """Return the error that names a document and the way out."""
+    """Return the error that names a document and the way out, which may be pasted as it is."""
+    dashes = "-- " if document_id.startswith("-") else ""
     return StoreDamagedError(
         f"document {document_id!r} is damaged. Remove it, then ingest it again: "
-        f"ragkit rm {document_id}"
+        f"ragkit rm {dashes}{shlex.quote(document_id)}"
     )
 
 

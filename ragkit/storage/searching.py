@@ -48,6 +48,9 @@ _MOST_ROWS = 1 << 16
 _MAX_FRESH = 32
 """Ranges of new rows kept apart, one a generation seen, before they are read again as one."""
 
+_MAX_VISIBLE = 16
+"""Sets of groups whose visible rows are kept, a byte a row each."""
+
 _VECTORS = """
 SELECT chunk.row, vector.vector FROM chunk JOIN vector ON vector.row = chunk.vector
 WHERE chunk.row > ? AND chunk.row <= ? ORDER BY chunk.row"""
@@ -175,6 +178,7 @@ class SearchIndex:
         self._dead = np.array(dead, dtype=np.int64)
         self._add_newest(connection, infos[-1].last if infos else 0, previous)
         self._parts: list[Part] | None = None
+        self._visible: dict[frozenset[str], list[Part]] = {}
         self._engine: tuple[Sequence[Segment], Sequence[_Fresh]] | None = None
 
     def _add_newest(
@@ -296,6 +300,7 @@ class SearchIndex:
         terms: Sequence[str],
         k: int,
         allowed: Sequence[int] | None = None,
+        visible: tuple[frozenset[str], Callable[[], Sequence[int]]] | None = None,
     ) -> list[tuple[int, float]]:
         """Return (row, score) of the k best rows by BM25, best first.
 
@@ -303,10 +308,27 @@ class SearchIndex:
             connection: In a transaction on this generation.
             terms: Distinct index words.
             k: 1 or more.
-            allowed: The only rows that may be found; None allows all.
+            allowed: The only rows that may be found; None allows all that are visible.
+            visible: Groups, and what gives the rows that these may see: no other ones count in the
+                statistics. None for all.
         """
         only = None if allowed is None else np.sort(np.array(allowed, dtype=np.int64))
-        return best_by_words(self._all_parts(connection), terms, k, only)
+        parts = self._all_parts(connection)
+        if visible is not None:
+            parts = self._visible_parts(parts, *visible)
+        return best_by_words(parts, terms, k, only)
+
+    def _visible_parts(
+        self, parts: Sequence[Part], groups: frozenset[str], rows: Callable[[], Sequence[int]]
+    ) -> list[Part]:
+        found = self._visible.get(groups)
+        if found is None:
+            seen = np.sort(np.array(rows(), dtype=np.int64))
+            found = [make_part(p.postings, members(p.postings.rows, seen)) for p in parts]
+            # Replaced, never changed: other threads may be reading it.
+            kept = list(self._visible.items())[1 - _MAX_VISIBLE :]
+            self._visible = dict([*kept, (groups, found)])
+        return found
 
     def _all_parts(self, connection: sqlite3.Connection) -> list[Part]:
         if self._parts is None:

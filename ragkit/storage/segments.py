@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
+from ragkit import private
 from ragkit.errors import StoreDamagedError
 from ragkit.storage.database import sync_folder
 from ragkit.storage.postings import Postings
@@ -207,9 +208,10 @@ def write_segment(
     name = f"{rows[0]:012d}-{rows[1]:012d}-{generation}.segment"
     temporary = folder / f".{name}.{os.getpid()}.new"
     try:
+        private.make_file(temporary)
         dim, scale = _write_vectors(temporary, batches) if with_vectors else (None, None)
         named = {**postings.arrays(), "with_vectors": np.array(with_vectors, dtype=np.int64)}
-        with temporary.open("ab") as file:
+        with open(temporary, "ab", opener=private.opener) as file:
             places: list[tuple[str, str, int, int]] = []
             for key, values in named.items():
                 file.write(bytes(-file.tell() % _ALIGNMENT))
@@ -226,7 +228,6 @@ def write_segment(
             file.write(raw + len(raw).to_bytes(8, "little") + _MAGIC)
             file.flush()
             os.fsync(file.fileno())
-        temporary.chmod(0o600)
         digest = _sha256(temporary)
         temporary.replace(folder / name)
         sync_folder(folder)

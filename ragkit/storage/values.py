@@ -99,7 +99,8 @@ class Store(Protocol):
     def search(self, query: Query) -> Sequence[Hit]:
         """Return at most `query.k` hits, best first, equal scores in order of chunk id.
 
-        Filters and groups restrict before ranking. Raises `ConfigError` when the store is protected
+        Filters and groups restrict before ranking; the group `public` is seen by every query that
+        states groups. Raises `ConfigError` when the store is protected
         and the query states no groups, or the mode needs a vector that the query lacks.
         """
         ...
@@ -144,8 +145,11 @@ class Store(Protocol):
         """Return numbers of documents, chunks and tokens."""
         ...
 
-    def language(self) -> str | None:
-        """Return the language of most documents; None where it is not known."""
+    def language(self, *, groups: tuple[str, ...] | None = None) -> str | None:
+        """Return the language of most documents that these groups may see; None: not known.
+
+        Without `groups`, of all documents.
+        """
         ...
 
     def chunks_sha256(self) -> str:

@@ -9,15 +9,22 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Sequence
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
 
 VOCABULARY = Path(__file__).parent.parent / "data" / "minilm" / "vocab.txt"
 
 LONGEST_WORD = 100
-"""Characters; a longer word is one unknown token, as in the reference implementation."""
+"""Characters; a longer word is one unknown token, as in the reference implementation.
+
+So the embedder reads it. A model that answers reads all of it, so a count for a budget does too.
+"""
+
+LONGEST_CUT_WORD = 10_000
+"""Characters; a count takes a longer word as one token a character, which no cut exceeds."""
 
 _CACHED_WORDS = 65_536
+_CACHED_LONG_WORDS = 512
 
 _IDEOGRAPHS = (
     (0x4E00, 0x9FFF),
@@ -76,6 +83,7 @@ class WordPiece:
         self._ids = {token: i for i, token in enumerate(lines) if token}
         self._table = _CharacterTable()
         self._words: dict[str, Sequence[int]] = {}
+        self._long_words: dict[str, int] = {}
         self._unknown = self._ids["[UNK]"]
         self._first, self._last = self._ids["[CLS]"], self._ids["[SEP]"]
 
@@ -92,15 +100,59 @@ class WordPiece:
         return ids
 
     def count(self, text: str) -> int:
-        """Return the number of tokens in `text`, without special tokens."""
+        """Return the number of tokens in `text`, without special tokens.
+
+        It is the number of ids that `encode` gives, but for words of more than `LONGEST_WORD`
+        characters: those count by their pieces, each character that the vocabulary lacks as one.
+        """
         words, pieces = self._words, self._pieces
         n = 0
         for word in text.translate(self._table).split():
             known = words.get(word)
-            n += len(pieces(word) if known is None else known)
+            if known is not None:
+                n += len(known)
+            elif len(word) > LONGEST_WORD:
+                n += self._count_long(word)
+            else:
+                n += len(pieces(word))
         return n
 
+    def _count_long(self, word: str) -> int:
+        if len(word) > LONGEST_CUT_WORD:
+            return len(word)
+        known = self._long_words.get(word)
+        if known is None:
+            known = self._count_pieces(word)
+            if len(self._long_words) >= _CACHED_LONG_WORDS:
+                self._long_words.clear()
+            self._long_words[word] = known
+        return known
+
+    def _count_pieces(self, word: str) -> int:
+        pieces, lengths = self._inner_pieces
+        start = next((end for end in range(LONGEST_WORD, 1, -1) if word[:end] in self._ids), 1)
+        n = 1
+        while start < len(word):
+            # Few pieces begin with any three characters, so few are looked up.
+            length = min(lengths.get(word[start : start + 3], 2), len(word) - start)
+            while length > 1 and word[start : start + length] not in pieces:
+                length -= 1
+            start += length
+            n += 1
+        return n
+
+    @cached_property
+    def _inner_pieces(self) -> tuple[frozenset[str], dict[str, int]]:
+        """The pieces that go on with a word, and the longest by its first three characters."""
+        pieces = frozenset(token[2:] for token in self._ids if token.startswith("##"))
+        lengths: dict[str, int] = {}
+        for piece in pieces:
+            lengths[piece[:3]] = max(len(piece), lengths.get(piece[:3], 0))
+        return pieces, lengths
+
     def _pieces(self, word: str) -> Sequence[int]:
+        if len(word) > LONGEST_WORD:
+            return (self._unknown,)
         known = self._words.get(word)
         if known is None:
             known = self._cut(word)
@@ -110,8 +162,6 @@ class WordPiece:
         return known
 
     def _cut(self, word: str) -> Sequence[int]:
-        if len(word) > LONGEST_WORD:
-            return (self._unknown,)
         pieces: list[int] = []
         start, prefix = 0, ""
         while start < len(word):

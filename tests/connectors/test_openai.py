@@ -68,9 +68,12 @@ def _dead_url() -> str:
         return f"http://127.0.0.1:{free.getsockname()[1]}/v1"
 
 
+STREAM_HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n"
+
+
 @contextmanager
-def _raw_server(*answers: bytes, until: bytes = b"messages") -> Generator[str]:
-    """Send each connection the next of `answers` as it is."""
+def _raw_server(*answers: bytes, until: bytes = b"messages", stall: bool = False) -> Generator[str]:
+    """Send each connection the next of `answers` as it is; `stall` leaves it open then."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
 
         def serve() -> None:
@@ -82,7 +85,8 @@ def _raw_server(*answers: bytes, until: bytes = b"messages") -> Generator[str]:
                         request += connection.recv(65536)
                     connection.sendall(answer)
                     # Closing before the client has read all of it would reset the connection.
-                    connection.shutdown(socket.SHUT_WR)
+                    if not stall:
+                        connection.shutdown(socket.SHUT_WR)
                     connection.settimeout(5.0)
                     with suppress(OSError):
                         connection.recv(65536)
@@ -166,17 +170,29 @@ def test_a_key_that_cannot_be_sent_is_not_shown(monkeypatch: pytest.MonkeyPatch)
     assert KEY not in str(caught.value)
 
 
-def test_the_default_key_is_not_sent_in_the_clear(monkeypatch: pytest.MonkeyPatch) -> None:
-    """OpenAI's key stays here when plain http leads to an address that is not known as local."""
+def test_no_key_is_sent_in_the_clear(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Plain http to an address that is not known as local gets no key, named or not.
+
+    A named variable without a value is no key, and the request goes out.
+    """
     monkeypatch.setenv("OPENAI_API_KEY", KEY)
     monkeypatch.setenv("MY_KEY", KEY)
     with OpenAIServer() as server:
         # A spelling of this machine that is not on the list, so it stands for any other.
         url = server.base_url.replace("127.0.0.1", "127.1")
+        with pytest.raises(ConfigError, match="MY_KEY would go to") as caught:
+            OpenAIGenerator("m", base_url=url, api_key_env="MY_KEY").generate(PROMPT, NO_OPTIONS)
+        with pytest.raises(ConfigError, match="MY_KEY"):
+            OpenAIEmbedder("m", base_url=url, api_key_env="MY_KEY").embed_query("q")
+        with pytest.raises(ConfigError, match="MY_KEY"):
+            open_generator(
+                "ollama:m", base_url=url, api_key_env="MY_KEY", num_ctx=4096
+            ).generate(PROMPT, NO_OPTIONS)  # fmt: skip
+        assert KEY not in str(caught.value)
+        assert not server.requests
         OpenAIGenerator("m", base_url=url).generate(PROMPT, NO_OPTIONS)
-        OpenAIGenerator("m", base_url=url, api_key_env="MY_KEY").generate(PROMPT, NO_OPTIONS)
-    assert "authorization" not in server.requests[0].headers
-    assert server.requests[1].headers["authorization"] == f"Bearer {KEY}"
+        OpenAIGenerator("m", base_url=url, api_key_env="NONE").generate(PROMPT, NO_OPTIONS)
+    assert [request.headers.get("authorization") for request in server.requests] == [None, None]
 
 
 def test_an_error_in_a_stream_shows_no_key(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -255,11 +271,12 @@ def test_a_stream_is_read_however_it_is_cut(
 
 def test_pieces_come_before_the_end() -> None:
     """A stream is passed on as it comes, not gathered first."""
-    slow = Reply(text="one two three", packet_bytes=60, delay_seconds=0.05)
-    with OpenAIServer([slow]) as server:
-        began = time.monotonic()
-        times = [time.monotonic() - began for _ in _client(server).stream(PROMPT, NO_OPTIONS)]
-    assert times[0] < times[-1] - 0.1
+    event = b'data: {"choices":[{"delta":{"content":"At nine."}}]}\n\n'
+    with _raw_server(STREAM_HEAD + event, stall=True) as url:
+        pieces, cut = _streamed(OpenAIGenerator("m", base_url=url, timeout_seconds=1.0))
+    # It is paid for, so what came until the time was up comes out.
+    assert pieces == ["At nine."]
+    assert (cut.text, cut.stop_reason, cut.usage) == ("At nine.", "timeout", Usage())
 
 
 def test_a_stream_may_be_left() -> None:
@@ -379,50 +396,19 @@ def test_an_error_does_not_repeat_the_prompt() -> None:
 def test_a_refused_connection_names_the_address() -> None:
     """Nothing listens: the error names base_url, within a second or two."""
     url = _dead_url()
-    began = time.monotonic()
     with pytest.raises(RemoteError, match=url):
         OpenAIGenerator("m", base_url=url).generate(PROMPT, NO_OPTIONS)
-    assert time.monotonic() - began < 3.0
 
 
 def test_a_slow_server_is_left_in_time_and_never_asked_again() -> None:
     """A request that timed out may be billed, so it is sent once."""
     with OpenAIServer([Reply(delay_seconds=30.0)]) as server:
         generator = OpenAIGenerator("m", base_url=server.base_url, timeout_seconds=0.2)
-        began = time.monotonic()
         with pytest.raises(RemoteError, match=r"0\.2 seconds; not sent again"):
             generator.generate(PROMPT, NO_OPTIONS)
         with pytest.raises(RemoteError, match="not sent again"):
             list(generator.stream(PROMPT, NO_OPTIONS))
-        assert time.monotonic() - began < 3.0
         assert len(server.requests) == 2
-
-
-def test_a_server_that_drips_is_left_in_time() -> None:
-    """The timeout is for the whole answer, however steadily its bytes arrive."""
-    stop = threading.Event()
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-
-        def drip() -> None:
-            connection, _ = listener.accept()
-            with connection:
-                connection.recv(65536)
-                connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n\r\n")
-                while not stop.wait(0.05):
-                    try:
-                        connection.sendall(b" ")
-                    except OSError:
-                        return
-
-        thread = threading.Thread(target=drip, daemon=True)
-        thread.start()
-        url = f"http://127.0.0.1:{listener.getsockname()[1]}/v1"
-        began = time.monotonic()
-        with pytest.raises(RemoteError, match="not sent again"):
-            OpenAIGenerator("m", base_url=url, timeout_seconds=0.4).generate(PROMPT, NO_OPTIONS)
-        assert time.monotonic() - began < 2.0
-        stop.set()
-        thread.join()
 
 
 def test_a_busy_server_is_asked_again_when_it_says() -> None:

@@ -6,7 +6,6 @@ import importlib
 import importlib.util
 import json
 import socket
-import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import cast
@@ -299,13 +298,15 @@ def test_pieces_come_before_the_end(aws: AwsServer) -> None:
     """A stream is passed on as it comes, not gathered first."""
     first, *rest = _events("openai")
     parts = [{"PayloadPart": {"Bytes": _bytes("openai", part)}} for part in ([first], rest)]
-    aws.answer("InvokeEndpointWithResponseStream", Stream([parts[0], 0.5, parts[1]]))
-    stream = _generator(aws).stream(PROMPT, NO_OPTIONS)
-    began = time.monotonic()
+    comments: list[Mapping[str, object] | float] = [{"PayloadPart": {"Bytes": b": alive\n\n"}}, 0.1]
+    aws.answer("InvokeEndpointWithResponseStream", Stream([parts[0], *comments * 300, parts[1]]))
+    stream = _generator(aws, timeout_seconds=2.0).stream(PROMPT, NO_OPTIONS)
     assert next(stream) == "At"
-    first_seconds = time.monotonic() - began
-    assert len(list(stream)) > 1
-    assert time.monotonic() - began > first_seconds + 0.2
+    # Comments are no parts of an answer; what came is paid for, and comes out.
+    cut = next(stream)
+    assert isinstance(cut, Generation)
+    assert (cut.text, cut.stop_reason) == ("At", "timeout")
+    assert len(aws.requests) == 1
 
 
 def test_a_stream_may_be_left(aws: AwsServer) -> None:
@@ -505,10 +506,8 @@ def test_a_prompt_that_the_container_finds_too_long_is_told_as_such(
 def test_a_generation_that_timed_out_is_never_sent_again(aws: AwsServer) -> None:
     """It may have been made, and paid for; the time that was given is kept."""
     aws.answer("InvokeEndpoint", Slow(_json(_chat()), delay_seconds=5.0))
-    began = time.monotonic()
     with pytest.raises(RemoteTimeoutError):
         _generator(aws, timeout_seconds=0.4).generate(PROMPT, NO_OPTIONS)
-    assert time.monotonic() - began < 4.0
     assert len(aws.requests) == 1
 
 

@@ -58,11 +58,12 @@ def test_options_of_a_connector_may_come_from_the_environment() -> None:
     ("flags", "fault"),
     [
         ({"mode": "fuzzy"}, "'fuzzy'; allowed: dense lexical hybrid"),
-        ({"k": 0}, "k 0; allowed: 1 or more"),
+        ({"k": 0}, "k 0; allowed: 1 to 10,000"),
         ({"trim_level": 1.5}, "trim_level 1.5; allowed: 0 to 1"),
         ({"refuse_below": "often"}, "refuse_below 'often'"),
         ({"temperature": float("nan")}, "temperature nan"),
         ({"timeout": 0.0}, "timeout"),
+        ({"total_timeout": float("inf")}, "total_timeout"),
         ({"grid_g_per_kwh": [1.0]}, "low, mid, high"),
         ({"colour": "red"}, "unknown setting 'colour'"),
         ({"k": "7"}, "k '7'"),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -80,3 +82,22 @@ def test_ne_is_the_negation_of_eq(metadata: dict[str, Json], field: str, value: 
     eq = compile_filter({field: {"$eq": value}})(metadata)
     ne = compile_filter({field: {"$ne": value}})(metadata)
     assert eq is not ne
+
+
+SCALARS = st.one_of(
+    st.none(), st.booleans(), st.integers(-2, 2), st.sampled_from([0.0, -0.0, 1.0, 1.5, 2.0**53]),
+    st.floats(), st.sampled_from([2**53, 2**53 + 1, 10**400]), st.sampled_from(["", "1", "a"]),
+)  # fmt: skip
+
+
+@given(
+    found=st.one_of(SCALARS, st.lists(SCALARS, max_size=3), st.just({"a": 1})),
+    values=st.lists(SCALARS, max_size=6),
+)
+def test_one_of_many_is_equal_to_one_of_them(found: Json, values: list[Json]) -> None:
+    """`$in` holds where `$eq` of one of its values does, not-a-number and true against 1 too."""
+    metadata = {"a": found, "nan": math.nan}
+    expected = any(compile_filter({"a": value})(metadata) for value in values)
+    assert compile_filter({"a": {"$in": values}})(metadata) is expected
+    assert compile_filter({"a": {"$nin": values}})(metadata) is not expected
+    assert not compile_filter({"nan": {"$in": [metadata["nan"], *values]}})(metadata)

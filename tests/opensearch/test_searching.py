@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import json
+import threading
 import time
 
 import pytest
 
 from ragkit import RAG, Document, Settings
 from ragkit.errors import ConfigError, DimensionMismatchError, RemoteError, StoreMissingError
-from ragkit.types import Fusion, Hit, Query
+from ragkit.types import Fusion, Hit, Json, Query
 from ragkit_connectors.opensearch import (
     Access,
     Connection,
@@ -21,13 +22,14 @@ from ragkit_connectors.opensearch import (
 )
 from ragkit_connectors.opensearch.querying import found
 from ragkit_connectors.testing import (
+    Asked,
     OpenSearchServer,
     RetrieverContract,
     Trouble,
     WordEmbedder,
 )
 
-from .opening import WORDS_ONLY, always, numbered, on, opened, unused, words
+from .opening import WORDS_ONLY, always, numbered, opened, unused, words
 
 FUSIONS: tuple[Fusion, ...] = ("convex", "rrf")
 VOCABULARY = (
@@ -217,7 +219,7 @@ def test_every_document_is_listed_beyond_the_largest_page(opensearch_url: str) -
         rag.ingest(*numbered(n))
         assert sum(1 for _ in rag.list()) == n
         assert sum(1 for _ in store.sources()) == n
-        with pytest.raises(ConfigError, match="k 10001; allowed by OpenSearch: 1 to 10000"):
+        with pytest.raises(ConfigError, match="k 10001; allowed: 1 to 10,000"):
             rag.search("swims", k=10_001)
 
 
@@ -233,19 +235,24 @@ def test_a_listing_that_is_left_early_closes_its_point_in_time() -> None:
 
 def test_an_async_search_leaves_the_event_loop_free() -> None:
     """While a slow server is waited for, other tasks run."""
+    go_on = threading.Event()
 
-    async def both(rag: RAG) -> int:
+    async def both(rag: RAG) -> None:
         task = asyncio.create_task(rag.asearch("n00001"))
-        n_turns = 0
-        while not task.done():
+        for _ in range(5):
             await asyncio.sleep(0.01)
-            n_turns += 1
+        assert not task.done()
+        go_on.set()
         assert len(await task) == 1
-        return n_turns
+
+    def wait(asked: Asked) -> None:
+        # Only the other task ends the wait.
+        if asked.path.endswith("/_search"):
+            assert go_on.wait(60)
 
     with OpenSearchServer() as server, words(f"{server.url}/kb", *numbered(2)) as rag:
-        server.trouble = on("/_search", Trouble(items=1e-9, seconds=0.3))
-        assert asyncio.run(both(rag)) > 5
+        server.trouble = wait
+        asyncio.run(both(rag))
 
 
 def test_a_missing_index_says_how_to_make_one() -> None:
@@ -348,6 +355,7 @@ def fill(url: str, index: str) -> None:
         record = {
             "body": text, "embedding": vector, "name": f"n{i}", "link": f"https://e/{i}",
             "year": 2000 + i, "team": "red" if i % 2 else "blue",
+            "rooms": ["Red Room" if i % 2 else "Blue Room"],
         }  # fmt: skip
         lines += json.dumps({"index": {"_id": f"x{i}"}}) + "\n" + json.dumps(record) + "\n"
     send("POST", f"{index}/_bulk", lines)
@@ -403,6 +411,15 @@ class TestForeignIndex(RetrieverContract):
         with pytest.raises(ConfigError, match="groups_field"):
             self.make().search(Query(question="badge", groups=("blue",)))
 
+    def test_groups_in_a_field_of_text_are_refused(self) -> None:
+        """A reader `red` would see a document of "Red Room"; its .keyword keeps names whole."""
+        retriever = foreign(self.address, groups_field="body", source_field="link")
+        with pytest.raises(ConfigError, match="groups_field 'body'"):
+            retriever.search(Query(question="badge", groups=("desk",)))
+        whole = foreign(self.address, groups_field="rooms", source_field="link")
+        for groups, n in ((("Red Room",), 2), (("red",), 0), (("Room",), 0), (("public",), 0)):
+            assert len(whole.search(Query(question="badge", k=9, groups=groups))) == n, groups
+
     def test_it_is_never_written_to(self) -> None:
         """An ingest is refused, and so is opening it as a store of ragkit's."""
         with RAG(self.make(), config=WORDS_ONLY) as rag:
@@ -432,3 +449,51 @@ def test_a_store_is_opened_by_name_with_its_settings() -> None:
         with RAG(f"opensearch:{server.url}/kb", config=wrong) as rag:
             with pytest.raises(ConfigError, match=r"colour.*text_field"):
                 rag.search("x")
+
+
+_KEYWORD: Json = {"type": "keyword"}
+_TEXT: Json = {"type": "text"}
+
+
+@pytest.mark.parametrize(
+    ("field", "properties", "is_usable"),
+    [
+        ("team", {"team": _KEYWORD}, True),
+        ("team", {"team": {"type": "text", "fields": {"keyword": _KEYWORD}}}, True),
+        ("team.keyword", {"team": {"type": "text", "fields": {"keyword": _KEYWORD}}}, True),
+        ("acl.team", {"acl": {"properties": {"team": _KEYWORD}}}, True),
+        ("team", {"team": _TEXT}, False),
+        ("team", {"team": {"type": "text", "fields": {"raw": _KEYWORD}}}, False),
+        ("team", {"team": {"type": "text", "fields": {"keyword": _TEXT}}}, False),
+        ("team", {"team": {"type": "keyword", "normalizer": "lowercase"}}, False),
+        ("team", {"team": {"type": "integer"}}, False),
+        ("acl.team", {"acl": {"properties": {"team": _TEXT}}}, False),
+        ("team", {"body": _TEXT}, False),
+        ("team", {}, False),
+    ],
+)
+def test_a_groups_field_must_keep_names_whole(
+    field: str, properties: dict[str, Json], is_usable: bool
+) -> None:
+    """It is looked at before anything is searched, and the whole index is refused."""
+    with OpenSearchServer() as server:
+        body = json.dumps({"mappings": {"properties": properties}})
+        _put(f"{server.url}/other", body)
+        retriever = foreign(f"{server.url}/other", groups_field=field)
+        query = Query(question="badge", groups=("red",))
+        if is_usable:
+            assert list(retriever.search(query)) == []
+        else:
+            with pytest.raises(ConfigError, match=f"groups_field '{field}'; allowed: .* keyword"):
+                retriever.search(query)
+            assert not [asked for asked in server.requests if asked.path.endswith("_search")]
+        retriever.close()
+
+
+def _put(address: str, body: str) -> None:
+    import urllib.request
+
+    request = urllib.request.Request(  # noqa: S310
+        address, body.encode(), {"Content-Type": "application/json"}, method="PUT"
+    )
+    urllib.request.urlopen(request, timeout=30).close()  # noqa: S310

@@ -118,7 +118,7 @@ def test_a_vector_that_goes_away_meanwhile_is_made_again(tmp_path: Path) -> None
 
     def on_progress(_: Progress) -> None:
         # The first batch's acknowledgement holds the others back until all are embedded.
-        assert embedded.wait(timeout=30)
+        assert embedded.wait(timeout=120)
 
     filler = list(numbered(2 * BATCH_CHUNKS - 1))
     with RAG(tmp_path / "kb", embedder=Watched(before), config=CONFIG) as rag:

@@ -31,8 +31,8 @@ WORDS_ONLY = Settings(embedder="none")
 
 
 def words_store(place: Path, *documents: Document) -> LocalStore:
-    """Make a store without vectors."""
-    with RAG(place, config=WORDS_ONLY) as rag:
+    """Make a store without vectors; what groups hide is meant to be hidden."""
+    with RAG(place, config=WORDS_ONLY, notify=lambda _: None) as rag:
         rag.ingest(*documents)
     return LocalStore(place)
 

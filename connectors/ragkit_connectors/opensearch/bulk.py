@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from ragkit import private
 from ragkit.errors import ConfigError
 from ragkit.types import Json
 from ragkit_connectors.opensearch.connecting import (
@@ -221,7 +222,7 @@ class BulkWriter:
         if self._dead_letters is None or not report.failed:
             return
         try:
-            with self._dead_letters.open("a", encoding="utf-8") as file:
+            with open(self._dead_letters, "a", encoding="utf-8", opener=private.opener) as file:
                 for operation in operations:
                     if operation.key in report.failed and operation.source is not None:
                         reason = report.failed[operation.key]

@@ -21,6 +21,7 @@ from ragkit.errors import (
     RemoteError,
     RemoteTimeoutError,
 )
+from ragkit.trust import LOOPBACK_HOSTS
 from ragkit_connectors.support.deadline import call_within
 from ragkit_connectors.support.retrying import Backoff
 
@@ -64,6 +65,11 @@ class Address:
         """Name of the server."""
         return urlsplit(self.url).hostname or ""
 
+    @property
+    def is_overheard(self) -> bool:
+        """Whether others on the way can read what is sent."""
+        return not self.url.startswith("https:") and self.host not in LOOPBACK_HOSTS
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Access:
@@ -100,7 +106,8 @@ def parse_address(rest: str) -> Address:
         raise ConfigError(f"store 'opensearch:{rest}'; {allowed}")
     check_index_name(index)
     default = 443 if url.scheme == "https" else 9200
-    return Address(url=f"{url.scheme}://{url.hostname}:{port or default}", index=index)
+    host = f"[{url.hostname}]" if ":" in url.hostname else url.hostname
+    return Address(url=f"{url.scheme}://{host}:{port or default}", index=index)
 
 
 def check_index_name(name: str) -> None:
@@ -293,6 +300,11 @@ class RemoteFault(Exception):
         if connection.access.aws_service == "es" or connection.address.host.endswith(DOMAIN_SUFFIX):
             return "Check the domain's access policy (es:ESHttp*) and its role mapping"
         access = connection.access
+        if not access.username_env:
+            return (
+                "No user was sent, since username_env is empty; where the address comes from a "
+                "settings file that was found, first run: ragkit trust FILE"
+            )
         return f"Check the environment variables {access.username_env} and {access.password_env}"
 
 
@@ -365,6 +377,11 @@ def _credentials(address: Address, access: Access, is_serverless: bool) -> objec
     service = access.aws_service or ("aoss" if is_serverless else None)
     if service is None and not username and address.host.endswith(DOMAIN_SUFFIX):
         service = "es"
+    if (service or username) and address.is_overheard:
+        raise ConfigError(
+            f"credentials would go to {address.url} for everybody on the way to read; use https, "
+            f"or a tunnel to http://localhost, or leave {access.username_env} unset"
+        )
     if service is None:
         return (username, os.environ.get(access.password_env, "")) if username else None
     return _signer(service, access.region or _region_of(address.host))

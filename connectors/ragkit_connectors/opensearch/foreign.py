@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import cast
 
 from ragkit.errors import ConfigError, StoreMissingError
@@ -12,6 +12,7 @@ from ragkit.types import Hit, Json, Query
 from ragkit_connectors.opensearch.connecting import Connection, Record, path_of, record
 from ragkit_connectors.opensearch.querying import check_k
 from ragkit_connectors.opensearch.searching import Hybrid, Searched, Searcher
+from ragkit_connectors.support.fingerprints import fingerprint
 from ragkit_connectors.support.passages import Passage, to_hits
 
 _RANGES = frozenset({"$gt", "$gte", "$lt", "$lte"})
@@ -37,7 +38,9 @@ class OpenSearchRetriever:
 
     Each record is a document of its own. Filters name fields of the index and mean what OpenSearch
     makes of them. With `groups` given, a reader needs to share one; without that field in the
-    settings a question that states groups is refused, since nothing could hold them back.
+    settings a question that states groups is refused, since nothing could hold them back. The
+    field is of type `keyword`, or has a `.keyword`, which is used then: any other type is searched
+    by parts of a name, or by its like. No group stands for everybody here, `public` neither.
 
     Args:
         connection: The server and the index.
@@ -52,6 +55,11 @@ class OpenSearchRetriever:
         self._fields = fields
         self._searcher = Searcher(connection, hybrid)
         self._has_index = False
+        address = connection.address
+        self.fingerprint = fingerprint(
+            f"opensearch:{address.url}/{address.index}", fields=asdict(fields), hybrid=hybrid
+        )
+        self._groups_field: str | None = None
 
     def close(self) -> None:
         """Close the connections."""
@@ -62,7 +70,8 @@ class OpenSearchRetriever:
 
         Raises:
             StoreMissingError: there is no such index.
-            ConfigError: a mode, filter or group cannot be used with this index.
+            ConfigError: a mode, filter or group cannot be used with this index, or its field of
+                groups does not keep names whole.
             RemoteError: the server failed.
         """
         check_k(query.k)
@@ -92,9 +101,12 @@ class OpenSearchRetriever:
         if self._has_index:
             return
         path = path_of(self._connection.address.index, "_mapping")
-        if "error" in self._connection.call("GET", path, ignore=(404,)):
-            address = self._connection.address
+        found = self._connection.call("GET", path, ignore=(404,))
+        address = self._connection.address
+        if "error" in found:
             raise StoreMissingError(f"there is no index {address.index!r} at {address.url}")
+        if self._fields.groups is not None:
+            self._groups_field = _whole_names_field(found, self._fields.groups)
         self._has_index = True
 
     def _by_words(self, query: Query, clauses: Sequence[Json]) -> Json:
@@ -109,7 +121,7 @@ class OpenSearchRetriever:
         return {"knn": {cast("str", self._fields.vector): knn}}
 
     def _readers(self, groups: tuple[str, ...] | None) -> list[Json]:
-        field = self._fields.groups
+        field = self._groups_field
         if field is None:
             if groups is not None:
                 raise ConfigError("a query with groups needs groups_field of the store")
@@ -131,6 +143,51 @@ class OpenSearchRetriever:
             source=text(self._fields.source),
             score=score,
         )
+
+
+def _whole_names_field(mappings: Record, name: str) -> str:
+    """Return the field by which groups are told apart whole: this one, or its `.keyword`.
+
+    Args:
+        mappings: Of each index behind the name.
+        name: The field of the settings.
+
+    Raises:
+        ConfigError: there is none, or not the same one in all of them.
+    """
+    usable: set[str | None] = set()
+    for index in mappings.values():
+        properties = record(record(record(index).get("mappings")).get("properties"))
+        field = _field(properties, name)
+        fields = record(field.get("fields"))
+        if _keeps_names(field):
+            usable.add(name)
+        else:
+            usable.add(f"{name}.keyword" if _keeps_names(record(fields.get("keyword"))) else None)
+    (found, *others) = usable or {None}
+    if found is None or others:
+        raise ConfigError(
+            f"groups_field {name!r}; allowed: a field of type keyword without a normalizer, or one "
+            "that has such a .keyword, in every index behind the name: others match parts of names"
+        )
+    return found
+
+
+def _field(properties: Record, name: str) -> Record:
+    """Return a field's mapping, empty where there is none; its name may hold dots."""
+    if name in properties:
+        return record(properties[name])
+    for i, character in enumerate(name):
+        if character == "." and name[:i] in properties:
+            outer = record(properties[name[:i]])
+            inner = {**record(outer.get("fields")), **record(outer.get("properties"))}
+            if found := _field(inner, name[i + 1 :]):
+                return found
+    return {}
+
+
+def _keeps_names(field: Record) -> bool:
+    return field.get("type") == "keyword" and "normalizer" not in field
 
 
 def _lookup(fields: Record, name: str) -> object:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, cast
 from ragkit.errors import ConfigError, RemoteError
 from ragkit.filters import compile_filter
 from ragkit.fusion import FUSION_DEPTH, RECIPROCAL_RANK_CONSTANT, reciprocal_rank
+from ragkit.groups import PUBLIC
 from ragkit.text.words import fts5_terms, query_tokens
 from ragkit.types import Fusion, Json
 from ragkit_connectors.opensearch.connecting import Record, record, records
@@ -79,11 +80,11 @@ def group_clauses(groups: tuple[str, ...] | None, *, protected: bool) -> list[Js
     What is not protected, as far as this process knows, may have become so a moment ago: a chunk
     with groups is then shown to its groups only, never to everyone.
     """
-    mine: Json = {"terms": {"groups": list(groups or ())}}
+    mine: Json = {"terms": {"groups": list(dict.fromkeys((*(groups or ()), PUBLIC)))}}
     if protected:
         return [mine]
     nobodys: Json = {"bool": {"must_not": [{"exists": {"field": "groups"}}]}}
-    return [{"bool": {"should": [nobodys, mine] if groups else [nobodys]}}]
+    return [{"bool": {"should": [nobodys] if groups is None else [nobodys, mine]}}]
 
 
 def words_query(question: str, language: str | None) -> Json:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+import shlex
 import time
 from collections.abc import Collection, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import cast
 
 from ragkit.errors import ConfigError, DimensionMismatchError, RemoteError, StoreMissingError
+from ragkit.groups import group_names
 from ragkit.storage import (
     DocumentRow,
     Finding,
@@ -31,12 +33,16 @@ from ragkit_connectors.opensearch.connecting import (
 )
 from ragkit_connectors.opensearch.mapping import VectorIndex
 from ragkit_connectors.opensearch.searching import Hybrid, Searched, Searcher
+from ragkit_connectors.support.fingerprints import fingerprint
 from ragkit_connectors.support.retrying import Backoff
 
 _MANIFEST_SECONDS = 5.0
 """How long what an index says of itself holds; whether it is protected is part of it."""
 
 _LANGUAGE_SECONDS = 60.0
+_MAX_READERS = 64
+"""Sets of groups whose language is kept."""
+
 _PAGE = 1_000
 _KEEP_ALIVE = "2m"
 _CANDIDATES = 100
@@ -77,12 +83,14 @@ class OpenSearchStore:
         self._connection = connection
         self._vectors = vectors or VectorIndex()
         self._hybrid: Hybrid = hybrid
+        # What the index holds its manifest says; where it is changes no answer.
+        self.fingerprint = fingerprint("opensearch", hybrid=hybrid)
         self._shape = (n_shards, n_replicas)
         self._dead_letters = dead_letters
         self._searcher = Searcher(connection, hybrid)
         self._bulk = BulkWriter(connection, dead_letters=dead_letters)
         self._known: tuple[float, _Index | None] | None = None
-        self._language: tuple[float, str | None] | None = None
+        self._languages: dict[tuple[str, ...] | None, tuple[float, str | None]] = {}
         self._is_fresh = False
         self._concrete: str | None = None
 
@@ -131,16 +139,26 @@ class OpenSearchStore:
             "largest_chunk_tokens": int(_aggregate(answer, "largest")),
         }
 
-    def language(self) -> str | None:
-        """Return the language of most documents, at most a minute old."""
+    def language(self, *, groups: tuple[str, ...] | None = None) -> str | None:
+        """Return the language of most documents that these groups may see, a minute old at most.
+
+        Without `groups`, of all documents.
+        """
         now = time.monotonic()
-        if self._language is None or now - self._language[0] > _LANGUAGE_SECONDS:
+        known = self._languages.get(groups)
+        if known is None or now - known[0] > _LANGUAGE_SECONDS:
+            index = self._need()
+            readers = [] if groups is None else self._readers(index, groups)
             by: dict[str, Json] = {"field": "language", "size": 1, "order": _LANGUAGE_ORDER}
             body: dict[str, Json] = {"size": 0, "aggs": {"language": {"terms": by}}}
-            answer = self._post(self._need(), "_search", body)
+            body["query"] = _all_of(_DOCUMENTS, *readers)
+            answer = self._post(index, "_search", body)
             buckets = records(record(_aggregations(answer).get("language")).get("buckets"))
-            self._language = (now, str(buckets[0]["key"]) if buckets else None)
-        return self._language[1]
+            known = (now, str(buckets[0]["key"]) if buckets else None)
+            # Replaced, never changed: other threads may be reading it.
+            kept = list(self._languages.items())[1 - _MAX_READERS :]
+            self._languages = dict([*kept, (groups, known)])
+        return known[1]
 
     def chunks_sha256(self) -> str:
         """Return a digest of all chunks' ids: equal for stores that hold the same chunks."""
@@ -442,7 +460,7 @@ class OpenSearchStore:
         if index is None:
             raise StoreMissingError(
                 f"there is no index at {self.name}; make it with: ragkit ingest PATH --store "
-                f"{self.name}"
+                f"{shlex.quote(self.name)}"
             )
         return index
 
@@ -586,12 +604,13 @@ class OpenSearchStore:
                 f"store {self.name} holds documents for certain groups: a query must state its "
                 "groups (--groups A,B)"
             )
-        return querying.group_clauses(groups, protected=protected)
+        names = None if groups is None else group_names(groups)
+        return querying.group_clauses(names, protected=protected)
 
     def _by_words(self, query: Query, mode: str, clauses: Sequence[Json]) -> Json:
         if mode == "dense":
             return None
-        words = querying.words_query(query.question, self.language())
+        words = querying.words_query(query.question, self.language(groups=query.groups))
         return None if words is None else querying.filtered(words, clauses)
 
     def _by_vector(self, index: _Index, query: Query, mode: str, clauses: Sequence[Json]) -> Json:

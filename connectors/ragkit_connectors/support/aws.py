@@ -4,8 +4,8 @@ boto3 is imported when a client is opened. Its own retries are switched off: the
 generation that timed out again, up to five times, and each may be billed.
 
 A call is given up `timeout_seconds` after it was sent, however its bytes arrive: it runs in a
-thread of its own, which is left behind where a server drips. Of a stream, the timeout is for each
-wait until the next bytes; a server that sends bytes but never finishes an event is not given up.
+thread of its own, which is left behind where a server drips. So does the wait for each event of a
+stream: bytes that never finish one give a server no more time.
 """
 
 from __future__ import annotations
@@ -32,7 +32,8 @@ from ragkit.errors import (
     RemoteError,
     RemoteTimeoutError,
 )
-from ragkit_connectors.support.deadline import call_within
+from ragkit.trust import LOOPBACK_HOSTS
+from ragkit_connectors.support.deadline import Deadline, call_within, check_limits
 from ragkit_connectors.support.retrying import Backoff
 
 _CONNECT_SECONDS = 10.0
@@ -44,7 +45,6 @@ _MOST_REFUSED = 3
 """Attempts while nothing listens; a service that is there accepts connections."""
 
 _WARM_UP_SECONDS = 2.0
-_LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 _MESSAGE_CHARACTERS = 300
 _ECHO_CHARACTERS = 24
 
@@ -175,9 +175,12 @@ class AwsClient:
         region: AWS region; None takes `AWS_REGION`, `AWS_DEFAULT_REGION` or the profile's.
         base_url: Address instead of the service's public one, for example of a VPC endpoint;
             http is allowed to this machine only.
-        timeout_seconds: Longest wait for an answer, and for the next bytes of a stream.
+        timeout_seconds: Longest wait for an answer, and for each part of a stream.
         retry_seconds: How long after its begin a call may be sent again.
         n_threads: Calls at once, fewer while the service throttles; None: no limit.
+        total_timeout_seconds: Longest time for a call, attempts and stream together; None: no
+            limit.
+        sleep: Waits between attempts; for tests.
 
     Raises:
         ConfigError: a value cannot be used as given, or no region is known.
@@ -193,9 +196,10 @@ class AwsClient:
         timeout_seconds: float = 60.0,
         retry_seconds: float = 20.0,
         n_threads: int | None = None,
+        total_timeout_seconds: float | None = None,
+        sleep: Callable[[float], None] = time.sleep,
     ) -> None:
-        if not 0.0 < timeout_seconds < float("inf"):
-            raise ConfigError(f"timeout_seconds {timeout_seconds}; allowed: more than 0")
+        check_limits(timeout_seconds, total_timeout_seconds)
         if not 0.0 <= retry_seconds < float("inf"):
             raise ConfigError(f"retry_seconds {retry_seconds}; allowed: 0 or more")
         if n_threads is not None and not 1 <= n_threads <= 256:
@@ -206,13 +210,19 @@ class AwsClient:
         self._service = service
         self._base_url = base_url
         self._timeout_seconds = timeout_seconds
+        self._total_timeout_seconds = total_timeout_seconds
+        self._sleep = sleep
         self._retry_seconds = retry_seconds
         self._n_connections = n_threads or 10
         self._gate = None if n_threads is None else _Gate(n_threads)
         self._lock = threading.Lock()
         self._opened: _Client | None = None
 
-    def call(self, call: AwsCall, parameters: Members) -> Members:
+    def deadline(self) -> Deadline:
+        """Return the limits of one call that begins now."""
+        return Deadline(self._timeout_seconds, total_seconds=self._total_timeout_seconds)
+
+    def call(self, call: AwsCall, parameters: Members, deadline: Deadline | None = None) -> Members:
         """Return the answer; a body of bytes is read already.
 
         Raises:
@@ -220,9 +230,11 @@ class AwsClient:
             RemoteError: the service failed, refused or was too slow.
         """
         method = self._method(call.method)
-        backoff = Backoff(time.monotonic() + self._retry_seconds)
+        deadline = deadline or self.deadline()
+        retry_seconds = min(self._retry_seconds, deadline.total_seconds_left)
+        backoff = Backoff(time.monotonic() + retry_seconds, sleep=self._sleep)
         for n_attempts in itertools.count(1):
-            outcome = self._attempt(method, call, parameters)
+            outcome = self._attempt(method, call, parameters, deadline)
             if not isinstance(outcome, _Failure):
                 return outcome
             may_repeat = outcome.may_repeat(call, n_attempts)
@@ -231,39 +243,66 @@ class AwsClient:
         raise AssertionError  # pragma: no cover - the count has no end
 
     def events(
-        self, call: AwsCall, parameters: Members, *, member: str
+        self, call: AwsCall, parameters: Members, *, member: str, deadline: Deadline
     ) -> Generator[Mapping[str, Members], None, None]:
         """Yield the events of the answer's stream; leaving early closes its connection.
 
-        Once the stream is open nothing is sent again.
+        Once the stream is open nothing is sent again. `deadline` ends the wait for an event; who
+        takes them renews it, since what they make of several may be one part.
 
         Raises:
             ConfigError: credentials are missing, or the call cannot be made as given.
             RemoteError: the service failed, refused or was too slow; events may have come.
         """
-        stream = cast("EventStream", self.call(call, parameters)[member])
+        stream = cast("EventStream", self.call(call, parameters, deadline)[member])
+        received = iter(stream)
+        is_waiting = False
         try:
-            yield from stream
+            while True:
+                seconds = deadline.check() + _GRACE_SECONDS
+                is_waiting = True
+                event = call_within(
+                    seconds,
+                    lambda: next(received, None),
+                    drop=lambda _: stream.close(),
+                )
+                is_waiting = False
+                if event is None:
+                    return
+                yield event
+        except TimeoutError as error:
+            raise self._broken_off(error, call, deadline) from error
         except Exception as error:
-            failure = self._failure(error, call)
-            message = f"the stream broke off: {failure.message}"
-            raise failure.kind(f"{call.about}: {message}. Not sent again") from error
+            is_waiting = False
+            raise self._broken_off(error, call, deadline) from error
         finally:
-            stream.close()
+            # A connection that a thread still reads from cannot be closed before it has read.
+            if not is_waiting:
+                stream.close()
+
+    def _broken_off(self, error: Exception, call: AwsCall, deadline: Deadline) -> RagkitError:
+        failure = self._failure(error, call, deadline)
+        message = f"the stream broke off: {failure.message}"
+        return failure.kind(f"{call.about}: {message}. Not sent again")
 
     def _attempt(
-        self, method: Callable[..., object], call: AwsCall, parameters: Members
+        self,
+        method: Callable[..., object],
+        call: AwsCall,
+        parameters: Members,
+        deadline: Deadline,
     ) -> Members | _Failure:
         gate: AbstractContextManager[object] = self._gate or nullcontext()
         with gate:
+            deadline.renew()
             try:
                 answer = call_within(
-                    self._timeout_seconds + _GRACE_SECONDS,
+                    deadline.seconds_left + _GRACE_SECONDS,
                     lambda: _read(cast("Members", method(**parameters))),
                     drop=_close,
                 )
             except Exception as error:
-                failure = self._failure(error, call)
+                failure = self._failure(error, call, deadline)
                 if self._gate and failure.kind is RateLimitedError:
                     self._gate.shrink()
                 return failure
@@ -304,14 +343,15 @@ class AwsClient:
         client.meta.events.register("before-parse", _refuse_broken)
         return client
 
-    def _failure(self, error: Exception, call: AwsCall) -> _Failure:
+    def _failure(self, error: Exception, call: AwsCall, deadline: Deadline) -> _Failure:
         """Say what an exception of botocore or urllib3 means; others are passed on."""
         names = _names(error)
         if "ClientError" in names:
             return _refusal(error, call)
         if names & {"ReadTimeoutError", "TimeoutError"}:
-            what = f"{self._service} did not answer within {self._timeout_seconds:g} seconds"
-            advice = "raise timeout_seconds, or ask for less" + (
+            limit, seconds = deadline.limit
+            what = f"{self._service} did not answer within {seconds:g} seconds"
+            advice = f"raise {limit}_seconds, or ask for less" + (
                 " (max_tokens)" * call.may_be_billed
             )
             return _Failure(
@@ -535,7 +575,7 @@ def _check_url(base_url: str | None) -> None:
         raise ConfigError(f"base_url cannot be read ({error}); {allowed}") from error
     if url.username is not None or url.password is not None:
         raise ConfigError(f"base_url holds a user or a password; {allowed}")
-    is_safe = url.scheme == "https" or (url.scheme == "http" and host in _LOOPBACK)
+    is_safe = url.scheme == "https" or (url.scheme == "http" and host in LOOPBACK_HOSTS)
     if not host or not is_safe or url.query or url.fragment:
         raise ConfigError(f"base_url {base_url!r}; {allowed}")
 

@@ -3,10 +3,106 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterable, Iterator
 from typing import Generic, TypeVar
 
+from ragkit.errors import ConfigError, RemoteTimeoutError
+from ragkit.types import Generation, Usage
+
 _T = TypeVar("_T")
+
+
+class Deadline:
+    """When waiting for a server ends: so long after the last part, never later than the whole.
+
+    Args:
+        seconds: Longest wait for the first part, and from each part to the next; more than 0.
+        total_seconds: Longest time for all of them; more than 0, None: no limit.
+        clock: Seconds that never go back; for tests.
+
+    Raises:
+        ConfigError: a limit is not a number of seconds.
+    """
+
+    def __init__(
+        self,
+        seconds: float,
+        *,
+        total_seconds: float | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        check_limits(seconds, total_seconds)
+        self._seconds = seconds
+        self._total_seconds = float("inf") if total_seconds is None else total_seconds
+        self._clock = clock
+        self._ends = clock() + self._total_seconds
+        self.renew()
+
+    def renew(self) -> None:
+        """Begin to wait for the next part."""
+        self._next_ends = min(self._ends, self._clock() + self._seconds)
+
+    def extend(self, seconds: float) -> None:
+        """Wait so much longer for the next part, since the server asked for it."""
+        self._next_ends = min(self._ends, self._next_ends + seconds)
+
+    def each(self, parts: Iterable[_T]) -> Iterator[_T]:
+        """Yield parts; the wait for one begins when the one before it has been taken."""
+        self.renew()
+        for part in parts:
+            yield part
+            self.renew()
+
+    @property
+    def seconds_left(self) -> float:
+        """Time until the next part must be there, 0 or more."""
+        return max(0.0, self._next_ends - self._clock())
+
+    @property
+    def total_seconds_left(self) -> float:
+        """Time until the whole must be there, 0 or more; without a limit infinite."""
+        return max(0.0, self._ends - self._clock())
+
+    def check(self) -> float:
+        """Return `seconds_left`; raises `TimeoutError` where there are none."""
+        if not (left := self.seconds_left):
+            raise TimeoutError
+        return left
+
+    @property
+    def limit(self) -> tuple[str, float]:
+        """Name and seconds of the limit that ends the wait for the next part."""
+        is_whole = self._next_ends >= self._ends
+        return ("total_timeout", self._total_seconds) if is_whole else ("timeout", self._seconds)
+
+
+def check_limits(seconds: float, total_seconds: float | None) -> None:
+    """Raise `ConfigError` unless both can be limits of a `Deadline`."""
+    for name, value in (("timeout", seconds), ("total_timeout", total_seconds)):
+        if value is not None and not 0.0 < value < float("inf"):
+            raise ConfigError(f"{name}_seconds {value}; allowed: more than 0")
+
+
+def kept_on_timeout(pieces: Iterable[str | Generation]) -> Iterator[str | Generation]:
+    """Yield a stream of text; where time runs out after some came, end with a `Generation` of it.
+
+    It may be paid for, so it must come out. Its `stop_reason` is `timeout`, its usage unknown.
+
+    Raises:
+        RemoteTimeoutError: time ran out before there was text.
+    """
+    texts: list[str] = []
+    try:
+        for piece in pieces:
+            if isinstance(piece, str):
+                texts.append(piece)
+            yield piece
+    except RemoteTimeoutError:
+        text = "".join(texts)
+        if not text.strip():
+            raise
+        yield Generation(text=text, usage=Usage(), stop_reason="timeout")
 
 
 def call_within(

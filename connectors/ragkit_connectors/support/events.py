@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 
-_LINE_END = re.compile(rb"\r\n|\n|\r(?=[^\n])")
+_LINE_END = re.compile(rb"\r\n|\n|\r")
 
 
 def events(chunks: Iterable[bytes]) -> Iterator[str]:
@@ -27,14 +27,23 @@ def events(chunks: Iterable[bytes]) -> Iterator[str]:
 
 
 def lines(chunks: Iterable[bytes]) -> Iterator[str]:
-    """Yield lines without their ends; only whole lines are decoded, so no character is cut."""
-    pending = b""
+    """Yield lines without their ends; only whole lines are decoded, so no character is cut.
+
+    Each byte is looked at once: a long line in small chunks takes time that grows with its length.
+    """
+    pending = bytearray()
+    held = b""
     first = True
     for chunk in chunks:
-        *whole, pending = _LINE_END.split(pending + chunk)
-        for line in whole:
-            text = line.decode("utf-8", "replace")
+        # Whether a carriage return is a line end of its own only the next byte tells.
+        data = held + chunk
+        held = b"\r" if data.endswith(b"\r") else b""
+        *ends, rest = _LINE_END.split(data.removesuffix(b"\r"))
+        for end in ends:
+            text = (pending + end).decode("utf-8", "replace")
+            pending.clear()
             yield text.removeprefix("\ufeff") if first else text
             first = False
+        pending += rest
     if pending:
-        yield pending.rstrip(b"\r").decode("utf-8", "replace")
+        yield pending.decode("utf-8", "replace")

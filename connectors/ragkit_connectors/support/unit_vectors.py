@@ -84,7 +84,7 @@ def unit_rows(rows: Sequence[object], *, dim: int | None, name: str) -> Vectors:
             np.frombuffer(row, "<f4") if isinstance(row, bytes) else np.asarray(row, np.float32)
             for row in rows
         ]
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise RemoteError(f"{name} gave something that is no vector") from error
     if any(array.ndim != 1 or not array.size for array in arrays):
         raise RemoteError(f"{name} gave something that is no vector")

@@ -6,11 +6,12 @@ are not followed: a prompt and a key go to the address that was named, or nowher
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import re
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias, cast
@@ -23,7 +24,10 @@ from ragkit.errors import (
     RemoteError,
     RemoteTimeoutError,
 )
-from ragkit.types import Json
+from ragkit.text.jsontext import read_answer_json
+from ragkit.trust import LOOPBACK_HOSTS
+from ragkit.types import Json, token_count
+from ragkit_connectors.support.deadline import Deadline, check_limits
 
 if TYPE_CHECKING:
     import socket
@@ -31,15 +35,18 @@ if TYPE_CHECKING:
 
 Record: TypeAlias = Mapping[str, object]
 
-_LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 _REFUSED_PAUSES_SECONDS = (0.1, 0.4)
 _MOST_ATTEMPTS = 5
 _MESSAGE_CHARACTERS = 200
 _ECHO_CHARACTERS = 24
 _KEY_CHARACTERS = 8
 _READ_BYTES = 65536
+_MOST_HEAD_BYTES = 262_144
+"""Bytes before a body: http.client itself limits a line and the number of lines, but not how many
+responses `100 Continue` come before the one that counts."""
+
 _TOO_LONG = re.compile(
-    r"context[\s_-]*(length|size|window)|exceed\w*.{0,30}context|input is too long|"
+    r"context[\s_-]{0,10}(length|size|window)|exceed\w{0,10}.{0,30}context|input is too long|"
     r"(prompt|input) (is )?too long|maximum input length",
     re.IGNORECASE,
 )
@@ -68,7 +75,7 @@ class Address:
     @property
     def is_loopback(self) -> bool:
         """Whether the server runs on this machine."""
-        return self.host in _LOOPBACK
+        return self.host in LOOPBACK_HOSTS
 
 
 class WebServer:
@@ -83,11 +90,17 @@ class WebServer:
         api_key_env: Environment variable that holds the key; empty, or without a value: none.
         default_key_env: A variable that is not read for a plain http address elsewhere than on
             this machine.
-        timeout_seconds: Longest wait for a connection and for a whole answer; more than 0.
+        timeout_seconds: Longest time for connection, request and head of an answer together, and
+            for a whole answer that is no stream; of a stream, for each part after the one before.
+            Waits that the server asks for come on top, as does the look-up of a host's name, which
+            no program can end. More than 0.
         retry_seconds: Longest sum of the waits that a server may ask for; 0 or more.
         max_response_bytes: Size of a response above which it is given up; 1 or more.
+        total_timeout_seconds: Longest time for all of it, waits and streams included; more than 0,
+            None: no limit.
         advice: What to do about a status, where there is better advice than the common one.
         too_long: What to do when what was sent is too long for the model.
+        clock: Seconds that never go back; for tests.
 
     Raises:
         ConfigError: a value cannot be used as given.
@@ -102,11 +115,12 @@ class WebServer:
         timeout_seconds: float = 60.0,
         retry_seconds: float = 20.0,
         max_response_bytes: int = 8 * 1024 * 1024,
+        total_timeout_seconds: float | None = None,
         advice: Mapping[int, str] | None = None,
         too_long: str = "The prompt is too long for the model: lower max_context_tokens",
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        if not 0.0 < timeout_seconds < float("inf"):
-            raise ConfigError(f"timeout {timeout_seconds}; allowed: more than 0 seconds")
+        check_limits(timeout_seconds, total_timeout_seconds)
         if not 0.0 <= retry_seconds < float("inf"):
             raise ConfigError(f"retry_seconds {retry_seconds}; allowed: 0 or more")
         if max_response_bytes < 1:
@@ -116,6 +130,8 @@ class WebServer:
         self._api_key_env = api_key_env
         self._default_key_env = default_key_env
         self._timeout_seconds = timeout_seconds
+        self._total_timeout_seconds = total_timeout_seconds
+        self._clock = clock
         self._retry_seconds = retry_seconds
         self._max_response_bytes = max_response_bytes
         self._advice = {**_ADVICE, **(advice or {})}
@@ -171,9 +187,12 @@ class WebServer:
         droppable: str = "",
     ) -> Exchange:
         key = self._key()
-        waits_left_seconds = self._retry_seconds
+        deadline = Deadline(
+            self._timeout_seconds, total_seconds=self._total_timeout_seconds, clock=self._clock
+        )
+        waits_left_seconds = min(self._retry_seconds, deadline.total_seconds_left)
         for attempts_left in reversed(range(_MOST_ATTEMPTS)):
-            exchange = self._ask(method, path, body, key)
+            exchange = self._ask(method, path, body, key, deadline)
             exchange.sent = sent
             if exchange.status == 200:
                 return exchange
@@ -186,6 +205,7 @@ class WebServer:
                         raise self._failure(exchange, message)
                     wait_seconds = 0.0
             waits_left_seconds -= wait_seconds
+            deadline.extend(wait_seconds)
             time.sleep(wait_seconds)
         raise RemoteError(f"{self.base_url} did not answer")
 
@@ -194,44 +214,52 @@ class WebServer:
         if not self._api_key_env or (overheard and self._api_key_env == self._default_key_env):
             return ""
         key = os.environ.get(self._api_key_env, "").strip()
+        if key and overheard:
+            raise ConfigError(
+                f"the key in {self._api_key_env} would go to {self.base_url} for everybody on the "
+                "way to read; use https, or a tunnel to http://localhost, or no api_key_env"
+            )
         if not (key.isascii() and key.isprintable()):
             raise ConfigError(f"the key in {self._api_key_env} holds characters that no key has")
         return key
 
-    def _ask(self, method: str, path: str, body: Mapping[str, Json] | None, key: str) -> Exchange:
+    def _ask(
+        self,
+        method: str,
+        path: str,
+        body: Mapping[str, Json] | None,
+        key: str,
+        deadline: Deadline,
+    ) -> Exchange:
         import http.client
 
         try:
             data = None if body is None else json.dumps(body, allow_nan=False).encode()
         except ValueError as error:
             raise ConfigError(f"a generation option is not a finite number: {error}") from error
-        connection = self._connect()
-        began = time.monotonic()
+        connection, timed = self._connect(deadline)
         try:
             connection.request(method, f"{self.address.path}{path}", data, _headers(key))
-            socket_ = cast("socket.socket", connection.sock)
             response = connection.getresponse()
         except (OSError, http.client.HTTPException) as error:
             connection.close()
-            raise self._broken(error) from error
+            raise self._broken(error, deadline) from error
+        timed.end_of_head()
         return Exchange(
             connection=connection,
             response=response,
-            socket_=socket_,
             key=key,
-            began=began,
-            timeout_seconds=self._timeout_seconds,
+            deadline=deadline,
             max_bytes=self._max_response_bytes,
-            broken=self._broken,
+            broken=lambda error: self._broken(error, deadline),
         )
 
-    def _connect(self) -> HTTPConnection:
+    def _connect(self, deadline: Deadline) -> tuple[HTTPConnection, _TimedSocket]:
         """Connect; a refused connection is tried again, since nothing was sent yet."""
         pauses_seconds = iter(_REFUSED_PAUSES_SECONDS)
         while True:
-            connection = self._new_connection()
             try:
-                connection.connect()
+                return self._new_connection(deadline)
             except ConnectionRefusedError as error:
                 pause_seconds = next(pauses_seconds, None)
                 if pause_seconds is None:
@@ -242,28 +270,39 @@ class WebServer:
                 time.sleep(pause_seconds)
             # A host name that cannot be one is a UnicodeError.
             except (OSError, UnicodeError) as error:
-                raise self._broken(error) from error
-            else:
-                return connection
+                raise self._broken(error, deadline) from error
 
-    def _new_connection(self) -> HTTPConnection:
+    def _new_connection(self, deadline: Deadline) -> tuple[HTTPConnection, _TimedSocket]:
         import http.client
 
-        host, port, timeout = self.address.host, self.address.port, self._timeout_seconds
+        host, port = self.address.host, self.address.port
         if not self.address.secure:
-            return http.client.HTTPConnection(host, port, timeout=timeout)
-        import ssl
+            connection = http.client.HTTPConnection(host, port)
+            timed = _TimedSocket(_connected(host, connection.port, deadline), deadline)
+        else:
+            import ssl
 
-        context = ssl.create_default_context()
-        return http.client.HTTPSConnection(host, port, timeout=timeout, context=context)
+            context = ssl.create_default_context()
+            connection = http.client.HTTPSConnection(host, port, context=context)
+            plain = _connected(host, connection.port, deadline)
+            try:
+                plain.settimeout(deadline.check())
+                secure = context.wrap_socket(plain, server_hostname=host)
+            except BaseException:
+                plain.close()
+                raise
+            timed = _TimedSocket(secure, deadline)
+        connection.sock = timed
+        return connection, timed
 
-    def _broken(self, error: Exception) -> RemoteError:
+    def _broken(self, error: Exception, deadline: Deadline) -> RemoteError:
         """Say what happened to a connection; never what went over it."""
         if isinstance(error, TimeoutError):
+            limit, seconds = deadline.limit
             return RemoteTimeoutError(
-                f"{self.base_url} did not answer within {self._timeout_seconds:g} seconds; not "
-                "sent again, because a generation that timed out may be billed. Raise the timeout, "
-                "or lower max_tokens"
+                f"{self.base_url} did not answer within {seconds:g} seconds; not sent again, "
+                f"because a generation that timed out may be billed. Raise {limit}, or lower "
+                "max_tokens"
             )
         reason = getattr(error, "strerror", None) or type(error).__name__
         return RemoteError(f"the connection to {self.base_url} failed: {reason}")
@@ -291,6 +330,85 @@ class WebServer:
         return self._advice.get(status, other)
 
 
+class _TimedSocket:
+    """What http.client uses of a socket, so that every wait ends with one deadline.
+
+    The time-out of a socket itself holds for each read, which a server that drips never reaches.
+    """
+
+    def __init__(self, socket_: socket.socket, deadline: Deadline) -> None:
+        self._socket = socket_
+        self._deadline = deadline
+        self._reader: _TimedReader | None = None
+
+    def sendall(self, data: bytes) -> None:
+        """Send all of it."""
+        view = memoryview(data)
+        while view:
+            self._socket.settimeout(self._deadline.check())
+            view = view[self._socket.send(view) :]
+
+    def makefile(self, mode: str) -> io.BufferedReader:
+        """Return a file to read from."""
+        del mode
+        self._reader = _TimedReader(self._socket, self._deadline)
+        return io.BufferedReader(self._reader, _READ_BYTES)
+
+    def end_of_head(self) -> None:
+        """What is read from now on is body, whose size is counted elsewhere."""
+        if self._reader is not None:
+            self._reader.bytes_left = float("inf")
+
+    def close(self) -> None:
+        """Close the socket once the file is closed too."""
+        self._socket.close()
+
+
+class _TimedReader(io.RawIOBase):
+    def __init__(self, socket_: socket.socket, deadline: Deadline) -> None:
+        self._socket = socket_
+        self._file = socket_.makefile("rb", buffering=0)
+        self._deadline = deadline
+        self.bytes_left: float = _MOST_HEAD_BYTES
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: memoryview) -> int | None:  # type: ignore[override]
+        self._socket.settimeout(self._deadline.check())
+        n_bytes = self._file.readinto(buffer)
+        self.bytes_left -= n_bytes or 0
+        if self.bytes_left < 0:
+            raise OSError(0, f"the head of the answer is larger than {_MOST_HEAD_BYTES:,} bytes")
+        return n_bytes
+
+    def close(self) -> None:
+        self._file.close()
+        super().close()
+
+
+def _connected(host: str, port: int, deadline: Deadline) -> socket.socket:
+    """Return a connection to a host; its addresses share the time that is left."""
+    import socket
+
+    failed: OSError = ConnectionRefusedError()
+    addresses = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    for n_left, (family, kind, protocol, _, address) in zip(
+        range(len(addresses), 0, -1), addresses, strict=True
+    ):
+        socket_ = socket.socket(family, kind, protocol)
+        try:
+            socket_.settimeout(deadline.check() / n_left)
+            socket_.connect(address)
+            socket_.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        except OSError as error:
+            socket_.close()
+            failed = error
+        else:
+            return socket_
+    raise failed
+
+
 class Exchange:
     """A response whose head has come."""
 
@@ -299,18 +417,14 @@ class Exchange:
         *,
         connection: HTTPConnection,
         response: HTTPResponse,
-        socket_: socket.socket,
         key: str,
-        began: float,
-        timeout_seconds: float,
+        deadline: Deadline,
         max_bytes: int,
         broken: Callable[[Exception], RemoteError],
     ) -> None:
         self._connection = connection
         self._response = response
-        self._socket = socket_
-        self._timeout_seconds = timeout_seconds
-        self._deadline = began + timeout_seconds
+        self._deadline = deadline
         self._max_bytes = max_bytes
         self._broken = broken
         self._key = key
@@ -334,8 +448,8 @@ class Exchange:
             )
 
     def read(self) -> bytes:
-        """Return the whole body, which must have come within the timeout since the request."""
-        return b"".join(self.chunks(self._deadline))
+        """Return the whole body, which must come within the timeout of the request."""
+        return b"".join(self._chunks())
 
     def read_record(self) -> Record:
         """Return the whole body, which must be a JSON object, and close."""
@@ -343,13 +457,22 @@ class Exchange:
             self.require("application/json")
             return decode(self.read())
 
-    def chunks(self, deadline: float | None = None) -> Iterator[bytes]:
-        """Yield the body as it comes, each part within the timeout, all of it by `deadline`."""
+    def parts(self, split: Callable[[Iterator[bytes]], Iterable[str]]) -> Iterator[str]:
+        """Yield the parts of a stream, each within the timeout after the one before was taken.
+
+        What `split` makes of the bytes is a part: a whole event, a whole line with something in
+        it. Bytes that do not make one, such as comments that keep a connection alive, give a
+        server no more time.
+        """
+        return self._deadline.each(split(self._chunks()))
+
+    def _chunks(self) -> Iterator[bytes]:
+        """Yield the body as it comes."""
         import http.client
 
         n_bytes = 0
         try:
-            while chunk := self._next(deadline):
+            while not self._response.isclosed() and (chunk := self._response.read1(_READ_BYTES)):
                 n_bytes += len(chunk)
                 if n_bytes > self._max_bytes:
                     raise RemoteError(f"the response is larger than {self._max_bytes:,} bytes")
@@ -370,15 +493,6 @@ class Exchange:
         if repeats:
             return " (its message repeats the prompt or the key and is left out)"
         return f": {message}"
-
-    def _next(self, deadline: float | None) -> bytes:
-        wait = self._timeout_seconds if deadline is None else deadline - time.monotonic()
-        if wait <= 0.0:
-            raise TimeoutError
-        if self._response.isclosed():
-            return b""
-        self._socket.settimeout(wait)
-        return self._response.read1(_READ_BYTES)
 
     def close(self) -> None:
         """Close the connection."""
@@ -415,16 +529,15 @@ def record(value: object) -> Record:
 
 
 def count(value: object) -> int | None:
-    """Return a number of something, 0 or more; None for anything else."""
-    is_count = isinstance(value, int) and not isinstance(value, bool) and value >= 0
-    return cast("int", value) if is_count else None
+    """Return a number of something, 0 to 2**53; None for anything else."""
+    return token_count(value)
 
 
 def decode(data: bytes | str) -> Record:
     """Return the JSON object that `data` holds; raises `RemoteError` where it holds none."""
     try:
-        value: object = json.loads(data)
-    except (ValueError, RecursionError) as error:
+        value = read_answer_json(data)
+    except ValueError as error:
         raise RemoteError("the server's answer is not JSON, or it broke off") from error
     if not isinstance(value, dict):
         raise RemoteError("the server's answer is not a JSON object")
@@ -463,16 +576,17 @@ def _seconds_until(retry_after: str) -> float | None:
     import email.utils
 
     try:
-        moment = email.utils.parsedate_to_datetime(retry_after)
-    except ValueError:
+        moment = email.utils.parsedate_to_datetime(retry_after).timestamp()
+    # A date of a far year, or an absurd time zone, overflows.
+    except (ValueError, OverflowError, OSError):
         return None
-    return max(0.0, moment.timestamp() - time.time())
+    return max(0.0, moment - time.time())
 
 
 def _server_message(exchange: Exchange) -> str:
     try:
-        body: object = json.loads(exchange.read())
-    except (ValueError, RecursionError, RemoteError):
+        body = read_answer_json(exchange.read())
+    except (ValueError, RemoteError):
         return ""
     return error_text(record(body))
 

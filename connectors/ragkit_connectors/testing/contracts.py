@@ -9,7 +9,7 @@ A subclass says how to make the thing:
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, cast
 
@@ -27,6 +27,7 @@ from ragkit.types import (
     PromptCounter,
     ScoredSentence,
     Usage,
+    fingerprint_of,
 )
 
 if TYPE_CHECKING:
@@ -90,6 +91,17 @@ class EmbedderContract:
     def make(self) -> Embedder:
         """Return the embedder under test."""
         raise NotImplementedError
+
+    def make_each_setting(self) -> Sequence[Embedder]:
+        """Return embedders that differ in settings that can change a vector, one at a time.
+
+        Called twice, it makes them alike. Empty: settings are not looked at.
+        """
+        return ()
+
+    def test_fingerprints_tell_settings_apart(self) -> None:
+        """No two of different settings share a fingerprint, where they run included."""
+        _expect_told_apart(self.make_each_setting(), self.make_each_setting())
 
     def test_vectors_have_the_stated_shape(self) -> None:
         """Documents give (n, dim), a question gives (dim,), all float32."""
@@ -176,9 +188,20 @@ class GeneratorContract:
         """Return one whose server is down; None for generators without a server."""
         return None
 
+    def make_each_setting(self) -> Sequence[Generator]:
+        """Return generators that differ in settings that can change an answer, one at a time.
+
+        Called twice, it makes them alike. Empty: settings are not looked at.
+        """
+        return ()
+
     def prompt(self) -> Prompt:
         """Return a prompt that the generator answers."""
         return sample_prompt()
+
+    def test_fingerprints_tell_settings_apart(self) -> None:
+        """No two of different settings share a fingerprint, and equal ones have the same."""
+        _expect_told_apart(self.make_each_setting(), self.make_each_setting())
 
     def test_it_answers_with_text(self) -> None:
         """An answer is not empty, and the generator has a name."""
@@ -298,6 +321,14 @@ def _expect(condition: bool, message: str) -> None:
     # An assert statement here would vanish under `python -O`, and pytest does not explain it.
     if not condition:
         raise AssertionError(message)
+
+
+def _expect_told_apart(parts: Sequence[object], again: Sequence[object]) -> None:
+    found = [fingerprint_of(part) for part in parts]
+    _expect(None not in found, f"one has no fingerprint: {found}")
+    _expect(found == [fingerprint_of(part) for part in again], "a fingerprint changed")
+    for i, fingerprint in enumerate(found):
+        _expect(fingerprint not in found[:i], f"number {i} has the fingerprint of another")
 
 
 def _expect_units(vectors: Vectors) -> None:

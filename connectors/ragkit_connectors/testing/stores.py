@@ -305,14 +305,20 @@ class StoreContract:
     # --- access ------------------------------------------------------------------------------
 
     def test_groups_never_leak(self) -> None:
-        """A reader finds, lists and sees the documents of shared groups, and nothing else."""
-        readers = {"a1": ("a",), "a2": ("a", "b"), "b1": ("b",), "none": ()}
-        with RAG(self.make("kb"), embedder=WordEmbedder(), config=_SETTINGS) as rag:
+        """A reader finds, lists and sees the documents of shared groups and of `public` only."""
+        readers = {
+            "a1": ("a",), "a2": ("a", "b"), "b1": ("b",), "none": (), "open": ("c", "public"),
+        }  # fmt: skip
+        told: list[str] = []
+        with RAG(
+            self.make("kb"), embedder=WordEmbedder(), config=_SETTINGS, notify=told.append
+        ) as rag:
             rag.ingest(
                 *(Document(id=n, text="Secret words.", groups=g) for n, g in readers.items())
             )
             for groups in (["a"], ["b"], ["a", "b"], ["c"], []):
-                expected = sorted(n for n, g in readers.items() if set(g) & set(groups))
+                shown_to = {*groups, "public"}
+                expected = sorted(n for n, g in readers.items() if set(g) & shown_to)
                 assert [row.document_id for row in rag.list(groups=groups)] == expected
                 for mode in MODES:
                     found = rag.search("secret words", k=20, mode=mode, groups=groups)
@@ -320,13 +326,20 @@ class StoreContract:
                 for name in readers:
                     shown = rag.show(name, groups=groups)
                     assert (shown is not None) == (name in expected)
+            _raises(ConfigError, lambda: rag.search("secret words", groups="a"), "list of names")
+            _raises(ConfigError, lambda: rag.search("secret words"), "must state its groups")
+        assert sum("1 documents without groups are hidden" in text for text in told) == 1
 
     def test_the_first_group_protects_everything(self) -> None:
         """From then on a query must state its groups, to a store that is already open too."""
-        with RAG(self.make("kb"), config=WORDS_ONLY) as rag:
+        told: list[str] = []
+        with RAG(self.make("kb"), config=WORDS_ONLY, notify=told.append) as rag:
             rag.ingest(Document(id="open", text="Open words."))
             assert _names(rag.search("words")) == ["open"]
             rag.ingest(Document(id="shut", text="Shut words.", groups=("a",)))
+            rag.ingest(Document(id="late", text="Late words."))
+            assert [text for text in told if "hidden" in text] == told != []
+            assert len(told) == 1
             _raises(ConfigError, lambda: rag.search("words"), "groups")
             _raises(ConfigError, lambda: list(rag.list()), "groups")
             assert _names(rag.search("words", groups=["a"])) == ["shut"]

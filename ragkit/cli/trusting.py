@@ -1,0 +1,74 @@
+"""`ragkit trust`: whose settings count."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ragkit.cli import output
+from ragkit.config import read_sensitive
+from ragkit.errors import ConfigError
+from ragkit.trust import Record, place_of, record_trust, records, withdraw_trust
+from ragkit.types import Json
+
+
+def trust(options: argparse.Namespace) -> int:
+    """Run `ragkit trust`."""
+    if (options.file is None) != options.list or (options.list and options.remove):
+        raise ConfigError("give one settings file, or --list")
+    if options.list:
+        for record in records():
+            data = {"schema": 1, **record.to_dict(), "status": _status(record)}
+            output.show(data, _listed_text, as_json=options.json)
+        return 0
+    file = Path(options.file)
+    if options.remove:
+        if not withdraw_trust(file):
+            raise ConfigError(f"{place_of(file)} is not trusted; see: ragkit trust --list")
+        place: dict[str, Json] = {"schema": 1, "file": str(place_of(file)), "status": "removed"}
+        output.show(place, _listed_text, as_json=options.json)
+        return 0
+    found = read_sensitive(file)
+    record = record_trust(file, found)
+    # What a settings file may hold beyond JSON (a date, say) is shown as its text.
+    keys: Json = json.loads(json.dumps(found.keys, default=str))
+    leads: dict[str, Json] = dict(found.targets)
+    shown: dict[str, Json] = {"schema": 1, **record.to_dict(), "status": "trusted"}
+    output.show({**shown, "keys": keys, "targets": leads}, _trusted_text, as_json=options.json)
+    return 0
+
+
+def _status(record: Record) -> str:
+    """Return `trusted`, `changed` or `missing`."""
+    file = Path(record.file)
+    try:
+        return "trusted" if read_sensitive(file).sha256 == record.sha256 else "changed"
+    except ConfigError:
+        return "changed" if file.exists() else "missing"
+
+
+def _listed_text(data: Mapping[str, Any]) -> str:
+    return f"{data['status']:8} {_plain(data['file'])}"
+
+
+def _trusted_text(data: Mapping[str, Any]) -> str:
+    if not data["keys"]:
+        return f"{_plain(data['file'])} is trusted; nothing in it needs that yet"
+    lines = [f"{_plain(data['file'])} is trusted, for as long as these stay as they are:"]
+    for name, value in data["keys"].items():
+        target = data["targets"].get(name)
+        leads = "" if target is None else f" -> {_plain(target)}"
+        lines.append(f"  {_plain(name)} = {_escaped(value)}{leads}")
+    return "\n".join(lines)
+
+
+def _plain(text: str) -> str:
+    """Return a text as it is where all of it shows, else with escapes."""
+    return text if text.isprintable() else _escaped(text)
+
+
+def _escaped(value: object) -> str:
+    return json.dumps(value).replace("\x7f", "\\u007f")

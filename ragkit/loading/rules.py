@@ -1,0 +1,92 @@
+"""Which rule of the settings holds for a file, and what it makes of it (`ragkit.ingest_rules`)."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Sequence
+from urllib.parse import quote
+
+from ragkit.errors import ConfigError
+from ragkit.ingest_rules import IngestRule, RuledFile
+from ragkit.loading.formats import LOADERS, Loader
+from ragkit.loading.ignoring import matches
+from ragkit.loading.records import Labels
+
+_NO_RULE = IngestRule(glob="**")
+
+
+class Rules:
+    """The rules of a call.
+
+    Args:
+        rules: The first that matches a file holds.
+        labels: Of the call: they count where the rule says nothing.
+
+    Raises:
+        ConfigError: a rule names a loader that there is not.
+    """
+
+    def __init__(self, rules: Sequence[IngestRule], labels: Labels) -> None:
+        self._rules = [(rule, _parts(rule.glob)) for rule in rules]
+        self._labels = labels
+        self._loaders = {loader.name: loader for loader in LOADERS.values()}
+        for rule in rules:
+            if rule.loader is not None and rule.loader not in self._loaders:
+                allowed = ", ".join(sorted(self._loaders))
+                raise ConfigError(f"{rule.where}: loader {rule.loader!r}; allowed: {allowed}")
+
+    def find(self, path: str) -> Ruled:
+        """Return what holds for the file at this path, relative to the root."""
+        parts = _parts(path)
+        for number, (rule, pattern) in enumerate(self._rules, start=1):
+            if matches(pattern, parts):
+                return Ruled(path, number, rule, self._labels, self._loaders.get(rule.loader or ""))
+        return Ruled(path, None, _NO_RULE, self._labels, None)
+
+    def __bool__(self) -> bool:
+        return bool(self._rules)
+
+
+class Ruled:
+    """What holds for one file."""
+
+    def __init__(
+        self, path: str, number: int | None, rule: IngestRule, labels: Labels, loader: Loader | None
+    ) -> None:
+        self._path = path
+        self._number = number
+        self._rule = rule
+        self.skip = rule.skip
+        self.where = rule.where
+        self.loader = loader
+        self.record_labels = Labels(
+            groups=rule.groups or labels.groups, metadata={**labels.metadata, **rule.metadata}
+        )
+
+    @property
+    def labels(self) -> Labels:
+        """Labels of the file as one document, with its address; records go without."""
+        url = self._rule.url
+        if url is None:
+            return self.record_labels
+        path = quote(self._path)
+        address = url.replace("{path}", path) if "{path}" in url else url + path
+        return Labels(
+            groups=self.record_labels.groups,
+            metadata={**self.record_labels.metadata, "url": address},
+        )
+
+    def shown(self, source: str) -> RuledFile:
+        """Return the file's line in the table of a dry run."""
+        return RuledFile(
+            document_id=self._path,
+            source=source,
+            rule=self._number,
+            groups=() if self.skip else self.record_labels.groups,
+            skip=self.skip,
+        )
+
+
+def _parts(path: str) -> tuple[str, ...]:
+    # Some file systems take accents apart, and a rule that misses shows a file to others.
+    return tuple(unicodedata.normalize("NFC", path).split("/"))

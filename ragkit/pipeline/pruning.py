@@ -1,0 +1,173 @@
+"""What has vanished from under the paths of an ingest: what moved, and what may be removed."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from typing import Protocol, runtime_checkable
+
+from ragkit.errors import ConfigError, LoadError, StoreDamagedError
+from ragkit.storage import Store
+from ragkit.types import Document, Failure, Source, SourceItem
+
+Confirm = Callable[[str], bool]
+"""Asked, with the question, whether to go on."""
+
+
+@runtime_checkable
+class Listing(Protocol):
+    """A source that can tell what it will yield without reading it."""
+
+    def listed(self) -> tuple[set[str], set[str]] | None:
+        """Return the ids to come, and the places that cannot be read; None where it cannot tell."""
+        ...
+
+
+def text_sha256(text: str) -> str:
+    """Return the SHA-256 of a text as stores record it."""
+    import hashlib
+
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def is_gone(source: str) -> bool:
+    """Whether a document's source was a file of this machine that is no longer there."""
+    # Names that are not UTF-8 are stored escaped, so nobody can look for them.
+    if not os.path.isabs(source) or "\\udc" in source:
+        return False
+    try:
+        os.lstat(source)
+    except (FileNotFoundError, NotADirectoryError):
+        return True
+    except (OSError, ValueError):
+        return False
+    return False
+
+
+def vanished(
+    store: Store, roots: Sequence[str], seen: Collection[str], unread: Collection[str]
+) -> dict[str, str]:
+    """Return id and source of stored documents that are under the roots but were not met.
+
+    Args:
+        store: Where they are stored.
+        roots: Absolute paths of the call.
+        seen: Ids that were met.
+        unread: Places below which nothing has vanished, as far as anyone knows.
+    """
+    return {
+        document_id: source
+        for document_id, source in (store.sources() if roots else ())
+        if document_id not in seen and _is_under(source, roots) and not _is_under(source, unread)
+    }
+
+
+def moved_away(store: Store, gone: Iterable[str], texts: Mapping[str, int]) -> set[str]:
+    """Return those of the vanished documents whose text came back under another id.
+
+    Args:
+        store: Where they are still stored.
+        gone: Their ids.
+        texts: How often each text, by its SHA-256, was added.
+    """
+    left = Counter(texts)
+    found: set[str] = set()
+    for document_id in gone if left else ():
+        try:
+            stored = store.document(document_id, everyone=True)
+        except StoreDamagedError:
+            continue
+        if stored is not None and left[stored[1]] > 0:
+            left[stored[1]] -= 1
+            found.add(document_id)
+    return found
+
+
+def check_prune(
+    store: Store, source: Source, roots: Sequence[str], confirm: Confirm | None
+) -> bool:
+    """Ask before more than half of what is stored from one of the paths is removed.
+
+    Looks at names first; only where more than half of them have vanished are new files read, to see
+    whether they are the old ones by another name. A source that cannot tell its names beforehand
+    is not looked at.
+
+    Returns:
+        Whether that was allowed, so that nobody need be asked again.
+
+    Raises:
+        ConfigError: it was not.
+    """
+    listed = source.listed() if isinstance(source, Listing) else None
+    if listed is None:
+        return False
+    gone = vanished(store, roots, *listed)
+    if _emptied(store, gone, roots) is None:
+        return False
+    known = {document_id for document_id, _ in store.sources()}
+    texts = Counter(_new_texts(source.documents(), known))
+    for document_id in moved_away(store, gone, texts):
+        del gone[document_id]
+    return refuse_emptying(store, gone, roots, confirm)
+
+
+def refuse_emptying(
+    store: Store, gone: Mapping[str, str], roots: Sequence[str], confirm: Confirm | None
+) -> bool:
+    """Ask before more than half of what is stored from one of the roots is removed.
+
+    Returns:
+        Whether that was allowed; false where there was no need to ask.
+
+    Raises:
+        ConfigError: it was not allowed.
+    """
+    emptied = _emptied(store, gone, roots)
+    if emptied is None:
+        return False
+    root, n_gone, n_stored = emptied
+    what = f"prune would remove {n_gone} of the {n_stored} documents stored from {root!r}"
+    if confirm is not None and confirm(what):
+        return True
+    raise ConfigError(
+        f"{what}, and nothing was removed. Is the folder empty, or a disk not mounted? To remove "
+        "them all the same: ragkit ingest … --prune --yes"
+    )
+
+
+def _emptied(
+    store: Store, gone: Mapping[str, str], roots: Sequence[str]
+) -> tuple[str, int, int] | None:
+    """Return the first root that loses more than half, with numbers of documents gone and stored.
+
+    Each root by itself: one small folder that came up empty must not hide among large ones.
+    """
+    touched = [
+        (root, n_gone)
+        for root in roots
+        if (n_gone := sum(_is_under(source, (root,)) for source in gone.values()))
+    ]
+    if not touched:
+        return None
+    stored = [source for _, source in store.sources()]
+    for root, n_gone in touched:
+        n_stored = sum(_is_under(source, (root,)) for source in stored)
+        if 2 * n_gone > n_stored:
+            return root, n_gone, n_stored
+    return None
+
+
+def _new_texts(items: Iterable[SourceItem], known: Collection[str]) -> Iterator[str]:
+    for item in items:
+        if isinstance(item, Failure) or item.id in known:
+            continue
+        try:
+            document = item if isinstance(item, Document) else item.load()
+        except LoadError:
+            continue
+        yield text_sha256(document.text)
+
+
+def _is_under(source: str, places: Iterable[str]) -> bool:
+    return any(source == place or source.startswith(place.rstrip("/") + "/") for place in places)

@@ -1,0 +1,316 @@
+"""Settings of a file that was found, not named: which of them count without their owner's word.
+
+Whoever unpacks a stranger's folder and runs a command in it has named nothing in the settings file
+that lies there. What reaches the network, names a variable of the environment, or reads or writes
+outside the folder needs trust. So does everything that is not known to be harmless, and with it
+whatever a connector learns in the future.
+
+Trust is kept in the user's own folder, one record a settings file: a digest of the keys that need
+trust, so that other keys may change freely.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import cast
+
+from ragkit.errors import ConfigError
+from ragkit.types import Json
+
+LOOPBACK_HOSTS = frozenset({"localhost", "127.0.0.1", "::1"})
+"""Hosts that are this machine, as they are written; no other spelling counts."""
+
+HARMLESS = frozenset(
+    {
+        "chunker", "chunk_tokens", "chunk_overlap", "embed_title", "sentence_vectors",
+        "k", "mode", "fusion", "trim_level", "refuse_below", "max_context_tokens",
+        "max_history_tokens", "timeout", "total_timeout", "max_tokens", "temperature", "top_p",
+        "top_k", "stop", "seed", "model_billions", "grid_g_per_kwh", "ingest_rules",
+    }
+)  # fmt: skip
+"""Settings that never need trust, whatever their value."""
+
+_LIMITS = frozenset({"timeout_seconds", "total_timeout_seconds", "retry_seconds"})
+HARMLESS_OPTIONS: Mapping[str, frozenset[str]] = {
+    "store_options": _LIMITS | {
+        "hybrid", "engine", "vector_type", "compression", "on_disk", "m", "ef_construction",
+    },
+    "embedder_options": _LIMITS | {
+        "batch_size", "dimensions", "encoding", "document_prompt", "query_prompt", "keep_alive",
+    },
+    "generator_options": _LIMITS | {
+        "context_window", "count_with", "num_ctx", "keep_alive", "think",
+    },
+}  # fmt: skip
+"""Options of connectors that never need trust."""
+
+_HARMLESS_VALUES = {
+    "embedder": frozenset({"builtin", "none"}),
+    "generator": frozenset({"extractive"}),
+    "api_key_env": frozenset({""}),
+}
+_PATHS = frozenset({"store", "trim", "template", "ledger"})
+_LOOPBACK_URL = re.compile(
+    r"https?://(?:localhost|127\.0\.0\.1|\[::1\])(?::[0-9]{1,5})?(?:/[A-Za-z0-9._~/-]*)?"
+)
+"""Narrower than what connectors read as an address, so that both mean the same host."""
+
+_KINDS = frozenset({"openai", "ollama", "extractive", "builtin", "none"})
+"""Kinds that send nothing but to `base_url`, and no credentials but those of `api_key_env`."""
+
+_DEFAULT_ADDRESS = {"ollama": "http://localhost:11434"}
+_OWN = "make it yours alone, or name a settings file: --config FILE"
+_STORE_CREDENTIALS = frozenset({"username_env", "password_env", "aws_service"})
+
+
+@dataclass(frozen=True, slots=True)
+class Sensitive:
+    """What of a settings file needs trust.
+
+    `keys` holds the values by name (`ledger`, `store.password_env`); `targets` where the paths
+    among them lead.
+    """
+
+    keys: dict[str, object] = field(default_factory=dict[str, object])
+    targets: dict[str, str] = field(default_factory=dict[str, str])
+
+    @property
+    def sha256(self) -> str:
+        """Digest of names, values and targets."""
+        import hashlib
+
+        text = json.dumps([self.keys, self.targets], sort_keys=True, default=str)
+        return hashlib.sha256(text.encode()).hexdigest()
+
+
+def sensitive(given: Mapping[str, object], folder: Path) -> Sensitive:
+    """Return what needs trust in some circumstances, of settings by name.
+
+    An address on this machine is among it: a key that the user named elsewhere would go there.
+    """
+    found = Sensitive()
+    for setting, value in given.items():
+        if setting in HARMLESS:
+            continue
+        if isinstance(value, Mapping):
+            harmless = HARMLESS_OPTIONS.get(setting, frozenset())
+            options = cast("Mapping[str, object]", value)
+            part = setting.removesuffix("_options")
+            found.keys.update({f"{part}.{k}": v for k, v in options.items() if k not in harmless})
+        elif setting in _PATHS:
+            if not _is_inside(setting, value, folder):
+                found.keys[setting] = value
+                found.targets[setting] = _target(value, folder)
+        elif not (isinstance(value, str) and value in _HARMLESS_VALUES.get(setting, ())):
+            found.keys[setting] = value
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """Names of the settings that do not count, and values that keep keys at home."""
+
+    held_back: list[str]
+    without_keys: dict[str, object]
+
+
+def judge(given: Mapping[str, object], effective: Mapping[str, object], folder: Path) -> Judgement:
+    """Say what of an untrusted file does not count.
+
+    Args:
+        given: Settings of the file, without those that the user has set otherwise.
+        effective: All settings, from all places.
+        folder: What paths are relative to.
+    """
+    held = sensitive(given, folder).keys
+    without: dict[str, object] = {}
+    for part in ("generator", "embedder"):
+        options = cast("Mapping[str, object]", effective[f"{part}_options"])
+        own: Mapping[str, object] = effective if part == "generator" else {}
+        kind, _, model = str(effective[part]).partition(":")
+        address = options.get("base_url", own.get("base_url")) or _DEFAULT_ADDRESS.get(kind)
+        key = options.get("api_key_env", own.get("api_key_env"))
+        # Ollama itself sends on what is meant for a model whose name ends so.
+        is_local = kind in _KINDS and is_loopback_url(address) and not model.endswith("cloud")
+        if is_local and not key:
+            names = {part, f"{part}.base_url", *(("base_url",) if own else ())}
+            if names - {part} & held.keys():
+                without[f"{part}_options"] = {**options, "api_key_env": ""}
+            held = {name: value for name, value in held.items() if name not in names}
+    options = cast("Mapping[str, object]", effective["store_options"])
+    kind, _, address = str(effective["store"]).partition(":")
+    is_local = kind == "opensearch" and is_loopback_url(address)
+    if "store" in held and is_local and not _STORE_CREDENTIALS & options.keys():
+        del held["store"]
+        without["store_options"] = {**options, "username_env": ""}
+    return Judgement(list(held), without)
+
+
+def is_loopback_url(url: object) -> bool:
+    """Whether a text is the plain address of a server on this machine."""
+    return isinstance(url, str) and _LOOPBACK_URL.fullmatch(url) is not None
+
+
+def _is_inside(setting: str, value: object, folder: Path) -> bool:
+    """Whether a path stays in the folder, and names nothing hidden and no device."""
+    if not isinstance(value, str) or (setting == "store" and ":" in os.path.splitdrive(value)[1]):
+        return False
+    # Windows would already ask the server of such a path for its target.
+    if not value or value.startswith("~") or value.replace("\\", "/").startswith("//"):
+        return False
+    try:
+        base, target = folder.resolve(), (folder / value).resolve()
+        is_ordinary = not target.exists() or target.is_file() or target.is_dir()
+        links = [e.path for e in os.scandir(target) if e.is_symlink()] if target.is_dir() else []
+        leads_out = any(not Path(link).resolve().is_relative_to(base) for link in links)
+    except (OSError, RuntimeError, ValueError):
+        return False
+    if not is_ordinary or leads_out or not target.is_relative_to(base):
+        return False
+    return not any(part.startswith(".") for part in target.relative_to(base).parts)
+
+
+def _target(value: object, folder: Path) -> str:
+    try:
+        return str((folder / str(value)).resolve())
+    except (OSError, RuntimeError, ValueError):
+        return ""
+
+
+def user_folder() -> Path | None:
+    """Return the user's own folder of ragkit's settings, which need not exist; None: no home.
+
+    `$XDG_CONFIG_HOME/ragkit` (XDG Base Directory Specification) or `~/.config/ragkit`, on macOS
+    `~/Library/Application Support/ragkit`, on Windows `%APPDATA%/ragkit`.
+    """
+    if sys.platform == "win32":
+        given = os.environ.get("APPDATA", "")
+    else:
+        given = os.environ.get("XDG_CONFIG_HOME", "")
+    # A relative one would lie in the folder that is to be judged.
+    if os.path.isabs(given):
+        return Path(given) / "ragkit"
+    try:
+        home = Path.home()
+    except RuntimeError:
+        return None
+    # A home that does not exist (`/nonexistent` of service accounts) is not made.
+    if not home.is_absolute() or not home.is_dir():
+        return None
+    inner = "Library/Application Support" if sys.platform == "darwin" else ".config"
+    return home / inner / "ragkit"
+
+
+def check_owned(path: Path) -> None:
+    """Raise `ConfigError` where somebody else could have written what is the user's own."""
+    if sys.platform == "win32":
+        return
+    try:
+        status = path.stat()
+    except OSError:  # What cannot be looked at cannot be read either.
+        return
+    if status.st_uid not in {os.geteuid(), 0}:
+        raise ConfigError(f"{path} belongs to another user, so it does not count; {_OWN}")
+    if status.st_mode & 0o002:
+        raise ConfigError(f"{path} may be written by everybody, so it does not count; {_OWN}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Record:
+    """Trust in a settings file, as long as its sensitive keys have this digest."""
+
+    file: str
+    sha256: str
+
+    def to_dict(self) -> dict[str, Json]:
+        """Return both by name."""
+        return {"file": self.file, "sha256": self.sha256}
+
+
+def place_of(file: Path) -> Path:
+    """Return where a settings file is: its folder's true path, and its name there."""
+    return file.absolute().parent.resolve() / file.name
+
+
+def record_trust(file: Path, found: Sensitive) -> Record:
+    """Keep trust in what was found in a file; raises `ConfigError` where it cannot be kept."""
+    folder = _records_folder()
+    record = Record(file=str(place_of(file)), sha256=found.sha256)
+    if folder is None:
+        raise ConfigError(
+            "there is no home folder to keep trust in (HOME); name the settings file instead: "
+            "--config FILE, or RAGKIT_CONFIG=FILE"
+        )
+    try:
+        folder.parent.parent.mkdir(parents=True, exist_ok=True)
+        for path in (folder.parent, folder):
+            path.mkdir(exist_ok=True, mode=0o700)
+            check_owned(path)
+        kept = folder / _record_name(file)
+        temporary = kept.with_suffix(f".{os.getpid()}.new")
+        with open(os.open(temporary, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o600), "w") as out:
+            json.dump({"schema": 1, **record.to_dict()}, out)
+        temporary.replace(kept)
+    except OSError as error:
+        raise ConfigError(
+            f"trust cannot be kept in {folder}: {error.strerror}; name the settings file instead: "
+            "--config FILE, or RAGKIT_CONFIG=FILE"
+        ) from error
+    return record
+
+
+def is_trusted(file: Path, found: Sensitive) -> bool:
+    """Whether what was found in a file is what was trusted; raises `ConfigError`."""
+    folder = _records_folder()
+    record = None if folder is None else _read(folder / _record_name(file))
+    return record == Record(file=str(place_of(file)), sha256=found.sha256)
+
+
+def withdraw_trust(file: Path) -> bool:
+    """Forget trust in a file; False where there was none. Raises `ConfigError`."""
+    folder = _records_folder()
+    if folder is None:
+        return False
+    kept = folder / _record_name(file)
+    try:
+        kept.unlink()
+    except FileNotFoundError:
+        return False
+    except OSError as error:
+        raise ConfigError(f"{kept} cannot be removed: {error.strerror}") from error
+    return True
+
+
+def records() -> Iterator[Record]:
+    """Yield all records, by their files' names; raises `ConfigError`."""
+    folder = _records_folder()
+    found = [] if folder is None else [_read(path) for path in folder.glob("*.json")]
+    yield from sorted((r for r in found if r is not None), key=lambda record: record.file)
+
+
+def _records_folder() -> Path | None:
+    folder = user_folder()
+    return None if folder is None else folder / "trusted"
+
+
+def _record_name(file: Path) -> str:
+    import hashlib
+
+    return hashlib.sha256(os.fsencode(place_of(file))).hexdigest() + ".json"
+
+
+def _read(path: Path) -> Record | None:
+    for place in (path.parent.parent, path.parent, path):
+        check_owned(place)
+    try:
+        data: object = json.loads(path.read_text("utf-8"))
+    except (OSError, ValueError):
+        return None
+    known = cast("dict[str, object]", data) if isinstance(data, dict) else dict[str, object]()
+    return Record(file=str(known.get("file")), sha256=str(known.get("sha256")))

@@ -1,0 +1,188 @@
+"""What one generator or embedder gave is never taken for what another would give."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import pytest
+
+from ragkit import RAG, Document, Settings
+from ragkit.pipeline.certified import fingerprints, why_void
+from ragkit.trimming import TrimPolicy
+from ragkit.types import Generation, GenerationOptions, Json, Prompt, TokenCounter, Usage
+from ragkit_connectors.testing import OpenAIServer, Reply, WordEmbedder
+from ragkit_eval.cache import Cache, CachingEmbedder, CachingGenerator
+from ragkit_eval.datasets import load_dataset
+from ragkit_eval.stores import OpenedRag
+
+from .made import make_dataset
+
+PROMPT = Prompt(text="Where is the desk?", question="Where is the desk?")
+POLICY = TrimPolicy(name="p")
+
+
+class Nameless:
+    """A third party's generator, from before fingerprints: it has a name and nothing else."""
+
+    name = "own:model"
+    calls_llm = True
+    counter: TokenCounter | None = None
+
+    def __init__(self, says: str) -> None:
+        self.says = says
+        self.n_calls = 0
+
+    def generate(self, prompt: Prompt, options: GenerationOptions) -> Generation:
+        """Say it."""
+        del prompt, options
+        self.n_calls += 1
+        return Generation(text=self.says, usage=Usage())
+
+    def stream(self, prompt: Prompt, options: GenerationOptions) -> Iterator[str | Generation]:
+        """Say it at once."""
+        generation = self.generate(prompt, options)
+        yield generation.text
+        yield generation
+
+
+class Adapted(Nameless):
+    """One of the same name whose adapter is part of its fingerprint."""
+
+    def __init__(self, adapter: str) -> None:
+        super().__init__(says=f"by {adapter}")
+        self.fingerprint = f"own:model {adapter}"
+
+
+def say(generator: Nameless, cache: Cache, *, scope: str = "", prompt: Prompt = PROMPT) -> str:
+    """Return the answer through the cache."""
+    caching = CachingGenerator(generator, cache, scope=scope)
+    return caching.generate(prompt, GenerationOptions()).text
+
+
+def test_two_adapters_share_no_answers(tmp_path: Path) -> None:
+    """The name is the same, the fingerprint is not; equal settings are asked once."""
+    with Cache(tmp_path) as cache:
+        assert say(Adapted("a"), cache) == "by a"
+        assert say(Adapted("b"), cache) == "by b"
+        again = Adapted("a")
+        assert say(again, cache) == "by a"
+        assert again.n_calls == 0
+        # Where a guardrail looks at the question alone, the same text is not the same prompt.
+        assert say(again, cache, prompt=Prompt(text=PROMPT.text, question="desk?")) == "by a"
+        assert again.n_calls == 1
+
+
+def test_without_a_fingerprint_what_it_was_opened_with_counts(tmp_path: Path) -> None:
+    """An older third party's generator is cached by its name and the settings that were given."""
+    with Cache(tmp_path) as cache:
+        assert say(Nameless("one"), cache, scope="a") == "one"
+        assert say(Nameless("two"), cache, scope="b") == "two"
+        assert say(Nameless("three"), cache, scope="a") == "one"
+
+
+def test_embedders_of_one_model_on_two_servers_share_no_vectors(tmp_path: Path) -> None:
+    """Stores know them by the same fingerprint; the cache looks at the variant as well."""
+    pytest.importorskip("numpy")
+
+    class Served(WordEmbedder):
+        def __init__(self, variant: str) -> None:
+            super().__init__()
+            self.variant = variant
+            self.name = "served"
+
+    with Cache(tmp_path) as cache:
+        for variant in ("a", "b", "a"):
+            embedder = CachingEmbedder(Served(variant), cache, name="served")
+            embedder.forget_saved()
+            embedder.embed_query("desk")
+            embedder.embed_documents(["desk"])
+        assert embedder.saved.seconds > 0.0
+        assert embedder.fingerprint == WordEmbedder().fingerprint
+        fresh = CachingEmbedder(Served("c"), cache, name="served")
+        fresh.embed_query("desk")
+        assert fresh.saved.seconds == 0.0
+
+
+def test_an_evaluation_asks_again_with_another_setting(tmp_path: Path) -> None:
+    """Settings of the connector reach the cache; the run's manifest tells them apart too."""
+    dataset = load_dataset(make_dataset(tmp_path / "town"))
+    with OpenAIServer([Reply(text="At nine.")]) as server, Cache(tmp_path / "cache") as cache:
+
+        def ask(**options: Json) -> Mapping[str, Json]:
+            settings = Settings(
+                embedder="none",
+                generator="openai:m",
+                base_url=server.base_url,
+                generator_options=dict(options),
+            )
+            with OpenedRag(dataset, settings, cache) as opened:
+                opened.rag.ask("When does the ferry to Skerry leave?")
+                return opened.rag.configuration()
+
+        first, same, other = ask(), ask(), ask(context_window=9000)
+        assert len(server.requests) == 2
+        assert first == same
+        assert first["generator"] == other["generator"]
+        assert first["generator_fingerprint"] != other["generator_fingerprint"]
+        assert ask(retry_seconds=1.0) == first
+        assert len(server.requests) == 2
+
+
+def test_a_run_says_where_settings_are_not_known(tmp_path: Path) -> None:
+    """A third party's generator has a name and no fingerprint: null."""
+    with RAG(tmp_path / "kb", config=Settings(embedder="none"), generator=Nameless("x")) as rag:
+        rag.ingest(Document(id="a", text="The desk is at the front."))
+        found = rag.configuration()
+    assert found["generator"] == "own:model"
+    assert found["generator_fingerprint"] is None
+    assert found["reranker_fingerprint"] is None
+
+
+def _certificate(configuration: Mapping[str, Json], *, answers: bool) -> dict[str, Json]:
+    return {"fingerprints": fingerprints(configuration, POLICY, answers=answers)}
+
+
+def _configuration(tmp_path: Path, generator: Nameless) -> dict[str, Json]:
+    with RAG(tmp_path / "kb", config=Settings(embedder="none"), generator=generator) as rag:
+        rag.ingest(Document(id="a", text="The desk is at the front."))
+        return rag.configuration()
+
+
+def test_a_certificate_of_answers_is_void_with_other_settings_of_the_generator(
+    tmp_path: Path,
+) -> None:
+    """The name stays, the fingerprint does not; a certificate about contexts does not mind."""
+    one, other = (_configuration(tmp_path, Adapted(adapter)) for adapter in ("a", "b"))
+    about_answers = _certificate(one, answers=True)
+    assert why_void(about_answers, one, POLICY) is None
+    assert why_void(about_answers, other, POLICY) == (
+        "generator settings is 'own:model b', certified with 'own:model a'"
+    )
+    assert why_void(_certificate(one, answers=False), other, POLICY) is None
+
+
+def test_a_certificate_made_before_is_judged_as_before(tmp_path: Path) -> None:
+    """Without a fingerprint in it, or of a generator without one, the name decides."""
+    one, other = (_configuration(tmp_path, Adapted(adapter)) for adapter in ("a", "b"))
+    certificate = _certificate(one, answers=True)
+    known = certificate["fingerprints"]
+    assert isinstance(known, dict)
+    old = {key: value for key, value in known.items() if not key.endswith(" settings")}
+    assert len(old) == len(known) - 3
+    assert why_void({"fingerprints": old}, other, POLICY) is None
+    assert why_void({"fingerprints": {**old, "generator": "else"}}, other, POLICY) is not None
+    unknown = _certificate(_configuration(tmp_path, Nameless("x")), answers=True)
+    assert why_void(unknown, other, POLICY) is None
+    assert "None" in str(why_void(certificate, {**one, "generator_fingerprint": None}, POLICY))
+
+
+def test_settings_of_reranker_and_retriever_void_it_too(tmp_path: Path) -> None:
+    """They decide what is retrieved, which every certificate is about."""
+    found = _configuration(tmp_path, Nameless("x"))
+    for part in ("reranker", "retriever"):
+        one = {**found, f"{part}_fingerprint": "a"}
+        certificate = _certificate(one, answers=False)
+        assert why_void(certificate, one, POLICY) is None
+        void = why_void(certificate, {**found, f"{part}_fingerprint": "b"}, POLICY)
+        assert str(void).startswith(f"{part} settings")

@@ -1,0 +1,181 @@
+"""What was paid for comes out, whatever is said of it; and numbers that the library is given."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+
+from ragkit import RAG, Document, Settings, TrimPolicy
+from ragkit.errors import ConfigError
+from ragkit.ledger import model_size_billions, read_ledger, summarise
+from ragkit.types import Citation, Generation, GenerationOptions, Prompt, TokenCounter, Usage
+from ragkit_connectors.openai import OpenAIGenerator
+from ragkit_connectors.testing import OpenAIServer, Reply
+
+FERRY = Document(id="a", text="The ferry leaves at nine. The quay is closed.")
+QUESTION = "When does the ferry leave?"
+
+
+class Odd:
+    """A generator whose bookkeeping is wrong."""
+
+    name = "odd:llama-8b"
+    calls_llm = True
+    counter: TokenCounter | None = None
+
+    def __init__(self, usage: object, citations: object = None) -> None:
+        self._usage, self._citations = usage, citations
+
+    def generate(self, prompt: Prompt, options: GenerationOptions) -> Generation:
+        """Return an answer with what it was told to say of it."""
+        del prompt, options
+        return Generation(
+            text="At nine. \ud800",
+            usage=cast("Usage", self._usage),
+            citations=cast("tuple[Citation, ...] | None", self._citations),
+        )
+
+    def stream(self, prompt: Prompt, options: GenerationOptions) -> Iterator[str | Generation]:
+        """Yield it in one piece."""
+        whole = self.generate(prompt, options)
+        yield whole.text
+        yield whole
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Path:
+    """Return a store of one document."""
+    with RAG(tmp_path / "kb", embedder="none", ledger="off") as rag:
+        rag.ingest(FERRY)
+    return tmp_path / "kb"
+
+
+ODD: list[Any] = [10**400, 10**25, -1, 2**53 + 1, float("nan"), 1.5, True, "7"]
+
+
+@pytest.mark.parametrize("value", ODD, ids=[type(v).__name__ + str(v)[:6] for v in ODD])
+def test_a_generators_odd_counts_are_unknown(store: Path, value: object) -> None:
+    """No number of tokens loses an answer: what cannot be one is unknown, the ledger goes on."""
+    usage = Usage(input_tokens=cast("int", value), output_tokens=cast("int", value),
+                  cached_tokens=cast("int", value), exact=True, counter="odd")  # fmt: skip
+    with RAG(store, generator=Odd(usage)) as rag:
+        answer = rag.ask(QUESTION)
+        assert rag.stream(QUESTION).answer.text == answer.text == "At nine. \ud800"
+    assert answer.usage.output_tokens is answer.usage.cached_tokens is None
+    assert answer.receipt.joules is None
+    assert len(list(read_ledger(store / "ledger.jsonl"))) == 2
+
+
+@pytest.mark.parametrize("citations", [("no citation",), 5, (None,)])
+def test_citations_that_are_none_cost_the_citations_alone(store: Path, citations: object) -> None:
+    """An answer whose citations cannot be made out comes without them, and with a notice."""
+    notices: list[str] = []
+    with RAG(store, generator=Odd(None, citations), notify=notices.append) as rag:
+        answer = rag.ask(QUESTION)
+    assert (answer.text, answer.citations) == ("At nine. \ud800", ())
+    assert answer.usage.output_tokens is None
+    assert any("citations" in notice for notice in notices)
+
+
+def test_a_servers_absurd_counts_do_not_cost_the_answer(store: Path) -> None:
+    """10**400 tokens, more digits than Python reads, and infinities are unknown counts."""
+    for number in (10**400, 10**25, "9" * 5000, float("inf"), float("nan")):
+        usage: dict[str, Any] = {"prompt_tokens": 60, "completion_tokens": number}
+        with OpenAIServer([Reply(text="At nine.", usage=usage)]) as server:
+            generator = OpenAIGenerator("llama-8b", base_url=server.base_url)
+            with RAG(store, generator=generator) as rag:
+                answer = rag.ask(QUESTION)
+            assert len(server.requests) == 1
+        assert answer.text == "At nine."
+        assert (answer.usage.input_tokens, answer.usage.output_tokens) == (60, None)
+
+
+ODD_WAITS = ["Mon, 01 Jan 2024 00:00:00 +99999999999999999999", "99999999999999999999", "-5", "nan",
+             "1e999", "Mon, 01 Jan 0001 00:00:00 +2359", "9" * 5000, "²"]  # fmt: skip
+
+
+@pytest.mark.parametrize("wait", ODD_WAITS, ids=lambda wait: wait[:24])
+def test_an_odd_retry_after_is_a_typed_error_at_once(store: Path, wait: str) -> None:
+    """A server that asks for an absurd wait is not waited for."""
+    header = wait.encode("utf-8").decode("latin-1")
+    reply = Reply(status=429, text="slow down", headers={"Retry-After": header})
+    from ragkit.errors import RateLimitedError
+
+    with OpenAIServer([reply]) as server:
+        generator = OpenAIGenerator("m", base_url=server.base_url)
+        with RAG(store, generator=generator) as rag, pytest.raises(RateLimitedError):
+            rag.ask(QUESTION)
+
+
+@pytest.mark.parametrize("k", [0, -5, 10_001, 2**63, 10**30])
+def test_a_depth_out_of_range_names_itself(store: Path, k: int) -> None:
+    """0 is a value, not a default; what no store can count is refused before it is asked."""
+    with RAG(store) as rag:
+        for ask in (rag.search, rag.ask, rag.pool):
+            with pytest.raises(ConfigError, match=f"k {k}; allowed: 1 to 10,000"):
+                ask("ferry", k=k)  # type: ignore[operator]
+
+
+@pytest.mark.parametrize(
+    "values",
+    [{"k": 0}, {"seed": 2**63}, {"max_tokens": 10**30}, {"model_billions": float("nan")},
+     {"grid_g_per_kwh": (1.0, float("inf"), 1.0)}, {"timeout": float("inf")}],
+    ids=str,
+)  # fmt: skip
+def test_settings_out_of_range_name_themselves(values: dict[str, Any]) -> None:
+    """Every number of the settings is finite and within bounds."""
+    ((name, value),) = values.items()
+    shown = value[1] if isinstance(value, tuple) else value
+    with pytest.raises(ConfigError, match=f"{name} {shown}; allowed"):
+        Settings(**values)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [{"pool": 0}, {"pool": 10_001}, {"keep_above": float("nan")}, {"second_hop": float("inf")},
+     {"cosine_weight": float("nan")}, {"length_weight": float("inf")}],
+    ids=str,
+)  # fmt: skip
+def test_policies_out_of_range_name_themselves(values: dict[str, Any]) -> None:
+    """A policy's numbers are finite, its pool one that can be retrieved."""
+    ((_, value),) = values.items()
+    with pytest.raises(ConfigError, match=f" {value}; allowed"):
+        TrimPolicy(name="p", **values)
+
+
+def test_documents_that_no_store_can_hold_fail_alone(tmp_path: Path) -> None:
+    """A number that is not finite, or half a character in an id, costs that document."""
+    with RAG(tmp_path / "kb", embedder="none", ledger="off") as rag:
+        report = rag.ingest(
+            FERRY,
+            Document(id="inf", text="The quay.", metadata={"p": float("inf")}),
+            Document(id="\ud800", text="The quay."),
+            Document(id="set", text="The quay.", metadata={"s": cast("Any", {1})}),
+        )
+        with pytest.raises(ConfigError, match="NaN"):
+            rag.ingest(FERRY, metadata={"p": float("nan")})
+    assert report.documents["added"] == 1
+    assert [failure.code for failure in report.failures] == ["broken"] * 3
+
+
+def test_a_ledger_of_absurd_numbers_is_summed_as_far_as_it_is_known(tmp_path: Path) -> None:
+    """Whole numbers that no float holds, infinities and deep lines are unknown, not errors."""
+    path = tmp_path / "ledger.jsonl"
+    sound = {"kind": "ask", "usage": {"input_tokens": 7, "output_tokens": 2}, "receipt": {}}
+    lines = [
+        json.dumps(sound),
+        json.dumps({**sound, "usage": {"input_tokens": 10**400, "output_tokens": -1}}),
+        json.dumps({**sound, "receipt": {"seconds": 10**400, "llm_calls": 10**400}}),
+        '{"kind":"ask","receipt":{"seconds":1e999}}',
+        "[" * 100_000,
+    ]
+    path.write_text("\n".join(lines) + "\n")
+    summary = summarise(read_ledger(path))
+    assert (summary.answers, summary.unreadable_lines) == (3, 2)
+    assert (summary.input_tokens, summary.unknown["input_tokens"], summary.seconds) == (14, 1, 0.0)
+    json.dumps(summary.to_dict(), allow_nan=False)
+    assert model_size_billions("9" * 400 + "b") is None
