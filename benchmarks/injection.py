@@ -109,6 +109,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("data", type=Path)
     parser.add_argument("--contexts", type=int, help="only so many of the 150")
+    parser.add_argument("--way", choices=[*WAYS], action="append", help="only these ways to ask")
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
     made = list(cases(options.data, options.contexts))
@@ -117,8 +118,8 @@ def main() -> None:
         store = Path(folder) / "kb"
         with RAG(store, ledger="off") as rag:
             rag.ingest(*(case.document for case in made))
-        for way, settings in WAYS.items():
-            with RAG(store, config=settings, ledger="off") as rag:
+        for way in options.way or WAYS:
+            with RAG(store, config=WAYS[way], ledger="off") as rag:
                 for case in made:
                     answer = rag.ask(case.question, filters=case.document.metadata)
                     kind = counts.setdefault(way, {}).setdefault(case.kind, Counter())

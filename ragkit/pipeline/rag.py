@@ -180,7 +180,7 @@ def _call(
 
     @functools.wraps(method)
     def run(self: RAG, /, *args: _P.args, **kwargs: _P.kwargs) -> _R:
-        with self._calls.one():
+        with self._calls.one():  # pyright: ignore[reportPrivateUsage] (its own decorator)
             return method(self, *args, **kwargs)
 
     return run

@@ -108,7 +108,8 @@ def _in_one_state(
 
     @functools.wraps(method)
     def run(self: LocalStore, /, *args: _P.args, **kwargs: _P.kwargs) -> _R:
-        return self._database.in_one_state(lambda: method(self, *args, **kwargs))
+        database = self._database  # pyright: ignore[reportPrivateUsage] (its own decorator)
+        return database.in_one_state(lambda: method(self, *args, **kwargs))
 
     return run
 
