@@ -76,6 +76,9 @@ _INDEX_SECONDS = 1.0
 
 _AGAIN_SECONDS = 0.005
 
+_FRESH_TRIES = 4
+"""How often a reader who may not write reads anew because a write was committed meanwhile."""
+
 
 class Database:
     """The connections to one store file, lent for the length of a block.
@@ -136,7 +139,8 @@ class Database:
         """Run what only reads.
 
         A reader who may not write takes no lock where there is no log, so the file may change
-        meanwhile; then it is run again.
+        meanwhile; then it is run again. So it is, a few times at most, where a write was committed
+        meanwhile: what was revoked before the reader has its answer is not in it.
 
         Raises:
             StoreBusyError: it changed again and again.
@@ -144,10 +148,17 @@ class Database:
         if not self.read_only or self._connections.held is not None:
             return read()
         deadline = time.monotonic() + BUSY_SECONDS
+        tries = _FRESH_TRIES
         while True:
             try:
-                with self.reading():
-                    return read()
+                with self.reading() as connection:
+                    generation = read_manifest(connection)["generation"]
+                    found = read()
+                tries -= 1
+                with self.reading() as connection:
+                    if not tries or read_manifest(connection)["generation"] == generation:
+                        return found
+                continue
             except _ChangedError:
                 if time.monotonic() > deadline:
                     raise
