@@ -38,6 +38,9 @@ FUZZ = settings(
 FEWER = settings(FUZZ, max_examples=20 if SECONDS else 40)
 """For examples that take more than some milliseconds each."""
 
+SLOW = settings(FUZZ, max_examples=5)
+"""For examples that take more than a second each, which only the lane sees."""
+
 lane_only = pytest.mark.skipif(not SECONDS, reason="takes minutes: run `make fuzz`")
 
 CPU_SECONDS = 10.0

@@ -19,7 +19,7 @@ from ragkit.loading import LOADERS, LoadedText, load_bytes
 from ragkit.text.wordpiece import load_wordpiece
 from ragkit.types import ChunkerName, Document
 
-from .lane import FUZZ, lane_only, no_hang
+from .lane import FUZZ, SLOW, lane_only, no_hang
 from .mutating import mutated
 
 FOUND = Path(__file__).parent / "found" / "loaders"
@@ -218,7 +218,7 @@ def test_a_file_under_another_name(data: st.DataObject) -> None:
 
 @lane_only
 @pytest.mark.parametrize("suffix", sorted(set(SEEDS) - {".pdf"}))
-@FUZZ
+@SLOW
 @given(data=st.data())
 def test_cost_grows_with_size(suffix: str, data: st.DataObject) -> None:
     """Eight times as much of anything takes at most 24 times the CPU time, where that shows at all."""
