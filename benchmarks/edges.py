@@ -194,7 +194,8 @@ def close(folder: Path, n: int) -> Counter[str]:
         if ended.returncode < 0:
             wrong[f"ended by {signal.Signals(-ended.returncode).name}"] += 1
         elif ended.returncode:
-            wrong[f"exit code {ended.returncode}"] += 1
+            last = ended.stderr.strip().splitlines()[-1:]
+            wrong[f"exit code {ended.returncode}: {' '.join(last)}"] += 1
         else:
             seen.update(json.loads(ended.stdout))
         done += some
@@ -389,6 +390,7 @@ def main() -> None:
         ),
     }
     summary: dict[str, object] = {}
+    is_wrong = False
     for name, (title, run) in runs.items():
         if options.what and name not in options.what:
             continue
@@ -398,10 +400,11 @@ def main() -> None:
         wrong = {what: times for what, times in run(folder).items() if times}
         seconds = round(time.monotonic() - began)
         print(f"  {seconds} s, wrong: {wrong or 'nothing'}", flush=True)
+        is_wrong = is_wrong or bool(wrong)
         summary[name] = {"what": title, "seconds": seconds, "wrong": wrong}
         shutil.rmtree(folder)
     print(json.dumps(summary, indent=1))
-    sys.exit(any(part["wrong"] for part in summary.values() if isinstance(part, dict)))
+    sys.exit(is_wrong)
 
 
 if __name__ == "__main__":

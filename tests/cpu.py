@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from typing import TypeVar
+
+_T = TypeVar("_T")
 
 TIMES = 4
 LEAST_SECONDS = 0.002
@@ -11,12 +14,12 @@ LEAST_SECONDS = 0.002
 
 
 def cpu_seconds(run: Callable[[], object], *, n_tries: int = 3) -> float:
-    """Return the CPU seconds of this process that the cheapest of some tries takes."""
+    """Return the CPU seconds of this thread that the cheapest of some tries takes."""
     tries: list[float] = []
     for _ in range(n_tries):
-        began = time.process_time()
+        began = time.thread_time()
         run()
-        tries.append(time.process_time() - began)
+        tries.append(time.thread_time() - began)
     return max(min(tries), LEAST_SECONDS)
 
 
@@ -30,3 +33,27 @@ def growth(run: Callable[[int], object], size: int) -> float:
 
 LINEAR = 9.0
 """A growth below this is linear, with room for caches and noise."""
+
+TOO_LITTLE_SECONDS = 0.04
+"""CPU time that says nothing: what is quadratic takes far more at the sizes of these tests."""
+
+
+def assert_linear(work: Callable[[_T], object], made: Callable[[int], _T], size: int) -> None:
+    """Assert that twice the size takes at most three times the CPU time.
+
+    Args:
+        work: What is measured.
+        made: Returns input of a size.
+        size: The smaller one.
+    """
+    small, large = made(size), made(2 * size)
+    ratio = 0.0
+    # Other work on the machine may slow the one and not the other; what is quadratic never passes.
+    for _ in range(5):
+        seconds = cpu_seconds(lambda: work(large))
+        if seconds < TOO_LITTLE_SECONDS:
+            return
+        ratio = seconds / cpu_seconds(lambda: work(small))
+        if ratio <= 3.0:
+            return
+    raise AssertionError(f"twice the size took {ratio:.1f} times the CPU time")

@@ -34,7 +34,7 @@ from ragkit_eval.texts import holds_answer, rouge_l, token_f1
 
 from .core.test_prompts import item
 from .core.test_trimming import FERRY, MUSEUM, PASS_WORDS, pool_of
-from .growth import assert_linear, cpu_seconds
+from .cpu import assert_linear, cpu_seconds
 from .loading.test_formats import word
 from .test_patterns import LINEAR, uses
 

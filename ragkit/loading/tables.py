@@ -171,7 +171,9 @@ def is_guarded(line: str) -> bool:
 
 
 def _has_groups(value: object) -> bool:
-    entries = cast("Mapping[str, object]", value) if isinstance(value, Mapping) else {}
+    if not isinstance(value, Mapping):
+        return False
+    entries = cast("Mapping[str, object]", value)
     return "_id" in entries and bool(entries.get("groups"))
 
 

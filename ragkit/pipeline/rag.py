@@ -180,7 +180,7 @@ def _call(
 
     @functools.wraps(method)
     def run(self: RAG, /, *args: _P.args, **kwargs: _P.kwargs) -> _R:
-        with self._calls.one():
+        with self._calls.one():  # pyright: ignore[reportPrivateUsage] (its own decorator)
             return method(self, *args, **kwargs)
 
     return run
@@ -570,6 +570,7 @@ class RAG(Forkable):
         with store.exclusive():
             return store.compact()
 
+    @_call
     def backup(self, destination: str | Path, *, replace: bool = False) -> BackupReport:
         """Copy one state of the store to a folder, which is a store then; readers and writer go on.
 
@@ -585,6 +586,7 @@ class RAG(Forkable):
 
         return back_up(self._local_store(), Path(destination), replace=replace)
 
+    @_call
     def restore(self, source: str | Path) -> BackupReport:
         """Put a backup in the place of the store, or where there is none yet.
 
@@ -603,6 +605,7 @@ class RAG(Forkable):
             self._embedder_opened = False
         return report
 
+    @_call
     def copies(self) -> Sequence[str]:
         """Return where this pipeline knows that copies of documents stand, which `rm` leaves."""
         from ragkit.storage.backup import copies

@@ -94,7 +94,8 @@ class Calls(Forkable):
         me = threading.get_ident()
         with self._changed:
             if not self._depths[me]:
-                self._changed.wait_for(lambda: not self._paused)
+                while self._paused:
+                    self._changed.wait()
                 if self._closed:
                     raise self.refusal()
             self._depths[me] += 1

@@ -108,7 +108,8 @@ def _in_one_state(
 
     @functools.wraps(method)
     def run(self: LocalStore, /, *args: _P.args, **kwargs: _P.kwargs) -> _R:
-        return self._database.in_one_state(lambda: method(self, *args, **kwargs))
+        database = self._database  # pyright: ignore[reportPrivateUsage] (its own decorator)
+        return database.in_one_state(lambda: method(self, *args, **kwargs))
 
     return run
 
@@ -166,11 +167,11 @@ class LocalStore:
         return self._database.path
 
     @property
+    @_in_one_state
     def generation(self) -> int:
         """Number of committed writes."""
-        generation = self.manifest().generation
-        assert generation is not None  # noqa: S101 (narrowing; a local store counts them)
-        return generation
+        with self._database.reading() as connection:
+            return _generation(connection)
 
     def missing_writes(self) -> str | None:
         """Return a line where acknowledged writes are missing; None too where nobody can tell."""
@@ -706,6 +707,7 @@ class LocalStore:
         if index is not None and index.segments and not any(prefix for _, prefix in terms):
             rows = _by_postings(connection, index, terms, k, allowed=allowed, reader=reader)
         elif reader is not None:
+            self._check_words(connection)
             rows = _by_visible(connection, terms, k, allowed=allowed, reader=reader)
         else:
             self._check_words(connection)

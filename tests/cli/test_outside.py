@@ -61,7 +61,7 @@ def test_texts_ids_and_titles_never_reach_a_terminal_raw(
 
 def test_errors_progress_and_failures_are_escaped(store: str, tmp_path: Path) -> None:
     """What goes to stderr or into a report holds names of strangers too."""
-    error = run("show", f"none{STEERING}", "--store", store, code=2).stderr
+    error = run("ask", "x", "--trim", f"no{STEERING}\nfile", "--store", store, code=2).stderr
     unknown = run("search", "x", f"--{STEERING}", "--store", store, code=2).stderr
     choice = run("search", "x", "--mode", STEERING, "--store", store, code=2).stderr
     name = tmp_path / "in" / f"a{STEERING}\nb.txt"
@@ -121,7 +121,9 @@ def test_a_bad_line_of_questions_costs_that_line(tmp_path: Path, command: str) -
     assert failed[1]["error"]["detail"] == "line 3: k 0; allowed: 1 to 10,000"
 
 
-@pytest.mark.parametrize("content", [None, b"\xff\xfe{\x00}\x00", b"\xe4\xf6\n\xfc\n"])
+@pytest.mark.parametrize(
+    "content", [None, '{"text":"a"}\n{"text":"b"}\n'.encode("utf-16"), b"\xe4\xf6\n\xfc\n"]
+)
 def test_a_file_of_questions_that_is_none_is_a_usage_error(
     store: str, tmp_path: Path, content: bytes | None
 ) -> None:

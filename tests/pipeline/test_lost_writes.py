@@ -5,7 +5,9 @@ from __future__ import annotations
 import random
 import shutil
 import sqlite3
+from collections.abc import Sequence
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -100,18 +102,24 @@ def test_the_note_follows_no_link(tmp_path: Path) -> None:
     assert other.read_text() == "mine" * 20
 
 
-def searched(place: Path) -> list[list[tuple[str, float]]]:
+def searched(place: Path, *, groups: Sequence[str] | None = None) -> list[list[tuple[str, float]]]:
     """Return what a fresh reader finds."""
     with RAG(place, config=WORDS_ONLY) as rag:
         questions = ("ferry 7 leaves", "leaves at 3", "ferry", "150")
-        return [[(h.chunk.id, h.score) for h in rag.search(q, k=20)] for q in questions]
+        return [
+            [(h.chunk.id, h.score) for h in rag.search(q, k=20, groups=groups)] for q in questions
+        ]
 
 
-def test_a_flipped_bit_in_the_words_index_is_an_error(tmp_path: Path) -> None:
+@pytest.mark.parametrize("groups", [(), ("crew",)])
+def test_a_flipped_bit_in_the_words_index_is_an_error(
+    tmp_path: Path, groups: tuple[str, ...]
+) -> None:
     """One bit of what the index keeps is flipped: a search is an error, the doctor finds it."""
     place, rng = tmp_path / "kb", random.Random(3)
     with RAG(place, config=WORDS_ONLY) as rag:
-        rag.ingest(*documents())
+        rag.ingest(*(replace(document, groups=groups) for document in documents()))
+    assert any(searched(place, groups=groups or None))
     raw = (place / "store.sqlite").read_bytes()
     for i in range(20):
         table, column = (("words_data", "block"), ("words_docsize", "sz"))[i % 2]
@@ -126,7 +134,7 @@ def test_a_flipped_bit_in_the_words_index_is_an_error(tmp_path: Path) -> None:
         with LocalStore(place) as store:
             assert [f.check for f in store.examine()] in (["words"], ["file"])
         with pytest.raises(StoreDamagedError, match="ragkit doctor"):
-            searched(place)
+            searched(place, groups=groups or None)
         (place / "store.sqlite").write_bytes(raw)
 
 

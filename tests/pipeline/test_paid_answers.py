@@ -117,7 +117,7 @@ def test_a_depth_out_of_range_names_itself(store: Path, k: int) -> None:
     with RAG(store) as rag:
         for ask in (rag.search, rag.ask, rag.pool):
             with pytest.raises(ConfigError, match=f"k {k}; allowed: 1 to 10,000"):
-                ask("ferry", k=k)  # type: ignore[operator]
+                ask("ferry", k=k)
 
 
 @pytest.mark.parametrize(

@@ -168,6 +168,45 @@ def test_a_log_that_was_left_is_read_or_named(place: Path) -> None:
         assert "permission to write" in refused
 
 
+MIDDLE = """
+import os, sys
+from pathlib import Path
+from ragkit.storage.database import Database
+os.setgroups([]), os.setgid(65534), os.setuid(65534)
+database = Database(Path(sys.argv[1]), create=False)
+n = 0
+def read():
+    global n
+    n += 1
+    with database.reading() as connection:
+        first = connection.execute("SELECT count(*) FROM document").fetchone()[0]
+        if n == 1:
+            print("inside", flush=True)
+            sys.stdin.readline()
+        return first, connection.execute("SELECT count(*) FROM chunk").fetchone()[0]
+print(database.in_one_state(read), n, flush=True)
+"""
+
+
+def test_what_was_read_while_the_file_changed_is_read_again(place: Path) -> None:
+    """Without a log nothing holds the file as it is: a writer meanwhile is noticed."""
+    with RAG(place, config=WORDS_ONLY, ledger="off") as writer:
+        writer.ingest(salary("a"))
+    let_others_read(place)
+    with subprocess.Popen(
+        [sys.executable, "-c", MIDDLE, str(place)],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+    ) as process:  # fmt: skip
+        assert process.stdin is not None
+        assert process.stdout is not None
+        assert process.stdout.readline() == "inside\n"
+        with RAG(place, ledger="off") as writer:
+            writer.ingest(salary("b"))
+        process.stdin.write("\n")
+        process.stdin.flush()
+        assert process.stdout.readline() == "(2, 2) 2\n"
+
+
 @pytest.mark.skipif(shutil.which("mount") is None, reason="nothing can be mounted here")
 def test_a_log_on_a_read_only_file_system_is_read(place: Path) -> None:
     """A left-over log beside its index on an image: its documents are there."""
