@@ -325,6 +325,8 @@ def _checked(name: str, value: object) -> object:
 
 
 def _items(name: str, kind: str, items: tuple[object, ...]) -> tuple[object, ...]:
+    if name == "ingest_rules":
+        return items  # they come as rules or not at all
     wanted = str if kind.startswith("tuple[str") else (int, float)
     for item in items:
         if isinstance(item, bool) or not isinstance(item, wanted):

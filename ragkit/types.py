@@ -27,7 +27,7 @@ Mode: TypeAlias = Literal["dense", "lexical", "hybrid"]
 Fusion: TypeAlias = Literal["convex", "rrf"]
 ChunkerName: TypeAlias = Literal["recursive", "sentence", "tokens", "markdown", "whole"]
 CHUNKER_NAMES: tuple[str, ...] = get_args(ChunkerName)
-MOST_HITS = 10_000
+MOST_HITS = 1_000_000
 """Largest k: so many hits can be asked for."""
 MarkKind: TypeAlias = Literal["text", "heading", "page", "row", "code"]
 StopReason: TypeAlias = Literal[

@@ -64,7 +64,12 @@ def test_evaluations(tmp_path: Path) -> None:
     rows = tmp_path / "runs" / "a" / "rows.jsonl"
     assert rows.exists()
     assert (tmp_path / "cache" / "deep" / "cache.sqlite").exists()
-    assert open_to_others(*(tmp_path / name for name in ("runs", "cache", "pages"))) == {}
+    opened = open_to_others(*(tmp_path / name for name in ("runs", "cache", "pages")))
+    # The store of a data set, whose folder lies in the private one of the cache.
+    deep = tmp_path / "cache" / "deep"
+    assert [path for path in opened if not Path(path).is_relative_to(deep / "stores")] == []
+    assert not any(Path(path).is_file() for path in opened)
+    assert not deep.stat().st_mode & 0o077
 
 
 @pytest.mark.usefixtures("umask")

@@ -125,7 +125,7 @@ with a text, `limit` longer than 64 MiB, `not_allowed` a value in it or a settin
 model's server did: `timeout`, `rate_limited`, `access_denied`, `prompt_too_long`, `remote`. A file
 that is missing, or not UTF-8 at all, is exit 2; a store that cannot be used is exit 6.
 
-Numbers and files from elsewhere are read within bounds: `-k` is 1 to 10,000, numbers are finite,
+Numbers and files from elsewhere are read within bounds: `-k` is 1 to 1,000,000, numbers are finite,
 JSON and TOML nest no deeper than 200. Control, bidirectional and tag characters of texts, ids, file
 names and answers are printed as escapes (`\\x1b`, in JSON `\\u001b`), so that nothing that is read
 can steer a terminal.

@@ -135,11 +135,16 @@ class OpenAIGenerator:
         self.base_url = self._server.base_url
         self._counter = _ServerCounter(self._server, model, count_with)
         self._window = check_window(context_window)
-        self.fingerprint = fingerprint(
+        self._count_with = count_with
+
+    @property
+    def fingerprint(self) -> str:
+        """Model, address and how the prompt is fitted to its window."""
+        return fingerprint(
             self.name,
             base_url=self.base_url,
-            context_window=context_window,
-            count_with=count_with,
+            context_window=self._window,
+            count_with=self._count_with,
         )
 
     def __repr__(self) -> str:

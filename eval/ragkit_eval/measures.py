@@ -396,7 +396,7 @@ _ALIASES = {
     "rougel": "ROUGE-L", "hit": "Success", "recip_rank": "MRR", "map_cut": "MAP",
     "tokens": "ContextTokens",
 }  # fmt: skip
-_NAME = re.compile(r"([A-Za-z][A-Za-z0-9_-]*?)(?:[@.]([0-9]{1,9}))?")
+_MEASURE_NAME = re.compile(r"([A-Za-z][A-Za-z0-9_-]*+)(?:[@.]([0-9]{1,9}))?")
 
 
 def parse_measure(name: str) -> Measure:
@@ -405,7 +405,7 @@ def parse_measure(name: str) -> Measure:
     Raises:
         ConfigError: there is no such measure; the message lists all.
     """
-    match = _NAME.fullmatch(name.strip())
+    match = _MEASURE_NAME.fullmatch(name.strip())
     lower = match[1].lower() if match else ""
     known = {key.lower(): key for key in _FAMILIES}
     key = known.get(lower) or _ALIASES.get(lower)

@@ -62,7 +62,7 @@ def make_parser() -> argparse.ArgumentParser:
 
 def make_parsers() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParser]]:
     """Return the parser of all commands, and each command's own by name."""
-    parser: argparse.ArgumentParser = _Parser(
+    parser = _Parser(
         prog="ragkit",
         description="Answer questions from your documents with the fewest tokens that do.",
         epilog=f"example:\n  ragkit ingest docs/ && ragkit ask 'How do I reset my badge?'\n\n"
@@ -200,7 +200,7 @@ def _retrieval(parser: argparse.ArgumentParser) -> None:
 
 def _depth_and_mode(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "-k", type=_whole, metavar="N", help="how many chunks are retrieved, 1 to 10,000"
+        "-k", type=_whole, metavar="N", help="how many chunks are retrieved, 1 to 1,000,000"
     )
     parser.add_argument("--mode", choices=("dense", "lexical", "hybrid"),
                         help="default hybrid where the store has vectors")  # fmt: skip
@@ -371,7 +371,7 @@ def _calibrate(add: _Add) -> None:
 
 
 # argparse has no public name for what holds the commands.
-_SubParsers: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"  # pyright: ignore
+_SubParsers: TypeAlias = "argparse._SubParsersAction[_Parser]"  # pyright: ignore
 
 
 def _eval(commands: _SubParsers) -> _SubParsers:

@@ -51,24 +51,20 @@ def _status(record: Record) -> str:
 
 
 def _listed_text(data: Mapping[str, Any]) -> str:
-    return f"{data['status']:8} {_plain(data['file'])}"
+    return f"{data['status']:8} {data['file']}"
 
 
 def _trusted_text(data: Mapping[str, Any]) -> str:
     if not data["keys"]:
-        return f"{_plain(data['file'])} is trusted; nothing in it needs that yet"
-    lines = [f"{_plain(data['file'])} is trusted, for as long as these stay as they are:"]
+        return f"{data['file']} is trusted; nothing in it needs that yet"
+    lines = [f"{data['file']} is trusted, for as long as these stay as they are:"]
     for name, value in data["keys"].items():
         target = data["targets"].get(name)
-        leads = "" if target is None else f" -> {_plain(target)}"
-        lines.append(f"  {_plain(name)} = {_escaped(value)}{leads}")
+        leads = "" if target is None else f" -> {target}"
+        lines.append(f"  {name} = {_written(value)}{leads}")
     return "\n".join(lines)
 
 
-def _plain(text: str) -> str:
-    """Return a text as it is where all of it shows, else with escapes."""
-    return text if text.isprintable() else _escaped(text)
-
-
-def _escaped(value: object) -> str:
-    return json.dumps(value).replace("\x7f", "\\u007f")
+def _written(value: object) -> str:
+    """Return a value as a settings file has it; texts come printable."""
+    return f'"{value}"' if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

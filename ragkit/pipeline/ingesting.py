@@ -14,7 +14,6 @@ from ragkit.errors import ConfigError, LoadError
 from ragkit.groups import group_names
 from ragkit.ingest_rules import RuledFile
 from ragkit.ledger import Stopwatch, local_joules
-from ragkit.loading.loaded import MAX_NAME_CHARACTERS
 from ragkit.pipeline.pruning import is_gone, text_sha256
 from ragkit.storage import (
     LocalStore,
@@ -498,6 +497,9 @@ def _batched(items: Iterable[SourceItem], n: int) -> Iterator[list[SourceItem]]:
 
 def index_words(chunk: Chunk, title: str, language: str | None) -> str:
     """Return the index words of a chunk, a line a sentence, then those of its document's title."""
+    # Loads all loaders, which asking does not need.
+    from ragkit.loading.loaded import MAX_NAME_CHARACTERS
+
     texts = [chunk.text[a - chunk.start : b - chunk.start] for a, b in chunk.sentences]
     texts.append(title[:MAX_NAME_CHARACTERS])
     return "\n".join(" ".join(index_tokens(text, language=language)) for text in texts if text)
@@ -519,7 +521,7 @@ def _storable(item: SourceItem) -> SourceItem:
     """Return the item, or a failure for a document whose labels no store can hold."""
     if isinstance(item, Failure):
         return item
-    own = [item.title, item.metadata, item.groups] if isinstance(item, Document) else []
+    own = [item.title, item.metadata] if isinstance(item, Document) else []
     try:
         check_json([item.id, item.source, *own])
     except ValueError as error:

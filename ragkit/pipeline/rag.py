@@ -338,9 +338,9 @@ class RAG(Forkable):
         from ragkit.loading import open_source
 
         try:
-            check_json([metadata, list(groups)])
+            check_json(metadata)
         except ValueError as error:
-            raise ConfigError(f"metadata or groups cannot be stored: {error}") from error
+            raise ConfigError(f"metadata cannot be stored: {error}") from error
         source = open_source(
             what,
             root=root,
@@ -675,7 +675,7 @@ class RAG(Forkable):
 
         Args:
             question: Data, whatever characters it holds.
-            k: How many, 1 to 10,000, default 10.
+            k: How many, 1 to 1,000,000, default 10.
             mode: `dense`, `lexical` or `hybrid`; None takes hybrid where the store has vectors of
                 a model that reads the question's language, lexical otherwise.
             filters: Conditions on metadata (`ragkit.filters`).
@@ -748,7 +748,7 @@ class RAG(Forkable):
             question: Data, whatever characters it holds.
             id: Comes back in the answer.
             k: How many chunks are retrieved before trimming, or sent where trimming is off; 1 to
-                10,000.
+                1,000,000.
             mode: As in `search`.
             filters: As in `search`.
             groups: As in `search`.

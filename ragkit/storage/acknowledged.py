@@ -35,6 +35,11 @@ def note_acknowledged(folder: Path, generation: int) -> None:
             os.close(descriptor)
 
 
+def forget_acknowledged(folder: Path) -> None:
+    """Drop the number: the folder gets a new store."""
+    (folder / FILE_NAME).unlink(missing_ok=True)
+
+
 def read_acknowledged(folder: Path) -> int | None:
     """Return the number that was noted last; None where that is not known."""
     try:

@@ -27,7 +27,7 @@ from ragkit.errors import (
     StoreError,
     StoreMissingError,
 )
-from ragkit.storage.acknowledged import note_acknowledged
+from ragkit.storage.acknowledged import forget_acknowledged, note_acknowledged
 from ragkit.storage.calls import CLOSE_SECONDS, Forkable
 from ragkit.storage.connections import Connections, FileState, Lent
 from ragkit.storage.schema import (
@@ -239,6 +239,7 @@ class Database:
                 # Whoever ingests a folder that holds the store must not read the store's own files.
                 with open(folder / ".ragkitignore", "wb", opener=private.opener) as ignored:
                     ignored.write(b"*\n")
+                forget_acknowledged(folder)
                 _give_name(temporary, self.path)
             finally:
                 temporary.unlink(missing_ok=True)

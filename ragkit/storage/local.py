@@ -27,7 +27,6 @@ from ragkit.storage.database import (
     DerivedSizes,
     writer_lock,
 )
-from ragkit.storage.examining import missing_writes
 from ragkit.storage.findings import Finding
 from ragkit.storage.kept import Kept, Version
 from ragkit.storage.rows import (
@@ -46,7 +45,6 @@ from ragkit.storage.rows import (
     read_settings,
 )
 from ragkit.storage.schema import checksum, read_manifest, sealed, write_manifest
-from ragkit.storage.sealing import check_words, seal_words
 from ragkit.storage.values import (
     DocumentRow,
     Manifest,
@@ -54,7 +52,6 @@ from ragkit.storage.values import (
     StoredVectors,
     StoreSettings,
 )
-from ragkit.storage.visible import VisibleWords, best_visible, visible_language, visible_words
 from ragkit.text.words import fts5_match, fts5_terms, query_tokens
 from ragkit.trimming import PoolChunk
 from ragkit.types import (
@@ -67,6 +64,7 @@ from ragkit.types import (
 
 if TYPE_CHECKING:
     from ragkit.storage.searching import SearchIndex
+    from ragkit.storage.visible import VisibleWords
     from ragkit.types import Vector
 
 RESTORE_FOLDER = ".restore.new"
@@ -175,6 +173,8 @@ class LocalStore:
 
     def missing_writes(self) -> str | None:
         """Return a line where acknowledged writes are missing; None too where nobody can tell."""
+        from ragkit.storage.examining import missing_writes  # hashlib loads OpenSSL, which is 4 MiB
+
         return None if self.read_only else missing_writes(self._database)
 
     @property
@@ -541,6 +541,8 @@ class LocalStore:
                 return
         # Where the disk is too full for a seal the index is read unchecked.
         with suppress(StoreError), self._database.writing() as connection:
+            from ragkit.storage.sealing import seal_words
+
             seal_words(connection)
 
     def checkpoint(self) -> None:
@@ -685,6 +687,8 @@ class LocalStore:
             shown = named | {PUBLIC}
             facts = self._documents_facts(connection, protected=True)
             documents = {f.row for f in facts if not shown.isdisjoint(f.groups)}
+            from ragkit.storage.visible import visible_language
+
             return _Reader(named, documents, visible_language(connection, documents))
 
         readers = self._readers.get(self._version(connection), lambda _: _Readers())
@@ -724,6 +728,8 @@ class LocalStore:
         """Compare the words index with its seal, once a generation."""
 
         def check(_: object) -> bool:
+            from ragkit.storage.sealing import check_words
+
             check_words(connection, read_manifest(connection))
             return True
 
@@ -919,6 +925,8 @@ def _by_visible(
     reader: _Reader,
 ) -> list[tuple[int, str, float]]:
     """Return row, chunk id and rank (lower is better) of the k best and some more."""
+    from ragkit.storage.visible import best_visible, visible_words
+
     if reader.words is None:
         reader.words = visible_words(connection, reader.documents)
     inside = None

@@ -20,7 +20,7 @@ MAX_DEPTH = 200
 
 _SHOWN_CHARACTERS = 40
 _SURROGATE_ESCAPE = re.compile(r"\\u[dD][89a-fA-F]")
-_NOT_FINITE = re.compile(r'("[^"\\]*+(?:\\.[^"\\]*+)*+")|-?Infinity|NaN')
+_NOT_FINITE = re.compile(r'("[^"\\]*+(?:\\.[^"\\]*+)*+"?)|-?Infinity|NaN')
 
 
 class TooDeepError(ValueError):

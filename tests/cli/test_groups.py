@@ -55,9 +55,10 @@ def test_a_question_line_without_any_statement_is_refused(store: str, tmp_path: 
     """A protected store wants groups from the line or the flag, and a list of them."""
     for line in ({"text": "merger"}, {"text": "merger", "groups": "board"}):
         (tmp_path / "q.jsonl").write_text(json.dumps(line) + "\n")
-        error = run("search", "--questions", str(tmp_path / "q.jsonl"), "--store", store, code=2)
-        assert "groups" in error.stderr
-        assert error.stdout == ""
+        failed = run("search", "--questions", str(tmp_path / "q.jsonl"), "--store", store, code=1)
+        error = json.loads(failed.stdout)["error"]
+        assert error["code"] == "not_allowed"
+        assert "groups" in error["detail"]
 
 
 def test_records_in_a_folder_fail_with_the_command(tmp_path: Path) -> None:

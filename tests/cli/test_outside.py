@@ -118,7 +118,7 @@ def test_a_bad_line_of_questions_costs_that_line(tmp_path: Path, command: str) -
     assert [(line["id"], line["error"]["code"]) for line in failed] == [
         (identity, code) for _, identity, code in BAD_LINES
     ]
-    assert failed[1]["error"]["detail"] == "line 3: k 0; allowed: 1 to 10,000"
+    assert failed[1]["error"]["detail"] == "line 3: k 0; allowed: 1 to 1,000,000"
 
 
 @pytest.mark.parametrize(

@@ -182,7 +182,7 @@ def test_trust_is_listed_and_withdrawn(folder: Path, run: Run) -> None:
     file = folder / "ragkit.toml"
     file.write_text('ledger = "../l.jsonl"\nbase_url = "https://h/\\u001b[31m\\u202e\\u007f"\n')
     shown, _ = run("trust", "ragkit.toml")
-    assert "\\u001b[31m\\u202e\\u007f" in shown
+    assert r"\x1b[31m\u202e\x7f" in shown
     assert not [c for line in shown.splitlines() for c in line if not c.isprintable()]
     trusted = valid(run("trust", "ragkit.toml", "--json")[0], "trust")
     assert set(trusted["keys"]) == {"ledger", "base_url"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
@@ -103,6 +104,21 @@ def test_threads_share_one_embedder(embedder: BuiltinEmbedder) -> None:
         at_once = np.stack(list(pool.map(fresh.embed_query, SENTENCES * 4)))
     expected = np.stack([embedder.embed_query(text) for text in SENTENCES] * 4)
     np.testing.assert_allclose(at_once, expected, atol=1e-5)
+
+
+@needs_onnxruntime
+def test_onnx_runtime_keeps_no_record_of_its_use(tmp_path: Path) -> None:
+    """Its telemetry would keep an identifier and a queue in the home folder, then send it."""
+    code = (
+        "from ragkit.embedding import BuiltinEmbedder\n"
+        "BuiltinEmbedder(runtime='onnxruntime').embed_query('ferry')"
+    )
+    named = {"ORT_DISABLE_TELEMETRY", "ORT_TELEMETRY_DISABLED", "XDG_CACHE_HOME"}
+    environment = {name: value for name, value in os.environ.items() if name not in named}
+    subprocess.run(
+        [sys.executable, "-c", code], check=True, env=environment | {"HOME": str(tmp_path)}
+    )
+    assert list(tmp_path.rglob("*")) == []
 
 
 @needs_onnxruntime

@@ -58,7 +58,7 @@ def test_options_of_a_connector_may_come_from_the_environment() -> None:
     ("flags", "fault"),
     [
         ({"mode": "fuzzy"}, "'fuzzy'; allowed: dense lexical hybrid"),
-        ({"k": 0}, "k 0; allowed: 1 to 10,000"),
+        ({"k": 0}, "k 0; allowed: 1 to 1,000,000"),
         ({"trim_level": 1.5}, "trim_level 1.5; allowed: 0 to 1"),
         ({"refuse_below": "often"}, "refuse_below 'often'"),
         ({"temperature": float("nan")}, "temperature nan"),

@@ -216,7 +216,8 @@ def test_markdown_fits_a_comment(runs: tuple[Run, Run], swept: Sweep) -> None:
     text = markdown(report)
     assert text.startswith("## ragkit eval: untrimmed → trimmed\n\n**PASS: all 1 checks hold")
     for part in ("| EvidenceRecall |", "### Gate", "### Quality against tokens", "### Cost",
-                 "kind=when", "### Worst", "ragkit eval run 'town <x>'"):  # fmt: skip
+                 "kind=when", "### Worst",
+                 "<code>ragkit eval run 'town &lt;x>'</code>"):  # fmt: skip
         assert part in text
     assert len(text) < 65_536
     table = [line for line in text.splitlines() if line.startswith("|")]

@@ -219,7 +219,7 @@ def test_every_document_is_listed_beyond_the_largest_page(opensearch_url: str) -
         rag.ingest(*numbered(n))
         assert sum(1 for _ in rag.list()) == n
         assert sum(1 for _ in store.sources()) == n
-        with pytest.raises(ConfigError, match="k 10001; allowed: 1 to 10,000"):
+        with pytest.raises(ConfigError, match="k 10001; allowed by OpenSearch: 1 to 10000"):
             rag.search("swims", k=10_001)
 
 

@@ -90,6 +90,16 @@ def test_a_dropped_log_is_found(killed: Path) -> None:
         assert [f.check for f in rag.doctor()] == ["acknowledged"]
 
 
+def test_a_new_store_where_one_was_is_no_false_alarm(tmp_path: Path) -> None:
+    """The note of a store that was deleted by hand is not taken for that of the next one."""
+    for n in (5, 1):
+        with RAG(tmp_path, config=WORDS_ONLY) as rag:
+            for i in range(n):
+                assert rag.ingest(Document(id=f"{i}", text="Ferry.")).documents["added"] == 1
+            assert rag.doctor() == []
+        (tmp_path / "store.sqlite").unlink()
+
+
 def test_the_note_follows_no_link(tmp_path: Path) -> None:
     """A store of a stranger cannot make a write change a file elsewhere."""
     other = tmp_path / "other"

@@ -22,7 +22,12 @@ STEERING = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("write", [printable, printable_line, lambda t: json_line({"t": t})])
+def in_json(text: str) -> str:
+    """Return JSON that holds a text."""
+    return json_line({"t": text})
+
+
+@pytest.mark.parametrize("write", [printable, printable_line, in_json])
 def test_no_steering_character_is_left(write: Callable[[str], str]) -> None:
     """Control, bidirectional, separator and tag characters and lone surrogates are escaped."""
     for character in STEERING:

@@ -6,7 +6,6 @@ call is repeated, batch sizes, what is written to a log.
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Collection, Iterator
 from pathlib import Path
@@ -21,6 +20,8 @@ def digest_of(**settings: object) -> str:
     None and False count as not given, so that a setting that is new leaves the digests of those who
     do not use it as they were.
     """
+    import hashlib  # loads OpenSSL, which is 4 MiB
+
     given = {key: value for key, value in settings.items() if value is not None}
     given = {key: value for key, value in given.items() if value is not False}
     text = json.dumps(given, sort_keys=True, default=str)
@@ -34,6 +35,8 @@ def fingerprint(name: str, **settings: object) -> str:
 
 def file_digest(path: Path) -> str:
     """Return 16 hex digits over a file's content: as good on another machine as on this one."""
+    import hashlib
+
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()[:16]
 
@@ -49,6 +52,8 @@ def generator_folder_digest(folder: Path) -> str:
 
 
 def _folder_digest(folder: Path, suffixes: Collection[str]) -> str:
+    import hashlib
+
     digest = hashlib.sha256()
     for path in sorted(_files(folder, suffixes)):
         with path.open("rb") as file:
