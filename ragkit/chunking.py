@@ -159,6 +159,9 @@ class SpanChunker:
         return best
 
     def _step_back(self, atoms: Sequence[_Atom], first: int, cut: int) -> int:
+        if not self.overlap_tokens:
+            # What has no tokens, such as U+FFFD, would fit into an overlap of none.
+            return cut
         n_tokens, start = 0, cut
         while start - 1 > first and n_tokens + atoms[start - 1].n_tokens <= self.overlap_tokens:
             start -= 1

@@ -105,6 +105,15 @@ def test_overlap_repeats_whole_sentences() -> None:
         assert before.sentences[-1] == after.sentences[0]
 
 
+def test_text_without_tokens_stands_in_one_chunk() -> None:
+    """Without overlap nothing comes twice, not even what counts no token."""
+    text = "alpha beta gamma delta \ufffd " * 20
+    assert COUNTER.count("\ufffd") == 0
+    for name in ("tokens", "recursive"):
+        chunks = chunker(name, 4).split(Document(id="d", text=text))
+        assert all(before.end <= after.start for before, after in pairwise(chunks))
+
+
 def test_overlap_never_ends_where_the_chunk_before_ended() -> None:
     """A strong boundary inside the overlap is not cut at twice."""
     words = ["a", "b", "c", "d", "e", "f", "g", "h"]
