@@ -396,7 +396,7 @@ def _rules(path: str, given: object, name: str | None) -> list[Rule]:
             except ValueError:
                 raise ConfigError(f"{path}: margin {margin!r}; allowed: a number, or 5%") from None
         statistic = table.get("statistic", "mean")
-        if statistic not in _STATISTICS:
+        if not isinstance(statistic, str) or statistic not in _STATISTICS:
             raise ConfigError(f"{path}: statistic {statistic!r}; allowed: {' '.join(_STATISTICS)}")
         numbers = {
             key: None if value is None else _number(path, key, value)

@@ -185,11 +185,12 @@ class BulkWriter:
         again: list[Operation] = []
         for i, operation in enumerate(batch):
             item = _first_value(items[i] if i < len(items) else {})
-            status = item.get("status")
+            said = item.get("status")
+            status = said if isinstance(said, int) else None
             error = record(item.get("error"))
             kind = str(error.get("type", ""))
             is_gone = operation.source is None and status == 404
-            if is_gone or (isinstance(status, int) and 200 <= status < 300):
+            if is_gone or (status is not None and 200 <= status < 300):
                 report.acknowledged.add(operation.key)
             elif status in TRANSIENT_STATUSES or any(busy in kind for busy in _BUSY_TYPES):
                 report.n_pushed_back += status == 429
