@@ -14,11 +14,11 @@ import argparse
 from pathlib import Path
 
 from ragkit import Settings
-from ragkit_eval.cache import Cache
-from ragkit_eval.datasets import load_dataset
-from ragkit_eval.fitting import Examples, collect, fit_scorer, write_scorer
-from ragkit_eval.stores import OpenedRag
-from ragkit_eval.sweep import quality_measure
+from ragkit_eval.calibration.fit import Examples, collect, fit_scorer, write_scorer
+from ragkit_eval.calibration.sweep import quality_measure
+from ragkit_eval.data.datasets import load_dataset
+from ragkit_eval.running.cache import Cache
+from ragkit_eval.running.stores import OpenedRag
 
 CORPORA = {
     "squad11_articles": "calibration",

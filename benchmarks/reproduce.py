@@ -25,14 +25,14 @@ from typing import Literal, Protocol, cast
 
 from ragkit import RAG, Document, Settings
 from ragkit.chunking import chunk_id
-from ragkit.pipeline.components import open_counter, open_embedder
+from ragkit.pipeline.opening import open_counter, open_embedder
 from ragkit.text.sentences import sentence_spans
 from ragkit.types import Chunk, Embedder, Hit, Mode
-from ragkit_eval.cache import Cache, CachingEmbedder
-from ragkit_eval.datasets import Dataset, load_dataset
-from ragkit_eval.measures import parse_measure
-from ragkit_eval.scoring import score
-from ragkit_eval.spans import GoldSpan, Place, grouped, measure_overlap, precision_omega
+from ragkit_eval.data.datasets import Dataset, load_dataset
+from ragkit_eval.data.spans import GoldSpan, Place, grouped, measure_overlap, precision_omega
+from ragkit_eval.measuring.measures import parse_measure
+from ragkit_eval.measuring.scoring import score
+from ragkit_eval.running.cache import Cache, CachingEmbedder
 
 PUBLISHED: Mapping[str, Mapping[str, float]] = {
     "xquad-en": {"nDCG@10": 0.94357, "R@1": 0.88523, "R@10": 0.98987, "MAP@10": 0.92807},

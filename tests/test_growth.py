@@ -24,13 +24,13 @@ from ragkit.text.sentences import sentence_spans
 from ragkit.text.wordpiece import load_wordpiece
 from ragkit.text.words import detect_language, index_tokens, query_tokens
 from ragkit.trimming import measure
-from ragkit.trimming.hops import second_hop
 from ragkit.trimming.scorer import FUSION_WEIGHTS
+from ragkit.trimming.second_hop import second_hop
 from ragkit.trimming.signals import fused
 from ragkit.types import Document, Generation, Json, ScoredSentence, Usage
 from ragkit_connectors.support.events import events, lines
 from ragkit_connectors.support.stopping import StoppedText
-from ragkit_eval.texts import holds_answer, rouge_l, token_f1
+from ragkit_eval.data.texts import holds_answer, rouge_l, token_f1
 
 from .core.test_prompts import item
 from .core.test_trimming import FERRY, MUSEUM, PASS_WORDS, pool_of

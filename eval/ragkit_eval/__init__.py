@@ -9,21 +9,26 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from ragkit_eval.cache import Cache
-    from ragkit_eval.calibrating import Calibration, calibrate, write_policy
-    from ragkit_eval.comparing import Comparison, Difference, compare
-    from ragkit_eval.datasets import Dataset, Question, load_dataset
-    from ragkit_eval.gate import Gate, GateResult
-    from ragkit_eval.measures import Measure, all_measures, default_measures, parse_measure
-    from ragkit_eval.pipelines import RagPipeline
-    from ragkit_eval.report import Report, make_report, markdown
-    from ragkit_eval.rows import Passage, Row
-    from ragkit_eval.runs import Run, evaluate, load_run
-    from ragkit_eval.scoring import score
-    from ragkit_eval.spans import GoldSpan
-    from ragkit_eval.stores import OpenedRag
-    from ragkit_eval.sweep import Grid, Sweep, sweep
-    from ragkit_eval.validation import Fault, Validation, validate
+    from ragkit_eval.calibration.calibrate import Calibration, calibrate, write_policy
+    from ragkit_eval.calibration.sweep import Grid, Sweep, sweep
+    from ragkit_eval.data.datasets import Dataset, Question, load_dataset
+    from ragkit_eval.data.rows import Passage, Row
+    from ragkit_eval.data.spans import GoldSpan
+    from ragkit_eval.data.validation import Fault, Validation, validate
+    from ragkit_eval.measuring.measures import (
+        Measure,
+        all_measures,
+        default_measures,
+        parse_measure,
+    )
+    from ragkit_eval.measuring.scoring import score
+    from ragkit_eval.reporting.comparing import Comparison, Difference, compare
+    from ragkit_eval.reporting.gate import Gate, GateResult
+    from ragkit_eval.reporting.report import Report, make_report, markdown
+    from ragkit_eval.running.cache import Cache
+    from ragkit_eval.running.pipelines import RagPipeline
+    from ragkit_eval.running.runs import Run, evaluate, load_run
+    from ragkit_eval.running.stores import OpenedRag
 
 __all__ = [
     "Cache",
@@ -63,40 +68,40 @@ __all__ = [
 ]
 
 _HOMES = {
-    "Cache": "ragkit_eval.cache",
-    "Calibration": "ragkit_eval.calibrating",
-    "Comparison": "ragkit_eval.comparing",
-    "Dataset": "ragkit_eval.datasets",
-    "Difference": "ragkit_eval.comparing",
-    "Fault": "ragkit_eval.validation",
-    "Gate": "ragkit_eval.gate",
-    "GateResult": "ragkit_eval.gate",
-    "GoldSpan": "ragkit_eval.spans",
-    "Grid": "ragkit_eval.sweep",
-    "Measure": "ragkit_eval.measures",
-    "OpenedRag": "ragkit_eval.stores",
-    "Passage": "ragkit_eval.rows",
-    "Question": "ragkit_eval.datasets",
-    "RagPipeline": "ragkit_eval.pipelines",
-    "Report": "ragkit_eval.report",
-    "Row": "ragkit_eval.rows",
-    "Run": "ragkit_eval.runs",
-    "Sweep": "ragkit_eval.sweep",
-    "Validation": "ragkit_eval.validation",
-    "all_measures": "ragkit_eval.measures",
-    "calibrate": "ragkit_eval.calibrating",
-    "compare": "ragkit_eval.comparing",
-    "default_measures": "ragkit_eval.measures",
-    "evaluate": "ragkit_eval.runs",
-    "load_dataset": "ragkit_eval.datasets",
-    "load_run": "ragkit_eval.runs",
-    "make_report": "ragkit_eval.report",
-    "markdown": "ragkit_eval.report",
-    "parse_measure": "ragkit_eval.measures",
-    "score": "ragkit_eval.scoring",
-    "sweep": "ragkit_eval.sweep",
-    "validate": "ragkit_eval.validation",
-    "write_policy": "ragkit_eval.calibrating",
+    "Cache": "ragkit_eval.running.cache",
+    "Calibration": "ragkit_eval.calibration.calibrate",
+    "Comparison": "ragkit_eval.reporting.comparing",
+    "Dataset": "ragkit_eval.data.datasets",
+    "Difference": "ragkit_eval.reporting.comparing",
+    "Fault": "ragkit_eval.data.validation",
+    "Gate": "ragkit_eval.reporting.gate",
+    "GateResult": "ragkit_eval.reporting.gate",
+    "GoldSpan": "ragkit_eval.data.spans",
+    "Grid": "ragkit_eval.calibration.sweep",
+    "Measure": "ragkit_eval.measuring.measures",
+    "OpenedRag": "ragkit_eval.running.stores",
+    "Passage": "ragkit_eval.data.rows",
+    "Question": "ragkit_eval.data.datasets",
+    "RagPipeline": "ragkit_eval.running.pipelines",
+    "Report": "ragkit_eval.reporting.report",
+    "Row": "ragkit_eval.data.rows",
+    "Run": "ragkit_eval.running.runs",
+    "Sweep": "ragkit_eval.calibration.sweep",
+    "Validation": "ragkit_eval.data.validation",
+    "all_measures": "ragkit_eval.measuring.measures",
+    "calibrate": "ragkit_eval.calibration.calibrate",
+    "compare": "ragkit_eval.reporting.comparing",
+    "default_measures": "ragkit_eval.measuring.measures",
+    "evaluate": "ragkit_eval.running.runs",
+    "load_dataset": "ragkit_eval.data.datasets",
+    "load_run": "ragkit_eval.running.runs",
+    "make_report": "ragkit_eval.reporting.report",
+    "markdown": "ragkit_eval.reporting.report",
+    "parse_measure": "ragkit_eval.measuring.measures",
+    "score": "ragkit_eval.measuring.scoring",
+    "sweep": "ragkit_eval.calibration.sweep",
+    "validate": "ragkit_eval.data.validation",
+    "write_policy": "ragkit_eval.calibration.calibrate",
 }
 
 

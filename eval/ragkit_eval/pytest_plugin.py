@@ -12,13 +12,13 @@ import pytest
 
 from ragkit.config import Settings
 from ragkit.text.printable import printable
-from ragkit_eval.cache import Cache
-from ragkit_eval.datasets import Dataset, load_dataset
-from ragkit_eval.gate import Gate, GateResult
-from ragkit_eval.measures import default_measures, parse_measure
-from ragkit_eval.pipelines import RagPipeline
-from ragkit_eval.runs import Run, evaluate, load_run
-from ragkit_eval.stores import OpenedRag
+from ragkit_eval.data.datasets import Dataset, load_dataset
+from ragkit_eval.measuring.measures import default_measures, parse_measure
+from ragkit_eval.reporting.gate import Gate, GateResult
+from ragkit_eval.running.cache import Cache
+from ragkit_eval.running.pipelines import RagPipeline
+from ragkit_eval.running.runs import Run, evaluate, load_run
+from ragkit_eval.running.stores import OpenedRag
 
 RagkitRun = Callable[..., Run]
 RagkitGate = Callable[..., GateResult]

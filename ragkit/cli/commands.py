@@ -256,7 +256,7 @@ def doctor(options: argparse.Namespace) -> int:
 
 def ledger(options: argparse.Namespace) -> int:
     """Run `ragkit ledger report`."""
-    from ragkit.ledger import read_ledger, summarise
+    from ragkit.costs.ledger import read_ledger, summarise
 
     settings = _settings(options)
     path = Path(settings.ledger or Path(settings.store) / "ledger.jsonl")
@@ -269,7 +269,7 @@ def ledger(options: argparse.Namespace) -> int:
 
 def template(options: argparse.Namespace) -> int:
     """Run `ragkit template`."""
-    from ragkit.pipeline.components import open_counter
+    from ragkit.pipeline.opening import open_counter
     from ragkit.prompts import load_template, lock_template
 
     loaded = lock_template(Path(options.file)) if options.lock else load_template(options.file)
@@ -331,7 +331,7 @@ def completion(options: argparse.Namespace) -> int:
 
 def evaluate(options: argparse.Namespace) -> int:
     """Run `ragkit eval`."""
-    from ragkit.cli.evaluating import ACTIONS, ASKING
+    from ragkit.cli.evaluation import ACTIONS, ASKING
 
     if options.action in ASKING:
         return ASKING[options.action](options, _settings)
@@ -340,7 +340,7 @@ def evaluate(options: argparse.Namespace) -> int:
 
 def calibrate(options: argparse.Namespace) -> int:
     """Run `ragkit calibrate`."""
-    from ragkit.cli.calibrating import calibrate as run
+    from ragkit.cli.calibration import calibrate as run
 
     return run(options, _settings)
 

@@ -23,7 +23,7 @@ from ragkit.types import (
 )
 
 if TYPE_CHECKING:
-    from ragkit.ledger import Receipt
+    from ragkit.costs.ledger import Receipt
 
 _STOP_REASONS: dict[str, StopReason] = {
     "end": "end",

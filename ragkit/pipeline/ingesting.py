@@ -10,10 +10,10 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
+from ragkit.costs.ledger import Stopwatch, local_joules
 from ragkit.errors import ConfigError, LoadError
 from ragkit.groups import group_names
 from ragkit.ingest_rules import RuledFile
-from ragkit.ledger import Stopwatch, local_joules
 from ragkit.pipeline.pruning import is_gone, text_sha256
 from ragkit.storage import (
     LocalStore,
@@ -42,7 +42,7 @@ from ragkit.types import (
 if TYPE_CHECKING:
     from concurrent.futures import Future, ThreadPoolExecutor
 
-    from ragkit.ledger import StageCost
+    from ragkit.costs.ledger import StageCost
     from ragkit.types import Vectors
 
 BATCH_CHUNKS = 64

@@ -19,16 +19,7 @@ from weakref import WeakSet
 
 from ragkit.chunking import SpanChunker
 from ragkit.config import Settings
-from ragkit.diversity import distinct_documents, drop_near_duplicates, marginal_relevance
-from ragkit.errors import (
-    ConfigError,
-    MissingExtraError,
-    OutdatedStoreError,
-    StoreDamagedError,
-    StoreError,
-)
-from ragkit.groups import PUBLIC, group_names
-from ragkit.ledger import (
+from ragkit.costs.ledger import (
     Ledger,
     Range,
     Receipt,
@@ -38,6 +29,15 @@ from ragkit.ledger import (
     local_joules,
     peak_rss_bytes,
 )
+from ragkit.diversity import distinct_documents, drop_near_duplicates, marginal_relevance
+from ragkit.errors import (
+    ConfigError,
+    MissingExtraError,
+    OutdatedStoreError,
+    StoreDamagedError,
+    StoreError,
+)
+from ragkit.groups import PUBLIC, group_names
 from ragkit.pipeline.answering import (
     Answer,
     AnswerStream,
@@ -49,8 +49,14 @@ from ragkit.pipeline.answering import (
     sound_usage,
     stop_reason,
 )
-from ragkit.pipeline.certified import MAX_CORPUS_CHANGE, is_of_answers, is_stale, why_void
-from ragkit.pipeline.components import (
+from ragkit.pipeline.ingesting import (
+    Ingester,
+    IngestReport,
+    Progress,
+    difference,
+    stored_document,
+)
+from ragkit.pipeline.opening import (
     BUILTIN_POLICY,
     default_embedder_name,
     has_numpy,
@@ -61,13 +67,6 @@ from ragkit.pipeline.components import (
     open_generator,
     open_reranker,
     open_store,
-)
-from ragkit.pipeline.ingesting import (
-    Ingester,
-    IngestReport,
-    Progress,
-    difference,
-    stored_document,
 )
 from ragkit.pipeline.pruning import (
     Confirm,
@@ -98,6 +97,7 @@ from ragkit.trimming import (
     trim,
     untrimmed,
 )
+from ragkit.trimming.certificate import MAX_CORPUS_CHANGE, is_of_answers, is_stale, why_void
 from ragkit.types import (
     MOST_HITS,
     Chunker,

@@ -21,7 +21,7 @@ from ragkit.storage.database import (
     sync_folder,
     writer_lock,
 )
-from ragkit.storage.examining import missing_writes
+from ragkit.storage.doctor import missing_writes
 from ragkit.storage.local import RESTORE_FOLDER, LocalStore
 from ragkit.storage.schema import read_manifest
 from ragkit.types import Json

@@ -15,11 +15,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeVar
 
+from ragkit.costs.ledger import Stopwatch
 from ragkit.errors import ConfigError, StoreDamagedError, StoreError
 from ragkit.filters import compile_filter
 from ragkit.fusion import FUSION_DEPTH, convex, reciprocal_rank
 from ragkit.groups import PUBLIC
-from ragkit.ledger import Stopwatch
 from ragkit.storage.calls import CLOSE_SECONDS
 from ragkit.storage.database import (
     DERIVED_FOLDER,
@@ -173,7 +173,7 @@ class LocalStore:
 
     def missing_writes(self) -> str | None:
         """Return a line where acknowledged writes are missing; None too where nobody can tell."""
-        from ragkit.storage.examining import missing_writes  # hashlib loads OpenSSL, which is 4 MiB
+        from ragkit.storage.doctor import missing_writes  # hashlib loads OpenSSL, which is 4 MiB
 
         return None if self.read_only else missing_writes(self._database)
 
@@ -554,7 +554,7 @@ class LocalStore:
     @_in_one_state
     def examine(self, *, repair: bool = False) -> list[Finding]:
         """Check the file and what is derived from it; rebuild what is derived when asked."""
-        from ragkit.storage.examining import examine
+        from ragkit.storage.doctor import examine
 
         findings = examine(self._database, repair=repair, derive=self.derive)
         if any(finding.repaired for finding in findings):
@@ -580,7 +580,7 @@ class LocalStore:
         """
         if importlib.util.find_spec("numpy") is None:
             return self._drop_derived() if anew or swept else None
-        from ragkit.storage.deriving import derive
+        from ragkit.storage.segment_files import derive
 
         settings = self.settings
         try:

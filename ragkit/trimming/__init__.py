@@ -5,7 +5,9 @@ question, ranked, and kept from the best down until the policy's limit; the kept
 document order. For one pool the kept set only grows with the limit, so a policy is one number.
 """
 
-from ragkit.trimming.keeping import (
+from ragkit.trimming.policy import BASELINE_HITS, REFUSE_BELOW, TrimPolicy
+from ragkit.trimming.scorer import Forest, Scorer, Tree, feature_names, features
+from ragkit.trimming.selection import (
     Ranked,
     Trimmed,
     evidence_score,
@@ -13,8 +15,6 @@ from ragkit.trimming.keeping import (
     trim,
     untrimmed,
 )
-from ragkit.trimming.policy import BASELINE_HITS, REFUSE_BELOW, TrimPolicy
-from ragkit.trimming.scorer import Forest, Scorer, Tree, feature_names, features
 from ragkit.trimming.signals import PoolChunk, Signals, measure
 
 __all__ = [

@@ -31,7 +31,7 @@ class TrimPolicy:
     one) times the logarithm of its length, since a long sentence takes the place of several short
     ones; its rank is the priority less `best_weight` times the pool's best priority, so that a
     clear winner leaves less room for others. `second_hop` is the weight of what a sentence gains
-    because other sentences lead to it (`ragkit.trimming.hops`), beside 1 for its training-free
+    because other sentences lead to it (`second_hop.py`), beside 1 for its training-free
     score: for questions that take two documents to answer.
 
     A sentence is kept together with so many `neighbours` on either side in its chunk and, with

@@ -135,7 +135,7 @@ def test_a_settings_file_names_store_and_generator(aws: AwsServer, tmp_path: Pat
         "utf-8",
     )
     settings = load_settings(file=file)
-    from ragkit.pipeline.components import open_generator, open_store
+    from ragkit.pipeline.opening import open_generator, open_store
 
     store = open_store(settings.store, settings.store_options)
     generator = open_generator(settings)

@@ -20,7 +20,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ragkit.ledger import (
+from ragkit.costs.ledger import (
     Ledger,
     Range,
     Receipt,
@@ -436,7 +436,7 @@ def test_processes_append_at_once_without_torn_lines(tmp_path: Path) -> None:
     """Four writers at a time lose nothing and tear nothing, long lines included."""
     path = tmp_path / "ledger.jsonl"
     code = (
-        "import sys; from pathlib import Path; from ragkit.ledger import Ledger\n"
+        "import sys; from pathlib import Path; from ragkit.costs.ledger import Ledger\n"
         "ledger = Ledger(Path(sys.argv[1]))\n"
         "for n in range(200): ledger.write({'who': sys.argv[2], 'n': n, 'pad': 'x' * (n * 37)})\n"
         "sys.exit(ledger.disabled_reason)"

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ragkit.errors import ConfigError
-from ragkit.pipeline.components import BUILTIN_POLICY, load_policy
+from ragkit.pipeline.opening import BUILTIN_POLICY, load_policy
 from ragkit.text.wordpiece import load_wordpiece
 from ragkit.text.words import index_tokens
 from ragkit.trimming import (
@@ -29,7 +29,7 @@ from ragkit.trimming import (
     rank_sentences,
     trim,
 )
-from ragkit.trimming.hops import second_hop
+from ragkit.trimming.second_hop import second_hop
 
 from .test_trimming import FERRY, MUSEUM, PASS_WORDS, pool_of
 

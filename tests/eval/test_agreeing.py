@@ -12,11 +12,11 @@ import pytest
 
 from ragkit import RAG, Settings
 from ragkit.errors import ConfigError
-from ragkit.pipeline.components import BUILTIN_POLICY
+from ragkit.pipeline.opening import BUILTIN_POLICY
 from ragkit.types import Generation, GenerationOptions, Prompt, Usage
-from ragkit_eval.agreeing import agreement
-from ragkit_eval.calibrating import Calibration, calibrate, write_policy
-from ragkit_eval.datasets import Dataset, load_dataset
+from ragkit_eval.calibration.agreement import agreement
+from ragkit_eval.calibration.calibrate import Calibration, calibrate, write_policy
+from ragkit_eval.data.datasets import Dataset, load_dataset
 
 from .made import NOTICES
 

@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 
 from ragkit import RAG, Document, Settings
-from ragkit.pipeline.certified import fingerprints, why_void
 from ragkit.trimming import TrimPolicy
+from ragkit.trimming.certificate import fingerprints, why_void
 from ragkit.types import Generation, GenerationOptions, Json, Prompt, TokenCounter, Usage
 from ragkit_connectors.testing import OpenAIServer, Reply, WordEmbedder
-from ragkit_eval.cache import Cache, CachingEmbedder, CachingGenerator
-from ragkit_eval.datasets import load_dataset
-from ragkit_eval.stores import OpenedRag
+from ragkit_eval.data.datasets import load_dataset
+from ragkit_eval.running.cache import Cache, CachingEmbedder, CachingGenerator
+from ragkit_eval.running.stores import OpenedRag
 
 from .made import make_dataset
 

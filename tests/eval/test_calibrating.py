@@ -12,12 +12,12 @@ import pytest
 
 from ragkit import RAG, Document, Settings
 from ragkit.errors import ConfigError
-from ragkit.pipeline.certified import changed_share
+from ragkit.trimming.certificate import changed_share
 from ragkit.types import Json
-from ragkit_eval.cache import Cache
-from ragkit_eval.calibrating import Calibration, calibrate, write_policy
-from ragkit_eval.datasets import Dataset, load_dataset
-from ragkit_eval.stores import OpenedRag
+from ragkit_eval.calibration.calibrate import Calibration, calibrate, write_policy
+from ragkit_eval.data.datasets import Dataset, load_dataset
+from ragkit_eval.running.cache import Cache
+from ragkit_eval.running.stores import OpenedRag
 
 from .made import make_dataset, make_store
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from ragkit_eval.certificates import (
+from ragkit_eval.stats.certificates import (
     LEAST_DOCUMENTS,
     allowed_failures,
     binomial_tail,

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from ragkit.errors import ConfigError
-from ragkit_eval.comparing import compare
-from ragkit_eval.gate import Gate, Rule
-from ragkit_eval.runs import Run
+from ragkit_eval.reporting.comparing import compare
+from ragkit_eval.reporting.gate import Gate, Rule
+from ragkit_eval.running.runs import Run
 
 from .made import made_run
 

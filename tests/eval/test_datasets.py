@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from ragkit.errors import ConfigError
-from ragkit_eval.datasets import load_dataset
-from ragkit_eval.validation import validate
+from ragkit_eval.data.datasets import load_dataset
+from ragkit_eval.data.validation import validate
 
 from .made import make_dataset, write_lines
 

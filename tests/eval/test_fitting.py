@@ -13,12 +13,12 @@ import pytest
 
 from ragkit import RAG, Settings
 from ragkit.errors import ConfigError, MissingExtraError
-from ragkit.pipeline.components import load_scorer
+from ragkit.pipeline.opening import load_scorer
 from ragkit.trimming import measure
-from ragkit_eval.calibrating import calibrate, write_policy
-from ragkit_eval.datasets import Dataset, load_dataset
-from ragkit_eval.fitting import Examples, collect, fit_scorer, forest_of, grow, write_scorer
-from ragkit_eval.sweep import quality_measure
+from ragkit_eval.calibration.calibrate import calibrate, write_policy
+from ragkit_eval.calibration.fit import Examples, collect, fit_scorer, forest_of, grow, write_scorer
+from ragkit_eval.calibration.sweep import quality_measure
+from ragkit_eval.data.datasets import Dataset, load_dataset
 
 from .made import make_dataset, make_store
 

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ragkit_eval.inference import (
+from ragkit_eval.stats.inference import (
     auroc,
     bootstrap,
     bootstrap_quantile,

@@ -5,10 +5,15 @@ from __future__ import annotations
 import pytest
 
 from ragkit.errors import ConfigError
-from ragkit_eval.datasets import Question
-from ragkit_eval.measures import all_measures, default_measures, measure_names, parse_measure
-from ragkit_eval.rows import Passage, Row
-from ragkit_eval.spans import GoldSpan
+from ragkit_eval.data.datasets import Question
+from ragkit_eval.data.rows import Passage, Row
+from ragkit_eval.data.spans import GoldSpan
+from ragkit_eval.measuring.measures import (
+    all_measures,
+    default_measures,
+    measure_names,
+    parse_measure,
+)
 
 GOLD = GoldSpan(document_id="d", start=4, end=8, text="nine")
 QUESTION = Question(

@@ -11,10 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ragkit.errors import ConfigError
-from ragkit_eval import ranking
-from ragkit_eval.measures import parse_measure
-from ragkit_eval.ranking import ranked, read_qrels, read_run
-from ragkit_eval.scoring import score
+from ragkit_eval.measuring import ranking
+from ragkit_eval.measuring.measures import parse_measure
+from ragkit_eval.measuring.ranking import ranked, read_qrels, read_run
+from ragkit_eval.measuring.scoring import score
 
 pytrec_eval: Any = pytest.importorskip("pytrec_eval")
 

@@ -18,13 +18,13 @@ from ragkit import RAG, Settings
 from ragkit.errors import ConfigError, RemoteError
 from ragkit.types import Hit
 from ragkit_connectors.testing import OpenAIServer, Reply, Request
-from ragkit_eval import measures as m
-from ragkit_eval.cache import Cache, CachingEmbedder
-from ragkit_eval.datasets import Dataset, Question, load_dataset
-from ragkit_eval.pipelines import RagPipeline
-from ragkit_eval.rows import Passage, Row, read_row
-from ragkit_eval.runs import evaluate, load_run
-from ragkit_eval.stores import OpenedRag
+from ragkit_eval.data.datasets import Dataset, Question, load_dataset
+from ragkit_eval.data.rows import Passage, Row, read_row
+from ragkit_eval.measuring import measures as m
+from ragkit_eval.running.cache import Cache, CachingEmbedder
+from ragkit_eval.running.pipelines import RagPipeline
+from ragkit_eval.running.runs import evaluate, load_run
+from ragkit_eval.running.stores import OpenedRag
 
 from .made import make_dataset, write_lines
 
@@ -311,7 +311,7 @@ def test_a_cache_that_cannot_be_used_says_so(tmp_path: Path) -> None:
 def test_labels_for_another_store_are_refused(town: Dataset, tmp_path: Path) -> None:
     """When no labelled document is in the store the message shows an id of either side."""
     from ragkit.types import Document
-    from ragkit_eval.stores import missing_documents
+    from ragkit_eval.running.stores import missing_documents
 
     with RAG(tmp_path / "kb", config=WORDS, ledger="off") as rag:
         rag.ingest(Document(id="elsewhere", text="Nothing of this town."))

@@ -7,9 +7,9 @@ from pathlib import Path
 
 from ragkit import Settings
 from ragkit.storage import LocalStore
-from ragkit_eval.cache import Cache
-from ragkit_eval.datasets import load_dataset
-from ragkit_eval.stores import OpenedRag
+from ragkit_eval.data.datasets import load_dataset
+from ragkit_eval.running.cache import Cache
+from ragkit_eval.running.stores import OpenedRag
 
 from .made import make_dataset
 

@@ -12,16 +12,16 @@ import pytest
 
 from ragkit import Settings
 from ragkit.errors import ConfigError
-from ragkit_eval.cache import Cache
-from ragkit_eval.datasets import Dataset, load_dataset
-from ragkit_eval.gate import Gate, Rule
-from ragkit_eval.measures import default_measures
-from ragkit_eval.page import html
-from ragkit_eval.pipelines import RagPipeline
-from ragkit_eval.report import junit, make_report, markdown
-from ragkit_eval.runs import Run, evaluate
-from ragkit_eval.stores import OpenedRag
-from ragkit_eval.sweep import Grid, Point, Series, Sweep, sweep
+from ragkit_eval.calibration.sweep import Grid, Point, Series, Sweep, sweep
+from ragkit_eval.data.datasets import Dataset, load_dataset
+from ragkit_eval.measuring.measures import default_measures
+from ragkit_eval.reporting.gate import Gate, Rule
+from ragkit_eval.reporting.page import html
+from ragkit_eval.reporting.report import junit, make_report, markdown
+from ragkit_eval.running.cache import Cache
+from ragkit_eval.running.pipelines import RagPipeline
+from ragkit_eval.running.runs import Run, evaluate
+from ragkit_eval.running.stores import OpenedRag
 
 from .made import make_dataset, write_lines
 

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ragkit_eval import texts
-from ragkit_eval.spans import (
+from ragkit_eval.data import texts
+from ragkit_eval.data.spans import (
     GoldSpan,
     Place,
     evidence_found,

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 
-from ragkit.ledger import read_ledger, summarise
+from ragkit.costs.ledger import read_ledger, summarise
 from ragkit.types import Json
 
 from .lane import FUZZ, no_hang

@@ -16,12 +16,12 @@ from hypothesis import strategies as st
 
 from ragkit.config import Settings, load_settings
 from ragkit.errors import ConfigError, TemplateError
-from ragkit.pipeline.components import BUILTIN_POLICY, load_policy, load_scorer
+from ragkit.pipeline.opening import BUILTIN_POLICY, load_policy, load_scorer
 from ragkit.prompts import load_template, lock_template
 from ragkit.trimming import TrimPolicy
 from ragkit.trimming.scorer import Forest, Scorer, Tree
 from ragkit.types import Chunk, ContextItem, Hit, Json, Turn
-from ragkit_eval.gate import Gate
+from ragkit_eval.reporting.gate import Gate
 
 from .lane import FUZZ, no_hang
 from .mutating import altered, as_json, mutated

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from ragkit import RAG, Document, Settings, TrimPolicy, Turn
+from ragkit.costs.ledger import read_ledger, summarise
 from ragkit.errors import ConfigError, RemoteError, StoreMissingError
-from ragkit.ledger import read_ledger, summarise
 from ragkit.text.wordpiece import load_wordpiece
 from ragkit.types import (
     Chunk,

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from ragkit import RAG, Document, Settings
+from ragkit.costs.ledger import Stopwatch
 from ragkit.embedding import BuiltinEmbedder
 from ragkit.errors import (
     ConfigError,
@@ -23,7 +24,6 @@ from ragkit.errors import (
     StoreError,
     StoreMissingError,
 )
-from ragkit.ledger import Stopwatch
 from ragkit.storage import LocalStore
 from ragkit.types import Query
 

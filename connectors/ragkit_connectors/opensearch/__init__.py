@@ -8,7 +8,7 @@ from typing import Literal, TypeAlias, get_args
 from ragkit.errors import ConfigError
 from ragkit_connectors.opensearch.bulk import BulkReport, BulkWriter, Operation
 from ragkit_connectors.opensearch.connecting import Access, Connection, parse_address
-from ragkit_connectors.opensearch.foreign import ForeignFields, OpenSearchRetriever
+from ragkit_connectors.opensearch.existing_index import ForeignFields, OpenSearchRetriever
 from ragkit_connectors.opensearch.mapping import (
     Compression,
     Engine,

@@ -7,8 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TypeAlias
 
-from ragkit.trimming.hops import second_hop
 from ragkit.trimming.policy import BASELINE_HITS, TrimPolicy
+from ragkit.trimming.second_hop import second_hop
 from ragkit.trimming.signals import PoolChunk, fused, measure
 from ragkit.types import ContextItem, Hit, RefusalReason, ScoredSentence, Span, TokenCounter
 

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 from ragkit.errors import ConfigError
 from ragkit.types import Json
-from ragkit_eval import ranking
-from ragkit_eval.inference import interval
-from ragkit_eval.measures import Measure, OrderValue
+from ragkit_eval.measuring import ranking
+from ragkit_eval.measuring.measures import Measure, OrderValue
+from ragkit_eval.stats.inference import interval
 
 RESAMPLES = 500
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ragkit.ledger import llm_joules, model_size_billions
+from ragkit.costs.ledger import llm_joules, model_size_billions
 from ragkit.pipeline import RAG
 from ragkit.types import Json
-from ragkit_eval.datasets import Question
+from ragkit_eval.data.datasets import Question
 
 SAMPLE = 50
 """Questions that are put through everything but the generation."""

@@ -21,12 +21,12 @@ if TYPE_CHECKING:
     from collections.abc import Generator
 
     from ragkit.config import Settings
-    from ragkit_eval.cache import Cache
-    from ragkit_eval.datasets import Dataset
-    from ragkit_eval.gate import GateResult
-    from ragkit_eval.rows import Row
-    from ragkit_eval.runs import Run
-    from ragkit_eval.stores import OpenedRag
+    from ragkit_eval.data.datasets import Dataset
+    from ragkit_eval.data.rows import Row
+    from ragkit_eval.reporting.gate import GateResult
+    from ragkit_eval.running.cache import Cache
+    from ragkit_eval.running.runs import Run
+    from ragkit_eval.running.stores import OpenedRag
 
 DONE, SOME_FAILED = 0, 1
 _MOST_NUMBERS = 10_000
@@ -36,7 +36,7 @@ _Read: TypeAlias = "Callable[[argparse.Namespace], Settings]"
 
 def validate(options: argparse.Namespace) -> int:
     """Run `ragkit eval validate`."""
-    from ragkit_eval.validation import validate as look
+    from ragkit_eval.data.validation import validate as look
 
     found = look(options.dataset, split=options.split)
     output.show(found.to_dict(), _validation_text, as_json=options.json)
@@ -46,10 +46,10 @@ def validate(options: argparse.Namespace) -> int:
 def run(options: argparse.Namespace, read_settings: _Read) -> int:
     """Run `ragkit eval run`."""
     from ragkit.cli.progress import Bar
-    from ragkit_eval.measures import default_measures, parse_measure
-    from ragkit_eval.pipelines import RagPipeline
-    from ragkit_eval.runs import default_folder, evaluate
-    from ragkit_eval.stores import missing_documents
+    from ragkit_eval.measuring.measures import default_measures, parse_measure
+    from ragkit_eval.running.pipelines import RagPipeline
+    from ragkit_eval.running.runs import default_folder, evaluate
+    from ragkit_eval.running.stores import missing_documents
 
     dataset = read_dataset(options)
     asked = names(options.measures)
@@ -91,8 +91,8 @@ def run(options: argparse.Namespace, read_settings: _Read) -> int:
 
 
 def _dry_run(options: argparse.Namespace, opened: OpenedRag, dataset: Dataset, out: Path) -> int:
-    from ragkit_eval.estimating import estimate
-    from ragkit_eval.runs import questions_left
+    from ragkit_eval.running.estimating import estimate
+    from ragkit_eval.running.runs import questions_left
 
     left = list(dataset.questions if options.restart else questions_left(out, dataset))
     found = estimate(
@@ -111,9 +111,9 @@ def _dry_run(options: argparse.Namespace, opened: OpenedRag, dataset: Dataset, o
 
 def score(options: argparse.Namespace) -> int:
     """Run `ragkit eval score`."""
-    from ragkit_eval.measures import parse_measure
-    from ragkit_eval.ranking import read_qrels, read_run
-    from ragkit_eval.scoring import score as measure
+    from ragkit_eval.measuring.measures import parse_measure
+    from ragkit_eval.measuring.ranking import read_qrels, read_run
+    from ragkit_eval.measuring.scoring import score as measure
 
     found = measure(
         read_run(Path(options.run)),
@@ -133,9 +133,9 @@ def score(options: argparse.Namespace) -> int:
 def sweep(options: argparse.Namespace, read_settings: _Read) -> int:
     """Run `ragkit eval sweep`."""
     from ragkit.cli.progress import Bar
-    from ragkit_eval.runs import write_json
-    from ragkit_eval.sweep import Grid
-    from ragkit_eval.sweep import sweep as measure
+    from ragkit_eval.calibration.sweep import Grid
+    from ragkit_eval.calibration.sweep import sweep as measure
+    from ragkit_eval.running.runs import write_json
 
     dataset = read_dataset(options)
     trims = names(options.trim) or []
@@ -178,8 +178,8 @@ def sweep(options: argparse.Namespace, read_settings: _Read) -> int:
 
 def compare(options: argparse.Namespace) -> int:
     """Run `ragkit eval compare`."""
-    from ragkit_eval.comparing import compare as measure
-    from ragkit_eval.runs import load_run
+    from ragkit_eval.reporting.comparing import compare as measure
+    from ragkit_eval.running.runs import load_run
 
     found = measure(
         load_run(options.base),
@@ -194,8 +194,8 @@ def compare(options: argparse.Namespace) -> int:
 
 def gate(options: argparse.Namespace) -> int:
     """Run `ragkit eval gate`."""
-    from ragkit_eval.report import junit, make_report, markdown
-    from ragkit_eval.runs import load_run
+    from ragkit_eval.reporting.report import junit, make_report, markdown
+    from ragkit_eval.running.runs import load_run
 
     new = load_run(options.run)
     base = None if options.baseline is None else load_run(options.baseline)
@@ -212,9 +212,9 @@ def gate(options: argparse.Namespace) -> int:
 
 def report(options: argparse.Namespace) -> int:
     """Run `ragkit eval report`."""
-    from ragkit_eval.page import html
-    from ragkit_eval.report import junit, make_report, markdown
-    from ragkit_eval.runs import load_run
+    from ragkit_eval.reporting.page import html
+    from ragkit_eval.reporting.report import junit, make_report, markdown
+    from ragkit_eval.running.runs import load_run
 
     if len(options.runs) > 2:
         raise ConfigError(f"{len(options.runs)} runs; allowed: one, or a base and a new one")
@@ -278,7 +278,7 @@ ASKING: Mapping[str, Callable[[argparse.Namespace, _Read], int]] = {"run": run, 
 
 def read_dataset(options: argparse.Namespace) -> Dataset:
     """Return the dataset of a command's options."""
-    from ragkit_eval.datasets import Needed, load_dataset
+    from ragkit_eval.data.datasets import Needed, load_dataset
 
     dataset = load_dataset(
         options.dataset, split=options.split, needed=cast("Needed", options.evidence)
@@ -288,7 +288,7 @@ def read_dataset(options: argparse.Namespace) -> Dataset:
 
 @contextmanager
 def _cache(options: argparse.Namespace) -> Generator[Cache]:
-    from ragkit_eval.cache import Cache
+    from ragkit_eval.running.cache import Cache
 
     with Cache(options.cache) as cache:
         yield cache
@@ -300,7 +300,7 @@ def open_rag(
 ) -> Generator[OpenedRag]:
     """Open a pipeline over the dataset's documents, or over the store that was named."""
     from ragkit.cli.progress import Bar
-    from ragkit_eval.stores import OpenedRag
+    from ragkit_eval.running.stores import OpenedRag
 
     with _cache(options) as cache:
         # The ingest's progress is people's; programs follow the questions.
@@ -327,7 +327,7 @@ def _own_store(dataset: Dataset, settings: Settings) -> str | None:
 
 
 def _judge(policy: str, new: Run, base: Run | None) -> GateResult:
-    from ragkit_eval.gate import Gate
+    from ragkit_eval.reporting.gate import Gate
 
     return Gate.load(policy).check(new, baseline=base)
 
@@ -350,7 +350,7 @@ def _read_sweep(path: str) -> Mapping[str, Json]:
 
 def _write(path: str, text: str, *, for_all: bool = False) -> None:
     """Write a report; the verdicts of a gate are for all, whatever holds questions is not."""
-    from ragkit_eval.runs import write_text
+    from ragkit_eval.running.runs import write_text
 
     _parent(path)
     write_text(Path(path), text, for_all=for_all)
@@ -407,7 +407,7 @@ def _validation_text(data: _Shown) -> str:
 
 
 def _number(value: float | None) -> str:
-    from ragkit_eval.formatting import shown
+    from ragkit_eval.reporting.formatting import shown
 
     return shown(value)
 

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 from ragkit.cli import output
 from ragkit.cli.commands import names
-from ragkit.cli.evaluating import numbers, open_rag, read_dataset
+from ragkit.cli.evaluation import numbers, open_rag, read_dataset
 from ragkit.types import Json
 
 if TYPE_CHECKING:
     from ragkit.config import Settings
-    from ragkit_eval.calibrating import CalibrationMode
+    from ragkit_eval.calibration.calibrate import CalibrationMode
 
 DONE, TOO_FEW_LABELS = 0, 5
 _Shown: TypeAlias = Mapping[str, Any]
@@ -27,11 +27,11 @@ def calibrate(
 ) -> int:
     """Run `ragkit calibrate`."""
     from ragkit.cli.progress import Bar
-    from ragkit_eval.calibrating import calibrate as find
-    from ragkit_eval.calibrating import write_policy
-    from ragkit_eval.fitting import write_scorer
-    from ragkit_eval.runs import write_text
-    from ragkit_eval.stores import missing_documents
+    from ragkit_eval.calibration.calibrate import calibrate as find
+    from ragkit_eval.calibration.calibrate import write_policy
+    from ragkit_eval.calibration.fit import write_scorer
+    from ragkit_eval.running.runs import write_text
+    from ragkit_eval.running.stores import missing_documents
 
     dataset = read_dataset(options)
     mode = cast("CalibrationMode", options.mode)

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, fields
 from typing import Literal, TypeAlias, cast, get_args
 
 from ragkit.types import Json
-from ragkit_eval.spans import Place
+from ragkit_eval.data.spans import Place
 
 Status: TypeAlias = Literal["ok", "refused", "error"]
 

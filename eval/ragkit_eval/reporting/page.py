@@ -10,8 +10,10 @@ from typing import cast
 
 from ragkit.text.printable import printable
 from ragkit.types import Json, Span
-from ragkit_eval.formatting import shown
-from ragkit_eval.report import (
+from ragkit_eval.data.rows import Row
+from ragkit_eval.data.spans import union
+from ragkit_eval.reporting.formatting import shown
+from ragkit_eval.reporting.report import (
     Change,
     Report,
     command_line,
@@ -26,9 +28,7 @@ from ragkit_eval.report import (
     verdict_line,
     warnings,
 )
-from ragkit_eval.rows import Row
-from ragkit_eval.runs import Run
-from ragkit_eval.spans import union
+from ragkit_eval.running.runs import Run
 
 _STYLE = """
 :root { --ink: #1c2430; --soft: #5b6675; --line: #d9dee5; --paper: #fff; --wash: #f5f7f9;

@@ -2,8 +2,8 @@
 
 For one pool the sentences are kept from the best down, so each question has one number: the
 highest rank to cut at that still leaves it all it needs. The certified cut is an order statistic of
-these numbers (`ragkit_eval.certificates`); where quality is a share, cuts are tested one after the
-other from the safest on.
+these numbers (`stats.certificates`); where quality is a share, cuts are tested one after
+the other from the safest on.
 """
 
 from __future__ import annotations
@@ -25,13 +25,24 @@ from ragkit import __version__
 from ragkit.errors import ConfigError
 from ragkit.generation import ExtractiveGenerator
 from ragkit.pipeline import RAG
-from ragkit.pipeline.certified import fingerprints
-from ragkit.pipeline.components import open_scorer
+from ragkit.pipeline.opening import open_scorer
 from ragkit.trimming import BASELINE_HITS, Scorer, TrimPolicy, evidence_score, rank_sentences
+from ragkit.trimming.certificate import fingerprints
 from ragkit.types import Json
-from ragkit_eval.agreeing import METRIC as AGREEMENT
-from ragkit_eval.agreeing import achieved, compare_answers
-from ragkit_eval.certificates import (
+from ragkit_eval.calibration.agreement import METRIC as AGREEMENT
+from ragkit_eval.calibration.agreement import achieved, compare_answers
+from ragkit_eval.calibration.fit import (
+    MOST_PER_DOCUMENT,
+    collect,
+    digests_of,
+    document_digests,
+    fit_scorer,
+)
+from ragkit_eval.calibration.sweep import Quality, quality_measure, ranked_passages, whole_chunks
+from ragkit_eval.data.datasets import Dataset, Question
+from ragkit_eval.data.rows import Passage
+from ragkit_eval.running.pipelines import Gold
+from ragkit_eval.stats.certificates import (
     OrderStatistic,
     certify_limit,
     document_means,
@@ -39,18 +50,7 @@ from ragkit_eval.certificates import (
     kept_questions,
     mean_is_below,
 )
-from ragkit_eval.datasets import Dataset, Question
-from ragkit_eval.fitting import (
-    MOST_PER_DOCUMENT,
-    collect,
-    digests_of,
-    document_digests,
-    fit_scorer,
-)
-from ragkit_eval.inference import quantile
-from ragkit_eval.pipelines import Gold
-from ragkit_eval.rows import Passage
-from ragkit_eval.sweep import Quality, quality_measure, ranked_passages, whole_chunks
+from ragkit_eval.stats.inference import quantile
 
 CalibrationMode: TypeAlias = Literal["strict", "ratio", "absolute"]
 MODES: tuple[CalibrationMode, ...] = ("strict", "ratio", "absolute")
@@ -122,7 +122,8 @@ class Calibration:
     def scorer(self) -> Scorer | None:
         """The policy's scorer, None where there is none.
 
-        Its file (`ragkit_eval.fitting.write_scorer`), by its name, stands beside the policy's.
+        Its file (`ragkit_eval.calibration.fit.write_scorer`), by its name, stands beside the
+        policy's.
         """
         return None if self.policy is None else self.policy.scorer
 
@@ -168,7 +169,7 @@ def calibrate(
             (`strict`), the share of its mean quality (`ratio`), or the quality itself (`absolute`).
         confidence: Of the promise.
         mode: What is promised.
-        metric: A measure of `ragkit_eval.sweep.MEASURES`, or `Agreement` (`calibrate_agreement`);
+        metric: A measure of `MEASURES`, or `Agreement` (`calibrate_agreement`);
             None takes `EvidenceFound` where there is evidence, else what the labels allow.
         refuse_target: The share of answerable questions that may be refused; half of the risk goes
             to this promise then. None sets no refusal threshold.
@@ -333,7 +334,7 @@ def calibrate_agreement(
     """Find the smallest context whose answers agree with those from the untrimmed top 5.
 
     No labels are needed, but generations are: one a question, and one more for each cut that is
-    tried (`ragkit_eval.agreeing`). The promise is a mean agreement of at least `retain`.
+    tried (`agreement.py`). The promise is a mean agreement of at least `retain`.
 
     Raises:
         ConfigError: a value is not allowed, there is no question, or no model that answers.

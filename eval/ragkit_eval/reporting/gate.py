@@ -34,8 +34,9 @@ from typing import Literal, TypeAlias, cast
 from ragkit.errors import ConfigError
 from ragkit.text.jsontext import read_toml
 from ragkit.types import Json
-from ragkit_eval.comparing import check_comparable, finite, pair
-from ragkit_eval.inference import (
+from ragkit_eval.reporting.comparing import check_comparable, finite, pair
+from ragkit_eval.running.runs import Run, Score
+from ragkit_eval.stats.inference import (
     RESAMPLES,
     bootstrap,
     bootstrap_quantile,
@@ -47,7 +48,6 @@ from ragkit_eval.inference import (
     sign_flip,
     standard_error,
 )
-from ragkit_eval.runs import Run, Score
 
 Verdict: TypeAlias = Literal["pass", "fail", "inconclusive"]
 WhenInconclusive: TypeAlias = Literal["report", "fail", "pass"]

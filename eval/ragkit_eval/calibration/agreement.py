@@ -15,9 +15,9 @@ from ragkit.errors import ConfigError
 from ragkit.pipeline import RAG, Answer
 from ragkit.trimming import Scorer, TrimPolicy
 from ragkit.types import Json
-from ragkit_eval.certificates import document_means, fixed_sequence, mean_is_below
-from ragkit_eval.datasets import Dataset, Question
-from ragkit_eval.texts import token_f1
+from ragkit_eval.data.datasets import Dataset, Question
+from ragkit_eval.data.texts import token_f1
+from ragkit_eval.stats.certificates import document_means, fixed_sequence, mean_is_below
 
 METRIC = "Agreement"
 CUTS = (-14.0, -10.0, -7.0, -5.0, -4.0, -3.5, -3.0, -2.5, -2.0, -1.5, -1.0, -0.5, 0.0, 0.5)

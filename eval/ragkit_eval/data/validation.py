@@ -10,8 +10,8 @@ from typing import cast
 from ragkit.errors import ConfigError
 from ragkit.text.jsontext import read_json
 from ragkit.types import Json
-from ragkit_eval.datasets import Dataset, SpanRow, load_dataset, read_spans, splits
-from ragkit_eval.ranking import read_qrels
+from ragkit_eval.data.datasets import Dataset, SpanRow, load_dataset, read_spans, splits
+from ragkit_eval.measuring.ranking import read_qrels
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,16 +7,16 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import TypeAlias, cast
 
+from ragkit.costs.ledger import local_joules
 from ragkit.errors import ConfigError, RagkitError
-from ragkit.ledger import local_joules
 from ragkit.pipeline import RAG, Answer
 from ragkit.types import MOST_HITS, Hit, Json, Span
-from ragkit_eval.cache import CachingEmbedder, CachingGenerator
-from ragkit_eval.datasets import Question
-from ragkit_eval.measures import Measure
-from ragkit_eval.rows import Passage, Row
-from ragkit_eval.spans import GoldSpan, Place
-from ragkit_eval.texts import holds_answer
+from ragkit_eval.data.datasets import Question
+from ragkit_eval.data.rows import Passage, Row
+from ragkit_eval.data.spans import GoldSpan, Place
+from ragkit_eval.data.texts import holds_answer
+from ragkit_eval.measuring.measures import Measure
+from ragkit_eval.running.cache import CachingEmbedder, CachingGenerator
 
 Pipeline: TypeAlias = Callable[[Question], Row]
 """Anything that turns a question into a row; errors that it raises become rows of their own."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import cast
 
-from ragkit.trimming import TrimPolicy
+from ragkit.trimming.policy import TrimPolicy
 from ragkit.types import Json
 
 MAX_CORPUS_CHANGE = 0.10

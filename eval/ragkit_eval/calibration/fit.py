@@ -19,10 +19,10 @@ from ragkit.errors import ConfigError, MissingExtraError
 from ragkit.pipeline import RAG
 from ragkit.trimming import Forest, Scorer, Tree, features, measure
 from ragkit.types import Json
-from ragkit_eval.certificates import at_most
-from ragkit_eval.datasets import Question
-from ragkit_eval.pipelines import Gold
-from ragkit_eval.sweep import Quality, passage_of
+from ragkit_eval.calibration.sweep import Quality, passage_of
+from ragkit_eval.data.datasets import Question
+from ragkit_eval.running.pipelines import Gold
+from ragkit_eval.stats.certificates import at_most
 
 POOL = 10
 """Chunks that give the examples."""

@@ -26,16 +26,16 @@ from ragkit import __version__, private
 from ragkit.errors import ConfigError
 from ragkit.text.jsontext import read_answer_json
 from ragkit.types import Json
-from ragkit_eval.datasets import Dataset, Question
-from ragkit_eval.inference import (
+from ragkit_eval.data.datasets import Dataset, Question
+from ragkit_eval.data.rows import Row, Status, checked, numbers, read_row
+from ragkit_eval.measuring.measures import Measure
+from ragkit_eval.running.pipelines import Pipeline, run_question
+from ragkit_eval.stats.inference import (
     auroc,
     detectable_and_needed,
     interval,
     quantile,
 )
-from ragkit_eval.measures import Measure
-from ragkit_eval.pipelines import Pipeline, run_question
-from ragkit_eval.rows import Row, Status, checked, numbers, read_row
 
 _VERSIONS = ("numpy", "faiss-cpu", "onnxruntime", "sentence-transformers", "torch", "pypdf")
 _SYNC_SECONDS = 1.0

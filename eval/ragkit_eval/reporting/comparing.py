@@ -9,8 +9,8 @@ from typing import cast
 
 from ragkit.errors import ConfigError
 from ragkit.types import Json
-from ragkit_eval.inference import bootstrap, detectable_and_needed, holm, known, sign_flip
-from ragkit_eval.runs import Run, Score
+from ragkit_eval.running.runs import Run, Score
+from ragkit_eval.stats.inference import bootstrap, detectable_and_needed, holm, known, sign_flip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,9 +13,10 @@ from typing import Literal, TypeAlias
 
 from ragkit.errors import ConfigError
 from ragkit.types import MOST_HITS
-from ragkit_eval import ranking, spans, texts
-from ragkit_eval.datasets import Question
-from ragkit_eval.rows import Passage, Row
+from ragkit_eval.data import spans, texts
+from ragkit_eval.data.datasets import Question
+from ragkit_eval.data.rows import Passage, Row
+from ragkit_eval.measuring import ranking
 
 Direction: TypeAlias = Literal["higher", "lower"]
 Value: TypeAlias = Callable[[Question, Row], float | None]

@@ -1,7 +1,7 @@
 """Reports of one run or of two: what is said, and the forms for people and for CI.
 
-`markdown` fits a pull-request comment, `junit` is what CI servers read; `ragkit_eval.page` makes
-the HTML file from the same content.
+`markdown` fits a pull-request comment, `junit` is what CI servers read; `page.py`
+makes the HTML file from the same content.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from xml.sax.saxutils import escape, quoteattr
 from ragkit.errors import ConfigError
 from ragkit.text.printable import printable, printable_line
 from ragkit.types import Json
-from ragkit_eval.comparing import Comparison, compare, pair
-from ragkit_eval.formatting import bounds, shown
-from ragkit_eval.gate import Check, GateResult
-from ragkit_eval.inference import bootstrap, known
-from ragkit_eval.runs import Run, Score
+from ragkit_eval.reporting.comparing import Comparison, compare, pair
+from ragkit_eval.reporting.formatting import bounds, shown
+from ragkit_eval.reporting.gate import Check, GateResult
+from ragkit_eval.running.runs import Run, Score
+from ragkit_eval.stats.inference import bootstrap, known
 
 N_WORST = 10
 _PRIMARY = ("EvidenceRecall", "EvidenceFound", "AnswerInContext", "F1", "nDCG@10")

@@ -13,7 +13,7 @@ from ragkit.chunking import DEFAULT_CHUNK_TOKENS
 from ragkit.config import Settings
 from ragkit.errors import ConfigError, StoreBusyError
 from ragkit.pipeline import RAG, IngestReport, Progress
-from ragkit.pipeline.components import (
+from ragkit.pipeline.opening import (
     default_embedder_name,
     has_numpy,
     open_embedder,
@@ -21,8 +21,8 @@ from ragkit.pipeline.components import (
 )
 from ragkit.storage.database import FILE_NAME as STORE_FILE
 from ragkit.types import Embedder, Generator, fingerprint_of
-from ragkit_eval.cache import Cache, CachingEmbedder, CachingGenerator
-from ragkit_eval.datasets import Dataset
+from ragkit_eval.data.datasets import Dataset
+from ragkit_eval.running.cache import Cache, CachingEmbedder, CachingGenerator
 
 _WAIT_SECONDS, _POLL_SECONDS = 3600.0, 0.5
 

@@ -261,7 +261,7 @@ class _Doctor:
 def _strangers(database: Database) -> Sequence[str]:
     if importlib.util.find_spec("numpy") is None:
         return []
-    from ragkit.storage.deriving import strangers
+    from ragkit.storage.segment_files import strangers
 
     return strangers(database)
 

@@ -16,17 +16,17 @@ from typing import TypeAlias, cast
 from ragkit.config import Settings
 from ragkit.errors import ConfigError
 from ragkit.pipeline import RAG, Progress
-from ragkit.pipeline.components import BUILTIN_POLICY, load_policy, open_scorer
+from ragkit.pipeline.opening import BUILTIN_POLICY, load_policy, open_scorer
 from ragkit.trimming import BASELINE_HITS, PoolChunk, Ranked, TrimPolicy, rank_sentences, trim
 from ragkit.types import Hit, Json, Mode
-from ragkit_eval.cache import Cache
-from ragkit_eval.datasets import Dataset, Question
-from ragkit_eval.inference import interval, minimum_detectable, quantile, standard_error
-from ragkit_eval.measures import Measure, parse_measure
-from ragkit_eval.pipelines import Gold
-from ragkit_eval.rows import Passage, Row
-from ragkit_eval.stores import OpenedRag, missing_documents
-from ragkit_eval.texts import holds_answer
+from ragkit_eval.data.datasets import Dataset, Question
+from ragkit_eval.data.rows import Passage, Row
+from ragkit_eval.data.texts import holds_answer
+from ragkit_eval.measuring.measures import Measure, parse_measure
+from ragkit_eval.running.cache import Cache
+from ragkit_eval.running.pipelines import Gold
+from ragkit_eval.running.stores import OpenedRag, missing_documents
+from ragkit_eval.stats.inference import interval, minimum_detectable, quantile, standard_error
 
 BASELINE_CHUNK_TOKENS = 400
 CHUNK_TOKENS = (40, 80, 160, 400)

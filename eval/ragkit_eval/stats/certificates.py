@@ -20,7 +20,7 @@ from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from statistics import NormalDist, median
 
-from ragkit_eval.inference import beta_quantile, cluster_sums, design_effect, incomplete_beta
+from ragkit_eval.stats.inference import beta_quantile, cluster_sums, design_effect, incomplete_beta
 
 LEAST_DOCUMENTS = 20
 """With fewer documents of several questions each nothing is certified: nobody can tell how unlike

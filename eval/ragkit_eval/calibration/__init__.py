@@ -1,0 +1,1 @@
+"""Finding the smallest trim policy that labelled questions certify."""

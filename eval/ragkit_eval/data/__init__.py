@@ -1,0 +1,1 @@
+"""Labelled questions: reading, checking and joining them."""

@@ -1,0 +1,1 @@
+"""Measures of contexts, rankings and answers."""

@@ -1,0 +1,1 @@
+"""Comparing runs, gates and reports."""

@@ -1,0 +1,1 @@
+"""Running a pipeline over labelled questions."""

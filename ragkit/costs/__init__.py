@@ -1,0 +1,1 @@
+"""What answers cost: tokens, CPU time, memory, energy and carbon."""
