@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from ragkit.errors import ConfigError
-from ragkit.text.words import index_tokens
+from ragkit.text.words import index_terms
 from ragkit.types import Hit
 
 NEAR_DUPLICATE = 0.9
@@ -76,7 +76,7 @@ def _ranked(hits: Sequence[Hit]) -> list[Hit]:
 
 
 def _sequences(hit: Hit) -> frozenset[str]:
-    words = index_tokens(hit.chunk.text, language=None)
+    words = index_terms(hit.chunk.text, language=None)
     n = max(1, len(words) - _SEQUENCE_WORDS + 1)
     return frozenset(" ".join(words[i : i + _SEQUENCE_WORDS]) for i in range(n))
 

@@ -22,7 +22,7 @@ from ragkit.pipeline.answering import cite
 from ragkit.prompts import load_template
 from ragkit.text.sentences import sentence_spans
 from ragkit.text.wordpiece import load_wordpiece
-from ragkit.text.words import detect_language, index_tokens, query_tokens
+from ragkit.text.words import detect_language, index_terms, query_terms
 from ragkit.trimming import measure
 from ragkit.trimming.scorer import FUSION_WEIGHTS
 from ragkit.trimming.second_hop import second_hop
@@ -140,7 +140,7 @@ def test_sentences_and_words(unit: str) -> None:
     def read(text: str) -> object:
         return (
             list(sentence_spans(text)), detect_language(text),
-            query_tokens(text, language="en"), index_tokens(text, language="de"),
+            query_terms(text, language="en"), index_terms(text, language="de"),
         )  # fmt: skip
 
     assert_linear(read, repeated(unit), 5_000)

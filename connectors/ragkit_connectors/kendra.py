@@ -17,7 +17,7 @@ from datetime import datetime
 from typing import Literal, TypeAlias, cast, get_args
 
 from ragkit.errors import ConfigError, RateLimitedError
-from ragkit.text.words import query_tokens
+from ragkit.text.words import query_terms
 from ragkit.types import Document, Hit, Json, Query
 from ragkit_connectors.support.aws import AwsCall, AwsClient
 from ragkit_connectors.support.conditions import NothingPassesError, conditions
@@ -260,7 +260,7 @@ class KendraRetriever:
         An estimate, since Kendra's list of stop words is its own. A question with a conversation
         before it, as a pipeline with history asks it, is soon too long.
         """
-        return len(query_tokens(question, language=self._language)) > MAX_QUESTION_WORDS
+        return len(query_terms(question, language=self._language)) > MAX_QUESTION_WORDS
 
     def put(
         self,

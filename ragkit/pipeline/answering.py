@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from ragkit.errors import ConfigError
 from ragkit.prompts import item_labels
-from ragkit.text.words import detect_language, query_tokens
+from ragkit.text.words import detect_language, query_terms
 from ragkit.types import (
     Citation,
     ContextItem,
@@ -175,10 +175,10 @@ def _by_words(answer: str, context: Sequence[ContextItem]) -> tuple[Citation, ..
 
     language = detect_language(answer)
     sentences = [(sentence, item) for item in context for sentence in item.sentences]
-    words = [set(query_tokens(s.text, language=language)) for s, _ in sentences]
+    words = [set(query_terms(s.text, language=language)) for s, _ in sentences]
     found: dict[int, None] = {}
     for start, end in sentence_spans(answer):
-        wanted = set(query_tokens(answer[start:end], language=language))
+        wanted = set(query_terms(answer[start:end], language=language))
         if not wanted or not sentences:
             continue
         shares = [len(wanted & held) / len(wanted) for held in words]

@@ -27,7 +27,7 @@ from ragkit.storage import (
 )
 from ragkit.text.jsontext import check_json
 from ragkit.text.printable import printable_line
-from ragkit.text.words import detect_language, index_tokens
+from ragkit.text.words import detect_language, index_terms
 from ragkit.types import (
     Chunk,
     Chunker,
@@ -502,7 +502,7 @@ def index_words(chunk: Chunk, title: str, language: str | None) -> str:
 
     texts = [chunk.text[a - chunk.start : b - chunk.start] for a, b in chunk.sentences]
     texts.append(title[:MAX_NAME_CHARACTERS])
-    return "\n".join(" ".join(index_tokens(text, language=language)) for text in texts if text)
+    return "\n".join(" ".join(index_terms(text, language=language)) for text in texts if text)
 
 
 def _taken(item: Document | PendingDocument, stored_from: str) -> Failure:

@@ -88,7 +88,7 @@ from ragkit.storage.calls import CLOSE_SECONDS, Calls, Forkable
 from ragkit.storage.database import has_store
 from ragkit.text.jsontext import check_json
 from ragkit.text.printable import printable_line
-from ragkit.text.words import detect_language, index_tokens, query_tokens
+from ragkit.text.words import detect_language, index_terms, query_terms
 from ragkit.trimming import (
     BASELINE_HITS,
     PoolChunk,
@@ -442,7 +442,7 @@ class RAG(Forkable):
         return {
             "schema": 1,
             "store": store.name,
-            "generation": manifest.generation,
+            "generation": manifest.revision,
             "protected": manifest.protected,
             **store.count(),
             **_local_sizes(store),
@@ -552,14 +552,14 @@ class RAG(Forkable):
             return
         if (missing := store.missing_writes()) is not None:
             raise StoreDamagedError(missing)
-        before = store.generation
+        before = store.revision
         try:
             yield
-            if store.generation != before or store.is_unswept:
+            if store.revision != before or store.is_unswept:
                 for notice in store.settle(secure=secure):
                     self._notice(notice)
         except BaseException:
-            if store.generation != before:
+            if store.revision != before:
                 store.checkpoint()
             raise
 
@@ -1122,7 +1122,7 @@ class RAG(Forkable):
         if self._reranker is not None:
             with watch.stage("rerank"):
                 hits = list(self._reranker.rerank(question, hits))
-        return _Retrieved(hits, vector, query_tokens(question, language=language))
+        return _Retrieved(hits, vector, query_terms(question, language=language))
 
     def _question_vector(
         self,
@@ -1286,7 +1286,7 @@ class RAG(Forkable):
     ) -> tuple[str | None, bool]:
         """Return why the certificate is void and whether it is stale; once a store's content."""
         store = self._open_store()
-        generation = store.manifest().generation if isinstance(store, Store) else 0
+        generation = store.manifest().revision if isinstance(store, Store) else 0
         if generation is None:
             # A store that does not count its writes is looked at again now and then.
             generation = int(time.monotonic() // SKETCH_SECONDS)
@@ -1559,7 +1559,7 @@ def _with_scores(
 
 def _words(chunk: Chunk) -> list[list[str]]:
     return [
-        index_tokens(chunk.text[a - chunk.start : b - chunk.start], language=None)
+        index_terms(chunk.text[a - chunk.start : b - chunk.start], language=None)
         for a, b in chunk.sentences
     ]
 

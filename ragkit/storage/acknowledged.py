@@ -19,12 +19,12 @@ _FLAGS = os.O_WRONLY | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "
 _LENGTH = 30
 
 
-def note_acknowledged(folder: Path, generation: int) -> None:
+def note_acknowledged(folder: Path, revision: int) -> None:
     """Make the number of a store's writes durable, in place.
 
     Where that fails the older number stays, which raises no false alarm.
     """
-    number = f"{generation:020d}"
+    number = f"{revision:020d}"
     line = f"{number} {zlib.crc32(number.encode()):08x}\n".encode()
     with suppress(OSError):
         descriptor = os.open(folder / FILE_NAME, _FLAGS, 0o600)

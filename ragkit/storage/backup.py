@@ -136,7 +136,7 @@ def _new_store(folder: Path, source: Path) -> BackupReport:
         temporary.mkdir(mode=0o700, parents=True, exist_ok=True)
         with writer_lock(temporary):
             try:
-                report = _copy(source, temporary, generation=0)
+                report = _copy(source, temporary, revision=0)
                 (temporary / ".ragkitignore").write_text("*\n", encoding="utf-8")
             except BaseException:
                 shutil.rmtree(temporary, ignore_errors=True)
@@ -155,24 +155,24 @@ def _replace_store(folder: Path, source: Path) -> BackupReport:
             shutil.rmtree(temporary, ignore_errors=True)
             temporary.mkdir(mode=0o700)
             try:
-                report = _copy(source, temporary, generation=_generation(folder))
+                report = _copy(source, temporary, revision=_revision(folder))
                 _install(temporary / FILE_NAME, folder)
             finally:
                 shutil.rmtree(temporary, ignore_errors=True)
             with LocalStore(folder) as store:
-                note_acknowledged(folder, store.generation)
+                note_acknowledged(folder, store.revision)
                 store.derive()
                 store.checkpoint()
     return report
 
 
-def _copy(source: Path, folder: Path, *, generation: int) -> BackupReport:
+def _copy(source: Path, folder: Path, *, revision: int) -> BackupReport:
     """Copy a store's file into an empty folder, examine it there and make it durable.
 
     Args:
         source: A store's folder, or its SQLite file.
         folder: Where to.
-        generation: The copy's is made larger, and larger than the source's.
+        revision: The copy's is made larger, and larger than the source's.
 
     Raises:
         StoreDamagedError: it is not sound.
@@ -185,7 +185,7 @@ def _copy(source: Path, folder: Path, *, generation: int) -> BackupReport:
         connection.backup(target)
     try:
         with LocalStore(folder) as copy:
-            copy.part_from_original(generation)
+            copy.part_from_original(revision)
             unsound = [finding.check for finding in copy.examine()]
             documents = copy.count()["documents"]
             copy.checkpoint()
@@ -221,8 +221,8 @@ def _reading(source: Path) -> Generator[sqlite3.Connection]:
         yield connection
 
 
-def _generation(folder: Path) -> int:
-    """Return the largest generation that a folder's store may have had."""
+def _revision(folder: Path) -> int:
+    """Return the largest revision that a folder's store may have had."""
     known = read_acknowledged(folder) or 0
     if (folder / FILE_NAME).exists():
         with suppress(RagkitError):

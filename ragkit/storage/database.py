@@ -152,11 +152,11 @@ class Database:
         while True:
             try:
                 with self.reading() as connection:
-                    generation = read_manifest(connection)["generation"]
+                    revision = read_manifest(connection)["generation"]
                     found = read()
                 tries -= 1
                 with self.reading() as connection:
-                    if not tries or read_manifest(connection)["generation"] == generation:
+                    if not tries or read_manifest(connection)["generation"] == revision:
                         return found
                 continue
             except _ChangedError:
@@ -184,10 +184,10 @@ class Database:
                 connection.execute("BEGIN IMMEDIATE")
                 try:
                     yield connection
-                    generation = int(read_manifest(connection)["generation"])
-                    write_manifest(connection, "generation", str(generation + 1))
+                    revision = int(read_manifest(connection)["generation"])
+                    write_manifest(connection, "generation", str(revision + 1))
                     connection.execute("COMMIT")
-                    note_acknowledged(self.path.parent, generation + 1)
+                    note_acknowledged(self.path.parent, revision + 1)
                 except BaseException:
                     if connection.in_transaction:
                         connection.execute("ROLLBACK")

@@ -88,13 +88,13 @@ def missing_writes(database: Database) -> str | None:
     try:
         # Read after the note: a writer may be at work.
         with database.reading() as connection:
-            generation = int(read_manifest(connection)["generation"])
+            revision = int(read_manifest(connection)["generation"])
     except StoreDamagedError:
         return None
-    if acknowledged is None or acknowledged <= generation:
+    if acknowledged is None or acknowledged <= revision:
         return None
     return (
-        f"{acknowledged - generation} acknowledged writes are missing from store {folder}: its log "
+        f"{acknowledged - revision} acknowledged writes are missing from store {folder}: its log "
         "was damaged or left behind, or this is an older copy. Restore a backup, or accept what is "
         "there and ingest the rest again: ragkit doctor --repair --store "
         f"{shlex.quote(str(folder))}"
@@ -130,8 +130,8 @@ class _Doctor:
 
     def accept(self) -> None:
         with self._database.reading() as connection:
-            generation = int(read_manifest(connection)["generation"])
-        note_acknowledged(self._folder, generation)
+            revision = int(read_manifest(connection)["generation"])
+        note_acknowledged(self._folder, revision)
 
     def documents(self) -> str | None:
         bad: list[str] = []

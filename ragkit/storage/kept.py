@@ -17,18 +17,18 @@ class Version:
 
     Attributes:
         state: Which file, and how it was opened.
-        generation: Number of committed writes.
-        restored: The generation that a backup last took the place of all content at, or 0.
+        revision: Number of committed writes.
+        restored: The revision that a backup last took the place of all content at, or 0.
     """
 
     state: FileState
-    generation: int
+    revision: int
     restored: int = 0
 
     def follows(self, other: Version) -> bool:
         """Whether it is what later writes have made of the other."""
         same = (self.state, self.restored) == (other.state, other.restored)
-        return same and self.generation > other.generation
+        return same and self.revision > other.revision
 
 
 class Kept(Generic[_T]):

@@ -52,7 +52,7 @@ from ragkit.storage.values import (
     StoredVectors,
     StoreSettings,
 )
-from ragkit.text.words import fts5_match, fts5_terms, query_tokens
+from ragkit.text.words import fts5_match, fts5_terms, query_terms
 from ragkit.trimming import PoolChunk
 from ragkit.types import (
     Chunk,
@@ -71,7 +71,7 @@ RESTORE_FOLDER = ".restore.new"
 """In a store's folder: what a restore works in, and leaves there when it is killed."""
 
 _RESTORED = "restored"
-"""In the manifest: the generation since which a chunk's row has meant the same chunk."""
+"""In the manifest: the revision since which a chunk's row has meant the same chunk."""
 
 _UNSWEPT = "unswept"
 """In the manifest while the words index still holds words of removed chunks."""
@@ -166,10 +166,10 @@ class LocalStore:
 
     @property
     @_in_one_state
-    def generation(self) -> int:
+    def revision(self) -> int:
         """Number of committed writes."""
         with self._database.reading() as connection:
-            return _generation(connection)
+            return _revision(connection)
 
     def missing_writes(self) -> str | None:
         """Return a line where acknowledged writes are missing; None too where nobody can tell."""
@@ -212,14 +212,14 @@ class LocalStore:
 
     @_in_one_state
     def manifest(self) -> Manifest:
-        """Return settings, protection and generation of one moment."""
+        """Return settings, protection and revision of one moment."""
         with self._database.reading() as connection:
             values = read_manifest(connection)
         settings = values.get("settings")
         return Manifest(
             settings=None if settings is None else read_settings(settings),
             protected=values["protected"] == "true",
-            generation=int(values["generation"]),
+            revision=int(values["generation"]),
         )
 
     @_in_one_state
@@ -521,17 +521,17 @@ class LocalStore:
         self._removed = False
         return notices
 
-    def part_from_original(self, generation: int) -> None:
-        """Make a copied file a store of its own, of a generation beyond this one.
+    def part_from_original(self, revision: int) -> None:
+        """Make a copied file a store of its own, of a revision beyond this one.
 
         Its derived files were not copied, and what readers know of rows is of another store.
         """
         with self._database.writing() as connection:
             connection.execute("DELETE FROM segment")
             connection.execute("DELETE FROM tombstone")
-            generation = max(generation, _generation(connection))
-            write_manifest(connection, "generation", str(generation))
-            write_manifest(connection, _RESTORED, str(generation + 1))
+            revision = max(revision, _revision(connection))
+            write_manifest(connection, "generation", str(revision))
+            write_manifest(connection, _RESTORED, str(revision + 1))
         self._seal()
 
     def _seal(self) -> None:
@@ -586,7 +586,7 @@ class LocalStore:
         try:
             derive(
                 self._database,
-                generation=self.generation,
+                revision=self.revision,
                 fingerprint=None if settings is None else settings.embedder_fingerprint,
                 sizes=self.sizes,
                 anew=anew,
@@ -701,7 +701,7 @@ class LocalStore:
         k: int,
         allowed: set[int] | None,
     ) -> list[tuple[int, float]]:
-        tokens = query_tokens(query.question, language=self.language(groups=query.groups))
+        tokens = query_terms(query.question, language=self.language(groups=query.groups))
         match = fts5_match(tokens)
         if not match or allowed == set():
             return []
@@ -725,7 +725,7 @@ class LocalStore:
         return [(row, -rank) for row, _, rank in rows[:k]]
 
     def _check_words(self, connection: sqlite3.Connection) -> None:
-        """Compare the words index with its seal, once a generation."""
+        """Compare the words index with its seal, once a revision."""
 
         def check(_: object) -> bool:
             from ragkit.storage.sealing import check_words
@@ -937,7 +937,7 @@ def _by_visible(
     return [(row, ids[row], -score) for row, score in found]
 
 
-def _generation(connection: sqlite3.Connection) -> int:
+def _revision(connection: sqlite3.Connection) -> int:
     return int(read_manifest(connection)["generation"])
 
 

@@ -1,4 +1,4 @@
-"""Searching all chunks of a store at one generation: by vector and by words."""
+"""Searching all chunks of a store at one revision: by vector and by words."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ _MOST_ROWS = 1 << 16
 """Rows of one set of postings, whose positions are of 16 bits."""
 
 _MAX_FRESH = 32
-"""Ranges of new rows kept apart, one a generation seen, before they are read again as one."""
+"""Ranges of new rows kept apart, one a revision seen, before they are read again as one."""
 
 _MAX_VISIBLE = 16
 """Sets of groups whose visible rows are kept, a byte a row each."""
@@ -137,12 +137,12 @@ def _nearest(
 
 
 class SearchIndex:
-    """What a store's searches read, at one generation; safe to share between threads.
+    """What a store's searches read, at one revision; safe to share between threads.
 
     Args:
-        connection: In a transaction on that generation.
+        connection: In a transaction on that revision.
         folder: The store's.
-        previous: Of an earlier generation of the same file, whose loaded rows are used again.
+        previous: Of an earlier revision of the same file, whose loaded rows are used again.
         opened: Whose open files are used again, whatever it is of: their checksums name them.
 
     Attributes:
@@ -186,7 +186,7 @@ class SearchIndex:
     ) -> None:
         """Cover the rows behind the last segment, with what `previous` has read of them."""
         newest: int = connection.execute("SELECT coalesce(max(row), 0) FROM chunk").fetchone()[0]
-        # Copies: what another thread loads later is of its own generation.
+        # Copies: what another thread loads later is of its own revision.
         known = [] if previous is None else [copy(f) for f in previous._fresh if f.first >= last]
         if known and len(known) < _MAX_FRESH:
             self._fresh += known
@@ -216,7 +216,7 @@ class SearchIndex:
         Candidates come from 8-bit codes; all are scored again from the stored vectors.
 
         Args:
-            connection: In a transaction on this generation.
+            connection: In a transaction on this revision.
             vector: The question's unit vector: float32, shape (dim,).
             k: 1 or more.
             allowed: The only rows that may be found; None allows all.
@@ -305,7 +305,7 @@ class SearchIndex:
         """Return (row, score) of the k best rows by BM25, best first.
 
         Args:
-            connection: In a transaction on this generation.
+            connection: In a transaction on this revision.
             terms: Distinct index words.
             k: 1 or more.
             allowed: The only rows that may be found; None allows all that are visible.

@@ -35,7 +35,7 @@ class _Range:
 def derive(
     database: Database,
     *,
-    generation: int,
+    revision: int,
     fingerprint: str | None,
     sizes: DerivedSizes,
     anew: bool = False,
@@ -46,7 +46,7 @@ def derive(
 
     Args:
         database: The store's.
-        generation: Number of its committed writes.
+        revision: Number of its committed writes.
         fingerprint: Of its embedder.
         sizes: When there are segments, and how large.
         anew: Fold all deletions and additions in, not only where there are many.
@@ -72,7 +72,7 @@ def derive(
         written: list[SegmentInfo] = []
         first = part.first
         while rows := _first_rows(database, first, part.last, sizes.file):
-            info = _write(database, first, rows[-1], generation=generation, fingerprint=fingerprint)
+            info = _write(database, first, rows[-1], revision=revision, fingerprint=fingerprint)
             written.append(info)
             first = rows[-1]
         _name(database, part, written)
@@ -154,7 +154,7 @@ def _first_rows(database: Database, first: int, last: int, n: int) -> list[int]:
 
 
 def _write(
-    database: Database, first: int, last: int, *, generation: int, fingerprint: str | None
+    database: Database, first: int, last: int, *, revision: int, fingerprint: str | None
 ) -> SegmentInfo:
     with database.reading() as connection:
         with_vectors: list[int] = []
@@ -176,7 +176,7 @@ def _write(
             postings=make_postings(connection.execute(TOKENS, (first, last))),
             with_vectors=with_vectors,
             batches=batches,
-            generation=generation,
+            generation=revision,
             fingerprint=fingerprint,
         )
 

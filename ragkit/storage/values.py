@@ -67,12 +67,12 @@ class Manifest:
     """What a store says of itself.
 
     `settings` are None before the first ingest. In a `protected` store a query must state its
-    groups. `generation` counts the writes, None where the store does not count them.
+    groups. `revision` counts the writes, None where the store does not count them.
     """
 
     settings: StoreSettings | None
     protected: bool = False
-    generation: int | None = None
+    revision: int | None = None
 
 
 @runtime_checkable

@@ -23,7 +23,7 @@ from typing import Literal, TypeAlias
 from ragkit.text.languages import STOP_WORDS, detect_language
 from ragkit.text.porter import stem
 
-__all__ = ["detect_language", "fts5_match", "index_tokens", "query_tokens"]
+__all__ = ["detect_language", "fts5_match", "index_terms", "query_terms"]
 
 MAX_QUERY_TOKENS = 64
 """Words of a question that are searched for; a longer question is cut."""
@@ -73,7 +73,7 @@ _DIGIT = re.compile(r"\d")
 _UNUSABLE = re.compile('["\0\ud800-\udfff]')
 
 
-def index_tokens(text: str, *, language: str | None) -> list[str]:
+def index_terms(text: str, *, language: str | None) -> list[str]:
     """Return the index words of a text, in order, repeated as often as they stand there.
 
     Args:
@@ -96,7 +96,7 @@ def index_tokens(text: str, *, language: str | None) -> list[str]:
     return tokens
 
 
-def query_tokens(question: str, *, language: str | None) -> list[str]:
+def query_terms(question: str, *, language: str | None) -> list[str]:
     """Return the words to search for: distinct, in order, without stop words, at most 64.
 
     The question's own language names the stop words; where it cannot be told, the documents' main

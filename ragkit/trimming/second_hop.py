@@ -11,7 +11,7 @@ import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
-from ragkit.text.words import detect_language, index_tokens
+from ragkit.text.words import detect_language, index_terms
 from ragkit.trimming.signals import PoolChunk, Signals, z_scores
 
 _BEST_SENTENCES = 3
@@ -63,7 +63,7 @@ def _titles(pool: Sequence[PoolChunk]) -> dict[str, tuple[str, ...]]:
         if hit.chunk.document_id not in titles:
             title = _without_brackets(hit.title)
             language = detect_language(hit.chunk.text) if title else None
-            titles[hit.chunk.document_id] = tuple(index_tokens(title, language=language))
+            titles[hit.chunk.document_id] = tuple(index_terms(title, language=language))
     return titles
 
 

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from ragkit.errors import ConfigError
 from ragkit.pipeline.opening import BUILTIN_POLICY, load_policy
 from ragkit.text.wordpiece import load_wordpiece
-from ragkit.text.words import index_tokens
+from ragkit.text.words import index_terms
 from ragkit.trimming import (
     Forest,
     PoolChunk,
@@ -226,7 +226,7 @@ def test_the_second_hop_finds_the_document_that_the_first_names() -> None:
         ("Grey Gull (ship)", SHIP), ("Mayor", OTHERS[0]), ("Bees", OTHERS[1]),
         ("Ada Brandt", DESIGNER),
     )  # fmt: skip
-    words = index_tokens("grey gull designer grew up", language="en")
+    words = index_terms("grey gull designer grew up", language="en")
     plain = TrimPolicy(name="plain", budget_tokens=40)
     hop = dataclasses.replace(plain, second_hop=1.0)
 
@@ -284,7 +284,7 @@ def test_what_the_second_hop_gives() -> None:
             f"{name} sings alone." for name in "Anna Bo Carl Dora Eva Finn Gro Hal Ida Jon".split()
         )),
     )  # fmt: skip
-    words = index_tokens("grey gull quay", language="en")
+    words = index_terms("grey gull quay", language="en")
     signals = measure(words, pool)
     scores = [0.0] * len(signals.sentences)
     scores[4] = 3.0

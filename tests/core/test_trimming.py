@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from ragkit.chunking import SpanChunker
 from ragkit.errors import ConfigError
 from ragkit.text.wordpiece import load_wordpiece
-from ragkit.text.words import index_tokens
+from ragkit.text.words import index_terms
 from ragkit.trimming import PoolChunk, TrimPolicy, rank_sentences, trim, untrimmed
 from ragkit.types import ContextItem, Document, Hit, Location, Mark
 
@@ -30,7 +30,7 @@ def pool_of(*texts: str, with_cosines: bool = False, seed: int = 0) -> list[Pool
     pool: list[PoolChunk] = []
     for i, text in enumerate(texts):
         for chunk in chunker.split(Document(id=f"d{i}", text=text)):
-            words = [index_tokens(text[a:b], language="en") for a, b in chunk.sentences]
+            words = [index_terms(text[a:b], language="en") for a, b in chunk.sentences]
             cosines = [rng.uniform(-1, 1) for _ in words] if with_cosines else None
             hit = Hit(rank=len(pool) + 1, score=1.0 / (1 + len(pool)), chunk=chunk)
             pool.append(PoolChunk(hit=hit, words=words, cosines=cosines, window_cosines=cosines))
@@ -46,7 +46,7 @@ FERRY = (
     "The ferry leaves at nine. A day pass costs fourteen euros. Dogs travel free. "
     "The canteen serves soup. The harbour is old. Rain is common in spring."
 )
-PASS_WORDS = index_tokens("day pass cost", language="en")
+PASS_WORDS = index_terms("day pass cost", language="en")
 MUSEUM = "The museum opens at ten. Entry to the museum costs six euros. It has a garden."
 
 
@@ -120,7 +120,7 @@ def test_the_cap_is_never_exceeded(
 ) -> None:
     """Whatever the text, the tokens kept stay under the cap, counted on the text kept."""
     pool = pool_of(*texts, with_cosines=cosines)
-    words = index_tokens(question, language="en")
+    words = index_terms(question, language="en")
     kept = trim(words, pool, policy=POLICY, counter=COUNTER, max_context_tokens=cap)
     assert sum(COUNTER.count(item.text) for item in kept.context) <= cap
     whole = untrimmed([c.hit for c in pool], counter=COUNTER, max_context_tokens=cap)
@@ -236,7 +236,7 @@ def test_sentences_are_kept_with_their_company(changes: dict[str, Any], expected
     heading = Mark(start=0, location=Location(heading=("Prices",)), kind="heading")
     document = Document(id="d", text=text, marks=(heading,))
     chunk = next(iter(SpanChunker(name="whole", counter=COUNTER).split(document)))
-    words = [index_tokens(text[a:b], language="en") for a, b in chunk.sentences]
+    words = [index_terms(text[a:b], language="en") for a, b in chunk.sentences]
     pool = [PoolChunk(hit=Hit(rank=1, score=1.0, chunk=chunk), words=words)]
     policy = TrimPolicy(name="x", budget_tokens=1, keep_above=None, **changes)
     ranked = rank_sentences(["entri", "cost"], pool, policy=policy, counter=COUNTER)

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ragkit.text.sentences import MAX_CHARACTERS, sentence_spans
-from ragkit.text.words import detect_language, query_tokens
+from ragkit.text.words import detect_language, query_terms
 from ragkit.types import ChunkerName, Document, Location, Mark, MarkKind
 
 from .lane import FUZZ, no_hang
@@ -72,6 +72,6 @@ def test_any_text_has_words_and_tokens(text: str) -> None:
     """Words, language and word pieces of any text, in time."""
     with no_hang():
         language = detect_language(text)
-        words = query_tokens(text, language=language)
+        words = query_terms(text, language=language)
         assert COUNTER.count(text) >= 0
     assert all(words)

@@ -136,8 +136,8 @@ def test_a_store_is_never_put_in_the_place_of_another(tmp_path: Path) -> None:
         together(4, make)
         for number, store in enumerate(stores):
             with store.transaction():
-                assert store.generation == number
-            assert all(other.generation == number + 1 for other in stores)
+                assert store.revision == number
+            assert all(other.revision == number + 1 for other in stores)
         for store in stores:
             store.close()
         assert not list(place.glob(".store.sqlite*"))

@@ -18,8 +18,8 @@ from ragkit.text.words import (
     MAX_WORD_CHARACTERS,
     detect_language,
     fts5_match,
-    index_tokens,
-    query_tokens,
+    index_terms,
+    query_terms,
 )
 
 from ..cpu import LINEAR, growth
@@ -96,12 +96,12 @@ class _Index:
             self.add(row, text, language)
 
     def add(self, row: int, text: str, language: str | None) -> None:
-        tokens = " ".join(index_tokens(text, language=language))
+        tokens = " ".join(index_terms(text, language=language))
         self.connection.execute("INSERT INTO chunk VALUES (?, ?)", (row, tokens))
         self.connection.execute("INSERT INTO words (rowid, tokens) VALUES (?, ?)", (row, tokens))
 
     def search(self, question: str, language: str | None, k: int = 10) -> list[int]:
-        match = fts5_match(query_tokens(question, language=language))
+        match = fts5_match(query_terms(question, language=language))
         if not match:
             return []
         found = self.connection.execute(
@@ -194,7 +194,7 @@ def test_ideographs_outweigh_latin_names() -> None:
 )
 def test_index_tokens(text: str, language: str, tokens: list[str]) -> None:
     """Every script becomes words by its own rule."""
-    assert index_tokens(text, language=language) == tokens
+    assert index_terms(text, language=language) == tokens
 
 
 @pytest.mark.parametrize(
@@ -226,7 +226,7 @@ def test_index_tokens(text: str, language: str, tokens: list[str]) -> None:
 )
 def test_english_stems(word: str, stem: str) -> None:
     """English words get the stems that Porter's rules give them."""
-    assert index_tokens(word, language="en") == [stem]
+    assert index_terms(word, language="en") == [stem]
 
 
 @pytest.mark.parametrize(
@@ -244,13 +244,13 @@ def test_english_stems(word: str, stem: str) -> None:
 )
 def test_query_tokens(question: str, language: str | None, tokens: list[str]) -> None:
     """Questions lose repetitions and stop words, unless nothing else is in them."""
-    assert query_tokens(question, language=language) == tokens
+    assert query_terms(question, language=language) == tokens
 
 
 def test_the_number_of_query_tokens_is_bounded() -> None:
     """A long question is cut to the documented number of words."""
     question = " ".join(f"word{n}" for n in range(1000))
-    assert len(query_tokens(question, language="en")) == MAX_QUERY_TOKENS
+    assert len(query_terms(question, language="en")) == MAX_QUERY_TOKENS
 
 
 @pytest.mark.parametrize(
@@ -302,7 +302,7 @@ def test_question_does_not_find_another_word(text: str, question: str, language:
 def test_indexing_time_grows_with_the_length_only(unit: str) -> None:
     """Four times the text of anything costs about four times as much, not sixteen times."""
     size = 3_000 if unit == "\ufdfa" else 30_000
-    cost = growth(lambda n: index_tokens("a" + (unit * n)[:n], language=None), size)
+    cost = growth(lambda n: index_terms("a" + (unit * n)[:n], language=None), size)
     assert cost < LINEAR
 
 
@@ -322,7 +322,7 @@ def test_a_store_of_two_languages_answers_in_both(main: str | None) -> None:
 @pytest.mark.parametrize("question", _HOSTILE, ids=range(len(_HOSTILE)))
 def test_hostile_questions(index: _Index, question: str) -> None:
     """No question is a syntax error, and it stays within its bound."""
-    tokens = query_tokens(question, language="en")
+    tokens = query_terms(question, language="en")
     assert len(tokens) <= MAX_QUERY_TOKENS
     assert set(index.search(question, "en")) <= {0}
 
@@ -341,7 +341,7 @@ def test_ten_thousand_random_questions(index: _Index) -> None:
 
 @pytest.mark.parametrize("tokens", [["a\0b"], ['"'], ['x" OR "y'], ["\ud800"], ["", "a"]])
 def test_match_is_quoted_whatever_the_tokens(index: _Index, tokens: list[str]) -> None:
-    """Even words that did not come from `query_tokens` cannot leave their quotation marks."""
+    """Even words that did not come from `query_terms` cannot leave their quotation marks."""
     match = fts5_match(tokens)
     assert match.count('"') == 2 * (bool(match) + match.count('" OR "'))
     if match:
@@ -363,7 +363,7 @@ def _unassigned(character: str) -> bool:
 @given(text=st.text(max_size=200), language=st.sampled_from(["en", "de", "vi", "zh", None]))
 def test_tokens_hold_token_characters_only(text: str, language: str | None) -> None:
     """Tokens are letters, marks and digits, or not known to this Python yet, on either side."""
-    tokens = index_tokens(text, language=language) + query_tokens(text, language=language)
+    tokens = index_terms(text, language=language) + query_terms(text, language=language)
     for token in tokens:
         assert token
         assert all(unicodedata.category(c)[0] in "LMN" or _unassigned(c) for c in token)
@@ -373,8 +373,8 @@ def test_tokens_hold_token_characters_only(text: str, language: str | None) -> N
 @given(text=st.text(max_size=200), language=st.sampled_from(["en", "de", "vi", "zh", None]))
 def test_every_word_of_a_text_finds_it(text: str, language: str | None) -> None:
     """Whatever a question takes from a text is in the text's index, exactly or as a prefix."""
-    held = index_tokens(text, language=language)
-    wanted = query_tokens(text, language=language)
+    held = index_terms(text, language=language)
+    wanted = query_terms(text, language=language)
     assert bool(held) == bool(wanted)
     assert not wanted or any(t.startswith(w) for w in wanted for t in held)
 
@@ -382,7 +382,7 @@ def test_every_word_of_a_text_finds_it(text: str, language: str | None) -> None:
 def test_long_words_stay_searchable() -> None:
     """A word beyond the limit is found by itself, in ASCII by its beginning, elsewhere in parts."""
     for word in ("x1" * 500, "ꦲ" * 500):
-        assert all(len(t) <= MAX_WORD_CHARACTERS for t in index_tokens(word, language=None))
+        assert all(len(t) <= MAX_WORD_CHARACTERS for t in index_terms(word, language=None))
         assert _finds(word, word, None)
 
 

@@ -10,7 +10,7 @@ from ragkit.errors import ConfigError, RemoteError
 from ragkit.filters import compile_filter
 from ragkit.fusion import FUSION_DEPTH, RECIPROCAL_RANK_CONSTANT, reciprocal_rank
 from ragkit.groups import PUBLIC
-from ragkit.text.words import fts5_terms, query_tokens
+from ragkit.text.words import fts5_terms, query_terms
 from ragkit.types import Fusion, Json
 from ragkit_connectors.opensearch.connecting import Record, record, records
 from ragkit_connectors.opensearch.mapping import fact, fact_bounds, fact_prefix, kind_of
@@ -89,7 +89,7 @@ def group_clauses(groups: tuple[str, ...] | None, *, protected: bool) -> list[Js
 
 def words_query(question: str, language: str | None) -> Json:
     """Return a query for the words of a question; None when it has none."""
-    terms = fts5_terms(query_tokens(question, language=language))
+    terms = fts5_terms(query_terms(question, language=language))
     if not terms:
         return None
     whole = " ".join(dict.fromkeys(term for term, is_prefix in terms if not is_prefix))

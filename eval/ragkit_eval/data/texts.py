@@ -45,13 +45,13 @@ def _language(texts: Iterable[str]) -> str:
 
 def _content_words(text: str, language: str) -> set[str]:
     from ragkit.text.sentences import sentence_spans
-    from ragkit.text.words import query_tokens
+    from ragkit.text.words import query_terms
 
     # Sentence by sentence: the words of a question are cut off after some dozens.
     return {
         word
         for start, end in sentence_spans(text)
-        for word in query_tokens(text[start:end], language=language)
+        for word in query_terms(text[start:end], language=language)
     }
 
 
