@@ -383,7 +383,7 @@ class Ingester:
             fingerprint=fingerprint,
             language=language,
             chunks=chunks,
-            tokens=[index_words(chunk, document.title, language) for chunk in chunks],
+            terms=[index_words(chunk, document.title, language) for chunk in chunks],
             vector_keys=[self._vector_key(document, chunk) for chunk in chunks],
         )
 
@@ -555,7 +555,7 @@ def stored_document(store: Store, document_id: str) -> SourceItem:
     fingerprint, source = store.stored([document_id])[document_id]
 
     def load() -> Document:
-        found = store.document(document_id, everyone=True)
+        found = store.document(document_id, ignore_groups=True)
         assert found is not None  # noqa: S101 (the writer's lock is held)
         return replace(found[0], source=source)
 

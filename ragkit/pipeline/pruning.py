@@ -75,7 +75,7 @@ def moved_away(store: Store, gone: Iterable[str], texts: Mapping[str, int]) -> s
     found: set[str] = set()
     for document_id in gone if left else ():
         try:
-            stored = store.document(document_id, everyone=True)
+            stored = store.document(document_id, ignore_groups=True)
         except StoreDamagedError:
             continue
         if stored is not None and left[stored[1]] > 0:

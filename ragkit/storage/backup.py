@@ -16,13 +16,14 @@ from ragkit.storage.acknowledged import note_acknowledged, read_acknowledged
 from ragkit.storage.database import (
     BUSY_SECONDS,
     FILE_NAME,
+    RESTORE_FOLDER,
     Database,
     readable_errors,
     sync_folder,
     writer_lock,
 )
 from ragkit.storage.doctor import missing_writes
-from ragkit.storage.local import RESTORE_FOLDER, LocalStore
+from ragkit.storage.local import LocalStore
 from ragkit.storage.schema import read_manifest
 from ragkit.storage.values import Maintained
 from ragkit.types import Json

@@ -44,6 +44,9 @@ FILE_NAME = "store.sqlite"
 DERIVED_FOLDER = "derived"
 """Files in it may be deleted at any time: they are made again."""
 
+RESTORE_FOLDER = ".restore.new"
+"""In a store's folder: where a restore works; left behind if the restore is killed."""
+
 
 BUSY_SECONDS = 5.0
 """How long a write waits for another one before it gives up; a reader for a state that stays."""

@@ -23,25 +23,23 @@ _ORPHAN = "WHERE NOT EXISTS (SELECT 1 FROM chunk WHERE chunk.vector = vector.row
 
 
 class _Derive(Protocol):
-    def __call__(
-        self, *, anew: bool = False, damaged: frozenset[str] = frozenset()
-    ) -> str | None: ...
+    def __call__(self, *, damaged: frozenset[str]) -> str | None: ...
 
 
 @dataclass(frozen=True, slots=True)
 class _Check:
     name: str
     find: Callable[[], str | None]
-    mend: Callable[[], None] | None = None
+    repair: Callable[[], None] | None = None
 
 
 def examine(database: Database, *, repair: bool, derive: _Derive) -> list[Finding]:
-    """Check everything; mend what is derived when asked.
+    """Check everything; repair what is derived when asked.
 
     Args:
         database: The store's.
-        repair: Mend; the caller is the only writer.
-        derive: Writes the derived files anew.
+        repair: Repair too; the caller is the only writer.
+        derive: Rewrites derived files.
     """
     lines = _file_lines(database)
     if lines:
@@ -67,14 +65,14 @@ def examine(database: Database, *, repair: bool, derive: _Derive) -> list[Findin
         if detail is None:
             continue
         repaired = None
-        if repair and check.mend is not None:
-            check.mend()
+        if repair and check.repair is not None:
+            check.repair()
             repaired = check.find() is None
         findings.append(
             Finding(
                 check=check.name,
                 detail=detail,
-                repairable=check.mend is not None,
+                repairable=check.repair is not None,
                 repaired=repaired,
             )
         )
@@ -203,7 +201,7 @@ class _Doctor:
             except (sqlite3.DatabaseError, UnicodeDecodeError) as error:
                 if "locked" in str(error):
                     raise StoreBusyError(f"store {self._folder} is being written") from error
-                return f"the words index contradicts the chunks: {error}"
+                return f"the full-text index contradicts the chunks: {error}"
             finally:
                 if connection.in_transaction:
                     connection.execute("ROLLBACK")
@@ -220,19 +218,19 @@ class _Doctor:
             return "the list of derived files is damaged"
         if bad:
             found.append(f"{len(bad)} derived files are missing or damaged: {_some(sorted(bad))}")
-        if undead := self._undead():
-            found.append(f"{undead} chunks are marked as deleted and are not")
-        if strangers := _strangers(self._database):
-            found.append(f"{len(strangers)} derived files belong to nothing: {_some(strangers)}")
+        if stale := self._stale_tombstones():
+            found.append(f"{stale} chunks are marked as deleted and are not")
+        if orphans := _orphaned_files(self._database):
+            found.append(f"{len(orphans)} derived files belong to nothing: {_some(orphans)}")
         return "; ".join(found) or None
 
     def rebuild_derived(self) -> None:
-        if self._undead():
+        if self._stale_tombstones():
             with self._database.writing() as connection:
                 connection.execute("DELETE FROM tombstone WHERE row IN (SELECT row FROM chunk)")
         self._derive(damaged=frozenset(self._bad_segments() or ()))
 
-    def _undead(self) -> int:
+    def _stale_tombstones(self) -> int:
         with self._database.reading() as connection:
             found: int = connection.execute(
                 "SELECT count(*) FROM tombstone WHERE row IN (SELECT row FROM chunk)"
@@ -258,12 +256,12 @@ class _Doctor:
         return bad
 
 
-def _strangers(database: Database) -> Sequence[str]:
+def _orphaned_files(database: Database) -> Sequence[str]:
     if importlib.util.find_spec("numpy") is None:
         return []
-    from ragkit.storage.segment_files import strangers
+    from ragkit.storage.segment_files import orphaned_files
 
-    return strangers(database)
+    return orphaned_files(database)
 
 
 def _bad_vectors(connection: sqlite3.Connection) -> Iterator[int]:

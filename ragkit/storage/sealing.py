@@ -1,7 +1,7 @@
-"""A checksum over the words index, compared before questions are answered from it.
+"""A checksum over the full-text index, compared before questions are answered from it.
 
 FTS5 checks little of what it reads: a flipped bit in its pages gives other hits, not an error.
-The seal names the revision it was made at, so every later write voids it by itself.
+The seal names its revision, so every later write voids it.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ _CONTENT = (
 
 
 def seal_words(connection: sqlite3.Connection) -> None:
-    """Record the checksum of the words index, in a write whose last change this is."""
+    """Record the checksum of the full-text index, as the last change of a write."""
     revision = int(read_manifest(connection)["generation"]) + 1
     write_manifest(connection, _KEY, f"{revision} {_checksum(connection)}")
 
 
 def check_words(connection: sqlite3.Connection, manifest: Mapping[str, str]) -> None:
-    """Compare the words index with its seal, where it has one of this revision.
+    """Compare the full-text index with its seal, if that is of this revision.
 
     Raises:
         StoreDamagedError: it has changed since.
@@ -37,7 +37,7 @@ def check_words(connection: sqlite3.Connection, manifest: Mapping[str, str]) -> 
     revision, _, check = manifest.get(_KEY, "").partition(" ")
     if revision == manifest["generation"] and check != str(_checksum(connection)):
         raise StoreDamagedError(
-            "the words index is damaged. Make it again with: ragkit doctor --repair"
+            "the full-text index is damaged. Rebuild it with: ragkit doctor --repair"
         )
 
 

@@ -17,6 +17,7 @@ from ragkit.storage.schema import checksum
 from ragkit.storage.searching import TOKENS, vector_batches
 from ragkit.storage.segments import faiss_library, write_segment
 from ragkit.storage.values import DerivedSizes
+from ragkit.storage.writing import delete_segments
 
 if TYPE_CHECKING:
     from ragkit.types import Vectors
@@ -26,7 +27,7 @@ _MAX_DEAD_SHARE = 0.25
 
 @dataclass(frozen=True, slots=True)
 class _Range:
-    """Rows after `first` up to `last` that are to be written anew, in place of old segments."""
+    """Rows after `first` up to `last` that are to be written, in place of old segments."""
 
     first: int
     last: int
@@ -39,20 +40,20 @@ def derive(
     revision: int,
     fingerprint: str | None,
     sizes: DerivedSizes,
-    anew: bool = False,
-    swept: bool = False,
+    full: bool = False,
+    sweep: bool = False,
     damaged: frozenset[str] = frozenset(),
 ) -> None:
-    """Write the segment files that are due, name them in the store, and drop the old ones.
+    """Write the segment files that are due, name them in the store, and delete the old ones.
 
     Args:
         database: The store's.
         revision: Number of its committed writes.
         fingerprint: Of its embedder.
         sizes: When there are segments, and how large.
-        anew: Fold all deletions and additions in, not only where there are many.
-        swept: Fold all deletions in.
-        damaged: Names of segments to write anew.
+        full: Include all additions and deletions, not only where there are many.
+        sweep: Include all deletions.
+        damaged: Names of segments to rewrite.
 
     Raises:
         OSError: the disk is full, or the folder cannot be written; the store is as it was.
@@ -62,12 +63,11 @@ def derive(
             segment_infos(connection)
     except StoreDamagedError:
         with database.writing() as connection:
-            connection.execute("DELETE FROM segment")
-            connection.execute("DELETE FROM tombstone")
+            delete_segments(connection)
     with database.reading() as connection:
-        most_dead_share = 0.0 if swept else _MAX_DEAD_SHARE
+        most_dead_share = 0.0 if sweep else _MAX_DEAD_SHARE
         ranges = _due(
-            connection, sizes, anew=anew, most_dead_share=most_dead_share, damaged=damaged
+            connection, sizes, full=full, most_dead_share=most_dead_share, damaged=damaged
         )
     for part in ranges:
         written: list[SegmentInfo] = []
@@ -77,18 +77,18 @@ def derive(
             written.append(info)
             first = rows[-1]
         _name(database, part, written)
-    drop_strangers(database)
+    delete_orphans(database)
 
 
-def drop_strangers(database: Database) -> None:
+def delete_orphans(database: Database) -> None:
     """Delete the files that the store does not name."""
-    for name in strangers(database):
-        # A system that keeps open files undeletable will let the next writer do it.
+    for name in orphaned_files(database):
+        # Windows refuses to delete open files; the next writer will.
         with suppress(OSError):
             (database.path.parent / DERIVED_FOLDER / name).unlink()
 
 
-def strangers(database: Database) -> list[str]:
+def orphaned_files(database: Database) -> list[str]:
     """Return the names of files that the store does not name."""
     with database.reading() as connection:
         known = {info.name for info in segment_infos(connection)}
@@ -108,7 +108,7 @@ def _due(
     connection: sqlite3.Connection,
     sizes: DerivedSizes,
     *,
-    anew: bool,
+    full: bool,
     most_dead_share: float,
     damaged: frozenset[str],
 ) -> list[_Range]:
@@ -118,7 +118,7 @@ def _due(
         "SELECT coalesce(max(row), 0), count(*) FROM chunk WHERE row > ?", (last,)
     ).fetchone()
     n_dead = {info.name: _n_dead(connection, info) for info in infos}
-    if anew:
+    if full:
         touched = [info for info in infos if n_dead[info.name] or info.name in damaged]
         if not touched and not (n_new and infos) and n_new < sizes.first:
             return []

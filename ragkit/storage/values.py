@@ -44,13 +44,13 @@ class StoredVectors:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PreparedDocument:
-    """A document ready to be stored; `tokens` and `vector_keys` are one a chunk."""
+    """A document ready to be stored; `terms` and `vector_keys` have one entry per chunk."""
 
     document: Document
     fingerprint: str
     language: str | None
     chunks: Sequence[Chunk]
-    tokens: Sequence[str]
+    terms: Sequence[str]
     vector_keys: Sequence[bytes | None]
 
 
@@ -148,9 +148,16 @@ class Store(Protocol):
         ...
 
     def document(
-        self, document_id: str, *, groups: tuple[str, ...] | None = None, everyone: bool = False
+        self,
+        document_id: str,
+        *,
+        groups: tuple[str, ...] | None = None,
+        ignore_groups: bool = False,
     ) -> tuple[Document, str, Sequence[Chunk]] | None:
-        """Return a document, its SHA-256 and its chunks; None when there is none to be seen."""
+        """Return a document, its SHA-256 and its chunks; None where these groups see none.
+
+        `ignore_groups` bypasses access control; internal maintenance only.
+        """
         ...
 
     def known_vectors(self, keys: Collection[bytes]) -> set[bytes]:
@@ -203,7 +210,7 @@ class Store(Protocol):
         ...
 
     def examine(self, *, repair: bool = False) -> Sequence[Finding]:
-        """Return what is wrong with the store; mend what can be mended when asked."""
+        """Return what is wrong with the store; repair what can be repaired when asked."""
         ...
 
     def checkpoint(self) -> None:

@@ -263,7 +263,7 @@ def test_closing_interrupts_what_does_not_end(tmp_path: Path) -> None:
     thread.join()
     assert errors == ["StoreClosedError"]
     store, may_go_on = LocalStore(tmp_path / "kb"), threading.Event()
-    settings = store.settings
+    settings = store.manifest().settings
     assert settings is not None
     is_inside.clear()
 
@@ -285,7 +285,7 @@ def test_closing_interrupts_what_does_not_end(tmp_path: Path) -> None:
     thread.join()
     assert errors == 2 * ["StoreClosedError"]
     with LocalStore(tmp_path / "kb") as again:
-        assert again.settings == settings
+        assert again.manifest().settings == settings
 
 
 # --- connections ---------------------------------------------------------------------------------

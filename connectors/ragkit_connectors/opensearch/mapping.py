@@ -254,7 +254,7 @@ def chunk_record(
         **_shared(item.document, version_of(item)),
         "chunk_id": chunk.id,
         "text": chunk.text,
-        "words": item.tokens[number],
+        "words": item.terms[number],
         "start": chunk.start,
         "end": chunk.end,
         "n_tokens": chunk.n_tokens,

@@ -256,11 +256,15 @@ class OpenSearchStore:
             )
 
     def document(
-        self, document_id: str, *, groups: tuple[str, ...] | None = None, everyone: bool = False
+        self,
+        document_id: str,
+        *,
+        groups: tuple[str, ...] | None = None,
+        ignore_groups: bool = False,
     ) -> tuple[Document, str, Sequence[Chunk]] | None:
         """Return a document, its SHA-256 and its chunks; None when there is none to be seen."""
         index = self._need()
-        readers = [] if everyone else self._readers(index, groups)
+        readers = [] if ignore_groups else self._readers(index, groups)
         query = _all_of(_of_documents([document_id], "document"), *readers)
         body: dict[str, Json] = {"size": 1, "query": query}
         found = _sources(self._post(index, "_search", body))

@@ -142,7 +142,7 @@ def _stored_embedder(folder: Path) -> str | None:
 
     store = LocalStore(folder)
     try:
-        settings = store.settings
+        settings = store.manifest().settings
         return None if settings is None else settings.embedder
     finally:
         store.close()
