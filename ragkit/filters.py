@@ -9,13 +9,13 @@ text compares with text, numbers with numbers, true and false only with themselv
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import TypeAlias, cast
+from typing import TypeAlias
 
 from ragkit.errors import ConfigError
 from ragkit.types import Json, Metadata
 
 Predicate: TypeAlias = Callable[[Metadata], bool]
-_Test: TypeAlias = Callable[[Json], bool]
+_Test: TypeAlias = Callable[[object], bool]
 
 _MISSING = object()
 
@@ -37,10 +37,10 @@ def compile_filter(filters: Mapping[str, Json]) -> Predicate:
     return passes
 
 
-def _compile_condition(field: str, value: Json) -> Callable[[object], bool]:
+def _compile_condition(field: str, value: Json) -> _Test:
     if not isinstance(value, Mapping):
         return _operators()["$eq"](field, value)
-    tests: list[Callable[[object], bool]] = []
+    tests: list[_Test] = []
     for name, operand in value.items():
         make = _operators().get(name)
         if make is None:
@@ -52,7 +52,7 @@ def _compile_condition(field: str, value: Json) -> Callable[[object], bool]:
     return lambda found: all(test(found) for test in tests)
 
 
-def _operators() -> dict[str, Callable[[str, Json], Callable[[object], bool]]]:
+def _operators() -> dict[str, Callable[[str, Json], _Test]]:
     return {
         "$eq": lambda field, operand: _any(_equal(_scalar(field, operand))),
         "$ne": lambda field, operand: _negate(_any(_equal(_scalar(field, operand)))),
@@ -94,7 +94,7 @@ def _member(field: str, operand: Json) -> _Test:
     hashed = frozenset((_kind(v), v) for v in values if _kind(v) != "other" and v == v)  # noqa: PLR0124
     others = [_equal(v) for v in values if _kind(v) == "other"]
 
-    def holds(value: Json) -> bool:
+    def holds(value: object) -> bool:
         kind = _kind(value)
         return any(test(value) for test in others) if kind == "other" else (kind, value) in hashed
 
@@ -108,33 +108,39 @@ def _ordered(field: str, operand: Json, wanted: Callable[[int], bool]) -> _Test:
             f"filter on {field!r}: cannot order by {operand!r}; give a number or text"
         )
 
-    def test(value: Json) -> bool:
+    def test(value: object) -> bool:
         if _kind(value) != kind:
             return False
-        left, right = cast("float", value), cast("float", operand)
-        return wanted((left > right) - (left < right))
+        if isinstance(value, str) and isinstance(operand, str):
+            return wanted((value > operand) - (value < operand))
+        return (
+            isinstance(value, int | float)
+            and isinstance(operand, int | float)
+            and wanted((value > operand) - (value < operand))
+        )
 
     return test
 
 
-def _exists(field: str, operand: Json) -> Callable[[object], bool]:
+def _exists(field: str, operand: Json) -> _Test:
     if not isinstance(operand, bool):
         raise ConfigError(f"filter on {field!r}: $exists takes true or false, not {operand!r}")
     return lambda found: (found is not _MISSING) == operand
 
 
-def _any(test: _Test) -> Callable[[object], bool]:
+def _any(test: _Test) -> _Test:
     def holds(found: object) -> bool:
         if found is _MISSING:
             return False
         if isinstance(found, list | tuple):
-            return any(test(element) for element in cast("Sequence[Json]", found))
-        return test(cast("Json", found))
+            elements: Sequence[object] = found
+            return any(map(test, elements))
+        return test(found)
 
     return holds
 
 
-def _negate(test: Callable[[object], bool]) -> Callable[[object], bool]:
+def _negate(test: _Test) -> _Test:
     return lambda found: not test(found)
 
 
@@ -145,5 +151,6 @@ def _lookup(metadata: Metadata, field: str, path: Sequence[str]) -> object:
     for part in path:
         if not isinstance(value, Mapping):
             return _MISSING
-        value = cast("Mapping[str, object]", value).get(part, _MISSING)
+        inner: Mapping[str, object] = value
+        value = inner.get(part, _MISSING)
     return value

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence, Set
-from typing import cast
+from collections.abc import Collection, Sequence, Set
 
 from ragkit.errors import ConfigError
 
@@ -25,11 +24,13 @@ def names_of(value: object, what: str = "groups") -> tuple[str, ...]:
     """
     if isinstance(value, str | bytes | bytearray) or not isinstance(value, Sequence | Set):
         raise ConfigError(f"{what} {_short(value)}; allowed: a list of names, such as ['board']")
-    names = tuple(cast("Sequence[object]", value))
-    for name in names:
+    given: Collection[object] = value
+    names: list[str] = []
+    for name in given:
         if not isinstance(name, str):
             raise ConfigError(f"{what}: {_short(name)} is no name; allowed: texts")
-    return cast("tuple[str, ...]", names)
+        names.append(name)
+    return tuple(names)
 
 
 def group_names(value: object, what: str = "groups") -> tuple[str, ...]:

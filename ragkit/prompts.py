@@ -15,7 +15,6 @@ import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import cast
 
 from ragkit.errors import TemplateError
 from ragkit.text.jsontext import read_json, read_toml
@@ -195,7 +194,8 @@ def _read_lock(path: Path) -> dict[str, str]:
         raise TemplateError(f"lock file {path} cannot be read: {error}") from error
     if not isinstance(data, dict):
         raise TemplateError(f"lock file {path} must be a JSON object")
-    return {key: str(value) for key, value in cast("dict[str, object]", data).items()}
+    entries: dict[str, object] = data
+    return {key: str(value) for key, value in entries.items()}
 
 
 def _fill(template: str, values: Mapping[str, str]) -> str:

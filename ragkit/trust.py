@@ -100,7 +100,7 @@ def sensitive(given: Mapping[str, object], folder: Path) -> Sensitive:
             continue
         if isinstance(value, Mapping):
             harmless = HARMLESS_OPTIONS.get(setting, frozenset())
-            options = cast("Mapping[str, object]", value)
+            options: Mapping[str, object] = value
             part = setting.removesuffix("_options")
             found.keys.update({f"{part}.{k}": v for k, v in options.items() if k not in harmless})
         elif setting in _PATHS:
@@ -312,5 +312,5 @@ def _read(path: Path) -> Record | None:
         data: object = json.loads(path.read_text("utf-8"))
     except (OSError, ValueError):
         return None
-    known = cast("dict[str, object]", data) if isinstance(data, dict) else dict[str, object]()
+    known: dict[str, object] = data if isinstance(data, dict) else {}
     return Record(file=str(known.get("file")), sha256=str(known.get("sha256")))

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias, cast, get_args, runtime_checkable
+from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias, get_args, runtime_checkable
 
 from ragkit.groups import group_names, names_of
 
@@ -270,8 +270,9 @@ MOST_COUNTED = 2**53
 
 def token_count(value: object) -> int | None:
     """Return a number of tokens as others give it; None, unknown, for what cannot be one."""
-    is_whole = isinstance(value, int) and not isinstance(value, bool)
-    return cast("int", value) if is_whole and 0 <= cast("int", value) <= MOST_COUNTED else None
+    if not isinstance(value, int) or isinstance(value, bool):
+        return None
+    return value if 0 <= value <= MOST_COUNTED else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,7 +11,7 @@ import struct
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
 
 from ragkit.errors import ConfigError, MissingExtraError, StoreDamagedError
 from ragkit.text.wordpiece import load_wordpiece
@@ -150,7 +150,7 @@ def _check(path: Path) -> None:
         raise StoreDamagedError(f"weights {path} are damaged: install ragkit again")
 
 
-def _read(path: Path) -> Mapping[str, NDArray[np.generic]]:
+def _read(path: Path) -> Mapping[str, NDArray[Any]]:
     """Map the weights file and return its tensors without copying them."""
     import numpy as np
 
@@ -158,17 +158,17 @@ def _read(path: Path) -> Mapping[str, NDArray[np.generic]]:
         raw = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
     (length,) = struct.unpack_from("<I", raw, len(_MAGIC))
     first = len(_MAGIC) + 4
-    header = cast("dict[str, dict[str, object]]", json.loads(raw[first : first + length]))
+    header: dict[str, dict[str, Any]] = json.loads(raw[first : first + length])
     start = first + length
     start += -start % _ALIGNMENT
-    tensors: dict[str, NDArray[np.generic]] = {}
+    tensors: dict[str, NDArray[Any]] = {}
     for name, entry in header.items():
-        shape = cast("list[int]", entry["shape"])
+        shape: list[int] = entry["shape"]
         tensors[name] = np.frombuffer(
             raw,
             dtype=np.dtype(str(entry["dtype"])),
             count=math.prod(shape),
-            offset=start + cast("int", entry["offset"]),
+            offset=start + int(entry["offset"]),
         ).reshape(shape)
     return tensors
 
@@ -179,9 +179,9 @@ class _Numpy:
     def __init__(self, path: Path) -> None:
         tensors = _read(path)
         self._words = tensors["words"]
-        self._words_scale = cast("_Array", tensors["words.scale"])
-        self._positions = cast("_Array", tensors["positions"])
-        self._norm = (cast("_Array", tensors["norm.weight"]), cast("_Array", tensors["norm.bias"]))
+        self._words_scale: _Array = tensors["words.scale"]
+        self._positions: _Array = tensors["positions"]
+        self._norm: tuple[_Array, _Array] = (tensors["norm.weight"], tensors["norm.bias"])
         self._layers = [_Layer(tensors, i) for i in range(_N_LAYERS)]
 
     def batches(self, lengths: Sequence[int]) -> Iterator[slice]:
@@ -208,17 +208,16 @@ class _Numpy:
 class _Layer:
     """One transformer layer, its linear weights dequantised once."""
 
-    def __init__(self, tensors: Mapping[str, NDArray[np.generic]], i: int) -> None:
+    def __init__(self, tensors: Mapping[str, NDArray[Any]], i: int) -> None:
         import numpy as np
 
         def linear(name: str) -> tuple[_Array, _Array]:
-            weights = tensors[f"{i}.{name}"].astype(np.float32)
-            weights *= cast("_Array", tensors[f"{i}.{name}.scale"])
-            return weights, cast("_Array", tensors[f"{i}.{name}.bias"]).copy()
+            weights: _Array = tensors[f"{i}.{name}"].astype(np.float32)
+            weights *= tensors[f"{i}.{name}.scale"]
+            return weights, tensors[f"{i}.{name}.bias"].copy()
 
         def norm(name: str) -> tuple[_Array, _Array]:
-            weight, bias = tensors[f"{i}.{name}.weight"], tensors[f"{i}.{name}.bias"]
-            return cast("_Array", weight), cast("_Array", bias)
+            return tensors[f"{i}.{name}.weight"], tensors[f"{i}.{name}.bias"]
 
         self._attention, self._output = linear("attention"), linear("output")
         for values in self._attention:
@@ -245,7 +244,7 @@ class _Layer:
         y += self._output[1]
         y += x
         _normalise(y, *self._norm1)
-        wide = cast("_Array", y @ self._up[0])
+        wide: _Array = y @ self._up[0]
         wide += self._up[1]
         z: _Array = _gelu(wide) @ self._down[0]
         z += self._down[1]
@@ -325,7 +324,7 @@ class _Onnx:
         import numpy as np
 
         ids = np.array(batch, dtype=np.int32)
-        outputs = cast("list[Vectors]", self._session.run(None, {"ids": ids}))
+        outputs: Sequence[Vectors] = self._session.run(None, {"ids": ids})
         return outputs[0]
 
 

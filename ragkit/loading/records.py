@@ -10,7 +10,7 @@ import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import BinaryIO, cast
+from typing import BinaryIO
 
 from ragkit.errors import ConfigError, LoadError
 from ragkit.groups import group_names
@@ -154,7 +154,7 @@ def _value(raw: bytes) -> object:
 def _document(value: object, source: str, labels: Labels) -> Document:
     if not isinstance(value, dict):
         raise LoadError("broken", "not a JSON object")
-    record = cast("dict[str, object]", value)
+    record: dict[str, object] = value
     identity, text = record.get("_id"), record.get("text")
     if not isinstance(identity, str | int) or isinstance(identity, bool) or identity == "":
         raise LoadError("broken", "no _id")
@@ -163,7 +163,7 @@ def _document(value: object, source: str, labels: Labels) -> Document:
     title, metadata = record.get("title"), record.get("metadata")
     if metadata is not None and not isinstance(metadata, Mapping):
         raise LoadError("broken", f"metadata of record {identity!r} is not an object")
-    own = cast("Metadata", metadata or {})
+    own: Metadata = metadata or {}
     return Document(
         id=str(identity),
         source=source,

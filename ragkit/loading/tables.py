@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from typing import cast
 
 from ragkit.errors import LoadError
 from ragkit.loading.loaded import MAX_NAME_CHARACTERS, LoadedText, TextBuilder, clean, decoded
@@ -133,7 +132,8 @@ def load_json(data: bytes) -> LoadedText:
     except ValueError as error:
         raise LoadError("broken", f"not JSON: {error}") from error
     builder, title = TextBuilder(), _title(value)
-    for part in cast("list[object]", value) if isinstance(value, list) else [value]:
+    parts: list[object] = value if isinstance(value, list) else [value]
+    for part in parts:
         _add_value(builder, part)
     return builder.build(title=title, metadata=metadata)
 
@@ -173,7 +173,7 @@ def is_guarded(line: str) -> bool:
 def _has_groups(value: object) -> bool:
     if not isinstance(value, Mapping):
         return False
-    entries = cast("Mapping[str, object]", value)
+    entries: Mapping[str, object] = value
     return "_id" in entries and bool(entries.get("groups"))
 
 
@@ -194,7 +194,7 @@ def _add_value(builder: TextBuilder, value: object) -> None:
 def _title(value: object) -> str:
     if not isinstance(value, dict):
         return ""
-    named = cast("dict[str, object]", value)
+    named: dict[str, object] = value
     titles = (named.get(key) for key in ("title", "name"))
     return next((clean(title) for title in titles if isinstance(title, str)), "")
 
@@ -203,7 +203,7 @@ def _lines(value: object, path: str, depth: int) -> Iterator[str]:
     if depth > MAX_DEPTH:
         raise LoadError("limit", f"JSON nested deeper than {MAX_DEPTH}")
     if isinstance(value, Mapping):
-        entries = cast("Mapping[str, object]", value)
+        entries: Mapping[str, object] = value
         if _has_groups(entries):
             raise _only_json_lines_keep_groups()
         if depth and not any(isinstance(inner, list | Mapping) for inner in entries.values()):
@@ -216,7 +216,8 @@ def _lines(value: object, path: str, depth: int) -> Iterator[str]:
             below = f"{path}.{key}" if path else str(key)
             yield from _lines(inner, below[-MAX_NAME_CHARACTERS:], depth + 1)
     elif isinstance(value, list):
-        for inner in cast("list[object]", value):
+        elements: list[object] = value
+        for inner in elements:
             yield from _lines(inner, path, depth + 1)
     elif value not in _EMPTY:
         yield f"{path}: {_shown(value)}" if path else _shown(value)

@@ -82,7 +82,6 @@ from ragkit.storage import (
     LocalStore,
     Store,
     StoreSettings,
-    update_schema,
 )
 from ragkit.storage.calls import CLOSE_SECONDS, Calls, Forkable
 from ragkit.storage.database import has_store
@@ -533,6 +532,8 @@ class RAG(Forkable):
             outdated = Finding(check="schema", detail=str(error), repairable=True)
             if not repair:
                 return [outdated]
+            from ragkit.storage.creation import update_schema
+
             update_schema(Path(str(self._given_store)))
             findings.append(replace(outdated, repaired=True))
             store = self._writable()

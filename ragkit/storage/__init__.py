@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from ragkit.storage.database import update_schema
 from ragkit.storage.findings import Finding
 from ragkit.storage.local import LocalStore
 from ragkit.storage.rows import join_vectors, pack_sentences, pack_vector, unpack_vector
@@ -36,5 +35,4 @@ __all__ = [
     "pack_sentences",
     "pack_vector",
     "unpack_vector",
-    "update_schema",
 ]

@@ -20,12 +20,12 @@ from ragkit.storage.database import (
     Database,
     readable_errors,
     sync_folder,
-    writer_lock,
 )
 from ragkit.storage.doctor import missing_writes
 from ragkit.storage.local import LocalStore
 from ragkit.storage.schema import read_manifest
 from ragkit.storage.values import Maintained
+from ragkit.storage.writer_lock import writer_lock
 from ragkit.types import Json
 
 _LIST = "backups"
@@ -208,7 +208,7 @@ def _copy(source: Path, folder: Path, *, revision: int) -> BackupReport:
 def _reading(source: Path) -> Generator[sqlite3.Connection]:
     """Open a backup to read one state of it."""
     if source.is_dir() or source.name == FILE_NAME:
-        database = Database(source if source.is_dir() else source.parent, create=False)
+        database = Database(source if source.is_dir() else source.parent)
         try:
             if (missing := missing_writes(database)) is not None:
                 raise StoreDamagedError(missing)
@@ -228,7 +228,7 @@ def _revision(folder: Path) -> int:
     known = read_acknowledged(folder) or 0
     if (folder / FILE_NAME).exists():
         with suppress(RagkitError):
-            database = Database(folder, create=False)
+            database = Database(folder)
             try:
                 with database.reading() as connection:
                     known = max(known, int(read_manifest(connection)["generation"]))

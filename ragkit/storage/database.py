@@ -13,11 +13,10 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable, Generator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
 
-from ragkit import private
 from ragkit.errors import (
     OutdatedStoreError,
     StoreBusyError,
@@ -26,14 +25,12 @@ from ragkit.errors import (
     StoreError,
     StoreMissingError,
 )
-from ragkit.storage.acknowledged import forget_acknowledged, note_acknowledged
-from ragkit.storage.calls import CLOSE_SECONDS, Forkable
+from ragkit.storage.acknowledged import note_acknowledged
+from ragkit.storage.calls import CLOSE_SECONDS
 from ragkit.storage.connections import Connections, FileState, Lent
 from ragkit.storage.schema import (
     APPLICATION_ID,
-    SCHEMA,
     SCHEMA_VERSION,
-    migrate,
     read_manifest,
     write_manifest,
 )
@@ -49,15 +46,15 @@ RESTORE_FOLDER = ".restore.new"
 
 
 BUSY_SECONDS = 5.0
-"""How long a write waits for another one before it gives up; a reader for a state that stays."""
+"""How long a write waits for another one before it gives up, and a reader for a stable state."""
+
+RETRY_SECONDS = 0.005
 
 _INDEX_SECONDS = 1.0
-"""How long a log may be without its index: for moments, while a writer opens or closes."""
-
-_AGAIN_SECONDS = 0.005
+"""How long a log may be without its index: briefly, while a writer opens or closes."""
 
 _FRESH_TRIES = 4
-"""How often a reader who may not write reads anew because a write was committed meanwhile."""
+"""How often a reader who may not write reads again because a write was committed meanwhile."""
 
 
 class Database:
@@ -65,19 +62,16 @@ class Database:
 
     Args:
         folder: The store's.
-        create: Make the file when there is none.
 
     Raises:
-        StoreMissingError: there is no file and `create` is false.
+        StoreMissingError: there is no file.
         StoreError: it cannot be read, or is not a store that this ragkit reads.
     """
 
-    def __init__(self, folder: Path, *, create: bool) -> None:
+    def __init__(self, folder: Path) -> None:
         self.path = folder / FILE_NAME
         self._connections = Connections(f"store {folder}", self._start)
         self._is_writing = threading.local()
-        if create:
-            self._create(folder)
         self.read_only = has_store(folder) and not (
             _allowed(folder, os.W_OK) and _allowed(self.path, os.W_OK)
         )
@@ -142,7 +136,7 @@ class Database:
             except _ChangedError:
                 if time.monotonic() > deadline:
                     raise
-            time.sleep(_AGAIN_SECONDS)
+            time.sleep(RETRY_SECONDS)
 
     @property
     def state(self) -> FileState | None:
@@ -198,59 +192,6 @@ class Database:
         """
         self._connections.close(seconds)
 
-    # --- creation ----------------------------------------------------------------------------
-
-    def _create(self, folder: Path) -> None:
-        """Make the file where there is none; whoever else makes it first is waited for."""
-        deadline = time.monotonic() + BUSY_SECONDS
-        while not has_store(folder):
-            try:
-                # Others may be let in: the files in it are their owner's alone until then.
-                private.make_folder(folder, mode=0o755)
-                with writer_lock(folder):
-                    if not has_store(folder):
-                        self._make(folder)
-            except OSError as error:
-                raise StoreError(f"store {folder} cannot be created: {error}") from error
-            except StoreBusyError:
-                if time.monotonic() > deadline:
-                    raise
-                time.sleep(_AGAIN_SECONDS)
-
-    def _make(self, folder: Path) -> None:
-        """Make the file; the caller is the only writer."""
-        for left in folder.glob(f".{FILE_NAME}.*.new*"):
-            left.unlink(missing_ok=True)
-        temporary = folder / f".{FILE_NAME}.{os.urandom(8).hex()}.new"
-        with readable_errors(temporary):
-            descriptor = os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600)
-            os.close(descriptor)
-            try:
-                self._fill(temporary)
-                # Whoever ingests a folder that holds the store must not read the store's own files.
-                with open(folder / ".ragkitignore", "wb", opener=private.opener) as ignored:
-                    ignored.write(b"*\n")
-                forget_acknowledged(folder)
-                _give_name(temporary, self.path)
-            finally:
-                temporary.unlink(missing_ok=True)
-            for place in (folder, folder.absolute().parent):
-                sync_folder(place)
-
-    def _fill(self, path: Path) -> None:
-        connection = sqlite3.connect(path, isolation_level=None)
-        try:
-            connection.execute("PRAGMA secure_delete = ON")
-            connection.execute("PRAGMA journal_mode = WAL")
-            connection.executescript(f"BEGIN; {SCHEMA}")
-            write_manifest(connection, "generation", "0")
-            write_manifest(connection, "protected", "false")
-            connection.execute("COMMIT")
-            connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-            connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
-        finally:
-            connection.close()
-
     # --- opening -----------------------------------------------------------------------------
 
     def _start(self) -> Lent:
@@ -274,7 +215,7 @@ class Database:
             waited = time.monotonic() - began
             if waited > (_INDEX_SECONDS if state is None else BUSY_SECONDS):
                 raise self._changed() if state is not None and state.seen else self._no_index()
-            time.sleep(_AGAIN_SECONDS)
+            time.sleep(RETRY_SECONDS)
 
     def _opened(self, state: FileState) -> Lent | None:
         """Return a connection to the file in this state; None where it is no longer in it."""
@@ -420,41 +361,6 @@ def _size(path: Path) -> int | None:
         return None
 
 
-def _give_name(temporary: Path, path: Path) -> None:
-    """Give a file its name, unless another one has it: a rename would take its place."""
-    try:
-        os.link(temporary, path)
-    except FileExistsError:
-        return
-    except OSError:  # a file system without hard links; the writer's lock still holds
-        temporary.rename(path)
-
-
-def update_schema(folder: Path) -> None:
-    """Bring the store in a folder to today's schema; all or nothing.
-
-    Raises:
-        StoreBusyError: another process is writing.
-        StoreDamagedError: it cannot be read.
-    """
-    path = folder / FILE_NAME
-    with writer_lock(folder), readable_errors(path):
-        connection = sqlite3.connect(
-            f"{path.absolute().as_uri()}?mode=rw",
-            uri=True,
-            isolation_level=None,
-            timeout=BUSY_SECONDS,
-        )
-        try:
-            connection.execute("PRAGMA synchronous = FULL")
-            connection.execute("BEGIN IMMEDIATE")
-            if connection.execute("PRAGMA user_version").fetchone()[0] < SCHEMA_VERSION:
-                migrate(connection)
-            connection.execute("COMMIT")
-        finally:
-            connection.close()
-
-
 def sync_folder(folder: Path) -> None:
     """Make renames in a folder durable, where the system can."""
     if os.name == "posix":
@@ -463,68 +369,6 @@ def sync_folder(folder: Path) -> None:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
-
-
-@contextmanager
-def writer_lock(folder: Path) -> Generator[None, None, None]:
-    """Be the only writer for a while, across processes; the system frees the lock at exit.
-
-    Raises:
-        StoreBusyError: another process is.
-        StoreError: the folder cannot be written.
-    """
-    try:
-        lock = _WriterLock(folder)
-    except OSError as error:
-        raise StoreError(f"store {folder} cannot be written: {error}") from error
-    try:
-        lock.take()
-        yield
-    finally:
-        lock.release()
-
-
-class _WriterLock(Forkable):
-    """The lock on a file of its own, which those who may write the store may open, nobody else."""
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self._descriptor: int | None = os.open(
-            folder / "writer.lock", os.O_CREAT | os.O_RDWR, 0o600
-        )
-        if os.name == "posix":
-            store = folder / FILE_NAME
-            writers = 0o222 & store.stat().st_mode if has_store(folder) else 0
-            # Whoever could read it could lock it. Only its owner can set this right.
-            with suppress(OSError):
-                os.fchmod(self._descriptor, 0o600 | writers | writers << 1)
-        super().__init__()
-
-    def take(self) -> None:
-        """Take the lock; raises `StoreBusyError` where it is taken."""
-        assert self._descriptor is not None  # noqa: S101 (narrowing; not released yet)
-        try:
-            _lock(self._descriptor)
-        except OSError as error:
-            raise StoreBusyError(
-                f"store {self._folder} is being written by another process; try again when it is "
-                "done"
-            ) from error
-
-    def release(self) -> None:
-        """Give the lock back, even where a child still has the file open."""
-        descriptor, self._descriptor = self._descriptor, None
-        if descriptor is not None:
-            try:
-                _unlock(descriptor)
-            finally:
-                os.close(descriptor)
-
-    def after_fork_in_child(self) -> None:
-        """Leave the lock to the parent."""
-        if self._descriptor is not None:
-            os.close(self._descriptor)
-            self._descriptor = None
 
 
 @contextmanager
@@ -561,25 +405,3 @@ def _damaged(path: Path, error: Exception) -> StoreDamagedError:
         f"store {path.parent} is damaged ({error}). Run: ragkit doctor --store "
         f"{shlex.quote(str(path.parent))}"
     )
-
-
-def _lock(descriptor: int) -> None:
-    """Lock a file or raise `OSError`; the operating system frees it at exit."""
-    try:
-        import fcntl
-    except ImportError:  # Windows
-        import msvcrt
-
-        # Its names are absent from the stubs of other systems.
-        lock = getattr(msvcrt, "locking")  # noqa: B009
-        lock(descriptor, getattr(msvcrt, "LK_NBLCK"), 1)  # noqa: B009
-    else:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-
-
-def _unlock(descriptor: int) -> None:
-    """Unlock for all that have the open file; on Windows closing it does."""
-    if os.name == "posix":
-        import fcntl
-
-        fcntl.flock(descriptor, fcntl.LOCK_UN)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeVar
 
 from ragkit.errors import StoreDamagedError
 from ragkit.storage.calls import CLOSE_SECONDS
-from ragkit.storage.database import Database, writer_lock
+from ragkit.storage.database import Database
 from ragkit.storage.findings import Finding
 from ragkit.storage.kept import Memory
 from ragkit.storage.rows import (
@@ -82,7 +82,11 @@ class LocalStore:
         self, folder: str | Path, *, create: bool = False, sizes: DerivedSizes | None = None
     ) -> None:
         self.folder = Path(folder)
-        self._database = Database(self.folder, create=create)
+        if create:
+            from ragkit.storage.creation import create_store
+
+            create_store(self.folder)
+        self._database = Database(self.folder)
         self.sizes = sizes or DerivedSizes()
         self._memory = Memory()
         self._has_removed = False
@@ -314,6 +318,8 @@ class LocalStore:
             StoreBusyError: another process is.
             StoreError: the folder cannot be written.
         """
+        from ragkit.storage.writer_lock import writer_lock
+
         with writer_lock(self.folder):
             yield
 

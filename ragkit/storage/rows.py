@@ -9,16 +9,18 @@ import shlex
 import sqlite3
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from ragkit.errors import StoreDamagedError
 from ragkit.storage.schema import checksum, unsealed
 from ragkit.storage.values import StoreSettings
 from ragkit.trimming import PoolChunk
-from ragkit.types import Chunk, Document, Hit, Location, Mark, MarkKind, Metadata, Span
+from ragkit.types import Chunk, Document, Hit, Location, Mark, MarkKind, Metadata
 
 if TYPE_CHECKING:
     from ragkit.types import Vector, Vectors
+
+_T = TypeVar("_T")
 
 CHUNK = """chunk.row, chunk.id, chunk.document, start, end, n_tokens, sentences, chunk.marks,
   tokens, chunk.vector, substr(text, first_byte + 1, n_bytes), chunk.checksum"""
@@ -99,26 +101,20 @@ def read_document(fields: Sequence[object]) -> StoredDocument:
     """
     if checksum(*fields[:-1]) != fields[-1]:
         raise damaged_document(str(fields[1]))
-    row, id_, source, title, metadata, groups, sha256, _, _, marks = cast(
-        "tuple[int, str, str, str, str, str, str, str, str | None, str]", tuple(fields[:-1])
-    )
+    row, identity, source, title, metadata, groups, sha256, _, _, marks, _ = fields
     try:
-        names: list[str] = json.loads(groups)
-        found = StoredDocument(
-            row=row,
-            id=id_,
-            source=source,
-            title=title,
-            metadata=json.loads(metadata),
-            groups=tuple(names),
-            sha256=sha256,
-            marks=marks,
+        return StoredDocument(
+            row=_of(int, row),
+            id=_of(str, identity),
+            source=_of(str, source),
+            title=_of(str, title),
+            metadata=_of(dict, json.loads(_of(str, metadata))),
+            groups=tuple(_of(str, name) for name in json.loads(_of(str, groups))),
+            sha256=_of(str, sha256),
+            marks=_of(str, marks),
         )
     except MALFORMED:
-        raise damaged_document(str(id_)) from None
-    if not _are(str, id_, source, title, sha256, marks, *names) or not _are(dict, found.metadata):
-        raise damaged_document(str(id_))
-    return found
+        raise damaged_document(str(identity)) from None
 
 
 def read_chunk(document_id: str, fields: Sequence[object]) -> Chunk:
@@ -129,29 +125,30 @@ def read_chunk(document_id: str, fields: Sequence[object]) -> Chunk:
     """
     if checksum(*fields[:-1]) != fields[-1]:
         raise damaged_chunk(fields[1])
-    _, chunk_id, _, start, end, n_tokens, sentences, marks, _, _, text = cast(
-        "tuple[int, str, int, int, int, int, str, str, str, int | None, bytes]", tuple(fields[:-1])
-    )
+    _, identity, _, start, end, n_tokens, sentences, marks, _, _, text, _ = fields
     try:
-        spans: list[Span] = [(a, b) for a, b in json.loads(sentences)]
         found = Chunk(
-            id=chunk_id,
+            id=_of(str, identity),
             document_id=document_id,
-            start=start,
-            end=end,
-            text=decoded(text),
-            n_tokens=n_tokens,
-            sentences=tuple(spans),
-            marks=_marks(marks),
+            start=_of(int, start),
+            end=_of(int, end),
+            text=decoded(_of(bytes, text)),
+            n_tokens=_of(int, n_tokens),
+            sentences=tuple((_of(int, a), _of(int, b)) for a, b in json.loads(_of(str, sentences))),
+            marks=_marks(_of(str, marks)),
         )
     except MALFORMED:
-        raise damaged_chunk(chunk_id) from None
-    edges = [edge for span in spans for edge in span]
-    if not _are(str, chunk_id) or not _are(int, start, end, n_tokens, *edges):
-        raise damaged_chunk(chunk_id)
-    if not all(start <= a <= b <= end for a, b in spans):
-        raise damaged_chunk(chunk_id)
+        raise damaged_chunk(identity) from None
+    if not all(found.start <= a <= b <= found.end for a, b in found.sentences):
+        raise damaged_chunk(identity)
     return found
+
+
+def _of(kind: type[_T], value: object) -> _T:
+    """Return a value that is of exactly this type (`True` is no int); else raise `TypeError`."""
+    if type(value) is not kind:
+        raise TypeError
+    return value
 
 
 def _are(kind: type, *values: object) -> bool:

@@ -18,7 +18,7 @@ import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -92,7 +92,7 @@ class Segment:
                 name: np.frombuffer(raw, dtype=np.dtype(kind), count=count, offset=offset)
                 for name, kind, count, offset in self.description.arrays
             }
-            self.with_vectors = cast("NDArray[np.int64]", arrays.pop("with_vectors"))
+            self.with_vectors: NDArray[np.int64] = arrays.pop("with_vectors")
             self.postings = Postings(**arrays)
             sound = self._is_sound()
         except MALFORMED:

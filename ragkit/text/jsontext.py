@@ -97,7 +97,7 @@ def read_toml(data: str | bytes) -> dict[str, object]:
                 raise ValueError(f"{value} is not a finite number")
             if isinstance(value, int) and not -(2**63) <= value < 2**63:
                 raise ValueError(f"{_shortened(hex(value))} is beyond 64 bits")
-    return cast("dict[str, object]", tables)
+    return tables
 
 
 def json_line(data: object) -> str:
@@ -116,9 +116,10 @@ def json_line(data: object) -> str:
 
 def _decoded(decoder: json.JSONDecoder, text: str) -> object:
     try:
-        return cast("object", decoder.decode(text))
+        value: object = decoder.decode(text)
     except RecursionError:
         raise TooDeepError from None
+    return value
 
 
 def _finite(literal: str) -> float:
@@ -175,6 +176,8 @@ def _levels(value: object) -> Iterator[list[object]]:
 
 def _inside(value: object) -> Iterator[object]:
     if isinstance(value, Mapping):
-        yield from cast("Mapping[str, object]", value).values()
+        table: Mapping[str, object] = value
+        yield from table.values()
     elif isinstance(value, list):
-        yield from cast("list[object]", value)
+        elements: list[object] = value
+        yield from elements

@@ -244,7 +244,7 @@ def test_closing_waits_for_calls_in_flight(tmp_path: Path) -> None:
 def test_closing_interrupts_what_does_not_end(tmp_path: Path) -> None:
     """A statement without end, and a block that goes on: both end by a typed error."""
     filled(tmp_path / "kb", "The quay.")
-    database = Database(tmp_path / "kb", create=False)
+    database = Database(tmp_path / "kb")
     is_inside, errors = threading.Event(), list[str]()
 
     def count() -> None:

@@ -173,7 +173,7 @@ import os, sys
 from pathlib import Path
 from ragkit.storage.database import Database
 os.setgroups([]), os.setgid(65534), os.setuid(65534)
-database = Database(Path(sys.argv[1]), create=False)
+database = Database(Path(sys.argv[1]))
 n = 0
 def read():
     global n

@@ -1,0 +1,96 @@
+"""The lock that makes a process the only writer of a store."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Generator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from ragkit.errors import StoreBusyError, StoreError
+from ragkit.storage.calls import Forkable
+from ragkit.storage.database import FILE_NAME, has_store
+
+
+@contextmanager
+def writer_lock(folder: Path) -> Generator[None, None, None]:
+    """Be the only writer for a while, across processes; the system frees the lock at exit.
+
+    Raises:
+        StoreBusyError: another process is.
+        StoreError: the folder cannot be written.
+    """
+    try:
+        lock = _WriterLock(folder)
+    except OSError as error:
+        raise StoreError(f"store {folder} cannot be written: {error}") from error
+    try:
+        lock.take()
+        yield
+    finally:
+        lock.release()
+
+
+class _WriterLock(Forkable):
+    """The lock on a file of its own, which those who may write the store may open, nobody else."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._descriptor: int | None = os.open(
+            folder / "writer.lock", os.O_CREAT | os.O_RDWR, 0o600
+        )
+        if os.name == "posix":
+            store = folder / FILE_NAME
+            writers = 0o222 & store.stat().st_mode if has_store(folder) else 0
+            # Whoever could read it could lock it. Only its owner can set this right.
+            with suppress(OSError):
+                os.fchmod(self._descriptor, 0o600 | writers | writers << 1)
+        super().__init__()
+
+    def take(self) -> None:
+        """Take the lock; raises `StoreBusyError` where it is taken."""
+        assert self._descriptor is not None  # noqa: S101 (narrowing; not released yet)
+        try:
+            _lock(self._descriptor)
+        except OSError as error:
+            raise StoreBusyError(
+                f"store {self._folder} is being written by another process; try again when it is "
+                "done"
+            ) from error
+
+    def release(self) -> None:
+        """Give the lock back, even where a child still has the file open."""
+        descriptor, self._descriptor = self._descriptor, None
+        if descriptor is not None:
+            try:
+                _unlock(descriptor)
+            finally:
+                os.close(descriptor)
+
+    def after_fork_in_child(self) -> None:
+        """Leave the lock to the parent."""
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None
+
+
+def _lock(descriptor: int) -> None:
+    """Lock a file or raise `OSError`; the operating system frees it at exit."""
+    try:
+        import fcntl
+    except ImportError:  # Windows
+        import msvcrt
+
+        # Its names are absent from the stubs of other systems.
+        lock = getattr(msvcrt, "locking")  # noqa: B009
+        lock(descriptor, getattr(msvcrt, "LK_NBLCK"), 1)  # noqa: B009
+    else:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+def _unlock(descriptor: int) -> None:
+    """Unlock for all that have the open file; on Windows closing it does."""
+    if os.name == "posix":
+        import fcntl
+
+        fcntl.flock(descriptor, fcntl.LOCK_UN)
