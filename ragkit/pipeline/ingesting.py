@@ -8,13 +8,13 @@ import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
-from ragkit.costs.ledger import Stopwatch, local_joules
+from ragkit.costs.ledger import Stopwatch
 from ragkit.errors import ConfigError, LoadError
 from ragkit.groups import group_names
-from ragkit.ingest_rules import RuledFile
 from ragkit.pipeline.pruning import is_gone, text_sha256
+from ragkit.pipeline.report import IngestReport, Progress, Status
 from ragkit.storage import (
     LocalStore,
     PreparedDocument,
@@ -34,7 +34,6 @@ from ragkit.types import (
     Document,
     Embedder,
     Failure,
-    Json,
     PendingDocument,
     SourceItem,
 )
@@ -42,7 +41,6 @@ from ragkit.types import (
 if TYPE_CHECKING:
     from concurrent.futures import Future, ThreadPoolExecutor
 
-    from ragkit.costs.ledger import StageCost
     from ragkit.types import Vectors
 
 BATCH_CHUNKS = 64
@@ -57,76 +55,6 @@ TEXTS_AT_ONCE = 64
 
 ITEMS_AHEAD = 64
 """Documents whose fingerprints are asked of the store together: a remote one takes its time."""
-
-Status: TypeAlias = Literal["added", "changed", "unchanged", "removed", "skipped", "failed"]
-STATUSES: tuple[Status, ...] = (
-    "added",
-    "changed",
-    "unchanged",
-    "removed",
-    "skipped",
-    "failed",
-)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Progress:
-    """One document is done; for what was written, this is the acknowledgement."""
-
-    document_id: str
-    status: Status
-
-
-@dataclass(slots=True, kw_only=True)
-class IngestReport:
-    """What an ingest did.
-
-    `moved` counts documents whose file is now elsewhere or has another name; each is also counted
-    among those added or changed. None: nobody looked.
-    """
-
-    documents: dict[Status, int] = field(default_factory=lambda: dict.fromkeys(STATUSES, 0))
-    moved: int | None = 0
-    chunks: int = 0
-    embedded: int = 0
-    truncated: int = 0
-    seconds: float = 0.0
-    cpu_seconds: float = 0.0
-    stages: tuple[StageCost, ...] = ()
-    sentence_seconds: float = 0.0
-    sentence_bytes: int = 0
-    failures: list[Failure] = field(default_factory=list[Failure])
-    skips: list[Failure] = field(default_factory=list[Failure])
-    languages: dict[str, int] = field(default_factory=dict[str, int])
-    rules: Sequence[RuledFile] = ()
-
-    def to_dict(self) -> dict[str, Json]:
-        """Return the JSON form of `ragkit ingest`."""
-        return {
-            "schema": 1,
-            "documents": {str(status): n for status, n in self.documents.items()},
-            "moved": self.moved,
-            "chunks": self.chunks,
-            "embedded": self.embedded,
-            "truncated": self.truncated,
-            "seconds": self.seconds,
-            "cpu_seconds": self.cpu_seconds,
-            "stages": [stage.to_dict() for stage in self.stages],
-            "sentence_vectors": {"seconds": self.sentence_seconds, "bytes": self.sentence_bytes},
-            "failures": [failure.to_dict() for failure in self.failures],
-            "skipped": [failure.to_dict() for failure in self.skips],
-            "languages": dict(self.languages),
-            "rules": [file.to_dict() for file in self.rules],
-        }
-
-    def to_record(self) -> dict[str, Json]:
-        """Return what the ledger keeps: counts and costs, no names."""
-        data = self.to_dict()
-        kept = {key: data[key] for key in data if key not in _NAMES}
-        return {"kind": "ingest", **kept, "joules": local_joules(self.cpu_seconds).to_dict()}
-
-
-_NAMES = {"schema", "failures", "skipped", "rules"}
 
 _Vectors: TypeAlias = dict[bytes, StoredVectors]
 
@@ -173,7 +101,7 @@ class Ingester:
         embed_title: Whether a title is embedded before the text.
         sentence_vectors: Whether to store a vector a sentence as well.
         dry_run: Read and cut, but write nothing.
-        anew: Write unchanged documents too.
+        force: Write unchanged documents too.
         looks_for_moves: Whether to keep a digest of the text of each document that is added.
         require_groups: Fail documents without groups.
         on_progress: Called once a document, after its commit.
@@ -188,7 +116,7 @@ class Ingester:
         embed_title: bool = False,
         sentence_vectors: bool = True,
         dry_run: bool = False,
-        anew: bool = False,
+        force: bool = False,
         looks_for_moves: bool = False,
         require_groups: bool = False,
         on_progress: Callable[[Progress], None] | None = None,
@@ -202,7 +130,7 @@ class Ingester:
         self._embed_title = embed_title
         self._sentence_vectors = sentence_vectors
         self._dry_run = dry_run
-        self._anew = anew
+        self._force = force
         self._looks_for_moves = looks_for_moves
         self._require_groups = require_groups
         self._on_progress = on_progress
@@ -298,7 +226,7 @@ class Ingester:
         if not isinstance(self._store, LocalStore):
             return
         self._underived += n_chunks
-        if self._underived >= self._store.sizes.file and not self._anew:
+        if self._underived >= self._store.sizes.file and not self._force:
             # A failure now is told at the end, when it is tried again.
             self._store.derive()
             self._underived = 0
@@ -329,7 +257,7 @@ class Ingester:
             return
         self.seen.add(item.id)
         is_same = stored is not None and stored[0] == fingerprint
-        is_unchanged = is_same and not self._anew
+        is_unchanged = is_same and not self._force
         if stored is not None and stored[1] != item.source:
             # The same file in another place, for example of a folder that moved with its store.
             if not (is_same and is_gone(stored[1])):
@@ -363,7 +291,7 @@ class Ingester:
     def _check_groups(self, document: Document) -> None:
         if self._require_groups and not document.groups:
             raise LoadError("groups", f"document {document.id!r} has no groups")
-        if self._anew:
+        if self._force:
             return  # An earlier ragkit may have stored names that are too long today.
         try:
             group_names(document.groups)
