@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
-from ragkit.costs.ledger import Stopwatch, local_joules
+from ragkit.costs.stopwatch import Stopwatch
 from ragkit.errors import ConfigError, LoadError
 from ragkit.groups import group_names
 from ragkit.ingest_rules import RuledFile
@@ -42,7 +42,7 @@ from ragkit.types import (
 if TYPE_CHECKING:
     from concurrent.futures import Future, ThreadPoolExecutor
 
-    from ragkit.costs.ledger import StageCost
+    from ragkit.costs.stopwatch import StageCost
     from ragkit.types import Vectors
 
 BATCH_CHUNKS = 64
@@ -121,6 +121,9 @@ class IngestReport:
 
     def to_record(self) -> dict[str, Json]:
         """Return what the ledger keeps: counts and costs, no names."""
+        # Only what writes a ledger needs the energy model.
+        from ragkit.costs.energy import local_joules
+
         data = self.to_dict()
         kept = {key: data[key] for key in data if key not in _NAMES}
         return {"kind": "ingest", **kept, "joules": local_joules(self.cpu_seconds).to_dict()}

@@ -19,16 +19,10 @@ from weakref import WeakSet
 
 from ragkit.chunking import SpanChunker
 from ragkit.config import Settings
-from ragkit.costs.ledger import (
-    Ledger,
-    Range,
-    Receipt,
-    Stopwatch,
-    answer_joules,
-    carbon_grams,
-    local_joules,
-    peak_rss_bytes,
-)
+from ragkit.costs.energy import Range, answer_joules, carbon_grams, local_joules
+from ragkit.costs.ledger import Ledger
+from ragkit.costs.receipt import Receipt
+from ragkit.costs.stopwatch import Stopwatch, peak_rss_bytes
 from ragkit.diversity import distinct_documents, drop_near_duplicates, marginal_relevance
 from ragkit.errors import (
     ConfigError,
