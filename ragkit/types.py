@@ -7,7 +7,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias, cast, get_args, runtime_checkable
+from typing import (
+    TYPE_CHECKING,
+    Literal,
+    Protocol,
+    TypeAlias,
+    TypeGuard,
+    cast,
+    get_args,
+    runtime_checkable,
+)
 
 from ragkit.groups import group_names, names_of
 
@@ -272,6 +281,11 @@ def token_count(value: object) -> int | None:
     """Return a number of tokens as others give it; None, unknown, for what cannot be one."""
     is_whole = isinstance(value, int) and not isinstance(value, bool)
     return cast("int", value) if is_whole and 0 <= cast("int", value) <= MOST_COUNTED else None
+
+
+def is_object(value: object) -> TypeGuard[dict[str, Json]]:
+    """Whether a value that was read from JSON or TOML is an object (a table)."""
+    return isinstance(value, dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

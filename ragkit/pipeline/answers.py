@@ -18,7 +18,7 @@ from ragkit.types import (
 )
 
 if TYPE_CHECKING:
-    from ragkit.costs.ledger import Receipt
+    from ragkit.costs.receipt import Receipt
 
 _STOP_REASONS: dict[str, StopReason] = {
     "end": "end",

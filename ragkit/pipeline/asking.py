@@ -7,15 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from ragkit.costs.ledger import (
-    Range,
-    Receipt,
-    Stopwatch,
-    answer_joules,
-    carbon_grams,
-    local_joules,
-    peak_rss_bytes,
-)
+from ragkit.costs.energy import Range, answer_joules, carbon_grams, local_joules
+from ragkit.costs.receipt import Receipt
+from ragkit.costs.stopwatch import Stopwatch, peak_rss_bytes
 from ragkit.pipeline.answers import Answer, Evidence, TrimUse, sound_usage, stop_reason
 from ragkit.pipeline.citing import cite
 from ragkit.pipeline.history import newest_turns, read_turns

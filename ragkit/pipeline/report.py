@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
-from ragkit.costs.ledger import local_joules
+from ragkit.costs.energy import local_joules
 from ragkit.types import Failure, Json
 
 if TYPE_CHECKING:
-    from ragkit.costs.ledger import StageCost
+    from ragkit.costs.stopwatch import StageCost
     from ragkit.ingest_rules import RuledFile
 
 Status: TypeAlias = Literal["added", "changed", "unchanged", "removed", "skipped", "failed"]
