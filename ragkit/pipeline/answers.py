@@ -36,6 +36,7 @@ _STOP_REASONS: dict[str, StopReason] = {
 }
 """What OpenAI, Ollama, Bedrock and Text Generation Inference say, as answers name it."""
 
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Evidence:
     """How well the retrieved text supports an answer, in [0, 1], against the refusal threshold."""

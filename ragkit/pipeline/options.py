@@ -14,22 +14,30 @@ if TYPE_CHECKING:
     from ragkit.types import Json, Mode, Turn
 
 
-class RetrievalOptions(TypedDict, total=False):
-    """What decides which chunks a question finds.
+class PoolOptions(TypedDict, total=False):
+    """Options of `RAG.pool`.
 
     Attributes:
-        k: How many, 1 to 1,000,000. `search` returns 10 by default; for `ask` it is the depth that
-            is retrieved before trimming, or the number of chunks sent where trimming is off.
         mode: `dense`, `lexical` or `hybrid`; None takes hybrid where the store has vectors of a
             model that reads the question's language, lexical otherwise.
         filters: Conditions on metadata (`ragkit.filters`).
         groups: The reader's groups; needed in a protected store.
     """
 
-    k: int | None
     mode: Mode | None
     filters: Mapping[str, Json] | None
     groups: Sequence[str] | None
+
+
+class RetrievalOptions(PoolOptions, total=False):
+    """What decides which chunks a question finds.
+
+    Attributes:
+        k: How many, 1 to 1,000,000. `search` returns 10 by default; for `ask` it is the depth that
+            is retrieved before trimming, or the number of chunks sent where trimming is off.
+    """
+
+    k: int | None
 
 
 class SearchOptions(RetrievalOptions, total=False):

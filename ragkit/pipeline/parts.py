@@ -39,6 +39,7 @@ from ragkit.types import (
 if TYPE_CHECKING:
     from ragkit.config import Settings
     from ragkit.costs.ledger import Ledger
+    from ragkit.storage import StoreSettings
 
 MOST_JOBS = 1024
 """Largest `n_jobs`: more threads than that are a mistake on any machine."""
@@ -50,6 +51,9 @@ class Parts(Forkable):
     """What a pipeline was given, and what is open of it; safe to share between threads.
 
     The arguments are those of `RAG`.
+
+    Attributes:
+        vector_settings: Of the store as the last question saw it; None where that needed no vector.
     """
 
     def __init__(
@@ -83,6 +87,7 @@ class Parts(Forkable):
         )
         if not 1 <= n_jobs <= MOST_JOBS:
             raise ConfigError(f"jobs {n_jobs}; allowed: 1 to {MOST_JOBS:,}")
+        self.vector_settings: StoreSettings | None = None
         self._given_store = store
         self._store = None if isinstance(store, str | Path) else store
         self._embedder: Embedder | None = None

@@ -10,13 +10,12 @@ from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeVar, Unpack
 from weakref import WeakSet
 
 from ragkit.config import Settings
-from ragkit.errors import ConfigError
 from ragkit.groups import group_names
 from ragkit.pipeline.answers import Answer, AnswerStream
 from ragkit.pipeline.options import (
     AskOptions,
     IngestOptions,
-    RetrievalOptions,
+    PoolOptions,
     SearchOptions,
     StreamOptions,
     check_names,
@@ -27,9 +26,6 @@ from ragkit.types import Generation, Hit
 
 if TYPE_CHECKING:
     import collections.abc
-
-    from ragkit_eval.calibration.calibrate import Calibration
-    from ragkit_eval.data.datasets import Dataset
 
     from ragkit.pipeline.report import IngestReport, Progress
     from ragkit.prompts import Template
@@ -47,6 +43,8 @@ if TYPE_CHECKING:
         Source,
         TokenCounter,
     )
+    from ragkit_eval.calibration.calibrate import Calibration
+    from ragkit_eval.data.datasets import Dataset
 
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
@@ -350,7 +348,7 @@ class RAG:
 
     @_call
     def pool(
-        self, question: str, *, k: int, **options: Unpack[RetrievalOptions]
+        self, question: str, *, k: int, **options: Unpack[PoolOptions]
     ) -> tuple[Sequence[str], Sequence[PoolChunk]]:
         """Return a question's index terms and its best k chunks, prepared for trimming.
 
@@ -358,7 +356,7 @@ class RAG:
         """
         from ragkit.pipeline.retrieval import pool
 
-        check_names("pool", RetrievalOptions, options)
+        check_names("pool", PoolOptions, options)
         return pool(self._parts, question, k, options)
 
     @_call
@@ -425,9 +423,7 @@ class RAG:
         """Run `ingest` in a thread."""
         return await _in_thread(lambda: self.ingest(*what, **options))
 
-    async def astream(
-        self, question: str, **options: Unpack[StreamOptions]
-    ) -> AsyncIterator[str]:
+    async def astream(self, question: str, **options: Unpack[StreamOptions]) -> AsyncIterator[str]:
         """Run `stream` in a thread and yield its pieces."""
         stream = await _in_thread(lambda: self.stream(question, **options))
         while (piece := await _in_thread(lambda: next(stream, None))) is not None:

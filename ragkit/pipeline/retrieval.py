@@ -18,7 +18,7 @@ from ragkit.trimming import PoolChunk
 from ragkit.types import MOST_HITS, Fusion, Hit, Json, Mode, Query, Retriever
 
 if TYPE_CHECKING:
-    from ragkit.pipeline.options import RetrievalOptions, SearchOptions
+    from ragkit.pipeline.options import PoolOptions, SearchOptions
     from ragkit.pipeline.parts import Parts
     from ragkit.types import Chunk, Embedder, Vector
 
@@ -48,7 +48,7 @@ class Request:
         cls,
         parts: Parts,
         question: str,
-        options: RetrievalOptions,
+        options: PoolOptions,
         *,
         k: int,
         n_candidates: int = 0,
@@ -119,7 +119,7 @@ def search(parts: Parts, question: str, options: SearchOptions) -> Sequence[Hit]
 
 
 def pool(
-    parts: Parts, question: str, k: int, options: RetrievalOptions
+    parts: Parts, question: str, k: int, options: PoolOptions
 ) -> tuple[Sequence[str], Sequence[PoolChunk]]:
     """Do what `RAG.pool` does."""
     k = depth(k, None, k)
@@ -137,11 +137,12 @@ def retrieve(parts: Parts, request: Request, watch: Stopwatch) -> Found:
         MissingExtraError: the mode asked for needs numpy.
     """
     store = parts.store()
-    language = detect_language(request.question)
-    # A remote embedder takes its time, for which no state of the store is held: the question is
-    # embedded before, with what the last one needed, and again where the store has changed.
-    guess = None if parts.vector_settings is None else (parts.vector_settings, language)
-    embedder = _embedder_of(parts, store, request, guess)
+    # A remote embedder takes its time, and no state of the store is held meanwhile: the question is
+    # embedded before, if the last one was, and the state taken again where that was wrong.
+    known = parts.vector_settings
+    embedder = None
+    if known is not None or not isinstance(store, Store):
+        embedder = _embedder_of(parts, store, request, known, language=None)
     while True:
         vector = None
         if request.mode != "lexical":
@@ -149,8 +150,8 @@ def retrieve(parts: Parts, request: Request, watch: Stopwatch) -> Found:
                 vector = None if embedder is None else embedder.embed_query(request.question)
         with _viewed(store) as view:
             settings = view.manifest().settings
-            main = language or (None if settings is None else view.language(groups=request.groups))
-            needed = _embedder_of(parts, store, request, (settings, main))
+            language = view.question_language(request.question, groups=request.groups)
+            needed = _embedder_of(parts, store, request, settings, language=language)
             parts.vector_settings = settings if needed is not None else None
             if needed is embedder:
                 found = _search(parts, view, request, vector, watch)
@@ -163,40 +164,24 @@ def _embedder_of(
     parts: Parts,
     store: Store | Retriever,
     request: Request,
-    known: tuple[StoreSettings | None, str | None] | None,
+    settings: StoreSettings | None,
+    *,
+    language: str | None,
 ) -> Embedder | None:
-    """Return what embeds the question; None where keywords alone are searched for.
+    """Return what embeds the question; None where only keywords are searched for.
 
     Args:
         parts: Of the pipeline.
         store: What is searched.
         request: The question.
-        known: The settings of the store and the language of the question, the store's where that
-            cannot be told. None: not known yet.
+        settings: The store's.
+        language: The question's, or the store's where that cannot be told; None: not known.
     """
     if request.mode == "lexical":
         return None
     if not isinstance(store, Store):
         return parts.embedder() if parts.given_embedder is not None else None
-    if known is None:
-        return None
-    settings, language = known
-    if settings is None or settings.embedder == "none":
-        if request.mode is not None:
-            raise ConfigError(
-                f"mode {request.mode!r} needs vectors, and store {store.name} holds none; "
-                "use mode 'lexical', or: ragkit rebuild --embedder builtin"
-            )
-        return None
-    # In a language that the model does not read, keywords find more: on XQuAD nDCG@10 is 0.93
-    # for Arabic by keywords and 0.83 hybrid.
-    if request.mode is None and settings.embedder == "builtin" and language not in {None, "en"}:
-        return None
-    if not has_numpy():
-        missing = MissingExtraError("numpy", extra="local")
-        if request.mode is not None:
-            raise missing
-        parts.notice(f"answering by words only: {missing}")
+    if not _needs_vector(parts, store, request, settings, language) or settings is None:
         return None
     embedder = parts.embedder()
     if embedder is None or embedder.fingerprint != settings.embedder_fingerprint:
@@ -207,6 +192,33 @@ def _embedder_of(
             "change it with: ragkit rebuild --embedder NAME"
         )
     return embedder
+
+
+def _needs_vector(
+    parts: Parts,
+    store: Store,
+    request: Request,
+    settings: StoreSettings | None,
+    language: str | None,
+) -> bool:
+    if settings is None or settings.embedder == "none":
+        if request.mode is not None:
+            raise ConfigError(
+                f"mode {request.mode!r} needs vectors, and store {store.name} holds none; "
+                "use mode 'lexical', or: ragkit rebuild --embedder builtin"
+            )
+        return False
+    # In a language that the model does not read, keywords find more: on XQuAD nDCG@10 is 0.93
+    # for Arabic by keywords and 0.83 hybrid.
+    if request.mode is None and settings.embedder == "builtin" and language not in {None, "en"}:
+        return False
+    if not has_numpy():
+        missing = MissingExtraError("numpy", extra="local")
+        if request.mode is not None:
+            raise missing
+        parts.notice(f"answering by words only: {missing}")
+        return False
+    return True
 
 
 def _search(
@@ -248,10 +260,7 @@ def _reranked(parts: Parts, request: Request, found: Found, watch: Stopwatch) ->
     with watch.stage("rerank"):
         hits = list(parts.reranker.rerank(request.question, found.hits))
     prepared = {chunk.hit.chunk.id: chunk for chunk in found.pool}
-    pool = [
-        replace(prepared[hit.chunk.id], hit=hit)
-        for hit in hits[: request.n_candidates]
-    ]
+    pool = [replace(prepared[hit.chunk.id], hit=hit) for hit in hits[: request.n_candidates]]
     return replace(found, hits=hits, pool=pool)
 
 
@@ -270,12 +279,17 @@ class _Live:
 
     def manifest(self) -> Manifest:
         if self._manifest is None:
-            is_store = isinstance(self._store, Store)
-            self._manifest = self._store.manifest() if is_store else Manifest(settings=None, revision=0)
+            nothing = Manifest(settings=None, revision=0)
+            self._manifest = self._store.manifest() if isinstance(self._store, Store) else nothing
         return self._manifest
 
     def language(self, *, groups: tuple[str, ...] | None = None) -> str | None:
         return self._store.language(groups=groups) if isinstance(self._store, Store) else None
+
+    def question_language(
+        self, question: str, *, groups: tuple[str, ...] | None = None
+    ) -> str | None:
+        return detect_language(question) or self.language(groups=groups)
 
     def terms(self, question: str, *, groups: tuple[str, ...] | None = None) -> Sequence[str]:
         return query_terms(question, language=self.language(groups=groups))

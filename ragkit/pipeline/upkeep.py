@@ -103,9 +103,7 @@ def rebuild(parts: Parts, on_progress: Callable[[Progress], None] | None) -> Ing
             ingester.add(stored_document(store, document_id) for document_id in ids)
             if ingester.report.failures:
                 failure = ingester.report.failures[0]
-                raise StoreError(
-                    f"the store stays as it is: {failure.source}: {failure.detail}"
-                )
+                raise StoreError(f"the store stays as it is: {failure.source}: {failure.detail}")
     return ingester.finish()
 
 
