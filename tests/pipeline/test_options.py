@@ -14,14 +14,16 @@ KEYWORDS_ONLY = Settings(embedder="none")
 
 @pytest.fixture
 def rag(tmp_path: Path) -> RAG:
+    """Return a pipeline over one document."""
     pipeline = RAG(tmp_path / "kb", config=KEYWORDS_ONLY)
     pipeline.ingest(Document(id="ferry", text="The ferry leaves at noon from pier seven."))
     return pipeline
 
 
 def test_a_misspelt_keyword_is_an_error(rag: RAG) -> None:
-    """The type checkers refuse each line (an ignore that is not needed fails them), and so does
-    the call itself, naming what is allowed.
+    """The type checkers refuse each line, and the call itself names what is allowed.
+
+    An ignore that is not needed fails the type checkers.
     """
 
     async def pieces() -> list[str]:
