@@ -1,12 +1,17 @@
-"""What is made of a store's file and kept in memory while the file stays as it is."""
+"""What is computed from a store's file and kept in memory while the file stays as it is."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 from ragkit.storage.connections import FileState
+
+if TYPE_CHECKING:
+    from ragkit.storage.rows import StoredDocument
+    from ragkit.storage.searching import SearchIndex
+    from ragkit.storage.visible import Readers
 
 _T = TypeVar("_T")
 
@@ -62,6 +67,13 @@ class Kept(Generic[_T]):
             self._kept = (version, value)
         return value
 
-    def drop(self) -> None:
-        """Keep nothing."""
-        self._kept = None
+
+class Memory:
+    """What a store's snapshots share: each made once per version, whichever thread comes first."""
+
+    def __init__(self) -> None:
+        self.index: Kept[SearchIndex] = Kept()
+        self.documents: Kept[list[StoredDocument]] = Kept()
+        self.language: Kept[str | None] = Kept()
+        self.readers: Kept[Readers] = Kept()
+        self.seal_checked: Kept[bool] = Kept()

@@ -9,17 +9,13 @@ import shlex
 import sqlite3
 from collections.abc import Callable, Collection, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass
-from functools import partial
+from dataclasses import asdict
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeVar
 
 from ragkit.costs.stopwatch import Stopwatch
-from ragkit.errors import ConfigError, StoreDamagedError, StoreError
-from ragkit.filters import compile_filter
-from ragkit.fusion import FUSION_DEPTH, convex, reciprocal_rank
-from ragkit.groups import PUBLIC
+from ragkit.errors import StoreDamagedError, StoreError
 from ragkit.storage.calls import CLOSE_SECONDS
 from ragkit.storage.database import (
     DERIVED_FOLDER,
@@ -28,23 +24,25 @@ from ragkit.storage.database import (
     writer_lock,
 )
 from ragkit.storage.findings import Finding
-from ragkit.storage.kept import Kept, Version
+from ragkit.storage.kept import Memory
 from ragkit.storage.rows import (
     CHUNK,
     DOCUMENT,
-    N_CHUNK,
-    StoredDocument,
     byte_offsets,
-    chunk_ids,
-    damaged_chunk,
     encoded,
+    has_segments,
     marks_json,
-    pool_chunk,
     read_chunk,
     read_document,
-    read_settings,
 )
-from ragkit.storage.schema import checksum, read_manifest, sealed, write_manifest
+from ragkit.storage.schema import (
+    RESTORED,
+    UNSWEPT,
+    checksum,
+    read_manifest,
+    sealed,
+    write_manifest,
+)
 from ragkit.storage.values import (
     DocumentRow,
     Manifest,
@@ -52,48 +50,22 @@ from ragkit.storage.values import (
     StoredVectors,
     StoreSettings,
 )
-from ragkit.text.words import fts5_match, fts5_terms, query_terms
 from ragkit.trimming import PoolChunk
 from ragkit.types import (
     Chunk,
     Document,
     Hit,
-    Mode,
     Query,
 )
 
 if TYPE_CHECKING:
-    from ragkit.storage.searching import SearchIndex
-    from ragkit.storage.visible import VisibleWords
+    from ragkit.costs.stopwatch import Stopwatch
+    from ragkit.storage.snapshot import LocalSnapshot
+    from ragkit.trimming import PoolChunk
     from ragkit.types import Vector
 
 RESTORE_FOLDER = ".restore.new"
 """In a store's folder: what a restore works in, and leaves there when it is killed."""
-
-_RESTORED = "restored"
-"""In the manifest: the revision since which a chunk's row has meant the same chunk."""
-
-_UNSWEPT = "unswept"
-"""In the manifest while the words index still holds words of removed chunks."""
-
-_TIES = 50
-"""Words hits fetched beyond the limit, so that equal scores are cut off by chunk id."""
-
-_MAX_READERS = 16
-"""Sets of groups of which is kept what they may see."""
-
-_LEXICAL = """
-SELECT words.rowid, chunk.id, words.rank FROM words JOIN chunk ON chunk.row = words.rowid
-WHERE words MATCH :match ORDER BY words.rank LIMIT :limit"""
-_LEXICAL_INSIDE = """
-SELECT words.rowid, chunk.id, words.rank FROM words JOIN chunk ON chunk.row = words.rowid
-WHERE words MATCH :match AND chunk.document IN (SELECT value FROM json_each(:documents))
-ORDER BY words.rank LIMIT :limit"""
-
-_HITS = f"""
-SELECT {CHUNK}, {DOCUMENT} FROM chunk JOIN document ON document.row = chunk.document
-WHERE chunk.row IN (SELECT value FROM json_each(?))"""  # noqa: S608 (names of columns)
-
 
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
@@ -134,11 +106,7 @@ class LocalStore:
         self.folder = Path(folder)
         self._database = Database(self.folder, create=create)
         self.sizes = sizes or DerivedSizes()
-        self._index: Kept[SearchIndex] = Kept()
-        self._facts: Kept[list[StoredDocument]] = Kept()
-        self._language: Kept[str | None] = Kept()
-        self._readers: Kept[_Readers] = Kept()
-        self._words_checked: Kept[bool] = Kept()
+        self._memory = Memory()
         self._removed = False
 
     def __enter__(self) -> LocalStore:
@@ -181,7 +149,7 @@ class LocalStore:
     def is_unswept(self) -> bool:
         """Whether something of what was removed still stands in an index."""
         with self._database.reading() as connection:
-            return _UNSWEPT in read_manifest(connection) or _has_tombstones(connection)
+            return UNSWEPT in read_manifest(connection) or _has_tombstones(connection)
 
     @property
     def log_bytes(self) -> int:
@@ -193,7 +161,8 @@ class LocalStore:
     @property
     def damaged_files(self) -> Sequence[str]:
         """What is wrong with derived files that the last search could not use."""
-        return () if self._index.newest is None else tuple(self._index.newest.damaged)
+        newest = self._memory.index.newest
+        return () if newest is None else tuple(newest.damaged)
 
     @property
     def protected(self) -> bool:
@@ -210,17 +179,9 @@ class LocalStore:
         """The folder, for messages."""
         return str(self.folder)
 
-    @_in_one_state
     def manifest(self) -> Manifest:
         """Return settings, protection and revision of one moment."""
-        with self._database.reading() as connection:
-            values = read_manifest(connection)
-        settings = values.get("settings")
-        return Manifest(
-            settings=None if settings is None else read_settings(settings),
-            protected=values["protected"] == "true",
-            revision=int(values["generation"]),
-        )
+        return self.in_one_state(lambda snapshot: snapshot.manifest())
 
     @_in_one_state
     def count(self) -> dict[str, int]:
@@ -254,22 +215,9 @@ class LocalStore:
             rows = connection.execute("SELECT id FROM chunk ORDER BY id LIMIT ?", (n,)).fetchall()
         return int(n_chunks), [str(row[0]) for row in rows]
 
-    @_in_one_state
     def language(self, *, groups: tuple[str, ...] | None = None) -> str | None:
         """Return the language of most documents that these groups may see; None: of all."""
-        with self._database.reading() as connection:
-            reader = self._reader(connection, groups)
-            if reader is not None:
-                return reader.language
-
-            def read(_: object) -> str | None:
-                row = connection.execute(
-                    "SELECT language FROM document WHERE language IS NOT NULL "
-                    "GROUP BY language ORDER BY count(*) DESC, language LIMIT 1"
-                ).fetchone()
-                return None if row is None else str(row[0])
-
-            return self._language.get(self._version(connection), read)
+        return self.in_one_state(lambda snapshot: snapshot.language(groups=groups))
 
     def close(self, *, seconds: float = CLOSE_SECONDS) -> None:
         """Close all files; the store cannot be used afterwards.
@@ -277,12 +225,39 @@ class LocalStore:
         Calls of other threads end first, or raise `StoreClosedError` after so many seconds.
         """
         self._database.close(seconds)
-        for kept in (self._index, self._facts, self._language, self._readers):
-            kept.drop()
+        self._memory = Memory()
 
     # --- reading -----------------------------------------------------------------------------
 
-    @_in_one_state
+    @contextmanager
+    def snapshot(self) -> Generator[LocalSnapshot, None, None]:
+        """Hold one state of the store for a block of this thread.
+
+        Raises:
+            StoreBusyError: at the block's end, where the folder cannot be written and the file
+                changed meanwhile; `in_one_state` reads again then.
+        """
+        from ragkit.storage.snapshot import LocalSnapshot
+
+        with self._database.reading() as connection:
+            snapshot = LocalSnapshot(self._database, connection, self._memory)
+            try:
+                yield snapshot
+            finally:
+                snapshot.end()
+
+    def in_one_state(self, read: Callable[[LocalSnapshot], _R]) -> _R:
+        """Return what is read from a snapshot; `read` only reads, as it may be called repeatedly.
+
+        That happens only in a folder that cannot be written, where no lock keeps the file as it is.
+        """
+
+        def run() -> _R:
+            with self.snapshot() as snapshot:
+                return read(snapshot)
+
+        return self._database.in_one_state(run)
+
     def search(self, query: Query, *, watch: Stopwatch | None = None) -> list[Hit]:
         """Return at most `query.k` hits, best first, equal scores in order of chunk id.
 
@@ -292,38 +267,17 @@ class LocalStore:
             ConfigError: the store is protected and the query states no groups, the filter is
                 malformed, or the mode needs a vector that the query lacks.
         """
-        mode: Mode = query.mode or ("lexical" if query.vector is None else "hybrid")
-        if mode != "lexical" and query.vector is None:
-            raise ConfigError(f"mode {mode!r} needs a question vector; use mode 'lexical'")
-        with self._database.reading() as connection:
-            allowed = self._allowed(connection, query)
-            if mode == "lexical":
-                ranked = self._lexical(connection, query, query.k, allowed)
-            elif mode == "dense":
-                ranked = self._by_vector(connection, query, query.k, allowed)
-            else:
-                ranked = self._hybrid(connection, query, allowed, watch or Stopwatch())
-            return self._hits(connection, ranked[: query.k])
+        return self.in_one_state(lambda snapshot: snapshot.search(query, watch=watch))
 
-    @_in_one_state
     def pool(self, hits: Sequence[Hit], vector: Vector | None) -> list[PoolChunk]:
         """Return the hits prepared for trimming, with sentence cosines where they are stored."""
-        ids = json.dumps([hit.chunk.id for hit in hits])
-        with self._database.reading() as connection:
-            rows = connection.execute(
-                "SELECT chunk.id, tokens, vector.sentences FROM chunk "
-                "LEFT JOIN vector ON vector.row = chunk.vector "
-                "WHERE chunk.id IN (SELECT value FROM json_each(?))",
-                (ids,),
-            ).fetchall()
-        stored = {row[0]: (row[1], row[2]) for row in rows}
-        return [pool_chunk(hit, *stored.get(hit.chunk.id, ("", None)), vector) for hit in hits]
+        return self.in_one_state(lambda snapshot: snapshot.pool(hits, vector))
 
     @_in_one_state
     def documents(self, *, groups: tuple[str, ...] | None = None) -> Iterator[DocumentRow]:
         """Yield the documents that these groups may see, in order of id."""
-        with self._database.reading() as connection:
-            allowed = self._allowed(connection, Query(question="", groups=groups))
+        with self.snapshot() as snapshot, self._database.reading() as connection:
+            allowed = snapshot.visible(Query(question="", groups=groups))
             rows = connection.execute(
                 "SELECT document.row, document.id, source, title, sha256, "
                 "(SELECT count(*) FROM chunk WHERE chunk.document = document.row), length(text) "
@@ -354,10 +308,8 @@ class LocalStore:
 
         `everyone` looks past groups: for the store's own upkeep, never for a reader.
         """
-        with self._database.reading() as connection:
-            allowed = None
-            if not everyone:
-                allowed = self._allowed(connection, Query(question="", groups=groups))
+        with self.snapshot() as snapshot, self._database.reading() as connection:
+            allowed = None if everyone else snapshot.visible(Query(question="", groups=groups))
             row = connection.execute(
                 f"SELECT {DOCUMENT}, text FROM document WHERE id = ?",  # noqa: S608
                 (document_id,),
@@ -490,7 +442,7 @@ class LocalStore:
         with self._database.reading() as connection:
             sweeps = secure or _n_chunks(connection) <= self.sizes.swept
             rewrites = secure or _n_chunks_beside_removed(connection) <= self.sizes.rewritten
-            unswept = _UNSWEPT in read_manifest(connection)
+            unswept = UNSWEPT in read_manifest(connection)
         if unswept and sweeps:
             with self._database.writing() as connection:
                 _sweep_words(connection)
@@ -531,13 +483,13 @@ class LocalStore:
             connection.execute("DELETE FROM tombstone")
             revision = max(revision, _revision(connection))
             write_manifest(connection, "generation", str(revision))
-            write_manifest(connection, _RESTORED, str(revision + 1))
+            write_manifest(connection, RESTORED, str(revision + 1))
         self._seal()
 
     def _seal(self) -> None:
         """Seal the words index where questions are answered from it; else the files' hashes do."""
         with self._database.reading() as connection:
-            if _n_chunks(connection) >= self.sizes.first or _has_segments(connection):
+            if _n_chunks(connection) >= self.sizes.first or has_segments(connection):
                 return
         # Where the disk is too full for a seal the index is read unchecked.
         with suppress(StoreError), self._database.writing() as connection:
@@ -633,173 +585,6 @@ class LocalStore:
 
     # --- inside ------------------------------------------------------------------------------
 
-    def _documents_facts(
-        self, connection: sqlite3.Connection, *, protected: bool
-    ) -> list[StoredDocument]:
-        def read(_: object) -> list[StoredDocument]:
-            rows = connection.execute(f"SELECT {DOCUMENT} FROM document")  # noqa: S608
-            try:
-                return [read_document(fields) for fields in rows]
-            except StoreDamagedError:
-                if not protected:
-                    raise
-                # Its id is not for everybody, and who may see it is what is damaged.
-                raise StoreDamagedError(
-                    f"a document of store {self.folder} is damaged. Find which: "
-                    f"ragkit doctor --store {shlex.quote(str(self.folder))}"
-                ) from None
-
-        return self._facts.get(self._version(connection), read)
-
-    def _version(self, connection: sqlite3.Connection) -> Version | None:
-        """Return what this block reads; None where it sees what is not committed yet."""
-        state = self._database.state
-        if state is None:
-            return None
-        manifest = read_manifest(connection)
-        return Version(state, int(manifest["generation"]), int(manifest.get(_RESTORED, 0)))
-
-    def _allowed(self, connection: sqlite3.Connection, query: Query) -> set[int] | None:
-        """Return the rows of the documents that the query may find; None for all."""
-        reader = self._reader(connection, query.groups)
-        if reader is None and read_manifest(connection)["protected"] == "true":
-            raise ConfigError(
-                f"store {self.folder} holds documents for certain groups: a query must state its "
-                "groups (--groups A,B)"
-            )
-        if not query.filters:
-            return None if reader is None else reader.documents
-        passes = compile_filter(query.filters)
-        return {
-            facts.row
-            for facts in self._documents_facts(connection, protected=reader is not None)
-            if (reader is None or facts.row in reader.documents) and passes(facts.metadata)
-        }
-
-    def _reader(
-        self, connection: sqlite3.Connection, groups: tuple[str, ...] | None
-    ) -> _Reader | None:
-        """Return what a reader of these groups sees; None without groups or protection."""
-        if groups is None or read_manifest(connection)["protected"] != "true":
-            return None
-
-        def make(named: frozenset[str]) -> _Reader:
-            shown = named | {PUBLIC}
-            facts = self._documents_facts(connection, protected=True)
-            documents = {f.row for f in facts if not shown.isdisjoint(f.groups)}
-            from ragkit.storage.visible import visible_language
-
-            return _Reader(named, documents, visible_language(connection, documents))
-
-        readers = self._readers.get(self._version(connection), lambda _: _Readers())
-        return readers.get(frozenset(groups), make)
-
-    def _lexical(
-        self,
-        connection: sqlite3.Connection,
-        query: Query,
-        k: int,
-        allowed: set[int] | None,
-    ) -> list[tuple[int, float]]:
-        tokens = query_terms(query.question, language=self.language(groups=query.groups))
-        match = fts5_match(tokens)
-        if not match or allowed == set():
-            return []
-        terms = fts5_terms(tokens)
-        reader = self._reader(connection, query.groups)
-        index = self._search_index(connection) if _has_segments(connection) else None
-        if index is not None and index.segments and not any(prefix for _, prefix in terms):
-            rows = _by_postings(connection, index, terms, k, allowed=allowed, reader=reader)
-        elif reader is not None:
-            self._check_words(connection)
-            rows = _by_visible(connection, terms, k, allowed=allowed, reader=reader)
-        else:
-            self._check_words(connection)
-            documents = None if allowed is None else json.dumps(sorted(allowed))
-            rows = connection.execute(
-                _LEXICAL if documents is None else _LEXICAL_INSIDE,
-                {"match": match, "limit": k + _TIES, "documents": documents},
-            ).fetchall()
-            rows = [(row, str(chunk_id), rank) for row, chunk_id, rank in rows]
-        rows.sort(key=lambda row: (round(row[2], 9), row[1]))
-        return [(row, -rank) for row, _, rank in rows[:k]]
-
-    def _check_words(self, connection: sqlite3.Connection) -> None:
-        """Compare the words index with its seal, once a revision."""
-
-        def check(_: object) -> bool:
-            from ragkit.storage.sealing import check_words
-
-            check_words(connection, read_manifest(connection))
-            return True
-
-        self._words_checked.get(self._version(connection), check)
-
-    def _by_vector(
-        self,
-        connection: sqlite3.Connection,
-        query: Query,
-        k: int,
-        allowed: set[int] | None,
-    ) -> list[tuple[int, float]]:
-        assert query.vector is not None  # noqa: S101 (narrowing; checked by `search`)
-        rows = None
-        if allowed is not None:
-            rows = _chunk_rows(connection, allowed)
-        return self._search_index(connection).by_vector(connection, query.vector, k, rows)
-
-    def _hybrid(
-        self,
-        connection: sqlite3.Connection,
-        query: Query,
-        allowed: set[int] | None,
-        watch: Stopwatch,
-    ) -> list[tuple[int, float]]:
-        depth = max(FUSION_DEPTH, query.k)
-        dense = self._by_vector(connection, query, depth, allowed)
-        lexical = self._lexical(connection, query, depth, allowed)
-        with watch.stage("fuse"):
-            if query.fusion == "rrf":
-                fused = reciprocal_rank([row for row, _ in dense], [row for row, _ in lexical])
-            else:
-                assert query.vector is not None  # noqa: S101 (narrowing; checked by `search`)
-                cosines = dict(dense)
-                others = {row for row, _ in lexical} - cosines.keys()
-                cosines |= self._search_index(connection).scores(connection, query.vector, others)
-                fused = convex(cosines, dict(lexical))
-            ids = chunk_ids(connection, fused)
-            return sorted(fused.items(), key=lambda pair: (-round(pair[1], 9), ids[pair[0]]))
-
-    def _search_index(self, connection: sqlite3.Connection) -> SearchIndex:
-        from ragkit.storage.searching import SearchIndex
-
-        return self._index.get(
-            self._version(connection),
-            lambda older: SearchIndex(connection, self.folder, older, self._index.newest),
-        )
-
-    def _hits(
-        self, connection: sqlite3.Connection, ranked: Sequence[tuple[int, float]]
-    ) -> list[Hit]:
-        rows = json.dumps([row for row, _ in ranked])
-        found = {row[0]: row for row in connection.execute(_HITS, (rows,))}
-        hits: list[Hit] = []
-        for rank, (row, score) in enumerate(ranked, start=1):
-            if row not in found:
-                raise damaged_chunk(row)
-            document = read_document(found[row][N_CHUNK:])
-            hits.append(
-                Hit(
-                    rank=rank,
-                    score=score,
-                    chunk=read_chunk(document.id, found[row][:N_CHUNK]),
-                    source=document.source,
-                    title=document.title,
-                    metadata=document.metadata,
-                )
-            )
-        return hits
-
     def _replace(self, connection: sqlite3.Connection, item: PreparedDocument) -> set[int]:
         document = item.document
         if document.groups:
@@ -864,79 +649,6 @@ def _insert_chunks(connection: sqlite3.Connection, document: int, item: Prepared
         connection.execute("INSERT INTO words(rowid, tokens) VALUES (?, ?)", (row, tokens))
 
 
-@dataclass(slots=True)
-class _Reader:
-    """What the reader of some groups may see: rows of documents, their language and words."""
-
-    groups: frozenset[str]
-    documents: set[int]
-    language: str | None
-    words: VisibleWords | None = None
-
-
-class _Readers:
-    """The readers who asked last, of one state of the store."""
-
-    def __init__(self) -> None:
-        self._known: dict[frozenset[str], _Reader] = {}
-
-    def get(self, groups: frozenset[str], make: Callable[[frozenset[str]], _Reader]) -> _Reader:
-        """Return the reader of these groups."""
-        reader = self._known.get(groups)
-        if reader is None:
-            reader = make(groups)
-            # Replaced, never changed: other threads may be reading it.
-            kept = list(self._known.items())[1 - _MAX_READERS :]
-            self._known = dict([*kept, (groups, reader)])
-        return reader
-
-
-def _by_postings(
-    connection: sqlite3.Connection,
-    index: SearchIndex,
-    terms: Sequence[tuple[str, bool]],
-    k: int,
-    *,
-    allowed: set[int] | None,
-    reader: _Reader | None,
-) -> list[tuple[int, str, float]]:
-    """Return row, chunk id and rank (lower is better) of the k best and some more."""
-    inside, visible = allowed, None
-    if reader is not None:
-        visible = (reader.groups, partial(_chunk_rows, connection, reader.documents))
-        inside = None if allowed is reader.documents else allowed
-    found = index.by_words(
-        connection,
-        list(dict.fromkeys(term for term, _ in terms)),
-        k + _TIES,
-        None if inside is None else _chunk_rows(connection, inside),
-        visible,
-    )
-    ids = chunk_ids(connection, [row for row, _ in found])
-    return [(row, ids[row], -score) for row, score in found if row in ids]
-
-
-def _by_visible(
-    connection: sqlite3.Connection,
-    terms: Sequence[tuple[str, bool]],
-    k: int,
-    *,
-    allowed: set[int] | None,
-    reader: _Reader,
-) -> list[tuple[int, str, float]]:
-    """Return row, chunk id and rank (lower is better) of the k best and some more."""
-    from ragkit.storage.visible import best_visible, visible_words
-
-    if reader.words is None:
-        reader.words = visible_words(connection, reader.documents)
-    inside = None
-    if allowed is not None and allowed is not reader.documents:
-        inside = set(_chunk_rows(connection, allowed))
-    found = best_visible(connection, terms, k, words=reader.words, allowed=inside)
-    ids = chunk_ids(connection, [row for row, _ in found])
-    return [(row, ids[row], -score) for row, score in found]
-
-
 def _revision(connection: sqlite3.Connection) -> int:
     return int(read_manifest(connection)["generation"])
 
@@ -953,20 +665,6 @@ def _n_chunks_beside_removed(connection: sqlite3.Connection) -> int:
         "(SELECT 1 FROM tombstone WHERE row > first AND row <= last)"
     ).fetchone()[0]
     return found
-
-
-def _chunk_rows(connection: sqlite3.Connection, documents: Collection[int]) -> list[int]:
-    rows = connection.execute(
-        "SELECT row FROM chunk WHERE document IN (SELECT value FROM json_each(?))",
-        (json.dumps(sorted(documents)),),
-    )
-    return [row[0] for row in rows]
-
-
-def _has_segments(connection: sqlite3.Connection) -> bool:
-    """Whether there are segment files and numpy to read them."""
-    found = connection.execute("SELECT 1 FROM segment LIMIT 1").fetchone()
-    return found is not None and importlib.util.find_spec("numpy") is not None
 
 
 def _has_tombstones(connection: sqlite3.Connection) -> bool:
@@ -989,14 +687,14 @@ def _delete_chunks(connection: sqlite3.Connection, document: int) -> set[int]:
         (document,),
     )
     connection.execute("DELETE FROM chunk WHERE document = ?", (document,))
-    write_manifest(connection, _UNSWEPT, "true")
+    write_manifest(connection, UNSWEPT, "true")
     return {row[2] for row in rows if row[2] is not None}
 
 
 def _sweep_words(connection: sqlite3.Connection) -> None:
     """Merge the words index into one segment: deleted words stay in it until then."""
     connection.execute("INSERT INTO words(words) VALUES ('optimize')")
-    connection.execute("DELETE FROM manifest WHERE key = ?", (_UNSWEPT,))
+    connection.execute("DELETE FROM manifest WHERE key = ?", (UNSWEPT,))
 
 
 def _drop_unused_vectors(connection: sqlite3.Connection, rows: Collection[int]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import re
 import shlex
@@ -185,6 +186,12 @@ def segment_infos(connection: sqlite3.Connection) -> list[SegmentInfo]:
             raise StoreDamagedError("the list of derived files is damaged")
         infos.append(SegmentInfo(name=name, first=first, last=last, n=n, sha256=sha256))
     return infos
+
+
+def has_segments(connection: sqlite3.Connection) -> bool:
+    """Whether there are segment files and numpy to read them."""
+    found = connection.execute("SELECT 1 FROM segment LIMIT 1").fetchone()
+    return found is not None and importlib.util.find_spec("numpy") is not None
 
 
 def read_settings(text: str) -> StoreSettings:

@@ -11,6 +11,12 @@ SCHEMA_VERSION = 2
 APPLICATION_ID = 0x7261676B
 """`ragk`, in SQLite's header: tells a store from any other SQLite file."""
 
+RESTORED = "restored"
+"""Manifest key: the revision since which a chunk's row has meant the same chunk."""
+
+UNSWEPT = "unswept"
+"""Manifest key, present while the full-text index still holds words of removed chunks."""
+
 WORDS_TABLE = """
 CREATE VIRTUAL TABLE words USING fts5(
   tokens, content='chunk', content_rowid='row',

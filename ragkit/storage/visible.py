@@ -12,7 +12,7 @@ import math
 import sqlite3
 from array import array
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from heapq import nlargest
 
@@ -21,6 +21,9 @@ LEAST_IDF = 1e-6
 """SQLite documentation, "The bm25() function": Okapi BM25 with its smallest inverse frequency."""
 
 _SAME_SCORE = 1e-8
+
+_MAX_READERS = 16
+"""Sets of groups for which is kept what they may see."""
 
 MAX_COUNT = 255
 """How often a word counts in a row at most, as in postings."""
@@ -56,6 +59,33 @@ class VisibleWords:
     lengths: array[int]
     n_rows: int
     n_words: int
+
+
+@dataclass(slots=True)
+class Reader:
+    """What the reader of some groups may see: rows of documents, their language and words."""
+
+    groups: frozenset[str]
+    documents: set[int]
+    language: str | None
+    words: VisibleWords | None = None
+
+
+class Readers:
+    """The readers who asked last, of one state of the store."""
+
+    def __init__(self) -> None:
+        self._known: dict[frozenset[str], Reader] = {}
+
+    def get(self, groups: frozenset[str], make: Callable[[frozenset[str]], Reader]) -> Reader:
+        """Return the reader of these groups."""
+        reader = self._known.get(groups)
+        if reader is None:
+            reader = make(groups)
+            # Replaced, never changed: other threads may be reading it.
+            kept = list(self._known.items())[1 - _MAX_READERS :]
+            self._known = dict([*kept, (groups, reader)])
+        return reader
 
 
 def idf(n_rows: int, n_holding: int) -> float:

@@ -99,23 +99,32 @@ def index_terms(text: str, *, language: str | None) -> list[str]:
 def query_terms(question: str, *, language: str | None) -> list[str]:
     """Return the words to search for: distinct, in order, without stop words, at most 64.
 
+    Args:
+        question: Any text; only its letters, digits and marks count, in the first 10,000
+            characters.
+        language: The documents' main language, or None.
+    """
+    return search_terms(question, own=detect_language(question), stored=language)
+
+
+def search_terms(question: str, *, own: str | None, stored: str | None) -> list[str]:
+    """Return `query_terms` of a question whose language is known.
+
     The question's own language names the stop words; where it cannot be told, the documents' main
     language does. Where the two treat the ends of words differently, a word is searched for in
     both forms, since a store may hold documents of either kind. When all words are stop words
     they stay.
 
     Args:
-        question: Any text; only its letters, digits and marks count, in the first 10,000
-            characters.
-        language: The documents' main language, or None.
+        question: As `query_terms` takes it.
+        own: Its language as `detect_language` gives it.
+        stored: The documents' main language, or None.
     """
-    question = question[:MAX_QUERY_CHARACTERS]
-    own = detect_language(question)
-    endings = dict.fromkeys((_ending(language), _ending(own or language)))
-    stop_words = _stop_words(own or language)
+    endings = dict.fromkeys((_ending(stored), _ending(own or stored)))
+    stop_words = _stop_words(own or stored)
     everything: dict[str, None] = {}
     content: dict[str, None] = {}
-    for run, size in _runs(question):
+    for run, size in _runs(question[:MAX_QUERY_CHARACTERS]):
         tokens = _pieces(run, size) if size else [_folded(run, ending) for ending in endings]
         for token in filter(None, tokens):
             everything[token] = None
