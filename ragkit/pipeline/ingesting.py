@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, TypeAlias
 from ragkit.costs.stopwatch import Stopwatch
 from ragkit.errors import ConfigError, LoadError
 from ragkit.groups import group_names
+from ragkit.pipeline.chunk_vectors import ChunkVectors
 from ragkit.pipeline.pruning import is_gone, text_sha256
 from ragkit.pipeline.report import IngestReport, Progress, Status
 from ragkit.storage import (
@@ -21,9 +22,6 @@ from ragkit.storage import (
     Store,
     StoredVectors,
     StoreSettings,
-    join_vectors,
-    pack_sentences,
-    pack_vector,
 )
 from ragkit.text.jsontext import check_json
 from ragkit.text.printable import printable_line
@@ -41,7 +39,6 @@ from ragkit.types import (
 if TYPE_CHECKING:
     from concurrent.futures import Future, ThreadPoolExecutor
 
-    from ragkit.types import Vectors
 
 BATCH_CHUNKS = 64
 """New chunks a transaction: what an interruption can lose, and what is held in memory."""
@@ -50,8 +47,6 @@ BATCH_CHARACTERS = 4_000_000
 
 BATCHES_WAITING = 2
 """Batches that are embedded or wait to be: with the one being read, all that is in memory."""
-
-TEXTS_AT_ONCE = 64
 
 ITEMS_AHEAD = 64
 """Documents whose fingerprints are asked of the store together: a remote one takes its time."""
@@ -126,9 +121,14 @@ class Ingester:
         self._began_thread_seconds = time.thread_time()
         self._store = store
         self._chunker = chunker
-        self._embedder = embedder
-        self._embed_title = embed_title
-        self._sentence_vectors = sentence_vectors
+        self._vectors: ChunkVectors | None = None
+        if embedder is not None:
+            self._vectors = ChunkVectors(
+                embedder,
+                embed_title=embed_title,
+                sentence_vectors=sentence_vectors,
+                report=self.report,
+            )
         self._dry_run = dry_run
         self._force = force
         self._looks_for_moves = looks_for_moves
@@ -138,7 +138,6 @@ class Ingester:
         self._waiting: deque[tuple[_Batch, Future[_Vectors] | None]] = deque()
         self._worker: ThreadPoolExecutor | None = None
         self._in_flight: set[bytes] = set()
-        self._stopped = False
         self._underived = 0
         self.n_grouped = 0
         self.seen: set[str] = set()
@@ -158,10 +157,10 @@ class Ingester:
                         self._add(item, stored.get(item.id))
             self.flush()
         finally:
-            self._stopped = True
-            if self._worker is not None:
+            if self._worker is not None and self._vectors is not None:
+                self._vectors.stopped = True
                 self._worker.shutdown(cancel_futures=True)
-            self._worker, self._stopped = None, False
+                self._worker, self._vectors.stopped = None, False
 
     def finish(self) -> IngestReport:
         """Return the report with what it all took."""
@@ -186,12 +185,12 @@ class Ingester:
         if not self._batch.items:
             return
         future = None
-        if self._store is not None and not self._dry_run and self._embedder is not None:
+        if self._store is not None and not self._dry_run and self._vectors is not None:
             if self._worker is None:
                 from concurrent.futures import ThreadPoolExecutor
 
                 self._worker = ThreadPoolExecutor(1, thread_name_prefix="embed")
-            future = self._worker.submit(self._vectors, self._batch, self._store)
+            future = self._worker.submit(self._embed, self._vectors, self._batch, self._store)
         self._waiting.append((self._batch, future))
         self._batch = _Batch()
         while len(self._waiting) > BATCHES_WAITING:
@@ -206,8 +205,9 @@ class Ingester:
                 # A vector that was stored when this batch was embedded may have gone since.
                 keys = batch.keys() - vectors.keys()
                 lost = keys - self._store.known_vectors(keys)
-                if lost:
-                    vectors |= self._embed({k: v for k, v in batch.wanted().items() if k in lost})
+                if lost and self._vectors is not None:
+                    wanted = batch.wanted()
+                    vectors |= self._vectors.make({key: wanted[key] for key in lost})
                 refused = self._store.write([item for item, _ in batch.items], vectors)
                 self._in_flight -= vectors.keys()
                 self._derive(batch.n_chunks)
@@ -312,87 +312,21 @@ class Ingester:
             language=language,
             chunks=chunks,
             tokens=[index_words(chunk, document.title, language) for chunk in chunks],
-            vector_keys=[self._vector_key(document, chunk) for chunk in chunks],
+            vector_keys=[
+                None if self._vectors is None else self._vectors.key(document, chunk)
+                for chunk in chunks
+            ],
         )
 
-    def _vector_key(self, document: Document, chunk: Chunk) -> bytes | None:
-        if self._embedder is None:
-            return None
-        import hashlib
-
-        spans = [(a - chunk.start, b - chunk.start) for a, b in chunk.sentences]
-        identity = json.dumps(
-            [
-                self._embedder.fingerprint,
-                document.title if self._embed_title else "",
-                chunk.text,
-                spans if self._sentence_vectors else None,
-            ]
-        )
-        return hashlib.sha256(identity.encode()).digest()
-
-    def _vectors(self, batch: _Batch, store: Store) -> _Vectors:
+    def _embed(self, makes: ChunkVectors, batch: _Batch, store: Store) -> _Vectors:
         """Return the vectors that are neither stored nor on their way; runs beside the rest."""
         wanted = batch.wanted()
         known = store.known_vectors(wanted) | self._in_flight
         began = time.perf_counter()
-        vectors = self._embed({key: value for key, value in wanted.items() if key not in known})
+        vectors = makes.make({key: value for key, value in wanted.items() if key not in known})
         self._in_flight |= vectors.keys()
         self.watch.add("embed", time.perf_counter() - began, 0.0)
         return vectors
-
-    def _embed(self, wanted: Mapping[bytes, tuple[Document, Chunk]]) -> _Vectors:
-        if not wanted:
-            return {}
-        chunks = [chunk for _, chunk in wanted.values()]
-        texts = [
-            f"{document.title} {chunk.text}" if self._embed_title else chunk.text
-            for document, chunk in wanted.values()
-        ]
-        vectors = self._embedded(texts)
-        self.report.embedded += len(texts)
-        count_truncated = getattr(self._embedder, "count_truncated", None)
-        if callable(count_truncated):
-            self.report.truncated += int(str(count_truncated(texts)))
-        sentences: Sequence[bytes | None] = [None] * len(chunks)
-        if self._sentence_vectors:
-            sentences = self._sentence_rows(chunks, vectors)
-        return {
-            key: StoredVectors(chunk=pack_vector(vectors[i]), sentences=sentences[i])
-            for i, key in enumerate(wanted)
-        }
-
-    def _embedded(self, texts: Sequence[str]) -> Vectors:
-        """Embed texts, some at a time, so that an interruption need not wait for all."""
-        assert self._embedder is not None  # noqa: S101 (narrowing; the caller checked)
-        parts: list[Vectors] = []
-        for first in range(0, len(texts), TEXTS_AT_ONCE):
-            if self._stopped:
-                raise KeyboardInterrupt
-            parts.append(self._embedder.embed_documents(texts[first : first + TEXTS_AT_ONCE]))
-        return join_vectors(parts)
-
-    def _sentence_rows(self, chunks: Sequence[Chunk], vectors: Vectors) -> list[bytes]:
-        """Embed all sentences; a chunk of one sentence lends it its own vector."""
-        began = time.perf_counter()
-        own = [len(chunk.sentences) > 1 or self._embed_title for chunk in chunks]
-        texts = [
-            chunk.text[a - chunk.start : b - chunk.start]
-            for chunk, has_own in zip(chunks, own, strict=True)
-            if has_own
-            for a, b in chunk.sentences
-        ]
-        embedded = self._embedded(texts) if texts else vectors[:0]
-        rows: list[bytes] = []
-        position = 0
-        for i, (chunk, has_own) in enumerate(zip(chunks, own, strict=True)):
-            n_own = len(chunk.sentences) if has_own else 0
-            part = embedded[position : position + n_own] if has_own else vectors[i : i + 1]
-            position += n_own
-            rows.append(pack_sentences(part))
-        self.report.sentence_seconds += time.perf_counter() - began
-        self.report.sentence_bytes += sum(map(len, rows))
-        return rows
 
     def _fail(self, failure: Failure) -> None:
         if failure.code != "rule":  # What a rule leaves out is to be pruned, as if it were gone.

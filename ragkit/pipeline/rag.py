@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeVar, Unpack
+from typing import TYPE_CHECKING, TypeVar, Unpack
 from weakref import WeakSet
 
 from ragkit.config import Settings
-from ragkit.groups import group_names
 from ragkit.pipeline.answers import Answer, AnswerStream
+from ragkit.pipeline.management import StoreMethods, counted
 from ragkit.pipeline.options import (
     AskOptions,
     IngestOptions,
@@ -27,43 +26,26 @@ from ragkit.types import Generation, Hit
 if TYPE_CHECKING:
     import collections.abc
 
-    from ragkit.pipeline.report import IngestReport, Progress
+    from ragkit.pipeline.report import IngestReport
     from ragkit.prompts import Template
-    from ragkit.storage import DocumentRow, Finding, Store
-    from ragkit.storage.backup import BackupReport
+    from ragkit.storage import Store
     from ragkit.trimming import PoolChunk, TrimPolicy
     from ragkit.types import (
         Chunker,
         Document,
         Embedder,
         Generator,
-        Json,
         Reranker,
         Retriever,
         Source,
-        TokenCounter,
     )
     from ragkit_eval.calibration.calibrate import Calibration
     from ragkit_eval.data.datasets import Dataset
 
-_P = ParamSpec("_P")
-_R = TypeVar("_R")
+_T = TypeVar("_T")
 
 
-def _call(
-    method: Callable[Concatenate[RAG, _P], _R],
-) -> Callable[Concatenate[RAG, _P], _R]:
-    """Make a method one that `close` waits for, and that raises an error after it."""
-
-    @functools.wraps(method)
-    def run(self: RAG, /, *args: _P.args, **kwargs: _P.kwargs) -> _R:
-        with self._calls.one():  # pyright: ignore[reportPrivateUsage] (its own decorator)
-            return method(self, *args, **kwargs)
-
-    return run
-
-
-class RAG:
+class RAG(StoreMethods):
     """A pipeline over a store.
 
     Args:
@@ -149,9 +131,7 @@ class RAG:
             stream.close()
         self._parts.close()
 
-    # --- documents ---------------------------------------------------------------------------
-
-    @_call
+    @counted
     def ingest(
         self, *what: str | Path | Source | Document, **options: Unpack[IngestOptions]
     ) -> IngestReport:
@@ -171,134 +151,6 @@ class RAG:
         check_names("ingest", IngestOptions, options)
         return ingest(self._parts, what, options)
 
-    @_call
-    def rebuild(self, *, on_progress: Callable[[Progress], None] | None = None) -> IngestReport:
-        """Re-chunk and re-embed all stored documents with this pipeline's settings, atomically.
-
-        Readers see the old content until the last document is done.
-        """
-        from ragkit.pipeline.upkeep import rebuild
-
-        return rebuild(self._parts, on_progress)
-
-    @_call
-    def delete(self, *ids: str, secure: bool = False) -> Sequence[str]:
-        """Remove documents for good and return the ids that were there.
-
-        Args:
-            ids: Of documents.
-            secure: As in `IngestOptions`.
-        """
-        from ragkit.pipeline.upkeep import delete
-
-        return delete(self._parts, ids, secure=secure)
-
-    @_call
-    def documents(self, *, groups: Sequence[str] | None = None) -> Iterator[DocumentRow]:
-        """Yield the stored documents that these groups may see."""
-        readers = None if groups is None else group_names(groups)
-        return self._parts.writable().documents(groups=readers)
-
-    @_call
-    def document(
-        self, document_id: str, *, groups: Sequence[str] | None = None
-    ) -> dict[str, Json] | None:
-        """Return a document with its chunks as `ragkit show ID --json` prints it, or None."""
-        from ragkit.pipeline.upkeep import document
-
-        return document(self._parts, document_id, groups)
-
-    rm, list, show = delete, documents, document
-
-    # --- the store and what is applied to it ---------------------------------------------------
-
-    @_call
-    def describe(self) -> dict[str, Json]:
-        """Return counts, sizes, fingerprints and configuration as `ragkit show` prints them."""
-        from ragkit.pipeline.upkeep import describe
-
-        return describe(self._parts)
-
-    @_call
-    def configuration(self) -> dict[str, Json]:
-        """Return what decides answers: the store's content and settings, and all that is applied.
-
-        Two pipelines of equal configuration give the same contexts; with a deterministic generator
-        the same answers. A `…_fingerprint` of None is that of a part which has none: its settings
-        are not known then, its name alone is. Nothing here names a time, or a machine other than
-        the server of a model. Reads the ids of all chunks.
-        """
-        from ragkit.pipeline.certification import configuration
-
-        return configuration(self._parts)
-
-    @_call
-    def corpus_sketch(self) -> dict[str, Json]:
-        """Return the number of chunks and the smallest of their ids, to tell change by later."""
-        from ragkit.pipeline.certification import corpus_sketch
-
-        return corpus_sketch(self._parts)
-
-    @property
-    @_call
-    def counter(self) -> TokenCounter:
-        """Counts the generator's tokens where that is possible, else the built-in vocabulary's."""
-        return self._parts.counter
-
-    @_call
-    def doctor(self, *, repair: bool = False) -> Sequence[Finding]:
-        """Check the store; with `repair`, rebuild what is derived and update an older store."""
-        from ragkit.pipeline.upkeep import doctor
-
-        return doctor(self._parts, repair=repair)
-
-    @_call
-    def compact(self) -> int:
-        """Give free space back and return the bytes saved."""
-        store = self._parts.maintained()
-        with store.exclusive():
-            return store.compact()
-
-    @_call
-    def backup(self, destination: str | Path, *, replace: bool = False) -> BackupReport:
-        """Copy one state of the store to a folder, which is a store then; readers and writer go on.
-
-        Args:
-            destination: A folder that is not there yet.
-            replace: Take the place of a store that is there.
-
-        Raises:
-            ConfigError: there is something at the destination, or the store is not a folder.
-            StoreDamagedError: the store is not sound; nothing is left at the destination.
-        """
-        from ragkit.storage.backup import back_up
-
-        return back_up(self._parts.maintained(), Path(destination), replace=replace)
-
-    @_call
-    def restore(self, source: str | Path) -> BackupReport:
-        """Put a backup in the place of the store, or where there is none yet.
-
-        Readers see the old content or the new one, never some of both.
-
-        Raises:
-            StoreMissingError: there is no backup.
-            StoreDamagedError: it is not sound; nothing was changed.
-            StoreBusyError: another process is writing.
-        """
-        from ragkit.storage.backup import restore
-
-        report = restore(self._parts.folder(), Path(source))
-        self._parts.forget_embedder()
-        return report
-
-    @_call
-    def copies(self) -> Sequence[str]:
-        """Return where this pipeline knows that copies of documents stand, which `rm` leaves."""
-        from ragkit.storage.backup import copies
-
-        return copies(self._parts.folder()) if self._parts.is_local else ()
-
     def calibrate(self, dataset: Dataset | str | Path, **options: object) -> Calibration:
         """Find the smallest trim policy that labelled questions certify for this pipeline.
 
@@ -314,7 +166,7 @@ class RAG:
         found: Calibration = module.calibrate(self, dataset, **options)
         return found
 
-    @_call
+    @counted
     def trimmed_by(self, policy: TrimPolicy | None) -> RAG:
         """Return this pipeline with another trim policy; None sends the untrimmed top 5.
 
@@ -330,7 +182,7 @@ class RAG:
 
     # --- search and ask ------------------------------------------------------------------------
 
-    @_call
+    @counted
     def search(self, question: str, **options: Unpack[SearchOptions]) -> Sequence[Hit]:
         """Return the best hits for a question.
 
@@ -346,7 +198,7 @@ class RAG:
         check_names("search", SearchOptions, options)
         return search(self._parts, question, options)
 
-    @_call
+    @counted
     def pool(
         self, question: str, *, k: int, **options: Unpack[PoolOptions]
     ) -> tuple[Sequence[str], Sequence[PoolChunk]]:
@@ -359,7 +211,7 @@ class RAG:
         check_names("pool", PoolOptions, options)
         return pool(self._parts, question, k, options)
 
-    @_call
+    @counted
     def ask(self, question: str, **options: Unpack[AskOptions]) -> Answer:
         """Answer a question from the store, or refuse.
 
@@ -379,7 +231,7 @@ class RAG:
         generation = None if dry_run else generate(self._parts, drafted)
         return finish(self._parts, drafted, generation, dry_run=dry_run)
 
-    @_call
+    @counted
     def stream(self, question: str, **options: Unpack[StreamOptions]) -> AnswerStream:
         """Answer in pieces; when they are used up, `.answer` of the result is the whole.
 
@@ -396,16 +248,7 @@ class RAG:
             with self._calls.one():
                 return finish(self._parts, drafted, generation)
 
-        return AnswerStream(self._counted(stream), done)
-
-    def _counted(self, pieces: Iterator[str | Generation]) -> Iterator[str | Generation]:
-        """Make each step a call of its own: nobody knows whether there will be another."""
-        while True:
-            with self._calls.one():
-                piece = next(pieces, None)
-            if piece is None:
-                return
-            yield piece
+        return AnswerStream(_each_counted(self._calls, stream), done)
 
     # --- the same for asyncio ------------------------------------------------------------------
 
@@ -430,7 +273,17 @@ class RAG:
             yield piece
 
 
-async def _in_thread(call: Callable[[], _R]) -> _R:
+async def _in_thread(call: Callable[[], _T]) -> _T:
     import asyncio
 
     return await asyncio.to_thread(call)
+
+
+def _each_counted(calls: Calls, pieces: Iterator[str | Generation]) -> Iterator[str | Generation]:
+    """Make each step a call of its own: nobody knows whether there will be another."""
+    while True:
+        with calls.one():
+            piece = next(pieces, None)
+        if piece is None:
+            return
+        yield piece
