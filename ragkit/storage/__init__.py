@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from ragkit.storage.database import DerivedSizes, update_schema
+from ragkit.storage.database import update_schema
 from ragkit.storage.findings import Finding
 from ragkit.storage.local import LocalStore
 from ragkit.storage.rows import join_vectors, pack_sentences, pack_vector, unpack_vector
 from ragkit.storage.values import (
+    DerivedSizes,
     DocumentRow,
+    Maintained,
     Manifest,
     PreparedDocument,
+    Snapshot,
+    Snapshots,
     Store,
     StoredVectors,
     StoreSettings,
@@ -20,8 +24,11 @@ __all__ = [
     "DocumentRow",
     "Finding",
     "LocalStore",
+    "Maintained",
     "Manifest",
     "PreparedDocument",
+    "Snapshot",
+    "Snapshots",
     "Store",
     "StoreSettings",
     "StoredVectors",

@@ -24,6 +24,7 @@ from ragkit.storage.database import (
 from ragkit.storage.doctor import missing_writes
 from ragkit.storage.local import RESTORE_FOLDER, LocalStore
 from ragkit.storage.schema import read_manifest
+from ragkit.storage.values import Maintained
 from ragkit.types import Json
 
 _LIST = "backups"
@@ -42,7 +43,7 @@ class BackupReport:
         return {"schema": 1, **asdict(self)}
 
 
-def back_up(store: LocalStore, destination: Path, *, replace: bool = False) -> BackupReport:
+def back_up(store: Maintained, destination: Path, *, replace: bool = False) -> BackupReport:
     """Copy one state of a store, beside its readers and its writer, to a folder that is a store.
 
     The copy is made under a temporary name beside its place, examined as `ragkit doctor` does,

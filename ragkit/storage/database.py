@@ -14,7 +14,6 @@ import threading
 import time
 from collections.abc import Callable, Generator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
@@ -44,28 +43,6 @@ _T = TypeVar("_T")
 FILE_NAME = "store.sqlite"
 DERIVED_FOLDER = "derived"
 """Files in it may be deleted at any time: they are made again."""
-
-
-@dataclass(frozen=True, slots=True)
-class DerivedSizes:
-    """When files are derived from a store, and how large they are, in chunks.
-
-    Attributes:
-        first: From so many chunks on there are derived files; below, reading the store itself is
-            as quick.
-        more: So many new chunks are worth another file.
-        file: Most chunks of one: what making it holds in memory, and what a change rewrites;
-            65,536 at most.
-        swept: Up to so many chunks of the store, a call that removed or replaced documents ends by
-            merging the words index, which holds their words until then.
-        rewritten: The same for derived files: most chunks of those to be written anew.
-    """
-
-    first: int = 10_000
-    more: int = 4_096
-    file: int = 16_384
-    swept: int = 400_000
-    rewritten: int = 5 * 16_384
 
 
 BUSY_SECONDS = 5.0

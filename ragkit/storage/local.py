@@ -20,7 +20,6 @@ from ragkit.storage.calls import CLOSE_SECONDS
 from ragkit.storage.database import (
     DERIVED_FOLDER,
     Database,
-    DerivedSizes,
     writer_lock,
 )
 from ragkit.storage.findings import Finding
@@ -44,6 +43,7 @@ from ragkit.storage.schema import (
     write_manifest,
 )
 from ragkit.storage.values import (
+    DerivedSizes,
     DocumentRow,
     Manifest,
     PreparedDocument,
@@ -348,6 +348,15 @@ class LocalStore:
             find = "SELECT 1 FROM vector WHERE key = ?"
             return {key for key in keys if connection.execute(find, (key,)).fetchone()}
 
+    def bytes_by_part(self) -> dict[str, int]:
+        """Return the sizes of the store's parts in bytes, by the names that `describe` prints."""
+        file_bytes = self.file.stat().st_size
+        return {
+            "file_bytes": file_bytes,
+            "derived_bytes": self.size_bytes() - file_bytes,
+            "sentence_vector_bytes": self.sentence_vector_bytes(),
+        }
+
     @_in_one_state
     def sentence_vector_bytes(self) -> int:
         """Return the size of all sentence vectors."""
@@ -429,6 +438,32 @@ class LocalStore:
             if removed and _n_chunks(connection) <= self.sizes.swept:
                 _sweep_words(connection)
         return removed
+
+    @contextmanager
+    def settling(
+        self, notify: Callable[[str], None], *, secure: bool = False
+    ) -> Generator[None, None, None]:
+        """Bring indexes and derived files up to date at the end of a block that writes.
+
+        Args:
+            notify: Gets what could not be done, one line each.
+            secure: As `settle` has it.
+
+        Raises:
+            StoreDamagedError: acknowledged writes are missing.
+        """
+        if (missing := self.missing_writes()) is not None:
+            raise StoreDamagedError(missing)
+        before = self.revision
+        try:
+            yield
+            if self.revision != before or self.is_unswept:
+                for notice in self.settle(secure=secure):
+                    notify(notice)
+        except BaseException:
+            if self.revision != before:
+                self.checkpoint()
+            raise
 
     def settle(self, *, secure: bool = False) -> list[str]:
         """End a call that wrote: sweep out what it removed, bring derived files up to date.

@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ragkit.errors import StoreDamagedError
-from ragkit.storage.database import DERIVED_FOLDER, Database, DerivedSizes
+from ragkit.storage.database import DERIVED_FOLDER, Database
 from ragkit.storage.postings import make_postings
 from ragkit.storage.rows import SegmentInfo, segment_infos
 from ragkit.storage.schema import checksum
 from ragkit.storage.searching import TOKENS, vector_batches
 from ragkit.storage.segments import faiss_library, write_segment
+from ragkit.storage.values import DerivedSizes
 
 if TYPE_CHECKING:
     from ragkit.types import Vectors

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
-from typing import Protocol, runtime_checkable
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol, TypeVar, runtime_checkable
 
 from ragkit.storage.findings import Finding
 from ragkit.types import Chunk, Document, Hit, Json, Query
+
+if TYPE_CHECKING:
+    from ragkit.costs.ledger import Stopwatch
+    from ragkit.trimming import PoolChunk
+    from ragkit.types import Vector
+
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,6 +52,28 @@ class PreparedDocument:
     chunks: Sequence[Chunk]
     tokens: Sequence[str]
     vector_keys: Sequence[bytes | None]
+
+
+@dataclass(frozen=True, slots=True)
+class DerivedSizes:
+    """When files are derived from a store, and how large they are, in chunks.
+
+    Attributes:
+        first: Derived files exist from this many chunks on; below it, reading the store itself is
+            as quick.
+        more: This many new chunks justify another file.
+        file: Most chunks per file, 65,536 at most: they are held in memory while it is written, and
+            a change rewrites them all.
+        swept: In a store of at most this many chunks, a call that removed or replaced documents
+            ends by merging the full-text index, which holds their words until then.
+        rewritten: The same for derived files: most chunks of the files that are rewritten.
+    """
+
+    first: int = 10_000
+    more: int = 4_096
+    file: int = 16_384
+    swept: int = 400_000
+    rewritten: int = 5 * 16_384
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -182,4 +212,102 @@ class Store(Protocol):
 
     def close(self) -> None:
         """Give connections and files back."""
+        ...
+
+
+class Snapshot(Protocol):
+    """One state of a store, for the thread and the block that it was opened in."""
+
+    @property
+    def damaged_files(self) -> Sequence[str]:
+        """What is wrong with derived files that the searches of this snapshot could not use."""
+        ...
+
+    def manifest(self) -> Manifest:
+        """Return what the store says of itself."""
+        ...
+
+    def language(self, *, groups: tuple[str, ...] | None = None) -> str | None:
+        """Return the language of most documents that these groups may see; None: not known."""
+        ...
+
+    def question_language(
+        self, question: str, *, groups: tuple[str, ...] | None = None
+    ) -> str | None:
+        """Return a question's language; where it cannot be told, the store's."""
+        ...
+
+    def terms(self, question: str, *, groups: tuple[str, ...] | None = None) -> Sequence[str]:
+        """Return the terms that a question is searched by, in this order."""
+        ...
+
+    def search(self, query: Query, *, watch: Stopwatch | None = None) -> Sequence[Hit]:
+        """Return what `Store.search` does; `watch` measures the stage `fuse`."""
+        ...
+
+    def pool(self, hits: Sequence[Hit], vector: Vector | None) -> Sequence[PoolChunk]:
+        """Return the hits prepared for trimming, with sentence cosines where they are stored."""
+        ...
+
+
+@runtime_checkable
+class Snapshots(Protocol):
+    """What a store offers that reads all that a question needs in one state."""
+
+    def snapshot(self) -> AbstractContextManager[Snapshot]:
+        """Hold one state for a block; raises `StoreBusyError` where it did not stay."""
+        ...
+
+    def in_one_state(self, read: Callable[[Snapshot], _T]) -> _T:
+        """Return what is read from a snapshot, read again where the state did not stay."""
+        ...
+
+
+@runtime_checkable
+class Maintained(Protocol):
+    """What a store in a folder of this machine offers beyond `Store`.
+
+    `isinstance` may evaluate properties, so that they must not read the store.
+    """
+
+    @property
+    def folder(self) -> Path:
+        """Where it is."""
+        ...
+
+    @property
+    def read_only(self) -> bool:
+        """Whether the folder cannot be written."""
+        ...
+
+    @property
+    def sizes(self) -> DerivedSizes:
+        """When files are derived, and how large they are."""
+        ...
+
+    def settling(
+        self, notify: Callable[[str], None], *, secure: bool = False
+    ) -> AbstractContextManager[None]:
+        """Bring indexes and derived files up to date at the end of a block that writes.
+
+        Args:
+            notify: Gets what could not be done, one line each.
+            secure: Remove every trace of deleted text, however long that takes.
+        """
+        ...
+
+    def derive(self) -> str | None:
+        """Write the derived files that are due; return the reason where that failed."""
+        ...
+
+    def compact(self) -> int:
+        """Give free space back and return the bytes saved."""
+        ...
+
+    def bytes_by_part(self) -> Mapping[str, int]:
+        """Return the sizes of the store's parts in bytes, by the names that `describe` prints."""
+        ...
+
+    def close(self, *, seconds: float = ...) -> None:
+        """Close all files; after so many seconds calls of other threads are interrupted."""
         ...

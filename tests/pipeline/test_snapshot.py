@@ -1,4 +1,4 @@
-"""A snapshot of the local store: one state, read once."""
+"""What the local store offers beyond `Store`: snapshots, and its own upkeep."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import pytest
 
 from ragkit import RAG, Document
 from ragkit.errors import StoreClosedError, StoreError
-from ragkit.storage import DerivedSizes, LocalStore
+from ragkit.storage import DerivedSizes, LocalStore, Maintained, Snapshots, Store
 from ragkit.types import Query
 from ragkit_connectors.testing.stores import WordEmbedder
 
@@ -119,3 +119,20 @@ def test_a_snapshot_is_of_its_block_and_thread(store: LocalStore) -> None:
             pass
         with pytest.raises(StoreClosedError):
             snapshot.search(Query(question=QUESTION, mode="lexical", groups=("crew",)))
+
+
+def test_the_local_store_has_every_ability(store: LocalStore) -> None:
+    """What asks for an ability gets it, statically and at run time."""
+    abilities: tuple[Store, Snapshots, Maintained] = (store, store, store)
+    for ability, kind in zip(abilities, (Store, Snapshots, Maintained), strict=True):
+        assert isinstance(ability, kind)
+
+
+def test_settling_sweeps_what_earlier_calls_left(store: LocalStore) -> None:
+    """A call that removes nothing itself still ends with no trace of what was removed."""
+    notices: list[str] = []
+    store.delete(["d1", "d2"])
+    with store.settling(notices.append):
+        pass
+    assert not store.is_unswept
+    assert notices == []
