@@ -17,7 +17,7 @@ from ragkit.pipeline.chunk_vectors import ChunkVectors
 from ragkit.pipeline.pruning import is_gone, text_sha256
 from ragkit.pipeline.report import IngestReport, Progress, Status
 from ragkit.storage import (
-    LocalStore,
+    Maintained,
     PreparedDocument,
     Store,
     StoredVectors,
@@ -223,7 +223,7 @@ class Ingester:
                 self._done(document.id, status)
 
     def _derive(self, n_chunks: int) -> None:
-        if not isinstance(self._store, LocalStore):
+        if not isinstance(self._store, Maintained):
             return
         self._underived += n_chunks
         if self._underived >= self._store.sizes.file and not self._force:

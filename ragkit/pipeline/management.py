@@ -124,7 +124,7 @@ class StoreMethods:
     def compact(self) -> int:
         """Give free space back and return the bytes saved."""
         store = self._parts.maintained()
-        with store.exclusive():
+        with self._parts.writable().exclusive():
             return store.compact()
 
     @counted

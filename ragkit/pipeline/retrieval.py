@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, cast
 
@@ -148,16 +147,20 @@ def retrieve(parts: Parts, request: Request, watch: Stopwatch) -> Found:
         if request.mode != "lexical":
             with watch.stage("embed"):
                 vector = None if embedder is None else embedder.embed_query(request.question)
-        with _viewed(store) as view:
+
+        def search(
+            view: Snapshot, embedder: Embedder | None = embedder, vector: Vector | None = vector
+        ) -> Found | Embedder | None:
             settings = view.manifest().settings
             language = view.question_language(request.question, groups=request.groups)
             needed = _embedder_of(parts, store, request, settings, language=language)
             parts.vector_settings = settings if needed is not None else None
-            if needed is embedder:
-                found = _search(parts, view, request, vector, watch)
-                break
-        embedder = needed
-    return _reranked(parts, request, found, watch)
+            return needed if needed is not embedder else _search(parts, view, request, vector, watch)
+
+        found = store.in_one_state(search) if isinstance(store, Snapshots) else search(_Live(store))
+        if isinstance(found, Found):
+            return _reranked(parts, request, found, watch)
+        embedder = found
 
 
 def _embedder_of(
@@ -262,10 +265,6 @@ def _reranked(parts: Parts, request: Request, found: Found, watch: Stopwatch) ->
     prepared = {chunk.hit.chunk.id: chunk for chunk in found.pool}
     pool = [replace(prepared[hit.chunk.id], hit=hit) for hit in hits[: request.n_candidates]]
     return replace(found, hits=hits, pool=pool)
-
-
-def _viewed(store: Store | Retriever) -> AbstractContextManager[Snapshot]:
-    return store.snapshot() if isinstance(store, Snapshots) else nullcontext(_Live(store))
 
 
 class _Live:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterable, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,7 +13,6 @@ from ragkit.errors import (
     ConfigError,
     MissingExtraError,
     OutdatedStoreError,
-    StoreDamagedError,
     StoreError,
 )
 from ragkit.groups import PUBLIC, group_names
@@ -43,7 +42,7 @@ def ingest(
     was_protected = store.manifest().protected
     with store.exclusive():
         ingester = _ingester(parts, store, options)
-        with settling(parts, store, secure=options.get("secure", False)):
+        with _settling(parts, store, secure=options.get("secure", False)):
             asked = prune and check_prune(store, source, source.roots, confirm)
             ingester.add(source.documents())
             gone = _vanished(store, source.roots, ingester, prune=prune)
@@ -93,7 +92,7 @@ def _dry_run(parts: Parts, source: Joined, options: IngestOptions) -> IngestRepo
 def rebuild(parts: Parts, on_progress: Callable[[Progress], None] | None) -> IngestReport:
     """Do what `RAG.rebuild` does."""
     store = parts.writable()
-    with store.exclusive(), settling(parts, store):
+    with store.exclusive(), _settling(parts, store):
         settings = _wanted_settings(parts, store.manifest().settings)
         with store.rebuilding(settings) as target:
             ingester = _make_ingester(
@@ -110,7 +109,7 @@ def rebuild(parts: Parts, on_progress: Callable[[Progress], None] | None) -> Ing
 def delete(parts: Parts, ids: Sequence[str], *, secure: bool) -> Sequence[str]:
     """Do what `RAG.delete` does."""
     store = parts.writable()
-    with store.exclusive(), settling(parts, store, secure=secure):
+    with store.exclusive(), _settling(parts, store, secure=secure):
         return list(store.delete([name for name in ids if _may_be_stored(name)]))
 
 
@@ -170,7 +169,7 @@ def describe(parts: Parts) -> dict[str, Json]:
         "protected": manifest.protected,
         **store.count(),
         "read_only": isinstance(store, Maintained) and store.read_only,
-        **(store.sizes_bytes() if isinstance(store, Maintained) else dict.fromkeys(unknown)),
+        **(store.bytes_by_part() if isinstance(store, Maintained) else dict.fromkeys(unknown)),
         "language": store.language(),
         "settings": None if manifest.settings is None else dict(asdict(manifest.settings)),
         "template": {
@@ -199,25 +198,19 @@ def doctor(parts: Parts, *, repair: bool) -> Sequence[Finding]:
         return [*findings, *store.examine(repair=True)]
 
 
-@contextmanager
-def settling(parts: Parts, store: Store, *, secure: bool = False) -> Generator[None]:
+def _settling(
+    parts: Parts, store: Store, *, secure: bool = False
+) -> AbstractContextManager[None]:
     """Bring what is derived up to date after a write, and make the write visible."""
-    if not isinstance(store, Maintained):
-        yield
-        store.checkpoint()
-        return
-    if (missing := store.missing_writes()) is not None:
-        raise StoreDamagedError(missing)
-    before = store.revision
-    try:
-        yield
-        if store.revision != before or store.is_unswept:
-            for notice in store.settle(secure=secure):
-                parts.notice(notice)
-    except BaseException:
-        if store.revision != before:
-            store.checkpoint()
-        raise
+    if isinstance(store, Maintained):
+        return store.settling(parts.notice, secure=secure)
+    return _visible_at_the_end(store)
+
+
+@contextmanager
+def _visible_at_the_end(store: Store) -> Generator[None]:
+    yield
+    store.checkpoint()
 
 
 def _ingester(parts: Parts, store: Store | None, options: IngestOptions) -> Ingester:
