@@ -25,7 +25,7 @@ _LOWEST, _RANGE = -3.0, 6.0
 
 
 def second_hop(
-    question_words: Sequence[str],
+    question_terms: Sequence[str],
     pool: Sequence[PoolChunk],
     signals: Signals,
     scores: Sequence[float],
@@ -38,7 +38,7 @@ def second_hop(
     the three best sentences and not with the question.
 
     Args:
-        question_words: Index words of the question.
+        question_terms: Index words of the question.
         pool: Best chunk first.
         signals: Of the pool.
         scores: The training-free score of each sentence.
@@ -47,8 +47,8 @@ def second_hop(
     words = [pool[s.chunk].words[s.position] for s in signals.sentences]
     documents = [pool[s.chunk].hit.chunk.document_id for s in signals.sentences]
     named = _named(titles, words, documents, scores)
-    asked = {name: _share(title, question_words) for name, title in titles.items()}
-    bridges = z_scores(_bridges(set(question_words), words, scores))
+    asked = {name: _share(title, question_terms) for name, title in titles.items()}
+    bridges = z_scores(_bridges(set(question_terms), words, scores))
     return [
         float(sentence.span[0] == 0) + asked[name] + named[name] + _BRIDGE_WEIGHT * bridge
         for sentence, name, bridge in zip(signals.sentences, documents, bridges, strict=True)
@@ -78,13 +78,13 @@ def _without_brackets(text: str) -> str:
     return "".join([*kept, text[position:]])
 
 
-def _share(title: Sequence[str], question_words: Sequence[str]) -> float:
+def _share(title: Sequence[str], question_terms: Sequence[str]) -> float:
     """Return 1 where the question names the title, else 0.7 x the share of its words."""
     if not title:
         return 0.0
-    if _holds(question_words, title):
+    if _holds(question_terms, title):
         return 1.0
-    return _PART_OF_TITLE * len(set(title).intersection(question_words)) / len(set(title))
+    return _PART_OF_TITLE * len(set(title).intersection(question_terms)) / len(set(title))
 
 
 def _named(

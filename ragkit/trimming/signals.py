@@ -36,7 +36,7 @@ class Sentence:
     chunk: int
     position: int
     span: Span
-    n_words: int
+    n_terms: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,11 +63,11 @@ class Signals:
         return Signals(sentences=self.sentences, columns=columns)
 
 
-def measure(question_words: Sequence[str], pool: Sequence[PoolChunk]) -> Signals:
+def measure(question_terms: Sequence[str], pool: Sequence[PoolChunk]) -> Signals:
     """Return the signals of a pool.
 
     Args:
-        question_words: Index words of the question, without stop words.
+        question_terms: Index words of the question, without stop words.
         pool: Best chunk first.
     """
     sentences = tuple(
@@ -77,7 +77,7 @@ def measure(question_words: Sequence[str], pool: Sequence[PoolChunk]) -> Signals
     )
     if not sentences:
         return Signals(sentences=(), columns={})
-    wanted = set(question_words)
+    wanted = set(question_terms)
     # Only the question's words and lengths count, so the rest of the text is left behind early.
     found = [[_found(words, wanted) for words in chunk.words] for chunk in pool]
     own = [found[s.chunk][s.position] for s in sentences]
@@ -123,7 +123,7 @@ class _Text:
     """How often the question's words stand in a text, and the text's length in words."""
 
     counts: Mapping[str, int]
-    n_words: int
+    n_terms: int
 
 
 def _found(words: Sequence[str], wanted: set[str]) -> _Text:
@@ -134,7 +134,7 @@ def _joined(texts: Sequence[_Text]) -> _Text:
     counts = Counter[str]()
     for text in texts:
         counts.update(text.counts)
-    return _Text(counts, sum(text.n_words for text in texts))
+    return _Text(counts, sum(text.n_terms for text in texts))
 
 
 def _idf(wanted: set[str], sentences: Sequence[_Text]) -> dict[str, float]:
@@ -147,10 +147,10 @@ def _idf(wanted: set[str], sentences: Sequence[_Text]) -> dict[str, float]:
 
 
 def _bm25(idf: Mapping[str, float], texts: Sequence[_Text]) -> list[float]:
-    mean = sum(text.n_words for text in texts) / len(texts) or 1.0
+    mean = sum(text.n_terms for text in texts) / len(texts) or 1.0
     scores: list[float] = []
     for text in texts:
-        norm = BM25_K1 * (1.0 - BM25_B + BM25_B * text.n_words / mean)
+        norm = BM25_K1 * (1.0 - BM25_B + BM25_B * text.n_terms / mean)
         scores.append(sum(idf[word] * f / (f + norm) for word, f in text.counts.items()))
     return scores
 
