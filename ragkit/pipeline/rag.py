@@ -726,7 +726,7 @@ class RAG(Forkable):
         filters: Mapping[str, Json] | None = None,
         groups: Sequence[str] | None = None,
     ) -> tuple[Sequence[str], Sequence[PoolChunk]]:
-        """Return a question's index words and its best k chunks, prepared for trimming.
+        """Return a question's index terms and its best k chunks, prepared for trimming.
 
         What `ask` trims is this pool; `ragkit.trimming.rank` orders its sentences.
         """
@@ -1259,7 +1259,7 @@ class RAG(Forkable):
         store = self._open_store()
         if isinstance(store, LocalStore):
             return store.pool(hits, vector)
-        return [PoolChunk(hit=hit, words=_words(hit.chunk)) for hit in hits]
+        return [PoolChunk(hit=hit, terms=_words(hit.chunk)) for hit in hits]
 
     def _threshold(self) -> float | None:
         asked = self.settings.refuse_below

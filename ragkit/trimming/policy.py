@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
 
 from ragkit.errors import ConfigError
 from ragkit.trimming.certificate import Certificate
@@ -27,8 +26,7 @@ BASELINE_HITS = 5
 REFUSE_BELOW = 0.15
 """Bundled refusal threshold: on the calibration halves 2 % of answerable questions lie below."""
 
-
-_WEIGHTS = ("cosine", "words", "window_cosine", "window_words", "chunk", "length", "best")
+_WEIGHTS = (*FUSION_WEIGHTS, "length", "best")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,22 +34,23 @@ class TrimPolicy:
     """How to trim.
 
     `pool` chunks are retrieved; sentences are kept from the best down, at least one, while all
-    limits hold: their rank is at least `keep_above`, their tokens stay within `budget_tokens` and
-    within `budget_share` of the tokens of the pool's first five chunks (None: no such limit).
+    limits hold: their relative score is at least `keep_above`, their tokens stay within
+    `budget_tokens` and within `budget_share` of the tokens of the pool's first five chunks (None:
+    no such limit).
 
-    A sentence's score is a sum of z-scores over the pool with the weights below, or that of a
-    fitted `scorer`. Its priority is the score less `length_weight` (the scorer's, where there is
-    one) times the logarithm of its length, since a long sentence takes the place of several short
-    ones; its rank is the priority less `best_weight` times the pool's best priority, so that a
-    clear winner leaves less room for others. `second_hop` is the weight of what a sentence gains
-    because other sentences lead to it (`second_hop.py`), beside 1 for its training-free
-    score: for questions that take two documents to answer.
+    A sentence's score is the weighted sum of its z-scores over the pool, or that of a fitted
+    `scorer`. Its priority is the score less `length_weight` (the scorer's, where there is one)
+    times the logarithm of its length, since a long sentence takes the place of several short ones.
+    Its relative score is the priority less `best_weight` times the pool's best priority, so that a
+    clear winner leaves less room for others. `second_hop` weights what a sentence gains because
+    others lead to it (`second_hop.py`), where 1 is the weight of the training-free score: for
+    questions that take two documents to answer.
 
-    A sentence is kept together with so many `neighbours` on either side in its chunk and, with
-    `headings`, with the heading above it.
+    A sentence is kept with so many `neighbours` on either side in its chunk and, with `headings`,
+    with the heading above it.
 
-    Below `refuse_below` (an evidence score in [0, 1]) there is no answer. `certificate` is what was
-    shown about the policy, made by `ragkit calibrate`.
+    Below `refuse_below`, a support score in [0, 1], there is no answer. `certificate` is what
+    `ragkit calibrate` showed about the policy.
     """
 
     name: str
@@ -76,50 +75,38 @@ class TrimPolicy:
     def __post_init__(self) -> None:
         """Check the ranges; raises `ConfigError`."""
         tokens, share = self.budget_tokens, self.budget_share
-        numbers = {"keep_above": self.keep_above, "second_hop": self.second_hop, **self._weights()}
+        finite = {"keep_above": self.keep_above, "second_hop": self.second_hop}
+        finite |= self.weights(_WEIGHTS)
         checks: list[tuple[str, float | None, bool, str]] = [
             ("pool", self.pool, 1 <= self.pool <= MOST_HITS, f"1 to {MOST_HITS:,}"),
             ("budget_tokens", tokens, tokens is None or tokens >= 1, "1 or more"),
             ("budget_share", share, share is None or 0.0 < share <= 1.0, "more than 0, up to 1"),
-            *(
-                (name, value, value is None or math.isfinite(value), "a finite number")
-                for name, value in numbers.items()
-            ),
+            *((n, x, x is None or math.isfinite(x), "a finite number") for n, x in finite.items()),
             ("second_hop", self.second_hop, self.second_hop >= 0, "0 or more"),
             ("neighbours", self.neighbours, self.neighbours >= 0, "0 or more"),
             ("refuse_below", self.refuse_below, 0.0 <= self.refuse_below <= 1.0, "0 to 1"),
         ]
-        for name, value, allowed, what in checks:
-            if not allowed:
-                raise ConfigError(f"trim policy {self.name!r}: {name} {value}; allowed: {what}")
+        for name, value, holds, allowed in checks:
+            if not holds:
+                raise ConfigError(f"trim policy {self.name!r}: {name} {value}; allowed: {allowed}")
 
-    @property
-    def weights(self) -> dict[str, float]:
-        """Return the weight of each signal in the training-free score."""
-        return {
-            "cosine": self.cosine_weight,
-            "words": self.words_weight,
-            "window_cosine": self.window_cosine_weight,
-            "window_words": self.window_words_weight,
-            "chunk": self.chunk_weight,
-        }
-
-    def _weights(self) -> dict[str, float]:
-        return {**self.weights, "length": self.length_weight, "best": self.best_weight}
+    def weights(self, names: Iterable[str] = FUSION_WEIGHTS) -> dict[str, float]:
+        """Return weights by their names in the policy file; those of the training-free score."""
+        return {name: getattr(self, f"{name}_weight") for name in names}
 
     @classmethod
-    def from_dict(cls, data: Mapping[str, object], *, path: str) -> TrimPolicy:
+    def from_dict(cls, data: Mapping[str, Json], *, path: str) -> TrimPolicy:
         """Read the JSON form; what it leaves out is as in the bundled policy.
 
         Args:
             data: The object of a trim policy file.
-            path: Of the file: errors name it, a scorer stands beside it, and a policy without a
-                name is called by it.
+            path: Of the file: it names the policy where nothing else does, a scorer stands beside
+                it, and errors point to it.
 
         Raises:
             ConfigError: an unknown key, a value out of range, or a scorer that cannot be read.
         """
-        given: dict[str, object] = {**BUILTIN_POLICY.to_dict(), "certificate": None}
+        given: dict[str, Json] = {**BUILTIN_POLICY.to_dict(), "certificate": None}
         _check_keys(path, data, allowed=tuple(given))
         if {"keep_above", "budget_tokens", "budget_share"} & set(data):
             # A file that gives one limit means that one alone.
@@ -133,6 +120,12 @@ class TrimPolicy:
             return None if given[name] is None else number(name)
 
         tokens = limit("budget_tokens")
+        headings = given["headings"]
+        if not isinstance(headings, bool):
+            raise ConfigError(f"trim policy {path}: headings {headings!r}; allowed: true false")
+        certificate = given["certificate"]
+        if certificate is not None and not isinstance(certificate, Mapping):
+            raise ConfigError(f"trim policy {path}: certificate must be an object")
         return cls(
             name=str(data.get("name", Path(path).stem)),
             pool=int(number("pool")),
@@ -141,19 +134,19 @@ class TrimPolicy:
             budget_share=limit("budget_share"),
             second_hop=number("second_hop"),
             neighbours=int(number("neighbours")),
-            headings=_flag(path, "headings", given["headings"]),
+            headings=headings,
             refuse_below=number("refuse_below"),
             scorer=_named_scorer(path, given["scorer"]),
-            certificate=_certificate(path, given["certificate"]),
+            certificate=None if certificate is None else Certificate.from_dict(certificate),
             **_weights(path, data.get("weights", {})),
         )
 
     def sha256(self) -> str:
         """Return a digest of the numbers that decide what is kept and refused."""
-        scorer = None if self.scorer is None else self.scorer.sha256()
-        numbers = {**self.to_dict(), "name": None, "certificate": None, "scorer": scorer}
         import hashlib  # heavy: it loads OpenSSL
 
+        scorer = None if self.scorer is None else self.scorer.sha256()
+        numbers = {**self.to_dict(), "name": None, "certificate": None, "scorer": scorer}
         return hashlib.sha256(json.dumps(numbers, sort_keys=True).encode()).hexdigest()
 
     def to_dict(self) -> dict[str, Json]:
@@ -172,7 +165,7 @@ class TrimPolicy:
             "scorer": None
             if self.scorer is None
             else {"name": self.scorer.name, "sha256": self.scorer.sha256()},
-            "weights": self._weights(),
+            "weights": self.weights(_WEIGHTS),
         }
         if self.certificate is not None:
             data["certificate"] = self.certificate.to_dict()
@@ -203,7 +196,7 @@ def load_policy(path: str) -> tuple[TrimPolicy, str]:
     return TrimPolicy.from_dict(data, path=path), hashlib.sha256(raw).hexdigest()
 
 
-def _check_keys(path: str, data: Mapping[str, object], *, allowed: Sequence[str]) -> None:
+def _check_keys(path: str, data: Mapping[str, Json], *, allowed: Sequence[str]) -> None:
     unknown = sorted(set(data) - set(allowed))
     if unknown:
         raise ConfigError(
@@ -214,26 +207,17 @@ def _check_keys(path: str, data: Mapping[str, object], *, allowed: Sequence[str]
         raise ConfigError(f"trim policy {path}: schema {schema!r}; allowed: 1")
 
 
-def _weights(path: str, given: object) -> dict[str, float]:
-    weights = cast("dict[str, object]", given) if isinstance(given, dict) else None
-    if weights is None or set(weights) - set(_WEIGHTS):
+def _weights(path: str, given: Json) -> dict[str, float]:
+    if not isinstance(given, Mapping) or set(given) - set(_WEIGHTS):
         raise ConfigError(f"trim policy {path}: weights must be an object of {' '.join(_WEIGHTS)}")
-    return {f"{name}_weight": _number(path, name, value) for name, value in weights.items()}
+    return {f"{name}_weight": _number(path, name, value) for name, value in given.items()}
 
 
-def _certificate(path: str, given: object) -> Certificate | None:
-    if given is None:
-        return None
-    if not isinstance(given, dict):
-        raise ConfigError(f"trim policy {path}: certificate must be an object")
-    return Certificate.from_dict(cast("dict[str, Json]", given))
-
-
-def _named_scorer(path: str, given: object) -> Scorer | None:
+def _named_scorer(path: str, given: Json) -> Scorer | None:
     """Return the scorer that a policy names: a file beside the policy's."""
     if given is None:
         return None
-    named = cast("dict[str, object]", given) if isinstance(given, dict) else {"name": given}
+    named = given if isinstance(given, Mapping) else {"name": given}
     name = named.get("name")
     if not isinstance(name, str) or set(named) - {"name", "sha256"}:
         raise ConfigError(f"trim policy {path}: scorer {given!r}; allowed: a file's name, or null")
@@ -245,13 +229,7 @@ def _named_scorer(path: str, given: object) -> Scorer | None:
     return load_scorer(file)
 
 
-def _flag(path: str, name: str, value: object) -> bool:
-    if not isinstance(value, bool):
-        raise ConfigError(f"trim policy {path}: {name} {value!r}; allowed: true false")
-    return value
-
-
-def _number(path: str, name: str, value: object) -> float:
+def _number(path: str, name: str, value: Json) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise ConfigError(f"trim policy {path}: {name} {value!r}; allowed: a number")
     try:

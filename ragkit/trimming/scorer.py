@@ -274,7 +274,7 @@ def load_scorer(path: Path) -> Scorer:
     return replace(Scorer.from_dict(data), name=path.name)
 
 
-def read_object(what: str, path: str | Path) -> tuple[dict[str, object], bytes]:
+def read_object(what: str, path: str | Path) -> tuple[dict[str, Json], bytes]:
     """Read a file that holds a JSON object; return it and the file's bytes.
 
     Raises:
@@ -287,7 +287,7 @@ def read_object(what: str, path: str | Path) -> tuple[dict[str, object], bytes]:
         raise ConfigError(f"{what} {path} cannot be read: {error}") from error
     if not isinstance(data, dict):
         raise ConfigError(f"{what} {path} must be a JSON object")
-    return cast("dict[str, object]", data), raw
+    return cast("dict[str, Json]", data), raw
 
 
 def _forest(data: object, *, with_vectors: bool) -> Forest:

@@ -63,7 +63,7 @@ def test_features_are_relative_to_the_pool(scale: float, shift: float, with_cosi
     names = feature_names(with_vectors=with_cosines)
     free = [i for i, name in enumerate(names) if name != "chunk:gap"]
     before, after = (features(measure(PASS_WORDS, p)) for p in (pool, other))
-    assert len(before) == sum(len(chunk.words) for chunk in pool)
+    assert len(before) == sum(len(chunk.terms) for chunk in pool)
     for a, b in zip(before, after, strict=True):
         assert len(a) == len(names)
         assert [a[i] for i in free] == pytest.approx([b[i] for i in free], abs=1e-6)
@@ -200,7 +200,7 @@ def test_a_file_with_one_limit_means_that_one(tmp_path: Path) -> None:
 
 def test_a_pool_of_hits_without_words_is_ranked() -> None:
     """Chunks none of whose words the question has still rank, by what is left."""
-    pool = [dataclasses.replace(c, words=[[] for _ in c.words]) for c in pool_of(FERRY, MUSEUM)]
+    pool = [dataclasses.replace(c, terms=[[] for _ in c.terms]) for c in pool_of(FERRY, MUSEUM)]
     assert all(isinstance(chunk, PoolChunk) for chunk in pool)
     ranked = rank([], pool, BUILTIN_POLICY).sentences
     assert len(ranked) == 9

@@ -33,7 +33,7 @@ def pool_of(*texts: str, with_cosines: bool = False, seed: int = 0) -> list[Pool
             words = [index_terms(text[a:b], language="en") for a, b in chunk.sentences]
             cosines = [rng.uniform(-1, 1) for _ in words] if with_cosines else None
             hit = Hit(rank=len(pool) + 1, score=1.0 / (1 + len(pool)), chunk=chunk)
-            pool.append(PoolChunk(hit=hit, words=words, cosines=cosines, window_cosines=cosines))
+            pool.append(PoolChunk(hit=hit, terms=words, cosines=cosines, window_cosines=cosines))
     return pool
 
 
@@ -241,7 +241,7 @@ def test_sentences_are_kept_with_neighbours_and_heading(
     document = Document(id="d", text=text, marks=(heading,))
     chunk = next(iter(SpanChunker(name="whole", counter=COUNTER).split(document)))
     words = [index_terms(text[a:b], language="en") for a, b in chunk.sentences]
-    pool = [PoolChunk(hit=Hit(rank=1, score=1.0, chunk=chunk), words=words)]
+    pool = [PoolChunk(hit=Hit(rank=1, score=1.0, chunk=chunk), terms=words)]
     policy = TrimPolicy(name="x", budget_tokens=1, keep_above=None, **changes)
     ranked = rank(["entri", "cost"], pool, policy).sentences
     best = ranked[0].relative_score
