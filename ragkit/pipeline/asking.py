@@ -15,6 +15,7 @@ from ragkit.pipeline.citing import cite
 from ragkit.pipeline.history import newest_turns, read_turns
 from ragkit.pipeline.retrieval import Found, Request, depth, retrieve
 from ragkit.trimming import BASELINE_HITS, BUILTIN_POLICY, Trimmed, rank, select, untrimmed
+from ragkit.trimming.certificate import has_refusal
 from ragkit.types import (
     Citation,
     Generation,
@@ -145,8 +146,7 @@ def _is_calibrated(parts: Parts, trim_use: TrimUse | None) -> bool:
     """Whether the threshold is the one that the certificate of the policy is about."""
     if trim_use is None or not trim_use.certified or parts.settings.refuse_below is not None:
         return False
-    certificate = None if parts.policy is None else parts.policy.certificate
-    return certificate is not None and certificate.has_refusal
+    return has_refusal(None if parts.policy is None else parts.policy.certificate)
 
 
 def _low(evidence: Evidence) -> RefusalReason | None:

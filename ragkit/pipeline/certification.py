@@ -10,6 +10,13 @@ from typing import TYPE_CHECKING, cast
 from ragkit.pipeline.answers import TrimUse
 from ragkit.pipeline.opening import has_numpy
 from ragkit.storage import Store
+from ragkit.trimming.certificate import (
+    MAX_CORPUS_CHANGE,
+    is_of_answers,
+    is_stale,
+    why_void,
+    why_void_for_pool,
+)
 from ragkit.types import Json, Mode, fingerprint_of
 
 if TYPE_CHECKING:
@@ -97,8 +104,6 @@ class Certification:
             mode: How the question was searched.
             k: How many chunks were trimmed.
         """
-        from ragkit.trimming.certificate import MAX_CORPUS_CHANGE
-
         parts = self._parts
         policy = parts.policy
         if policy is None:
@@ -106,8 +111,7 @@ class Certification:
         if policy.certificate is None:
             return TrimUse(name=policy.name, sha256=parts.policy_sha256)
         void, stale = self._state(policy, policy.certificate, revision, mode)
-        if void is None and k != policy.pool:
-            void = f"a pool of {k} replaces its {policy.pool}"
+        void = void or why_void_for_pool(policy, k)
         if void is not None:
             parts.notice(f"trim policy {policy.name!r} is not certified here: {void}")
         elif stale:
@@ -133,7 +137,7 @@ class Certification:
         key = (revision, mode)
         if key not in self._states:
             void = self._why_void(policy, certificate, mode)
-            stale = void is None and certificate.is_stale(corpus_sketch(self._parts))
+            stale = void is None and is_stale(certificate, corpus_sketch(self._parts))
             self._states = {
                 known: state for known, state in self._states.items() if known[0] == revision
             } | {key: (void, stale)}
@@ -141,10 +145,14 @@ class Certification:
 
     def _why_void(self, policy: TrimPolicy, certificate: Certificate, mode: Mode) -> str | None:
         now: Mapping[str, Json] = {**applied(self._parts), "mode": mode}
-        if certificate.is_of_answers:
+        if is_of_answers(certificate):
             # A generator may read a large file for it.
             now = {**now, "generator_fingerprint": fingerprint_of(self._parts.generator())}
         settings = self._parts.settings
-        return certificate.why_void(now, policy) or certificate.why_void_limits(
-            policy, level=settings.trim_level, cap=settings.max_context_tokens
+        return why_void(
+            certificate,
+            now,
+            policy,
+            level=settings.trim_level,
+            max_context_tokens=settings.max_context_tokens,
         )

@@ -17,11 +17,11 @@ from ragkit.pipeline.chunk_vectors import ChunkVectors
 from ragkit.pipeline.pruning import is_gone, text_sha256
 from ragkit.pipeline.report import IngestReport, Progress, Status
 from ragkit.storage import (
-    Maintained,
     PreparedDocument,
     Store,
     StoredVectors,
     StoreSettings,
+    as_maintained,
 )
 from ragkit.text.jsontext import check_json
 from ragkit.text.printable import printable_line
@@ -223,12 +223,13 @@ class Ingester:
                 self._done(document.id, status)
 
     def _derive(self, n_chunks: int) -> None:
-        if not isinstance(self._store, Maintained):
+        store = as_maintained(self._store)
+        if store is None:
             return
         self._underived += n_chunks
-        if self._underived >= self._store.sizes.file and not self._force:
+        if self._underived >= store.sizes.file and not self._force:
             # A failure now is told at the end, when it is tried again.
-            self._store.derive()
+            store.derive()
             self._underived = 0
 
     def remove(self, ids: Sequence[str]) -> None:

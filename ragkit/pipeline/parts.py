@@ -20,7 +20,7 @@ from ragkit.pipeline.opening import (
     open_store,
 )
 from ragkit.prompts import Template, load_template
-from ragkit.storage import LocalStore, Maintained, Store
+from ragkit.storage import LocalStore, Maintained, Store, as_maintained
 from ragkit.storage.calls import Forkable
 from ragkit.storage.database import has_store
 from ragkit.text.printable import printable_line
@@ -128,8 +128,8 @@ class Parts(Forkable):
 
     def interrupt(self) -> None:
         """Have what still reads or writes a store in a folder raise `StoreClosedError`."""
-        if isinstance(self._store, Maintained):
-            self._store.close(seconds=0)
+        if (store := as_maintained(self._store)) is not None:
+            store.interrupt()
 
     # --- the store ---------------------------------------------------------------------------
 
@@ -157,8 +157,8 @@ class Parts(Forkable):
 
     def maintained(self) -> Maintained:
         """Open a store in a folder of this machine; raises `ConfigError` for any other."""
-        store = self.store()
-        if not isinstance(store, Maintained):
+        store = as_maintained(self.store())
+        if store is None:
             raise ConfigError("this needs a local store, a folder")
         return store
 
@@ -273,8 +273,8 @@ class Parts(Forkable):
         with self._lock:
             if self._ledger is None and self._ledger_place != "off":
                 place = self._ledger_place
-                store = self._store
-                if place is None and isinstance(store, Maintained):
+                store = as_maintained(self._store)
+                if place is None and store is not None:
                     place = store.folder / "ledger.jsonl"
                     if place.is_symlink():
                         # A stranger's store would have receipts written into any file.

@@ -143,24 +143,35 @@ def retrieve(parts: Parts, request: Request, watch: Stopwatch) -> Found:
     if known is not None or not isinstance(store, Store):
         embedder = _embedder_of(parts, store, request, known, language=None)
     while True:
-        vector = None
-        if request.mode != "lexical":
-            with watch.stage("embed"):
-                vector = None if embedder is None else embedder.embed_query(request.question)
-
-        def search(
-            view: Snapshot, embedder: Embedder | None = embedder, vector: Vector | None = vector
-        ) -> Found | Embedder | None:
-            settings = view.manifest().settings
-            language = view.question_language(request.question, groups=request.groups)
-            needed = _embedder_of(parts, store, request, settings, language=language)
-            parts.vector_settings = settings if needed is not None else None
-            return needed if needed is not embedder else _search(parts, view, request, vector, watch)
-
-        found = store.in_one_state(search) if isinstance(store, Snapshots) else search(_Live(store))
+        found = _attempt(parts, store, request, embedder, watch)
         if isinstance(found, Found):
             return _reranked(parts, request, found, watch)
         embedder = found
+
+
+def _attempt(
+    parts: Parts,
+    store: Store | Retriever,
+    request: Request,
+    embedder: Embedder | None,
+    watch: Stopwatch,
+) -> Found | Embedder | None:
+    """Search with a question vector of this embedder; where another is needed, return that."""
+    vector: Vector | None = None
+    if request.mode != "lexical":
+        with watch.stage("embed"):
+            vector = None if embedder is None else embedder.embed_query(request.question)
+
+    def search_once(view: Snapshot) -> Found | Embedder | None:
+        settings = view.manifest().settings
+        language = view.question_language(request.question, groups=request.groups)
+        needed = _embedder_of(parts, store, request, settings, language=language)
+        parts.vector_settings = settings if needed is not None else None
+        return _search(parts, view, request, vector, watch) if needed is embedder else needed
+
+    if isinstance(store, Snapshots):
+        return store.in_one_state(search_once)
+    return search_once(_Live(store))
 
 
 def _embedder_of(
@@ -299,7 +310,7 @@ class _Live:
 
     def pool(self, hits: Sequence[Hit], vector: Vector | None) -> Sequence[PoolChunk]:
         del vector
-        return [PoolChunk(hit=hit, words=_terms_of(hit.chunk)) for hit in hits]
+        return [PoolChunk(hit=hit, terms=_terms_of(hit.chunk)) for hit in hits]
 
 
 def _terms_of(chunk: Chunk) -> list[list[str]]:

@@ -198,9 +198,7 @@ def doctor(parts: Parts, *, repair: bool) -> Sequence[Finding]:
         return [*findings, *store.examine(repair=True)]
 
 
-def _settling(
-    parts: Parts, store: Store, *, secure: bool = False
-) -> AbstractContextManager[None]:
+def _settling(parts: Parts, store: Store, *, secure: bool = False) -> AbstractContextManager[None]:
     """Bring what is derived up to date after a write, and make the write visible."""
     if isinstance(store, Maintained):
         return store.settling(parts.notice, secure=secure)

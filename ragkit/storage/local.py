@@ -227,6 +227,10 @@ class LocalStore:
         self._database.close(seconds)
         self._memory = Memory()
 
+    def interrupt(self) -> None:
+        """Close all files at once; calls of other threads raise `StoreClosedError`."""
+        self.close(seconds=0)
+
     # --- reading -----------------------------------------------------------------------------
 
     @contextmanager
