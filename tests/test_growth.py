@@ -18,7 +18,7 @@ import pytest
 from ragkit.chunking import SpanChunker
 from ragkit.filters import compile_filter
 from ragkit.loading import load_bytes
-from ragkit.pipeline.answering import cite
+from ragkit.pipeline.citing import cite
 from ragkit.prompts import load_template
 from ragkit.text.sentences import sentence_spans
 from ragkit.text.wordpiece import load_wordpiece

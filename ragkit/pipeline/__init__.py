@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from ragkit.pipeline.answering import Answer, AnswerStream, Evidence, TrimUse
-from ragkit.pipeline.ingesting import IngestReport, Progress
+from ragkit.pipeline.answers import Answer, AnswerStream, Evidence, TrimUse
 from ragkit.pipeline.rag import RAG
+from ragkit.pipeline.report import IngestReport, Progress
 
 __all__ = [
     "RAG",

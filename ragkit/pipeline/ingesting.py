@@ -8,22 +8,20 @@ import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
-from ragkit.costs.ledger import Stopwatch, local_joules
+from ragkit.costs.stopwatch import Stopwatch
 from ragkit.errors import ConfigError, LoadError
 from ragkit.groups import group_names
-from ragkit.ingest_rules import RuledFile
+from ragkit.pipeline.chunk_vectors import ChunkVectors
 from ragkit.pipeline.pruning import is_gone, text_sha256
+from ragkit.pipeline.report import IngestReport, Progress, Status
 from ragkit.storage import (
-    LocalStore,
     PreparedDocument,
     Store,
     StoredVectors,
     StoreSettings,
-    join_vectors,
-    pack_sentences,
-    pack_vector,
+    as_maintained,
 )
 from ragkit.text.jsontext import check_json
 from ragkit.text.printable import printable_line
@@ -34,7 +32,6 @@ from ragkit.types import (
     Document,
     Embedder,
     Failure,
-    Json,
     PendingDocument,
     SourceItem,
 )
@@ -42,8 +39,6 @@ from ragkit.types import (
 if TYPE_CHECKING:
     from concurrent.futures import Future, ThreadPoolExecutor
 
-    from ragkit.costs.ledger import StageCost
-    from ragkit.types import Vectors
 
 BATCH_CHUNKS = 64
 """New chunks a transaction: what an interruption can lose, and what is held in memory."""
@@ -53,80 +48,8 @@ BATCH_CHARACTERS = 4_000_000
 BATCHES_WAITING = 2
 """Batches that are embedded or wait to be: with the one being read, all that is in memory."""
 
-TEXTS_AT_ONCE = 64
-
 ITEMS_AHEAD = 64
 """Documents whose fingerprints are asked of the store together: a remote one takes its time."""
-
-Status: TypeAlias = Literal["added", "changed", "unchanged", "removed", "skipped", "failed"]
-STATUSES: tuple[Status, ...] = (
-    "added",
-    "changed",
-    "unchanged",
-    "removed",
-    "skipped",
-    "failed",
-)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Progress:
-    """One document is done; for what was written, this is the acknowledgement."""
-
-    document_id: str
-    status: Status
-
-
-@dataclass(slots=True, kw_only=True)
-class IngestReport:
-    """What an ingest did.
-
-    `moved` counts documents whose file is now elsewhere or has another name; each is also counted
-    among those added or changed. None: nobody looked.
-    """
-
-    documents: dict[Status, int] = field(default_factory=lambda: dict.fromkeys(STATUSES, 0))
-    moved: int | None = 0
-    chunks: int = 0
-    embedded: int = 0
-    truncated: int = 0
-    seconds: float = 0.0
-    cpu_seconds: float = 0.0
-    stages: tuple[StageCost, ...] = ()
-    sentence_seconds: float = 0.0
-    sentence_bytes: int = 0
-    failures: list[Failure] = field(default_factory=list[Failure])
-    skips: list[Failure] = field(default_factory=list[Failure])
-    languages: dict[str, int] = field(default_factory=dict[str, int])
-    rules: Sequence[RuledFile] = ()
-
-    def to_dict(self) -> dict[str, Json]:
-        """Return the JSON form of `ragkit ingest`."""
-        return {
-            "schema": 1,
-            "documents": {str(status): n for status, n in self.documents.items()},
-            "moved": self.moved,
-            "chunks": self.chunks,
-            "embedded": self.embedded,
-            "truncated": self.truncated,
-            "seconds": self.seconds,
-            "cpu_seconds": self.cpu_seconds,
-            "stages": [stage.to_dict() for stage in self.stages],
-            "sentence_vectors": {"seconds": self.sentence_seconds, "bytes": self.sentence_bytes},
-            "failures": [failure.to_dict() for failure in self.failures],
-            "skipped": [failure.to_dict() for failure in self.skips],
-            "languages": dict(self.languages),
-            "rules": [file.to_dict() for file in self.rules],
-        }
-
-    def to_record(self) -> dict[str, Json]:
-        """Return what the ledger keeps: counts and costs, no names."""
-        data = self.to_dict()
-        kept = {key: data[key] for key in data if key not in _NAMES}
-        return {"kind": "ingest", **kept, "joules": local_joules(self.cpu_seconds).to_dict()}
-
-
-_NAMES = {"schema", "failures", "skipped", "rules"}
 
 _Vectors: TypeAlias = dict[bytes, StoredVectors]
 
@@ -173,7 +96,7 @@ class Ingester:
         embed_title: Whether a title is embedded before the text.
         sentence_vectors: Whether to store a vector a sentence as well.
         dry_run: Read and cut, but write nothing.
-        anew: Write unchanged documents too.
+        force: Write unchanged documents too.
         looks_for_moves: Whether to keep a digest of the text of each document that is added.
         require_groups: Fail documents without groups.
         on_progress: Called once a document, after its commit.
@@ -188,7 +111,7 @@ class Ingester:
         embed_title: bool = False,
         sentence_vectors: bool = True,
         dry_run: bool = False,
-        anew: bool = False,
+        force: bool = False,
         looks_for_moves: bool = False,
         require_groups: bool = False,
         on_progress: Callable[[Progress], None] | None = None,
@@ -198,11 +121,16 @@ class Ingester:
         self._began_thread_seconds = time.thread_time()
         self._store = store
         self._chunker = chunker
-        self._embedder = embedder
-        self._embed_title = embed_title
-        self._sentence_vectors = sentence_vectors
+        self._vectors: ChunkVectors | None = None
+        if embedder is not None:
+            self._vectors = ChunkVectors(
+                embedder,
+                embed_title=embed_title,
+                sentence_vectors=sentence_vectors,
+                report=self.report,
+            )
         self._dry_run = dry_run
-        self._anew = anew
+        self._force = force
         self._looks_for_moves = looks_for_moves
         self._require_groups = require_groups
         self._on_progress = on_progress
@@ -210,7 +138,6 @@ class Ingester:
         self._waiting: deque[tuple[_Batch, Future[_Vectors] | None]] = deque()
         self._worker: ThreadPoolExecutor | None = None
         self._in_flight: set[bytes] = set()
-        self._stopped = False
         self._underived = 0
         self.n_grouped = 0
         self.seen: set[str] = set()
@@ -230,10 +157,10 @@ class Ingester:
                         self._add(item, stored.get(item.id))
             self.flush()
         finally:
-            self._stopped = True
-            if self._worker is not None:
+            if self._worker is not None and self._vectors is not None:
+                self._vectors.stopped = True
                 self._worker.shutdown(cancel_futures=True)
-            self._worker, self._stopped = None, False
+                self._worker, self._vectors.stopped = None, False
 
     def finish(self) -> IngestReport:
         """Return the report with what it all took."""
@@ -258,12 +185,12 @@ class Ingester:
         if not self._batch.items:
             return
         future = None
-        if self._store is not None and not self._dry_run and self._embedder is not None:
+        if self._store is not None and not self._dry_run and self._vectors is not None:
             if self._worker is None:
                 from concurrent.futures import ThreadPoolExecutor
 
                 self._worker = ThreadPoolExecutor(1, thread_name_prefix="embed")
-            future = self._worker.submit(self._vectors, self._batch, self._store)
+            future = self._worker.submit(self._embed, self._vectors, self._batch, self._store)
         self._waiting.append((self._batch, future))
         self._batch = _Batch()
         while len(self._waiting) > BATCHES_WAITING:
@@ -278,8 +205,9 @@ class Ingester:
                 # A vector that was stored when this batch was embedded may have gone since.
                 keys = batch.keys() - vectors.keys()
                 lost = keys - self._store.known_vectors(keys)
-                if lost:
-                    vectors |= self._embed({k: v for k, v in batch.wanted().items() if k in lost})
+                if lost and self._vectors is not None:
+                    wanted = batch.wanted()
+                    vectors |= self._vectors.make({key: wanted[key] for key in lost})
                 refused = self._store.write([item for item, _ in batch.items], vectors)
                 self._in_flight -= vectors.keys()
                 self._derive(batch.n_chunks)
@@ -295,12 +223,13 @@ class Ingester:
                 self._done(document.id, status)
 
     def _derive(self, n_chunks: int) -> None:
-        if not isinstance(self._store, LocalStore):
+        store = as_maintained(self._store)
+        if store is None:
             return
         self._underived += n_chunks
-        if self._underived >= self._store.sizes.file and not self._anew:
+        if self._underived >= store.sizes.file and not self._force:
             # A failure now is told at the end, when it is tried again.
-            self._store.derive()
+            store.derive()
             self._underived = 0
 
     def remove(self, ids: Sequence[str]) -> None:
@@ -329,7 +258,7 @@ class Ingester:
             return
         self.seen.add(item.id)
         is_same = stored is not None and stored[0] == fingerprint
-        is_unchanged = is_same and not self._anew
+        is_unchanged = is_same and not self._force
         if stored is not None and stored[1] != item.source:
             # The same file in another place, for example of a folder that moved with its store.
             if not (is_same and is_gone(stored[1])):
@@ -363,7 +292,7 @@ class Ingester:
     def _check_groups(self, document: Document) -> None:
         if self._require_groups and not document.groups:
             raise LoadError("groups", f"document {document.id!r} has no groups")
-        if self._anew:
+        if self._force:
             return  # An earlier ragkit may have stored names that are too long today.
         try:
             group_names(document.groups)
@@ -384,87 +313,21 @@ class Ingester:
             language=language,
             chunks=chunks,
             terms=[index_words(chunk, document.title, language) for chunk in chunks],
-            vector_keys=[self._vector_key(document, chunk) for chunk in chunks],
+            vector_keys=[
+                None if self._vectors is None else self._vectors.key(document, chunk)
+                for chunk in chunks
+            ],
         )
 
-    def _vector_key(self, document: Document, chunk: Chunk) -> bytes | None:
-        if self._embedder is None:
-            return None
-        import hashlib
-
-        spans = [(a - chunk.start, b - chunk.start) for a, b in chunk.sentences]
-        identity = json.dumps(
-            [
-                self._embedder.fingerprint,
-                document.title if self._embed_title else "",
-                chunk.text,
-                spans if self._sentence_vectors else None,
-            ]
-        )
-        return hashlib.sha256(identity.encode()).digest()
-
-    def _vectors(self, batch: _Batch, store: Store) -> _Vectors:
+    def _embed(self, makes: ChunkVectors, batch: _Batch, store: Store) -> _Vectors:
         """Return the vectors that are neither stored nor on their way; runs beside the rest."""
         wanted = batch.wanted()
         known = store.known_vectors(wanted) | self._in_flight
         began = time.perf_counter()
-        vectors = self._embed({key: value for key, value in wanted.items() if key not in known})
+        vectors = makes.make({key: value for key, value in wanted.items() if key not in known})
         self._in_flight |= vectors.keys()
         self.watch.add("embed", time.perf_counter() - began, 0.0)
         return vectors
-
-    def _embed(self, wanted: Mapping[bytes, tuple[Document, Chunk]]) -> _Vectors:
-        if not wanted:
-            return {}
-        chunks = [chunk for _, chunk in wanted.values()]
-        texts = [
-            f"{document.title} {chunk.text}" if self._embed_title else chunk.text
-            for document, chunk in wanted.values()
-        ]
-        vectors = self._embedded(texts)
-        self.report.embedded += len(texts)
-        count_truncated = getattr(self._embedder, "count_truncated", None)
-        if callable(count_truncated):
-            self.report.truncated += int(str(count_truncated(texts)))
-        sentences: Sequence[bytes | None] = [None] * len(chunks)
-        if self._sentence_vectors:
-            sentences = self._sentence_rows(chunks, vectors)
-        return {
-            key: StoredVectors(chunk=pack_vector(vectors[i]), sentences=sentences[i])
-            for i, key in enumerate(wanted)
-        }
-
-    def _embedded(self, texts: Sequence[str]) -> Vectors:
-        """Embed texts, some at a time, so that an interruption need not wait for all."""
-        assert self._embedder is not None  # noqa: S101 (narrowing; the caller checked)
-        parts: list[Vectors] = []
-        for first in range(0, len(texts), TEXTS_AT_ONCE):
-            if self._stopped:
-                raise KeyboardInterrupt
-            parts.append(self._embedder.embed_documents(texts[first : first + TEXTS_AT_ONCE]))
-        return join_vectors(parts)
-
-    def _sentence_rows(self, chunks: Sequence[Chunk], vectors: Vectors) -> list[bytes]:
-        """Embed all sentences; a chunk of one sentence lends it its own vector."""
-        began = time.perf_counter()
-        own = [len(chunk.sentences) > 1 or self._embed_title for chunk in chunks]
-        texts = [
-            chunk.text[a - chunk.start : b - chunk.start]
-            for chunk, has_own in zip(chunks, own, strict=True)
-            if has_own
-            for a, b in chunk.sentences
-        ]
-        embedded = self._embedded(texts) if texts else vectors[:0]
-        rows: list[bytes] = []
-        position = 0
-        for i, (chunk, has_own) in enumerate(zip(chunks, own, strict=True)):
-            n_own = len(chunk.sentences) if has_own else 0
-            part = embedded[position : position + n_own] if has_own else vectors[i : i + 1]
-            position += n_own
-            rows.append(pack_sentences(part))
-        self.report.sentence_seconds += time.perf_counter() - began
-        self.report.sentence_bytes += sum(map(len, rows))
-        return rows
 
     def _fail(self, failure: Failure) -> None:
         if failure.code != "rule":  # What a rule leaves out is to be pruned, as if it were gone.

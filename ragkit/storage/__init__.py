@@ -16,6 +16,7 @@ from ragkit.storage.values import (
     Store,
     StoredVectors,
     StoreSettings,
+    as_maintained,
 )
 
 __all__ = [
@@ -31,6 +32,7 @@ __all__ = [
     "Store",
     "StoreSettings",
     "StoredVectors",
+    "as_maintained",
     "join_vectors",
     "pack_sentences",
     "pack_vector",

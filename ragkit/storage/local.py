@@ -39,7 +39,7 @@ from ragkit.types import (
 )
 
 if TYPE_CHECKING:
-    from ragkit.costs.ledger import Stopwatch
+    from ragkit.costs.stopwatch import Stopwatch
     from ragkit.storage.maintenance import Maintenance
     from ragkit.storage.snapshot import LocalSnapshot
     from ragkit.trimming import PoolChunk
@@ -179,6 +179,10 @@ class LocalStore:
         """
         self._database.close(seconds)
         self._memory = Memory()
+
+    def interrupt(self) -> None:
+        """Close all files at once; calls of other threads raise `StoreClosedError`."""
+        self.close(seconds=0)
 
     # --- reading -----------------------------------------------------------------------------
 

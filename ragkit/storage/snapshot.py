@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from functools import cached_property, partial
 from typing import TYPE_CHECKING
 
-from ragkit.costs.ledger import Stopwatch
+from ragkit.costs.stopwatch import Stopwatch
 from ragkit.errors import ConfigError, StoreDamagedError, StoreError
 from ragkit.filters import compile_filter
 from ragkit.fusion import FUSION_DEPTH, convex, reciprocal_rank

@@ -12,7 +12,7 @@ from ragkit.storage.findings import Finding
 from ragkit.types import Chunk, Document, Hit, Json, Query
 
 if TYPE_CHECKING:
-    from ragkit.costs.ledger import Stopwatch
+    from ragkit.costs.stopwatch import Stopwatch
     from ragkit.trimming import PoolChunk
     from ragkit.types import Vector
 
@@ -315,6 +315,11 @@ class Maintained(Protocol):
         """Return the sizes of the store's parts in bytes, by the names that `describe` prints."""
         ...
 
-    def close(self, *, seconds: float = ...) -> None:
-        """Close all files; after so many seconds calls of other threads are interrupted."""
+    def interrupt(self) -> None:
+        """Close all files at once; calls of other threads raise `StoreClosedError`."""
         ...
+
+
+def as_maintained(store: object) -> Maintained | None:
+    """Return a store in a folder of this machine as such; None for any other."""
+    return store if isinstance(store, Maintained) else None

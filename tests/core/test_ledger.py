@@ -20,21 +20,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ragkit.costs.ledger import (
-    Ledger,
+from ragkit.costs.energy import (
     Range,
-    Receipt,
-    StageCost,
-    Stopwatch,
     carbon_grams,
     is_mixture,
     llm_joules,
     local_joules,
     model_size_billions,
-    peak_rss_bytes,
-    read_ledger,
-    summarise,
 )
+from ragkit.costs.ledger import Ledger, read_ledger, summarise
+from ragkit.costs.receipt import Receipt
+from ragkit.costs.stopwatch import StageCost, Stopwatch, peak_rss_bytes
 from ragkit.types import Json
 
 from ..cpu import cpu_seconds

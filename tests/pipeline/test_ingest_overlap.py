@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 
 from ragkit import RAG, Document, Settings
-from ragkit.pipeline.ingesting import BATCH_CHUNKS, BATCHES_WAITING, Progress
+from ragkit.pipeline.ingesting import BATCH_CHUNKS, BATCHES_WAITING
+from ragkit.pipeline.report import Progress
 
 if TYPE_CHECKING:
     from ragkit.types import Vector, Vectors

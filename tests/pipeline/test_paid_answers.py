@@ -10,7 +10,8 @@ from typing import Any, cast
 import pytest
 
 from ragkit import RAG, Document, Settings, TrimPolicy
-from ragkit.costs.ledger import model_size_billions, read_ledger, summarise
+from ragkit.costs.energy import model_size_billions
+from ragkit.costs.ledger import read_ledger, summarise
 from ragkit.errors import ConfigError
 from ragkit.types import Citation, Generation, GenerationOptions, Prompt, TokenCounter, Usage
 from ragkit_connectors.openai import OpenAIGenerator

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import sys
 import threading
-from collections import Counter
 from collections.abc import Callable, Generator
-from contextlib import contextmanager
 from pathlib import Path
-from types import FrameType
 
 import pytest
 
@@ -17,6 +13,7 @@ from ragkit.errors import StoreClosedError, StoreError
 from ragkit.storage import DerivedSizes, LocalStore, Maintained, Snapshots, Store
 from ragkit.types import Query
 from ragkit_connectors.testing.stores import WordEmbedder
+from tests.counting import counted
 
 QUESTION = "When does the ferry to the island leave?"
 ONCE = ("read_manifest", "detect_language", "search_terms")
@@ -40,23 +37,6 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> Generator[LocalStor
             rag.ingest(*boats(12, groups=groups))
         made.derive()
         yield made
-
-
-@contextmanager
-def counted(*names: str) -> Generator[Counter[str]]:
-    """Count this thread's calls of ragkit's functions of these names."""
-    counts: Counter[str] = Counter()
-
-    def count(frame: FrameType, event: str, _: object) -> None:
-        code = frame.f_code
-        if event == "call" and code.co_name in names and "ragkit" in code.co_filename:
-            counts[code.co_name] += 1
-
-    sys.setprofile(count)
-    try:
-        yield counts
-    finally:
-        sys.setprofile(None)
 
 
 @pytest.mark.parametrize("mode", ["lexical", "hybrid"])

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from ragkit import RAG, Document, Settings
-from ragkit.costs.ledger import Stopwatch
+from ragkit.costs.stopwatch import Stopwatch
 from ragkit.embedding import BuiltinEmbedder
 from ragkit.errors import (
     ConfigError,

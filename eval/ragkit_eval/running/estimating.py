@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ragkit.costs.ledger import llm_joules, model_size_billions
+from ragkit.costs.energy import llm_joules, model_size_billions
 from ragkit.pipeline import RAG
 from ragkit.types import Json
 from ragkit_eval.data.datasets import Question

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import TypeAlias, cast
 
-from ragkit.costs.ledger import local_joules
+from ragkit.costs.energy import local_joules
 from ragkit.errors import ConfigError, RagkitError
 from ragkit.pipeline import RAG, Answer
 from ragkit.types import MOST_HITS, Hit, Json, Span

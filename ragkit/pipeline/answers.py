@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from ragkit.errors import ConfigError
-from ragkit.prompts import item_labels
-from ragkit.text.words import detect_language, query_terms
 from ragkit.types import (
     Citation,
     ContextItem,
@@ -16,14 +13,12 @@ from ragkit.types import (
     Json,
     RefusalReason,
     StopReason,
-    TokenCounter,
-    Turn,
     Usage,
     token_count,
 )
 
 if TYPE_CHECKING:
-    from ragkit.costs.ledger import Receipt
+    from ragkit.costs.receipt import Receipt
 
 _STOP_REASONS: dict[str, StopReason] = {
     "end": "end",
@@ -39,10 +34,7 @@ _STOP_REASONS: dict[str, StopReason] = {
     "guardrail_intervened": "guardrail",
     "timeout": "timeout",
 }
-"""What OpenAI, Ollama, Bedrock and Text Generation Inference say, in the words of an answer."""
-
-SUPPORT = 0.5
-"""Share of an answer sentence's words that a context sentence must hold to be cited for it."""
+"""What OpenAI, Ollama, Bedrock and Text Generation Inference say, as answers name it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,69 +120,6 @@ def stop_reason(generation: Generation | None) -> StopReason | None:
     return None if generation is None else _STOP_REASONS.get(generation.stop_reason or "")
 
 
-def cite(
-    generation: Generation,
-    context: Sequence[ContextItem],
-    *,
-    labelled: bool,
-    history: Sequence[Turn] = (),
-) -> tuple[Citation, ...]:
-    """Return the spans of documents that support an answer; only what can be checked.
-
-    A generator's own citations come first; then labels such as `[1]`, where the template gave
-    them; otherwise each sentence of the answer is matched with the context sentence that holds
-    most of its words, at least half of them.
-    """
-    if generation.citations is not None:
-        return tuple(c for c in generation.citations if _stands(c))
-    if labelled:
-        cited = _by_label(generation.text, context, history)
-        if cited:
-            return cited
-    return _by_words(generation.text, context)
-
-
-def _stands(citation: Citation) -> bool:
-    chunk = citation.hit.chunk
-    if not chunk.start <= citation.start < citation.end <= chunk.end:
-        return False
-    return chunk.text[citation.start - chunk.start : citation.end - chunk.start] == citation.text
-
-
-def _by_label(
-    answer: str, context: Sequence[ContextItem], history: Sequence[Turn]
-) -> tuple[Citation, ...]:
-    import re
-
-    labelled = dict(zip(item_labels(context, history), context, strict=True))
-    numbers = dict.fromkeys(int(n) for n in re.findall(r"\[(\d{1,6})\]", answer))
-    items = [labelled[n] for n in numbers if n in labelled]
-    return tuple(
-        Citation(hit=item.hit, start=item.start, end=item.end, text=item.text) for item in items
-    )
-
-
-def _by_words(answer: str, context: Sequence[ContextItem]) -> tuple[Citation, ...]:
-    from ragkit.text.sentences import sentence_spans
-
-    language = detect_language(answer)
-    sentences = [(sentence, item) for item in context for sentence in item.sentences]
-    words = [set(query_terms(s.text, language=language)) for s, _ in sentences]
-    found: dict[int, None] = {}
-    for start, end in sentence_spans(answer):
-        wanted = set(query_terms(answer[start:end], language=language))
-        if not wanted or not sentences:
-            continue
-        shares = [len(wanted & held) / len(wanted) for held in words]
-        best = max(range(len(shares)), key=shares.__getitem__)
-        if shares[best] >= SUPPORT:
-            found[best] = None
-    return tuple(
-        Citation(hit=item.hit, start=sentence.start, end=sentence.end, text=sentence.text)
-        for sentence, item in (sentences[i] for i in sorted(found))
-    )
-
-
 class AnswerStream:
     """Pieces of an answer as they come; `answer` is the whole once they are used up."""
 
@@ -223,48 +152,6 @@ class AnswerStream:
             pass
         assert self._answer is not None  # noqa: S101 (set when the loop ends)
         return self._answer
-
-
-def read_turns(history: Sequence[Turn | Mapping[str, str]]) -> list[Turn]:
-    """Return earlier turns given as such or as `{"role", "content"}`; raises `ConfigError`."""
-    turns: list[Turn] = []
-    for turn in history:
-        if isinstance(turn, Turn):
-            turns.append(turn)
-            continue
-        role, content = turn.get("role"), turn.get("content")
-        if role not in ("user", "assistant") or not isinstance(content, str):
-            raise ConfigError(
-                f"history turn {repr(dict(turn))[:200]}; allowed: an object with role (user or "
-                "assistant) and content (text)"
-            )
-        turns.append(Turn(role="user" if role == "user" else "assistant", content=content))
-    return turns
-
-
-def newest_turns(
-    history: Sequence[Turn],
-    cap: int,
-    counter: TokenCounter,
-    render: Callable[[Sequence[Turn]], str],
-) -> list[Turn]:
-    """Return the newest turns that have at most `cap` tokens as they are sent, oldest first.
-
-    A turn costs its role and separators too, and at least a token: turns without a word are not
-    free, and a long history is not read to its end.
-    """
-    kept: list[Turn] = []
-    n_tokens = 0
-    for turn in reversed(history):
-        n_tokens += max(1, counter.count(render([turn])))
-        if n_tokens > cap:
-            break
-        kept.append(turn)
-    kept.reverse()
-    # Tokens of joined turns may exceed the sum of theirs, so what is sent is counted.
-    while kept and counter.count(render(kept)) > cap:
-        del kept[0]
-    return kept
 
 
 def sound_usage(usage: object) -> Usage:

@@ -1,0 +1,78 @@
+"""What one answer cost."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ragkit.costs.energy import Range
+from ragkit.costs.stopwatch import StageCost
+from ragkit.types import Json
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Receipt:
+    """What one answer cost.
+
+    `baseline_tokens` counts the whole prompt with the top 5 hits untrimmed, `input_tokens` the
+    whole prompt as sent, `context_tokens` the kept text in it, and `template_tokens` what is
+    neither context, question nor history. `baseline_joules` is the energy of the same answer from
+    the baseline's prompt.
+    """
+
+    seconds: float
+    cpu_seconds: float
+    stages: tuple[StageCost, ...]
+    baseline_tokens: int | None
+    baseline_comparable: bool
+    context_tokens: int | None
+    template_tokens: int | None
+    input_tokens: int | None
+    llm_calls: int
+    peak_rss_bytes: int | None
+    joules: Range | None
+    baseline_joules: Range | None
+    carbon_g: Range | None
+
+    @property
+    def saved_tokens(self) -> int | None:
+        """Prompt tokens that trimming saved; None where either count is unknown."""
+        if self.baseline_tokens is None or self.input_tokens is None:
+            return None
+        return self.baseline_tokens - self.input_tokens
+
+    def to_dict(self) -> dict[str, Json]:
+        """Return the JSON form of `ragkit ask`."""
+        return {
+            "seconds": self.seconds,
+            "cpu_seconds": self.cpu_seconds,
+            "stages": [stage.to_dict() for stage in self.stages],
+            "baseline_tokens": self.baseline_tokens,
+            "baseline_comparable": self.baseline_comparable,
+            "context_tokens": self.context_tokens,
+            "template_tokens": self.template_tokens,
+            "input_tokens": self.input_tokens,
+            "saved_tokens": self.saved_tokens,
+            "llm_calls": self.llm_calls,
+            "peak_rss_bytes": self.peak_rss_bytes,
+            "joules": _json(self.joules),
+            "baseline_joules": _json(self.baseline_joules),
+            "carbon_g": _json(self.carbon_g),
+        }
+
+    def __str__(self) -> str:
+        """Return the receipt on one line."""
+        joules = "unknown" if self.joules is None else f"about {self.joules.mid:.2g} J"
+        return (
+            f"{count_text(self.input_tokens)} prompt tokens "
+            f"(untrimmed {count_text(self.baseline_tokens)}), {self.llm_calls} LLM calls, "
+            f"{self.seconds:.3f} s, {joules}"
+        )
+
+
+def _json(value: Range | None) -> Json:
+    return None if value is None else value.to_dict()
+
+
+def count_text(value: int | None) -> str:
+    """Return a count for people; one that is unknown says so."""
+    return "unknown" if value is None else f"{value:,}"

@@ -1,0 +1,294 @@
+"""From what a question found to its answer: select, render, generate, account for it."""
+
+from __future__ import annotations
+
+import collections.abc
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from ragkit.costs.energy import Range, answer_joules, carbon_grams, local_joules
+from ragkit.costs.receipt import Receipt
+from ragkit.costs.stopwatch import Stopwatch, peak_rss_bytes
+from ragkit.pipeline.answers import Answer, Evidence, TrimUse, sound_usage, stop_reason
+from ragkit.pipeline.citing import cite
+from ragkit.pipeline.history import newest_turns, read_turns
+from ragkit.pipeline.retrieval import Found, Request, depth, retrieve
+from ragkit.trimming import BASELINE_HITS, BUILTIN_POLICY, Trimmed, rank, select, untrimmed
+from ragkit.trimming.certificate import has_refusal
+from ragkit.types import (
+    Citation,
+    Generation,
+    Json,
+    Prompt,
+    PromptCounter,
+    RefusalReason,
+    TokenCount,
+    TokenCounter,
+    Usage,
+)
+
+if TYPE_CHECKING:
+    from ragkit.pipeline.certification import Certification
+    from ragkit.pipeline.options import StreamOptions
+    from ragkit.pipeline.parts import Parts
+
+BASELINE_CHUNK_TOKENS = 400
+"""Savings are compared with the top 5 chunks of at most 400 tokens, untrimmed."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Draft:
+    """An answer before generation; without a prompt, a refusal."""
+
+    id: str | None
+    question: str
+    trimmed: Trimmed
+    prompt: Prompt | None
+    refusal: RefusalReason | None
+    evidence: Evidence
+    trim: TrimUse | None
+    baseline_tokens: int | None
+    baseline_comparable: bool
+    template_tokens: int | None
+    input_tokens: int | None
+    watch: Stopwatch
+
+
+def draft(
+    parts: Parts, certification: Certification, question: str, options: StreamOptions
+) -> Draft:
+    """Find, trim and render; all of an answer but its generation.
+
+    Raises:
+        ConfigError: a value is not allowed, or the store needs `groups`.
+    """
+    watch = Stopwatch()
+    history = read_turns(options.get("history", ()))
+    policy = parts.policy
+    k = depth(options.get("k"), parts.settings.k, policy.pool if policy else BASELINE_HITS)
+    last_user = next((t.content for t in reversed(history) if t.role == "user"), "")
+    request = Request.of(
+        parts,
+        f"{last_user}\n{question}".strip() if last_user else question,
+        options,
+        k=max(k, BASELINE_HITS),
+        n_candidates=k,
+    )
+    found = retrieve(parts, request, watch)
+    counter = parts.counter
+    with watch.stage("trim"):
+        trimmed = _trimmed(parts, found, counter)
+    trim_use = certification.trim_use(found.revision, found.mode, k)
+    evidence = Evidence(
+        score=trimmed.support,
+        threshold=_threshold(parts),
+        calibrated=_is_calibrated(parts, trim_use),
+    )
+    refusal = trimmed.refusal or _low(evidence)
+    with watch.stage("render"):
+        cap, template = parts.settings.max_history_tokens, parts.template
+        turns = newest_turns(history, cap, counter, template.render_turns)
+        first = found.hits[:BASELINE_HITS]
+        baseline = template.render(question, untrimmed(first, counter=counter).context, turns)
+        baseline_tokens = counter.count(baseline.text) if first else None
+        prompt = template.render(question, trimmed.context, turns)
+        input_tokens = counter.count(prompt.text)
+        context_tokens = sum(item.n_tokens for item in trimmed.context)
+        said = [question, *(turn.content for turn in turns)]
+        template_tokens = input_tokens - context_tokens - sum(map(counter.count, said))
+    return Draft(
+        id=options.get("id"),
+        question=question,
+        trimmed=trimmed if refusal is None else replace(trimmed, context=()),
+        prompt=prompt if refusal is None else None,
+        refusal=refusal,
+        evidence=evidence,
+        trim=trim_use,
+        baseline_tokens=baseline_tokens,
+        baseline_comparable=bool(first)
+        and all(hit.chunk.n_tokens <= BASELINE_CHUNK_TOKENS for hit in first),
+        template_tokens=template_tokens if refusal is None else None,
+        input_tokens=input_tokens if refusal is None else None,
+        watch=watch,
+    )
+
+
+def _trimmed(parts: Parts, found: Found, counter: TokenCounter) -> Trimmed:
+    policy, settings = parts.policy, parts.settings
+    ranking = rank(found.terms, found.pool, policy or BUILTIN_POLICY)
+    if policy is None:
+        return untrimmed(
+            [chunk.hit for chunk in found.pool],
+            counter=counter,
+            max_context_tokens=settings.max_context_tokens,
+            ranking=ranking,
+        )
+    return select(
+        ranking,
+        policy=policy,
+        counter=counter,
+        level=settings.trim_level,
+        max_context_tokens=settings.max_context_tokens,
+    )
+
+
+def _threshold(parts: Parts) -> float | None:
+    asked = parts.settings.refuse_below
+    if asked == "off":
+        return None
+    if asked is not None:
+        return float(asked)
+    return (parts.policy or BUILTIN_POLICY).refuse_below
+
+
+def _is_calibrated(parts: Parts, trim_use: TrimUse | None) -> bool:
+    """Whether the threshold is the one that the certificate of the policy is about."""
+    if trim_use is None or not trim_use.certified or parts.settings.refuse_below is not None:
+        return False
+    return has_refusal(None if parts.policy is None else parts.policy.certificate)
+
+
+def _low(evidence: Evidence) -> RefusalReason | None:
+    if evidence.score is None or evidence.threshold is None:
+        return None
+    return "low_evidence" if evidence.score < evidence.threshold else None
+
+
+def generate(parts: Parts, draft: Draft) -> Generation | None:
+    """Have the generator answer; None for a refusal."""
+    if draft.prompt is None:
+        return None
+    generator = parts.generator()
+    with draft.watch.stage("generate"):
+        return generator.generate(draft.prompt, parts.generation_options)
+
+
+def pieces(parts: Parts, draft: Draft) -> collections.abc.Generator[str | Generation]:
+    """Have the generator answer piece by piece, the whole generation last."""
+    if draft.prompt is None:
+        return
+    generator = parts.generator()
+    with draft.watch.stage("generate"):
+        yield from generator.stream(draft.prompt, parts.generation_options)
+
+
+def finish(
+    parts: Parts, draft: Draft, generation: Generation | None, *, dry_run: bool = False
+) -> Answer:
+    """Return the answer with its citations and its receipt, and write the ledger."""
+    usage = Usage()
+    citations: tuple[Citation, ...] = ()
+    if generation is not None:
+        usage = sound_usage(generation.usage)
+        citations = _cite(parts, generation, draft)
+    if draft.input_tokens is not None and usage.input_tokens is None:
+        usage = _counted(parts, draft, draft.input_tokens, usage, dry_run=dry_run)
+    answer = Answer(
+        id=draft.id,
+        question=draft.question,
+        text=None if generation is None else generation.text,
+        refused=draft.refusal is not None,
+        reason=draft.refusal,
+        evidence=draft.evidence,
+        citations=citations,
+        context=draft.trimmed.context,
+        usage=usage,
+        prompt=None if draft.prompt is None else draft.prompt.text,
+        trim=draft.trim,
+        receipt=_receipt(parts, draft, usage, generated=generation is not None),
+        stop_reason=stop_reason(generation),
+    )
+    parts.record(_record(parts, answer, dry_run=dry_run))
+    return answer
+
+
+def _cite(parts: Parts, generation: Generation, draft: Draft) -> tuple[Citation, ...]:
+    """Return the answer's citations; none, with a notice, where they cannot be made out."""
+    try:
+        return cite(
+            generation,
+            draft.trimmed.context,
+            labelled=parts.template.numbers_items,
+            history=draft.prompt.history if draft.prompt is not None else (),
+        )
+    except Exception as error:
+        # Whatever it is: the answer is paid for, and must come out.
+        parts.notice(f"an answer has no citations: {type(error).__name__} while citing")
+        return ()
+
+
+def _counted(
+    parts: Parts, draft: Draft, input_tokens: int, usage: Usage, *, dry_run: bool
+) -> Usage:
+    """Return the usage with the prompt's tokens as counted here, for want of the server's."""
+    generator = parts.generator()
+    counted: TokenCount | None = None
+    if dry_run and draft.prompt is not None and isinstance(generator, PromptCounter):
+        counted = generator.count_prompt(draft.prompt)
+    if counted is None or not counted.exact:
+        # An estimate of the generator's may be no more than a lower bound.
+        counted = TokenCount(
+            n_tokens=input_tokens,
+            exact=generator.counter is not None,
+            counter=parts.counter.name,
+        )
+    return replace(
+        usage,
+        input_tokens=counted.n_tokens,
+        exact=counted.exact,
+        counter=counted.counter,
+    )
+
+
+def _receipt(parts: Parts, draft: Draft, usage: Usage, *, generated: bool) -> Receipt:
+    watch = draft.watch
+    calls = int(generated and parts.generator().calls_llm)
+    local = local_joules(watch.cpu_seconds)
+    joules: Range | None = local
+    baseline_joules: Range | None = local
+    if calls:
+        joules, baseline_joules = answer_joules(
+            local,
+            usage,
+            sent_tokens=draft.input_tokens,
+            baseline_tokens=draft.baseline_tokens,
+            model=parts.generator().name,
+            parameters_billions=parts.settings.model_billions,
+        )
+    grid = parts.settings.grid_g_per_kwh
+    return Receipt(
+        seconds=watch.seconds,
+        cpu_seconds=watch.cpu_seconds,
+        stages=watch.stages,
+        baseline_tokens=draft.baseline_tokens,
+        baseline_comparable=draft.baseline_comparable,
+        context_tokens=sum(item.n_tokens for item in draft.trimmed.context),
+        template_tokens=draft.template_tokens,
+        input_tokens=draft.input_tokens,
+        llm_calls=calls,
+        peak_rss_bytes=peak_rss_bytes(),
+        joules=joules,
+        baseline_joules=baseline_joules,
+        carbon_g=None
+        if joules is None
+        else carbon_grams(joules, (grid[0], grid[1], grid[2]) if grid else None),
+    )
+
+
+def _record(parts: Parts, answer: Answer, *, dry_run: bool) -> Mapping[str, Json]:
+    template = parts.template
+    return {
+        "kind": "ask",
+        "id": answer.id,
+        "dry_run": dry_run,
+        "refused": answer.refused,
+        "reason": answer.reason,
+        "stop_reason": answer.stop_reason,
+        "generator": parts.generator().name,
+        "template": f"{template.id}@{template.version}",
+        "template_sha256": template.sha256,
+        "usage": answer.usage.to_dict(),
+        "trim": None if answer.trim is None else answer.trim.to_dict(),
+        "receipt": answer.receipt.to_dict(),
+    }

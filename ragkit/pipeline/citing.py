@@ -1,0 +1,75 @@
+"""Citations: the spans of the context that support an answer."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ragkit.prompts import item_labels
+from ragkit.text.words import detect_language, query_terms
+from ragkit.types import Citation, ContextItem, Generation, Turn
+
+SUPPORT = 0.5
+"""Share of an answer sentence's words that a context sentence must hold to be cited for it."""
+
+
+def cite(
+    generation: Generation,
+    context: Sequence[ContextItem],
+    *,
+    labelled: bool,
+    history: Sequence[Turn] = (),
+) -> tuple[Citation, ...]:
+    """Return the spans of documents that support an answer; only what can be checked.
+
+    A generator's own citations come first; then labels such as `[1]`, where the template gave
+    them; otherwise each sentence of the answer is matched with the context sentence that holds
+    most of its words, at least half of them.
+    """
+    if generation.citations is not None:
+        return tuple(c for c in generation.citations if _stands(c))
+    if labelled:
+        cited = _by_label(generation.text, context, history)
+        if cited:
+            return cited
+    return _by_words(generation.text, context)
+
+
+def _stands(citation: Citation) -> bool:
+    chunk = citation.hit.chunk
+    if not chunk.start <= citation.start < citation.end <= chunk.end:
+        return False
+    return chunk.text[citation.start - chunk.start : citation.end - chunk.start] == citation.text
+
+
+def _by_label(
+    answer: str, context: Sequence[ContextItem], history: Sequence[Turn]
+) -> tuple[Citation, ...]:
+    import re
+
+    labelled = dict(zip(item_labels(context, history), context, strict=True))
+    numbers = dict.fromkeys(int(n) for n in re.findall(r"\[(\d{1,6})\]", answer))
+    items = [labelled[n] for n in numbers if n in labelled]
+    return tuple(
+        Citation(hit=item.hit, start=item.start, end=item.end, text=item.text) for item in items
+    )
+
+
+def _by_words(answer: str, context: Sequence[ContextItem]) -> tuple[Citation, ...]:
+    from ragkit.text.sentences import sentence_spans
+
+    language = detect_language(answer)
+    sentences = [(sentence, item) for item in context for sentence in item.sentences]
+    words = [set(query_terms(s.text, language=language)) for s, _ in sentences]
+    found: dict[int, None] = {}
+    for start, end in sentence_spans(answer):
+        wanted = set(query_terms(answer[start:end], language=language))
+        if not wanted or not sentences:
+            continue
+        shares = [len(wanted & held) / len(wanted) for held in words]
+        best = max(range(len(shares)), key=shares.__getitem__)
+        if shares[best] >= SUPPORT:
+            found[best] = None
+    return tuple(
+        Citation(hit=item.hit, start=sentence.start, end=sentence.end, text=sentence.text)
+        for sentence, item in (sentences[i] for i in sorted(found))
+    )

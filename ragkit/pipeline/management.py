@@ -1,0 +1,168 @@
+"""The methods of a pipeline that look after its store, whoever asks questions of it."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeVar
+
+from ragkit.groups import group_names
+
+if TYPE_CHECKING:
+    from ragkit.pipeline.parts import Parts
+    from ragkit.pipeline.report import IngestReport, Progress
+    from ragkit.storage import DocumentRow, Finding
+    from ragkit.storage.backup import BackupReport
+    from ragkit.storage.calls import Calls
+    from ragkit.types import Json, TokenCounter
+
+_P = ParamSpec("_P")
+_S = TypeVar("_S", bound="StoreMethods")
+_R = TypeVar("_R")
+
+
+def counted(
+    method: Callable[Concatenate[_S, _P], _R],
+) -> Callable[Concatenate[_S, _P], _R]:
+    """Make a method one that `close` waits for, and that raises an error after it."""
+
+    @functools.wraps(method)
+    def run(self: _S, /, *args: _P.args, **kwargs: _P.kwargs) -> _R:
+        with self._calls.one():  # pyright: ignore[reportPrivateUsage] (its own decorator)
+            return method(self, *args, **kwargs)
+
+    return run
+
+
+class StoreMethods:
+    """What `RAG` does with its documents and its store, but for reading documents in."""
+
+    _parts: Parts
+    _calls: Calls
+
+    @counted
+    def rebuild(self, *, on_progress: Callable[[Progress], None] | None = None) -> IngestReport:
+        """Re-chunk and re-embed all stored documents with this pipeline's settings, atomically.
+
+        Readers see the old content until the last document is done.
+        """
+        from ragkit.pipeline.upkeep import rebuild
+
+        return rebuild(self._parts, on_progress)
+
+    @counted
+    def delete(self, *ids: str, secure: bool = False) -> Sequence[str]:
+        """Remove documents for good and return the ids that were there.
+
+        Args:
+            ids: Of documents.
+            secure: As in `IngestOptions`.
+        """
+        from ragkit.pipeline.upkeep import delete
+
+        return delete(self._parts, ids, secure=secure)
+
+    @counted
+    def documents(self, *, groups: Sequence[str] | None = None) -> Iterator[DocumentRow]:
+        """Yield the stored documents that these groups may see."""
+        readers = None if groups is None else group_names(groups)
+        return self._parts.writable().documents(groups=readers)
+
+    @counted
+    def document(
+        self, document_id: str, *, groups: Sequence[str] | None = None
+    ) -> dict[str, Json] | None:
+        """Return a document with its chunks as `ragkit show ID --json` prints it, or None."""
+        from ragkit.pipeline.upkeep import document
+
+        return document(self._parts, document_id, groups)
+
+    rm, list, show = delete, documents, document
+
+    @counted
+    def describe(self) -> dict[str, Json]:
+        """Return counts, sizes, fingerprints and configuration as `ragkit show` prints them."""
+        from ragkit.pipeline.upkeep import describe
+
+        return describe(self._parts)
+
+    @counted
+    def configuration(self) -> dict[str, Json]:
+        """Return what decides answers: the store's content and settings, and all that is applied.
+
+        Two pipelines of equal configuration give the same contexts; with a deterministic generator
+        the same answers. A `…_fingerprint` of None is that of a part which has none: its settings
+        are not known then, its name alone is. Nothing here names a time, or a machine other than
+        the server of a model. Reads the ids of all chunks.
+        """
+        from ragkit.pipeline.certification import configuration
+
+        return configuration(self._parts)
+
+    @counted
+    def corpus_sketch(self) -> dict[str, Json]:
+        """Return the number of chunks and the smallest of their ids, to tell change by later."""
+        from ragkit.pipeline.certification import corpus_sketch
+
+        return corpus_sketch(self._parts)
+
+    @property
+    @counted
+    def counter(self) -> TokenCounter:
+        """Counts the generator's tokens where that is possible, else the built-in vocabulary's."""
+        return self._parts.counter
+
+    @counted
+    def doctor(self, *, repair: bool = False) -> Sequence[Finding]:
+        """Check the store; with `repair`, rebuild what is derived and update an older store."""
+        from ragkit.pipeline.upkeep import doctor
+
+        return doctor(self._parts, repair=repair)
+
+    @counted
+    def compact(self) -> int:
+        """Give free space back and return the bytes saved."""
+        store = self._parts.maintained()
+        with self._parts.writable().exclusive():
+            return store.compact()
+
+    @counted
+    def backup(self, destination: str | Path, *, replace: bool = False) -> BackupReport:
+        """Copy one state of the store to a folder, which is a store then; readers and writer go on.
+
+        Args:
+            destination: A folder that is not there yet.
+            replace: Take the place of a store that is there.
+
+        Raises:
+            ConfigError: there is something at the destination, or the store is not a folder.
+            StoreDamagedError: the store is not sound; nothing is left at the destination.
+        """
+        from ragkit.storage.backup import back_up
+
+        return back_up(self._parts.maintained(), Path(destination), replace=replace)
+
+    @counted
+    def restore(self, source: str | Path) -> BackupReport:
+        """Put a backup in the place of the store, or where there is none yet.
+
+        Readers see the old content or the new one, never some of both.
+
+        Raises:
+            StoreMissingError: there is no backup.
+            StoreDamagedError: it is not sound; nothing was changed.
+            StoreBusyError: another process is writing.
+        """
+        from ragkit.storage.backup import restore
+
+        report = restore(self._parts.folder(), Path(source))
+        self._parts.forget_embedder()
+        return report
+
+    @counted
+    def copies(self) -> Sequence[str]:
+        """Return where this pipeline knows that copies of documents stand, which `rm` leaves."""
+        from ragkit.storage.backup import copies
+
+        return copies(self._parts.folder()) if self._parts.is_local else ()

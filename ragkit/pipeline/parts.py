@@ -1,0 +1,307 @@
+"""The parts of one pipeline: store, embedder, generator, ledger, each opened when first needed."""
+
+from __future__ import annotations
+
+import copy
+import threading
+import warnings
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ragkit.errors import ConfigError
+from ragkit.pipeline.opening import (
+    default_embedder_name,
+    open_counter,
+    open_embedder,
+    open_generator,
+    open_reranker,
+    open_store,
+)
+from ragkit.prompts import Template, load_template
+from ragkit.storage import LocalStore, Maintained, Store, as_maintained
+from ragkit.storage.calls import Forkable
+from ragkit.storage.database import has_store
+from ragkit.text.printable import printable_line
+from ragkit.trimming import BUILTIN_POLICY, TrimPolicy, load_policy
+from ragkit.types import (
+    Chunker,
+    Embedder,
+    GenerationOptions,
+    Generator,
+    Json,
+    Reranker,
+    Retriever,
+    TokenCounter,
+)
+
+if TYPE_CHECKING:
+    from ragkit.config import Settings
+    from ragkit.costs.ledger import Ledger
+    from ragkit.storage import StoreSettings
+
+MOST_JOBS = 1024
+"""Largest `n_jobs`: more threads than that are a mistake on any machine."""
+
+Notify = Callable[[str], None]
+
+
+class Parts(Forkable):
+    """What a pipeline was given, and what is open of it; safe to share between threads.
+
+    The arguments are those of `RAG`.
+
+    Attributes:
+        vector_settings: Of the store as the last question saw it; None where that needed no vector.
+    """
+
+    def __init__(
+        self,
+        store: str | Path | Store | Retriever,
+        *,
+        embedder: str | Embedder | None,
+        generator: str | Generator | None,
+        trim: str | Path | TrimPolicy | None,
+        template: str | Path | Template | None,
+        reranker: str | Reranker | None,
+        chunker: Chunker | None,
+        settings: Settings,
+        ledger: str | Path | None,
+        n_jobs: int,
+        notify: Notify | None,
+    ) -> None:
+        self.settings = settings
+        self.given_chunker = chunker
+        self.given_embedder = embedder if embedder is not None else settings.embedder
+        self.reranker = (
+            open_reranker(reranker or settings.reranker, settings.reranker_options)
+            if reranker is None or isinstance(reranker, str)
+            else reranker
+        )
+        self.policy, self.policy_sha256 = _policy(trim if trim is not None else settings.trim)
+        self.template = (
+            template
+            if isinstance(template, Template)
+            else load_template(str(template or settings.template))
+        )
+        if not 1 <= n_jobs <= MOST_JOBS:
+            raise ConfigError(f"jobs {n_jobs}; allowed: 1 to {MOST_JOBS:,}")
+        self.vector_settings: StoreSettings | None = None
+        self._given_store = store
+        self._store = None if isinstance(store, str | Path) else store
+        self._embedder: Embedder | None = None
+        self._embedder_is_open = False
+        self._given_generator = generator
+        self._generator: Generator | None = None
+        self._ledger_place = ledger if ledger is not None else settings.ledger
+        self._ledger: Ledger | None = None
+        self._n_jobs = n_jobs
+        self._notify = notify or _warn
+        self._noticed: set[str] = set()
+        self._lock = threading.RLock()
+        super().__init__()
+
+    def after_fork_in_child(self) -> None:
+        """Take a lock of its own: a thread that is not here may hold the parent's."""
+        self._lock = threading.RLock()
+
+    def with_policy(self, policy: TrimPolicy | None) -> Parts:
+        """Return the same parts, open, under another trim policy: no refusals and no ledger."""
+        self.store()
+        self.generator()
+        self.embedder()
+        other = copy.copy(self)
+        Forkable.__init__(other)
+        other.settings = replace(self.settings, k=None, trim_level=None, refuse_below="off")
+        other.policy, other.policy_sha256 = policy, None
+        other._ledger, other._ledger_place = None, "off"
+        return other
+
+    def close(self) -> None:
+        """Close the store, and the generator where it was opened by name."""
+        by_name = self._given_generator is None or isinstance(self._given_generator, str)
+        for part in (self._store, self._generator if by_name else None):
+            close = getattr(part, "close", None)
+            if callable(close):
+                close()
+
+    def interrupt(self) -> None:
+        """Have what still reads or writes a store in a folder raise `StoreClosedError`."""
+        if (store := as_maintained(self._store)) is not None:
+            store.interrupt()
+
+    # --- the store ---------------------------------------------------------------------------
+
+    def store(self, *, create: bool = False) -> Store | Retriever:
+        """Open the store; `create` makes a folder's where there is none."""
+        with self._lock:
+            if self._store is None:
+                opened = self._open_remote()
+                if isinstance(opened, str | Path):
+                    opened = LocalStore(Path(opened), create=create)
+                    if (missing := opened.missing_writes()) is not None:
+                        self.notice(missing)
+                self._store = opened
+            return self._store
+
+    def writable(self, *, create: bool = False) -> Store:
+        """Open a store that documents are written to; raises `ConfigError` for a mere retriever."""
+        store = self.store(create=create)
+        if not isinstance(store, Store):
+            raise ConfigError(
+                f"store {self._given_store!r} can only be searched; this needs a folder or an "
+                "index that ragkit made"
+            )
+        return store
+
+    def maintained(self) -> Maintained:
+        """Open a store in a folder of this machine; raises `ConfigError` for any other."""
+        store = as_maintained(self.store())
+        if store is None:
+            raise ConfigError("this needs a local store, a folder")
+        return store
+
+    def exists(self) -> bool:
+        """Whether there is a store to open."""
+        if self._store is not None or has_store(self.path):
+            return True
+        return not isinstance(self._open_remote(), str | Path)
+
+    @property
+    def path(self) -> Path:
+        """The store as it was given, as a path: meaningful for folders only."""
+        return Path(str(self._given_store))
+
+    @property
+    def is_local(self) -> bool:
+        """Whether the store is a folder of this machine, be it there or not."""
+        with self._lock:
+            return isinstance(self._store or self._given_store, Maintained | str | Path)
+
+    def folder(self) -> Path:
+        """Return the folder of the store, which need not exist; raises `ConfigError` without."""
+        store = self._store or self._open_remote()
+        if isinstance(store, Maintained):
+            return store.folder
+        if not isinstance(store, str | Path):
+            raise ConfigError("this needs a local store, a folder")
+        return Path(store)
+
+    def _open_remote(self) -> Store | Retriever | str | Path:
+        """Open the store that has a kind in its name; anything else comes back as it is."""
+        given = self._given_store
+        if not isinstance(given, str) or ":" not in given:
+            return given
+        return open_store(given, self.settings.store_options) or given
+
+    # --- the models --------------------------------------------------------------------------
+
+    def embedder(self) -> Embedder | None:
+        """Open the embedder of the store, or the one asked for; None where there are no vectors."""
+        with self._lock:
+            if not self._embedder_is_open:
+                given = self.given_embedder
+                if given is not None and not isinstance(given, str):
+                    self._embedder = given
+                else:
+                    self._embedder = open_embedder(
+                        given or self._stored_embedder_name(),
+                        n_threads=self._n_jobs,
+                        options=self.settings.embedder_options,
+                    )
+                self._embedder_is_open = True
+            return self._embedder
+
+    def forget_embedder(self) -> None:
+        """Open the embedder again when it is next needed: the store may be of another now."""
+        with self._lock:
+            self._embedder_is_open = False
+
+    def _stored_embedder_name(self) -> str:
+        if self.exists():
+            store = self.store()
+            settings = store.manifest().settings if isinstance(store, Store) else None
+            if settings is not None:
+                return settings.embedder
+        return default_embedder_name()
+
+    def generator(self) -> Generator:
+        """Open the generator."""
+        with self._lock:
+            if self._generator is None:
+                given = self._given_generator
+                if given is None or isinstance(given, str):
+                    settings = (
+                        self.settings if given is None else replace(self.settings, generator=given)
+                    )
+                    self._generator = open_generator(settings)
+                else:
+                    self._generator = given
+            return self._generator
+
+    @property
+    def counter(self) -> TokenCounter:
+        """Counts the generator's tokens where that is possible, else the built-in vocabulary's."""
+        return self.generator().counter or open_counter()
+
+    @property
+    def generation_options(self) -> GenerationOptions:
+        """What the settings say about generating."""
+        s = self.settings
+        return GenerationOptions(
+            max_tokens=s.max_tokens,
+            temperature=s.temperature,
+            top_p=s.top_p,
+            top_k=s.top_k,
+            stop=s.stop,
+            seed=s.seed,
+        )
+
+    # --- what is told ------------------------------------------------------------------------
+
+    def record(self, record: Mapping[str, Json]) -> None:
+        """Write a line of the ledger, where there is one."""
+        ledger = self._open_ledger()
+        if ledger is None:
+            return
+        ledger.write(record)
+        if ledger.disabled_reason is not None:
+            self.notice(f"the ledger is off: {ledger.disabled_reason}")
+
+    def _open_ledger(self) -> Ledger | None:
+        with self._lock:
+            if self._ledger is None and self._ledger_place != "off":
+                place = self._ledger_place
+                store = as_maintained(self._store)
+                if place is None and store is not None:
+                    place = store.folder / "ledger.jsonl"
+                    if place.is_symlink():
+                        # A stranger's store would have receipts written into any file.
+                        self._ledger_place, place = "off", None
+                        self.notice("the ledger is off: ledger.jsonl is a link; name it: --ledger")
+                if place is not None:
+                    from ragkit.costs.ledger import Ledger
+
+                    self._ledger = Ledger(Path(place))
+            return self._ledger
+
+    def notice(self, message: str) -> None:
+        """Tell people once."""
+        if message not in self._noticed:
+            self._noticed.add(message)
+            self._notify(message)
+
+
+def _policy(given: str | Path | TrimPolicy | None) -> tuple[TrimPolicy | None, str | None]:
+    if isinstance(given, TrimPolicy):
+        return given, None
+    if given is None:
+        return BUILTIN_POLICY, None
+    if str(given) == "off":
+        return None, None
+    return load_policy(str(given))
+
+
+def _warn(message: str) -> None:
+    warnings.warn(printable_line(message), stacklevel=4)

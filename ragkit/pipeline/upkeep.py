@@ -1,0 +1,343 @@
+"""Writing to a store and keeping it in order: ingest, rebuild, removal, repair."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Iterable, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ragkit.chunking import SpanChunker
+from ragkit.errors import (
+    ConfigError,
+    MissingExtraError,
+    OutdatedStoreError,
+    StoreError,
+)
+from ragkit.groups import PUBLIC, group_names
+from ragkit.pipeline.ingesting import Ingester, difference, stored_document
+from ragkit.pipeline.opening import default_embedder_name, has_numpy, make_chunker
+from ragkit.pipeline.pruning import check_prune, moved_away, refuse_emptying, vanished
+from ragkit.storage import Finding, Maintained, Store, StoreSettings
+from ragkit.text.jsontext import check_json
+from ragkit.types import Chunk, Chunker, Document, Json, Source
+
+if TYPE_CHECKING:
+    from ragkit.loading.sources import Joined
+    from ragkit.pipeline.options import IngestOptions
+    from ragkit.pipeline.parts import Parts
+    from ragkit.pipeline.report import IngestReport, Progress
+
+
+def ingest(
+    parts: Parts, what: Sequence[str | Path | Source | Document], options: IngestOptions
+) -> IngestReport:
+    """Do what `RAG.ingest` does."""
+    source = _source(parts, what, options)
+    if options.get("dry_run"):
+        return _dry_run(parts, source, options)
+    prune, confirm = options.get("prune", False), options.get("confirm")
+    store = parts.writable(create=True)
+    was_protected = store.manifest().protected
+    with store.exclusive():
+        ingester = _ingester(parts, store, options)
+        with _settling(parts, store, secure=options.get("secure", False)):
+            asked = prune and check_prune(store, source, source.roots, confirm)
+            ingester.add(source.documents())
+            gone = _vanished(store, source.roots, ingester, prune=prune)
+            if not asked:
+                # The disk may have gone while it was read.
+                refuse_emptying(store, gone, source.roots, confirm)
+            ingester.remove(list(gone))
+    report = ingester.finish()
+    _tell_languages(parts, report)
+    parts.record(report.to_record())
+    if not was_protected and store.manifest().protected:
+        _tell_hidden(parts, store, ingester)
+    return report
+
+
+def _source(
+    parts: Parts, what: Sequence[str | Path | Source | Document], options: IngestOptions
+) -> Joined:
+    from ragkit.loading import open_source
+
+    metadata = options.get("metadata")
+    try:
+        check_json(metadata)
+    except ValueError as error:
+        raise ConfigError(f"metadata cannot be stored: {error}") from error
+    return open_source(
+        what,
+        root=options.get("root"),
+        groups=group_names(options.get("groups", ())),
+        metadata=metadata or {},
+        password=options.get("password"),
+        rules=parts.settings.ingest_rules,
+    )
+
+
+def _dry_run(parts: Parts, source: Joined, options: IngestOptions) -> IngestReport:
+    store = parts.writable() if parts.exists() else None
+    ingester = _ingester(parts, store, options)
+    ingester.add(source.documents())
+    if store is not None:
+        gone = _vanished(store, source.roots, ingester, prune=options.get("prune", False))
+        ingester.remove(list(gone))
+    ingester.report.rules = source.ruled()
+    return ingester.finish()
+
+
+def rebuild(parts: Parts, on_progress: Callable[[Progress], None] | None) -> IngestReport:
+    """Do what `RAG.rebuild` does."""
+    store = parts.writable()
+    with store.exclusive(), _settling(parts, store):
+        settings = _wanted_settings(parts, store.manifest().settings)
+        with store.rebuilding(settings) as target:
+            ingester = _make_ingester(
+                parts, target, settings, {"on_progress": on_progress}, force=True
+            )
+            ids = [document_id for document_id, _ in store.sources()]
+            ingester.add(stored_document(store, document_id) for document_id in ids)
+            if ingester.report.failures:
+                failure = ingester.report.failures[0]
+                raise StoreError(f"the store stays as it is: {failure.source}: {failure.detail}")
+    return ingester.finish()
+
+
+def delete(parts: Parts, ids: Sequence[str], *, secure: bool) -> Sequence[str]:
+    """Do what `RAG.delete` does."""
+    store = parts.writable()
+    with store.exclusive(), _settling(parts, store, secure=secure):
+        return list(store.delete([name for name in ids if _may_be_stored(name)]))
+
+
+def document(
+    parts: Parts, document_id: str, groups: Sequence[str] | None
+) -> dict[str, Json] | None:
+    """Do what `RAG.document` does."""
+    store = parts.writable()
+    if not _may_be_stored(document_id):
+        return None
+    found = store.document(document_id, groups=None if groups is None else group_names(groups))
+    return None if found is None else _shown(*found)
+
+
+def _may_be_stored(document_id: str) -> bool:
+    """Whether an id is text that a store can hold; a command line may give bytes that are none."""
+    try:
+        check_json(document_id)
+    except ValueError:
+        return False
+    return True
+
+
+def _shown(document: Document, sha256: str, chunks: Iterable[Chunk]) -> dict[str, Json]:
+    return {
+        "schema": 1,
+        "document_id": document.id,
+        "source": document.source,
+        "title": document.title,
+        "text": document.text,
+        "metadata": dict(document.metadata),
+        "sha256": sha256,
+        "chunks": [
+            {
+                "chunk_id": chunk.id,
+                "start": chunk.start,
+                "end": chunk.end,
+                "n_tokens": chunk.n_tokens,
+                "sentences": [list(span) for span in chunk.sentences],
+                "location": chunk.location().to_dict(),
+            }
+            for chunk in chunks
+        ],
+    }
+
+
+def describe(parts: Parts) -> dict[str, Json]:
+    """Return a store as `ragkit show --json` prints it."""
+    store = parts.writable()
+    manifest = store.manifest()
+    unknown = ("file_bytes", "derived_bytes", "sentence_vector_bytes")
+    template = parts.template
+    return {
+        "schema": 1,
+        "store": store.name,
+        "generation": manifest.revision,
+        "protected": manifest.protected,
+        **store.count(),
+        "read_only": isinstance(store, Maintained) and store.read_only,
+        **(store.bytes_by_part() if isinstance(store, Maintained) else dict.fromkeys(unknown)),
+        "language": store.language(),
+        "settings": None if manifest.settings is None else dict(asdict(manifest.settings)),
+        "template": {
+            "id": template.id,
+            "version": template.version,
+            "sha256": template.sha256,
+        },
+    }
+
+
+def doctor(parts: Parts, *, repair: bool) -> Sequence[Finding]:
+    """Do what `RAG.doctor` does."""
+    findings: list[Finding] = []
+    try:
+        store = parts.writable()
+    except OutdatedStoreError as error:
+        outdated = Finding(check="schema", detail=str(error), repairable=True)
+        if not repair:
+            return [outdated]
+        from ragkit.storage.creation import update_schema
+
+        update_schema(parts.path)
+        findings.append(replace(outdated, repaired=True))
+        store = parts.writable()
+    if not repair:
+        return store.examine()
+    with store.exclusive():
+        return [*findings, *store.examine(repair=True)]
+
+
+def _settling(parts: Parts, store: Store, *, secure: bool = False) -> AbstractContextManager[None]:
+    """Bring what is derived up to date after a write, and make the write visible."""
+    if isinstance(store, Maintained):
+        return store.settling(parts.notice, secure=secure)
+    return _visible_at_the_end(store)
+
+
+@contextmanager
+def _visible_at_the_end(store: Store) -> Generator[None]:
+    yield
+    store.checkpoint()
+
+
+def _ingester(parts: Parts, store: Store | None, options: IngestOptions) -> Ingester:
+    stored = None if store is None else store.manifest().settings
+    if stored is not None and stored.embedder != "none" and not has_numpy():
+        raise MissingExtraError(
+            f"the store was built with embedder {stored.embedder!r}, and numpy", extra="local"
+        )
+    wanted = _wanted_settings(parts, stored)
+    is_new = stored is None
+    if store is not None and is_new and not options.get("dry_run"):
+        store.configure(wanted)
+        # Where stores are not locked another process may have been quicker, with its settings.
+        stored = store.manifest().settings
+        wanted = _wanted_settings(parts, stored)
+    if stored is not None and stored != wanted:
+        raise ConfigError(difference(stored, wanted))
+    return _make_ingester(parts, store, wanted, options, looks_for_moves=not is_new)
+
+
+def _make_ingester(
+    parts: Parts,
+    store: Store | None,
+    settings: StoreSettings,
+    options: IngestOptions,
+    *,
+    force: bool = False,
+    looks_for_moves: bool = False,
+) -> Ingester:
+    return Ingester(
+        store,
+        chunker=_chunker(parts, settings),
+        embedder=parts.embedder(),
+        embed_title=settings.embed_title,
+        sentence_vectors=settings.sentence_vectors,
+        dry_run=options.get("dry_run", False),
+        force=force,
+        looks_for_moves=looks_for_moves,
+        require_groups=options.get("require_groups", False),
+        on_progress=options.get("on_progress"),
+    )
+
+
+def _chunker(parts: Parts, stored: StoreSettings | None) -> Chunker:
+    if parts.given_chunker is not None:
+        return parts.given_chunker
+    asked = parts.settings
+    if stored is not None:
+        tokens, overlap = asked.chunk_tokens, asked.chunk_overlap
+        asked = replace(
+            asked,
+            chunker=asked.chunker or stored.chunker,
+            chunk_tokens=stored.chunk_tokens if tokens is None else tokens,
+            chunk_overlap=stored.chunk_overlap if overlap is None else overlap,
+        )
+    return make_chunker(asked)
+
+
+def _wanted_settings(parts: Parts, stored: StoreSettings | None) -> StoreSettings:
+    """Return the settings asked for, the store's where nothing was asked."""
+    embedder = parts.embedder()
+    chunker = _chunker(parts, stored)
+    ours = chunker if isinstance(chunker, SpanChunker) else None
+    asked = parts.settings
+    default_title = stored.embed_title if stored is not None else False
+    # A store without vectors says nothing about sentences: the next embedder's default holds.
+    with_sentences = (
+        stored.sentence_vectors if stored is not None and stored.dim is not None else parts.is_local
+    )
+    if asked.sentence_vectors and not parts.is_local:
+        raise ConfigError("sentence_vectors true; only a local store holds them")
+    if asked.sentence_vectors is not None:
+        with_sentences = asked.sentence_vectors
+    return StoreSettings(
+        embedder=_embedder_name(parts, stored),
+        embedder_fingerprint=None if embedder is None else embedder.fingerprint,
+        dim=None if embedder is None else embedder.dim,
+        chunker=ours.name if ours else type(chunker).__name__,
+        chunk_tokens=ours.max_tokens if ours else 0,
+        chunk_overlap=ours.overlap_tokens if ours else 0,
+        chunker_fingerprint=chunker.fingerprint,
+        embed_title=default_title if asked.embed_title is None else asked.embed_title,
+        sentence_vectors=with_sentences and embedder is not None,
+    )
+
+
+def _embedder_name(parts: Parts, stored: StoreSettings | None) -> str:
+    given = parts.given_embedder
+    if isinstance(given, str):
+        return given
+    if given is not None:
+        # A wrapper, for example one that caches, may go by the name of what it wraps.
+        return str(getattr(given, "name", type(given).__name__))
+    return stored.embedder if stored is not None else default_embedder_name()
+
+
+def _vanished(
+    store: Store, roots: Sequence[str], ingester: Ingester, *, prune: bool
+) -> dict[str, str]:
+    """Note in the report what moved, and return id and source of what is to be removed."""
+    texts, moved = ingester.added_texts, ingester.n_moved_here
+    is_local = isinstance(store, Maintained)
+    gone: dict[str, str] = {}
+    if prune or (texts and is_local):
+        gone = vanished(store, roots, ingester.seen, ingester.failed_sources)
+        moved += len(moved_away(store, gone, texts))
+    # Another server is not asked for all of its documents for the sake of a number.
+    ingester.report.moved = moved if prune or is_local or not texts else None
+    return gone if prune else {}
+
+
+def _tell_languages(parts: Parts, report: IngestReport) -> None:
+    known = sum(report.languages.values())
+    foreign = known - report.languages.get("en", 0)
+    if parts.given_embedder in {None, "builtin"} and has_numpy() and foreign * 10 > known:
+        parts.notice(
+            f"{foreign} of {known} documents are not in English; the built-in embedder is "
+            "English, so they are found by their words"
+        )
+
+
+def _tell_hidden(parts: Parts, store: Store, ingester: Ingester) -> None:
+    """Say once what the first document with groups did: no document had any before."""
+    n_hidden = store.count()["documents"] - ingester.n_grouped
+    if n_hidden:
+        parts.notice(
+            f"the store is protected now: {n_hidden:,} documents without groups are hidden "
+            f"from everybody; to show them, ingest them again with --groups {PUBLIC} (or "
+            "groups of their own)"
+        )

@@ -1,0 +1,65 @@
+"""The way of a question, once through: nothing is read or computed twice."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from ragkit import RAG, Document
+from ragkit.pipeline.options import AskOptions
+from ragkit.storage import LocalStore
+from ragkit.types import Hit, Query
+from ragkit_connectors.testing.stores import WordEmbedder
+from tests.counting import counted
+
+QUESTION = "When does the ferry to the island leave?"
+# At the end of each read transaction the store looks whether its file has changed.
+ONCE = ("_has_changed", "read_manifest", "detect_language", "search_terms", "measure")
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Path:
+    """Return a store with vectors of sentences."""
+    with RAG(tmp_path / "kb", embedder=WordEmbedder(), ledger="off") as rag:
+        rag.ingest(
+            *(
+                Document(id=f"d{i}", text=f"Ferry {i} goes to the island. It leaves at noon.")
+                for i in range(12)
+            )
+        )
+    return tmp_path / "kb"
+
+
+@pytest.mark.parametrize("trim", [None, "off"])
+@pytest.mark.parametrize("mode", ["lexical", "hybrid"])
+def test_an_answer_reads_and_computes_each_thing_once(
+    store: Path, mode: str, trim: str | None
+) -> None:
+    """One read transaction, the manifest, the question's language, its terms, one scoring."""
+    options: AskOptions = {"mode": "lexical" if mode == "lexical" else "hybrid"}
+    with RAG(store, embedder=WordEmbedder(), trim=trim, ledger="off") as rag:
+        rag.ask(QUESTION, **options)  # The first opens things, and learns that a vector is needed.
+        with counted(*ONCE, "embed_query") as counts:
+            answer = rag.ask(QUESTION, **options)
+    assert answer.context
+    assert counts == dict.fromkeys(ONCE, 1) | ({"embed_query": 1} if mode == "hybrid" else {})
+
+
+def test_an_answer_sees_one_state(store: Path) -> None:
+    """What another process writes while a question is answered does not mix two states."""
+
+    class Writes:
+        """A reranker during whose work a document is removed."""
+
+        def rerank(self, question: str, hits: Sequence[Hit]) -> Sequence[Hit]:
+            del question
+            with LocalStore(store) as other:
+                other.delete([hits[0].chunk.document_id])
+            return hits
+
+    with RAG(store, embedder=WordEmbedder(), reranker=Writes(), ledger="off") as rag:
+        terms, pool = rag.pool(QUESTION, k=3)
+        found = LocalStore(store).search(Query(question=QUESTION, mode="lexical", k=100))
+    assert terms
+    assert pool[0].cosines is not None
+    assert pool[0].hit.chunk.document_id not in {hit.chunk.document_id for hit in found}
