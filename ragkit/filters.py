@@ -9,7 +9,7 @@ text compares with text, numbers with numbers, true and false only with themselv
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import TypeAlias
+from typing import TypeAlias, TypeGuard
 
 from ragkit.errors import ConfigError
 from ragkit.types import Json, Metadata
@@ -132,9 +132,8 @@ def _any(test: _Test) -> _Test:
     def holds(found: object) -> bool:
         if found is _MISSING:
             return False
-        if isinstance(found, list | tuple):
-            elements: Sequence[object] = found
-            return any(map(test, elements))
+        if _is_sequence(found):
+            return any(map(test, found))
         return test(found)
 
     return holds
@@ -149,8 +148,15 @@ def _lookup(metadata: Metadata, field: str, path: Sequence[str]) -> object:
         return metadata[field]
     value: object = metadata
     for part in path:
-        if not isinstance(value, Mapping):
+        if not _is_mapping(value):
             return _MISSING
-        inner: Mapping[str, object] = value
-        value = inner.get(part, _MISSING)
+        value = value.get(part, _MISSING)
     return value
+
+
+def _is_mapping(value: object) -> TypeGuard[Mapping[str, object]]:
+    return isinstance(value, Mapping)
+
+
+def _is_sequence(value: object) -> TypeGuard[Sequence[object]]:
+    return isinstance(value, list | tuple)

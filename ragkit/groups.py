@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence, Set
+from typing import TypeGuard
 
 from ragkit.errors import ConfigError
 
@@ -22,11 +23,10 @@ def names_of(value: object, what: str = "groups") -> tuple[str, ...]:
         ConfigError: it is a single string, whose letters would be taken for names, or anything
             else than texts in a row.
     """
-    if isinstance(value, str | bytes | bytearray) or not isinstance(value, Sequence | Set):
+    if not _is_collection(value):
         raise ConfigError(f"{what} {_short(value)}; allowed: a list of names, such as ['board']")
-    given: Collection[object] = value
     names: list[str] = []
-    for name in given:
+    for name in value:
         if not isinstance(name, str):
             raise ConfigError(f"{what}: {_short(name)} is no name; allowed: texts")
         names.append(name)
@@ -61,6 +61,11 @@ def narrowed(groups: tuple[str, ...] | None, by: tuple[str, ...] | None) -> tupl
         return by if groups is None else groups
     others = frozenset(by)
     return tuple(name for name in groups if name in others)
+
+
+def _is_collection(value: object) -> TypeGuard[Collection[object]]:
+    single = isinstance(value, str | bytes | bytearray)
+    return not single and isinstance(value, Sequence | Set)
 
 
 def _short(value: object) -> str:

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from ragkit.errors import TemplateError
 from ragkit.text.jsontext import read_json, read_toml
-from ragkit.types import ContextItem, Prompt, TokenCounter, Turn
+from ragkit.types import ContextItem, Prompt, TokenCounter, Turn, is_object
 
 LOCK_NAME = "prompts.lock"
 BUNDLED = Path(__file__).parent / "data" / "templates"
@@ -192,10 +192,9 @@ def _read_lock(path: Path) -> dict[str, str]:
         data = read_json(path.read_bytes())
     except (OSError, ValueError) as error:
         raise TemplateError(f"lock file {path} cannot be read: {error}") from error
-    if not isinstance(data, dict):
+    if not is_object(data):
         raise TemplateError(f"lock file {path} must be a JSON object")
-    entries: dict[str, object] = data
-    return {key: str(value) for key, value in entries.items()}
+    return {key: str(value) for key, value in data.items()}
 
 
 def _fill(template: str, values: Mapping[str, str]) -> str:

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import cast
 
 from ragkit.errors import ConfigError
-from ragkit.types import Json
+from ragkit.types import Json, is_object
 
 LOOPBACK_HOSTS = frozenset({"localhost", "127.0.0.1", "::1"})
 """Hosts that are this machine, as they are written; no other spelling counts."""
@@ -100,7 +100,7 @@ def sensitive(given: Mapping[str, object], folder: Path) -> Sensitive:
             continue
         if isinstance(value, Mapping):
             harmless = HARMLESS_OPTIONS.get(setting, frozenset())
-            options: Mapping[str, object] = value
+            options = cast("Mapping[str, object]", value)
             part = setting.removesuffix("_options")
             found.keys.update({f"{part}.{k}": v for k, v in options.items() if k not in harmless})
         elif setting in _PATHS:
@@ -312,5 +312,5 @@ def _read(path: Path) -> Record | None:
         data: object = json.loads(path.read_text("utf-8"))
     except (OSError, ValueError):
         return None
-    known: dict[str, object] = data if isinstance(data, dict) else {}
+    known = data if is_object(data) else {}
     return Record(file=str(known.get("file")), sha256=str(known.get("sha256")))

@@ -240,7 +240,7 @@ class _Layer:
         for first, n_texts, length in groups:
             last = first + n_texts * length
             heads[first:last] = _attend(mixed[first:last], n_texts, length)
-        y = heads @ self._output[0]
+        y: _Array = heads @ self._output[0]
         y += self._output[1]
         y += x
         _normalise(y, *self._norm1)

@@ -17,7 +17,7 @@ from ragkit.groups import group_names
 from ragkit.loading.formats import LOADERS_VERSION
 from ragkit.loading.loaded import LoadedText
 from ragkit.text.jsontext import read_answer_json, read_json
-from ragkit.types import Document, Failure, Json, Metadata, PendingDocument, SourceItem
+from ragkit.types import Document, Failure, Json, Metadata, PendingDocument, SourceItem, is_object
 
 MAX_RECORD_BYTES = 64 * 2**20
 """A longer line is a failure of its own; the lines after it are read."""
@@ -152,25 +152,23 @@ def _value(raw: bytes) -> object:
 
 
 def _document(value: object, source: str, labels: Labels) -> Document:
-    if not isinstance(value, dict):
+    if not is_object(value):
         raise LoadError("broken", "not a JSON object")
-    record: dict[str, object] = value
-    identity, text = record.get("_id"), record.get("text")
+    identity, text = value.get("_id"), value.get("text")
     if not isinstance(identity, str | int) or isinstance(identity, bool) or identity == "":
         raise LoadError("broken", "no _id")
     if not isinstance(text, str):
         raise LoadError("broken", f"record {identity!r} has no text")
-    title, metadata = record.get("title"), record.get("metadata")
+    title, metadata = value.get("title"), value.get("metadata")
     if metadata is not None and not isinstance(metadata, Mapping):
         raise LoadError("broken", f"metadata of record {identity!r} is not an object")
-    own: Metadata = metadata or {}
     return Document(
         id=str(identity),
         source=source,
         text=text,
         title=title if isinstance(title, str) else "",
-        metadata={**own, **labels.metadata},
-        groups=_groups(record.get("groups"), identity) or labels.groups,
+        metadata={**(metadata or {}), **labels.metadata},
+        groups=_groups(value.get("groups"), identity) or labels.groups,
     )
 
 

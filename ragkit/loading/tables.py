@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 
 from ragkit.errors import LoadError
 from ragkit.loading.loaded import MAX_NAME_CHARACTERS, LoadedText, TextBuilder, clean, decoded
-from ragkit.types import Location
+from ragkit.types import Location, is_array, is_object
 
 MAX_DEPTH = 200
 """Nesting of JSON; deeper is an attack or a mistake."""
@@ -132,8 +132,7 @@ def load_json(data: bytes) -> LoadedText:
     except ValueError as error:
         raise LoadError("broken", f"not JSON: {error}") from error
     builder, title = TextBuilder(), _title(value)
-    parts: list[object] = value if isinstance(value, list) else [value]
-    for part in parts:
+    for part in value if is_array(value) else [value]:
         _add_value(builder, part)
     return builder.build(title=title, metadata=metadata)
 
@@ -171,10 +170,7 @@ def is_guarded(line: str) -> bool:
 
 
 def _has_groups(value: object) -> bool:
-    if not isinstance(value, Mapping):
-        return False
-    entries: Mapping[str, object] = value
-    return "_id" in entries and bool(entries.get("groups"))
+    return is_object(value) and "_id" in value and bool(value.get("groups"))
 
 
 def _only_json_lines_keep_groups() -> LoadError:
@@ -192,32 +188,27 @@ def _add_value(builder: TextBuilder, value: object) -> None:
 
 
 def _title(value: object) -> str:
-    if not isinstance(value, dict):
+    if not is_object(value):
         return ""
-    named: dict[str, object] = value
-    titles = (named.get(key) for key in ("title", "name"))
+    titles = (value.get(key) for key in ("title", "name"))
     return next((clean(title) for title in titles if isinstance(title, str)), "")
 
 
 def _lines(value: object, path: str, depth: int) -> Iterator[str]:
     if depth > MAX_DEPTH:
         raise LoadError("limit", f"JSON nested deeper than {MAX_DEPTH}")
-    if isinstance(value, Mapping):
-        entries: Mapping[str, object] = value
-        if _has_groups(entries):
+    if is_object(value):
+        if _has_groups(value):
             raise _only_json_lines_keep_groups()
-        if depth and not any(isinstance(inner, list | Mapping) for inner in entries.values()):
-            shown = "; ".join(
-                f"{key}: {_shown(v)}" for key, v in entries.items() if v not in _EMPTY
-            )
+        if depth and not any(isinstance(inner, list | dict) for inner in value.values()):
+            shown = "; ".join(f"{key}: {_shown(v)}" for key, v in value.items() if v not in _EMPTY)
             yield f"{path}: {shown}" if path else shown
             return
-        for key, inner in entries.items():
+        for key, inner in value.items():
             below = f"{path}.{key}" if path else str(key)
             yield from _lines(inner, below[-MAX_NAME_CHARACTERS:], depth + 1)
-    elif isinstance(value, list):
-        elements: list[object] = value
-        for inner in elements:
+    elif is_array(value):
+        for inner in value:
             yield from _lines(inner, path, depth + 1)
     elif value not in _EMPTY:
         yield f"{path}: {_shown(value)}" if path else _shown(value)

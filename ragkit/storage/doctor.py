@@ -8,7 +8,6 @@ import shlex
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 from ragkit.errors import StoreBusyError, StoreDamagedError
 from ragkit.storage.acknowledged import note_acknowledged, read_acknowledged
@@ -22,10 +21,6 @@ _SHOWN = 5
 _ORPHAN = "WHERE NOT EXISTS (SELECT 1 FROM chunk WHERE chunk.vector = vector.row)"
 
 
-class _Derive(Protocol):
-    def __call__(self, *, damaged: frozenset[str]) -> str | None: ...
-
-
 @dataclass(frozen=True, slots=True)
 class _Check:
     name: str
@@ -33,13 +28,15 @@ class _Check:
     repair: Callable[[], None] | None = None
 
 
-def examine(database: Database, *, repair: bool, derive: _Derive) -> list[Finding]:
+def examine(
+    database: Database, *, repair: bool, derive: Callable[[frozenset[str]], object]
+) -> list[Finding]:
     """Check everything; repair what is derived when asked.
 
     Args:
         database: The store's.
         repair: Repair too; the caller is the only writer.
-        derive: Rewrites derived files.
+        derive: Rewrites derived files, above all those that it is given the names of.
     """
     lines = _file_lines(database)
     if lines:
@@ -109,7 +106,7 @@ def _file_lines(database: Database) -> list[str]:
 
 
 class _Doctor:
-    def __init__(self, database: Database, derive: _Derive) -> None:
+    def __init__(self, database: Database, derive: Callable[[frozenset[str]], object]) -> None:
         self._database = database
         self._derive = derive
         self._folder = database.path.parent
@@ -228,7 +225,7 @@ class _Doctor:
         if self._stale_tombstones():
             with self._database.writing() as connection:
                 connection.execute("DELETE FROM tombstone WHERE row IN (SELECT row FROM chunk)")
-        self._derive(damaged=frozenset(self._bad_segments() or ()))
+        self._derive(frozenset(self._bad_segments() or ()))
 
     def _stale_tombstones(self) -> int:
         with self._database.reading() as connection:

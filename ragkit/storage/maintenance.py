@@ -84,8 +84,8 @@ class Maintenance:
         shutil.rmtree(self._folder / RESTORE_FOLDER, ignore_errors=True)
         if has_removed and self.log_bytes():
             notices.append(
-                "removed text is still held by the log, which an open reader keeps. When the "
-                f"reader is done: {compact}"
+                "removed text is still in the log, as a reader holds back emptying it. When it is "
+                f"done: {compact}"
             )
         return notices
 
@@ -157,7 +157,11 @@ class Maintenance:
         """Check the file and what is derived from it; rebuild what is derived when asked."""
         from ragkit.storage.doctor import examine
 
-        findings = examine(self._database, repair=repair, derive=self.derive)
+        findings = examine(
+            self._database,
+            repair=repair,
+            derive=lambda damaged: self.derive(damaged=damaged),
+        )
         if any(finding.repaired for finding in findings):
             self.seal()
         return findings

@@ -15,7 +15,7 @@ from ragkit.errors import StoreDamagedError
 from ragkit.storage.schema import checksum, unsealed
 from ragkit.storage.values import StoreSettings
 from ragkit.trimming import PoolChunk
-from ragkit.types import Chunk, Document, Hit, Location, Mark, MarkKind, Metadata
+from ragkit.types import Chunk, Document, Hit, Json, Location, Mark, MarkKind, Metadata, is_object
 
 if TYPE_CHECKING:
     from ragkit.types import Vector, Vectors
@@ -108,7 +108,7 @@ def read_document(fields: Sequence[object]) -> StoredDocument:
             id=_of(str, identity),
             source=_of(str, source),
             title=_of(str, title),
-            metadata=_of(dict, json.loads(_of(str, metadata))),
+            metadata=_object(json.loads(_of(str, metadata))),
             groups=tuple(_of(str, name) for name in json.loads(_of(str, groups))),
             sha256=_of(str, sha256),
             marks=_of(str, marks),
@@ -147,6 +147,12 @@ def read_chunk(document_id: str, fields: Sequence[object]) -> Chunk:
 def _of(kind: type[_T], value: object) -> _T:
     """Return a value that is of exactly this type (`True` is no int); else raise `TypeError`."""
     if type(value) is not kind:
+        raise TypeError
+    return value
+
+
+def _object(value: object) -> dict[str, Json]:
+    if not is_object(value):
         raise TypeError
     return value
 

@@ -10,10 +10,11 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Never, cast
 
 from ragkit.text.printable import escape_in_json
+from ragkit.types import is_array, is_object
 
 MAX_DEPTH = 200
 """Nesting of objects and lists; deeper is an attack or a mistake."""
@@ -175,9 +176,7 @@ def _levels(value: object) -> Iterator[list[object]]:
 
 
 def _inside(value: object) -> Iterator[object]:
-    if isinstance(value, Mapping):
-        table: Mapping[str, object] = value
-        yield from table.values()
-    elif isinstance(value, list):
-        elements: list[object] = value
-        yield from elements
+    if is_object(value):
+        yield from value.values()
+    elif is_array(value):
+        yield from value
