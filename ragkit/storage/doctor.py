@@ -36,7 +36,7 @@ def examine(
     Args:
         database: The store's.
         repair: Repair too; the caller is the only writer.
-        derive: Rewrites derived files, above all those that it is given the names of.
+        derive: Rewrites the derived files that are due, and those of the given names.
     """
     lines = _file_lines(database)
     if lines:
