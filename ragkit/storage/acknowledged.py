@@ -1,10 +1,10 @@
-"""How many writes a store has acknowledged, kept beside it: tells when its log has lost some.
+"""The number of acknowledged writes, kept beside a store to detect a log that lost some.
 
-SQLite reads its log (WAL) up to the first frame whose checksum is wrong and drops the rest without
-a word: a frame that a crash left half-written and one that was damaged later look alike (SQLite
-documentation, "WAL-mode File Format", section 2.3.1). So the number of writes is noted here after
-each commit, before anybody is told of it. It may lag behind the store, never lead: a larger number
-than the store's own means that acknowledged writes are gone.
+SQLite reads its log (WAL) up to the first frame whose checksum is wrong and silently drops the
+rest: a frame that a crash left half-written looks like one that was damaged later (SQLite
+documentation, "WAL-mode File Format", section 2.3.1). So the number of writes is recorded here
+after each commit, before the write is acknowledged. It may lag behind the store but never lead: a
+number larger than the store's own means that acknowledged writes are gone.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ _LENGTH = 30
 
 
 def note_acknowledged(folder: Path, revision: int) -> None:
-    """Make the number of a store's writes durable, in place.
+    """Record the number of a store's writes durably, in place.
 
-    Where that fails the older number stays, which raises no false alarm.
+    If that fails the older number stays, which raises no false alarm.
     """
     number = f"{revision:020d}"
     line = f"{number} {zlib.crc32(number.encode()):08x}\n".encode()
@@ -36,12 +36,12 @@ def note_acknowledged(folder: Path, revision: int) -> None:
 
 
 def forget_acknowledged(folder: Path) -> None:
-    """Drop the number: the folder gets a new store."""
+    """Delete the number: the folder gets a new store."""
     (folder / FILE_NAME).unlink(missing_ok=True)
 
 
 def read_acknowledged(folder: Path) -> int | None:
-    """Return the number that was noted last; None where that is not known."""
+    """Return the number that was recorded last; None if it is unknown."""
     try:
         with (folder / FILE_NAME).open("rb") as file:
             number, _, check = file.read(_LENGTH).strip().partition(b" ")

@@ -1,4 +1,4 @@
-"""Copies of a store: made from one state of it, examined before they count, put in place whole."""
+"""Backups: one state of a store, examined before it counts, put in place atomically."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _LIST = "backups"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BackupReport:
-    """A copy that was made, or put in place: bytes of its file, documents, whether it is sound."""
+    """A backup that was made or restored: its size, its documents, whether it passed the checks."""
 
     bytes: int
     documents: int
@@ -45,15 +45,15 @@ class BackupReport:
 
 
 def back_up(store: Maintained, destination: Path, *, replace: bool = False) -> BackupReport:
-    """Copy one state of a store, beside its readers and its writer, to a folder that is a store.
+    """Copy one state of a store to a folder, which is a store then; readers and writer go on.
 
-    The copy is made under a temporary name beside its place, examined as `ragkit doctor` does,
+    The copy is made under a temporary name beside its destination, examined as by `ragkit doctor`,
     made durable, then renamed.
 
     Args:
         store: To copy.
-        destination: A folder that is not there yet or is empty.
-        replace: Take the place of a store that is there; its readers see the old or the new one.
+        destination: A folder that does not exist yet or is empty.
+        replace: Replace a store that is there; its readers see either the old or the new one.
 
     Raises:
         ConfigError: there is something at the destination.
@@ -77,10 +77,10 @@ def back_up(store: Maintained, destination: Path, *, replace: bool = False) -> B
 
 
 def restore(folder: Path, source: Path) -> BackupReport:
-    """Put a backup in the place of a store, or where there is none yet.
+    """Replace a store by a backup, or create it from one.
 
-    It is copied into the folder and examined before anything is touched. Searches of other
-    processes see the old content or the new one, never some of both.
+    The backup is copied into the folder and examined before anything is touched. Searches of other
+    processes see the old content or the new one, never a mix.
 
     Args:
         folder: Of the store.
@@ -102,9 +102,9 @@ def restore(folder: Path, source: Path) -> BackupReport:
 
 
 def copies(folder: Path) -> list[str]:
-    """Return the places of backups that this store was copied to, or was restored from.
+    """Return where this store was backed up to or restored from.
 
-    One that was deleted is left out; one on a disk that is not mounted is not.
+    Deleted backups are left out, those on a disk that is not mounted are not.
     """
     try:
         lines = (folder / _LIST).read_text("utf-8", "surrogateescape").splitlines()
@@ -130,7 +130,7 @@ def _is_empty_folder(place: Path) -> bool:
 
 
 def _new_store(folder: Path, source: Path) -> BackupReport:
-    """Copy a store into a new folder, which gets its name when all is done."""
+    """Copy a store into a new folder, which is renamed into place when complete."""
     temporary = folder.with_name(f".{folder.name}.new")
     with _readable_os_errors(folder):
         if folder.exists():
@@ -174,7 +174,7 @@ def _copy(source: Path, folder: Path, *, revision: int) -> BackupReport:
     Args:
         source: A store's folder, or its SQLite file.
         folder: Where to.
-        revision: The copy's is made larger, and larger than the source's.
+        revision: The copy gets a larger one, which is larger than the source's too.
 
     Raises:
         StoreDamagedError: it is not sound.
@@ -206,7 +206,7 @@ def _copy(source: Path, folder: Path, *, revision: int) -> BackupReport:
 
 @contextmanager
 def _reading(source: Path) -> Generator[sqlite3.Connection]:
-    """Open a backup to read one state of it."""
+    """Open a backup for reading one state of it."""
     if source.is_dir() or source.name == FILE_NAME:
         database = Database(source if source.is_dir() else source.parent)
         try:
@@ -238,10 +238,10 @@ def _revision(folder: Path) -> int:
 
 
 def _install(file: Path, folder: Path) -> None:
-    """Put a file in the place of a store's; the caller is its only writer.
+    """Replace a store's file; the caller is its only writer.
 
-    A file renamed over one in use would leave readers with a log of another file. SQLite copies
-    into the live one instead, in one transaction of its log.
+    Renaming over a file in use would leave readers with the log of another file. So SQLite copies
+    into the live file, in one transaction.
     """
     place = folder / FILE_NAME
     if place.exists():

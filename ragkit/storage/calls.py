@@ -1,4 +1,4 @@
-"""Calls in flight: closing while other threads call, and what a fork must not share."""
+"""Calls in flight: closing beside other threads, and state that a fork must not share."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _INTERRUPT_EVERY_SECONDS = 0.02
 
 
 class Forkable:
-    """Base of what must be set right when a process forks; the methods do nothing by themselves."""
+    """Base of objects that need fixing when a process forks; its own methods do nothing."""
 
     def __init__(self) -> None:
         with _registering:
@@ -35,7 +35,7 @@ class Forkable:
         """Run in the thread that has forked."""
 
     def after_fork_in_child(self) -> None:
-        """Run in the child, where no other thread is; locks may be held by threads now gone."""
+        """Run in the child, which has no other threads; threads that are gone may hold locks."""
 
 
 _registering = threading.Lock()
@@ -43,7 +43,7 @@ _forkables: WeakSet[Forkable] = WeakSet()
 
 
 def _before_fork() -> None:
-    # Held until the fork is done, so that the set is whole in both processes.
+    # Held until the fork is done, so that the set is consistent in both processes.
     _registering.acquire()
     for part in _forkables:
         part.before_fork()
@@ -70,7 +70,7 @@ if hasattr(os, "register_at_fork"):
 
 
 class Calls(Forkable):
-    """Counts the calls in flight, and lets none in once it is closed.
+    """Counts the calls in flight, and admits none once closed.
 
     Args:
         name: What is called, for messages.
@@ -86,7 +86,7 @@ class Calls(Forkable):
 
     @contextmanager
     def one(self) -> Generator[None, None, None]:
-        """Be one of the calls in flight; those inside another one of the same thread always may.
+        """Be one of the calls in flight; nested calls of the same thread are always admitted.
 
         Raises:
             StoreClosedError: it was closed.
@@ -124,11 +124,11 @@ class Calls(Forkable):
         seconds: float,
         interrupt: Callable[[], None] | None = None,
     ) -> None:
-        """Let no new call in, wait for those in flight, then `finish`.
+        """Admit no new calls, wait for those in flight, then call `finish`.
 
-        The calls of the closing thread itself are not waited for. Where others have not ended after
-        `seconds`, they are interrupted over and over for `INTERRUPT_SECONDS`; the last one to end
-        then does `finish`.
+        The calls of the closing thread itself are not waited for. If others have not ended after
+        `seconds`, they are interrupted repeatedly for `INTERRUPT_SECONDS`; the last one to end then
+        calls `finish`.
         """
         with self._changed:
             if self._closed:
@@ -145,14 +145,14 @@ class Calls(Forkable):
         finish()
 
     def pause(self, seconds: float) -> bool:
-        """Hold new calls back and return whether none is in flight, after some time at most."""
+        """Hold back new calls, wait for at most `seconds`, and return whether none is in flight."""
         with self._changed:
             self._paused = True
             self._wait(seconds)
             return not self._depths
 
     def go_on(self) -> None:
-        """Let calls in again."""
+        """Admit calls again."""
         with self._changed:
             self._paused = False
             self._changed.notify_all()
@@ -162,7 +162,7 @@ class Calls(Forkable):
         return self._changed.wait_for(lambda: not self._depths.keys() - {me}, seconds)
 
     def after_fork_in_child(self) -> None:
-        """Forget the threads that are not here."""
+        """Forget the threads that do not exist in the child."""
         me = threading.get_ident()
         self._changed = threading.Condition()
         self._depths = Counter({me: self._depths[me]}) if self._depths[me] else Counter()

@@ -1,4 +1,4 @@
-"""A bounded pool of connections to one SQLite file: lent for a block, closed when not in use."""
+"""A bounded pool of connections to one SQLite file, each lent for a block."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ragkit.errors import StoreError
 from ragkit.storage.calls import Calls, Forkable
 
 MOST_CONNECTIONS = 16
-"""Open at a time; each takes two or three files. Further threads wait for one."""
+"""Open at a time; each holds two or three file descriptors. Further threads wait."""
 
 FORK_SECONDS = 1.0
 """How long a fork waits for blocks under way in other threads."""
@@ -20,12 +20,12 @@ FORK_SECONDS = 1.0
 
 @dataclass(frozen=True, slots=True)
 class FileState:
-    """What a connection was opened on; once the file differs, the connection is of no use.
+    """The file that a connection was opened on; once the file differs, the connection is useless.
 
     Attributes:
-        options: How to open it, as the query of SQLite's URI.
+        options: How to open it, as the query part of SQLite's URI.
         identity: Device and inode.
-        seen: Size and times in nanoseconds, where no lock keeps the file as it is; else empty.
+        seen: Size and times in nanoseconds if no lock protects the file from changes; else empty.
     """
 
     options: str
@@ -35,14 +35,14 @@ class FileState:
 
 @dataclass(eq=False, slots=True)
 class Lent:
-    """A connection, and what it was opened on."""
+    """A connection and the file that it was opened on."""
 
     connection: sqlite3.Connection
     state: FileState
 
 
 class _Held(threading.local):
-    """What the block that this thread is in has been lent."""
+    """What was lent to the block that this thread is in."""
 
     lent: Lent | None = None
 
@@ -50,8 +50,8 @@ class _Held(threading.local):
 class Connections(Forkable):
     """The connections to one file.
 
-    SQLite keeps in each process which locks it holds, so neither connections nor that knowledge
-    may get into a fork: before one, blocks under way end and all connections are closed.
+    SQLite tracks the locks it holds per process, so connections must not survive a fork: blocks
+    under way end and all connections are closed before one.
 
     Args:
         name: The store's, for messages.
@@ -74,14 +74,14 @@ class Connections(Forkable):
 
     @property
     def held(self) -> Lent | None:
-        """What the block that this thread is in has been lent; None outside of one."""
+        """What was lent to the block that this thread is in; None outside of one."""
         return self._held.lent
 
     @contextmanager
     def lend(self) -> Generator[tuple[Lent, bool], None, None]:
         """Lend a connection for a block, and say whether the block is the outermost.
 
-        Inner blocks of the same thread get the outer one's, and so see the same transaction.
+        Nested blocks of the same thread share the connection, and so the transaction.
 
         Raises:
             StoreClosedError: all were closed.
@@ -122,7 +122,7 @@ class Connections(Forkable):
         return taken
 
     def close(self, seconds: float) -> None:
-        """Lend no more, and close each connection once the block it was lent to has ended."""
+        """Stop lending, and close each connection once the block it was lent to has ended."""
         self._calls.close(self._close_idle, seconds=seconds, interrupt=self._interrupt)
 
     def _take_back(self, lent: Lent) -> None:
@@ -157,7 +157,7 @@ class Connections(Forkable):
         self._calls.go_on()
 
     def after_fork_in_child(self) -> None:
-        """Start anew; connections in use stay as they are, since closing them would unlock."""
+        """Start afresh; connections in use stay open: closing would release the parent's locks."""
         self._is_torn = not self._is_quiet
         self._slots = threading.BoundedSemaphore(MOST_CONNECTIONS)
         self._lock = threading.Lock()

@@ -23,11 +23,11 @@ from ragkit.storage.writer_lock import writer_lock
 
 
 def create_store(folder: Path) -> None:
-    """Make the file where there is none; whoever else makes it first is waited for."""
+    """Create the store unless there is one; waits for another process that is creating it."""
     deadline = time.monotonic() + BUSY_SECONDS
     while not has_store(folder):
         try:
-            # Others may be let in: the files in it are their owner's alone until then.
+            # Others may enter the folder: its files stay private until their modes are changed.
             private.make_folder(folder, mode=0o755)
             with writer_lock(folder):
                 if not has_store(folder):
@@ -41,7 +41,7 @@ def create_store(folder: Path) -> None:
 
 
 def _make(folder: Path) -> None:
-    """Make the file; the caller is the only writer."""
+    """Create the file; the caller is the only writer."""
     for left in folder.glob(f".{FILE_NAME}.*.new*"):
         left.unlink(missing_ok=True)
     temporary = folder / f".{FILE_NAME}.{os.urandom(8).hex()}.new"
@@ -50,7 +50,7 @@ def _make(folder: Path) -> None:
         os.close(descriptor)
         try:
             _fill(temporary)
-            # Whoever ingests a folder that holds the store must not read the store's own files.
+            # Ingesting a folder that contains the store must not read the store's own files.
             with open(folder / ".ragkitignore", "wb", opener=private.opener) as ignored:
                 ignored.write(b"*\n")
             forget_acknowledged(folder)
@@ -77,7 +77,7 @@ def _fill(path: Path) -> None:
 
 
 def _give_name(temporary: Path, path: Path) -> None:
-    """Give a file its name, unless another one has it: a rename would take its place."""
+    """Link a file to its final name, unless that exists: a rename would replace it."""
     try:
         os.link(temporary, path)
     except FileExistsError:
@@ -87,7 +87,7 @@ def _give_name(temporary: Path, path: Path) -> None:
 
 
 def update_schema(folder: Path) -> None:
-    """Bring the store in a folder to today's schema; all or nothing.
+    """Migrate the store in a folder to the current schema; all or nothing.
 
     Raises:
         StoreBusyError: another process is writing.

@@ -1,8 +1,8 @@
 """Opening the store's SQLite file: schema, durability settings, and errors made readable.
 
 A connection is lent for a block; SQLite's write-ahead log lets readers see the last committed state
-while one writer works. A reader who may not write the folder reads through the log where there is
-one; without a log it reads the file alone, and believes it when nothing has changed meanwhile.
+while one writer works. A reader without write permission reads through the log if there is one;
+without a log it reads the file alone, and trusts the result if the file has not changed meanwhile.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ _T = TypeVar("_T")
 
 FILE_NAME = "store.sqlite"
 DERIVED_FOLDER = "derived"
-"""Files in it may be deleted at any time: they are made again."""
+"""Files in it may be deleted at any time: they are rebuilt."""
 
 RESTORE_FOLDER = ".restore.new"
 """In a store's folder: where a restore works; left behind if the restore is killed."""
@@ -54,7 +54,7 @@ _INDEX_SECONDS = 1.0
 """How long a log may be without its index: briefly, while a writer opens or closes."""
 
 _FRESH_TRIES = 4
-"""How often a reader who may not write reads again because a write was committed meanwhile."""
+"""How often a read without write permission is repeated because a write was committed meanwhile."""
 
 
 class Database:
@@ -87,13 +87,13 @@ class Database:
 
     @contextmanager
     def connection(self) -> Generator[sqlite3.Connection, None, None]:
-        """Lend a connection outside of a transaction; inner uses get the outer's."""
+        """Lend a connection outside of a transaction; nested blocks share it."""
         with self._connections.lend() as (lent, _), readable_errors(self.path):
             yield lent.connection
 
     @contextmanager
     def reading(self) -> Generator[sqlite3.Connection, None, None]:
-        """Run several statements on one snapshot; inner uses join the outer."""
+        """Run several statements on one snapshot; nested blocks join it."""
         with self._connections.lend() as (lent, is_outermost), readable_errors(self.path):
             if not is_outermost:
                 yield lent.connection
@@ -110,11 +110,11 @@ class Database:
                 raise self._changed()
 
     def in_one_state(self, read: Callable[[], _T]) -> _T:
-        """Run what only reads.
+        """Run something that only reads, repeatedly if need be.
 
-        A reader who may not write takes no lock where there is no log, so the file may change
-        meanwhile; then it is run again. So it is, a few times at most, where a write was committed
-        meanwhile: what was revoked before the reader has its answer is not in it.
+        A reader without write permission takes no lock when there is no log, so the file may change
+        meanwhile; then the read is repeated. It is also repeated, a few times at most, if a write
+        was committed meanwhile, so that nothing revoked before the reader gets its answer is in it.
 
         Raises:
             StoreBusyError: it changed again and again.
@@ -140,13 +140,13 @@ class Database:
 
     @property
     def state(self) -> FileState | None:
-        """What the block that this thread is in reads; None in one that writes."""
+        """The file that the block of this thread reads; None in a block that writes."""
         held = self._connections.held
         return None if held is None or self._writes else held.state
 
     @contextmanager
     def writing(self) -> Generator[sqlite3.Connection, None, None]:
-        """Run statements that become durable together, or not at all; inner uses join the outer."""
+        """Run statements that become durable together, or not at all; nested blocks join them."""
         if self.read_only:
             raise StoreError(f"store {self.path.parent} is in a folder that cannot be written")
         with self._connections.lend() as (lent, _):
@@ -180,13 +180,13 @@ class Database:
             self._is_writing.value = False
 
     def checkpoint(self) -> None:
-        """Move the log into the file and empty the log, where no reader holds it."""
+        """Move the log into the file and empty it, unless a reader still needs it."""
         if not self.read_only:
             with self.connection() as connection:
                 connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
 
     def close(self, seconds: float = CLOSE_SECONDS) -> None:
-        """Close all connections: calls in flight end first, or after so many seconds by an error.
+        """Close all connections; calls in flight get this many seconds to end, then raise.
 
         Later calls raise `StoreClosedError`.
         """
@@ -197,7 +197,7 @@ class Database:
     def _start(self) -> Lent:
         """Return a connection that is ready to be lent.
 
-        For a reader who may not write, opening can fail for a moment while writers come and go.
+        For a reader without write permission, opening can fail briefly while writers come and go.
         """
         began = time.monotonic()
         while True:
@@ -218,7 +218,7 @@ class Database:
             time.sleep(RETRY_SECONDS)
 
     def _opened(self, state: FileState) -> Lent | None:
-        """Return a connection to the file in this state; None where it is no longer in it."""
+        """Return a connection to the file in this state; None if the state has changed."""
         lent = self._connections.take(state)
         if lent is None:
             lent = Lent(self._connect(state), state)
@@ -227,7 +227,7 @@ class Database:
                 return None
         if self.read_only:
             try:
-                # In a transaction from here on, so that what fails for a moment fails here.
+                # In a transaction from here on, so that transient failures happen here.
                 lent.connection.execute("BEGIN")
                 lent.connection.execute("SELECT 1 FROM sqlite_master").fetchone()
             except BaseException:
@@ -252,7 +252,7 @@ class Database:
         )
 
     def _look(self) -> FileState | None:
-        """Return how the file is to be opened; None where the log's index is missing just now."""
+        """Return how to open the file; None if the log's index is missing at the moment."""
         try:
             file = self.path.stat()
         except FileNotFoundError as error:
@@ -266,7 +266,7 @@ class Database:
         if _allowed(self._beside("-wal"), os.R_OK) and _allowed(self._beside("-shm"), os.R_OK):
             return FileState("mode=ro&readonly_shm=1", identity)
         if not _size(self._beside("-wal")):
-            # SQLite cannot make its shared-memory file there; immutable tells it not to try.
+            # SQLite cannot create its shared-memory file there; `immutable` stops it from trying.
             seen = (file.st_size, file.st_mtime_ns, file.st_ctime_ns)
             return FileState("mode=ro&immutable=1", identity, seen)
         self._check_readable("-wal")
@@ -285,7 +285,7 @@ class Database:
             )
 
     def _has_changed(self, state: FileState) -> bool:
-        """Whether the file is not what it was when nothing but its state vouches for it."""
+        """Whether a file that no lock protects has changed."""
         if not state.seen:
             return False
         try:
@@ -333,11 +333,11 @@ class Database:
 
 
 class _ChangedError(StoreBusyError):
-    """The file changed while it was read without a lock."""
+    """The file changed while it was being read without a lock."""
 
 
 def has_store(folder: Path) -> bool:
-    """Return whether there is a store in a folder; raises `StoreError` where one may not look."""
+    """Return whether there is a store in a folder; raises `StoreError` if access is denied."""
     try:
         return (folder / FILE_NAME).exists()
     except OSError as error:
@@ -362,7 +362,7 @@ def _size(path: Path) -> int | None:
 
 
 def sync_folder(folder: Path) -> None:
-    """Make renames in a folder durable, where the system can."""
+    """Make renames in a folder durable, if the system supports it."""
     if os.name == "posix":
         descriptor = os.open(folder, os.O_RDONLY)
         try:
@@ -373,7 +373,7 @@ def sync_folder(folder: Path) -> None:
 
 @contextmanager
 def readable_errors(path: Path) -> Generator[None, None, None]:
-    """Turn SQLite's errors into ours, naming the file and the way out."""
+    """Turn SQLite's errors into ours, naming the file and the remedy."""
     try:
         yield
     except sqlite3.OperationalError as error:

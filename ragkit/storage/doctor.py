@@ -1,4 +1,4 @@
-"""What `ragkit doctor` looks at: every row, every derived file."""
+"""What `ragkit doctor` checks: every row, every derived file."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def examine(
 
 
 def missing_writes(database: Database) -> str | None:
-    """Return a line where acknowledged writes are missing; None too where nobody can tell."""
+    """Return a line if acknowledged writes are missing; None if none are or that is unknown."""
     folder = database.path.parent
     acknowledged = read_acknowledged(folder)
     try:
@@ -235,7 +235,7 @@ class _Doctor:
         return found
 
     def _bad_segments(self) -> set[str] | None:
-        """Return the names of files that are not as they were made; None if nobody can tell."""
+        """Return the names of missing or damaged files; None if the list of files is damaged."""
         bad: set[str] = set()
         try:
             with self._database.reading() as connection:

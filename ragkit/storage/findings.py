@@ -1,4 +1,4 @@
-"""What `ragkit doctor` says."""
+"""What `ragkit doctor` reports."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from ragkit.types import Json
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
-    """Something that `ragkit doctor` found. `repaired` is None where nothing was tried."""
+    """Something that `ragkit doctor` found. `repaired` is None if no repair was tried."""
 
     check: str
     detail: str

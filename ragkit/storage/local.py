@@ -52,7 +52,7 @@ _R = TypeVar("_R")
 def _in_one_state(
     method: Callable[Concatenate[LocalStore, _P], _R],
 ) -> Callable[Concatenate[LocalStore, _P], _R]:
-    """Make a method that only reads do so in one state of the file, with repetition if need be."""
+    """Make a method read in one state of the file, repeatedly if need be; it must only read."""
 
     @wraps(method)
     def run(self: LocalStore, /, *args: _P.args, **kwargs: _P.kwargs) -> _R:
@@ -67,15 +67,15 @@ class LocalStore:
 
     Args:
         folder: Where it is.
-        create: Make it when there is none.
-        sizes: When files are derived that searches read, and how large.
+        create: Create it if there is none.
+        sizes: When derived files are written, and how large they are.
 
     Raises:
         StoreMissingError: there is no store and `create` is false.
         StoreDamagedError: the file is not a store, or cannot be read.
         StoreError: this user may not read it.
 
-    Every method raises `StoreClosedError` once the store was closed.
+    Every method raises `StoreClosedError` once the store is closed.
     """
 
     def __init__(
@@ -106,7 +106,7 @@ class LocalStore:
 
     @property
     def read_only(self) -> bool:
-        """Whether the store stands in a folder that cannot be written."""
+        """Whether the store is in a folder that cannot be written."""
         return self._database.read_only
 
     @property
@@ -133,12 +133,12 @@ class LocalStore:
         return str(self.folder)
 
     def manifest(self) -> Manifest:
-        """Return settings, protection and revision of one moment."""
+        """Return settings, protection and revision, read together."""
         return self.in_one_state(lambda snapshot: snapshot.manifest())
 
     @_in_one_state
     def count(self) -> dict[str, int]:
-        """Return the number of documents, chunks, sentences' and chunks' vectors, and tokens."""
+        """Return the numbers of documents, chunks, chunks with vectors, and tokens."""
         with self._database.reading() as connection:
             row = connection.execute(
                 "SELECT (SELECT count(*) FROM document), count(*), count(vector), "
@@ -162,7 +162,7 @@ class LocalStore:
 
     @_in_one_state
     def chunk_sketch(self, n: int) -> tuple[int, list[str]]:
-        """Return the number of chunks and the n smallest ids: digests, so a fair sample."""
+        """Return the number of chunks and the n smallest ids: digests, so a random sample."""
         with self._database.reading() as connection:
             n_chunks = connection.execute("SELECT count(*) FROM chunk").fetchone()[0]
             rows = connection.execute("SELECT id FROM chunk ORDER BY id LIMIT ?", (n,)).fetchall()
@@ -175,7 +175,7 @@ class LocalStore:
     def close(self, *, seconds: float = CLOSE_SECONDS) -> None:
         """Close all files; the store cannot be used afterwards.
 
-        Calls of other threads end first, or raise `StoreClosedError` after so many seconds.
+        Calls of other threads get this many seconds to end, then raise `StoreClosedError`.
         """
         self._database.close(seconds)
         self._memory = Memory()
@@ -285,7 +285,7 @@ class LocalStore:
 
     @_in_one_state
     def stored(self, ids: Collection[str]) -> dict[str, tuple[str, str]]:
-        """Return the fingerprint and the source of those that are stored, whoever may see them."""
+        """Return the fingerprint and the source of those that are stored, regardless of groups."""
         find = "SELECT fingerprint, source FROM document WHERE id = ?"
         with self._database.reading() as connection:
             rows = {name: connection.execute(find, (name,)).fetchone() for name in ids}
@@ -316,7 +316,7 @@ class LocalStore:
 
     @contextmanager
     def exclusive(self) -> Generator[None, None, None]:
-        """Be the only writer for a while, across processes.
+        """Be the only writer for a block, across processes.
 
         Raises:
             StoreBusyError: another process is.
@@ -335,7 +335,7 @@ class LocalStore:
             yield self
 
     def configure(self, settings: StoreSettings) -> None:
-        """Record what the store is built with."""
+        """Record the settings that the store is built with."""
         with self._database.writing() as connection:
             write_manifest(connection, "settings", json.dumps(asdict(settings)))
 
@@ -442,7 +442,7 @@ class LocalStore:
         self._maintenance.part_from_original(revision)
 
     def missing_writes(self) -> str | None:
-        """Return a line where acknowledged writes are missing; None too where nobody can tell."""
+        """Return a line if acknowledged writes are missing; None if none are or that is unknown."""
         from ragkit.storage.doctor import missing_writes  # hashlib loads OpenSSL, which is 4 MiB
 
         return None if self.read_only else missing_writes(self._database)

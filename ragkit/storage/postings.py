@@ -1,7 +1,7 @@
-"""Which rows hold which words, as arrays: what FTS5's ranking gives, without reading it all.
+"""Inverted lists as arrays: FTS5's ranking without reading all of its index.
 
 Scores are FTS5's own (SQLite documentation, "The bm25() function": Okapi BM25, k1 = 1.2, b = 0.75,
-no inverse document frequency below 1e-6), so it makes no difference which of the two answers.
+no inverse document frequency below 1e-6), so both give the same answer.
 """
 
 from __future__ import annotations
@@ -24,21 +24,21 @@ if TYPE_CHECKING:
 
 
 def term_key(term: str) -> int:
-    """Return the 64 bits that stand for a word: two of a million words collide once in 10^7."""
+    """Return a 64-bit hash of a term: two of a million terms collide once in 10^7."""
     return int.from_bytes(hashlib.blake2b(term.encode(), digest_size=8).digest(), "little")
 
 
 @dataclass(frozen=True, slots=True)
 class Postings:
-    """The words of some rows.
+    """The terms of some rows.
 
     Attributes:
         rows: int64, shape (n,), ascending.
-        lengths: int32, shape (n,): words of each row.
-        terms: uint64, shape (m,), ascending: `term_key` of each word.
-        first: int64, shape (m + 1,): where each word's entries begin in the next two.
+        lengths: int32, shape (n,): number of terms of each row.
+        terms: uint64, shape (m,), ascending: `term_key` of each term.
+        first: int64, shape (m + 1,): where each term's entries begin in the next two.
         positions: uint16: which row, as its place in `rows`.
-        counts: uint8: how often the word stands there, 255 at most.
+        counts: uint8: how often the term occurs there, 255 at most.
     """
 
     rows: Integers
@@ -70,7 +70,7 @@ class Postings:
         )
 
     def entries(self, keys: NDArray[np.uint64]) -> list[slice]:
-        """Return where each word's entries are; an empty slice where no row holds it."""
+        """Return where each term's entries are; an empty slice if no row holds it."""
         if not len(self.terms):
             return [slice(0, 0)] * len(keys)
         at = np.minimum(np.searchsorted(self.terms, keys), len(self.terms) - 1)
@@ -93,7 +93,7 @@ _KINDS = {
 
 
 def make_postings(rows: Iterable[tuple[int, str]]) -> Postings:
-    """Collect the words of rows, given in ascending order with their words between white space."""
+    """Collect the terms of rows in ascending order; white space separates the terms of each."""
     numbers: dict[str, int] = {}
     row_ids, lengths = array("q"), array("i")
     terms, positions, counts = array("i"), array("H"), array("B")
@@ -141,7 +141,7 @@ class Part:
 
 
 def make_part(postings: Postings, alive: NDArray[np.bool_] | None) -> Part:
-    """Count the rows and words that count."""
+    """Sum up the rows that count, and their terms."""
     counted = postings.lengths if alive is None else postings.lengths[alive]
     return Part(postings, alive, len(counted), int(counted.sum(dtype=np.int64)))
 
@@ -202,7 +202,7 @@ def _scores(
     mean_length: float,
     allowed: Integers | None,
 ) -> NDArray[np.float64] | None:
-    """Return the score of each row; None where none can be found."""
+    """Return the score of each row; None if no row matches."""
     postings = part.postings
     inside = None if allowed is None else members(postings.rows, allowed)
     if inside is not None and not inside.any():

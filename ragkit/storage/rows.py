@@ -29,8 +29,8 @@ CHUNK = """chunk.row, chunk.id, chunk.document, start, end, n_tokens, sentences,
 N_CHUNK = 12
 
 MALFORMED = (ValueError, TypeError, KeyError, IndexError, AttributeError, RecursionError)
-"""What reading a value raises that has a sound checksum and makes no sense: a checksum tells a
-flipped bit, not whoever made the store."""
+"""What reading raises for a value whose checksum is right but which makes no sense: a checksum
+detects corruption, not tampering."""
 
 _SEGMENT_NAME = re.compile(r"[0-9]+-[0-9]+-[0-9]+\.segment")
 
@@ -41,7 +41,7 @@ DOCUMENT = """document.row, document.id, source, title, metadata, groups, sha256
 
 @dataclass(frozen=True, slots=True)
 class StoredDocument:
-    """A document's row without its text."""
+    """A document's row without the text."""
 
     row: int
     id: str
@@ -78,7 +78,7 @@ class StoredDocument:
 
 
 def damaged_document(document_id: str) -> StoreDamagedError:
-    """Return the error that names a document and the way out, which may be pasted as it is."""
+    """Return the error that names a document and the remedy, as a command that can be pasted."""
     dashes = "-- " if document_id.startswith("-") else ""
     return StoreDamagedError(
         f"document {document_id!r} is damaged. Remove it, then ingest it again: "
@@ -87,7 +87,7 @@ def damaged_document(document_id: str) -> StoreDamagedError:
 
 
 def damaged_chunk(chunk_id: object) -> StoreDamagedError:
-    """Return the error that names a chunk and the way out."""
+    """Return the error that names a chunk and the remedy."""
     return StoreDamagedError(
         f"chunk {chunk_id} is damaged. Find what else is: ragkit doctor; then: ragkit rebuild"
     )
@@ -145,7 +145,7 @@ def read_chunk(document_id: str, fields: Sequence[object]) -> Chunk:
 
 
 def _of(kind: type[_T], value: object) -> _T:
-    """Return a value that is of exactly this type (`True` is no int); else raise `TypeError`."""
+    """Return a value of exactly this type (`True` is not an int); else raise `TypeError`."""
     if type(value) is not kind:
         raise TypeError
     return value
@@ -176,7 +176,7 @@ def segment_infos(connection: sqlite3.Connection) -> list[SegmentInfo]:
     """Return the segments that the store names, in order of their rows.
 
     Raises:
-        StoreDamagedError: these names are not what was written; all segments are to be made anew.
+        StoreDamagedError: the list is not what was written; all segments must be rebuilt.
     """
     infos: list[SegmentInfo] = []
     for *values, check in connection.execute(
@@ -198,7 +198,7 @@ def has_segments(connection: sqlite3.Connection) -> bool:
 
 
 def read_settings(text: str) -> StoreSettings:
-    """Return what the manifest says that the store was built with.
+    """Return the settings that a store was built with, from its manifest.
 
     Raises:
         StoreDamagedError: it makes no sense.
@@ -226,7 +226,7 @@ def chunk_ids(connection: sqlite3.Connection, rows: Collection[int]) -> dict[int
 
 
 def encoded(text: str) -> bytes:
-    """Return text as stored: UTF-8, lone surrogates and all."""
+    """Return text as stored: UTF-8, including lone surrogates."""
     return text.encode("utf-8", "surrogatepass")
 
 
@@ -272,7 +272,7 @@ def _marks(text: str) -> tuple[Mark, ...]:
 
 
 def join_vectors(parts: Sequence[Vectors]) -> Vectors:
-    """Return the rows of all parts, one part at least, in order."""
+    """Return the rows of all parts (at least one), in order."""
     import numpy as np
 
     joined: Vectors = np.concatenate(parts)
@@ -280,7 +280,7 @@ def join_vectors(parts: Sequence[Vectors]) -> Vectors:
 
 
 def pack_vector(vector: Vector) -> bytes:
-    """Return a chunk's vector as stored: float16, its rounding error far below a rank's worth."""
+    """Return a chunk's vector as stored: float16, whose rounding error does not affect ranks."""
     import numpy as np
 
     packed: bytes = vector.astype(np.float16).tobytes()
@@ -298,7 +298,7 @@ def unpack_vector(packed: bytes) -> Vector:
 def pack_sentences(vectors: Vectors) -> bytes:
     """Return sentences' vectors as stored: int8, each row scaled to its largest value.
 
-    Only their direction counts, so the scale is not kept.
+    Only their direction matters, so the scale is not kept.
     """
     import numpy as np
 
@@ -312,7 +312,7 @@ def pool_chunk(hit: Hit, tokens: str, sentences: bytes | None, vector: Vector | 
 
     Args:
         hit: The hit.
-        tokens: Its index words, a line a sentence.
+        tokens: Its index terms, one line per sentence.
         sentences: Its sentences' vectors as stored.
         vector: The question's.
     """

@@ -1,4 +1,4 @@
-"""The tables of a store's SQLite file, and how an older store becomes one of today."""
+"""The tables of a store's SQLite file, and the migration of older ones."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from ragkit.errors import StoreDamagedError
 
 SCHEMA_VERSION = 2
 APPLICATION_ID = 0x7261676B
-"""`ragk`, in SQLite's header: tells a store from any other SQLite file."""
+"""`ragk`, in SQLite's header: distinguishes a store from any other SQLite file."""
 
 RESTORED = "restored"
 """Manifest key: the revision since which a chunk's row has meant the same chunk."""
@@ -24,8 +24,8 @@ CREATE VIRTUAL TABLE words USING fts5(
 );"""
 
 # `text` is a BLOB: SQLite's text functions stop at a NUL, and lone surrogates are not valid text.
-# What is long stands last: SQLite walks through a row to reach a column.
-# AUTOINCREMENT: a chunk's row is never given to another one, so derived files may name it.
+# Long columns come last: SQLite walks through a row to reach a column.
+# AUTOINCREMENT: a chunk's row number is never reused, so derived files may refer to it.
 _CHUNK = """
 CREATE TABLE chunk(
   row INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -109,7 +109,7 @@ DROP TABLE old_vector;
 
 
 def checksum(*values: object) -> int:
-    """Return the CRC-32 of a row's values; it tells a flipped bit, not an attacker."""
+    """Return the CRC-32 of a row's values; it detects corruption, not tampering."""
     crc = 0
     for value in values:
         raw = value if isinstance(value, bytes) else str(value).encode("utf-8", "surrogatepass")
@@ -119,7 +119,7 @@ def checksum(*values: object) -> int:
 
 
 def sealed(raw: bytes | None) -> bytes | None:
-    """Return bytes with their CRC-32 behind them."""
+    """Return bytes followed by their CRC-32."""
     return None if raw is None else raw + zlib.crc32(raw).to_bytes(4, "little")
 
 
@@ -155,14 +155,14 @@ def read_manifest(connection: sqlite3.Connection) -> dict[str, str]:
 
 
 def write_manifest(connection: sqlite3.Connection, key: str, value: str) -> None:
-    """Record what the store says of itself, in the caller's transaction."""
+    """Set a key of the manifest, in the caller's transaction."""
     connection.execute(
         "INSERT OR REPLACE INTO manifest VALUES (?, ?, ?)", (key, value, checksum(key, value))
     )
 
 
 def migrate(connection: sqlite3.Connection) -> None:
-    """Bring a store of schema 1 to today's, in the caller's transaction."""
+    """Migrate a store of schema 1 to the current one, in the caller's transaction."""
     connection.create_function("checksum_of", -1, checksum, deterministic=True)
     connection.create_function("sealed", 1, sealed, deterministic=True)
     for statement in _FROM_1.split(";"):

@@ -1,4 +1,4 @@
-"""Searching all chunks of a store at one revision: by vector and by words."""
+"""Searching all chunks of a store at one revision: by vector and by keyword."""
 
 from __future__ import annotations
 
@@ -38,18 +38,18 @@ _Search: TypeAlias = Callable[
 ]
 
 _MARGIN = 64
-"""Candidates beyond k: more than rounding to 8 bits reorders."""
+"""Candidates beyond k: more than rounding to 8 bits can reorder."""
 
 _SAME_SCORE = 1e-6
 _BATCH = 1024
 _MOST_ROWS = 1 << 16
-"""Rows of one set of postings, whose positions are of 16 bits."""
+"""Rows per set of postings, whose positions have 16 bits."""
 
 _MAX_FRESH = 32
-"""Ranges of new rows kept apart, one a revision seen, before they are read again as one."""
+"""Ranges of new rows kept apart, one per revision seen, before they are read again as one."""
 
 _MAX_VISIBLE = 16
-"""Sets of groups whose visible rows are kept, a byte a row each."""
+"""Sets of groups whose visible rows are kept, at one byte per row."""
 
 _VECTORS = """
 SELECT chunk.row, vector.vector FROM chunk JOIN vector ON vector.row = chunk.vector
@@ -61,7 +61,7 @@ WHERE chunk.row IN (SELECT value FROM json_each(?)) ORDER BY chunk.row"""
 
 
 def read_vectors(rows: Iterable[tuple[int, bytes]]) -> tuple[list[int], Vectors]:
-    """Return rows and their vectors: float32, shape (n, dim); (0, 0) where there are none."""
+    """Return rows and their vectors: float32, shape (n, dim); (0, 0) if there are none."""
     numbers: list[int] = []
     raw = bytearray()
     n_bytes = 0
@@ -90,7 +90,7 @@ def vector_batches(
 
 
 class _Fresh:
-    """Rows that no usable segment holds, read from the store when they are asked for."""
+    """Rows that no usable segment holds, read from the store on demand."""
 
     def __init__(self, first: int, last: int) -> None:
         self.first, self.last = first, last
@@ -98,7 +98,7 @@ class _Fresh:
         self._postings: Postings | None = None
 
     def vectors(self, connection: sqlite3.Connection) -> tuple[Integers, Vectors]:
-        """Return the rows that have vectors, ascending, and these."""
+        """Return the rows that have vectors, ascending, and the vectors."""
         if self._vectors is None:
             parts = list(vector_batches(connection, self.first, self.last))
             if len({some.shape[1] for _, some in parts}) > 1:
@@ -109,7 +109,7 @@ class _Fresh:
         return self._vectors
 
     def postings(self, connection: sqlite3.Connection) -> Postings:
-        """Return the words of all rows."""
+        """Return the terms of all rows."""
         if self._postings is None:
             rows = connection.execute(TOKENS, (self.first, self.last))
             self._postings = make_postings((row, str(tokens)) for row, tokens in rows)
@@ -120,7 +120,7 @@ def _check_length(vectors: Vectors, vector: Vector) -> None:
     if vectors.shape[1] != len(vector):
         raise StoreDamagedError(
             f"the store's vectors have length {vectors.shape[1]}, the embedder's {len(vector)}. "
-            "Make them anew with: ragkit rebuild"
+            "Recompute them with: ragkit rebuild"
         )
 
 
@@ -142,12 +142,13 @@ class SearchIndex:
     Args:
         connection: In a transaction on that revision.
         folder: The store's.
-        previous: Of an earlier revision of the same file, whose loaded rows are used again.
-        opened: Whose open files are used again, whatever it is of: their checksums name them.
+        previous: The index of an earlier revision of the same file, whose loaded rows are reused.
+        opened: An index of any revision, whose open files are reused: their checksums identify
+            them.
 
     Attributes:
         segments: The segment files in use.
-        damaged: What was wrong with those that are not.
+        damaged: What is wrong with those that cannot be used.
     """
 
     def __init__(
@@ -184,9 +185,9 @@ class SearchIndex:
     def _add_newest(
         self, connection: sqlite3.Connection, last: int, previous: SearchIndex | None
     ) -> None:
-        """Cover the rows behind the last segment, with what `previous` has read of them."""
+        """Cover the rows after the last segment, reusing what `previous` has read of them."""
         newest: int = connection.execute("SELECT coalesce(max(row), 0) FROM chunk").fetchone()[0]
-        # Copies: what another thread loads later is of its own revision.
+        # Copies: what another thread loads later belongs to its own revision.
         known = [] if previous is None else [copy(f) for f in previous._fresh if f.first >= last]
         if known and len(known) < _MAX_FRESH:
             self._fresh += known
@@ -196,7 +197,7 @@ class SearchIndex:
             self._dead = np.concatenate([self._dead, seen[~members(seen, still)]])
             last = known[-1].last
         while newest > last:
-            # Over numbers that no row has: there may be 2 to the 63rd of them.
+            # Skip unused row numbers: there may be 2 to the 63rd of them.
             find = "SELECT min(row) - 1 FROM chunk WHERE row > ?"
             last = int(connection.execute(find, (last,)).fetchone()[0])
             self._fresh.append(_Fresh(last, min(newest, last + _MOST_ROWS)))
@@ -213,7 +214,7 @@ class SearchIndex:
     ) -> list[tuple[int, float]]:
         """Return (row, cosine) of the k best, best first, ties in order of chunk id.
 
-        Candidates come from 8-bit codes; all are scored again from the stored vectors.
+        Candidates come from 8-bit codes and are rescored from the stored vectors.
 
         Args:
             connection: In a transaction on this revision.
@@ -276,7 +277,7 @@ class SearchIndex:
         return all_rows
 
     def _mask(self, rows: Integers, allowed: Integers | None) -> NDArray[np.bool_] | None:
-        """Return which rows may be found: not the deleted ones, only the allowed ones."""
+        """Return which rows may be found: the allowed ones that are not deleted."""
         mask = None if allowed is None else members(rows, allowed)
         if len(self._dead):
             alive = ~members(rows, self._dead)
@@ -284,7 +285,7 @@ class SearchIndex:
         return mask
 
     def _by_engine(self) -> tuple[Sequence[Segment], Sequence[_Fresh]]:
-        """Return the segments that FAISS searches, and what numpy does."""
+        """Return the segments that FAISS searches, and the rows that numpy does."""
         if self._engine is None:
             by_faiss = [segment for segment in self.segments if segment.open_vectors()]
             others = [segment.info for segment in self.segments if segment not in by_faiss]
@@ -306,11 +307,11 @@ class SearchIndex:
 
         Args:
             connection: In a transaction on this revision.
-            terms: Distinct index words.
+            terms: Distinct index terms.
             k: 1 or more.
             allowed: The only rows that may be found; None allows all that are visible.
-            visible: Groups, and what gives the rows that these may see: no other ones count in the
-                statistics. None for all.
+            visible: Groups, and a function that gives the rows that they may see: only these count
+                in the statistics. None for all.
         """
         only = None if allowed is None else np.sort(np.array(allowed, dtype=np.int64))
         parts = self._all_parts(connection)

@@ -1,11 +1,11 @@
-"""Files derived from the store's SQLite file: what searching reads of some thousand chunks.
+"""Segment files, derived from the store's SQLite file: what searches read of some thousand chunks.
 
 A segment file holds a FAISS index of the chunks' vectors (where they have any), the postings of
-their words, and, last, a description with its length and a magic number. It is written beside its
+their terms, and, last, a description with its length and a magic number. It is written beside its
 final name, made durable, then renamed; the SQLite file names it together with its SHA-256, so a
-file that is missing, cut short or changed is never used. Opening reads all of it once: that checks
-it and brings it into the page cache, without which the first search of a mapped file waits for
-each page.
+file that is missing, cut short or changed is never used. Opening reads all of it once: that
+verifies it and loads it into the page cache; otherwise the first search of a mapped file would wait
+for each page.
 """
 
 from __future__ import annotations
@@ -40,14 +40,14 @@ _ALIGNMENT = 64
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Description:
-    """What stands at the end of a segment file.
+    """The description at the end of a segment file.
 
     Attributes:
         generation: Number of committed writes of the store when it was made.
-        fingerprint: Of the embedder; None where there are no vectors.
-        dim: Length of a vector; None where there are none.
-        scale: What the vectors were multiplied by before they were rounded to whole numbers.
-        arrays: Name, type, length and place of each array.
+        fingerprint: Of the embedder; None if there are no vectors.
+        dim: Length of a vector; None if there are none.
+        scale: The factor that vectors were multiplied by before rounding to integers.
+        arrays: Name, type, length and offset of each array.
         format: `FORMAT`.
     """
 
@@ -60,7 +60,7 @@ class Description:
 
 
 def faiss_library() -> Any:  # noqa: ANN401 (its own types are incomplete)
-    """Return FAISS; None where it is not installed."""
+    """Return FAISS; None if it is not installed."""
     try:
         import faiss
     except ImportError:
@@ -103,7 +103,7 @@ class Segment:
         self._index: Any = None
 
     def _is_sound(self) -> bool:
-        """Whether the arrays fit each other: a hash tells no more than who made the file."""
+        """Whether the arrays are consistent: a hash only shows that the file is as it was made."""
         first, last, rows = self.info.first, self.info.last, self.with_vectors
         described = self.description
         scaled = described.scale is None or 0.0 < float(described.scale) < math.inf
@@ -112,13 +112,13 @@ class Segment:
         return scaled and ascending and bool(known) and self.postings.is_sound(first, last)
 
     def open_vectors(self) -> bool:
-        """Return whether FAISS can search the vectors; False too where the file holds none."""
+        """Return whether FAISS can search the vectors; also False if the file holds none."""
         faiss = faiss_library()
         if faiss is None or not len(self.with_vectors):
             return False
         if self._index is None:
             # IO_FLAG_MMAP maps inverted lists only; without either flag all is read into memory.
-            # A mapped index ends the process when it is added to or removed from: never do.
+            # Adding to or removing from a mapped index kills the process: never do that.
             try:
                 index = faiss.read_index(str(self._path), faiss.IO_FLAG_MMAP_IFC)
             except (RuntimeError, MemoryError):  # a writer has replaced it since
@@ -129,7 +129,7 @@ class Segment:
         return True
 
     def _is_ours(self, index: Any, faiss: Any) -> bool:  # noqa: ANN401 (as above)
-        """Whether it is an index as `write_segment` makes them: another kind may crash FAISS."""
+        """Whether it is an index as `write_segment` makes it: another kind may crash FAISS."""
         if not isinstance(index, faiss.IndexScalarQuantizer) or index.d != self.description.dim:
             return False
         n = len(self.with_vectors)
@@ -144,7 +144,7 @@ class Segment:
     def nearest(
         self, vector: Vector, k: int, allowed: NDArray[np.bool_] | None
     ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-        """Return scores and rows of about the k nearest vectors, as FAISS's 8 bits tell them.
+        """Return approximate scores and rows of the k nearest vectors, from FAISS's 8-bit codes.
 
         Args:
             vector: float32, shape (dim,).
@@ -157,10 +157,10 @@ class Segment:
             bits = np.packbits(allowed, bitorder="little")
             parameters = faiss.SearchParameters(sel=faiss.IDSelectorBitmap(bits))
         k = min(k, len(self.with_vectors))
-        # FAISS takes the question's numbers as whole ones too.
+        # FAISS rounds the question's vector to integers too.
         scale = 127.0 / max(1e-9, float(np.abs(vector).max()))
         question = np.rint(vector * scale)[None, :]
-        # One question is scanned by one thread; others would only spin beside it.
+        # One thread scans for one question; others would only busy-wait.
         n_threads = faiss.omp_get_max_threads()
         faiss.omp_set_num_threads(1)
         try:
@@ -190,14 +190,14 @@ def write_segment(
     generation: int,
     fingerprint: str | None,
 ) -> SegmentInfo:
-    """Write a segment file durably and return how to name it.
+    """Write a segment file durably and return its entry for the store.
 
     Args:
         folder: Where to.
         rows: The rows after the first number up to the second.
         postings: Of all these rows.
         with_vectors: Those of them that have vectors, ascending.
-        batches: Gives their vectors, float32, in the same order; it is called twice.
+        batches: Yields their vectors, float32, in the same order; called twice.
         generation: Number of committed writes of the store.
         fingerprint: Of the embedder.
 
@@ -238,10 +238,10 @@ def write_segment(
 
 
 def _write_vectors(path: Path, batches: Callable[[], Iterable[Vectors]]) -> tuple[int, float]:
-    """Write an index of 8 bits a number, scanned in full; return dimension and scale.
+    """Write a flat index with 8 bits per component; return dimension and scale.
 
-    Of FAISS's 8-bit codes the signed ones, used as they are, are scanned fastest: a third of the
-    time of a flat float index.
+    Of FAISS's 8-bit codes the signed ones, used directly, scan fastest: in a third of the time of a
+    flat float index.
     """
     faiss = faiss_library()
     largest, dim = 1e-9, 0

@@ -21,7 +21,7 @@ _T = TypeVar("_T")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoreSettings:
-    """What a store was built with; other values need `ragkit rebuild`."""
+    """The settings that a store was built with; other values need `ragkit rebuild`."""
 
     embedder: str
     embedder_fingerprint: str | None
@@ -94,7 +94,7 @@ class DocumentRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Manifest:
-    """What a store says of itself.
+    """The state of a store.
 
     `settings` are None before the first ingest. In a `protected` store a query must state its
     groups. `revision` counts the writes, None where the store does not count them.
@@ -109,8 +109,8 @@ class Manifest:
 class Store(Protocol):
     """A place for documents that ragkit writes to and searches.
 
-    `ragkit_connectors.testing.StoreContract` holds the tests that each must pass. All methods may
-    be called from several threads; ids of documents are any text.
+    `ragkit_connectors.testing.StoreContract` holds the tests that every store must pass. All
+    methods may be called from several threads; ids of documents are any text.
     """
 
     @property
@@ -123,20 +123,20 @@ class Store(Protocol):
         ...
 
     def configure(self, settings: StoreSettings) -> None:
-        """Record what the store is built with, and make it where it is not there yet."""
+        """Record the settings that the store is built with; creates it if it does not exist yet."""
         ...
 
     def search(self, query: Query) -> Sequence[Hit]:
         """Return at most `query.k` hits, best first, equal scores in order of chunk id.
 
         Filters and groups restrict before ranking; the group `public` is seen by every query that
-        states groups. Raises `ConfigError` when the store is protected
-        and the query states no groups, or the mode needs a vector that the query lacks.
+        states groups. Raises `ConfigError` when the store is protected and the query states no
+        groups, or the mode needs a vector that the query lacks.
         """
         ...
 
     def stored(self, ids: Collection[str]) -> Mapping[str, tuple[str, str]]:
-        """Return fingerprint and source of those documents that are stored whole."""
+        """Return fingerprint and source of those documents that are stored completely."""
         ...
 
     def sources(self) -> Iterator[tuple[str, str]]:
@@ -161,7 +161,7 @@ class Store(Protocol):
         ...
 
     def known_vectors(self, keys: Collection[bytes]) -> set[bytes]:
-        """Return those of the keys whose vectors need not be made again."""
+        """Return those keys whose vectors need not be computed again."""
         ...
 
     def write(
@@ -198,27 +198,26 @@ class Store(Protocol):
         ...
 
     def exclusive(self) -> AbstractContextManager[None]:
-        """Be the only writer for a while, where the store can tell; raises `StoreBusyError`."""
+        """Be the only writer for a block, if the store supports it; raises `StoreBusyError`."""
         ...
 
     def rebuilding(self, settings: StoreSettings) -> AbstractContextManager[Store]:
-        """Give a store of other settings to write to, which replaces this one's content at the end.
+        """Give a store of other settings to write to; at the end it replaces this one's content.
 
-        Readers see the old content until then, and go on seeing it when the block is left by an
-        error.
+        Readers see the old content until then, and keep seeing it if the block raises an error.
         """
         ...
 
     def examine(self, *, repair: bool = False) -> Sequence[Finding]:
-        """Return what is wrong with the store; repair what can be repaired when asked."""
+        """Return what is wrong with the store; with `repair`, repair what can be."""
         ...
 
     def checkpoint(self) -> None:
-        """Make all that was written visible, and check that it is."""
+        """Make all writes visible, and verify that they are."""
         ...
 
     def close(self) -> None:
-        """Give connections and files back."""
+        """Release connections and files."""
         ...
 
 

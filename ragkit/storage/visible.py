@@ -1,8 +1,8 @@
-"""Scores from what a reader may see: in a protected store nobody else's words count in them.
+"""Scores computed only from what a reader may see, for protected stores.
 
-FTS5's own ranking counts all rows, so that a score would tell how many hidden chunks hold a word.
-Here the same formula (`ragkit.storage.postings`) is taken over the visible chunks alone, by what
-FTS5 keeps: which rows hold a word, and how long each row is.
+FTS5's own ranking counts all rows, so a score would reveal how many hidden chunks hold a word. Here
+the same formula (`ragkit.storage.postings`) is applied to the visible chunks alone, using what FTS5
+keeps: which rows hold a word, and how long each row is.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ LEAST_IDF = 1e-6
 _SAME_SCORE = 1e-8
 
 _MAX_READERS = 16
-"""Sets of groups for which is kept what they may see."""
+"""Sets of groups whose visible documents are kept."""
 
 MAX_COUNT = 255
-"""How often a word counts in a row at most, as in postings."""
+"""Maximum count of a word per row, as in postings."""
 
 _WORDS = """
 CREATE VIRTUAL TABLE IF NOT EXISTS temp.visible_word USING fts5vocab(main, words, instance)"""
@@ -48,10 +48,10 @@ GROUP BY language ORDER BY count(*) DESC, language LIMIT 1"""
 
 @dataclass(frozen=True, slots=True)
 class VisibleWords:
-    """How long the chunks are that a reader may see.
+    """The lengths of the chunks that a reader may see.
 
     Attributes:
-        lengths: By row: its number of words, 0 where it is hidden.
+        lengths: By row: its number of words, 0 if it is hidden.
         n_rows: Chunks that are visible.
         n_words: Words of these.
     """
@@ -63,7 +63,7 @@ class VisibleWords:
 
 @dataclass(slots=True)
 class Reader:
-    """What the reader of some groups may see: rows of documents, their language and words."""
+    """What a reader in some groups may see: rows of documents, their language and words."""
 
     groups: frozenset[str]
     documents: set[int]
@@ -72,7 +72,7 @@ class Reader:
 
 
 class Readers:
-    """The readers who asked last, of one state of the store."""
+    """The most recent readers of one state of the store."""
 
     def __init__(self) -> None:
         self._known: dict[frozenset[str], Reader] = {}
@@ -82,7 +82,7 @@ class Readers:
         reader = self._known.get(groups)
         if reader is None:
             reader = make(groups)
-            # Replaced, never changed: other threads may be reading it.
+            # Replaced, never mutated: other threads may be reading it.
             kept = list(self._known.items())[1 - _MAX_READERS :]
             self._known = dict([*kept, (groups, reader)])
         return reader
@@ -154,7 +154,7 @@ def _counts(connection: sqlite3.Connection, term: str, is_beginning: bool) -> Ma
     counts = Counter(row for (row,) in connection.execute(_OF_WORD, (term,)))
     if counts or term.isascii():
         return counts
-    # FTS5 may see several words where its Unicode is older than ours; then it matches a phrase.
+    # FTS5 may split a word if its Unicode tables are older than ours; then it matches a phrase.
     rows = connection.execute(_MATCHING, (f'"{term}"',)).fetchall()
     return {row: max(tokens.split().count(term), 1) for row, tokens in rows}
 

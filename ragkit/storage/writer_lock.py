@@ -14,7 +14,7 @@ from ragkit.storage.database import FILE_NAME, has_store
 
 @contextmanager
 def writer_lock(folder: Path) -> Generator[None, None, None]:
-    """Be the only writer for a while, across processes; the system frees the lock at exit.
+    """Be the only writer for a block, across processes; the system releases the lock at exit.
 
     Raises:
         StoreBusyError: another process is.
@@ -32,7 +32,7 @@ def writer_lock(folder: Path) -> Generator[None, None, None]:
 
 
 class _WriterLock(Forkable):
-    """The lock on a file of its own, which those who may write the store may open, nobody else."""
+    """A lock on a file of its own, which only those with write access to the store may open."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -42,13 +42,13 @@ class _WriterLock(Forkable):
         if os.name == "posix":
             store = folder / FILE_NAME
             writers = 0o222 & store.stat().st_mode if has_store(folder) else 0
-            # Whoever could read it could lock it. Only its owner can set this right.
+            # Anyone who could read the file could lock it. Only its owner can change its mode.
             with suppress(OSError):
                 os.fchmod(self._descriptor, 0o600 | writers | writers << 1)
         super().__init__()
 
     def take(self) -> None:
-        """Take the lock; raises `StoreBusyError` where it is taken."""
+        """Take the lock; raises `StoreBusyError` if another process holds it."""
         assert self._descriptor is not None  # noqa: S101 (narrowing; not released yet)
         try:
             _lock(self._descriptor)
@@ -59,7 +59,7 @@ class _WriterLock(Forkable):
             ) from error
 
     def release(self) -> None:
-        """Give the lock back, even where a child still has the file open."""
+        """Release the lock, even if a child process still has the file open."""
         descriptor, self._descriptor = self._descriptor, None
         if descriptor is not None:
             try:
@@ -75,7 +75,7 @@ class _WriterLock(Forkable):
 
 
 def _lock(descriptor: int) -> None:
-    """Lock a file or raise `OSError`; the operating system frees it at exit."""
+    """Lock a file or raise `OSError`; the operating system releases it at exit."""
     try:
         import fcntl
     except ImportError:  # Windows
@@ -89,7 +89,7 @@ def _lock(descriptor: int) -> None:
 
 
 def _unlock(descriptor: int) -> None:
-    """Unlock for all that have the open file; on Windows closing it does."""
+    """Unlock for all processes that share the open file; on Windows closing does that."""
     if os.name == "posix":
         import fcntl
 
