@@ -1,8 +1,8 @@
 """Cutting documents into chunks: spans of their text, with exact offsets by construction.
 
-Every chunker cuts a document into *atoms* (sentences, table rows, words), never inside one, and
-packs atoms until the token limit. A sentence longer than the limit is cut at white space, or
-anywhere when it has none. The work is linear in the length of the text.
+Every chunker splits a document into *atoms* (sentences, table rows, words), which it never cuts,
+and packs atoms up to the token limit. A sentence longer than the limit is cut at white space, or
+anywhere if it has none. The work is linear in the length of the text.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class SpanChunker:
 
     `recursive` cuts at the strongest boundary in a chunk's second half: a heading or page before
     a paragraph before a sentence. `markdown` cuts before every heading as well. `sentence` fills
-    chunks with whole sentences, `tokens` with whole words; `whole` makes one chunk a document,
+    chunks with whole sentences, `tokens` with whole words; `whole` makes one chunk per document,
     however long.
     """
 
@@ -126,7 +126,7 @@ class SpanChunker:
         return low
 
     def _pack(self, atoms: Sequence[_Atom]) -> Iterator[tuple[int, int]]:
-        """Yield ranges of atoms, one a chunk."""
+        """Yield ranges of atoms, one per chunk."""
         first, n_tokens, i, cut = 0, 0, 0, 0
         while i < len(atoms):
             forced = self.name == "markdown" and atoms[i].strength == _SECTION and i > first
@@ -160,7 +160,7 @@ class SpanChunker:
 
     def _step_back(self, atoms: Sequence[_Atom], first: int, cut: int) -> int:
         if not self.overlap_tokens:
-            # What has no tokens, such as U+FFFD, would fit into an overlap of none.
+            # Atoms without tokens, such as U+FFFD, would fit into an overlap of zero.
             return cut
         n_tokens, start = 0, cut
         while start - 1 > first and n_tokens + atoms[start - 1].n_tokens <= self.overlap_tokens:
@@ -203,7 +203,7 @@ class SpanChunker:
 
 
 def chunk_id(document_id: str, span: Span, text: str, chunker_fingerprint: str) -> str:
-    """Return 32 hexadecimal digits of the SHA-256 over all that makes a chunk what it is."""
+    """Return 32 hexadecimal digits of the SHA-256 over everything that identifies a chunk."""
     import hashlib
     import json
 

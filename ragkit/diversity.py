@@ -1,6 +1,6 @@
-"""Fewer hits that say the same: near-duplicate removal and maximal marginal relevance.
+"""Fewer redundant hits: near-duplicate removal and maximal marginal relevance.
 
-Likeness is the share of common three-word sequences, so it serves every store, vectors or not.
+Similarity is the share of common three-word sequences, so it works with and without vectors.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ from ragkit.text.words import index_terms
 from ragkit.types import Hit
 
 NEAR_DUPLICATE = 0.9
-"""Jaccard index of three-word sequences from which a hit repeats a better one."""
+"""Jaccard index of three-word sequences from which on a hit repeats a better one."""
 
 _SEQUENCE_WORDS = 3
 
 
 def drop_near_duplicates(hits: Sequence[Hit]) -> list[Hit]:
-    """Keep each hit that is not nearly the same text as a better one; ranks are renewed."""
+    """Drop hits whose text is nearly that of a better one; ranks are renumbered."""
     kept: list[tuple[Hit, frozenset[str]]] = []
     for hit in hits:
         features = _sequences(hit)
@@ -33,7 +33,7 @@ def marginal_relevance(hits: Sequence[Hit], *, relevance: float) -> list[Hit]:
 
     Args:
         hits: Best first.
-        relevance: Lambda in [0, 1]: 1 keeps the order, 0 only seeks what is new.
+        relevance: Lambda in [0, 1]: 1 keeps the order, 0 only looks for novelty.
 
     Raises:
         ConfigError: `relevance` is out of range.
@@ -64,7 +64,7 @@ def marginal_relevance(hits: Sequence[Hit], *, relevance: float) -> list[Hit]:
 
 
 def distinct_documents(hits: Sequence[Hit]) -> list[Hit]:
-    """Keep each document's best hit; ranks are renewed."""
+    """Keep each document's best hit; ranks are renumbered."""
     best: dict[str, Hit] = {}
     for hit in hits:
         best.setdefault(hit.chunk.document_id, hit)

@@ -2,7 +2,7 @@
 
 A filter is `{field: value}` or `{field: {operator: operand, …}}`; all conditions must hold. A
 field is a metadata key, or a dotted path into nested objects. A list in the metadata satisfies a
-condition when one of its elements does. Values of different kinds are never equal nor ordered:
+condition if one of its elements does. Values of different kinds are never equal nor ordered:
 text compares with text, numbers with numbers, true and false only with themselves.
 """
 
@@ -21,7 +21,7 @@ _MISSING = object()
 
 
 def compile_filter(filters: Mapping[str, Json]) -> Predicate:
-    """Return a function that tells whether a document's metadata passes.
+    """Return a predicate over a document's metadata.
 
     Raises:
         ConfigError: an operator is unknown or its operand has the wrong kind.
@@ -90,7 +90,7 @@ def _member(field: str, operand: Json) -> _Test:
     if not isinstance(operand, Sequence) or isinstance(operand, str):
         raise ConfigError(f"filter on {field!r}: $in and $nin take a list, not {operand!r}")
     values = [_scalar(field, value) for value in operand]
-    # A number that equals none, not even itself, would be found in a set: sets look at identity.
+    # NaN, which equals nothing, would be found in a set, since sets compare identity first.
     hashed = frozenset((_kind(v), v) for v in values if _kind(v) != "other" and v == v)  # noqa: PLR0124
     others = [_equal(v) for v in values if _kind(v) == "other"]
 

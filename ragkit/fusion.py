@@ -1,4 +1,4 @@
-"""Joining two rankings into one."""
+"""Rank fusion: combining two rankings into one."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ def convex(
 ) -> dict[int, float]:
     """Return a weighted mean of both scores, each scaled to [0, 1] over the union.
 
-    Scaling is by minimum and maximum (Bruch, Gai and Ingber, TOIS 2023, "TM2C2" family). What one
-    ranking does not hold has that ranking's lowest score.
+    Scaling is by minimum and maximum (Bruch, Gai and Ingber, TOIS 2023, "TM2C2" family). An item
+    that one ranking lacks gets that ranking's lowest score.
 
     Args:
         dense: Score by item, any scale, higher is better.
-        lexical: The same for words.
-        dense_weight: In [0, 1]; the rest is the weight of words.
+        lexical: The same for keywords.
+        dense_weight: In [0, 1]; the rest is the weight of keywords.
     """
     scaled = (_scaled(dense), _scaled(lexical))
     return {

@@ -21,7 +21,7 @@ def names_of(value: object, what: str = "groups") -> tuple[str, ...]:
 
     Raises:
         ConfigError: it is a single string, whose letters would be taken for names, or anything
-            else than texts in a row.
+            other than a collection of texts.
     """
     if not _is_collection(value):
         raise ConfigError(f"{what} {_short(value)}; allowed: a list of names, such as ['board']")
@@ -37,8 +37,8 @@ def group_names(value: object, what: str = "groups") -> tuple[str, ...]:
     """Return names of groups, each once.
 
     Raises:
-        ConfigError: as `names_of` does, or a name is empty, too long or no text of whole
-            characters, or there are too many.
+        ConfigError: as `names_of` does, or a name is empty, too long or not valid Unicode, or there
+            are too many.
     """
     names = tuple(dict.fromkeys(names_of(value, what)))
     if len(names) > MAX_GROUPS:
@@ -56,7 +56,7 @@ def group_names(value: object, what: str = "groups") -> tuple[str, ...]:
 
 
 def narrowed(groups: tuple[str, ...] | None, by: tuple[str, ...] | None) -> tuple[str, ...] | None:
-    """Return the groups that both statements hold; None is no statement, which narrows nothing."""
+    """Return the groups in both collections; None means unspecified, which restricts nothing."""
     if groups is None or by is None:
         return by if groups is None else groups
     others = frozenset(by)

@@ -1,7 +1,7 @@
-"""Files and folders for their owner alone.
+"""Files and folders that are private to their owner.
 
-What holds documents, questions or answers is made so from the first moment, whatever the umask;
-what is there already keeps its mode.
+Files with documents, questions or answers are private from the moment of creation, whatever the
+umask; existing ones keep their mode.
 """
 
 from __future__ import annotations
@@ -11,25 +11,25 @@ from pathlib import Path
 
 
 def opener(path: str, flags: int) -> int:
-    """Open a file, for its owner alone where it is made now: `open(path, "w", opener=opener)`."""
+    """Open a file, private if it is created by this: `open(path, "w", opener=opener)`."""
     return os.open(path, flags, 0o600)
 
 
 def make_file(path: Path) -> None:
-    """Make an empty file where there is none."""
+    """Create an empty file if there is none."""
     os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
 
 
 def make_folder(folder: Path, *, mode: int = 0o700) -> None:
-    """Make a folder, and those above it that are missing, with a mode that the umask narrows."""
+    """Create a folder and its missing parents, with a mode that the umask narrows."""
     for place in (*reversed(folder.absolute().parents), folder.absolute()):
-        # Only the last folder gets the mode that `mkdir` is given.
+        # `mkdir` applies the mode to the last folder only.
         if not place.is_dir():
             place.mkdir(mode=mode, exist_ok=True)
 
 
 def replace_file(path: Path, data: bytes, *, private: bool = True) -> None:
-    """Write a file, whole or not at all, durably; one that is there is replaced."""
+    """Write a file atomically and durably, replacing any that is there."""
     temporary = path.with_name(f".{path.name}.{os.urandom(4).hex()}.tmp")
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
     try:

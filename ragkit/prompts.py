@@ -2,7 +2,7 @@
 
 A template file is TOML with `id`, `version`, `text`, and optionally `item` (one piece of context),
 `separator` (between items) and `turn` (one earlier turn). Nothing in it is ever executed, and
-nothing that a document, a question or a turn holds is ever taken for a placeholder. A
+nothing in a document, a question or a turn is ever taken for a placeholder. A
 `prompts.lock` beside the file pins the SHA-256 of each `id@version`.
 """
 
@@ -35,7 +35,7 @@ _DEFAULTS = {"item": "{{text}}", "separator": "\n\n", "turn": "{{role}}: {{conte
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Template:
-    """A prompt template. `sha256` is over the file's bytes."""
+    """A prompt template. `sha256` is that of the file's bytes."""
 
     id: str
     version: str
@@ -76,7 +76,7 @@ class Template:
         )
 
     def render_turns(self, history: Sequence[Turn]) -> str:
-        """Return earlier turns as they stand in the prompt, with roles and separators."""
+        """Return earlier turns as they appear in the prompt, with roles and separators."""
         return "".join(
             _fill(self.turn, {"role": turn.role, "content": turn.content}) for turn in history
         )
@@ -91,10 +91,10 @@ _LABEL_NUMBER = re.compile(r"\d{1,6}")
 
 
 def item_labels(context: Sequence[ContextItem], history: Sequence[Turn] = ()) -> list[int]:
-    """Return the number that labels each item: from 1 up, but none that the prompt holds already.
+    """Return the number that labels each item: from 1 up, skipping those in the prompt already.
 
-    Numbers that a passage, a title or an earlier turn writes in brackets itself are left out, so
-    that no passage can pass for another one.
+    Numbers that a passage, a title or an earlier turn itself has in brackets are skipped, so that
+    no passage can pass for another one.
     """
     texts = [f"{item.hit.title}\n{item.text}" for item in context]
     held = {
@@ -129,7 +129,7 @@ def load_template(name_or_path: str) -> Template:
 
 
 def lock_template(path: Path) -> Template:
-    """Pin the template's content in the lock file beside it, replacing what was pinned before."""
+    """Pin the template's content in the lock file beside it, replacing any earlier pin."""
     import json
 
     template = _read(path)
@@ -203,7 +203,7 @@ def _fill(template: str, values: Mapping[str, str]) -> str:
 
 
 def _boundary(texts: Sequence[str] | object) -> str:
-    """Draw a boundary that none of the texts holds, so that no passage can close its quotation."""
+    """Draw a random boundary that is in none of the texts: no passage can close its quotation."""
     import base64
 
     held = "\n".join(texts)  # type: ignore[arg-type]

@@ -1,4 +1,4 @@
-"""The values that flow through ragkit and the protocols that its parts fulfil.
+"""The values that flow through ragkit and the protocols that its parts implement.
 
 All offsets are Unicode code points into `Document.text`, half-open. All values are frozen.
 """
@@ -36,20 +36,20 @@ Fusion: TypeAlias = Literal["convex", "rrf"]
 ChunkerName: TypeAlias = Literal["recursive", "sentence", "tokens", "markdown", "whole"]
 CHUNKER_NAMES: tuple[str, ...] = get_args(ChunkerName)
 MOST_HITS = 1_000_000
-"""Largest k: so many hits can be asked for."""
+"""Largest k that can be asked for."""
 MarkKind: TypeAlias = Literal["text", "heading", "page", "row", "code"]
 StopReason: TypeAlias = Literal[
     "end", "stop", "length", "filter", "guardrail", "timeout", "cancelled", "error"
 ]
-"""Why an answer ends: the model's own end (`end`), which some servers do not tell from a stop
-string (`stop`); its longest length; a filter or guardrail; `timeout`, where it was cut."""
+"""Why an answer ends: the model's own end (`end`), which some servers do not distinguish from a
+stop string (`stop`); the maximum length; a filter or guardrail; `timeout`, which cut it short."""
 
 RefusalReason: TypeAlias = Literal["no_hits", "low_evidence", "cap_too_small"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Location:
-    """Where in its source a text stands; what a format does not have stays None or empty."""
+    """The location of a text in its source; what a format does not have is None or empty."""
 
     page: int | None = None
     slide: int | None = None
@@ -71,7 +71,7 @@ class Location:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mark:
-    """A structural boundary: from `start` to the next mark the text stands at `location`.
+    """A structural boundary: from `start` to the next mark the text is at `location`.
 
     `kind` tells chunkers how to cut: never inside a `row`, always before a `heading` or a `page`
     when there is a choice.
@@ -87,7 +87,7 @@ class Document:
     """A source file or record as text.
 
     `source` is the absolute path, URI or `-` that it came from. `groups` are the only readers
-    (empty: no statement); one called `public` stands for everybody. `marks` are in order of
+    (empty: unspecified); the group `public` means everybody. `marks` are in order of
     `start`. Raises `ConfigError` for groups that are no sequence of names.
     """
 
@@ -100,16 +100,16 @@ class Document:
     marks: tuple[Mark, ...] = ()
 
     def __post_init__(self) -> None:
-        """Check the groups; a list becomes a tuple. How long names may be is for who writes."""
+        """Check the groups; a list becomes a tuple. Limits on names are checked when writing."""
         object.__setattr__(self, "groups", names_of(self.groups, f"groups of document {self.id!r}"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PendingDocument:
-    """A document that is read only when its fingerprint is new to the store.
+    """A document that is loaded only if its fingerprint is new to the store.
 
     `fingerprint` changes whenever the loaded document could; `load` raises `LoadError`. `groups`
-    are those that it will have, None where only loading tells.
+    are those that it will have, None if only loading reveals them.
     """
 
     id: str
@@ -121,7 +121,7 @@ class PendingDocument:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Failure:
-    """An input that gave no document. `skipped` inputs are not errors: nobody named them."""
+    """An input that yielded no document. `skipped` inputs are not errors: nobody named them."""
 
     source: str
     code: str
@@ -140,8 +140,8 @@ SourceItem: TypeAlias = Document | PendingDocument | Failure
 class Chunk:
     """A stored span: `document.text[start:end] == text`.
 
-    `sentences` are spans in the document's offsets, in order, inside [start, end). `marks` are
-    the document's marks inside the chunk, before them the one in force at its start.
+    `sentences` are spans in the document's offsets, in order, inside [start, end). `marks` are the
+    document's marks inside the chunk, preceded by the one that applies at its start.
     """
 
     id: str
@@ -154,7 +154,7 @@ class Chunk:
     marks: tuple[Mark, ...] = ()
 
     def location(self, start: int | None = None, end: int | None = None) -> Location:
-        """Return where a span of the chunk stands, default the whole: where it begins.
+        """Return the location of the start of a span of the chunk (default: the whole chunk).
 
         The cells of a span of table rows reach from the first row's to the last row's.
         """
@@ -197,7 +197,7 @@ class Hit:
 
 
 def place(hit: Hit, start: int, end: int) -> dict[str, Json]:
-    """Return where a span of a hit's document stands, as every JSON output names it."""
+    """Return the location of a span of a hit's document, as in every JSON output."""
     return {
         "document_id": hit.chunk.document_id,
         "chunk_id": hit.chunk.id,
@@ -264,7 +264,7 @@ class Turn:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prompt:
-    """The exact text that is sent, with the parts it was made of."""
+    """The exact text that is sent, with the parts it was made from."""
 
     text: str
     question: str
@@ -273,11 +273,11 @@ class Prompt:
 
 
 MOST_COUNTED = 2**53
-"""Largest number of tokens that is believed: every whole number up to it is exact as a float."""
+"""Largest plausible number of tokens: every integer up to it is exact as a float."""
 
 
 def token_count(value: object) -> int | None:
-    """Return a number of tokens as others give it; None, unknown, for what cannot be one."""
+    """Return a number of tokens from outside; None (unknown) for anything that cannot be one."""
     if not isinstance(value, int) or isinstance(value, bool):
         return None
     return value if 0 <= value <= MOST_COUNTED else None
@@ -295,7 +295,7 @@ def is_array(value: object) -> TypeGuard[list[Json]]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Usage:
-    """Tokens of one generation; unknown is None. `counter` names who counted."""
+    """Tokens of one generation; None means unknown. `counter` names what counted them."""
 
     input_tokens: int | None = None
     output_tokens: int | None = None
@@ -331,10 +331,10 @@ class GenerationOptions:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Generation:
-    """What a generator gave. `citations` are its own, or None when it makes none.
+    """What a generator returned.
 
-    `stop_reason` is why the text ends, as the model's server says it; `timeout` where time ran out
-    before the whole text had come.
+    `citations` are its own, or None if it makes none. `stop_reason` is why the text ends, according
+    to the model's server; `timeout` if time ran out before the whole text had arrived.
     """
 
     text: str
@@ -345,7 +345,7 @@ class Generation:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TokenCount:
-    """A number of tokens, whether it is exact for the model, and who counted."""
+    """A number of tokens, whether it is exact for the model, and what counted them."""
 
     n_tokens: int
     exact: bool
@@ -353,11 +353,11 @@ class TokenCount:
 
 
 class TokenCounter(Protocol):
-    """Counts the tokens of a text, and says whether the count is exact for the model used."""
+    """Counts the tokens of a text, and states whether the count is exact for the model used."""
 
     @property
     def name(self) -> str:
-        """Who counts, for example `wordpiece:all-MiniLM-L6-v2`."""
+        """What counts, for example `wordpiece:all-MiniLM-L6-v2`."""
         ...
 
     def count(self, text: str) -> int:
@@ -396,11 +396,11 @@ class Embedder(Protocol):
 
     @property
     def fingerprint(self) -> str:
-        """Weights, pooling, token cap and prompts; not the run time."""
+        """Identifies weights, pooling, token cap and prompts; not the runtime."""
         ...
 
     def embed_documents(self, texts: Sequence[str]) -> Vectors:
-        """Return one unit vector a text, in order; an empty text gives a unit vector too."""
+        """Return one unit vector per text, in order; also for an empty text."""
         ...
 
     def embed_query(self, text: str) -> Vector:
@@ -410,12 +410,12 @@ class Embedder(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Query:
-    """What a retriever is asked for.
+    """A query for a retriever.
 
-    `vector` is None for words-only search. `groups` None means: no statement, which a protected
-    store refuses. `fusion` joins the two rankings of `hybrid`: by the mean of scaled scores
-    (`convex`) or by reciprocal ranks (`rrf`). Raises `ConfigError` for groups that are no sequence
-    of names.
+    `vector` is None for keyword search. `groups` None means unspecified, which a protected store
+    refuses. `fusion` combines the two rankings of `hybrid`: by the mean of scaled scores (`convex`)
+    or by reciprocal ranks (`rrf`). Raises `ConfigError` for groups that are not a sequence of
+    names.
     """
 
     question: str
@@ -458,7 +458,7 @@ class Generator(Protocol):
 
     @property
     def counter(self) -> TokenCounter | None:
-        """Exact counter of the model's tokens, where one is at hand."""
+        """Exact counter of the model's tokens, if one is available."""
         ...
 
     @property
@@ -477,11 +477,11 @@ class Generator(Protocol):
 
 @runtime_checkable
 class Fingerprinted(Protocol):
-    """What every generator, embedder, reranker and retriever of ragkit's own offers besides.
+    """What every generator, embedder, reranker and retriever of ragkit's own offers in addition.
 
-    Two that differ in a setting that can change what they give differ in this; what changes nothing
-    (keys, time-outs, retries) is no part of it. An embedder's `fingerprint` is what stores record,
-    and says nothing of where the model runs: that, and what else stores never recorded, is its
+    Two that differ in a setting that can change their results differ in this; what changes nothing
+    (keys, time-outs, retries) is not part of it. An embedder's `fingerprint` is what stores record,
+    and does not say where the model runs: that, and whatever else stores never recorded, is its
     `variant`.
     """
 
@@ -492,10 +492,10 @@ class Fingerprinted(Protocol):
 
 
 def fingerprint_of(part: object) -> str | None:
-    """Return what tells a part of a pipeline from others of its name; None where it has nothing.
+    """Return what identifies a part of a pipeline among others of its name, or None.
 
-    A part without a fingerprint is told apart by its name alone: whoever keeps what it gave cannot
-    know whether its settings are those of then.
+    A part without a fingerprint is identified by its name alone: whoever caches its results cannot
+    know whether its settings have changed since.
     """
     fingerprint: object = part.fingerprint if isinstance(part, Fingerprinted) else None
     if not isinstance(fingerprint, str):
@@ -506,9 +506,9 @@ def fingerprint_of(part: object) -> str | None:
 
 @runtime_checkable
 class PromptCounter(Protocol):
-    """What a generator offers besides that can count a prompt as its model will read it.
+    """What a generator offers in addition if it can count a prompt as its model will read it.
 
-    The count holds all that the model reads: the chat template around the prompt too.
+    The count includes everything that the model reads, such as the chat template around the prompt.
     """
 
     def count_prompt(self, prompt: Prompt) -> TokenCount:

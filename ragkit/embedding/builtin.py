@@ -39,7 +39,7 @@ _MAGIC = b"RAGKITW1"
 _ALIGNMENT = 64
 
 _NUMPY_BATCH_TOKENS = 1024
-"""Tokens a pass: enough to fill the matrix products, few enough to stay in the cache."""
+"""Tokens per pass: enough to fill the matrix products, few enough to stay in the cache."""
 
 
 class _Runner(Protocol):
@@ -57,7 +57,7 @@ class BuiltinEmbedder:
 
     Args:
         runtime: `onnxruntime`, `numpy`, or None for the first of them that is installed.
-        n_threads: Passes that run side by side, each on one thread, when there are several texts.
+        n_threads: Passes that run in parallel, each on one thread, if there are several texts.
         folder: Where the data files are.
 
     Raises:
@@ -86,7 +86,7 @@ class BuiltinEmbedder:
         self._lock = threading.Lock()
 
     def embed_documents(self, texts: Sequence[str]) -> Vectors:
-        """Return one unit vector a text: float32, shape (n, 384), in the order of `texts`."""
+        """Return one unit vector per text: float32, shape (n, 384), in the order of `texts`."""
         import numpy as np
 
         runner = self._open()
@@ -103,7 +103,7 @@ class BuiltinEmbedder:
             from concurrent.futures import ThreadPoolExecutor
 
             with ThreadPoolExecutor(self._n_threads) as pool:
-                # The longest first: the last ones to run are then short, and end together.
+                # The longest first: the last ones to run are then short and finish together.
                 list(pool.map(encode, reversed(parts)))
         else:
             for part in parts:
@@ -117,7 +117,7 @@ class BuiltinEmbedder:
 
     def count_truncated(self, texts: Sequence[str]) -> int:
         """Return how many texts have more tokens than the model reads."""
-        # A token is at least one character, so most texts need no second look.
+        # A token has at least one character, so most texts need not be tokenised.
         long = (text for text in texts if len(text) > MAX_TOKENS - 2)
         return sum(self._tokens.count(text) > MAX_TOKENS - 2 for text in long)
 
@@ -138,7 +138,7 @@ def _has(module: str) -> bool:
 
 
 def _check(path: Path) -> None:
-    """Compare the weights with what was shipped; about 15 ms, once a process."""
+    """Compare the weights with what was shipped; about 15 ms, once per process."""
     import hashlib
 
     try:
@@ -221,7 +221,7 @@ class _Layer:
 
         self._attention, self._output = linear("attention"), linear("output")
         for values in self._attention:
-            values[..., :_DIM] *= _HEAD**-0.5  # here once, not on every product of q and k
+            values[..., :_DIM] *= _HEAD**-0.5  # once here, not for every product of q and k
         self._up, self._down = linear("up"), linear("down")
         self._norm1, self._norm2 = norm("norm1"), norm("norm2")
 
@@ -302,7 +302,7 @@ class _Onnx:
         import onnxruntime  # its own types are incomplete
 
         runtime: Any = onnxruntime
-        # Where the program had imported it before, this is all that can be done.
+        # If the program has already imported it, this is all that can be done.
         runtime.disable_telemetry_events()
         options = runtime.SessionOptions()
         options.intra_op_num_threads = 1
@@ -317,7 +317,8 @@ class _Onnx:
         )
 
     def batches(self, lengths: Sequence[int]) -> Iterator[slice]:
-        # Its 8-bit scales are taken over a whole batch: alone, a text's vector is always the same.
+        # Its 8-bit scales are computed over a whole batch: alone, a text always gets the same
+        # vector.
         return (slice(i, i + 1) for i in range(len(lengths)))
 
     def encode(self, batch: Sequence[Sequence[int]]) -> Vectors:
@@ -329,18 +330,18 @@ class _Onnx:
 
 
 def _without_telemetry() -> None:
-    """Keep ONNX Runtime from telling its makers of its use, unless the user says otherwise.
+    """Turn off ONNX Runtime's telemetry, unless the user has decided otherwise.
 
-    From 1.32 on it does so on Linux and macOS too, and keeps an identifier of the machine in
+    From 1.32 on it is also active on Linux and macOS, and keeps an identifier of the machine in
     `~/.cache`. Only a variable that is set before it starts prevents both (its pull requests 27379
-    and 29843; the second name was the first one's).
+    and 29843, which used different names).
     """
     for name in ("ORT_DISABLE_TELEMETRY", "ORT_TELEMETRY_DISABLED"):
         os.environ.setdefault(name, "1")
 
 
 def _by_tokens(lengths: Sequence[int], max_tokens: int) -> Iterator[slice]:
-    """Cut texts, ordered by length, into batches of at most `max_tokens`, one text at least."""
+    """Cut texts, ordered by length, into batches of at most `max_tokens`, but at least one text."""
     first, n_tokens = 0, 0
     for i, length in enumerate(lengths):
         if i > first and n_tokens + length > max_tokens:

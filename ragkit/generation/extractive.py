@@ -1,4 +1,4 @@
-"""Answers made of sentences of the context, verbatim: no language model, no invention."""
+"""Answers made of verbatim sentences of the context: no language model, nothing made up."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from ragkit.types import (
 )
 
 _CLOSE = 0.2
-"""A further sentence is added when its score, a sum of z-scores, is so close to the best one's."""
+"""A second sentence is added if its score, a sum of z-scores, is this close to the best one's."""
 
 
 class ExtractiveGenerator:
     """Answers with the best supported sentences of the context, cited.
 
-    The best sentence always; a second one when its score comes close to the best. The number in the
-    fingerprint is raised when the same context gives another answer than before.
+    It is the best sentence, and a second one if its score comes close. The number in the
+    fingerprint is increased when the same context gives a different answer than before.
     """
 
     name = "extractive"

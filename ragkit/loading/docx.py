@@ -1,8 +1,8 @@
 """Word documents (.docx), read with the standard library.
 
 A document is a ZIP archive of XML parts (ECMA-376, both its transitional and strict namespaces).
-Only the parts that are needed are opened, none is written to disk, and each is parsed as it is
-unpacked, without a tree, under limits that hold whatever the archive declares. A document type
+Only the parts that are needed are opened, none is written to disk, and each is parsed as a stream
+while it is unpacked, under limits that hold whatever the archive declares. A document type
 declaration, which no such part has, is refused, so there are no entities.
 """
 
@@ -22,7 +22,7 @@ from ragkit.types import Location
 MAX_PART_BYTES = 64 * 2**20
 MAX_MEMBERS = 10_000
 MAX_DEPTH = 2_000
-"""Open elements; Word itself writes a few dozen."""
+"""Depth of nested elements; Word itself writes a few dozen."""
 
 _BLOCK_BYTES = 65_536
 _OLE_SIGNATURE = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
@@ -146,7 +146,7 @@ class _Title(_Part):
 
 
 class _Styles(_Part):
-    """Which styles are headings: by their name, their outline level, or the style they extend."""
+    """Which styles are headings: by name, by outline level, or by the style they extend."""
 
     def __init__(self) -> None:
         super().__init__()

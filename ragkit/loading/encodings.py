@@ -1,13 +1,13 @@
-"""From a file's bytes to its characters, by rules that can be stated.
+"""Decoding a text file, by rules that can be stated.
 
 1. A byte order mark decides.
-2. Zero bytes: UTF-16 without a mark, where that gives text; else the file is not text.
+2. Zero bytes: UTF-16 without a mark, if that gives text; else the file is not text.
 3. Seven-bit bytes with ISO-2022-JP's escape sequences are ISO-2022-JP.
-4. What is valid UTF-8 is UTF-8; so is what is UTF-8 but for a few damaged bytes (shown as U+FFFD).
-5. What the file itself declares (HTML), where it decodes.
-6. The legacy encoding whose letters come out most like words (`LEGACY`, in order of preference).
+4. Valid UTF-8 is UTF-8; so is UTF-8 with a few damaged bytes (shown as U+FFFD).
+5. What the file itself declares (HTML), if it decodes.
+6. The legacy encoding in which the letters look most like words (`LEGACY`, in order of preference).
 
-Rules 5 and 6 are not certain, so their result is named in the document's metadata as `encoding`.
+Rules 5 and 6 are guesses, so their result is recorded in the document's metadata as `encoding`.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from collections.abc import Iterable
 from ragkit.errors import LoadError
 
 SAMPLE_BYTES = 65_536
-"""Guesses look at so much of a file."""
+"""How much of a file a guess looks at."""
 
 _BYTE_ORDER_MARKS = (
     (codecs.BOM_UTF8, "utf-8-sig"),
@@ -44,12 +44,12 @@ LEGACY: dict[str, str] = {
     "gb18030": "",
     "euc_kr": "",
 }
-"""Encodings that a guess chooses from, each with the characters beyond ASCII that texts in it are
-made of. Those without a list are East Asian: their double bytes must give kana, common ideographs
-or Hangul."""
+"""Encodings that a guess chooses from, each with the non-ASCII characters that texts in it consist
+of. Those without a list are East Asian: their double bytes must give kana, common ideographs or
+Hangul."""
 
 _EAST_ASIAN = {
-    # cp932 is only believed with kana, gb18030 only with ideographs, euc_kr only with Hangul.
+    # cp932 is accepted only with kana, gb18030 only with ideographs, euc_kr only with Hangul.
     "cp932": re.compile("[\u3001\u3002\u3041-\u30ff\u4e00-\u9fff\uff00-\uff5e]"),
     "gb18030": re.compile("[\u3001\u3002\u4e00-\u9fff\uff00-\uff5e]"),
     "euc_kr": re.compile("[\uac00-\ud7a3]"),
@@ -61,7 +61,7 @@ _ASCII_WORDS = re.compile(r"[A-Za-z ]")
 
 
 def decode_text(data: bytes, *, declared: str | None = None) -> tuple[str, str | None]:
-    """Return the characters of a text file, and its encoding where that was not certain.
+    """Return the characters of a text file, and its encoding if that is a guess.
 
     Args:
         data: The whole file.
@@ -100,7 +100,7 @@ def _uncertain(data: bytes, declared: str | None) -> tuple[str, str]:
 _NO_FILE_ENCODINGS = frozenset(
     "idna punycode undefined unicode-escape raw-unicode-escape utf-7 mbcs oem".split()
 )
-"""Codecs that Python has but that no text file is written in, whatever it declares."""
+"""Codecs of Python that no text file is written in, whatever it declares."""
 
 
 def _strict(data: bytes, encoding: str) -> str | None:
@@ -132,17 +132,17 @@ def _with_zeros(data: bytes) -> str:
 
 
 def _reads_well(text: str) -> bool:
-    """Whether text holds no zero, few controls, and white space as often as a table would."""
+    """Whether text has no NUL, few control characters, and as much white space as a table."""
     return "\0" not in text and not _CONTROL.search(text) and _n_spaces(text) * 200 > len(text)
 
 
 def _n_spaces(text: str) -> int:
-    # Not U+3000: the digit 0 gives it when its two bytes are read the wrong way round.
+    # Not U+3000: the digit 0 becomes it when its two bytes are read in the wrong order.
     return sum(text.count(space) for space in " \n\r")
 
 
 def _damaged_utf8(data: bytes) -> str | None:
-    """Return text where at most one in twenty characters beyond ASCII is damaged."""
+    """Return the text if at most one in twenty non-ASCII characters is damaged."""
     text = data.decode("utf-8", "replace")
     n_damaged = text.count("\ufffd")
     n_beyond = sum(character > "\x7f" for character in text[: 8 * SAMPLE_BYTES])
@@ -153,7 +153,7 @@ def _guess(data: bytes) -> tuple[str, str]:
     sample = data[:SAMPLE_BYTES]
     if sample.count(0x40) > 0.05 * len(sample) and sample.count(0x20) < 0.01 * len(sample):
         text = _strict(data, "cp500")
-        # EBCDIC: its space is ASCII's @, and its letters lie beyond ASCII.
+        # EBCDIC: its space is ASCII's @, and its letters are outside ASCII.
         if text is not None and len(_ASCII_WORDS.findall(text)) > 0.6 * len(text):
             return text.replace("\x85", "\n"), "cp500"
     best = max(_scores(sample), default=(0.0, ""))
@@ -166,7 +166,7 @@ def _guess(data: bytes) -> tuple[str, str]:
 
 
 _ACCEPTED = 0.5
-"""At least half of the characters beyond ASCII must be such as the encoding is used for."""
+"""At least half of the non-ASCII characters must be ones that the encoding is used for."""
 
 
 def _scores(sample: bytes) -> Iterable[tuple[float, str]]:
@@ -183,5 +183,5 @@ def _scores(sample: bytes) -> Iterable[tuple[float, str]]:
         )
         n_bad = len(_ODD_CASE.findall(text)) + len(_MIXED_SCRIPT.findall(text))
         n_bad += text.count("\ufffd") * 2 + len(_CONTROL.findall(text))
-        # Equal scores go to the encoding that stands first.
+        # Ties go to the encoding that is listed first.
         yield (n_good - n_bad) / len(beyond) - rank * 1e-6, encoding

@@ -18,10 +18,10 @@ from ragkit.loading.plain import load_markdown, load_rst, load_text
 from ragkit.loading.tables import load_csv, load_json, load_json_lines
 
 MAX_FILE_BYTES = 64 * 2**20
-"""Larger files are no documents to cite from; JSON Lines records are read without this limit."""
+"""Larger files are not documents to cite from; JSON Lines records are read without this limit."""
 
 LOADERS_VERSION = 3
-"""Part of every file's fingerprint: raise it when a loader gives other text than before."""
+"""Part of every file's fingerprint: increase it when a loader's output changes."""
 
 
 def _nothing_missing() -> MissingExtraError | None:
@@ -30,7 +30,7 @@ def _nothing_missing() -> MissingExtraError | None:
 
 @dataclass(frozen=True, slots=True)
 class Loader:
-    """How to read a format. `missing` returns an error while its extra is not installed."""
+    """How to read a format. `missing` returns an error if its extra is not installed."""
 
     name: str
     load: Callable[[bytes], LoadedText]
@@ -76,11 +76,11 @@ _HINTS = {
     ".gz": "unpack it",
     ".tar": "unpack it",
 }
-"""What to do with a format that is known but not read."""
+"""What to do about a format that is known but not supported."""
 
 
 def find_loader(name: str) -> Loader:
-    """Return the loader of a file by its name.
+    """Return the loader for a file name.
 
     Raises:
         LoadError: `unsupported` when there is none, or when its extra is not installed.
@@ -112,7 +112,7 @@ def load_bytes(
         data: The whole file.
         name: Its name; the suffix decides on the loader.
         password: Opens an encrypted file.
-        loader: What reads it, instead of what the suffix says.
+        loader: Reads it, instead of the loader for the suffix.
 
     Raises:
         LoadError: whatever is wrong with the file; nothing else escapes.
@@ -130,7 +130,7 @@ def load_bytes(
     except MemoryError as error:
         raise LoadError("limit", "it needs more memory than there is") from error
     except Exception as error:
-        # A parser of hostile files may raise anything; one file must not end an ingest.
+        # A parser of hostile files may raise anything; one file must not abort an ingest.
         raise LoadError("broken", f"{type(error).__name__}: {error}"[:200]) from error
     if not loaded.text.strip():
         raise LoadError("no_text", "there is no text in it")

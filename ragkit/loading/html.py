@@ -27,7 +27,7 @@ _CLOSED_BY_ITS_LIKE = {
     "th": frozenset({"td", "th"}),
     "tr": frozenset({"tr", "td", "th"}),
 }
-"""Elements whose end tag may be left out, and which open ones (innermost first) they end."""
+"""Elements whose end tag may be omitted, and which open ones (innermost first) they close."""
 _HEADINGS = {f"h{level}": level for level in range(1, 7)}
 _HIDDEN_STYLE = re.compile(
     r"display\s*:\s*none|visibility\s*:\s*hidden"
@@ -41,8 +41,8 @@ _MAX_LOOK_UP = 50
 def load_html(data: bytes) -> LoadedText:
     """Load HTML: visible text by blocks, headings and table rows marked.
 
-    Left out: scripts, comments, and what `hidden` or its style hides. A table's row with more than
-    one filled cell is a line `a | b | c`; other rows are layout and give paragraphs.
+    Left out: scripts, comments, and what is hidden by an attribute or a style. A table's row with
+    more than one filled cell is a line `a | b | c`; other rows are layout and give paragraphs.
     """
     declared = _CHARSET.search(data[:4096])
     text, encoding = decode_text(data, declared=declared[1].decode() if declared else None)
@@ -61,7 +61,7 @@ def load_html(data: bytes) -> LoadedText:
 
 
 class _Reader:
-    """Keeps the open elements, and of a table in work the rows from the outermost inwards."""
+    """Tracks the open elements, and the open table rows from the outermost inwards."""
 
     def __init__(self) -> None:
         self._builder = TextBuilder()

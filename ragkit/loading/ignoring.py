@@ -1,13 +1,13 @@
-"""What a `.ragkitignore` leaves out: a part of what `.gitignore` can say.
+"""What a `.ragkitignore` leaves out: a subset of `.gitignore`.
 
-One pattern a line. Empty lines and lines that start with `#` say nothing.
-- `*` stands for any characters but `/`, `?` for one of them, `[a-c]` and `[!a-c]` for one of a set.
-- A pattern without `/` (but at its end) matches names at any depth below the file.
-- A pattern with `/` at its start or within is relative to the folder that the file is in; there,
-  `**` as a whole part stands for any number of folders.
-- A `/` at the end restricts a pattern to folders. A folder that is left out is not entered.
-- `!` in front takes names in again that an earlier pattern left out. The last match decides.
-White space at either end of a line is dropped; nothing can be escaped.
+One pattern per line. Empty lines and lines that start with `#` are ignored.
+- `*` matches any characters but `/`, `?` one of them, `[a-c]` and `[!a-c]` one of a set.
+- A pattern without `/` (except at its end) matches names at any depth below the file.
+- A pattern with `/` at its start or within it is relative to the folder that the file is in; there,
+`**` as a whole part matches any number of folders.
+- A `/` at the end restricts a pattern to folders. An ignored folder is not entered.
+- A leading `!` includes names again that an earlier pattern left out. The last match decides.
+White space at either end of a line is stripped; there are no escapes.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ class _Rule:
 
 
 class IgnoreRules:
-    """The rules of all ignore files met so far in a walk from the top."""
+    """The rules of all ignore files found so far in a walk from the top."""
 
     def __init__(self) -> None:
         self._rules: list[_Rule] = []
 
     def read(self, file: Path, inside: tuple[str, ...]) -> None:
-        """Add the rules of a file that stands in the folder `inside`, relative to the top."""
+        """Add the rules of a file in the folder `inside`, relative to the top."""
         try:
             lines = file.read_text(encoding="utf-8-sig").splitlines()
         except (OSError, UnicodeDecodeError):
@@ -44,7 +44,7 @@ class IgnoreRules:
                 self._rules.append(_rule(line, tuple(map(_literal, inside))))
 
     def match(self, parts: tuple[str, ...], *, is_folder: bool) -> bool:
-        """Whether the file or folder at `parts`, relative to the top, is left out."""
+        """Whether the file or folder at `parts`, relative to the top, is ignored."""
         for rule in reversed(self._rules):
             if (is_folder or not rule.folders_only) and matches(rule.parts, parts):
                 return not rule.takes_in
@@ -68,9 +68,9 @@ def _literal(name: str) -> str:
 
 
 def matches(pattern: tuple[str, ...], parts: tuple[str, ...]) -> bool:
-    """Whether a path's parts match a pattern's, `**` standing for any number of them.
+    """Whether a path's parts match a pattern's, where `**` matches any number of them.
 
-    By the set of places in the pattern that may come next: linear in the path's depth.
+    Tracks the set of positions in the pattern that may come next: linear in the path's depth.
     """
     places = _open({0}, pattern)
     for part in parts:
@@ -85,7 +85,7 @@ def matches(pattern: tuple[str, ...], parts: tuple[str, ...]) -> bool:
 
 
 def _open(places: set[int], pattern: tuple[str, ...]) -> set[int]:
-    """Add what `**` lets follow: it may stand for no folder at all."""
+    """Add the positions after `**`, which may match no folder at all."""
     for place in sorted(places):
         after = place
         while after < len(pattern) and pattern[after] == _ANY_DEPTH:

@@ -1,4 +1,4 @@
-"""What a loader gives, and what loaders share."""
+"""What a loader returns, and what loaders share."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ragkit.types import Json, Location, Mark, MarkKind, Metadata
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoadedText:
-    """The text of a file, its title, and where in the file each part stands."""
+    """The text of a file, its title, and the location of each part in the file."""
 
     text: str
     title: str = ""
@@ -20,8 +20,8 @@ class LoadedText:
 
 
 MAX_NAME_CHARACTERS = 500
-"""Of a heading, a column's name or a path: they are repeated with all that stands below them, so
-that with longer ones a small file would give a huge text."""
+"""Of a heading, a column's name or a path: they are repeated for everything below them, so longer
+ones would turn a small file into a huge text."""
 
 
 class Headings:
@@ -44,7 +44,7 @@ class Headings:
 
 
 class TextBuilder:
-    """Joins pieces of text and notes a mark at each."""
+    """Joins pieces of text and adds a mark for each."""
 
     def __init__(self) -> None:
         self._pieces: list[str] = []
@@ -59,7 +59,7 @@ class TextBuilder:
         kind: MarkKind = "text",
         separator: str = "\n\n",
     ) -> None:
-        """Append a piece; white space at its ends and an empty piece are dropped."""
+        """Append a piece, stripped of white space at its ends, unless it is empty."""
         text = text.strip()
         if not text:
             return
@@ -71,7 +71,7 @@ class TextBuilder:
         self._length += len(text)
 
     def build(self, *, title: str = "", metadata: Metadata | None = None) -> LoadedText:
-        """Return the whole."""
+        """Return the loaded text."""
         return LoadedText(
             text="".join(self._pieces),
             title=title,
@@ -87,14 +87,14 @@ def clean(text: str) -> str:
     """Return text with line feeds as line ends and nothing that a text column cannot hold.
 
     Form feeds and next-line characters are line ends too; control characters and lone surrogates
-    vanish.
+    are removed.
     """
     text = text.replace("\r\n", "\n").replace("\r", "\n")
     return _UNWANTED.sub("", text.replace("\x0c", "\n").replace("\x85", "\n"))
 
 
 def decoded(data: bytes) -> tuple[str, dict[str, Json]]:
-    """Return a text file's characters, and as metadata its encoding where that is a guess.
+    """Return a text file's characters, and as metadata its encoding if that is a guess.
 
     Raises:
         LoadError: `encoding` for data that is not text.

@@ -1,8 +1,8 @@
 """Tags and texts of HTML, in one pass.
 
-The standard library's parser looks back over a file with many unclosed tags again and again: 64 KiB
-of `<a <a <a` take it most of a minute. Here each character is looked at a fixed number of times:
-a tag without an end, where the HTML standard drops the rest of the file, is text to its end.
+The standard library's parser rescans a file with many unclosed tags over and over: 64 KiB of `<a <a
+<a` take it most of a minute. Here each character is looked at a fixed number of times: an unclosed
+tag, for which the HTML standard drops the rest of the file, is text up to its end.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from typing import TypeAlias
 
-# Possessive quantifiers: a failed match costs what it read, not its square.
+# Possessive quantifiers: a failed match takes linear, not quadratic time.
 _TAG = re.compile(r"""<(/?)([A-Za-z][^\s/>]*+)((?:[^>"']++|"[^"]*+"|'[^']*+')*+)>""")
 _TAG_TO_NEXT_BRACKET = re.compile(r"<(/?)([A-Za-z][^\s/>]*+)([^>]*+)>")
 _ATTRIBUTE = re.compile(r"""([^\s=/>"']++)(?:\s*+=\s*+("[^"]*+"|'[^']*+'|[^\s>]*+))?""")
 _RAW_TEXT = frozenset("script style title textarea xmp noembed noframes".split())
-"""Elements whose content has no tags."""
+"""Elements whose content holds no tags."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +41,7 @@ Token: TypeAlias = str | StartTag | EndTag
 
 
 def tokens(text: str) -> Iterator[Token]:
-    """Yield the texts and tags of a page in order; comments and declarations are dropped."""
+    """Yield the texts and tags of a page in order, without comments and declarations."""
     position = 0
     while position < len(text):
         opened = text.find("<", position)
@@ -65,7 +65,7 @@ def tokens(text: str) -> Iterator[Token]:
 
 
 def _tag(text: str, opened: int) -> re.Match[str] | None:
-    """Match a tag; where a quote is never closed, up to the next bracket."""
+    """Match a tag; if a quote is never closed, up to the next bracket."""
     return _TAG.match(text, opened) or _TAG_TO_NEXT_BRACKET.match(text, opened)
 
 
@@ -81,7 +81,7 @@ def _of_tag(match: re.Match[str]) -> Iterator[Token]:
 
 
 def _raw_text(text: str, match: re.Match[str]) -> Generator[str, None, int]:
-    """Yield the text of an element without tags, and return where reading goes on."""
+    """Yield the text of an element without tags, and return where reading continues."""
     name = match[2].lower()
     if match[1] or name not in _RAW_TEXT or match[3].endswith("/"):
         return match.end()
@@ -92,7 +92,7 @@ def _raw_text(text: str, match: re.Match[str]) -> Generator[str, None, int]:
 
 
 def _after_comment(text: str, opened: int) -> int:
-    """Return where a comment or declaration ends; one without an end takes the rest along."""
+    """Return where a comment or declaration ends; an unclosed one runs to the end."""
     mark = "-->" if text.startswith("<!--", opened) else ">"
     end = text.find(mark, opened + 2)
     return len(text) if end < 0 else end + len(mark)

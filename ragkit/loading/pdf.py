@@ -21,11 +21,11 @@ if TYPE_CHECKING:
 MAX_PAGES = 5_000
 MAX_CHARACTERS = 20_000_000
 MAX_SECONDS = 300.0
-"""Looked at between pages; pypdf itself bounds what one stream may unpack to."""
+"""Checked between pages; pypdf itself bounds what one stream may unpack to."""
 
 
 def missing_extra() -> MissingExtraError | None:
-    """Return the error that says how to install the reader, or None where it is installed."""
+    """Return the error that says how to install the reader, or None if it is installed."""
     if importlib.util.find_spec("pypdf") is None:
         return MissingExtraError("pypdf, which reads PDF files,", extra="documents")
     return None
@@ -58,7 +58,7 @@ def load_pdf(data: bytes, *, password: str | None = None) -> LoadedText:
             detail = "encrypted with AES. To read it run: pip install 'pypdf[crypto]'"
             raise LoadError(code, detail) from error
         except Exception as error:
-            # A parser of hostile files may raise anything; whatever it is, this file is broken.
+            # A parser of hostile files may raise anything; whatever it raises, this file is broken.
             raise LoadError("broken", f"{type(error).__name__}: {error}"[:200]) from error
 
 
@@ -96,7 +96,7 @@ def _page_text(reader: pypdf.PdfReader, number: int) -> str | None:
     except DependencyError:
         raise
     except Exception:
-        # One bad page must not cost the others.
+        # One bad page must not lose the others.
         return None
 
 
@@ -104,14 +104,14 @@ def _title(reader: pypdf.PdfReader) -> str:
     try:
         title = reader.metadata.title if reader.metadata is not None else None
     except Exception:
-        # A damaged title must not cost the text.
+        # A damaged title must not lose the text.
         return ""
     return " ".join(clean(str(title or "")).split())
 
 
 @contextmanager
 def _quiet() -> Generator[None]:
-    """Keep pypdf's remarks on a file off standard error; the file's error code reports it."""
+    """Keep pypdf's warnings off standard error; the file's error code reports them."""
     logger = logging.getLogger("pypdf")
     level = logger.level
     logger.setLevel(logging.CRITICAL + 1)

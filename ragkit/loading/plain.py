@@ -1,4 +1,4 @@
-"""Plain text, Markdown and reStructuredText: the text as it stands, its headings marked."""
+"""Plain text, Markdown and reStructuredText: the text unchanged, its headings marked."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _UNDERLINE = re.compile(r"([=\-`:.'\"~^_*+#<>])\1{2,}\s*$")
 
 
 def load_text(data: bytes) -> LoadedText:
-    """Load a text file; its title is unknown."""
+    """Load a text file, which has no title."""
     text, metadata = decoded(data)
     return LoadedText(text=text, metadata=metadata)
 
@@ -93,7 +93,7 @@ def _may_be_title(line: str) -> bool:
 
 
 def load_rst(data: bytes) -> LoadedText:
-    """Load reStructuredText; a heading's level is the order in which its underline first comes."""
+    """Load reStructuredText; a heading's level is the order in which its underline first occurs."""
     text, metadata = decoded(data)
     headings, styles = Headings(), list[str]()
     marks: list[Mark] = []

@@ -1,7 +1,7 @@
-"""Records: documents that come as values, `{"_id", "title"?, "text", "metadata"?, "groups"?}`.
+"""Records: documents given as values, `{"_id", "title"?, "text", "metadata"?, "groups"?}`.
 
-The names are those of BEIR's corpora. Lines are read one at a time, so that a file may be larger
-than memory; of earlier lines only the ids are kept.
+The keys are those of BEIR's corpora. Lines are read one at a time, so a file may be larger than
+memory; only the ids of earlier lines are kept.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ from ragkit.text.jsontext import read_answer_json, read_json
 from ragkit.types import Document, Failure, Json, Metadata, PendingDocument, SourceItem, is_object
 
 MAX_RECORD_BYTES = 64 * 2**20
-"""A longer line is a failure of its own; the lines after it are read."""
+"""A longer line is a failure of its own; the lines after it are still read."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Labels:
     """What a call adds to each of its documents.
 
-    `metadata` goes before a document's own; `groups` are for documents that name none themselves.
-    Raises `ConfigError` for groups that are no sequence of names.
+    `metadata` takes precedence over a document's own; `groups` apply to documents that name none.
+    Raises `ConfigError` for groups that are not a sequence of names.
     """
 
     groups: tuple[str, ...] = ()
@@ -52,7 +52,7 @@ class Labels:
 
 
 def record_lines(stream: BinaryIO) -> Iterator[bytes]:
-    """Yield lines; of a longer one than a record may be, only a start that is too long."""
+    """Yield lines; of a line that exceeds the limit only its start, which exceeds it too."""
     while line := stream.readline(MAX_RECORD_BYTES + 1):
         yield line
         while len(line) > MAX_RECORD_BYTES and not line.endswith(b"\n"):
@@ -75,13 +75,13 @@ def record_documents(
 ) -> Iterator[SourceItem]:
     """Yield the records of JSON Lines.
 
-    A line that is no record, or repeats an id, is a failure that names the line.
+    A line that is not a record, or repeats an id, is a failure that names the line.
 
     Args:
-        lines: Blank ones count but say nothing.
+        lines: Blank ones are counted but ignored.
         source: The documents' source.
         labels: Added to each document.
-        seen: Ids that are taken; those of these records are added.
+        seen: Ids that are already taken; those of these records are added.
     """
 
     def parsed() -> Iterator[tuple[int, bytes, Callable[[], object]]]:
@@ -95,7 +95,7 @@ def record_documents(
 def record_values(
     records: Iterable[Mapping[str, object]], source: str, labels: Labels
 ) -> Iterator[SourceItem]:
-    """Yield records that are already values, as `record_documents` does those of JSON Lines."""
+    """Yield documents from records in memory, as `record_documents` does from JSON Lines."""
 
     def written() -> Iterator[tuple[int, bytes, Callable[[], object]]]:
         for number, record in enumerate(records, start=1):
@@ -176,12 +176,12 @@ def _groups(value: object, identity: str | int) -> tuple[str, ...]:
     try:
         return () if value is None else group_names(value, f"groups of record {identity!r}")
     except ConfigError as error:
-        # Read as no statement, a mistake here would open the record to everyone.
+        # If it were ignored, a mistake here would open the record to everyone.
         raise LoadError("broken", str(error)) from None
 
 
 def digest(kind: Sequence[Json], labels: Labels, data: bytes) -> str:
-    """Return the fingerprint of a document: what reads it, its labels, its raw bytes (sha256)."""
+    """Return the fingerprint of a document: SHA-256 of its loader, its labels and its raw bytes."""
     import hashlib
 
     header = json.dumps([list(kind), list(labels.groups), dict(labels.metadata)], sort_keys=True)

@@ -1,4 +1,4 @@
-"""Which rule of the settings holds for a file, and what it makes of it (`ragkit.ingest_rules`)."""
+"""Which rule of the settings applies to a file, and with what effect (`ragkit.ingest_rules`)."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ class Rules:
     """The rules of a call.
 
     Args:
-        rules: The first that matches a file holds.
-        labels: Of the call: they count where the rule says nothing.
+        rules: The first that matches a file applies.
+        labels: Of the call: they apply where the rule says nothing.
 
     Raises:
-        ConfigError: a rule names a loader that there is not.
+        ConfigError: a rule names a loader that does not exist.
     """
 
     def __init__(self, rules: Sequence[IngestRule], labels: Labels) -> None:
@@ -36,7 +36,7 @@ class Rules:
                 raise ConfigError(f"{rule.where}: loader {rule.loader!r}; allowed: {allowed}")
 
     def find(self, path: str) -> Ruled:
-        """Return what holds for the file at this path, relative to the root."""
+        """Return what applies to the file at this path, relative to the root."""
         parts = _parts(path)
         for number, (rule, pattern) in enumerate(self._rules, start=1):
             if matches(pattern, parts):
@@ -48,7 +48,7 @@ class Rules:
 
 
 class Ruled:
-    """What holds for one file."""
+    """What applies to one file."""
 
     def __init__(
         self, path: str, number: int | None, rule: IngestRule, labels: Labels, loader: Loader | None
@@ -65,7 +65,7 @@ class Ruled:
 
     @property
     def labels(self) -> Labels:
-        """Labels of the file as one document, with its address; records go without."""
+        """Labels of the file as one document, with its address; records have none."""
         url = self._rule.url
         if url is None:
             return self.record_labels
@@ -77,7 +77,7 @@ class Ruled:
         )
 
     def shown(self, source: str) -> RuledFile:
-        """Return the file's line in the table of a dry run."""
+        """Return the file's row in the table of a dry run."""
         return RuledFile(
             document_id=self._path,
             source=source,
@@ -88,5 +88,5 @@ class Ruled:
 
 
 def _parts(path: str) -> tuple[str, ...]:
-    # Some file systems take accents apart, and a rule that misses shows a file to others.
+    # Some file systems decompose accents, and a rule that fails to match exposes a file to others.
     return tuple(unicodedata.normalize("NFC", path).split("/"))

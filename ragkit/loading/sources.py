@@ -39,12 +39,12 @@ from ragkit.types import Document, Failure, Metadata, PendingDocument, Source, S
 RECORDS_FILE = "corpus.jsonl"
 _RECORD_SUFFIXES = {".jsonl", ".ndjson"}
 _STORE_FILE = "store.sqlite"
-"""A folder with this file is a store, and no place to read documents from."""
+"""A folder with this file is a store, not a source of documents."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Found:
-    """A file to read: `named` when it was given itself, not met in a folder or by a pattern."""
+    """A file to read: `named` if it was given itself, not found in a folder or by a pattern."""
 
     path: Path
     id: str
@@ -54,26 +54,26 @@ class _Found:
 class FileSource:
     """Files, folders and glob patterns, in a stable order.
 
-    A folder is walked in order of names, without hidden files and folders, without stores, and
-    without what a `.ragkitignore` in it or further down names (see `ragkit.loading.ignoring`).
-    Links to folders are not followed, links to files only to what lies under the folder given.
-    JSON Lines are read as records from a file given by name or called `corpus.jsonl`, else as
-    text; a file whose records have groups fails then, since as text everyone could see it. Files
-    that no loader reads are failures when given by name, else skipped.
+    A folder is walked in order of names, without hidden files and folders, stores, and what a
+    `.ragkitignore` in it or below excludes (see `ragkit.loading.ignoring`). Links to folders are
+    not followed, links to files only if they lead to files under the folder given.
+    JSON Lines are read as records if the file is given by name or called `corpus.jsonl`, else as
+    text; a file whose records have groups then fails, since everyone could see it as text. Files
+    that no loader reads are failures if given by name, else skipped.
 
-    An id is the path relative to the folder given, or to what stands before a pattern's first
-    wildcard; that of a file given by name is its name. A path that is not there is a failure, so
-    that the others are still read.
+    An id is the path relative to the folder given, or to the part of a pattern before its first
+    wildcard; that of a file given by name is its name. A missing path is a failure, so that the
+    others are still read.
 
     Args:
         paths: What to read.
-        root: What ids are relative to instead.
+        root: Ids are relative to this folder instead.
         labels: Added to each document.
         password: Opens encrypted files.
-        rules: What holds for which files, by their ids.
+        rules: What applies to which files, by their ids.
 
     Raises:
-        ConfigError: nothing is there under any of the paths, or a rule names an unknown loader.
+        ConfigError: none of the paths exists, or a rule names an unknown loader.
     """
 
     def __init__(
@@ -97,11 +97,11 @@ class FileSource:
 
     @property
     def roots(self) -> tuple[str, ...]:
-        """Absolute paths under which a document that is no longer met has vanished."""
+        """Absolute paths under which a stored document that is no longer found has vanished."""
         return tuple(_shown(given.path) for given in self._given)
 
     def documents(self) -> Iterator[SourceItem]:
-        """Yield what could not be found or followed, then documents and other failures.
+        """Yield failures to find or follow a path, then documents and other failures.
 
         Files given by name or pattern come before those of folders, each in the order given.
 
@@ -134,13 +134,13 @@ class FileSource:
                 yield self._item(file, found)
 
     def ruled(self) -> list[RuledFile]:
-        """Return what the rules make of each file; empty where there are none."""
+        """Return how the rules apply to each file; empty if there are none."""
         if not self._rules:
             return []
         return [self._rules.find(f.id).shown(_shown(f.path)) for f in self._files([])]
 
     def listed(self) -> tuple[set[str], set[str]]:
-        """Return the ids to come, and the places that cannot be read; only records are read."""
+        """Return the ids to come, and the paths that cannot be read; reads records only."""
         problems = list(self._missing)
         ids: set[str] = set()
         for file in self._files(problems):
@@ -173,7 +173,7 @@ class FileSource:
         return [_Given(match, base, named=False) for match in matches]
 
     def _files(self, problems: list[Failure]) -> Iterator[_Found]:
-        """Yield each file once, those given by name first: being named is what counts."""
+        """Yield each file once, those given by name first: being named takes precedence."""
         met: set[Path] = set()
         for given in sorted(self._given, key=lambda given: given.path.is_dir()):
             walked = given.path.is_dir()
@@ -285,7 +285,7 @@ def _absolute(path: str | Path) -> Path:
 
 
 def _shown(path: str | Path) -> str:
-    """Return a path as text; a name that is not UTF-8 shows its bytes escaped."""
+    """Return a path as text; bytes that are not UTF-8 are escaped."""
     return os.fspath(path).encode("utf-8", "backslashreplace").decode()
 
 
@@ -301,7 +301,7 @@ def _holds_records(file: _Found) -> bool:
 
 
 def _read_regular(path: Path) -> bytes:
-    """Return a file's bytes, never waiting for a pipe or a device that looks like one.
+    """Return a file's bytes; never blocks on a pipe or a device.
 
     Raises:
         LoadError: `limit` when it is too large, `unreadable` when it is no regular file.
@@ -318,7 +318,7 @@ def _read_regular(path: Path) -> bytes:
 
 
 class StdinSource:
-    """Standard input: records when its first line is one, else one document called `stdin`.
+    """Standard input: records if its first line is one, else one document called `stdin`.
 
     Args:
         labels: Added to each document.
@@ -359,10 +359,10 @@ class StdinSource:
 
 
 class RecordSource:
-    """Records that are already values: `{"_id", "title"?, "text", "metadata"?, "groups"?}`.
+    """Records in memory: `{"_id", "title"?, "text", "metadata"?, "groups"?}`.
 
     Args:
-        records: Read once for each call of `documents`.
+        records: Iterated once per call of `documents`.
         name: Where they come from, as their documents' `source`.
         labels: Added to each document.
     """
@@ -379,12 +379,12 @@ class RecordSource:
         self._labels = labels or Labels()
 
     def documents(self) -> Iterator[SourceItem]:
-        """Yield a document a record; what is no record is a failure that names its number."""
+        """Yield one document per record; anything else is a failure that names its number."""
         yield from record_values(self._records, self._name, self._labels)
 
 
 class Joined:
-    """Several sources, one after the other; bare documents are a source of themselves."""
+    """Several sources, one after the other, and documents given directly."""
 
     def __init__(self, sources: Sequence[Source], documents: Sequence[Document]) -> None:
         self._sources = sources
@@ -392,13 +392,13 @@ class Joined:
 
     @property
     def roots(self) -> tuple[str, ...]:
-        """The roots of all sources that have some."""
+        """The roots of all sources that have any."""
         return tuple(root for source in self._sources for root in getattr(source, "roots", ()))
 
     def listed(self) -> tuple[set[str], set[str]] | None:
-        """Return the ids to come, and the places that cannot be read.
+        """Return the ids to come, and the paths that cannot be read.
 
-        None where a source has roots and cannot tell its ids without being read.
+        None if a source has roots but does not know its ids before it is read.
         """
         ids, unread = {document.id for document in self._documents}, set[str]()
         for source in self._sources:
@@ -411,7 +411,7 @@ class Joined:
         return ids, unread
 
     def ruled(self) -> list[RuledFile]:
-        """Return what the rules of the settings make of each file."""
+        """Return how the rules of the settings apply to each file."""
         files = (source for source in self._sources if isinstance(source, FileSource))
         return [ruled for source in files for ruled in source.ruled()]
 
@@ -431,7 +431,7 @@ def open_source(
     password: str | None = None,
     rules: Sequence[IngestRule] = (),
 ) -> Joined:
-    """Return one source over paths, `-`, sources and documents."""
+    """Return one source for paths, `-`, sources and documents."""
     labels = Labels(groups=groups, metadata=metadata or {})
     paths = [item for item in what if isinstance(item, str | Path) and str(item) != "-"]
     sources: list[Source] = []

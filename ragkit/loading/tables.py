@@ -1,4 +1,4 @@
-"""CSV and JSON: one line a row or a value, with its name, so that each stands on its own."""
+"""CSV and JSON: one line per row or value, with names, so that each can be read on its own."""
 
 from __future__ import annotations
 
@@ -11,18 +11,17 @@ from ragkit.loading.loaded import MAX_NAME_CHARACTERS, LoadedText, TextBuilder, 
 from ragkit.types import Location, is_array, is_object
 
 MAX_DEPTH = 200
-"""Nesting of JSON; deeper is an attack or a mistake."""
+"""Nesting depth of JSON; deeper is an attack or a mistake."""
 
 
 def load_csv(data: bytes) -> LoadedText:
-    """Load CSV or TSV: each row as `header: value; …` with its cells as location.
+    """Load CSV or TSV: each row as `header: value; …`, located by its cells.
 
     The header is the first row that fills all its columns with distinct names, none of them a
     number; rows above it are titles. Without one, rows are their values, joined by `; `.
 
     Raises:
-        LoadError: `broken` when quotes make no rows of it, `groups` when it holds records with
-            groups.
+        LoadError: `broken` when its quoting is invalid, `groups` when it holds records with groups.
     """
     text, metadata = decoded(data)
     rows = list(_rows(text))
@@ -63,7 +62,7 @@ def _rows(text: str) -> Iterator[tuple[int, list[str]]]:
     """Yield (number from 1, cells) of each row that is not empty."""
     import csv
 
-    # A cell may be as long as the file; the limit belongs to the process, so it is only raised.
+    # A cell may be as long as the file; the limit is per process, so it is only ever increased.
     csv.field_size_limit(max(len(text), csv.field_size_limit()))
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=_delimiter(text))
     try:
@@ -75,7 +74,7 @@ def _rows(text: str) -> Iterator[tuple[int, list[str]]]:
 
 
 def _delimiter(text: str) -> str:
-    """Guess the delimiter: the one that most lines near the start hold, and hold most often."""
+    """Guess the delimiter: the one that occurs in most of the first lines, and most often."""
     lines = [line for line in text[:65_536].split("\n")[:20] if line.strip()]
 
     def support(delimiter: str) -> tuple[int, int, bool]:
@@ -118,7 +117,7 @@ def _column(number: int) -> str:
 
 
 def load_json(data: bytes) -> LoadedText:
-    """Load JSON: a line a value or an object of plain values; a list's items are paragraphs.
+    """Load JSON: one line per value or flat object; a list's items are paragraphs.
 
     Raises:
         LoadError: `broken` when it is not JSON, `limit` when it is nested too deeply, `groups`
@@ -138,12 +137,12 @@ def load_json(data: bytes) -> LoadedText:
 
 
 def load_json_lines(data: bytes) -> LoadedText:
-    """Load JSON Lines as text: a paragraph a line, as `load_json` writes it.
+    """Load JSON Lines as text: one paragraph per line, written as `load_json` does.
 
-    A line that is not JSON stays as it is.
+    A line that is not JSON is kept as it is.
 
     Raises:
-        LoadError: `groups` when a line is a record with groups: as text everyone could see it.
+        LoadError: `groups` when a line is a record with groups: everyone could see it as text.
     """
     text, metadata = decoded(data)
     builder = TextBuilder()
@@ -160,7 +159,7 @@ def load_json_lines(data: bytes) -> LoadedText:
 
 
 def is_guarded(line: str) -> bool:
-    """Whether a line of JSON Lines is a record with groups, or could have been meant as one."""
+    """Whether a line of JSON Lines is a record with groups, or may have been meant as one."""
     if "groups" not in line and "\\u" not in line:
         return False
     try:
@@ -182,7 +181,7 @@ def _only_json_lines_keep_groups() -> LoadError:
 
 
 def _add_value(builder: TextBuilder, value: object) -> None:
-    """Add a paragraph, a row a line of it: what belongs together is not cut apart."""
+    """Add a paragraph, one row per line: what belongs together stays in one chunk."""
     for i, line in enumerate(_lines(value, "", 0)):
         builder.add(clean(line), kind="row", separator="\n" if i else "\n\n")
 

@@ -1,8 +1,8 @@
-"""JSON and TOML from outside, read within bounds; and JSON that may be printed.
+"""Reading JSON and TOML from outside within bounds, and writing JSON that is safe to print.
 
-What Python's own readers accept and the rest of a program cannot hold is refused: numbers that are
-not finite (RFC 8259, section 6, has none), nesting that exhausts the stack, halves of surrogate
-pairs, which no UTF-8 text holds. All of it is a `ValueError` whose message names the value.
+Some values that Python's own readers accept would fail later and are rejected: numbers that are not
+finite (RFC 8259, section 6, has none), nesting that exhausts the stack, halves of surrogate pairs,
+which UTF-8 cannot encode. Each is a `ValueError` whose message names the value.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from ragkit.text.printable import escape_in_json
 from ragkit.types import is_array, is_object
 
 MAX_DEPTH = 200
-"""Nesting of objects and lists; deeper is an attack or a mistake."""
+"""Nesting depth of objects and lists; deeper is an attack or a mistake."""
 
 _SHOWN_CHARACTERS = 40
 _SURROGATE_ESCAPE = re.compile(r"\\u[dD][89a-fA-F]")
@@ -35,7 +35,7 @@ def read_json(data: str | bytes) -> object:
     """Return the value of JSON text.
 
     Raises:
-        ValueError: it is no JSON, or holds a number that is not finite or has more than 4,300
+        ValueError: it is not JSON, or holds a number that is not finite or has more than 4,300
             digits, half of a surrogate pair, or nesting deeper than `MAX_DEPTH` (`TooDeepError`).
     """
     text = data if isinstance(data, str) else data.decode(json.detect_encoding(data))
@@ -44,13 +44,13 @@ def read_json(data: str | bytes) -> object:
     if text.count("[") + text.count("{") > MAX_DEPTH:
         _check_depth(value)
     if _SURROGATE_ESCAPE.search(text) is not None:
-        # A pair of escapes is one character; half of one only shows once it is decoded.
+        # A pair of escapes is one character; half of a pair shows only after decoding.
         _check_unicode(json.dumps(value, ensure_ascii=False))
     return value
 
 
 def check_json(value: object) -> None:
-    """Raise `ValueError` for a value that `read_json` would not give back: it is no such JSON."""
+    """Raise `ValueError` for a value that `read_json` would not return as it is."""
     try:
         text = json.dumps(value)
     except RecursionError:
@@ -61,13 +61,13 @@ def check_json(value: object) -> None:
 
 
 def read_answer_json(data: str | bytes) -> object:
-    """Return the value of a server's JSON; what was paid for is not lost to an odd number in it.
+    """Return the value of a server's JSON, so that no paid answer is lost to an odd number.
 
     Numbers of more than 4,300 digits become None; numbers that are not finite, and halves of
     surrogate pairs, stay as Python reads them.
 
     Raises:
-        ValueError: it is no JSON, or nested deeper than Python reads (`TooDeepError`).
+        ValueError: it is not JSON, or is nested deeper than Python reads (`TooDeepError`).
     """
     if isinstance(data, bytes):
         data = data.decode(json.detect_encoding(data), "surrogatepass")
@@ -78,7 +78,7 @@ def read_toml(data: str | bytes) -> dict[str, object]:
     """Return the tables of TOML text.
 
     Raises:
-        ValueError: it is no TOML, or holds a number that is not finite or beyond 64 bits, or
+        ValueError: it is not TOML, or holds a number that is not finite or beyond 64 bits, or
             nesting deeper than `MAX_DEPTH` (`TooDeepError`).
     """
     import tomllib
@@ -102,7 +102,7 @@ def read_toml(data: str | bytes) -> dict[str, object]:
 
 
 def json_line(data: object) -> str:
-    r"""Return JSON on one line that may be printed: no character in it steers a terminal.
+    r"""Return JSON on one line that is safe to print: no character in it controls a terminal.
 
     Such characters are `\uXXXX` escapes, other Unicode stays readable. Numbers that are not finite,
     which an old store may hold, are null.
@@ -147,7 +147,7 @@ def _whole_or_none(literal: str) -> int | None:
 
 
 _DECODER = json.JSONDecoder(parse_float=_finite, parse_constant=_refuse, parse_int=_whole)
-# The type of `parse_int` promises less than what the decoder can do.
+# The declared type of `parse_int` is narrower than what the decoder accepts.
 _ANSWER_DECODER = json.JSONDecoder(parse_int=cast("type[int]", _whole_or_none))
 
 
@@ -168,7 +168,7 @@ def _check_depth(value: object) -> None:
 
 
 def _levels(value: object) -> Iterator[list[object]]:
-    """Yield the values of each depth of nesting, the whole first."""
+    """Yield the values at each nesting depth, from the outermost inwards."""
     level = [value]
     while level:
         yield level

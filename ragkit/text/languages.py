@@ -1,4 +1,4 @@
-"""Scripts and stop words: enough to tell languages apart and to drop words that carry nothing.
+"""Scripts and stop words: enough to detect languages and to drop words without content.
 
 The lists hold each language's commonest function words.
 """
@@ -14,7 +14,7 @@ SAMPLE_CHARACTERS = 4000
 MAX_VOTES_OF_A_WORD = 3
 
 LETTERS_IN_AN_IDEOGRAPH = 3
-"""What a Chinese, Japanese or Korean character counts, so that Latin names do not outnumber it."""
+"""Weight of a Chinese, Japanese or Korean character, so that Latin names do not outnumber it."""
 
 _SCRIPTS: tuple[tuple[str, str], ...] = (
     ("ja", "\u3040-\u30ff"),
@@ -130,7 +130,7 @@ _WORDS_OF_LETTERS = re.compile(r"[^\W\d_]+")
 
 
 def detect_language(text: str) -> str | None:
-    """Return the language's two-letter code by script and by a vote of stop words, or None.
+    """Return a text's language as a two-letter code, by script and stop words, or None.
 
     Looks at the first 4,000 characters. A text that holds fewer than two stop words of one
     language, or fits two languages equally well, stays undecided.
@@ -151,7 +151,7 @@ def detect_language(text: str) -> str | None:
 def _vote(sample: str, languages: tuple[str, ...]) -> str | None:
     """Return the language with most stop words."""
     found = _WORDS_OF_LETTERS.findall(sample)
-    # Initials are no words, and a name (`Los Angeles`) must not outvote a language by repetition.
+    # Initials are not words, and a repeated name (`Los Angeles`) must not outvote a language.
     words = Counter(word.lower() for word in found if len(word) > 1 or word.islower())
     votes = {
         language: sum(

@@ -19,7 +19,7 @@ _STEP_4 = (
 
 
 def stem(word: str) -> str:
-    """Return the stem of a lower-case English word; words of other letters come back as given."""
+    """Return the stem of a lower-case English word; others are returned unchanged."""
     if len(word) <= 2 or not word.isascii() or not word.isalpha():
         return word
     word = _step_1(word)
@@ -29,7 +29,7 @@ def stem(word: str) -> str:
 
 
 def _shape(word: str) -> str:
-    """Return a letter a character: `v` for vowels, `c` for consonants."""
+    """Return one letter per character: `v` for vowels, `c` for consonants."""
     shape = ""
     for i, letter in enumerate(word):
         vowel = letter in "aeiou" or (letter == "y" and i > 0 and shape[-1] == "c")

@@ -1,8 +1,8 @@
-"""What may go to a terminal: text whose characters are all seen.
+"""Text that is safe to print to a terminal: all of its characters are visible.
 
-A document, an id, a file name or a model's answer may hold characters that a terminal obeys
-(ECMA-48 control sequences), that reorder what is read (Unicode Standard Annex #9, section 2) or
-that nobody sees (tag characters). They are shown by their escapes; all other text stays as it is.
+A document, an id, a file name or a model's answer may hold characters that control the terminal
+(ECMA-48 control sequences), that reorder text (Unicode Standard Annex #9, section 2) or that are
+invisible (tag characters). They are shown as escapes; all other text stays as it is.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _OBEYED = (
     "\ud800-\udfff"  # halves of surrogate pairs
     "\ufffe\uffff\U000e0000-\U000e007f"  # noncharacters, tags
 )
-# Zero-width spaces and soft hyphens lay running text out, and fillers stand in Korean; in a name
+# Zero-width spaces and soft hyphens have a use in running text, and fillers in Korean; in a name
 # they would make two names look alike. Joiners and variation selectors stay: scripts need them.
 _IN_NAMES = "\t\n\u00ad\u034f\u115f\u1160\u17b4\u17b5\u200b\u3164\uffa0"
 
@@ -29,15 +29,15 @@ def printable(text: str) -> str:
     r"""Return text for a terminal: lines and tabs stay, other control characters are escaped.
 
     Escapes are Python's (`\x1b`, `\u202e`, `\U000e0069`). Each character is escaped by itself, so
-    text that comes in pieces is as safe as whole text. Applying it twice changes nothing more.
+    text that arrives in pieces is as safe as whole text. Applying it twice changes nothing more.
     """
     return _TEXT.sub(_escape, text.replace("\r\n", "\n"))
 
 
 def printable_line(text: str) -> str:
-    """Return text for one line of a terminal, a name for example: nothing in it ends the line.
+    """Return text for one line of a terminal, such as a name: nothing in it ends the line.
 
-    Beside what `printable` escapes, line ends, tabs and characters without width are escaped.
+    In addition to what `printable` escapes, line ends, tabs and zero-width characters are escaped.
     """
     return _NAME.sub(_escape, text)
 

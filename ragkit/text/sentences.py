@@ -2,9 +2,9 @@
 
 A sentence ends at closing punctuation, at a blank line, at a structural line (heading, list item,
 table row, code) and at a short line; a hard-wrapped line does not end one. Headings, rows of
-Markdown tables and lines of code are one sentence each. Scripts that write no full stop (Thai, Lao,
-Khmer, Myanmar) are cut at spaces once a piece is long enough. Where a full stop is in doubt the
-text stays together: half a sentence loses its meaning, two sentences only cost more.
+Markdown tables and lines of code are one sentence each. Scripts without full stops (Thai, Lao,
+Khmer, Myanmar) are cut at spaces once a piece is long enough. If a full stop is ambiguous the text
+is not cut: half a sentence loses its meaning, two sentences only cost more.
 """
 
 from __future__ import annotations
@@ -19,18 +19,18 @@ MAX_CHARACTERS = 1000
 """A longer sentence is cut: at a clause, else at a space, else anywhere."""
 
 WRAPPED_LINE_COLUMNS = 50
-"""A line at least this wide, without closing punctuation, may go on in the next line."""
+"""A line at least this wide, without closing punctuation, may continue in the next line."""
 
 UNSPACED_CHARACTERS = 100
-"""Length from which a space ends a piece of text in a script without full stops."""
+"""Minimum length at which a space ends a piece of text in a script without full stops."""
 
 LOOK_BACK_CHARACTERS = 32
-"""How far before a full stop its word and the one before are looked for."""
+"""How far back from a full stop its word and the one before are searched."""
 
 _CLOSERS = "\"'”’»«)\\]}›」』）】》〉*_"
 _OPENERS = "\"'“‘«(\\[{*_"
-# Signs with this one meaning end a sentence wherever they stand; the others need white space after
-# them. A run is looked at once, from its start: every other way is quadratic in its length.
+# Signs with no other meaning end a sentence anywhere; the others need white space after them. A run
+# is examined once, from its start: any other way is quadratic in its length.
 _WIDE = "。！？｡؟۔।॥։።᠃།။៕។"
 _SPACED = ".!?…‼⁇⁈⁉"
 _STOPS = re.compile(
@@ -60,9 +60,9 @@ _MONTH_OR_CENTURY = re.compile(
     r"\s+(?:Januar|Februar|März|April|Mai|Juni|Juli|August|September|Oktober|November|Dezember"
     r"|Jahrhundert)"
 )
-# Behind a capitalised word the number belongs to that word (World War II).
+# After a capitalised word the number belongs to that word (World War II).
 _ROMAN_ORDINAL = re.compile(r"(?:^|(?<!\w)[^\W\dA-Z_]\w*,?\s)\s*[IVX]{2,}$")
-# English words that open a sentence far more often than a name or abbreviation goes on with them.
+# English words that open a sentence far more often than they continue a name or abbreviation.
 _OPENING_WORD = re.compile(
     r"\s+[\"“‘(]*(?:The|It|Its|In|On|At|As|He|She|They|We|You|This|These|That|Those|There|Then"
     r"|However|But|And|If|When|While|After|Before|For|From|By|With|To|His|Her|Their|Some|Many)\b"
@@ -74,7 +74,7 @@ _ABBREVIATIONS = frozenset(
     "sept oct nov dec str abs abb ziff bd kap cap núm nº стр рис".split()
 )
 _ALWAYS_INSIDE = frozenset(
-    # Titles and words that need what follows them.
+    # Titles and words that belong to what follows them.
     "mr mrs ms dr prof st rev gen col maj capt lt sgt gov sen rep hon messrs mt ft vs v e.g i.e "
     "eg ie cf viz al fig figs eq eqs bros bzw vgl evtl ggf inkl zzgl nr hr fr mio mrd tsd z.b d.h "
     "u.a sr sra srta mme mlle ee им ул просп проф акад".split()
@@ -98,7 +98,7 @@ def sentence_spans(text: str, *, start: int = 0, end: int | None = None) -> list
 
 
 def _blocks(text: str, start: int, end: int) -> Iterator[tuple[int, int, bool]]:
-    """Yield runs of lines that belong together, and whether they are one sentence as they are."""
+    """Yield runs of lines that belong together, and whether each is exactly one sentence."""
     first: int | None = None
     previous = ""
     fenced = whole = False
@@ -127,7 +127,7 @@ def _lines(text: str, start: int, end: int) -> Iterator[Span]:
 
 
 def _wraps(previous: str, line: str) -> bool:
-    """Whether a line goes on in the next one."""
+    """Whether a line continues in the next one."""
     before = previous.strip()
     if _STRUCTURE.match(line) or _WHOLE_LINE.match(previous) or before.endswith((":", "：")):
         return False
@@ -154,7 +154,7 @@ def _sentences(text: str, start: int, end: int) -> Iterator[Span]:
 
 
 def _goes_on(text: str, first: int, match: re.Match[str], end: int) -> bool:
-    """Whether the sentence goes on behind a full stop or its like."""
+    """Whether the sentence continues after a full stop or similar sign."""
     following = _next_character(text, match.end(), end)
     sign = match["spaced"]
     if not following:

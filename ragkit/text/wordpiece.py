@@ -15,13 +15,13 @@ from pathlib import Path
 VOCABULARY = Path(__file__).parent.parent / "data" / "minilm" / "vocab.txt"
 
 LONGEST_WORD = 100
-"""Characters; a longer word is one unknown token, as in the reference implementation.
+"""Characters; the embedder reads a longer word as one unknown token, as the original does.
 
-So the embedder reads it. A model that answers reads all of it, so a count for a budget does too.
+A model that answers reads all of it, so a count for a budget includes it.
 """
 
 LONGEST_CUT_WORD = 10_000
-"""Characters; a count takes a longer word as one token a character, which no cut exceeds."""
+"""Characters; a longer word counts one token per character, an upper bound."""
 
 _CACHED_WORDS = 65_536
 _CACHED_LONG_WORDS = 512
@@ -39,7 +39,7 @@ _IDEOGRAPHS = (
 
 
 class _CharacterTable(dict[int, str]):
-    """What becomes of each character, worked out when it is first met."""
+    """What each character is replaced by, computed on first use."""
 
     def __missing__(self, code: int) -> str:
         value = self[code] = _normalised(chr(code))
@@ -73,7 +73,7 @@ class WordPiece:
     """A tokenizer; safe to share between threads.
 
     Args:
-        vocabulary: A token a line; the line number is its id. Holds `[UNK]`, `[CLS]`, `[SEP]`.
+        vocabulary: One token per line; the line number is its id. Holds `[UNK]`, `[CLS]`, `[SEP]`.
     """
 
     name = "wordpiece:all-MiniLM-L6-v2"
@@ -133,7 +133,7 @@ class WordPiece:
         start = next((end for end in range(LONGEST_WORD, 1, -1) if word[:end] in self._ids), 1)
         n = 1
         while start < len(word):
-            # Few pieces begin with any three characters, so few are looked up.
+            # Few pieces share their first three characters, so few are looked up.
             length = min(lengths.get(word[start : start + 3], 2), len(word) - start)
             while length > 1 and word[start : start + length] not in pieces:
                 length -= 1
@@ -143,7 +143,7 @@ class WordPiece:
 
     @cached_property
     def _inner_pieces(self) -> tuple[frozenset[str], dict[str, int]]:
-        """The pieces that go on with a word, and the longest by its first three characters."""
+        """The pieces that continue a word, and the longest by its first three characters."""
         pieces = frozenset(token[2:] for token in self._ids if token.startswith("##"))
         lengths: dict[str, int] = {}
         for piece in pieces:
@@ -178,5 +178,5 @@ class WordPiece:
 
 @lru_cache(maxsize=1)
 def load_wordpiece() -> WordPiece:
-    """Return the tokenizer of the built-in vocabulary; it is read once a process."""
+    """Return the tokenizer of the built-in vocabulary, which is read once per process."""
     return WordPiece(VOCABULARY)

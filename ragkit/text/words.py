@@ -1,8 +1,8 @@
-"""Words of the lexical index.
+"""Terms of the full-text index.
 
-A text becomes index words: folded, in scripts without spaces cut into overlapping pieces, in
-English stemmed, in other languages cut to their beginning. The store keeps them joined by spaces
-and matches them with SQLite FTS5; a question becomes words by the same rules, so that none of its
+A text becomes index terms: words folded, cut into overlapping pieces in scripts without spaces,
+stemmed in English, cut to their beginning in other languages. The store keeps them joined by spaces
+and matches them with SQLite FTS5; a question becomes terms by the same rules, so none of its
 characters can act as an operator.
 
 Folding drops what people leave out when they type: accents (`é` and `e`, `ä` and `a`), Arabic and
@@ -26,15 +26,15 @@ from ragkit.text.porter import stem
 __all__ = ["detect_language", "fts5_match", "index_terms", "query_terms"]
 
 MAX_QUERY_TOKENS = 64
-"""Words of a question that are searched for; a longer question is cut."""
+"""Terms per question; a longer question is cut."""
 
 MAX_QUERY_CHARACTERS = 10_000
 
 MAX_WORD_CHARACTERS = 64
-"""A longer word is indexed by its beginning; outside ASCII it is cut into threes instead."""
+"""A longer word is indexed by its beginning; outside ASCII it is cut into trigrams instead."""
 
 BEGINNING_CHARACTERS = 6
-"""Outside English a word counts by so many characters, as inflection stands at its end.
+"""Outside English only so many first characters of a word count, as inflection is at its end.
 
 Measured on XQuAD, nDCG@10 against whole words: Russian 0.875 to 0.947, Turkish 0.898 to 0.938,
 Greek 0.908 to 0.953, Romanian 0.924 to 0.968, German 0.921 to 0.948, Arabic 0.931 to 0.938, Hindi
@@ -43,7 +43,7 @@ whole words and Porter's stems, or above them.
 """
 
 MAX_MARKS_IN_A_ROW = 30
-"""What no writing exceeds (Unicode Standard Annex 15, "Stream-Safe Text Format")."""
+"""A limit that no real text exceeds (Unicode Standard Annex 15, "Stream-Safe Text Format")."""
 
 # Punctuation and digits inside these blocks are left out: they separate words or are words.
 _PAIRS = (
@@ -65,7 +65,7 @@ _FOLDED_AWAY = re.compile(
     "\u06d6-\u06ed\u0711\u0730-\u074a\u1ab0-\u1aff\u1dc0-\u1dff\u200c\u200d\u2060\u20d0-\u20ff"
     "\ufe00-\ufe0f\ufe20-\ufe2f]"
 )
-# After decomposition only letters of their own remain: Latin with a stroke, Arabic variants.
+# What decomposition leaves as letters of their own: Latin with a stroke, Arabic variants.
 _SAME_LETTER = str.maketrans("ıłđøٱىیةک", "ildoاييهك")
 _ARABIC_ARTICLE = re.compile("^(?:[وفبك]?ال|لل)")
 _FORMAT = re.compile("[\u00ad\u200c\u200d\u2060]")
@@ -74,11 +74,11 @@ _UNUSABLE = re.compile('["\0\ud800-\udfff]')
 
 
 def index_terms(text: str, *, language: str | None) -> list[str]:
-    """Return the index words of a text, in order, repeated as often as they stand there.
+    """Return the index terms of a text, in order, repeated as often as they occur.
 
     Args:
         text: Any text.
-        language: As `detect_language` gives it; decides only what becomes of the ends of words.
+        language: As `detect_language` returns it; decides only how the ends of words are treated.
             Undecided text is stemmed like English.
     """
     ending = _ending(language)
@@ -88,7 +88,7 @@ def index_terms(text: str, *, language: str | None) -> list[str]:
     for run, size in _runs(text):
         if size:
             tokens += _pieces(run, size)
-            # The run's end stands alone too, so that a question shorter than a piece finds it.
+            # The run's end is a term too, so that a question shorter than a piece finds it.
             if len(run) >= size:
                 tokens.append(run[1 - size :])
         elif token := _folded(run, ending):
@@ -97,7 +97,7 @@ def index_terms(text: str, *, language: str | None) -> list[str]:
 
 
 def query_terms(question: str, *, language: str | None) -> list[str]:
-    """Return the words to search for: distinct, in order, without stop words, at most 64.
+    """Return the terms to search for: distinct, in order, without stop words, at most 64.
 
     Args:
         question: Any text; only its letters, digits and marks count, in the first 10,000
@@ -110,10 +110,9 @@ def query_terms(question: str, *, language: str | None) -> list[str]:
 def search_terms(question: str, *, own: str | None, stored: str | None) -> list[str]:
     """Return `query_terms` of a question whose language is known.
 
-    The question's own language names the stop words; where it cannot be told, the documents' main
-    language does. Where the two treat the ends of words differently, a word is searched for in
-    both forms, since a store may hold documents of either kind. When all words are stop words
-    they stay.
+    The question's own language names the stop words; if it is unknown, the documents' main language
+    does. If the two treat the ends of words differently, a word is searched for in both forms,
+    since a store may hold documents of either kind. If all words are stop words they are kept.
 
     Args:
         question: As `query_terms` takes it.
@@ -134,20 +133,20 @@ def search_terms(question: str, *, own: str | None, stored: str | None) -> list[
 
 
 def fts5_terms(tokens: Sequence[str]) -> list[tuple[str, bool]]:
-    """Return what to look up for these words, and whether as the beginning of a word.
+    """Return what to look up for these terms, and whether it is a prefix.
 
-    What could end a quoted string early is dropped. A run of one ideograph matches as a prefix of
-    the index's pairs, one or two letters of an unspaced script as a prefix of its threes.
+    Characters that could end a quoted string are dropped. A run of one ideograph matches as a prefix
+    of the index's pairs, one or two letters of an unspaced script as a prefix of its trigrams.
     """
     bare = (_UNUSABLE.sub("", token) for token in tokens)
     return [(term, len(term) < _piece_size(term)) for term in bare if term]
 
 
 def fts5_match(tokens: Sequence[str]) -> str:
-    """Return an FTS5 query for any of these words; empty when there is nothing to match.
+    """Return an FTS5 query for any of these terms; empty if there is nothing to match.
 
-    Each word is a quoted string, in which only a quotation mark has a meaning (SQLite
-    documentation, "FTS5 Strings").
+    Each term is a quoted string, in which only a quotation mark is special (SQLite documentation,
+    "FTS5 Strings").
     """
     return " OR ".join(
         f'"{term}"{"*" if is_prefix else ""}' for term, is_prefix in fts5_terms(tokens)
@@ -155,7 +154,7 @@ def fts5_match(tokens: Sequence[str]) -> str:
 
 
 def _ending(language: str | None) -> _Ending:
-    """Return what becomes of the ends of a language's words."""
+    """Return how the ends of a language's words are treated."""
     if language in {"en", None}:
         return "stem"
     return "whole" if language == "vi" else "beginning"
@@ -192,9 +191,9 @@ def _runs(text: str) -> Iterator[tuple[str, int]]:
 
 @lru_cache(maxsize=1)
 def _run_pattern() -> re.Pattern[str]:
-    """Return what tells runs apart; made on first use, as ASCII text does not need it."""
+    """Return the pattern that separates runs; compiled on first use: ASCII text needs none."""
     letter = rf"[^\W_{_PAIRS}{_THREES}]"
-    # Marks are no word characters to `re`, but belong to the word that they stand in.
+    # Marks are not word characters to `re`, but belong to the word around them.
     mark = f"[\u00ad\u200c\u200d\u2060{_marks()}]"
     return re.compile(
         rf"(?P<word>{letter}++(?:{mark}++{letter}*+)*+)"
@@ -231,7 +230,7 @@ def _folded(word: str, ending: _Ending) -> str:
         return unicodedata.normalize("NFC", _FORMAT.sub("", word))
     if not word.isascii():
         word = _plain(word)
-    # Porter's rules know Latin letters only; other scripts inflect whatever surrounds them.
+    # Porter's rules know Latin letters only; words in other scripts inflect too.
     if ending == "stem" and word.isascii():
         return sys.intern(stem(word))
     # Numbers and codes differ at their ends on purpose.
