@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from ragkit.trimming.policy import TrimPolicy
 from ragkit.trimming.signals import PoolChunk, Sentence, Signals, fused, measure
-from ragkit.types import Chunk, Hit
+from ragkit.types import Chunk, Hit, Span
 
 _SHORT_WORDS = 3
 """Below so many words length hardly counts: a heading must not win merely by being short."""
@@ -18,6 +18,11 @@ _SHORT_WORDS = 3
 # (weight 1/2). It orders pools by their support; it is not yet a calibrated probability.
 _COVERAGE_WEIGHT, _COSINE_WEIGHT, _OFFSET = 2.1, 10.2, -7.1
 _COVERAGE_WEIGHT_ALONE, _OFFSET_ALONE = 4.6, -3.05
+
+
+def text_of(chunk: Chunk, span: Span) -> str:
+    """Return the document's text at a span of the chunk."""
+    return chunk.text[span[0] - chunk.start : span[1] - chunk.start]
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,9 +42,7 @@ class RankedSentence:
     @property
     def text(self) -> str:
         """Return the document's text at its span."""
-        start, end = self.place.span
-        chunk = self.hit.chunk
-        return chunk.text[start - chunk.start : end - chunk.start]
+        return text_of(self.hit.chunk, self.place.span)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

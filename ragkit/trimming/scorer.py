@@ -237,15 +237,10 @@ class Scorer:
     @classmethod
     def _read(cls, data: Mapping[str, object]) -> Scorer:
         if data["schema"] != 1 or data["features"] != list(feature_names(with_vectors=True)):
-            raise ConfigError(
-                "scorer: made for other features than this version has; fit it again with: "
-                "ragkit fit"
-            )
-        vectors, card, fitted_on = (
-            data["with_vectors"],
-            data.get("card", {}),
-            data.get("fitted_on", []),
-        )
+            made = "made for other features than this version has"
+            raise ConfigError(f"scorer: {made}; fit it again with: ragkit fit")
+        vectors, card = data["with_vectors"], data.get("card", {})
+        fitted_on = data.get("fitted_on", [])
         if not isinstance(card, dict) or not isinstance(fitted_on, list):
             raise ConfigError("scorer: card must be an object, and fitted_on a list")
         return cls(
