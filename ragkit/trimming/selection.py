@@ -18,7 +18,7 @@ _Count: TypeAlias = Callable[[str], int]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trimmed:
-    """What was kept. `support` in [0, 1] tells how well the pool supports an answer."""
+    """What was kept. `support` in [0, 1] is how well the pool supports an answer."""
 
     context: tuple[ContextItem, ...]
     support: float | None
@@ -92,12 +92,13 @@ def untrimmed(
 ) -> Trimmed:
     """Keep whole chunks, as retrieved; under a cap, those that fit, best first.
 
-    With a `ranking` of these hits the sentences carry their scores, minus infinity where it leaves
-    them out as repeats.
+    With a `ranking` of these hits each sentence carries its score; a repeat, which the ranking
+    leaves out, carries minus infinity.
     """
     support = None if ranking is None else ranking.support
     if not hits:
         return Trimmed(context=(), support=support, refusal="no_hits")
+    count = functools.cache(counter.count)
     ranked = () if ranking is None else ranking.sentences
     scores = {(s.hit.chunk.id, s.place.span[0]): s.score for s in ranked}
     unscored = 0.0 if ranking is None else -math.inf
@@ -105,19 +106,18 @@ def untrimmed(
     n_tokens = 0
     for hit in hits:
         chunk = hit.chunk
-        n_chunk = counter.count(chunk.text)
-        if max_context_tokens is not None and n_tokens + n_chunk > max_context_tokens:
+        if max_context_tokens is not None and n_tokens + count(chunk.text) > max_context_tokens:
             continue
-        n_tokens += n_chunk
+        n_tokens += count(chunk.text)
         sentences: list[ScoredSentence] = []
         for span in chunk.sentences:
             score = scores.get((chunk.id, span[0]))
             sentences.append(
                 _sentence(chunk, span, unscored, None)
                 if score is None
-                else _sentence(chunk, span, score, counter.count)
+                else _sentence(chunk, span, score, count)
             )
-        items.append(_item(hit, (chunk.start, chunk.end), chunk.text, n_chunk, sentences))
+        items.append(_item(hit, (chunk.start, chunk.end), sentences, count))
     refusal: RefusalReason | None = None if items else "cap_too_small"
     return Trimmed(context=tuple(items), support=support, refusal=refusal)
 
@@ -184,31 +184,26 @@ def _items(
             runs[-1].append(sentence)
         else:
             runs.append([sentence])
-    return tuple(_run(run, count) for run in runs)
-
-
-def _run(run: Sequence[RankedSentence], count: _Count) -> ContextItem:
-    hit = run[0].hit
-    span = (run[0].place.span[0], run[-1].place.span[1])
-    text = text_of(hit.chunk, span)
-    sentences = [_sentence(hit.chunk, s.place.span, s.score, count) for s in run]
-    return _item(hit, span, text, count(text), sentences)
-
-
-def _item(
-    hit: Hit, span: Span, text: str, n_tokens: int, sentences: Sequence[ScoredSentence]
-) -> ContextItem:
-    return ContextItem(
-        hit=hit,
-        start=span[0],
-        end=span[1],
-        text=text,
-        n_tokens=n_tokens,
-        sentences=tuple(sentences),
+    return tuple(
+        _item(
+            run[0].hit,
+            (run[0].place.span[0], run[-1].place.span[1]),
+            [_sentence(s.hit.chunk, s.place.span, s.score, count) for s in run],
+            count,
+        )
+        for run in runs
     )
 
 
+def _item(hit: Hit, span: Span, sentences: Sequence[ScoredSentence], count: _Count) -> ContextItem:
+    start, end = span
+    text = text_of(hit.chunk, span)
+    n, scored = count(text), tuple(sentences)
+    return ContextItem(hit=hit, start=start, end=end, text=text, n_tokens=n, sentences=scored)
+
+
 def _sentence(chunk: Chunk, span: Span, score: float, count: _Count | None) -> ScoredSentence:
+    start, end = span
     text = text_of(chunk, span)
     n_tokens = 0 if count is None else count(text)
-    return ScoredSentence(start=span[0], end=span[1], text=text, score=score, n_tokens=n_tokens)
+    return ScoredSentence(start=start, end=end, text=text, score=score, n_tokens=n_tokens)
