@@ -117,7 +117,7 @@ def untrimmed(
                 if score is None
                 else _sentence(chunk, span, score, count)
             )
-        items.append(_item(hit, (chunk.start, chunk.end), sentences, count))
+        items.append(_item(hit, (chunk.start, chunk.end), chunk.text, sentences, count))
     refusal: RefusalReason | None = None if items else "cap_too_small"
     return Trimmed(context=tuple(items), support=support, refusal=refusal)
 
@@ -184,21 +184,20 @@ def _items(
             runs[-1].append(sentence)
         else:
             runs.append([sentence])
-    return tuple(
-        _item(
-            run[0].hit,
-            (run[0].place.span[0], run[-1].place.span[1]),
-            [_sentence(s.hit.chunk, s.place.span, s.score, count) for s in run],
-            count,
-        )
-        for run in runs
-    )
+    return tuple(_run(run, count) for run in runs)
 
 
-def _item(hit: Hit, span: Span, sentences: Sequence[ScoredSentence], count: _Count) -> ContextItem:
-    start, end = span
-    text = text_of(hit.chunk, span)
+def _run(run: Sequence[RankedSentence], count: _Count) -> ContextItem:
+    hit, span = run[0].hit, (run[0].place.span[0], run[-1].place.span[1])
+    sentences = [_sentence(hit.chunk, s.place.span, s.score, count) for s in run]
+    return _item(hit, span, text_of(hit.chunk, span), sentences, count)
+
+
+def _item(
+    hit: Hit, span: Span, text: str, sentences: Sequence[ScoredSentence], count: _Count
+) -> ContextItem:
     n, scored = count(text), tuple(sentences)
+    start, end = span
     return ContextItem(hit=hit, start=start, end=end, text=text, n_tokens=n, sentences=scored)
 
 
