@@ -288,6 +288,11 @@ def is_object(value: object) -> TypeGuard[dict[str, Json]]:
     return isinstance(value, dict)
 
 
+def is_array(value: object) -> TypeGuard[list[Json]]:
+    """Whether a value that was read from JSON or TOML is an array."""
+    return isinstance(value, list)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Usage:
     """Tokens of one generation; unknown is None. `counter` names who counted."""
