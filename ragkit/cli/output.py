@@ -1,4 +1,4 @@
-"""Results on stdout: JSON for programs, text for people."""
+"""Results on stdout: JSON for programs, text for people; and notices on stderr."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ Shown: TypeAlias = Mapping[str, Any]
 """The JSON of a result, whose keys its text knows."""
 
 _LAID_OUT = frozenset({"text", "prompt", "metadata"})
-"""What is printed as it is laid out, or not at all; nothing else may end a line."""
+"""Keys whose values keep their line breaks, or are not printed; all other values are one line."""
 
 
 def write(text: str) -> None:
-    """Write text at once; nothing in it steers the terminal."""
+    """Write text and flush it; no character in it can steer the terminal."""
     sys.stdout.write(printable(text))
     sys.stdout.flush()
 
@@ -52,7 +52,7 @@ def _on_one_line(value: Json) -> Json:
 
 
 def known(value: object, unit: str = "", digits: int = 2) -> str:
-    """Return a value with its unit; what is not known says so."""
+    """Return a value with its unit; "unknown" for None."""
     if value is None:
         return "unknown"
     shown = f"{value:.{digits}f}" if isinstance(value, float) else f"{value:,}"
@@ -60,7 +60,7 @@ def known(value: object, unit: str = "", digits: int = 2) -> str:
 
 
 def place_text(data: Shown) -> str:
-    """Return where a text stands, for people."""
+    """Return the place of a text."""
     location = data["location"]
     parts = [data["document_id"]]
     parts += [f"{name} {location[name]}" for name in ("page", "slide", "sheet", "cells")
@@ -91,7 +91,7 @@ def ingest_text(data: Shown) -> str:
 
 
 def _rule_text(file: Shown) -> str:
-    """Return a file's line in the table of a dry run."""
+    """Return the line of a file in the table of a dry run."""
     rule = "no rule" if file["rule"] is None else f"rule {file['rule']}"
     groups = "left out" if file["skip"] else f"groups {','.join(file['groups']) or '-'}"
     return f"{rule:<9}{groups}  {file['document_id']}"
@@ -107,7 +107,7 @@ def search_text(data: Shown) -> str:
 
 
 def ask_text(data: Shown) -> str:
-    """Return an answer with its citations and its receipt."""
+    """Return an answer with its citations and receipt."""
     lines: list[str] = []
     if data["refused"]:
         lines.append(f"No answer: {_REASONS[data['reason']]}")
@@ -120,7 +120,7 @@ def ask_text(data: Shown) -> str:
 
 
 def ask_text_without_answer(data: Shown) -> str:
-    """Return what follows an answer that was printed as it came."""
+    """Return what follows an answer that was already streamed."""
     return ask_text({**data, "text": None})
 
 
@@ -161,7 +161,7 @@ def list_text(data: Shown) -> str:
 
 
 def store_text(data: Shown) -> str:
-    """Return what a store is."""
+    """Return the properties of a store."""
     settings: Shown = data["settings"] or {}
     flat: dict[str, Any] = {**data, **{f"built with {k}": v for k, v in settings.items()}}
     skipped = {"schema", "settings", "template"}
@@ -182,20 +182,20 @@ def document_text(data: Shown) -> str:
 
 
 def removed_text(data: Shown) -> str:
-    """Return what was removed."""
+    """Return which documents were removed."""
     lines = [f"removed {name}" for name in data["removed"]]
     return "\n".join(lines + [f"there is no {name}" for name in data["missing"]])
 
 
 def copied_text(data: Shown) -> str:
-    """Return what a backup or a restore did."""
+    """Return the result of a backup or a restore."""
     if not data["verified"]:
         return "not sound; nothing was changed"
     return f"{data['documents']:,} documents, {data['bytes']:,} bytes, checked"
 
 
 def doctor_text(data: Shown) -> str:
-    """Return what the doctor found."""
+    """Return the findings of `ragkit doctor`."""
     lines = [_finding_text(finding) for finding in data["findings"]]
     if data["bytes_saved"] is not None:
         lines.append(f"gave {data['bytes_saved']:,} bytes back")

@@ -31,7 +31,7 @@ def trust(args: argparse.Namespace) -> ExitCode:
         return ExitCode.DONE
     found = read_sensitive(file)
     record = record_trust(file, found)
-    # What a settings file may hold beyond JSON (a date, say) is shown as its text.
+    # TOML values that JSON lacks (dates, for example) are shown as text.
     keys: Json = json.loads(json.dumps(found.keys, default=str))
     leads: dict[str, Json] = dict(found.targets)
     shown: dict[str, Json] = {"schema": 1, **record.to_dict(), "status": "trusted"}
@@ -64,5 +64,5 @@ def _trusted_text(data: output.Shown) -> str:
 
 
 def _written(value: object) -> str:
-    """Return a value as a settings file has it; texts come printable."""
+    """Return a value as it is written in a settings file."""
     return f'"{value}"' if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
