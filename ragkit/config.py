@@ -1,7 +1,7 @@
 """Settings: defaults, then settings files, then `RAGKIT_*`, then flags; the last one wins.
 
-The files are `ragkit.toml` in the user's own folder and the one in the working folder, which counts
-only as far as it is harmless or trusted (`ragkit.trust`); or the one that is named, alone.
+The files are the `ragkit.toml` in the user's own folder and the one in the working folder, of which
+only harmless or trusted settings apply (`ragkit.trust`). A file that is named replaces both.
 """
 
 from __future__ import annotations
@@ -9,18 +9,18 @@ from __future__ import annotations
 import json
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, cast, get_args
+from typing import TYPE_CHECKING, get_args
 
 from ragkit.errors import ConfigError
+from ragkit.ingest_rules import IngestRule, read_rules
 from ragkit.text.jsontext import read_json, read_toml
-from ragkit.types import MOST_HITS, Json, Mode
+from ragkit.types import MOST_HITS, Json, Mode, is_array, is_object
 
 if TYPE_CHECKING:
     from ragkit.trust import Sensitive
-from ragkit.ingest_rules import IngestRule, read_rules
 
 FILE_NAME = "ragkit.toml"
 ENVIRONMENT_PREFIX = "RAGKIT_"
@@ -32,17 +32,16 @@ _TABLES = {
     "reranker": "bedrock",
     "generator": "openai",
 }
-"""Settings with a long form as a table, and an example of its type."""
+"""Settings that may be given as a table, each with an example of its type."""
 
 _GENERATOR_SETTINGS = frozenset(
     {"base_url", "api_key_env", "timeout", "total_timeout", "max_tokens", "temperature", "top_p",
      "top_k", "stop", "seed", "model_billions"}
 )  # fmt: skip
-"""Settings of ragkit's own that may stand in the generator's table."""
-
+"""Settings of ragkit's own that the generator's table may contain."""
 
 MOST_TOKENS = 10**9
-"""Largest number of tokens that a setting may name."""
+"""Largest number of tokens in a setting."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,10 +92,10 @@ class Settings:
         _check_within("k", self.k, 1, MOST_HITS)
         for name in ("max_context_tokens", "max_tokens", "top_k"):
             _check_within(name, getattr(self, name), 1, MOST_TOKENS)
-        # A store whose chunker is of another kind says 0 chunk tokens.
+        # 0 stands for the chunk tokens of a store with a custom chunker.
         for name in ("chunk_tokens", "chunk_overlap", "max_history_tokens"):
             _check_within(name, getattr(self, name), 0, MOST_TOKENS)
-        # What servers and random generators take: 64 bits, with a sign.
+        # Servers and random generators take signed 64-bit seeds.
         _check_within("seed", self.seed, -(2**63), 2**63 - 1)
         _check_within("trim_level", self.trim_level, 0.0, 1.0)
         _check_within("temperature", self.temperature, 0.0, 100.0)
@@ -111,9 +110,7 @@ class Settings:
                 raise ConfigError(f"{name} {value}; allowed: more than 0{unit}")
         if self.refuse_below is not None and self.refuse_below != "off":
             _check_within("refuse_below", _number("refuse_below", self.refuse_below), 0.0, 1.0)
-        if not all(
-            isinstance(rule, IngestRule) for rule in cast("tuple[object]", self.ingest_rules)
-        ):
+        if not _are_rules(self.ingest_rules):
             raise ConfigError(f"ingest_rules: rules stand in {FILE_NAME}, each as [[ingest.rule]]")
         if self.grid_g_per_kwh and len(self.grid_g_per_kwh) != 3:
             raise ConfigError("grid_g_per_kwh takes three numbers: low, mid, high")
@@ -128,18 +125,18 @@ def load_settings(
     environment: Mapping[str, str] | None = None,
     flags: Mapping[str, object] | None = None,
 ) -> Settings:
-    """Join settings from all places.
+    """Combine the settings from all sources.
 
     Args:
-        file: A settings file, which must exist; all that stands in it counts. Without one, that of
-            `RAGKIT_CONFIG` in `environment`. Without that, `ragkit.toml` in the user's own folder
-            and then the one in the working folder are read where they exist.
+        file: A settings file, which must exist; all of its settings apply. Defaults to that of
+            `RAGKIT_CONFIG` in `environment`; without either, the `ragkit.toml` in the user's own
+            folder and then the one in the working folder are read where they exist.
         environment: `RAGKIT_STORE`, `RAGKIT_CHUNK_TOKENS` and so on.
         flags: Values by setting name; None means not given.
 
     Raises:
-        ConfigError: a setting is unknown, or has a value that is not allowed; or the file in the
-            working folder holds settings that need trust and have none.
+        ConfigError: a setting is unknown or its value is not allowed, or the file in the working
+            folder contains settings that need trust and have none.
     """
     environment = environment or {}
     names = {f.name for f in fields(Settings)}
@@ -159,10 +156,10 @@ def load_settings(
 
 
 def read_sensitive(file: Path) -> Sensitive:
-    """Return what of a settings file needs trust.
+    """Return the settings of a file that need trust.
 
     Raises:
-        ConfigError: it cannot be read, or holds a setting that is unknown or not allowed.
+        ConfigError: the file cannot be read, or has a setting that is unknown or not allowed.
     """
     from ragkit.trust import sensitive
 
@@ -172,7 +169,7 @@ def read_sensitive(file: Path) -> Sensitive:
 
 
 def _read_own() -> dict[str, object]:
-    """Read the settings file in the user's own folder; nothing where there is none."""
+    """Read the settings file in the user's own folder; empty if there is none."""
     from ragkit.trust import check_owned, user_folder
 
     folder = user_folder()
@@ -184,7 +181,7 @@ def _read_own() -> dict[str, object]:
 
 
 def _read_found() -> dict[str, object]:
-    """Read the settings file in the working folder; nothing where there is none."""
+    """Read the settings file in the working folder; empty if there is none."""
     path = Path(FILE_NAME)
     if not path.exists():
         return {}
@@ -196,15 +193,15 @@ def _read_found() -> dict[str, object]:
 def _without_strangers(
     settings: Settings, found: Mapping[str, object], counting: Mapping[str, object]
 ) -> Settings:
-    """Return the settings with a stranger's hands tied.
+    """Return the settings, without API keys where an untrusted file could make use of them.
 
     Args:
-        settings: All of them.
-        found: What the file in the working folder says.
-        counting: Those of them that nothing of the user's own overrides.
+        settings: The settings from all sources.
+        found: The settings of the file in the working folder.
+        counting: Those of `found` that no source of the user's own overrides.
 
     Raises:
-        ConfigError: some of them need trust and have none.
+        ConfigError: some of `counting` need trust and have none.
     """
     from ragkit.trust import is_trusted, judge, place_of, sensitive, user_folder
 
@@ -241,7 +238,7 @@ def _untrusted(file: Path, held_back: list[str]) -> str:
 
 
 def with_values(settings: Settings, values: Mapping[str, object]) -> Settings:
-    """Return settings with some values changed, each checked for its kind."""
+    """Return settings with some values replaced, each checked for its type."""
     names = {f.name for f in fields(Settings)}
     checked: dict[str, object] = {}
     for name, value in values.items():
@@ -258,10 +255,10 @@ def _read_toml(path: Path) -> dict[str, object]:
         raise ConfigError(f"settings file {path} cannot be read: {error}") from error
     values: dict[str, object] = {}
     for name, value in data.items():
-        if isinstance(value, dict) and name in _TABLES:
-            values.update(_from_table(name, cast("dict[str, object]", value)))
-        elif isinstance(value, dict) and name == "ingest":
-            values["ingest_rules"] = read_rules(cast("dict[str, object]", value), str(path))
+        if is_object(value) and name in _TABLES:
+            values.update(_from_table(name, value))
+        elif is_object(value) and name == "ingest":
+            values["ingest_rules"] = read_rules(value, str(path))
         else:
             values[name] = value
     return values
@@ -270,7 +267,7 @@ def _read_toml(path: Path) -> dict[str, object]:
 def _from_table(name: str, table: Mapping[str, object]) -> dict[str, object]:
     """Turn `[generator] type, model, …` into the shorthand and its settings.
 
-    What is no setting of ragkit's own goes to the connector, which knows its names.
+    Keys that are no settings of ragkit's own are passed on to the connector, which checks them.
     """
     kind = table.get("type")
     if not isinstance(kind, str):
@@ -307,8 +304,8 @@ def _from_text(name: str, text: str) -> object:
 
 def _checked(name: str, value: object) -> object:
     kind = _type_of(name)
-    if isinstance(value, list):
-        items = tuple(cast("list[object]", value))
+    if is_array(value):
+        items = tuple(value)
         return _items(name, kind, items) if kind.startswith("tuple") else _checked(name, str(items))
     if kind.startswith("float") and isinstance(value, int) and not isinstance(value, bool):
         value = _number(name, value)
@@ -326,7 +323,7 @@ def _checked(name: str, value: object) -> object:
 
 def _items(name: str, kind: str, items: tuple[object, ...]) -> tuple[object, ...]:
     if name == "ingest_rules":
-        return items  # they come as rules or not at all
+        return items  # `Settings` checks them
     wanted = str if kind.startswith("tuple[str") else (int, float)
     for item in items:
         if isinstance(item, bool) or not isinstance(item, wanted):
@@ -348,12 +345,16 @@ def _is_a(value: object, kind: type) -> bool:
 
 def _number(name: str, value: object) -> float:
     try:
-        number = float(cast("float | str", value))
+        number = float(value) if isinstance(value, int | float | str) else math.nan
     except (ValueError, OverflowError):
         number = math.nan
     if not math.isfinite(number):
         raise ConfigError(f"{name} {value!r}; allowed: a finite number")
     return number
+
+
+def _are_rules(values: Iterable[object]) -> bool:
+    return all(isinstance(value, IngestRule) for value in values)
 
 
 def _check_choice(name: str, value: str | None, allowed: tuple[str, ...]) -> None:

@@ -1,4 +1,4 @@
-"""Every error that ragkit raises on purpose.
+"""Every error that ragkit raises on purpose, and the exit codes of the command line.
 
 RagkitError                     exit code
 ├── ConfigError(ValueError)         2   a wrong option, setting, file or question
@@ -13,28 +13,44 @@ RagkitError                     exit code
 │   └── OutdatedStoreError          6
 └── RemoteError                     7   a remote service or a model failed
     ├── RemoteTimeoutError          7   it did not answer in time
-    ├── RateLimitedError            7   it asked for less traffic until the time was up
-    ├── AccessDeniedError           7   it knows who asks, and refuses
-    ├── PromptTooLongError          7   the prompt does not fit into the model's window
-    └── DimensionMismatchError      7   vectors of another length than the index holds
+    ├── RateLimitedError            7   it throttled requests until the retry budget ran out
+    ├── AccessDeniedError           7   the caller is authenticated but not authorised
+    ├── PromptTooLongError          7   the prompt exceeds the model's context window
+    └── DimensionMismatchError      7   the vectors' dimension is not that of the index
 """
 
 from __future__ import annotations
 
+from enum import IntEnum
+
 DISTRIBUTION = "ragkit-lean"
-"""Name to install by; the import name `ragkit` belongs to an unrelated distribution."""
+"""Name to install by; on package indexes, `ragkit` is an unrelated distribution."""
+
+
+class ExitCode(IntEnum):
+    """What the command line returns; scripts rely on the numbers."""
+
+    DONE = 0
+    SOME_FAILED = 1
+    USAGE = 2
+    REFUSED = 3
+    GATE_FAILED = 4
+    INCONCLUSIVE = 5
+    STORE = 6
+    REMOTE = 7
+    INTERRUPTED = 130
 
 
 class RagkitError(Exception):
     """Base of all errors raised on purpose; `exit_code` is what the command line returns."""
 
-    exit_code = 1
+    exit_code: int = ExitCode.SOME_FAILED
 
 
 class ConfigError(RagkitError, ValueError):
     """An option, a setting or an input cannot be used as given."""
 
-    exit_code = 2
+    exit_code = ExitCode.USAGE
 
 
 class TemplateError(ConfigError):
@@ -42,9 +58,9 @@ class TemplateError(ConfigError):
 
 
 class MissingExtraError(RagkitError, ImportError):
-    """A feature needs an optional dependency; the message holds the line that installs it."""
+    """A feature needs an optional dependency; the message holds the command that installs it."""
 
-    exit_code = 2
+    exit_code = ExitCode.USAGE
 
     def __init__(self, feature: str, *, extra: str) -> None:
         self.extra = extra
@@ -69,7 +85,7 @@ class LoadError(RagkitError):
 class StoreError(RagkitError):
     """The store cannot be used."""
 
-    exit_code = 6
+    exit_code = ExitCode.STORE
 
 
 class StoreMissingError(StoreError):
@@ -81,38 +97,38 @@ class StoreBusyError(StoreError):
 
 
 class StoreDamagedError(StoreError):
-    """The store's content contradicts itself or cannot be read."""
+    """The store's content is inconsistent or cannot be read."""
 
 
 class StoreClosedError(StoreError):
-    """It was closed, by this program; open it again to go on."""
+    """This program has closed the store; open it again to continue."""
 
 
 class OutdatedStoreError(StoreError):
-    """The store was written by an older ragkit; `ragkit doctor --repair` brings it up to date."""
+    """The store was written by an older ragkit; `ragkit doctor --repair` upgrades it."""
 
 
 class RemoteError(RagkitError):
-    """A remote service or a model failed or answered with something unusable."""
+    """A remote service or a model failed, or returned something unusable."""
 
-    exit_code = 7
+    exit_code = ExitCode.REMOTE
 
 
 class RemoteTimeoutError(RemoteError):
-    """A remote service did not answer in time; whether it did the work is unknown."""
+    """A remote service did not respond in time; it may or may not have done the work."""
 
 
 class RateLimitedError(RemoteError):
-    """A remote service asked for less traffic, and went on asking until the time was up."""
+    """A remote service throttled requests until the retry budget ran out."""
 
 
 class AccessDeniedError(RemoteError):
-    """A remote service refuses the caller; the message says which permission to look at."""
+    """The caller is authenticated but not authorised; the message names the permission to check."""
 
 
 class PromptTooLongError(RemoteError):
-    """A prompt does not fit into the model's window; raised before sending where that is known."""
+    """A prompt exceeds the model's context window; raised before sending where that is known."""
 
 
 class DimensionMismatchError(RemoteError):
-    """Vectors have another length than the index was made for."""
+    """The vectors' dimension is not the one that the index was made for."""

@@ -1,10 +1,9 @@
-"""The JSON Schemas of every output, as data files."""
+"""The JSON Schemas of all outputs, which are data files of the package."""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import cast
 
 from ragkit.errors import ConfigError
 from ragkit.types import Json
@@ -21,9 +20,9 @@ def load_schema(name: str) -> dict[str, Json]:
     """Return a JSON Schema (draft 2020-12).
 
     Raises:
-        ConfigError: there is none of this name.
+        ConfigError: there is no schema of this name.
     """
     if name not in schema_names():
         raise ConfigError(f"schema {name!r}; allowed: {' '.join(schema_names())}")
-    text = (_FOLDER / f"{name}.json").read_text(encoding="utf-8")
-    return cast("dict[str, Json]", json.loads(text))
+    schema: dict[str, Json] = json.loads((_FOLDER / f"{name}.json").read_text(encoding="utf-8"))
+    return schema

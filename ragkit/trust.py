@@ -1,11 +1,11 @@
-"""Settings of a file that was found, not named: which of them count without their owner's word.
+"""Which settings of a file that was found in the working folder apply without the user's consent.
 
-Whoever unpacks a stranger's folder and runs a command in it has named nothing in the settings file
-that lies there. What reaches the network, names a variable of the environment, or reads or writes
-outside the folder needs trust. So does everything that is not known to be harmless, and with it
-whatever a connector learns in the future.
+Whoever unpacks a stranger's folder and runs a command in it has not chosen the settings file in it.
+A setting that reaches the network, names an environment variable, or reads or writes outside the
+folder needs trust. So does every setting that is not known to be harmless, including those that
+connectors will add in the future.
 
-Trust is kept in the user's own folder, one record a settings file: a digest of the keys that need
+Trust is kept in the user's own folder, one record per settings file: a digest of the keys that need
 trust, so that other keys may change freely.
 """
 
@@ -18,13 +18,12 @@ import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import cast
 
 from ragkit.errors import ConfigError
 from ragkit.types import Json, is_object
 
 LOOPBACK_HOSTS = frozenset({"localhost", "127.0.0.1", "::1"})
-"""Hosts that are this machine, as they are written; no other spelling counts."""
+"""The accepted spellings of this machine as a host."""
 
 HARMLESS = frozenset(
     {
@@ -59,10 +58,10 @@ _PATHS = frozenset({"store", "trim", "template", "ledger"})
 _LOOPBACK_URL = re.compile(
     r"https?://(?:localhost|127\.0\.0\.1|\[::1\])(?::[0-9]{1,5})?(?:/[A-Za-z0-9._~/-]*)?"
 )
-"""Narrower than what connectors read as an address, so that both mean the same host."""
+"""Stricter than the connectors' URL parsers, so that both agree on the host."""
 
 _KINDS = frozenset({"openai", "ollama", "extractive", "builtin", "none"})
-"""Kinds that send nothing but to `base_url`, and no credentials but those of `api_key_env`."""
+"""Kinds that send data only to `base_url`, and no credentials other than `api_key_env`."""
 
 _DEFAULT_ADDRESS = {"ollama": "http://localhost:11434"}
 _OWN = "make it yours alone, or name a settings file: --config FILE"
@@ -71,10 +70,10 @@ _STORE_CREDENTIALS = frozenset({"username_env", "password_env", "aws_service"})
 
 @dataclass(frozen=True, slots=True)
 class Sensitive:
-    """What of a settings file needs trust.
+    """The settings of a file that need trust.
 
-    `keys` holds the values by name (`ledger`, `store.password_env`); `targets` where the paths
-    among them lead.
+    `keys` holds the values by name (`ledger`, `store.password_env`), `targets` the resolved paths
+    of those that are paths.
     """
 
     keys: dict[str, object] = field(default_factory=dict[str, object])
@@ -90,19 +89,18 @@ class Sensitive:
 
 
 def sensitive(given: Mapping[str, object], folder: Path) -> Sensitive:
-    """Return what needs trust in some circumstances, of settings by name.
+    """Return which of these settings need trust in at least some circumstances.
 
-    An address on this machine is among it: a key that the user named elsewhere would go there.
+    Addresses on this machine do: a key that the user named elsewhere would be sent there.
     """
     found = Sensitive()
     for setting, value in given.items():
         if setting in HARMLESS:
             continue
-        if isinstance(value, Mapping):
+        if is_object(value):
             harmless = HARMLESS_OPTIONS.get(setting, frozenset())
-            options = cast("Mapping[str, object]", value)
             part = setting.removesuffix("_options")
-            found.keys.update({f"{part}.{k}": v for k, v in options.items() if k not in harmless})
+            found.keys.update({f"{part}.{k}": v for k, v in value.items() if k not in harmless})
         elif setting in _PATHS:
             if not _is_inside(setting, value, folder):
                 found.keys[setting] = value
@@ -114,36 +112,36 @@ def sensitive(given: Mapping[str, object], folder: Path) -> Sensitive:
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
-    """Names of the settings that do not count, and values that keep keys at home."""
+    """The settings that do not apply, and replacements that keep API keys from being sent."""
 
     held_back: list[str]
     without_keys: dict[str, object]
 
 
 def judge(given: Mapping[str, object], effective: Mapping[str, object], folder: Path) -> Judgement:
-    """Say what of an untrusted file does not count.
+    """Return which settings of an untrusted file do not apply.
 
     Args:
-        given: Settings of the file, without those that the user has set otherwise.
-        effective: All settings, from all places.
-        folder: What paths are relative to.
+        given: The file's settings, except those that the user has overridden.
+        effective: The settings from all sources.
+        folder: The folder that paths are relative to.
     """
     held = sensitive(given, folder).keys
     without: dict[str, object] = {}
     for part in ("generator", "embedder"):
-        options = cast("Mapping[str, object]", effective[f"{part}_options"])
+        options = _options(effective, part)
         own: Mapping[str, object] = effective if part == "generator" else {}
         kind, _, model = str(effective[part]).partition(":")
         address = options.get("base_url", own.get("base_url")) or _DEFAULT_ADDRESS.get(kind)
         key = options.get("api_key_env", own.get("api_key_env"))
-        # Ollama itself sends on what is meant for a model whose name ends so.
+        # Ollama forwards requests for models with such a name to its own servers.
         is_local = kind in _KINDS and is_loopback_url(address) and not model.endswith("cloud")
         if is_local and not key:
             names = {part, f"{part}.base_url", *(("base_url",) if own else ())}
             if names - {part} & held.keys():
                 without[f"{part}_options"] = {**options, "api_key_env": ""}
             held = {name: value for name, value in held.items() if name not in names}
-    options = cast("Mapping[str, object]", effective["store_options"])
+    options = _options(effective, "store")
     kind, _, address = str(effective["store"]).partition(":")
     is_local = kind == "opensearch" and is_loopback_url(address)
     if "store" in held and is_local and not _STORE_CREDENTIALS & options.keys():
@@ -152,16 +150,21 @@ def judge(given: Mapping[str, object], effective: Mapping[str, object], folder: 
     return Judgement(list(held), without)
 
 
+def _options(effective: Mapping[str, object], part: str) -> Mapping[str, object]:
+    options = effective[f"{part}_options"]
+    return options if is_object(options) else {}
+
+
 def is_loopback_url(url: object) -> bool:
-    """Whether a text is the plain address of a server on this machine."""
+    """Whether a value is a plain URL of a server on this machine."""
     return isinstance(url, str) and _LOOPBACK_URL.fullmatch(url) is not None
 
 
 def _is_inside(setting: str, value: object, folder: Path) -> bool:
-    """Whether a path stays in the folder, and names nothing hidden and no device."""
+    """Whether a path stays in the folder and is neither hidden nor a device."""
     if not isinstance(value, str) or (setting == "store" and ":" in os.path.splitdrive(value)[1]):
         return False
-    # Windows would already ask the server of such a path for its target.
+    # Merely resolving such a path makes Windows contact the server that it names.
     if not value or value.startswith("~") or value.replace("\\", "/").startswith("//"):
         return False
     try:
@@ -184,7 +187,7 @@ def _target(value: object, folder: Path) -> str:
 
 
 def user_folder() -> Path | None:
-    """Return the user's own folder of ragkit's settings, which need not exist; None: no home.
+    """Return the user's own folder of settings, which need not exist; None without a home.
 
     `$XDG_CONFIG_HOME/ragkit` (XDG Base Directory Specification) or `~/.config/ragkit`, on macOS
     `~/Library/Application Support/ragkit`, on Windows `%APPDATA%/ragkit`.
@@ -193,14 +196,14 @@ def user_folder() -> Path | None:
         given = os.environ.get("APPDATA", "")
     else:
         given = os.environ.get("XDG_CONFIG_HOME", "")
-    # A relative one would lie in the folder that is to be judged.
+    # A relative path would lie in the very folder that is not trusted.
     if os.path.isabs(given):
         return Path(given) / "ragkit"
     try:
         home = Path.home()
     except RuntimeError:
         return None
-    # A home that does not exist (`/nonexistent` of service accounts) is not made.
+    # Do not create a home that does not exist (`/nonexistent` of service accounts).
     if not home.is_absolute() or not home.is_dir():
         return None
     inner = "Library/Application Support" if sys.platform == "darwin" else ".config"
@@ -208,12 +211,12 @@ def user_folder() -> Path | None:
 
 
 def check_owned(path: Path) -> None:
-    """Raise `ConfigError` where somebody else could have written what is the user's own."""
+    """Raise `ConfigError` if anybody but the user could have written this path."""
     if sys.platform == "win32":
         return
     try:
         status = path.stat()
-    except OSError:  # What cannot be looked at cannot be read either.
+    except OSError:  # It cannot be read either.
         return
     if status.st_uid not in {os.geteuid(), 0}:
         raise ConfigError(f"{path} belongs to another user, so it does not count; {_OWN}")
@@ -223,23 +226,23 @@ def check_owned(path: Path) -> None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Record:
-    """Trust in a settings file, as long as its sensitive keys have this digest."""
+    """Trust in a settings file for as long as its sensitive keys have this digest."""
 
     file: str
     sha256: str
 
     def to_dict(self) -> dict[str, Json]:
-        """Return both by name."""
+        """Return the JSON form."""
         return {"file": self.file, "sha256": self.sha256}
 
 
 def place_of(file: Path) -> Path:
-    """Return where a settings file is: its folder's true path, and its name there."""
+    """Return a settings file's path, with symbolic links of its folder resolved."""
     return file.absolute().parent.resolve() / file.name
 
 
 def record_trust(file: Path, found: Sensitive) -> Record:
-    """Keep trust in what was found in a file; raises `ConfigError` where it cannot be kept."""
+    """Record trust in the settings of a file; raises `ConfigError` if it cannot be recorded."""
     folder = _records_folder()
     record = Record(file=str(place_of(file)), sha256=found.sha256)
     if folder is None:
@@ -266,14 +269,14 @@ def record_trust(file: Path, found: Sensitive) -> Record:
 
 
 def is_trusted(file: Path, found: Sensitive) -> bool:
-    """Whether what was found in a file is what was trusted; raises `ConfigError`."""
+    """Whether the settings of a file are those that were trusted; raises `ConfigError`."""
     folder = _records_folder()
     record = None if folder is None else _read(folder / _record_name(file))
     return record == Record(file=str(place_of(file)), sha256=found.sha256)
 
 
 def withdraw_trust(file: Path) -> bool:
-    """Forget trust in a file; False where there was none. Raises `ConfigError`."""
+    """Withdraw trust in a file; False if there was none. Raises `ConfigError`."""
     folder = _records_folder()
     if folder is None:
         return False
@@ -288,7 +291,7 @@ def withdraw_trust(file: Path) -> bool:
 
 
 def records() -> Iterator[Record]:
-    """Yield all records, by their files' names; raises `ConfigError`."""
+    """Yield all records, sorted by file; raises `ConfigError`."""
     folder = _records_folder()
     found = [] if folder is None else [_read(path) for path in folder.glob("*.json")]
     yield from sorted((r for r in found if r is not None), key=lambda record: record.file)
@@ -312,5 +315,5 @@ def _read(path: Path) -> Record | None:
         data: object = json.loads(path.read_text("utf-8"))
     except (OSError, ValueError):
         return None
-    known = data if is_object(data) else {}
-    return Record(file=str(known.get("file")), sha256=str(known.get("sha256")))
+    record = data if is_object(data) else {}
+    return Record(file=str(record.get("file")), sha256=str(record.get("sha256")))

@@ -1,4 +1,4 @@
-"""Shell completion scripts, made from the parser so that they cannot fall behind it."""
+"""Shell completion scripts, generated from the parser so that they stay in step with it."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def _words(commands: Mapping[str, argparse.ArgumentParser]) -> Mapping[str, list
 
 
 def _bash(words: Mapping[str, list[str]]) -> str:
-    # Actions of a command first: their pattern is the narrower one.
+    # Actions of a command come first, because their patterns are more specific.
     named = sorted(words.items(), key=lambda entry: " " not in entry[0])
     cases = [f"    '{name}'*) words='{' '.join(w)}' ;;" for name, w in named if " " in name]
     cases += [f"    '{name} '*) words='{' '.join(w)}' ;;" for name, w in named if " " not in name]
@@ -55,7 +55,7 @@ complete -o default -F _ragkit ragkit
 
 
 def _second_words(words: Mapping[str, list[str]]) -> str:
-    """Return a line for each command that has actions: they are what may come second."""
+    """Return a line for each command with actions, which are its possible second words."""
     return "".join(
         f'  if [ "$COMP_CWORD" -eq 2 ] && [ "${{COMP_WORDS[1]}}" = {name} ]; then '
         f"words='{' '.join(actions)}'; fi\n"

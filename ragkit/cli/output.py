@@ -1,24 +1,24 @@
-"""Results on stdout: JSON for programs, text for people."""
+"""Results on stdout: JSON for programs, text for people; and notices on stderr."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Mapping
-from typing import Any, TypeAlias, cast
+from typing import Any, TypeAlias
 
 from ragkit.text.jsontext import json_line
 from ragkit.text.printable import printable, printable_line
 from ragkit.types import Json
 
-_Shown: TypeAlias = Mapping[str, Any]
-
+Shown: TypeAlias = Mapping[str, Any]
+"""The JSON of a result, whose keys its text knows."""
 
 _LAID_OUT = frozenset({"text", "prompt", "metadata"})
-"""What is printed as it is laid out, or not at all; nothing else may end a line."""
+"""Keys whose values keep their line breaks, or are not printed; all other values are one line."""
 
 
 def write(text: str) -> None:
-    """Write text at once; nothing in it steers the terminal."""
+    """Write text and flush it; no character in it can steer the terminal."""
     sys.stdout.write(printable(text))
     sys.stdout.flush()
 
@@ -28,35 +28,39 @@ def tell(message: object) -> None:
     print(f"ragkit: {printable_line(str(message))}", file=sys.stderr)
 
 
-def show(data: Mapping[str, Json], as_text: Callable[[_Shown], str], *, as_json: bool) -> None:
+def show(data: Mapping[str, Json], as_text: Callable[[Shown], str], *, as_json: bool) -> None:
     """Print one result, as one line of JSON or as text."""
-    write((json_line(data) if as_json else as_text(cast("_Shown", _in_lines(data)))) + "\n")
+    write((json_line(data) if as_json else as_text(_on_own_lines(data))) + "\n")
 
 
-def _in_lines(value: Json) -> Json:
-    """Return a result whose names and details each stay on their line."""
+def _on_own_lines(data: Mapping[str, Json]) -> dict[str, Json]:
+    """Return a result in which no name or detail spans lines."""
+    return {
+        printable_line(key): value if key in _LAID_OUT else _on_one_line(value)
+        for key, value in data.items()
+    }
+
+
+def _on_one_line(value: Json) -> Json:
     if isinstance(value, str):
         return printable_line(value)
     if isinstance(value, Mapping):
-        return {
-            printable_line(key): inner if key in _LAID_OUT else _in_lines(inner)
-            for key, inner in value.items()
-        }
+        return _on_own_lines(value)
     if isinstance(value, list | tuple):
-        return [_in_lines(inner) for inner in value]
+        return [_on_one_line(inner) for inner in value]
     return value
 
 
 def known(value: object, unit: str = "", digits: int = 2) -> str:
-    """Return a value with its unit; what is not known says so."""
+    """Return a value with its unit; "unknown" for None."""
     if value is None:
         return "unknown"
     shown = f"{value:.{digits}f}" if isinstance(value, float) else f"{value:,}"
     return f"{shown} {unit}".rstrip()
 
 
-def place_text(data: _Shown) -> str:
-    """Return where a text stands, for people."""
+def place_text(data: Shown) -> str:
+    """Return the place of a text."""
     location = data["location"]
     parts = [data["document_id"]]
     parts += [f"{name} {location[name]}" for name in ("page", "slide", "sheet", "cells")
@@ -66,7 +70,7 @@ def place_text(data: _Shown) -> str:
     return ", ".join([*parts, f"{data['start']}-{data['end']}"])
 
 
-def ingest_text(data: _Shown) -> str:
+def ingest_text(data: Shown) -> str:
     """Return an ingest report."""
     counts = ", ".join(f"{n} {status}" for status, n in data["documents"].items() if n)
     moved = f" ({data['moved']} of them moved)" if data["moved"] else ""
@@ -86,14 +90,14 @@ def ingest_text(data: _Shown) -> str:
     return "\n".join(lines)
 
 
-def _rule_text(file: _Shown) -> str:
-    """Return a file's line in the table of a dry run."""
+def _rule_text(file: Shown) -> str:
+    """Return the line of a file in the table of a dry run."""
     rule = "no rule" if file["rule"] is None else f"rule {file['rule']}"
     groups = "left out" if file["skip"] else f"groups {','.join(file['groups']) or '-'}"
     return f"{rule:<9}{groups}  {file['document_id']}"
 
 
-def search_text(data: _Shown) -> str:
+def search_text(data: Shown) -> str:
     """Return hits."""
     lines = [
         f"{hit['rank']}. {hit['score']:.4f}  {place_text(hit)}\n   {_one_line(hit['text'])}"
@@ -102,8 +106,8 @@ def search_text(data: _Shown) -> str:
     return "\n".join(lines) or "no hits"
 
 
-def ask_text(data: _Shown) -> str:
-    """Return an answer with its citations and its receipt."""
+def ask_text(data: Shown) -> str:
+    """Return an answer with its citations and receipt."""
     lines: list[str] = []
     if data["refused"]:
         lines.append(f"No answer: {_REASONS[data['reason']]}")
@@ -115,8 +119,8 @@ def ask_text(data: _Shown) -> str:
     return "\n".join([*lines, _receipt_text(data)])
 
 
-def ask_text_without_answer(data: _Shown) -> str:
-    """Return what follows an answer that was printed as it came."""
+def ask_text_without_answer(data: Shown) -> str:
+    """Return what follows an answer that was already streamed."""
     return ask_text({**data, "text": None})
 
 
@@ -127,7 +131,7 @@ _REASONS = {
 }
 
 
-def _receipt_text(data: _Shown) -> str:
+def _receipt_text(data: Shown) -> str:
     receipt, usage = data["receipt"], data["usage"]
     sent = usage["input_tokens"]
     counted = "exact" if usage["exact"] else "estimate"
@@ -150,15 +154,15 @@ def _mebibytes(n_bytes: int | None) -> float | None:
     return None if n_bytes is None else n_bytes / 2**20
 
 
-def list_text(data: _Shown) -> str:
+def list_text(data: Shown) -> str:
     """Return a line of `ragkit list`."""
     title = f"  {data['title']}" if data["title"] else ""
     return f"{data['document_id']}  {data['chunks']} chunks  {data['bytes']:,} bytes{title}"
 
 
-def store_text(data: _Shown) -> str:
-    """Return what a store is."""
-    settings: _Shown = data["settings"] or {}
+def store_text(data: Shown) -> str:
+    """Return the properties of a store."""
+    settings: Shown = data["settings"] or {}
     flat: dict[str, Any] = {**data, **{f"built with {k}": v for k, v in settings.items()}}
     skipped = {"schema", "settings", "template"}
     return "\n".join(
@@ -168,7 +172,7 @@ def store_text(data: _Shown) -> str:
     )
 
 
-def document_text(data: _Shown) -> str:
+def document_text(data: Shown) -> str:
     """Return a document with its chunks."""
     lines = [f"{data['document_id']}  {data['title']}".rstrip(), f"source {data['source']}"]
     for chunk in data["chunks"]:
@@ -177,35 +181,35 @@ def document_text(data: _Shown) -> str:
     return "\n".join(lines)
 
 
-def removed_text(data: _Shown) -> str:
-    """Return what was removed."""
+def removed_text(data: Shown) -> str:
+    """Return which documents were removed."""
     lines = [f"removed {name}" for name in data["removed"]]
     return "\n".join(lines + [f"there is no {name}" for name in data["missing"]])
 
 
-def copied_text(data: _Shown) -> str:
-    """Return what a backup or a restore did."""
+def copied_text(data: Shown) -> str:
+    """Return the result of a backup or a restore."""
     if not data["verified"]:
         return "not sound; nothing was changed"
     return f"{data['documents']:,} documents, {data['bytes']:,} bytes, checked"
 
 
-def doctor_text(data: _Shown) -> str:
-    """Return what the doctor found."""
+def doctor_text(data: Shown) -> str:
+    """Return the findings of `ragkit doctor`."""
     lines = [_finding_text(finding) for finding in data["findings"]]
     if data["bytes_saved"] is not None:
         lines.append(f"gave {data['bytes_saved']:,} bytes back")
     return "\n".join([*lines, "sound" if data["sound"] else "not sound"])
 
 
-def _finding_text(finding: _Shown) -> str:
+def _finding_text(finding: Shown) -> str:
     state = "repaired" if finding["repaired"] else ""
     if not state:
         state = "repair it with --repair" if finding["repairable"] else "cannot be repaired"
     return f"{finding['check']}: {finding['detail']} ({state})"
 
 
-def template_text(data: _Shown) -> str:
+def template_text(data: Shown) -> str:
     """Return a template."""
     return (
         f"{data['id']} {data['version']}  {data['overhead_tokens']} tokens of its own\n"

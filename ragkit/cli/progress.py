@@ -16,11 +16,11 @@ _REDRAW_SECONDS = 0.1
 
 
 class Bar:
-    """Counts what is done; a line that redraws itself on a terminal, JSON Lines when asked.
+    """Counts finished things: a line that redraws itself on a terminal, or JSON Lines.
 
     Args:
-        style: `auto` draws on a terminal only, `json` prints each one, `off` nothing.
-        unit: What is counted.
+        style: `auto` draws on a terminal only, `json` prints a line for each, `off` nothing.
+        unit: Name of what is counted.
     """
 
     def __init__(self, style: str, *, unit: str = "documents") -> None:
@@ -46,13 +46,13 @@ class Bar:
             print(file=sys.stderr)
 
     def advance(self, progress: Progress) -> None:
-        """Note that a document is done."""
+        """Record that a document is done."""
         self.note({"document_id": progress.document_id}, progress.status)
 
     def note(self, what: Mapping[str, Json], status: str, total: int | None = None) -> None:
-        """Note that one thing is done, of so many where that is known."""
+        """Record that one thing is done, of `total` if that is known."""
         if self._json:
-            # In one call: an interruption must not leave half of an acknowledgement.
+            # In one call, so that an interruption cannot leave half an acknowledgement.
             sys.stderr.write(json_line({**what, "status": status}) + "\n")
             sys.stderr.flush()
             return

@@ -1,4 +1,4 @@
-"""Lines of `--questions`: what each asks, and what is said of one that cannot be answered."""
+"""The lines of `--questions`: reading them, and reporting those that cannot be answered."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import codecs
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import BinaryIO
 
 from ragkit.errors import (
     AccessDeniedError,
@@ -19,7 +19,7 @@ from ragkit.errors import (
 )
 from ragkit.loading.records import MAX_RECORD_BYTES, record_lines
 from ragkit.text.jsontext import read_json
-from ragkit.types import Json
+from ragkit.types import Json, is_object
 
 _CODES: tuple[tuple[type[RagkitError], str], ...] = (
     (ConfigError, "not_allowed"),
@@ -32,10 +32,10 @@ _UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
 
 def question_lines(place: str) -> Iterator[tuple[int, bytes]]:
-    """Yield (number, line) of each line of a file that is not blank; `-` is standard input.
+    """Yield (number, line) for each non-blank line of a file; `-` is standard input.
 
     Raises:
-        ConfigError: the file cannot be read, or not one of its lines is UTF-8.
+        ConfigError: the file cannot be read, or none of its lines is UTF-8.
     """
     if place == "-":
         yield from _lines("standard input", sys.stdin.buffer)
@@ -48,7 +48,7 @@ def question_lines(place: str) -> Iterator[tuple[int, bytes]]:
 
 
 def _lines(name: str, stream: BinaryIO) -> Iterator[tuple[int, bytes]]:
-    """Yield the lines; those before the first that is UTF-8 wait for it."""
+    """Yield the lines, holding back those before the first that is UTF-8."""
     waiting: list[tuple[int, bytes]] = []
     seen_text = False
     for number, line in enumerate(record_lines(stream), start=1):
@@ -74,35 +74,34 @@ def _is_text(line: bytes) -> bool:
 
 
 def read_question(line: bytes) -> tuple[Mapping[str, Json], LoadError | None]:
-    """Return a line's object, as far as it could be read, and what is wrong with it."""
+    """Return a line's object, empty if unreadable, and what is wrong with it, if anything."""
     if len(line) > MAX_RECORD_BYTES:
         return {}, LoadError("limit", f"longer than {MAX_RECORD_BYTES >> 20} MiB")
     try:
         data = read_json(line)
     except ValueError as error:
         return {}, LoadError("broken", f"not JSON: {error}")
-    if not isinstance(data, dict):
+    if not is_object(data):
         return {}, LoadError("broken", "not a JSON object")
-    question = cast("dict[str, Json]", data)
-    if not isinstance(question.get("text"), str):
-        return question, LoadError("broken", "no text")
-    if question.get("_id") is not None and identity(question) is None:
-        return question, LoadError("broken", "_id is neither text nor a whole number")
-    return question, None
+    if not isinstance(data.get("text"), str):
+        return data, LoadError("broken", "no text")
+    if data.get("_id") is not None and identity(data) is None:
+        return data, LoadError("broken", "_id is neither text nor a whole number")
+    return data, None
 
 
 def identity(question: Mapping[str, Json]) -> str | None:
-    """Return a question's id as text; None where it has none."""
+    """Return a question's id as text, or None."""
     value = question.get("_id")
     is_id = isinstance(value, str | int) and not isinstance(value, bool)
     return str(value) if is_id else None
 
 
 def failed_line(number: int, question: Mapping[str, Json], problem: RagkitError) -> dict[str, Json]:
-    """Return what stands in the place of the answer to a line that failed.
+    """Return the record of a line that failed, which takes the place of its answer.
 
-    Its code is `broken` (no JSON object with a text), `limit` (too long a line), `not_allowed` (a
-    value in it, or a setting), or what a remote or a model did: `timeout`, `rate_limited`,
+    Its code is `broken` (no JSON object with a text), `limit` (the line is too long), `not_allowed`
+    (a value in it, or a setting), or how a remote or a model failed: `timeout`, `rate_limited`,
     `access_denied`, `prompt_too_long`, `remote`.
     """
     detail = str(problem)

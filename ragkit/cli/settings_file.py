@@ -4,11 +4,11 @@ from __future__ import annotations
 
 COMMENTED = """\
 # Settings of ragkit. Each may also be given as RAGKIT_NAME or as a flag; the flag wins.
-# What reaches the network, names a variable or leaves this folder counts after: ragkit trust FILE
+# What reaches the network, names a variable or leaves this folder needs: ragkit trust FILE
 
 # store = "./kb"              # or opensearch:https://HOST/INDEX, kendra:ID, bedrock-kb:ID
 
-# How documents are cut and embedded; fixed at the first ingest, changed by `ragkit rebuild`.
+# How documents are chunked and embedded: fixed at the first ingest, changed by `ragkit rebuild`.
 # embedder = "builtin"        # builtin | none | KIND:MODEL, see the README
 # chunker = "recursive"       # recursive | sentence | tokens | markdown | whole
 # chunk_tokens = 400
@@ -16,15 +16,15 @@ COMMENTED = """\
 # embed_title = false
 # sentence_vectors = true
 
-# How chunks are found.
+# How chunks are retrieved.
 # mode = "hybrid"             # dense | lexical | hybrid
 # fusion = "convex"           # convex | rrf
 # k = 20
 
-# How the context is trimmed, and when there is no answer.
+# How the context is trimmed, and when ragkit refuses to answer.
 # trim = "trim.json"          # a trim policy, or "off"
-# trim_level = 0.1            # 0 keeps the best sentence, 1 the whole pool
-# refuse_below = "0.5"        # evidence needed, 0 to 1, or "off"
+# trim_level = 0.1            # 0 keeps only the best sentence, 1 the whole pool
+# refuse_below = "0.5"        # minimum evidence score, 0 to 1, or "off"
 # max_context_tokens = 1000
 # max_history_tokens = 512
 
@@ -37,23 +37,23 @@ COMMENTED = """\
 # stop = ["\\n\\n"]
 # seed = 7
 
-# What an answer costs. Without a grid intensity carbon is unknown.
+# What an answer costs. Carbon is unknown without a grid intensity.
 # ledger = "ledger.jsonl"     # or "off"
 # model_billions = 8.0        # active parameters of the model
 # grid_g_per_kwh = [250.0, 300.0, 380.0]   # low, mid, high
 
-# Tables hold the settings of connectors: [store], [embedder], [reranker] and this one.
+# Settings of connectors go in tables: [store], [embedder], [reranker] and this one.
 # [generator]
 # type = "openai"             # openai | ollama | llamacpp | transformers | bedrock | sagemaker
 # model = "qwen3-8b"
 # base_url = "http://localhost:8080/v1"
 # api_key_env = "OPENAI_API_KEY"
 # timeout = 60.0              # seconds for a whole answer; streamed: for each part of it
-# total_timeout = 300.0       # seconds for a whole streamed answer; none unless given
+# total_timeout = 300.0       # seconds for a whole streamed answer (default: none)
 
-# Who may see which files, and how they are read; the first rule that matches holds.
+# Who may see which files, and how they are read; the first matching rule applies.
 # [[ingest.rule]]
-# glob = "hr/**"              # below the ingested folder, or below --root
+# glob = "hr/**"              # relative to the ingested folder, or to --root
 # groups = ["hr", "board"]    # "public" is everybody
 # metadata = { department = "HR" }
 # url = "https://wiki.example/"

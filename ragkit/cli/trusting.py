@@ -1,44 +1,42 @@
-"""`ragkit trust`: whose settings count."""
+"""`ragkit trust`: whose settings take effect."""
 
 from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from ragkit.cli import output
 from ragkit.config import read_sensitive
-from ragkit.errors import ConfigError
+from ragkit.errors import ConfigError, ExitCode
 from ragkit.trust import Record, place_of, record_trust, records, withdraw_trust
 from ragkit.types import Json
 
 
-def trust(options: argparse.Namespace) -> int:
+def trust(args: argparse.Namespace) -> ExitCode:
     """Run `ragkit trust`."""
-    if (options.file is None) != options.list or (options.list and options.remove):
+    if (args.file is None) != args.list or (args.list and args.remove):
         raise ConfigError("give one settings file, or --list")
-    if options.list:
+    if args.list:
         for record in records():
             data = {"schema": 1, **record.to_dict(), "status": _status(record)}
-            output.show(data, _listed_text, as_json=options.json)
-        return 0
-    file = Path(options.file)
-    if options.remove:
+            output.show(data, _listed_text, as_json=args.json)
+        return ExitCode.DONE
+    file = Path(args.file)
+    if args.remove:
         if not withdraw_trust(file):
             raise ConfigError(f"{place_of(file)} is not trusted; see: ragkit trust --list")
         place: dict[str, Json] = {"schema": 1, "file": str(place_of(file)), "status": "removed"}
-        output.show(place, _listed_text, as_json=options.json)
-        return 0
+        output.show(place, _listed_text, as_json=args.json)
+        return ExitCode.DONE
     found = read_sensitive(file)
     record = record_trust(file, found)
-    # What a settings file may hold beyond JSON (a date, say) is shown as its text.
+    # TOML values that JSON lacks (dates, for example) are shown as text.
     keys: Json = json.loads(json.dumps(found.keys, default=str))
     leads: dict[str, Json] = dict(found.targets)
     shown: dict[str, Json] = {"schema": 1, **record.to_dict(), "status": "trusted"}
-    output.show({**shown, "keys": keys, "targets": leads}, _trusted_text, as_json=options.json)
-    return 0
+    output.show({**shown, "keys": keys, "targets": leads}, _trusted_text, as_json=args.json)
+    return ExitCode.DONE
 
 
 def _status(record: Record) -> str:
@@ -50,11 +48,11 @@ def _status(record: Record) -> str:
         return "changed" if file.exists() else "missing"
 
 
-def _listed_text(data: Mapping[str, Any]) -> str:
+def _listed_text(data: output.Shown) -> str:
     return f"{data['status']:8} {data['file']}"
 
 
-def _trusted_text(data: Mapping[str, Any]) -> str:
+def _trusted_text(data: output.Shown) -> str:
     if not data["keys"]:
         return f"{data['file']} is trusted; nothing in it needs that yet"
     lines = [f"{data['file']} is trusted, for as long as these stay as they are:"]
@@ -66,5 +64,5 @@ def _trusted_text(data: Mapping[str, Any]) -> str:
 
 
 def _written(value: object) -> str:
-    """Return a value as a settings file has it; texts come printable."""
+    """Return a value as it is written in a settings file."""
     return f'"{value}"' if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

@@ -224,13 +224,17 @@ def _add_answer(summary: Summary, record: Mapping[str, Json]) -> None:
     _add_cost(summary, receipt)
     if refused:
         return
-    for name in ("input_tokens", "output_tokens"):
-        tokens = token_count(usage.get(name))
-        if tokens is None:
-            summary.unknown[name] += 1
-        else:
-            setattr(summary, name, getattr(summary, name) + tokens)
+    summary.input_tokens += _known_tokens(summary, usage, "input_tokens")
+    summary.output_tokens += _known_tokens(summary, usage, "output_tokens")
     _add_saving(summary, receipt)
+
+
+def _known_tokens(summary: Summary, usage: Mapping[str, Json], name: str) -> int:
+    """Return a count of tokens; one that is unknown is counted as such, and adds nothing."""
+    tokens = token_count(usage.get(name))
+    if tokens is None:
+        summary.unknown[name] += 1
+    return tokens or 0
 
 
 def _add_saving(summary: Summary, receipt: Mapping[str, Json]) -> None:

@@ -26,7 +26,10 @@ BASELINE_HITS = 5
 REFUSE_BELOW = 0.15
 """Bundled refusal threshold: on the calibration halves 2 % of answerable questions lie below."""
 
+_LIMITS = ("keep_above", "budget_tokens", "budget_share")
+_PLAIN = ("name", "pool", *_LIMITS, "second_hop", "neighbours", "headings", "refuse_below")
 _WEIGHTS = (*FUSION_WEIGHTS, "length", "best")
+"""Keys of the policy file, in its order; a weight's field is called `KEY_weight`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,9 +111,9 @@ class TrimPolicy:
         """
         given: dict[str, Json] = {**BUILTIN_POLICY.to_dict(), "certificate": None}
         _check_keys(path, data, allowed=tuple(given))
-        if {"keep_above", "budget_tokens", "budget_share"} & set(data):
+        if set(_LIMITS) & set(data):
             # A file that gives one limit means that one alone.
-            given |= {"keep_above": None, "budget_share": None}
+            given |= dict.fromkeys(_LIMITS)
         given |= data
 
         def number(name: str) -> float:
@@ -151,20 +154,11 @@ class TrimPolicy:
 
     def to_dict(self) -> dict[str, Json]:
         """Return the JSON form of a trim policy file."""
+        scorer = self.scorer
         data: dict[str, Json] = {
             "schema": 1,
-            "name": self.name,
-            "pool": self.pool,
-            "keep_above": self.keep_above,
-            "budget_tokens": self.budget_tokens,
-            "budget_share": self.budget_share,
-            "second_hop": self.second_hop,
-            "neighbours": self.neighbours,
-            "headings": self.headings,
-            "refuse_below": self.refuse_below,
-            "scorer": None
-            if self.scorer is None
-            else {"name": self.scorer.name, "sha256": self.scorer.sha256()},
+            **{name: getattr(self, name) for name in _PLAIN},
+            "scorer": None if scorer is None else {"name": scorer.name, "sha256": scorer.sha256()},
             "weights": self.weights(_WEIGHTS),
         }
         if self.certificate is not None:

@@ -31,7 +31,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Literal, TypeAlias, cast
 
-from ragkit.errors import ConfigError
+from ragkit.errors import ConfigError, ExitCode
 from ragkit.text.jsontext import read_toml
 from ragkit.types import Json
 from ragkit_eval.reporting.comparing import check_comparable, finite, pair
@@ -57,7 +57,11 @@ _WHEN_INCONCLUSIVE: Mapping[str, WhenInconclusive] = {
     "pass": "pass",
 }
 _STATISTICS = {"mean": None, "p50": 0.5, "p95": 0.95}
-_EXITS: Mapping[Verdict, int] = {"pass": 0, "fail": 4, "inconclusive": 5}
+_EXITS: Mapping[Verdict, ExitCode] = {
+    "pass": ExitCode.DONE,
+    "fail": ExitCode.GATE_FAILED,
+    "inconclusive": ExitCode.INCONCLUSIVE,
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,0 +1,139 @@
+"""Arguments that several commands share, and the types of their values."""
+
+from __future__ import annotations
+
+import argparse
+import math
+from collections.abc import Callable
+from typing import TypeAlias
+
+from ragkit.types import CHUNKER_NAMES
+
+AddCommand: TypeAlias = Callable[[str, str, str], argparse.ArgumentParser]
+"""Makes the parser of a command from its name, its description and an example."""
+
+_TOO_LARGE = 2**63
+_SHOWN_CHARACTERS = 40
+
+
+def whole(text: str) -> int:
+    """Return a whole number that fits in 64 bits."""
+    try:
+        number = int(text)
+    except ValueError:
+        number = _TOO_LARGE
+    if abs(number) >= _TOO_LARGE:
+        raise argparse.ArgumentTypeError(f"{_short(text)}; allowed: a whole number of 64 bits")
+    return number
+
+
+def finite(text: str) -> float:
+    """Return a finite number."""
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.nan
+    if not math.isfinite(number):
+        raise argparse.ArgumentTypeError(f"{_short(text)}; allowed: a finite number")
+    return number
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= _SHOWN_CHARACTERS else f"{text[:_SHOWN_CHARACTERS]}…"
+
+
+def add_common(parser: argparse.ArgumentParser, *, store: bool = True) -> None:
+    """Add the arguments of nearly every command."""
+    if store:
+        parser.add_argument("--store", metavar="NAME", help="folder of the store (default ./kb)")
+    parser.add_argument("--config", metavar="FILE",
+                        help="settings file (default: RAGKIT_CONFIG, or the trusted part of "
+                        "ragkit.toml)")  # fmt: skip
+    parser.add_argument("--json", action="store_true", help="print JSON")
+
+
+def add_chunking(parser: argparse.ArgumentParser) -> None:
+    """Add how documents are chunked and embedded, and how progress is shown."""
+    parser.add_argument("--embedder", metavar="E",
+                        help="builtin, none, or sentence-transformers:NAME-OR-PATH (default: "
+                        "builtin if numpy is installed)")  # fmt: skip
+    parser.add_argument("--chunker", choices=CHUNKER_NAMES,
+                        help="how documents are split into chunks (default recursive)")  # fmt: skip
+    parser.add_argument("--chunk-tokens", type=whole, metavar="N",
+                        help="maximum tokens per chunk (default 400)")  # fmt: skip
+    parser.add_argument("--chunk-overlap", type=whole, metavar="N",
+                        help="tokens shared by adjacent chunks (default 0)")  # fmt: skip
+    add_embed_title(parser)
+    parser.add_argument("--sentence-vectors", action=argparse.BooleanOptionalAction, default=None,
+                        help="store a vector per sentence, for trimming (default: yes, with an "
+                        "embedder)")  # fmt: skip
+    parser.add_argument("--progress", choices=("auto", "json", "off"), default="auto",
+                        help="progress on stderr; json: one line per document after its "
+                        "commit")  # fmt: skip
+
+
+def add_embed_title(parser: argparse.ArgumentParser) -> None:
+    """Add whether a chunk's vector includes the document's title."""
+    parser.add_argument("--embed-title", action=argparse.BooleanOptionalAction, default=None,
+                        help="embed a document's title with each chunk's text")  # fmt: skip
+
+
+def add_retrieval(parser: argparse.ArgumentParser) -> None:
+    """Add the question, or the file of questions, and what restricts the search."""
+    parser.add_argument("question", nargs="?", metavar="QUESTION", help="the question")
+    parser.add_argument("--questions", metavar="FILE",
+                        help="JSON Lines file of questions, or - for standard input; a bad line "
+                        "does not stop the others")  # fmt: skip
+    add_common(parser)
+    add_search_mode(parser)
+    parser.add_argument("--filter", metavar="JSON",
+                        help='metadata filter, for example {"year": {"$gte": 2024}}')  # fmt: skip
+    parser.add_argument("--groups", metavar="A,B", help="the reader's groups")
+
+
+def add_search_mode(parser: argparse.ArgumentParser) -> None:
+    """Add how deep and in which mode a search goes."""
+    parser.add_argument("-k", type=whole, metavar="N",
+                        help="number of chunks to retrieve, 1 to 1,000,000")  # fmt: skip
+    parser.add_argument("--mode", choices=("dense", "lexical", "hybrid"),
+                        help="search mode (default: hybrid if the store has vectors)")  # fmt: skip
+    parser.add_argument("--fusion", choices=("convex", "rrf"),
+                        help="how hybrid search fuses its two rankings (default "
+                        "convex)")  # fmt: skip
+
+
+def add_answering(parser: argparse.ArgumentParser) -> None:
+    """Add how the context is trimmed, and who answers from it."""
+    parser.add_argument("--trim", metavar="FILE", help="trim policy, or off")
+    parser.add_argument("--trim-level", type=finite, metavar="X",
+                        help="0 keeps only the best sentence, 1 the whole pool")  # fmt: skip
+    parser.add_argument("--refuse-below", metavar="X",
+                        help="minimum evidence score for an answer, 0 to 1, or off")  # fmt: skip
+    parser.add_argument("--max-context-tokens", type=whole, metavar="N",
+                        help="hard limit on the tokens of the context")  # fmt: skip
+    add_generating(parser)
+
+
+def add_generating(parser: argparse.ArgumentParser) -> None:
+    """Add the generator and its settings."""
+    parser.add_argument("--generator", metavar="G", help="extractive (default), or openai:MODEL")
+    parser.add_argument("--base-url", metavar="U", help="URL of an OpenAI-compatible server")
+    parser.add_argument("--api-key-env", metavar="NAME",
+                        help="environment variable that holds the API key")  # fmt: skip
+    parser.add_argument("--timeout", type=finite, metavar="S",
+                        help="seconds to wait for the model")  # fmt: skip
+    parser.add_argument("--total-timeout", type=finite, metavar="S",
+                        help="seconds for a whole answer, streamed or not")  # fmt: skip
+    parser.add_argument("--model-billions", type=finite, metavar="X",
+                        help="active parameters in billions, for the energy estimate")  # fmt: skip
+    parser.add_argument("--template", metavar="FILE", help="default, guarded, or a template file")
+    parser.add_argument("--max-tokens", type=whole, metavar="N", help="maximum tokens of an answer")
+    parser.add_argument("--temperature", type=finite, metavar="X",
+                        help="sampling temperature, 0 or more")  # fmt: skip
+    parser.add_argument("--top-p", type=finite, metavar="X", help="nucleus sampling, 0 to 1")
+    parser.add_argument("--top-k", type=whole, metavar="N",
+                        help="sample from the N likeliest tokens, 1 or more")  # fmt: skip
+    parser.add_argument("--stop", action="append", metavar="S",
+                        help="string that ends the answer; repeatable")  # fmt: skip
+    parser.add_argument("--seed", type=whole, metavar="N",
+                        help="seed for reproducible answers and random draws")  # fmt: skip

@@ -1,0 +1,114 @@
+"""Results of `ragkit calibrate` as text for people."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+
+from ragkit.cli.output import Shown
+
+_PLOT_WIDTH = 40
+
+
+def calibration_text(data: Shown) -> str:
+    """Return what was certified, or what more it would take."""
+    if not data["certified"]:
+        return _refused(data)
+    policy = data["policy"]
+    c = policy["certificate"]
+    nothing = ""
+    if c["expected_tokens"] >= c["untrimmed_tokens"]:
+        nothing = "\nthis saves nothing: the untrimmed top 5 is no larger; ask with --trim off"
+    return (
+        f"certified: the sentences of a pool of {policy['pool']} that rank {policy['keep_above']} "
+        f"or better{_by(policy['scorer'])} keep {_guarantee(c)}\n"
+        f"n {c['n']} ({c['n_effective']:.0f} effective, {c['documents']} documents), "
+        f"{c['failures']} failures, achieved {c['achieved']:.3f}\n"
+        f"mean context {c['expected_tokens']:.0f} tokens instead of {c['untrimmed_tokens']:.0f}\n"
+        f"wrote {data['out']}; use it with: ragkit ask --trim {shlex.quote(data['out'])}{nothing}"
+    )
+
+
+def _by(scorer: Shown | None) -> str:
+    return " without training" if scorer is None else f" by {scorer['name']}"
+
+
+def _refused(data: Shown) -> str:
+    needed = data["n_needed"]
+    more = (
+        "no number of such questions would do"
+        if needed is None
+        else (f"about {needed:,} questions like these are needed")
+    )
+    return f"not certified: {data['reason']}\n{more}; nothing was written"
+
+
+def _guarantee(target: Shown) -> str:
+    share, sure = f"{target['retain']:.1%}", f"{target['confidence']:.0%} confidence"
+    metric = target["metric"]
+    return {
+        "strict": f"{metric} for at least {share} of the questions that the untrimmed top 5 serves,"
+        f" with {sure}",
+        "ratio": f"at least {share} of the untrimmed top 5's mean {metric}, with {sure}",
+        "absolute": f"a mean {metric} of at least {target['retain']:.3f}, with {sure}",
+    }[str(target["mode"])]
+
+
+def explanation(data: Shown) -> str:
+    """Return what is guaranteed and what is not, and the curve."""
+    lines: list[str] = []
+    if data["certified"]:
+        policy = data["policy"]
+        c = policy["certificate"]
+        saved = 1.0 - c["expected_tokens"] / c["untrimmed_tokens"]
+        change = f"{saved:.0%} less than" if saved >= 0.0 else f"{-saved:.0%} more than"
+        lines += [
+            calibration_text(data), "",
+            "What this says",
+            f"  Send the model the sentences that rank {policy['keep_above']} or better: on "
+            f"average {c['expected_tokens']:.0f} tokens a question, {change} the untrimmed top 5, "
+            f"at most {c['largest_tokens']} for the labelled ones.",
+            f"  If questions keep coming as they did, that keeps {_guarantee(c)}.",
+            f"  It was checked on {c['n']} questions about {c['documents']} documents; "
+            f"{c['failures']} of them lost something.",
+        ]  # fmt: skip
+        refusal = c["refusal"]
+        if refusal is not None:
+            lines.append(
+                f"  Below an evidence score of {refusal['threshold']:.3f} there is no answer: at "
+                f"most {c['refuse_target']:.1%} of answerable questions, with the same confidence; "
+                f"{refusal['unanswerable_refused']} of {refusal['n_unanswerable']} unanswerable "
+                "ones were refused."
+            )
+        window = data["advice"]
+        if window is not None and window["n_ctx"] is not None:
+            lines.append(
+                f"  A context window of {window['n_ctx']} tokens suffices: template "
+                f"{window['template_tokens']}, context {window['largest_context_tokens']}, "
+                f"question {window['largest_question_tokens']}, history "
+                f"{window['history_tokens']}, answer {window['max_tokens']} (the longest "
+                "reference). Advice only, nothing is capped."
+            )
+        lines += [
+            "", "What this does not say",
+            f"  It is about {c['metric']}, not about how good the model's answers are.",
+            "  It is about questions like the labelled ones, on documents like theirs; one question"
+            " in particular may lose its evidence.",
+            "  It ends when the chunker, the embedder, the template, the token counter or the score"
+            " changes, or when more than a tenth of the chunks has changed; ragkit ask then says"
+            " so.",
+        ]  # fmt: skip
+    else:
+        lines += [_refused(data), "", f"Asked was {_guarantee(data['target'])}."]
+    lines += ["", "Tokens of context, and the share of the untrimmed top 5's quality kept"]
+    return "\n".join([*lines, *_plot(data["curve"])])
+
+
+def _plot(curve: Sequence[Shown]) -> list[str]:
+    points = [point for point in curve if point["retained"] is not None]
+    best = max((point["retained"] for point in points), default=1.0)
+    lines: list[str] = []
+    for point in points[::3]:
+        bar = "█" * round(_PLOT_WIDTH * point["retained"] / max(best, 1.0))
+        lines.append(f"{point['tokens']:7.0f}  {point['retained']:6.1%}  {bar}")
+    return lines

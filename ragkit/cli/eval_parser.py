@@ -1,0 +1,228 @@
+"""The arguments and help texts of `ragkit calibrate` and `ragkit eval`."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+
+from ragkit.cli.arguments import (
+    AddCommand,
+    add_answering,
+    add_chunking,
+    add_common,
+    add_embed_title,
+    add_generating,
+    add_search_mode,
+    finite,
+    whole,
+)
+
+
+def _calibrate(add: AddCommand) -> None:
+    parser = add(
+        "calibrate",
+        "Find the smallest context that labelled questions certify, and write it as a trim policy",
+        "ragkit calibrate DATASET --retain 0.95 --confidence 0.95 --out trim.json",
+    )
+    _questions_of(parser)
+    add_common(parser)
+    parser.add_argument("--retain", type=finite, metavar="X", default=0.95,
+                        help="what to guarantee, as --mode defines it (default 0.95)")  # fmt: skip
+    parser.add_argument("--confidence", type=finite, metavar="X", default=0.95,
+                        help="confidence of the guarantee (default 0.95)")  # fmt: skip
+    parser.add_argument("--mode", choices=("strict", "ratio", "absolute"), default="strict",
+                        help="strict: this share of questions keeps what the untrimmed top 5 gives "
+                        "them; ratio: this share of its mean quality; absolute: this mean "
+                        "quality (default strict)")  # fmt: skip
+    parser.add_argument("--metric", metavar="M",
+                        help="EvidenceFound, EvidenceRecall, AnswerInContext or DocumentRecall "
+                        "(default: what the labels allow); Agreement asks the generator with and "
+                        "without trimming and needs no labels (--mode absolute)")  # fmt: skip
+    parser.add_argument("--refuse-target", type=finite, metavar="X",
+                        help="set a refusal threshold that refuses at most this share of "
+                        "answerable questions")  # fmt: skip
+    parser.add_argument("--pool", metavar="N,N", default="10",
+                        help="number of chunks to trim; if you pass several, one is selected on a "
+                        "third of the documents (default 10)")  # fmt: skip
+    parser.add_argument("--scorer", metavar="A,B", default="none",
+                        help="sentence scorer: none (no training), a scorer file, or fit, which "
+                        "learns from some of the documents and writes a file next to the policy; "
+                        "if you pass several, one is selected (default none)")  # fmt: skip
+    _second_hop(parser)
+    parser.add_argument("--out", metavar="FILE", help="trim policy to write (default trim.json)")
+    parser.add_argument("--explain", action="store_true",
+                        help="explain what is guaranteed and what is not")  # fmt: skip
+    parser.add_argument("--search-mode", choices=("dense", "lexical", "hybrid"),
+                        help="search mode (default: the store's)")  # fmt: skip
+    add_generating(parser)
+    add_chunking(parser)
+
+
+def _second_hop(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--second-hop", type=finite, metavar="W", default=0.0,
+                        help="weight of relevance through another sentence, 1 for questions that "
+                        "take two documents to answer (default 0)")  # fmt: skip
+
+
+def _dataset(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("dataset", metavar="DATASET",
+                        help="folder with queries.jsonl, qrels/SPLIT.tsv, spans.jsonl and "
+                        "corpus.jsonl; or SQuAD JSON; or CSV or JSON Lines of "
+                        "questions")  # fmt: skip
+    parser.add_argument("--split", metavar="S", help="split (default: test, or the only one)")
+
+
+def _questions_of(parser: argparse.ArgumentParser) -> None:
+    _dataset(parser)
+    parser.add_argument("--evidence", choices=("auto", "any", "all"), default="auto",
+                        help="whether any one span of a question is enough or all are needed "
+                        "(default: any if the spans are the answers, otherwise all)")  # fmt: skip
+    parser.add_argument("--cluster", metavar="FIELD", default="document",
+                        help="what correlated questions have in common, for the intervals: "
+                        "document (default), a field of their metadata, or none")  # fmt: skip
+    parser.add_argument("--limit", type=whole, metavar="N", help="only the first N questions")
+    parser.add_argument("--cache", metavar="DIR", default=".ragkit-eval",
+                        help="folder for stores, vectors and generations (default "
+                        ".ragkit-eval)")  # fmt: skip
+
+
+def _validate(add: AddCommand) -> None:
+    parser = add("eval validate", "Check a dataset for faults", "ragkit eval validate DATASET")
+    _dataset(parser)
+    add_common(parser, store=False)
+
+
+def _run(add: AddCommand) -> None:
+    parser = add("eval run", "Ask every question of a dataset and measure the answers",
+                 "ragkit eval run DATASET --trim off --out runs/untrimmed")  # fmt: skip
+    _questions_of(parser)
+    add_common(parser)
+    parser.add_argument("--out", metavar="DIR",
+                        help="folder of the run (default: one under runs/ for this dataset and "
+                        "configuration); an unfinished run there is resumed")  # fmt: skip
+    parser.add_argument("--measures", metavar="A,B",
+                        help="measures (default: what the labels allow)")  # fmt: skip
+    parser.add_argument("--groups", metavar="A,B", help="the reader's groups")
+    parser.add_argument("--resume", action="store_true",
+                        help="resume an unfinished run (the default)")  # fmt: skip
+    parser.add_argument("--restart", action="store_true", help="discard a run in --out first")
+    parser.add_argument("--dry-run", action="store_true",
+                        help="estimate calls, tokens and cost; ask nothing")  # fmt: skip
+    parser.add_argument("--jobs", type=whole, metavar="N", default=1,
+                        help="questions to ask concurrently, for models behind a "
+                        "server")  # fmt: skip
+    parser.add_argument("--input-price", type=finite, metavar="X",
+                        help="price per million input tokens")  # fmt: skip
+    parser.add_argument("--output-price", type=finite, metavar="X",
+                        help="price per million output tokens")  # fmt: skip
+    add_search_mode(parser)
+    add_answering(parser)
+    add_chunking(parser)
+
+
+def _score(add: AddCommand) -> None:
+    parser = add("eval score", "Score a TREC run against relevance judgements",
+                 "ragkit eval score run.trec qrels.tsv -m nDCG@10,R@10,MRR,MAP")  # fmt: skip
+    parser.add_argument("run", metavar="RUN", help="lines of: query Q0 document rank score tag")
+    parser.add_argument("qrels", metavar="QRELS", help="TREC or BEIR judgements")
+    parser.add_argument("-m", "--measures", metavar="A,B", default="nDCG@10,R@10,MRR,MAP",
+                        help="measures (default nDCG@10,R@10,MRR,MAP)")  # fmt: skip
+    parser.add_argument("--per-query", action="store_true", help="add the values of each query")
+    parser.add_argument("--single-precision", action="store_true",
+                        help="compare scores as float32, as trec_eval 9 does")  # fmt: skip
+    add_common(parser, store=False)
+
+
+def _sweep(add: AddCommand) -> None:
+    parser = add("eval sweep", "Measure quality against tokens over a grid of settings",
+                 "ragkit eval sweep DATASET --retain 0.95 --out sweep.json")  # fmt: skip
+    _questions_of(parser)
+    parser.add_argument("--measure", metavar="M",
+                        help="EvidenceFound, EvidenceRecall, AnswerInContext or DocumentRecall "
+                        "(default: what the labels allow)")  # fmt: skip
+    parser.add_argument("--retain", type=finite, metavar="X", default=0.95,
+                        help="target as a share of the untrimmed top 5 (default 0.95)")  # fmt: skip
+    parser.add_argument("--target", type=finite, metavar="X", help="target of the measure itself")
+    parser.add_argument("--chunk-tokens", metavar="N,N", default="40,80,160,400",
+                        help="chunk sizes (default 40,80,160,400)")  # fmt: skip
+    parser.add_argument("-k", metavar="N,N", default="1:40",
+                        help="numbers of chunks: 1,5 or 1:40 or 1:64:x2 (default "
+                        "1:40)")  # fmt: skip
+    parser.add_argument("--mode", metavar="A,B", help="search modes: dense, lexical, hybrid")
+    parser.add_argument("--embedder", metavar="A,B", help="embedders, as in ragkit ingest")
+    parser.add_argument("--pool", metavar="N,N", default="10,20",
+                        help="numbers of chunks to trim (default 10,20)")  # fmt: skip
+    parser.add_argument("--budget", metavar="N,N",
+                        help="token budgets, written like -k (default: cut by score "
+                        "alone)")  # fmt: skip
+    parser.add_argument("--scorer", metavar="A,B", default="none",
+                        help="sentence scorers: none, or files (default none)")  # fmt: skip
+    _second_hop(parser)
+    parser.add_argument("--trim", metavar="A,B", default="bundled",
+                        help="trim policies: bundled, files, or off (default bundled)")  # fmt: skip
+    add_embed_title(parser)
+    parser.add_argument("--out", metavar="FILE", help="file for the JSON, for a report")
+    parser.add_argument("--progress", choices=("auto", "json", "off"), default="auto",
+                        help="progress on stderr")  # fmt: skip
+    add_common(parser, store=False)
+
+
+def _compare(add: AddCommand) -> None:
+    parser = add("eval compare", "Compare two runs question by question",
+                 "ragkit eval compare runs/base runs/new")  # fmt: skip
+    parser.add_argument("base", metavar="BASE", help="folder of the baseline run")
+    parser.add_argument("new", metavar="NEW", help="folder of the new run")
+    parser.add_argument("--measures", metavar="A,B",
+                        help="measures (default: those that both runs have)")  # fmt: skip
+    _margin(parser)
+    parser.add_argument("--force", action="store_true", help="compare runs of different datasets")
+    add_common(parser, store=False)
+
+
+def _margin(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--margin", type=finite, metavar="X",
+                        help="difference that matters, for the number of questions "
+                        "needed")  # fmt: skip
+
+
+def _gate(add: AddCommand) -> None:
+    parser = add("eval gate", "Decide whether a run may replace another",
+                 "ragkit eval gate runs/new --baseline runs/base --policy gate.toml")  # fmt: skip
+    parser.add_argument("run", metavar="RUN", help="folder of the run")
+    parser.add_argument("--baseline", metavar="RUN", help="folder of the run to compare with")
+    parser.add_argument("--policy", metavar="FILE", required=True,
+                        help="margins, floors and ceilings, as TOML")  # fmt: skip
+    parser.add_argument("--junit", metavar="FILE", help="file for JUnit XML")
+    parser.add_argument("--summary", metavar="FILE", help="file for Markdown for a pull request")
+    add_common(parser, store=False)
+
+
+def _report(add: AddCommand) -> None:
+    parser = add("eval report", "Report on a run, or on two",
+                 "ragkit eval report runs/base runs/new --html report.html")  # fmt: skip
+    parser.add_argument("runs", metavar="RUN", nargs="+",
+                        help="folder of one run, or of the baseline and the new run")  # fmt: skip
+    parser.add_argument("--html", metavar="FILE", help="file for a self-contained HTML page")
+    parser.add_argument("--markdown", metavar="FILE",
+                        help="file for Markdown that fits a pull-request comment")  # fmt: skip
+    parser.add_argument("--junit", metavar="FILE", help="file for JUnit XML; needs --policy")
+    parser.add_argument("--policy", metavar="FILE", help="gate policy, for a verdict")
+    parser.add_argument("--sweep", metavar="FILE", help="output of ragkit eval sweep --out")
+    parser.add_argument("--by", metavar="MEASURE", help="measure that ranks the worst questions")
+    parser.add_argument("--slice", metavar="FIELD",
+                        help="metadata field of the questions to slice by")  # fmt: skip
+    _margin(parser)
+    parser.add_argument("--force", action="store_true", help="compare runs of different datasets")
+    add_common(parser, store=False)
+
+
+COMMANDS: tuple[Callable[[AddCommand], None], ...] = (
+    _calibrate,
+    _validate,
+    _run,
+    _score,
+    _sweep,
+    _compare,
+    _gate,
+    _report,
+)

@@ -1,0 +1,67 @@
+"""The parsed arguments of a command: read by it, never changed."""
+
+from __future__ import annotations
+
+import copy
+import shlex
+from pathlib import Path
+
+import pytest
+
+from ragkit.cli.commands import COMMANDS
+from ragkit.cli.parser import make_parser, make_parsers
+from ragkit.errors import ExitCode
+
+from ..eval.made import make_dataset
+
+_LABELS = "town --cluster none --cache cache"
+_LINES = f"""
+init
+ingest town/corpus.jsonl --embedder none --groups public --metadata '{{"kind": "notice"}}'
+search 'How tall is the lighthouse?' --groups public -k 2 --mode lexical --filter '{{"a": 1}}'
+ask 'How tall is the lighthouse?' --groups public --history history.json --stop x --stream
+list --groups public
+show --all --groups public
+rebuild --chunk-tokens 200
+doctor --repair --compact
+backup copy
+restore copy
+ledger report
+template default
+calibrate {_LABELS} --embedder none --pool 5,10 --mode ratio --search-mode lexical --retain 0.5
+eval validate town
+eval run {_LABELS} --embedder none --out run --measures EvidenceFound,R@5
+eval sweep {_LABELS} --embedder none --chunk-tokens 100 -k 1,5 --mode lexical --pool 5
+eval score run.trec town/qrels/test.tsv
+eval compare run run --measures EvidenceFound
+eval gate run --policy gate.toml
+eval report run --markdown report.md
+trust --list
+schema ask
+completion bash
+rm lighthouse nothing
+"""
+
+
+def test_no_command_changes_its_arguments(tmp_path: Path) -> None:
+    """After each command has run, its arguments are what was parsed, lists included."""
+    make_dataset(tmp_path / "town", copies=2)
+    (tmp_path / "history.json").write_text('[{"role": "user", "content": "The lighthouse?"}]')
+    (tmp_path / "run.trec").write_text("lighthouse-0-0 Q0 lighthouse 1 0.9 x\n")
+    (tmp_path / "gate.toml").write_text("[measure.EvidenceFound]\nfloor = 0.1\n")
+    ran: set[str] = set()
+    for line in _LINES.split("\n")[1:-1]:
+        args = make_parser().parse_args(shlex.split(line))
+        before = copy.deepcopy(vars(args))
+        assert COMMANDS[args.command](args) in {ExitCode.DONE, ExitCode.SOME_FAILED}, line
+        assert vars(args) == before, line
+        action = f" {args.action}" if args.command == "eval" else ""
+        ran.add(args.command + action)
+    assert ran == set(make_parsers()[1])
+
+
+@pytest.mark.parametrize("code", ExitCode, ids=lambda code: code.name)
+def test_the_help_explains_every_exit_code(code: ExitCode) -> None:
+    """Every code that a command can return stands in the help."""
+    epilog = make_parser().epilog or ""
+    assert f" {code} " in epilog.partition("exit codes:")[2]
