@@ -13,8 +13,8 @@ import re
 from collections.abc import Iterator
 from typing import Never, cast
 
+from ragkit.narrowing import is_array, is_object
 from ragkit.text.printable import escape_in_json
-from ragkit.types import is_array, is_object
 
 MAX_DEPTH = 200
 """Nesting depth of objects and lists; deeper is an attack or a mistake."""
