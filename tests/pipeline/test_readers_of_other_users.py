@@ -171,25 +171,26 @@ def test_a_log_that_was_left_is_read_or_named(place: Path) -> None:
 MIDDLE = """
 import os, sys
 from pathlib import Path
-from ragkit.storage.database import Database
+import ragkit.storage.sealing, ragkit.storage.snapshot, ragkit.storage.visible
+from ragkit.storage import LocalStore
+from ragkit.types import Query
 os.setgroups([]), os.setgid(65534), os.setuid(65534)
-database = Database(Path(sys.argv[1]))
+store = LocalStore(Path(sys.argv[1]))
 n = 0
-def read():
+def read(snapshot):
     global n
     n += 1
-    with database.reading() as connection:
-        first = connection.execute("SELECT count(*) FROM document").fetchone()[0]
-        if n == 1:
-            print("inside", flush=True)
-            sys.stdin.readline()
-        return first, connection.execute("SELECT count(*) FROM chunk").fetchone()[0]
-print(database.in_one_state(read), n, flush=True)
+    before = len(snapshot.search(Query(question="salary", groups=("staff",))))
+    if n == 1:
+        print("inside", flush=True)
+        sys.stdin.readline()
+    return before, len(snapshot.search(Query(question="agreed", groups=("staff",))))
+print(store.in_one_state(read), n, flush=True)
 """
 
 
 def test_what_was_read_while_the_file_changed_is_read_again(place: Path) -> None:
-    """Without a log nothing holds the file as it is: a writer meanwhile is noticed."""
+    """Without a log nothing holds the file as it is: a snapshot notices a writer meanwhile."""
     with RAG(place, config=WORDS_ONLY, ledger="off") as writer:
         writer.ingest(salary("a"))
     let_others_read(place)
