@@ -17,8 +17,8 @@ from pathlib import Path
 from ragkit import Settings
 from ragkit.pipeline.opening import open_scorer
 from ragkit_eval.calibration.calibrate import Needs, measurable, measure_needs
-from ragkit_eval.calibration.sweep import quality_measure
 from ragkit_eval.data.datasets import load_dataset
+from ragkit_eval.measuring.quality import quality_measure
 from ragkit_eval.running.cache import Cache
 from ragkit_eval.running.stores import OpenedRag
 from ragkit_eval.stats.certificates import certify_limit, kept_questions

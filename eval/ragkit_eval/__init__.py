@@ -22,7 +22,7 @@ if TYPE_CHECKING:
         parse_measure,
     )
     from ragkit_eval.measuring.scoring import score
-    from ragkit_eval.reporting.comparing import Comparison, Difference, compare
+    from ragkit_eval.reporting.comparison import Comparison, Difference, compare
     from ragkit_eval.reporting.gate import Gate, GateResult
     from ragkit_eval.reporting.report import Report, make_report, markdown
     from ragkit_eval.running.cache import Cache
@@ -70,9 +70,9 @@ __all__ = [
 _HOMES = {
     "Cache": "ragkit_eval.running.cache",
     "Calibration": "ragkit_eval.calibration.calibrate",
-    "Comparison": "ragkit_eval.reporting.comparing",
+    "Comparison": "ragkit_eval.reporting.comparison",
     "Dataset": "ragkit_eval.data.datasets",
-    "Difference": "ragkit_eval.reporting.comparing",
+    "Difference": "ragkit_eval.reporting.comparison",
     "Fault": "ragkit_eval.data.validation",
     "Gate": "ragkit_eval.reporting.gate",
     "GateResult": "ragkit_eval.reporting.gate",
@@ -90,7 +90,7 @@ _HOMES = {
     "Validation": "ragkit_eval.data.validation",
     "all_measures": "ragkit_eval.measuring.measures",
     "calibrate": "ragkit_eval.calibration.calibrate",
-    "compare": "ragkit_eval.reporting.comparing",
+    "compare": "ragkit_eval.reporting.comparison",
     "default_measures": "ragkit_eval.measuring.measures",
     "evaluate": "ragkit_eval.running.runs",
     "load_dataset": "ragkit_eval.data.datasets",

@@ -91,7 +91,7 @@ def run(options: argparse.Namespace, read_settings: _Read) -> int:
 
 
 def _dry_run(options: argparse.Namespace, opened: OpenedRag, dataset: Dataset, out: Path) -> int:
-    from ragkit_eval.running.estimating import estimate
+    from ragkit_eval.running.estimate import estimate
     from ragkit_eval.running.runs import questions_left
 
     left = list(dataset.questions if options.restart else questions_left(out, dataset))
@@ -111,8 +111,8 @@ def _dry_run(options: argparse.Namespace, opened: OpenedRag, dataset: Dataset, o
 
 def score(options: argparse.Namespace) -> int:
     """Run `ragkit eval score`."""
+    from ragkit_eval.data.trec import read_qrels, read_run
     from ragkit_eval.measuring.measures import parse_measure
-    from ragkit_eval.measuring.ranking import read_qrels, read_run
     from ragkit_eval.measuring.scoring import score as measure
 
     found = measure(
@@ -178,7 +178,7 @@ def sweep(options: argparse.Namespace, read_settings: _Read) -> int:
 
 def compare(options: argparse.Namespace) -> int:
     """Run `ragkit eval compare`."""
-    from ragkit_eval.reporting.comparing import compare as measure
+    from ragkit_eval.reporting.comparison import compare as measure
     from ragkit_eval.running.runs import load_run
 
     found = measure(

@@ -428,11 +428,18 @@ class RAG(Forkable):
         self, document_id: str, *, groups: Sequence[str] | None = None
     ) -> dict[str, Json] | None:
         """Return a document with its chunks as `ragkit show ID --json` prints it, or None."""
+        found = self.document(document_id, groups=groups)
+        return None if found is None else _shown(*found)
+
+    @_call
+    def document(
+        self, document_id: str, *, groups: Sequence[str] | None = None
+    ) -> tuple[Document, str, Sequence[Chunk]] | None:
+        """Return a document, the SHA-256 of its text, and its chunks; None when there is none."""
         store = self._writable()
         if not _may_be_stored(document_id):
             return None
-        found = store.document(document_id, groups=_groups(groups))
-        return None if found is None else _shown(*found)
+        return store.document(document_id, groups=_groups(groups))
 
     @_call
     def describe(self) -> dict[str, Json]:

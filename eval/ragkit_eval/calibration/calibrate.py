@@ -38,10 +38,10 @@ from ragkit_eval.calibration.fit import (
     document_digests,
     fit_scorer,
 )
-from ragkit_eval.calibration.sweep import Quality, quality_measure, ranked_passages, whole_chunks
 from ragkit_eval.data.datasets import Dataset, Question
 from ragkit_eval.data.rows import Passage
-from ragkit_eval.running.pipelines import Gold
+from ragkit_eval.measuring.gold import Gold
+from ragkit_eval.measuring.quality import Quality, quality_measure, ranked_passages, whole_chunks
 from ragkit_eval.stats.certificates import (
     OrderStatistic,
     certify_limit,

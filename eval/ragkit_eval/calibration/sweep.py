@@ -11,20 +11,26 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import accumulate, pairwise
-from typing import TypeAlias, cast
+from typing import cast
 
 from ragkit.config import Settings
 from ragkit.errors import ConfigError
 from ragkit.pipeline import RAG, Progress
 from ragkit.pipeline.opening import BUILTIN_POLICY, load_policy, open_scorer
-from ragkit.trimming import BASELINE_HITS, PoolChunk, Ranked, TrimPolicy, rank_sentences, trim
-from ragkit.types import Hit, Json, Mode
+from ragkit.trimming import BASELINE_HITS, PoolChunk, TrimPolicy, rank_sentences, trim
+from ragkit.types import Json, Mode
 from ragkit_eval.data.datasets import Dataset, Question
-from ragkit_eval.data.rows import Passage, Row
-from ragkit_eval.data.texts import holds_answer
-from ragkit_eval.measuring.measures import Measure, parse_measure
+from ragkit_eval.data.rows import Passage
+from ragkit_eval.measuring.gold import Gold
+from ragkit_eval.measuring.quality import (
+    Quality,
+    default_quality,
+    passage_of,
+    quality_measure,
+    ranked_passages,
+    whole_chunks,
+)
 from ragkit_eval.running.cache import Cache
-from ragkit_eval.running.pipelines import Gold
 from ragkit_eval.running.stores import OpenedRag, missing_documents
 from ragkit_eval.stats.inference import interval, minimum_detectable, quantile, standard_error
 
@@ -33,10 +39,6 @@ CHUNK_TOKENS = (40, 80, 160, 400)
 DEPTHS = tuple(range(1, 41))
 KEEP_ABOVE = tuple(3.0 - 0.25 * i for i in range(61))
 """Ranks down to which sentences are kept: from about one sentence to about all of them."""
-
-MEASURES = ("EvidenceFound", "EvidenceRecall", "AnswerInContext", "DocumentRecall")
-
-Quality: TypeAlias = Callable[[Question, Sequence[Passage]], float | None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -199,50 +201,6 @@ class Sweep:
                 for series in self.series
             ],
         }
-
-
-def default_quality(questions: Sequence[Question]) -> str:
-    """Return the measure that the questions' labels allow."""
-    groups = [spans for question in questions for spans in question.evidence]
-    if groups:
-        return "EvidenceRecall" if any(len(spans) > 1 for spans in groups) else "EvidenceFound"
-    if any(question.answers for question in questions):
-        return "AnswerInContext"
-    return "DocumentRecall"
-
-
-def quality_measure(name: str) -> tuple[str, Quality]:
-    """Return a measure of passages; raises `ConfigError`."""
-    known = {measure.lower(): measure for measure in MEASURES}
-    if name.lower() not in known:
-        raise ConfigError(f"measure {name!r}; allowed in a sweep: {' '.join(MEASURES)}")
-    name = known[name.lower()]
-    if name == "DocumentRecall":
-        return name, _document_recall
-    if name == "AnswerInContext":
-        return name, _answer_in_passages
-    return name, _as_quality(parse_measure(name))
-
-
-def _as_quality(measure: Measure) -> Quality:
-    def quality(question: Question, passages: Sequence[Passage]) -> float | None:
-        row = Row(id=question.id, status="ok", context=tuple(passages))
-        return measure.value(question, row)
-
-    return quality
-
-
-def _answer_in_passages(question: Question, passages: Sequence[Passage]) -> float | None:
-    if not question.answers:
-        return None
-    return float(holds_answer("\n".join(p.text or "" for p in passages), question.answers))
-
-
-def _document_recall(question: Question, passages: Sequence[Passage]) -> float | None:
-    relevant = {name for name, grade in question.relevance.items() if grade > 0}
-    if not relevant:
-        return None
-    return len(relevant & {passage.document_id for passage in passages}) / len(relevant)
 
 
 class _Curve:
@@ -522,31 +480,6 @@ class _Ranking:
     def curves(self) -> list[_Curve]:
         """Return the curves that were asked for."""
         return [self._by_rank] * bool(self._above) + [self._by_budget] * bool(self._budgets)
-
-
-def whole_chunks(pool: Sequence[PoolChunk]) -> list[Passage]:
-    """Return the chunks of a pool as passages."""
-    chunks = [(e.hit, e.hit.chunk) for e in pool]
-    return [passage_of(hit, chunk.start, chunk.end, chunk.n_tokens) for hit, chunk in chunks]
-
-
-def ranked_passages(ranked: Sequence[Ranked]) -> list[Passage]:
-    """Return ranked sentences as passages."""
-    return [
-        passage_of(r.hit, r.sentence.start, r.sentence.end, r.sentence.n_tokens) for r in ranked
-    ]
-
-
-def passage_of(hit: Hit, start: int, end: int, n_tokens: int) -> Passage:
-    """Return a span of a hit's chunk as a passage."""
-    chunk = hit.chunk
-    return Passage(
-        document_id=chunk.document_id,
-        start=start,
-        end=end,
-        n_tokens=n_tokens,
-        text=chunk.text[start - chunk.start : end - chunk.start],
-    )
 
 
 def _baseline(
