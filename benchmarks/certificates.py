@@ -15,7 +15,7 @@ import random
 from pathlib import Path
 
 from ragkit import Settings
-from ragkit.pipeline.opening import open_scorer
+from ragkit.trimming import open_scorer
 from ragkit_eval.calibration.calibrate import Needs, measurable, measure_needs
 from ragkit_eval.data.datasets import load_dataset
 from ragkit_eval.measuring.quality import quality_measure

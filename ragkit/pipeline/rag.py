@@ -57,10 +57,8 @@ from ragkit.pipeline.ingesting import (
     stored_document,
 )
 from ragkit.pipeline.opening import (
-    BUILTIN_POLICY,
     default_embedder_name,
     has_numpy,
-    load_policy,
     make_chunker,
     open_counter,
     open_embedder,
@@ -91,13 +89,24 @@ from ragkit.text.printable import printable_line
 from ragkit.text.words import detect_language, index_terms, query_terms
 from ragkit.trimming import (
     BASELINE_HITS,
+    BUILTIN_POLICY,
+    Certificate,
     PoolChunk,
     Trimmed,
     TrimPolicy,
+    load_policy,
+    rank,
     trim,
     untrimmed,
 )
-from ragkit.trimming.certificate import MAX_CORPUS_CHANGE, is_of_answers, is_stale, why_void
+from ragkit.trimming.certificate import (
+    MAX_CORPUS_CHANGE,
+    has_refusal,
+    is_of_answers,
+    is_stale,
+    why_void,
+    why_void_for_pool,
+)
 from ragkit.types import (
     MOST_HITS,
     Chunker,
@@ -724,9 +733,9 @@ class RAG(Forkable):
         filters: Mapping[str, Json] | None = None,
         groups: Sequence[str] | None = None,
     ) -> tuple[Sequence[str], Sequence[PoolChunk]]:
-        """Return a question's index words and its best k chunks, prepared for trimming.
+        """Return a question's index terms and its best k chunks, prepared for trimming.
 
-        What `ask` trims is this pool; `ragkit.trimming.rank_sentences` orders its sentences.
+        What `ask` trims is this pool; `ragkit.trimming.rank` orders its sentences.
         """
         k = _depth(k, None, k)
         found = self._retrieve(
@@ -1210,7 +1219,9 @@ class RAG(Forkable):
         used = asked_mode or ("lexical" if found.vector is None else "hybrid")
         trim_use = self._trim_use(used, k)
         if trim_use is not None and trim_use.certified and self.settings.refuse_below is None:
-            evidence = replace(evidence, calibrated=_has_refusal(self._policy))
+            evidence = replace(
+                evidence, calibrated=policy is not None and has_refusal(policy.certificate)
+            )
         refusal = trimmed.refusal or _low(evidence)
         return _Draft(
             id=id,
@@ -1236,8 +1247,9 @@ class RAG(Forkable):
         pool = self._pool(hits, found.vector)
         policy = self._policy
         if policy is None:
-            trimmed = untrimmed(hits, counter=counter, max_context_tokens=cap)
-            trimmed = _with_scores(trimmed, found.words, pool, counter)
+            # The extractive answer needs the sentences' scores, and refusing the pool's support.
+            ranking = rank(found.words, pool, BUILTIN_POLICY)
+            trimmed = untrimmed(hits, counter=counter, max_context_tokens=cap, ranking=ranking)
         else:
             trimmed = trim(
                 found.words,
@@ -1247,14 +1259,14 @@ class RAG(Forkable):
                 level=self.settings.trim_level,
                 max_context_tokens=cap,
             )
-        evidence = Evidence(score=trimmed.evidence, threshold=self._threshold())
+        evidence = Evidence(score=trimmed.support, threshold=self._threshold())
         return trimmed, evidence
 
     def _pool(self, hits: Sequence[Hit], vector: Vector | None) -> Sequence[PoolChunk]:
         store = self._open_store()
         if isinstance(store, LocalStore):
             return store.pool(hits, vector)
-        return [PoolChunk(hit=hit, words=_words(hit.chunk)) for hit in hits]
+        return [PoolChunk(hit=hit, terms=_words(hit.chunk)) for hit in hits]
 
     def _threshold(self) -> float | None:
         asked = self.settings.refuse_below
@@ -1271,8 +1283,7 @@ class RAG(Forkable):
         if policy.certificate is None:
             return TrimUse(name=policy.name, sha256=self._policy_sha256)
         void, stale = self._certificate_state(policy, policy.certificate, mode)
-        if void is None and k != policy.pool:
-            void = f"a pool of {k} replaces its {policy.pool}"
+        void = void or why_void_for_pool(policy, k)
         if void is not None:
             self._notice(f"trim policy {policy.name!r} is not certified here: {void}")
         elif stale:
@@ -1289,7 +1300,7 @@ class RAG(Forkable):
         )
 
     def _certificate_state(
-        self, policy: TrimPolicy, certificate: Mapping[str, Json], mode: Mode
+        self, policy: TrimPolicy, certificate: Certificate, mode: Mode
     ) -> tuple[str | None, bool]:
         """Return why the certificate is void and whether it is stale; once a store's content."""
         store = self._open_store()
@@ -1303,13 +1314,13 @@ class RAG(Forkable):
             if is_of_answers(certificate):
                 # A generator may read a large file for it.
                 configuration["generator_fingerprint"] = fingerprint_of(self._open_generator())
-            void = why_void(certificate, configuration, policy)
-            level, cap = self.settings.trim_level, self.settings.max_context_tokens
-            if void is None and level is not None:
-                void = f"trim level {level} replaces its budget"
-            largest = cast("int", certificate.get("largest_tokens", policy.budget_tokens or 0))
-            if void is None and cap is not None and cap < largest:
-                void = f"the cap of {cap} tokens is below the {largest} that it was certified with"
+            void = why_void(
+                certificate,
+                configuration,
+                policy,
+                level=self.settings.trim_level,
+                max_context_tokens=self.settings.max_context_tokens,
+            )
             stale = void is None and is_stale(certificate, self.corpus_sketch())
             self._certificate_states = {
                 known: state
@@ -1527,41 +1538,10 @@ def _groups(groups: Sequence[str] | None) -> tuple[str, ...] | None:
     return None if groups is None else group_names(groups)
 
 
-def _has_refusal(policy: TrimPolicy | None) -> bool:
-    certificate = None if policy is None else policy.certificate
-    return certificate is not None and certificate.get("refusal") is not None
-
-
 def _low(evidence: Evidence) -> RefusalReason | None:
     if evidence.score is None or evidence.threshold is None:
         return None
     return "low_evidence" if evidence.score < evidence.threshold else None
-
-
-def _with_scores(
-    trimmed: Trimmed, words: Sequence[str], pool: Sequence[PoolChunk], counter: TokenCounter
-) -> Trimmed:
-    """Give the sentences of untrimmed chunks their scores, which the extractive answer needs."""
-    everything = trim(words, pool, policy=BUILTIN_POLICY, counter=counter, level=1.0)
-    scores = {
-        (item.hit.chunk.id, sentence.start): sentence
-        for item in everything.context
-        for sentence in item.sentences
-    }
-    return replace(
-        trimmed,
-        evidence=everything.evidence,
-        context=tuple(
-            replace(
-                item,
-                sentences=tuple(
-                    scores.get((item.hit.chunk.id, s.start), replace(s, score=float("-inf")))
-                    for s in item.sentences
-                ),
-            )
-            for item in trimmed.context
-        ),
-    )
 
 
 def _words(chunk: Chunk) -> list[list[str]]:

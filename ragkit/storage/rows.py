@@ -312,7 +312,7 @@ def pool_chunk(hit: Hit, tokens: str, sentences: bytes | None, vector: Vector | 
     words = [line.split(" ") if line else [] for line in tokens.split("\n")]
     words = (words + [[]] * n_sentences)[:n_sentences]
     if sentences is None or vector is None:
-        return PoolChunk(hit=hit, words=words)
+        return PoolChunk(hit=hit, terms=words)
     import numpy as np
 
     raw = unsealed(sentences, f"the sentence vectors of chunk {hit.chunk.id}")
@@ -320,7 +320,7 @@ def pool_chunk(hit: Hit, tokens: str, sentences: bytes | None, vector: Vector | 
         raise damaged_chunk(hit.chunk.id)
     rows = np.frombuffer(raw, dtype=np.int8).reshape(-1, len(vector)).astype(np.float32)
     if len(rows) != n_sentences:
-        return PoolChunk(hit=hit, words=words)
+        return PoolChunk(hit=hit, terms=words)
     rows /= np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-9)
     near = rows.copy()
     near[1:] += rows[:-1]
@@ -328,7 +328,7 @@ def pool_chunk(hit: Hit, tokens: str, sentences: bytes | None, vector: Vector | 
     near /= np.maximum(np.linalg.norm(near, axis=1, keepdims=True), 1e-9)
     return PoolChunk(
         hit=hit,
-        words=words,
+        terms=words,
         cosines=(rows @ vector).tolist(),
         window_cosines=(near @ vector).tolist(),
     )

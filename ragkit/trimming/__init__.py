@@ -1,38 +1,55 @@
 """Trimming: the fewest tokens of a deep pool of chunks that a trim policy asks for.
 
-Pure: no input or output, standard library only. The pool's sentences are scored against the
-question, ranked, and kept from the best down until the policy's limit; the kept ones go back into
-document order. For one pool the kept set only grows with the limit, so a policy is one number.
+Standard library only; nothing is read but the files of policies and scorers. The pool's sentences
+are scored against the question and ranked (`rank`), and kept from the best down until the policy's
+limit (`select`); the kept ones go back into document order. For one pool the kept set only grows
+with the limit, so a policy is one number.
 """
 
-from ragkit.trimming.policy import BASELINE_HITS, REFUSE_BELOW, TrimPolicy
-from ragkit.trimming.scorer import Forest, Scorer, Tree, feature_names, features
-from ragkit.trimming.selection import (
-    Ranked,
-    Trimmed,
-    evidence_score,
-    rank_sentences,
-    trim,
-    untrimmed,
+from ragkit.trimming.certificate import Certificate
+from ragkit.trimming.policy import (
+    BASELINE_HITS,
+    BUILTIN_POLICY,
+    REFUSE_BELOW,
+    TrimPolicy,
+    load_policy,
 )
+from ragkit.trimming.ranking import RankedSentence, Ranking, rank, support_score
+from ragkit.trimming.scorer import (
+    Forest,
+    Scorer,
+    Tree,
+    feature_names,
+    features,
+    load_scorer,
+    open_scorer,
+)
+from ragkit.trimming.selection import Trimmed, select, trim, untrimmed
 from ragkit.trimming.signals import PoolChunk, Signals, measure
 
 __all__ = [
     "BASELINE_HITS",
+    "BUILTIN_POLICY",
     "REFUSE_BELOW",
+    "Certificate",
     "Forest",
     "PoolChunk",
-    "Ranked",
+    "RankedSentence",
+    "Ranking",
     "Scorer",
     "Signals",
     "Tree",
     "TrimPolicy",
     "Trimmed",
-    "evidence_score",
     "feature_names",
     "features",
+    "load_policy",
+    "load_scorer",
     "measure",
-    "rank_sentences",
+    "open_scorer",
+    "rank",
+    "select",
+    "support_score",
     "trim",
     "untrimmed",
 ]

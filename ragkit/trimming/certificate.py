@@ -1,33 +1,103 @@
-"""Whether the certificate of a trim policy holds for this pipeline and this store.
+"""The certificate of a trim policy: what it holds, and whether it applies here.
 
-A certificate is *void* where anything differs that decides what is kept, and *stale* when more of
+A certificate is *void* where anything differs that decides what is kept, and *stale* where more of
 the corpus has changed than it allows; either way the policy goes on trimming, uncertified.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import cast
+from dataclasses import dataclass, field, fields
+from typing import TYPE_CHECKING, Any
 
-from ragkit.trimming.policy import TrimPolicy
 from ragkit.types import Json
 
+if TYPE_CHECKING:
+    from ragkit.trimming.policy import TrimPolicy
+
 MAX_CORPUS_CHANGE = 0.10
-"""A certificate is stale when a larger share of the chunks has changed since."""
+"""A certificate is stale when a larger share of the chunks has changed since it was made."""
 
 SIGNALS = "signals/2"
-"""Changes whenever signals, their fusion or the evidence score are computed differently."""
+"""Changes whenever signals, their fusion or the support score are computed differently."""
 
 _LATER = frozenset({"generator settings", "reranker settings", "retriever settings"})
-"""Not in older certificates, nor for parts without a fingerprint: they are judged by name."""
+"""Missing from older certificates, and for parts without a fingerprint, which their name tells."""
 
 _OF_ANSWERS = ("generator", "temperature", "top_p", "top_k", "seed", "max_tokens")
+
+_CLASSES: Mapping[str, tuple[type, ...]] = {
+    "str | None": (str,),
+    "int | None": (int,),
+    "float | None": (int, float),
+    "Mapping[str, Json] | None": (Mapping,),
+    "Sequence[Json] | None": (list,),
+}
+"""By the annotation of a certificate's field, what JSON holds for it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Certificate:
+    """What `ragkit calibrate` showed about a trim policy, by the names of the policy file.
+
+    A field that a file does not have, or has of another kind, is None. `as_read` is the object of
+    the file that a certificate was read from; it is written back with all of its keys.
+    """
+
+    # The guarantee.
+    metric: str | None = None
+    mode: str | None = None
+    retain: float | None = None
+    confidence: float | None = None
+    refuse_target: float | None = None
+    # What the labelled questions gave.
+    n: int | None = None
+    n_effective: float | None = None
+    documents: int | None = None
+    failures: int | None = None
+    achieved: float | None = None
+    expected_tokens: float | None = None
+    largest_tokens: float | None = None
+    untrimmed_tokens: float | None = None
+    chain: Sequence[Json] | None = None
+    refusal: Mapping[str, Json] | None = None
+    # How it was made.
+    n_tuning: int | None = None
+    n_fitted_on: int | None = None
+    n_left_out: int | None = None
+    cluster: str | None = None
+    seed: int | None = None
+    # What it holds for.
+    fingerprints: Mapping[str, Json] | None = None
+    dataset: Mapping[str, Json] | None = None
+    corpus: Mapping[str, Json] | None = None
+    ragkit: str | None = None
+    made: str | None = None
+    as_read: Mapping[str, Json] | None = field(default=None, compare=False, repr=False)
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Json]) -> Certificate:
+        """Read the JSON form, whatever it holds: what is missing can only make it void or stale."""
+        known: dict[str, Any] = {
+            f.name: value
+            for f in fields(cls)[:-1]
+            if isinstance(value := data.get(f.name), _CLASSES[str(f.type)])
+            and not isinstance(value, bool)
+        }
+        return cls(**known, as_read=data)
+
+    def to_dict(self) -> dict[str, Json]:
+        """Return the JSON form; of a certificate that was read, exactly what was read."""
+        own: dict[str, Json] = {f.name: getattr(self, f.name) for f in fields(self)[:-1]}
+        if self.as_read is None:
+            return own
+        return {**self.as_read, **{name: value for name, value in own.items() if value is not None}}
 
 
 def fingerprints(
     configuration: Mapping[str, Json], policy: TrimPolicy, *, answers: bool = False
 ) -> dict[str, Json]:
-    """Return what a certificate depends on, by the names that `void_because` uses.
+    """Return what a certificate depends on, by the names that `why_void` uses.
 
     Args:
         configuration: As `RAG.configuration` gives it; without `answers` the generator's
@@ -35,7 +105,8 @@ def fingerprints(
         policy: The certificate is for these numbers, and for no others.
         answers: Whether it is about answers, which depend on the generator too.
     """
-    store = cast("Mapping[str, Json]", configuration["store"] or {})
+    described = configuration["store"]
+    store = described if isinstance(described, Mapping) else {}
     has_vectors = store.get("embedder_fingerprint") is not None
     mode = configuration["mode"] or ("hybrid" if has_vectors else "lexical")
     return {
@@ -59,49 +130,93 @@ def _of_answers(configuration: Mapping[str, Json]) -> dict[str, Json]:
     return {**found, "generator settings": configuration["generator_fingerprint"]}
 
 
-def is_of_answers(certificate: Mapping[str, Json]) -> bool:
+def is_of_answers(certificate: Certificate) -> bool:
     """Whether a certificate depends on the generator."""
-    known = certificate.get("fingerprints")
-    return isinstance(known, Mapping) and set(_OF_ANSWERS) <= set(known)
+    return set(_OF_ANSWERS) <= set(certificate.fingerprints or {})
+
+
+def has_refusal(certificate: Certificate | None) -> bool:
+    """Whether the share of answerable questions that are refused is certified too."""
+    return certificate is not None and certificate.refusal is not None
 
 
 def why_void(
-    certificate: Mapping[str, Json], configuration: Mapping[str, Json], policy: TrimPolicy
+    certificate: Certificate,
+    configuration: Mapping[str, Json],
+    policy: TrimPolicy,
+    *,
+    level: float | None = None,
+    max_context_tokens: int | None = None,
 ) -> str | None:
-    """Return what differs from the certificate, in words; None when nothing does."""
-    known = certificate.get("fingerprints")
-    if not isinstance(known, Mapping):
+    """Return what differs from the certificate, in words; None when nothing does.
+
+    Args:
+        certificate: Of the policy.
+        configuration: As `fingerprints` takes it.
+        policy: What trims.
+        level: Of `select`; it replaces the limits that were certified.
+        max_context_tokens: Of `select`; below the largest certified context it cuts some shorter.
+    """
+    known = certificate.fingerprints
+    if known is None:
         return "the certificate names no fingerprints"
     answers = is_of_answers(certificate)
     for name, now in fingerprints(configuration, policy, answers=answers).items():
         then = known.get(name)
         if then != now and not (then is None and name in _LATER):
             return f"{name} is {now!r}, certified with {then!r}"
+    if level is not None:
+        return f"trim level {level} replaces its budget"
+    largest = certificate.largest_tokens
+    if largest is None:
+        largest = policy.budget_tokens or 0
+    if max_context_tokens is not None and max_context_tokens < largest:
+        return (
+            f"the cap of {max_context_tokens} tokens is below the {largest} that it was "
+            "certified with"
+        )
     return None
 
 
-def is_stale(certificate: Mapping[str, Json], corpus: Mapping[str, Json]) -> bool:
-    """Whether too many chunks have changed since the certificate was made."""
-    then = certificate.get("corpus")
-    if not isinstance(then, Mapping) or not {"chunks", "smallest_ids"} <= set(then):
-        return True
-    return changed_share(then, corpus) > MAX_CORPUS_CHANGE
+def why_void_for_pool(policy: TrimPolicy, k: int) -> str | None:
+    """Return in words that another number of chunks is retrieved; None for the policy's own."""
+    return None if k == policy.pool else f"a pool of {k} replaces its {policy.pool}"
+
+
+def is_stale(certificate: Certificate, corpus: Mapping[str, Json]) -> bool:
+    """Whether too many chunks have changed since the certificate was made.
+
+    Args:
+        certificate: Without a sketch of its corpus it is stale.
+        corpus: The sketch of today's, as `RAG.corpus_sketch` gives it.
+    """
+    then = certificate.corpus
+    return then is None or changed_share(then, corpus) > MAX_CORPUS_CHANGE
 
 
 def changed_share(then: Mapping[str, Json], now: Mapping[str, Json]) -> float:
     """Estimate the share of chunks that differ between two corpora from their sketches.
 
     A sketch holds the smallest of all chunk ids, which are digests; how many of the smallest of
-    the union both have estimates the Jaccard index (Broder 1997, section 3).
+    the union both have estimates the Jaccard index (Broder 1997, section 3). What is no sketch
+    has nothing in common with any corpus.
     """
-    n_then, n_now = cast("int", then["chunks"]), cast("int", now["chunks"])
+    n_then, n_now = then.get("chunks"), now.get("chunks")
+    a, b = _texts(then.get("smallest_ids")), _texts(now.get("smallest_ids"))
+    if not (isinstance(n_then, int) and isinstance(n_now, int)) or a is None or b is None:
+        return 1.0
     if max(n_then, n_now) == 0:
         return 0.0
-    a = cast("Sequence[str]", then["smallest_ids"])
-    b = cast("Sequence[str]", now["smallest_ids"])
     smallest = sorted({*a, *b})[: max(len(a), len(b))]
     if not smallest:
         return 1.0
     shared = len(set(smallest) & set(a) & set(b)) / len(smallest)
     both = shared * (n_then + n_now) / (1.0 + shared)
     return max(0.0, 1.0 - both / max(n_then, n_now))
+
+
+def _texts(value: Json) -> list[str] | None:
+    """Return a list of texts; None for anything else."""
+    entries = value if isinstance(value, Sequence) and not isinstance(value, str) else (None,)
+    texts = [entry for entry in entries if isinstance(entry, str)]
+    return texts if len(texts) == len(entries) else None

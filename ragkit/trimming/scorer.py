@@ -9,10 +9,12 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import TypeAlias, cast
 
 from ragkit.errors import ConfigError
+from ragkit.text.jsontext import read_json
 from ragkit.trimming.signals import Signals, fused, z_scores
 from ragkit.types import Json
 
@@ -255,6 +257,37 @@ class Scorer:
             card=cast("dict[str, Json]", card),
             fitted_on=frozenset(map(str, cast("list[object]", fitted_on))),
         )
+
+
+def open_scorer(name: str) -> Scorer | None:
+    """Return the scorer of a file, None for `none`; raises `ConfigError`."""
+    return None if name == "none" else load_scorer(Path(name))
+
+
+def load_scorer(path: Path) -> Scorer:
+    """Read a scorer file; its name is its file's.
+
+    Raises:
+        ConfigError: the file cannot be read or is no scorer.
+    """
+    data, _ = read_object("scorer", path)
+    return replace(Scorer.from_dict(data), name=path.name)
+
+
+def read_object(what: str, path: str | Path) -> tuple[dict[str, Json], bytes]:
+    """Read a file that holds a JSON object; return it and the file's bytes.
+
+    Raises:
+        ConfigError: naming `what` and the path.
+    """
+    try:
+        raw = Path(path).read_bytes()
+        data = read_json(raw)
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"{what} {path} cannot be read: {error}") from error
+    if not isinstance(data, dict):
+        raise ConfigError(f"{what} {path} must be a JSON object")
+    return cast("dict[str, Json]", data), raw
 
 
 def _forest(data: object, *, with_vectors: bool) -> Forest:

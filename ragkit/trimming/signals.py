@@ -1,4 +1,4 @@
-"""What speaks for each sentence of a pool: by words, by vectors, by its window and its chunk."""
+"""Relevance signals for each candidate sentence: lexical, dense, windowed, chunk-level."""
 
 from __future__ import annotations
 
@@ -13,40 +13,43 @@ BM25_K1 = 0.9
 BM25_B = 0.4
 """Robertson and Zaragoza 2009, eq. 3.15, with the constants usual for short passages."""
 
+_NO_DEVIATION = 1e-9
+"""Values closer together than this agree: dividing by less would make noise a signal."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PoolChunk:
     """A retrieved chunk, prepared for trimming.
 
-    `words` holds each sentence's index words. `cosines` and `window_cosines` hold the cosine of
-    the question with each sentence and with each sentence among its neighbours, or None where the
+    `terms` holds the index terms of each sentence. `cosines` holds the cosine of the question with
+    each sentence, `window_cosines` with each sentence and its neighbours; both are None where the
     store has no sentence vectors.
     """
 
     hit: Hit
-    words: Sequence[Sequence[str]]
+    terms: Sequence[Sequence[str]]
     cosines: Sequence[float] | None = None
     window_cosines: Sequence[float] | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Sentence:
-    """A sentence of the pool: its chunk's place in the pool, its place in the chunk, its span."""
+    """A sentence: the index of its chunk in the pool, its own in the chunk, and its span."""
 
     chunk: int
     position: int
     span: Span
-    n_words: int
+    n_terms: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Signals:
-    """The sentences of a pool with one column of numbers for each signal.
+    """The sentences of a pool with one column of numbers per signal.
 
-    `columns` have one value a sentence: `words`, `window_words` and `chunk_words` are BM25 scores,
-    `covered` and `window_covered` shares in [0, 1] of the question's word weight, `chunk` the hit's
+    Columns have one value per sentence: `words`, `window_words` and `chunk_words` are BM25 scores,
+    `covered` and `window_covered` shares in [0, 1] of the question's term weight, `chunk` the hit's
     own score; with vectors also `cosine`, `window_cosine`, and the largest (`chunk_cosine`) and the
-    mean (`mean_cosine`) of the chunk's sentences.
+    mean (`mean_cosine`) of the chunk's sentences. A window is a sentence with its neighbours.
     """
 
     sentences: tuple[Sentence, ...]
@@ -54,7 +57,7 @@ class Signals:
 
     @property
     def with_vectors(self) -> bool:
-        """Whether all of the pool has sentence vectors."""
+        """Whether the whole pool has sentence vectors."""
         return "cosine" in self.columns
 
     def without_vectors(self) -> Signals:
@@ -63,27 +66,27 @@ class Signals:
         return Signals(sentences=self.sentences, columns=columns)
 
 
-def measure(question_words: Sequence[str], pool: Sequence[PoolChunk]) -> Signals:
+def measure(question_terms: Sequence[str], pool: Sequence[PoolChunk]) -> Signals:
     """Return the signals of a pool.
 
     Args:
-        question_words: Index words of the question, without stop words.
+        question_terms: Index terms of the question, without stop words.
         pool: Best chunk first.
     """
     sentences = tuple(
-        Sentence(i, j, span, len(chunk.words[j]))
+        Sentence(i, j, span, len(chunk.terms[j]))
         for i, chunk in enumerate(pool)
         for j, span in enumerate(chunk.hit.chunk.sentences)
     )
     if not sentences:
         return Signals(sentences=(), columns={})
-    wanted = set(question_words)
-    # Only the question's words and lengths count, so the rest of the text is left behind early.
-    found = [[_found(words, wanted) for words in chunk.words] for chunk in pool]
+    asked = set(question_terms)
+    # Only the question's terms and the lengths count, so all other terms are dropped early.
+    found = [[_found(terms, asked) for terms in chunk.terms] for chunk in pool]
     own = [found[s.chunk][s.position] for s in sentences]
     windows = [_joined(found[s.chunk][max(0, s.position - 1) : s.position + 2]) for s in sentences]
     chunks = [_joined(parts) for parts in found]
-    idf = _idf(wanted, own)
+    idf = _idf(asked, own)
     total = math.fsum(idf.values()) or 1.0
     chunk_words = _bm25(idf, chunks)
     columns: dict[str, Sequence[float]] = {
@@ -91,8 +94,8 @@ def measure(question_words: Sequence[str], pool: Sequence[PoolChunk]) -> Signals
         "window_words": _bm25(idf, windows),
         "chunk_words": [chunk_words[s.chunk] for s in sentences],
         "chunk": [pool[s.chunk].hit.score for s in sentences],
-        "covered": [sum(idf[w] for w in text.counts) / total for text in own],
-        "window_covered": [sum(idf[w] for w in text.counts) / total for text in windows],
+        "covered": [sum(idf[term] for term in text.counts) / total for text in own],
+        "window_covered": [sum(idf[term] for term in text.counts) / total for text in windows],
     }
     columns.update(_cosines(pool, sentences))
     return Signals(sentences=sentences, columns=columns)
@@ -101,18 +104,16 @@ def measure(question_words: Sequence[str], pool: Sequence[PoolChunk]) -> Signals
 def _cosines(
     pool: Sequence[PoolChunk], sentences: Sequence[Sentence]
 ) -> dict[str, Sequence[float]]:
-    """Return the columns of vectors; none unless every chunk has them."""
-    cosines = [chunk.cosines for chunk in pool]
-    windows = [chunk.window_cosines for chunk in pool]
-    own = [c for c in cosines if c is not None]
-    near = [c for c in windows if c is not None]
-    if len(own) < len(pool) or len(near) < len(pool):
+    """Return the dense columns; none unless every chunk has sentence vectors."""
+    own = [chunk.cosines for chunk in pool if chunk.cosines is not None]
+    windows = [chunk.window_cosines for chunk in pool if chunk.window_cosines is not None]
+    if len(own) < len(pool) or len(windows) < len(pool):
         return {}
     best = [max(values, default=0.0) for values in own]
     mean = [math.fsum(values) / max(1, len(values)) for values in own]
     return {
         "cosine": [own[s.chunk][s.position] for s in sentences],
-        "window_cosine": [near[s.chunk][s.position] for s in sentences],
+        "window_cosine": [windows[s.chunk][s.position] for s in sentences],
         "chunk_cosine": [best[s.chunk] for s in sentences],
         "mean_cosine": [mean[s.chunk] for s in sentences],
     }
@@ -120,54 +121,54 @@ def _cosines(
 
 @dataclass(frozen=True, slots=True)
 class _Text:
-    """How often the question's words stand in a text, and the text's length in words."""
+    """How often each of the question's terms stands in a text, and the text's length in terms."""
 
     counts: Mapping[str, int]
-    n_words: int
+    n_terms: int
 
 
-def _found(words: Sequence[str], wanted: set[str]) -> _Text:
-    return _Text(Counter(word for word in words if word in wanted), len(words))
+def _found(terms: Sequence[str], asked: set[str]) -> _Text:
+    return _Text(Counter(term for term in terms if term in asked), len(terms))
 
 
 def _joined(texts: Sequence[_Text]) -> _Text:
     counts = Counter[str]()
     for text in texts:
         counts.update(text.counts)
-    return _Text(counts, sum(text.n_words for text in texts))
+    return _Text(counts, sum(text.n_terms for text in texts))
 
 
-def _idf(wanted: set[str], sentences: Sequence[_Text]) -> dict[str, float]:
-    """Robertson and Sparck Jones weights of the question's words over the pool's sentences."""
+def _idf(asked: set[str], sentences: Sequence[_Text]) -> dict[str, float]:
+    """Return Robertson-Sparck Jones weights of the question's terms over the pool's sentences."""
     found = Counter[str]()
     for sentence in sentences:
         found.update(sentence.counts.keys())
     n = len(sentences)
-    return {word: math.log(1.0 + (n - found[word] + 0.5) / (found[word] + 0.5)) for word in wanted}
+    return {term: math.log(1.0 + (n - found[term] + 0.5) / (found[term] + 0.5)) for term in asked}
 
 
 def _bm25(idf: Mapping[str, float], texts: Sequence[_Text]) -> list[float]:
-    mean = sum(text.n_words for text in texts) / len(texts) or 1.0
+    mean = sum(text.n_terms for text in texts) / len(texts) or 1.0
     scores: list[float] = []
     for text in texts:
-        norm = BM25_K1 * (1.0 - BM25_B + BM25_B * text.n_words / mean)
-        scores.append(sum(idf[word] * f / (f + norm) for word, f in text.counts.items()))
+        norm = BM25_K1 * (1.0 - BM25_B + BM25_B * text.n_terms / mean)
+        scores.append(sum(idf[term] * f / (f + norm) for term, f in text.counts.items()))
     return scores
 
 
 def z_scores(values: Sequence[float]) -> list[float]:
-    """Return each value's distance from the mean, in standard deviations; 0 where all agree."""
+    """Return each value's distance from the mean in standard deviations; 0 where all agree."""
     mean = math.fsum(values) / len(values)
     deviation = math.sqrt(math.fsum((v - mean) ** 2 for v in values) / len(values))
-    if deviation < 1e-9:
+    if deviation < _NO_DEVIATION:
         return [0.0] * len(values)
     return [(v - mean) / deviation for v in values]
 
 
 def fused(signals: Signals, weights: Mapping[str, float]) -> list[float]:
-    """Return the weighted sum of z-scores over the pool, one a sentence.
+    """Return the weighted sum of z-scores over the pool, one per sentence.
 
-    Columns that the pool does not have count nothing.
+    A column that the pool lacks adds nothing.
     """
     scores = [0.0] * len(signals.sentences)
     for name, weight in weights.items():

@@ -92,6 +92,6 @@ def test_two_passages_of_a_document_are_not_interleaved() -> None:
     texts = ("Red ships sail north. Red ships sail east.", "Red cars go up. Red cars go down.")
     hits = to_hits([Passage(text=text, document_id="d") for text in texts], k=2)
     words = [[["red"] for _ in hit.chunk.sentences] for hit in hits]
-    pool = [PoolChunk(hit=hit, words=w) for hit, w in zip(hits, words, strict=True)]
+    pool = [PoolChunk(hit=hit, terms=w) for hit, w in zip(hits, words, strict=True)]
     kept = trim(["red"], pool, policy=TrimPolicy(name="all"), counter=load_wordpiece(), level=1.0)
     assert tuple(item.text for item in kept.context) == texts

@@ -14,10 +14,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ragkit.errors import ConfigError
-from ragkit.pipeline.opening import BUILTIN_POLICY, load_policy
 from ragkit.text.wordpiece import load_wordpiece
 from ragkit.text.words import index_terms
 from ragkit.trimming import (
+    BUILTIN_POLICY,
     Forest,
     PoolChunk,
     Scorer,
@@ -25,8 +25,9 @@ from ragkit.trimming import (
     TrimPolicy,
     feature_names,
     features,
+    load_policy,
     measure,
-    rank_sentences,
+    rank,
     trim,
 )
 from ragkit.trimming.second_hop import second_hop
@@ -62,7 +63,7 @@ def test_features_are_relative_to_the_pool(scale: float, shift: float, with_cosi
     names = feature_names(with_vectors=with_cosines)
     free = [i for i, name in enumerate(names) if name != "chunk:gap"]
     before, after = (features(measure(PASS_WORDS, p)) for p in (pool, other))
-    assert len(before) == sum(len(chunk.words) for chunk in pool)
+    assert len(before) == sum(len(chunk.terms) for chunk in pool)
     for a, b in zip(before, after, strict=True):
         assert len(a) == len(names)
         assert [a[i] for i in free] == pytest.approx([b[i] for i in free], abs=1e-6)
@@ -150,10 +151,10 @@ def test_what_ranks_above_the_cut_is_kept(cut: float, seed: int) -> None:
     """Exactly the sentences of that rank or better are kept, and never none."""
     pool = pool_of(FERRY, MUSEUM, with_cosines=True, seed=seed)
     policy = dataclasses.replace(BUILTIN_POLICY, keep_above=cut)
-    ranked = rank_sentences(PASS_WORDS, pool, policy=policy, counter=COUNTER)
+    ranked = rank(PASS_WORDS, pool, policy).sentences
     kept = trim(PASS_WORDS, pool, policy=policy, counter=COUNTER).context
-    expected = {(r.hit.chunk.id, r.sentence.start) for r in ranked if r.rank >= cut}
-    expected |= {(ranked[0].hit.chunk.id, ranked[0].sentence.start)}
+    expected = {(r.hit.chunk.id, r.place.span[0]) for r in ranked if r.relative_score >= cut}
+    expected |= {(ranked[0].hit.chunk.id, ranked[0].place.span[0])}
     assert {(i.hit.chunk.id, s.start) for i in kept for s in i.sentences} == expected
 
 
@@ -199,11 +200,11 @@ def test_a_file_with_one_limit_means_that_one(tmp_path: Path) -> None:
 
 def test_a_pool_of_hits_without_words_is_ranked() -> None:
     """Chunks none of whose words the question has still rank, by what is left."""
-    pool = [dataclasses.replace(c, words=[[] for _ in c.words]) for c in pool_of(FERRY, MUSEUM)]
+    pool = [dataclasses.replace(c, terms=[[] for _ in c.terms]) for c in pool_of(FERRY, MUSEUM)]
     assert all(isinstance(chunk, PoolChunk) for chunk in pool)
-    ranked = rank_sentences([], pool, policy=BUILTIN_POLICY, counter=COUNTER)
+    ranked = rank([], pool, BUILTIN_POLICY).sentences
     assert len(ranked) == 9
-    assert all(math.isfinite(r.rank) for r in ranked)
+    assert all(math.isfinite(r.relative_score) for r in ranked)
 
 
 def titled(*documents: tuple[str, str]) -> list[PoolChunk]:
@@ -231,21 +232,14 @@ def test_the_second_hop_finds_the_document_that_the_first_names() -> None:
     hop = dataclasses.replace(plain, second_hop=1.0)
 
     def place(policy: TrimPolicy, pool: list[PoolChunk], text: str) -> int:
-        ranked = rank_sentences(words, pool, policy=policy, counter=COUNTER)
-        return [r.sentence.text for r in ranked].index(text)
+        return [r.text for r in rank(words, pool, policy).sentences].index(text)
 
     opening = "Ada Brandt was a shipwright."
     assert place(hop, pool, opening) < place(plain, pool, opening)
-    gained = {
-        r.sentence.text: r.sentence.score
-        for r in rank_sentences(words, pool, policy=hop, counter=COUNTER)
-    }
+    gained = {r.text: r.score for r in rank(words, pool, hop).sentences}
     unnamed = titled(("Grey Gull (ship)", SHIP), ("Mayor", OTHERS[0]), ("Bees", OTHERS[1]),
                      ("", DESIGNER))  # fmt: skip
-    other = {
-        r.sentence.text: r.sentence.score
-        for r in rank_sentences(words, unnamed, policy=hop, counter=COUNTER)
-    }
+    other = {r.text: r.score for r in rank(words, unnamed, hop).sentences}
     assert gained[opening] > other[opening] + 0.3
     assert gained["The mayor grew up in Bodo."] == pytest.approx(
         other["The mayor grew up in Bodo."]
@@ -264,15 +258,15 @@ def test_ranks_are_relative_to_the_best() -> None:
     """Each rank is less by a share of the best sentence's; the order stays."""
     pool = pool_of(FERRY, MUSEUM, with_cosines=True)
     plain, relative = (
-        rank_sentences(
-            PASS_WORDS, pool, policy=TrimPolicy(name="x", best_weight=weight), counter=COUNTER
-        )
+        rank(PASS_WORDS, pool, TrimPolicy(name="x", best_weight=weight)).sentences
         for weight in (0.0, 0.5)
     )
-    assert [r.sentence for r in relative] == [r.sentence for r in plain]
-    best = plain[0].rank
+    assert [(r.place, r.score) for r in relative] == [(r.place, r.score) for r in plain]
+    best = plain[0].relative_score
     assert best > 0.5
-    assert [r.rank for r in relative] == pytest.approx([r.rank - 0.5 * best for r in plain])
+    assert [r.relative_score for r in relative] == pytest.approx(
+        [r.relative_score - 0.5 * best for r in plain]
+    )
 
 
 def test_what_the_second_hop_gives() -> None:

@@ -14,7 +14,7 @@ from ragkit.chunking import SpanChunker
 from ragkit.errors import ConfigError
 from ragkit.text.wordpiece import load_wordpiece
 from ragkit.text.words import index_terms
-from ragkit.trimming import PoolChunk, TrimPolicy, rank_sentences, trim, untrimmed
+from ragkit.trimming import PoolChunk, TrimPolicy, rank, trim, untrimmed
 from ragkit.types import ContextItem, Document, Hit, Location, Mark
 
 from ..strategies import TEXTS
@@ -33,7 +33,7 @@ def pool_of(*texts: str, with_cosines: bool = False, seed: int = 0) -> list[Pool
             words = [index_terms(text[a:b], language="en") for a, b in chunk.sentences]
             cosines = [rng.uniform(-1, 1) for _ in words] if with_cosines else None
             hit = Hit(rank=len(pool) + 1, score=1.0 / (1 + len(pool)), chunk=chunk)
-            pool.append(PoolChunk(hit=hit, words=words, cosines=cosines, window_cosines=cosines))
+            pool.append(PoolChunk(hit=hit, terms=words, cosines=cosines, window_cosines=cosines))
     return pool
 
 
@@ -185,21 +185,23 @@ def test_a_share_is_of_the_five_best_chunks() -> None:
 def test_every_level_keeps_a_prefix_of_the_ranking(level: float) -> None:
     """What is kept is the best sentences, in the published order, and nothing else."""
     pool = pool_of(FERRY, MUSEUM, FERRY, with_cosines=True)
-    ranked = rank_sentences(["museum"], pool, policy=POLICY, counter=COUNTER)
+    ranked = rank(["museum"], pool, POLICY).sentences
     assert len(ranked) == 9
     kept = trim(["museum"], pool, policy=POLICY, counter=COUNTER, level=level).context
     places = {(i.hit.chunk.document_id, s.start) for i in kept for s in i.sentences}
-    first = [(r.hit.chunk.document_id, r.sentence.start) for r in ranked[: len(places)]]
+    first = [(r.hit.chunk.document_id, r.place.span[0]) for r in ranked[: len(places)]]
     assert places == set(first)
-    assert all(r.sentence.n_tokens == COUNTER.count(r.sentence.text) for r in ranked)
-    assert [r.rank for r in ranked] == sorted((r.rank for r in ranked), reverse=True)
+    kept_sentences = [s for item in kept for s in item.sentences]
+    assert all(s.n_tokens == COUNTER.count(s.text) for s in kept_sentences)
+    scores = [r.relative_score for r in ranked]
+    assert scores == sorted(scores, reverse=True)
 
 
-def test_evidence_is_higher_where_the_answer_stands() -> None:
-    """A question whose words stand together has more evidence than one whose words do not."""
+def test_support_is_higher_where_the_answer_stands() -> None:
+    """A question whose words stand together has more support than one whose words do not."""
     pool = pool_of(FERRY, MUSEUM)
-    good = trim(PASS_WORDS, pool, policy=POLICY, counter=COUNTER).evidence
-    poor = trim(["helicopt", "toronto", "runway"], pool, policy=POLICY, counter=COUNTER).evidence
+    good = trim(PASS_WORDS, pool, policy=POLICY, counter=COUNTER).support
+    poor = trim(["helicopt", "toronto", "runway"], pool, policy=POLICY, counter=COUNTER).support
     assert good is not None
     assert poor is not None
     assert 0.0 <= poor < 0.5 < good <= 1.0
@@ -230,18 +232,21 @@ def test_wrong_policies_are_named(wrong: dict[str, float]) -> None:
         ({"headings": True}, {"Prices", "Entry costs six euros."}),
     ],
 )
-def test_sentences_are_kept_with_their_company(changes: dict[str, Any], expected: set[str]) -> None:
+def test_sentences_are_kept_with_neighbours_and_heading(
+    changes: dict[str, Any], expected: set[str]
+) -> None:
     """Neighbours and the heading above come with a sentence, and rank as it does."""
     text = "# Prices\n\nThe museum opens at ten. Entry costs six euros. Dogs wait. It is old."
     heading = Mark(start=0, location=Location(heading=("Prices",)), kind="heading")
     document = Document(id="d", text=text, marks=(heading,))
     chunk = next(iter(SpanChunker(name="whole", counter=COUNTER).split(document)))
     words = [index_terms(text[a:b], language="en") for a, b in chunk.sentences]
-    pool = [PoolChunk(hit=Hit(rank=1, score=1.0, chunk=chunk), words=words)]
+    pool = [PoolChunk(hit=Hit(rank=1, score=1.0, chunk=chunk), terms=words)]
     policy = TrimPolicy(name="x", budget_tokens=1, keep_above=None, **changes)
-    ranked = rank_sentences(["entri", "cost"], pool, policy=policy, counter=COUNTER)
-    together = [r for r in ranked if r.rank == ranked[0].rank]
-    assert {r.sentence.text.strip("# \n") for r in together} == expected
-    cut = dataclasses.replace(policy, budget_tokens=None, keep_above=ranked[0].rank)
+    ranked = rank(["entri", "cost"], pool, policy).sentences
+    best = ranked[0].relative_score
+    together = [r for r in ranked if r.relative_score == best]
+    assert {r.text.strip("# \n") for r in together} == expected
+    cut = dataclasses.replace(policy, budget_tokens=None, keep_above=best)
     kept = trim(["entri", "cost"], pool, policy=cut, counter=COUNTER).context
     assert {s.text.strip("# \n") for i in kept for s in i.sentences} == expected

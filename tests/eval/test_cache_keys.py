@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from ragkit import RAG, Document, Settings
-from ragkit.trimming import TrimPolicy
+from ragkit.trimming import Certificate, TrimPolicy
 from ragkit.trimming.certificate import fingerprints, why_void
 from ragkit.types import Generation, GenerationOptions, Json, Prompt, TokenCounter, Usage
 from ragkit_connectors.testing import OpenAIServer, Reply, WordEmbedder
@@ -139,8 +139,8 @@ def test_a_run_says_where_settings_are_not_known(tmp_path: Path) -> None:
     assert found["reranker_fingerprint"] is None
 
 
-def _certificate(configuration: Mapping[str, Json], *, answers: bool) -> dict[str, Json]:
-    return {"fingerprints": fingerprints(configuration, POLICY, answers=answers)}
+def _certificate(configuration: Mapping[str, Json], *, answers: bool) -> Certificate:
+    return Certificate(fingerprints=fingerprints(configuration, POLICY, answers=answers))
 
 
 def _configuration(tmp_path: Path, generator: Nameless) -> dict[str, Json]:
@@ -166,12 +166,13 @@ def test_a_certificate_made_before_is_judged_as_before(tmp_path: Path) -> None:
     """Without a fingerprint in it, or of a generator without one, the name decides."""
     one, other = (_configuration(tmp_path, Adapted(adapter)) for adapter in ("a", "b"))
     certificate = _certificate(one, answers=True)
-    known = certificate["fingerprints"]
-    assert isinstance(known, dict)
+    known = certificate.fingerprints
+    assert known is not None
     old = {key: value for key, value in known.items() if not key.endswith(" settings")}
     assert len(old) == len(known) - 3
-    assert why_void({"fingerprints": old}, other, POLICY) is None
-    assert why_void({"fingerprints": {**old, "generator": "else"}}, other, POLICY) is not None
+    assert why_void(Certificate(fingerprints=old), other, POLICY) is None
+    renamed = Certificate(fingerprints={**old, "generator": "else"})
+    assert why_void(renamed, other, POLICY) is not None
     unknown = _certificate(_configuration(tmp_path, Nameless("x")), answers=True)
     assert why_void(unknown, other, POLICY) is None
     assert "None" in str(why_void(certificate, {**one, "generator_fingerprint": None}, POLICY))

@@ -56,7 +56,7 @@ def test_a_certified_policy_keeps_its_promise_on_its_questions(
 ) -> None:
     """Asking with the file keeps the evidence as often as the certificate says."""
     assert certified.policy is not None
-    certificate: Any = certified.policy.certificate
+    certificate: Any = certified.policy.to_dict()["certificate"]
     assert certificate["n"] == 120
     with RAG(store, config=WORDS, trim=policy_file, ledger="off") as rag:
         lost = 0
@@ -77,7 +77,7 @@ def test_a_certified_policy_keeps_its_promise_on_its_questions(
 def test_the_chain_holds_the_safer_cuts(certified: Calibration) -> None:
     """The curve rises as the cut falls; each step of the chain keeps more than the policy."""
     assert certified.policy is not None
-    certificate: Any = certified.policy.certificate
+    certificate: Any = certified.policy.to_dict()["certificate"]
     cut = certified.policy.keep_above
     assert cut is not None
     assert certificate["chain"]
@@ -104,7 +104,7 @@ def test_the_window_that_suffices_holds_every_prompt(
 def test_the_refusal_threshold_refuses_few_answerable_questions(certified: Calibration) -> None:
     """It is set from the evidence of answerable questions, and says what it refused."""
     assert certified.policy is not None
-    certificate: Any = certified.policy.certificate
+    certificate: Any = certified.policy.to_dict()["certificate"]
     refusal = certificate["refusal"]
     assert refusal["threshold"] == certified.policy.refuse_below > 0.0
     assert refusal["answerable_refused"] <= 0.1 * refusal["n_answerable"]
@@ -153,7 +153,7 @@ def test_the_cut_is_needed_and_the_unserved_do_not_count(tmp_path: Path) -> None
 
     cut = found.policy.keep_above
     assert cut is not None
-    certificate: Any = found.policy.certificate
+    certificate: Any = found.policy.to_dict()["certificate"]
     assert n_lost(cut) == certificate["failures"]
     assert n_lost(cut + 3.0) > 0.1 * len(rows)
 
@@ -179,7 +179,7 @@ def test_other_promises(town: Dataset, store: Path, mode: str) -> None:
         )  # fmt: skip
     assert found.certified
     assert found.policy is not None
-    certificate: Any = found.policy.certificate
+    certificate: Any = found.policy.to_dict()["certificate"]
     assert certificate["mode"] == mode
     assert certificate["achieved"] >= 0.8
 
@@ -189,7 +189,7 @@ def test_pools_are_chosen_on_other_documents(town: Dataset, store: Path) -> None
     with RAG(store, config=WORDS, ledger="off") as rag:
         found = calibrate(rag, town, retain=0.9, cluster="none", pools=(2, 5))
         assert found.policy is not None
-        certificate: Any = found.policy.certificate
+        certificate: Any = found.policy.to_dict()["certificate"]
     assert found.policy.pool in {2, 5}
     assert certificate["n_tuning"] > 20
     assert certificate["n"] + certificate["n_tuning"] <= 120
@@ -332,5 +332,5 @@ def test_a_rag_calibrates_itself(town: Dataset, store: Path, tmp_path: Path) -> 
     with Cache(tmp_path) as cache, OpenedRag(town, Settings(), cache) as opened:
         dense = calibrate(opened.rag, town, retain=0.9, cluster="none")
     assert dense.policy is not None
-    certificate: Any = dense.policy.certificate
+    certificate: Any = dense.policy.to_dict()["certificate"]
     assert certificate["fingerprints"]["embedder"] is not None

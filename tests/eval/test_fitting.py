@@ -13,8 +13,7 @@ import pytest
 
 from ragkit import RAG, Settings
 from ragkit.errors import ConfigError, MissingExtraError
-from ragkit.pipeline.opening import load_scorer
-from ragkit.trimming import measure
+from ragkit.trimming import load_scorer, measure
 from ragkit_eval.calibration.calibrate import calibrate, write_policy
 from ragkit_eval.calibration.fit import Examples, collect, fit_scorer, forest_of, grow, write_scorer
 from ragkit_eval.data.datasets import Dataset, load_dataset
@@ -153,7 +152,7 @@ def test_what_fits_does_not_certify(town: Dataset, store: Path, tmp_path: Path) 
         )  # fmt: skip
     assert found.policy is not None
     assert found.scorer is not None
-    certificate: Any = found.policy.certificate
+    certificate: Any = found.policy.to_dict()["certificate"]
     assert certificate["n_tuning"] == 120
     assert certificate["n_fitted_on"] == 0
     (tmp_path / "mine.scorer.json").write_text(write_scorer(found.scorer))
@@ -189,7 +188,7 @@ def test_what_a_scorer_was_fitted_on_does_not_certify_it(
         found = calibrate(rag, town, retain=0.9, cluster="none", scorers=(partly,))
         few = calibrate(rag, town, retain=0.9, scorers=(partly,))
     assert found.policy is not None
-    certificate: Any = found.policy.certificate
+    certificate: Any = found.policy.to_dict()["certificate"]
     assert (certificate["n_fitted_on"], certificate["n"]) == (0, 240)
     # By documents the 48 questions about the ferry do not count, and four documents are too few.
     assert (few.certified, few.n) == (False, 192)
@@ -202,6 +201,6 @@ def test_one_of_several_scorers_is_chosen_on_other_documents(town: Dataset, stor
             rag, town, retain=0.9, cluster="none", scorers=("none", "fit"), pools=(3, 5)
         )
     assert found.policy is not None
-    certificate: Any = found.policy.certificate
+    certificate: Any = found.policy.to_dict()["certificate"]
     assert certificate["n_tuning"] >= 120
     assert certificate["n"] + certificate["n_tuning"] == 240

@@ -25,8 +25,15 @@ from ragkit import __version__
 from ragkit.errors import ConfigError
 from ragkit.generation import ExtractiveGenerator
 from ragkit.pipeline import RAG
-from ragkit.pipeline.opening import open_scorer
-from ragkit.trimming import BASELINE_HITS, Scorer, TrimPolicy, evidence_score, rank_sentences
+from ragkit.trimming import (
+    BASELINE_HITS,
+    Certificate,
+    Scorer,
+    TrimPolicy,
+    open_scorer,
+    rank,
+    support_score,
+)
 from ragkit.trimming.certificate import fingerprints
 from ragkit.types import Json
 from ragkit_eval.calibration.agreement import METRIC as AGREEMENT
@@ -287,7 +294,7 @@ def calibrate(
         **_made(rag, dataset),
     }
     return Calibration(
-        policy=replace(policy, certificate=certificate),
+        policy=replace(policy, certificate=Certificate.from_dict(certificate)),
         reason=None,
         n=found.n,
         n_needed=None,
@@ -401,7 +408,7 @@ def calibrate_agreement(
         **_made(rag, dataset),
     }
     return Calibration(
-        policy=replace(policy, certificate=certificate),
+        policy=replace(policy, certificate=Certificate.from_dict(certificate)),
         reason=None, n=n, n_needed=None, curve=curve, target=target,
     )  # fmt: skip
 
@@ -527,18 +534,18 @@ def measure_needs(
     for i, question in enumerate(questions):
         words, chunks = rag.pool(question.text, k=max(pool, BASELINE_HITS))
         whole = whole_chunks(chunks[:BASELINE_HITS])
-        ranked = rank_sentences(words, chunks[:pool], policy=policy, counter=rag.counter)
-        passages = ranked_passages(ranked)
+        ranking = rank(words, chunks[:pool], policy)
+        passages = ranked_passages(ranking, rag.counter)
         need = Needs(
             question=question,
             cluster=question.cluster(cluster),
-            ranks=tuple(r.rank for r in ranked),
-            totals=tuple(accumulate(r.sentence.n_tokens for r in ranked)),
+            ranks=tuple(sentence.relative_score for sentence in ranking.sentences),
+            totals=tuple(accumulate(passage.n_tokens or 0 for passage in passages)),
             quality=(),
             lowest=float("-inf"),
             full=quality(question, gold.with_repeats(question, whole)) or 0.0,
             full_tokens=sum(p.n_tokens or 0 for p in whole),
-            evidence=evidence_score(words, chunks[:pool]),
+            evidence=ranking.support,
             by_words=all(chunk.cosines is None for chunk in chunks),
         )
         found.append(_with_quality(need, gold.with_repeats(question, passages), quality))
@@ -671,7 +678,7 @@ def _refusal_facts(
     refused = 0
     for question in unanswerable:
         words, pool = rag.pool(question.text, k=policy.pool)
-        evidence = evidence_score(words, pool)
+        evidence = support_score(words, pool)
         refused += evidence is None or evidence < policy.refuse_below
     return {
         "threshold": policy.refuse_below,

@@ -16,8 +16,16 @@ from typing import cast
 from ragkit.config import Settings
 from ragkit.errors import ConfigError
 from ragkit.pipeline import RAG, Progress
-from ragkit.pipeline.opening import BUILTIN_POLICY, load_policy, open_scorer
-from ragkit.trimming import BASELINE_HITS, PoolChunk, TrimPolicy, rank_sentences, trim
+from ragkit.trimming import (
+    BASELINE_HITS,
+    BUILTIN_POLICY,
+    PoolChunk,
+    TrimPolicy,
+    load_policy,
+    open_scorer,
+    rank,
+    trim,
+)
 from ragkit.types import Json, Mode
 from ragkit_eval.data.datasets import Dataset, Question
 from ragkit_eval.data.rows import Passage
@@ -465,15 +473,14 @@ class _Ranking:
         quality: Quality,
     ) -> None:
         """Add a question; `pool` is at least as deep as the ranking's."""
-        ranked = rank_sentences(
-            words, pool[: self._policy.pool], policy=self._policy, counter=rag.counter
-        )
-        passages = gold.with_repeats(question, ranked_passages(ranked))
-        ranks = [-r.rank for r in ranked]
+        ranking = rank(words, pool[: self._policy.pool], self._policy)
+        ranked = ranked_passages(ranking, rag.counter)
+        passages = gold.with_repeats(question, ranked)
+        ranks = [-sentence.relative_score for sentence in ranking.sentences]
         kept = [max(1, bisect_right(ranks, -above)) for above in self._above]
         self._by_rank.add(question, passages, kept, quality)
         if self._budgets:
-            totals = list(accumulate(r.sentence.n_tokens for r in ranked))
+            totals = list(accumulate(passage.n_tokens or 0 for passage in ranked))
             kept = [max(1, bisect_right(totals, budget)) for budget in self._budgets]
             self._by_budget.add(question, passages, kept, quality)
 

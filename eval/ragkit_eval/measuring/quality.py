@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 from typing import TypeAlias
 
 from ragkit.errors import ConfigError
-from ragkit.trimming import PoolChunk, Ranked
-from ragkit.types import Hit
+from ragkit.trimming import PoolChunk, Ranking
+from ragkit.types import Hit, TokenCounter
 from ragkit_eval.data.datasets import Question
 from ragkit_eval.data.rows import Passage, Row
 from ragkit_eval.data.texts import holds_answer
@@ -68,11 +68,9 @@ def whole_chunks(pool: Sequence[PoolChunk]) -> list[Passage]:
     return [passage_of(hit, chunk.start, chunk.end, chunk.n_tokens) for hit, chunk in chunks]
 
 
-def ranked_passages(ranked: Sequence[Ranked]) -> list[Passage]:
+def ranked_passages(ranking: Ranking, counter: TokenCounter) -> list[Passage]:
     """Return ranked sentences as passages."""
-    return [
-        passage_of(r.hit, r.sentence.start, r.sentence.end, r.sentence.n_tokens) for r in ranked
-    ]
+    return [passage_of(s.hit, *s.place.span, counter.count(s.text)) for s in ranking.sentences]
 
 
 def passage_of(hit: Hit, start: int, end: int, n_tokens: int) -> Passage:
