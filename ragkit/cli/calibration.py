@@ -15,7 +15,7 @@ from ragkit.types import Json
 
 if TYPE_CHECKING:
     from ragkit.config import Settings
-    from ragkit_eval.calibration.calibrate import CalibrationMode
+    from ragkit_eval.calibration.certify import CalibrationMode
 
 DONE, TOO_FEW_LABELS = 0, 5
 _Shown: TypeAlias = Mapping[str, Any]
@@ -28,8 +28,8 @@ def calibrate(
     """Run `ragkit calibrate`."""
     from ragkit.cli.progress import Bar
     from ragkit_eval.calibration.calibrate import calibrate as find
-    from ragkit_eval.calibration.calibrate import write_policy
     from ragkit_eval.calibration.fit import write_scorer
+    from ragkit_eval.calibration.task import write_policy
     from ragkit_eval.running.runs import write_text
     from ragkit_eval.running.stores import missing_documents
 
