@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from ragkit_eval.calibration.calibrate import calibrate as calibrate
+    from ragkit_eval.calibration.curves import Sweep as Sweep
     from ragkit_eval.calibration.sweep import Grid as Grid
-    from ragkit_eval.calibration.sweep import Sweep as Sweep
     from ragkit_eval.calibration.sweep import sweep as sweep
     from ragkit_eval.calibration.task import Calibration as Calibration
     from ragkit_eval.calibration.task import write_policy as write_policy
@@ -46,7 +46,8 @@ if TYPE_CHECKING:
 
 _NAMES = {
     "calibration.calibrate": ("calibrate",),
-    "calibration.sweep": ("Grid", "Sweep", "sweep"),
+    "calibration.curves": ("Sweep",),
+    "calibration.sweep": ("Grid", "sweep"),
     "calibration.task": ("Calibration", "write_policy"),
     "data.datasets": ("Dataset", "Question", "load_dataset"),
     "data.rows": ("Passage", "Row"),
