@@ -83,7 +83,7 @@ def run(args: argparse.Namespace) -> ExitCode:
 
 
 def _dry_run(args: argparse.Namespace, opened: OpenedRag, dataset: Dataset, out: Path) -> ExitCode:
-    from ragkit_eval.running.estimating import estimate
+    from ragkit_eval.running.estimate import estimate
     from ragkit_eval.running.runs import questions_left
 
     left = list(dataset.questions if args.restart else questions_left(out, dataset))
@@ -103,8 +103,8 @@ def _dry_run(args: argparse.Namespace, opened: OpenedRag, dataset: Dataset, out:
 
 def score(args: argparse.Namespace) -> ExitCode:
     """Run `ragkit eval score`."""
+    from ragkit_eval.data.trec import read_qrels, read_run
     from ragkit_eval.measuring.measures import parse_measure
-    from ragkit_eval.measuring.ranking import read_qrels, read_run
     from ragkit_eval.measuring.scoring import score as measure
 
     found = measure(
@@ -168,7 +168,7 @@ def _grid(args: argparse.Namespace) -> Grid:
 
 def compare(args: argparse.Namespace) -> ExitCode:
     """Run `ragkit eval compare`."""
-    from ragkit_eval.reporting.comparing import compare as measure
+    from ragkit_eval.reporting.comparison import compare as measure
     from ragkit_eval.running.runs import load_run
 
     found = measure(

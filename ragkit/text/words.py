@@ -135,8 +135,9 @@ def search_terms(question: str, *, own: str | None, stored: str | None) -> list[
 def fts5_terms(tokens: Sequence[str]) -> list[tuple[str, bool]]:
     """Return what to look up for these terms, and whether it is a prefix.
 
-    Characters that could end a quoted string are dropped. A run of one ideograph matches as a prefix
-    of the index's pairs, one or two letters of an unspaced script as a prefix of its trigrams.
+    Characters that could end a quoted string are dropped. A run of one ideograph matches as a
+    prefix of the index's pairs, one or two letters of an unspaced script as a prefix of its
+    trigrams.
     """
     bare = (_UNUSABLE.sub("", token) for token in tokens)
     return [(term, len(term) < _piece_size(term)) for term in bare if term]

@@ -12,7 +12,8 @@ import pytest
 
 from ragkit import Settings
 from ragkit.errors import ConfigError
-from ragkit_eval.calibration.sweep import Grid, Point, Series, Sweep, sweep
+from ragkit_eval.calibration.curves import Point, Series, Sweep
+from ragkit_eval.calibration.sweep import Grid, sweep
 from ragkit_eval.data.datasets import Dataset, load_dataset
 from ragkit_eval.measuring.measures import default_measures
 from ragkit_eval.reporting.gate import Gate, Rule

@@ -19,9 +19,9 @@ from ragkit.errors import ConfigError, MissingExtraError
 from ragkit.pipeline import RAG
 from ragkit.trimming import Forest, Scorer, Tree, features, measure
 from ragkit.types import Json
-from ragkit_eval.calibration.sweep import Quality, passage_of
 from ragkit_eval.data.datasets import Question
-from ragkit_eval.running.pipelines import Gold
+from ragkit_eval.measuring.gold import Gold
+from ragkit_eval.measuring.quality import Quality, passage_of
 from ragkit_eval.stats.certificates import at_most
 
 POOL = 10

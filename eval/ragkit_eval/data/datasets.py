@@ -18,7 +18,7 @@ from ragkit.errors import ConfigError
 from ragkit.text.jsontext import read_json
 from ragkit.types import Document, Json
 from ragkit_eval.data.spans import GoldSpan
-from ragkit_eval.measuring.ranking import read_qrels
+from ragkit_eval.data.trec import read_qrels
 
 Needed: TypeAlias = Literal["auto", "any", "all"]
 NEEDED: tuple[Needed, ...] = ("auto", "any", "all")

@@ -11,7 +11,7 @@ from ragkit.errors import ConfigError
 from ragkit.text.jsontext import read_json
 from ragkit.types import Json
 from ragkit_eval.data.datasets import Dataset, SpanRow, load_dataset, read_spans, splits
-from ragkit_eval.measuring.ranking import read_qrels
+from ragkit_eval.data.trec import read_qrels
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -34,7 +34,7 @@ from typing import Literal, TypeAlias, cast
 from ragkit.errors import ConfigError, ExitCode
 from ragkit.text.jsontext import read_toml
 from ragkit.types import Json
-from ragkit_eval.reporting.comparing import check_comparable, finite, pair
+from ragkit_eval.reporting.comparison import check_comparable, finite, pair
 from ragkit_eval.running.runs import Run, Score
 from ragkit_eval.stats.inference import (
     RESAMPLES,

@@ -17,7 +17,7 @@ from xml.sax.saxutils import escape, quoteattr
 from ragkit.errors import ConfigError
 from ragkit.text.printable import printable, printable_line
 from ragkit.types import Json
-from ragkit_eval.reporting.comparing import Comparison, compare, pair
+from ragkit_eval.reporting.comparison import Comparison, compare, pair
 from ragkit_eval.reporting.formatting import bounds, shown
 from ragkit_eval.reporting.gate import Check, GateResult
 from ragkit_eval.running.runs import Run, Score
