@@ -23,10 +23,11 @@ from ragkit.types import (
     Usage,
     token_count,
 )
-from ragkit_connectors.support.aws import AwsCall, AwsClient, Members
+from ragkit_connectors.support.aws import AwsCall, AwsClient
 from ragkit_connectors.support.bedrock_ids import base_model, check_model
 from ragkit_connectors.support.deadline import kept_on_timeout
 from ragkit_connectors.support.fingerprints import fingerprint
+from ragkit_connectors.support.json_values import Record as Members
 from ragkit_connectors.support.windows import at_least, check_window, refuse_too_long
 
 SERVICE_TIERS = ("default", "priority", "flex", "reserved")

@@ -22,9 +22,9 @@ from ragkit.types import Document, Hit, Json, Query
 from ragkit_connectors.support.aws import AwsCall, AwsClient
 from ragkit_connectors.support.conditions import NothingPassesError, conditions
 from ragkit_connectors.support.fingerprints import fingerprint
+from ragkit_connectors.support.json_values import Record, record
 from ragkit_connectors.support.passages import Passage, to_hits
 from ragkit_connectors.support.retrying import Backoff
-from ragkit_connectors.support.web import Record, record
 
 MAX_HITS = 100
 """Results of one search at most (Retrieve and Query, PageSize)."""

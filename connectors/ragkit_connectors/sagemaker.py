@@ -44,12 +44,13 @@ from ragkit.types import (
     TokenCounter,
     Usage,
 )
-from ragkit_connectors.support.aws import AwsCall, AwsClient, without_echo
+from ragkit_connectors.support.aws import AwsCall, AwsClient
 from ragkit_connectors.support.deadline import kept_on_timeout
 from ragkit_connectors.support.events import events, lines
 from ragkit_connectors.support.fingerprints import digest_of, fingerprint
+from ragkit_connectors.support.json_values import count, error_text, record
+from ragkit_connectors.support.refusals import refuse_shortened, without_echo
 from ragkit_connectors.support.unit_vectors import rows_of, unit_rows
-from ragkit_connectors.support.web import count, error_text, record, refuse_shortened
 from ragkit_connectors.support.windows import at_least, check_window, refuse_too_long
 
 if TYPE_CHECKING:
