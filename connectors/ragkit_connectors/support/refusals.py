@@ -66,7 +66,7 @@ def without_echo(
     Args:
         message: One short line.
         texts: What was sent and must not be shown.
-        key: A holds_user that was sent; a shorter part of it counts as repeated.
+        key: A secret that was sent; a shorter part of it counts as repeated.
         sent: What the note calls texts and key.
     """
     if not message:
@@ -91,7 +91,7 @@ def read_url(address: str, *, name: str, allowed: str, holds_user: str) -> Split
         address: What was given.
         name: What errors call it.
         allowed: What errors say is allowed.
-        holds_user: The error for an address with a user or a password in it, which it must not show.
+        holds_user: The error for an address with a user or a password, which it must not show.
 
     Raises:
         ConfigError: it cannot be read, or holds a user or a password.
