@@ -135,10 +135,10 @@ class BedrockGenerator:
         check_model("generator", model)
         _check_least("max_tokens", max_tokens)
         _check_choice("model_family", model_family, MODEL_FAMILIES)
-        _check_choice("service_tier", service_tier, SERVICE_TIERS)
-        _check_choice("latency", latency, LATENCIES)
         _check_guardrail(guardrail, guardrail_version, question_only=guard_question_only)
-        _check_metadata(request_metadata)
+        self._settings = _settings(
+            guardrail, guardrail_version, service_tier, latency, request_metadata
+        )
         self.name = f"bedrock:{model}"
         self.model = model
         self._client = AwsClient(
@@ -154,9 +154,6 @@ class BedrockGenerator:
         self._family = model_family or _family(model)
         self._request_fields = dict(request_fields or {})
         self._guards_question = guard_question_only
-        self._settings = _settings(
-            guardrail, guardrail_version, service_tier, latency, request_metadata
-        )
         counted_as = (count_model or base_model(model)) if count_tokens else None
         self._tokens = PromptTokens(self._client, counted_as)
         self.fingerprint = fingerprint(
@@ -361,7 +358,10 @@ def _settings(
     latency: str | None,
     request_metadata: Mapping[str, str] | None,
 ) -> dict[str, object]:
-    """Return the parameters of a call that are the same for each prompt."""
+    """Return the parameters of a call that are the same for each prompt; raises `ConfigError`."""
+    _check_choice("service_tier", service_tier, SERVICE_TIERS)
+    _check_choice("latency", latency, LATENCIES)
+    _check_metadata(request_metadata)
     settings: dict[str, object] = {}
     if guardrail:
         settings["guardrailConfig"] = {

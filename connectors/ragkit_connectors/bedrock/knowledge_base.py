@@ -23,7 +23,7 @@ from ragkit_connectors.support.json_values import (
     records,
     text,
 )
-from ragkit_connectors.support.passages import Passage, to_hits
+from ragkit_connectors.support.passages import FoundPassage, to_hits
 
 MAX_HITS = 100
 """Results of one search at most (Retrieve, numberOfResults)."""
@@ -179,9 +179,9 @@ class KnowledgeBaseRetriever:
         }
         return to_hits(self._passages(request, query.k), k=query.k)
 
-    def _passages(self, request: dict[str, object], k: int) -> list[Passage]:
+    def _passages(self, request: dict[str, object], k: int) -> list[FoundPassage]:
         """Read pages until there are enough passages or no more pages."""
-        found: list[Passage] = []
+        found: list[FoundPassage] = []
         call = AwsCall(
             method="retrieve",
             action="bedrock:Retrieve",
@@ -270,7 +270,7 @@ class KnowledgeBaseRetriever:
         operator = "listContains" if field in self._list_fields else "equals"
         return _test(operator, field, _value(field, value))
 
-    def _passage(self, result: Record) -> Passage:
+    def _passage(self, result: Record) -> FoundPassage:
         content = record(result.get("content"))
         metadata = json_record(result.get("metadata"))
         source = _uri(record(result.get("location"))) or text(metadata.get(f"{_OWN}source-uri"))
@@ -278,7 +278,7 @@ class KnowledgeBaseRetriever:
         if kind != "TEXT":
             metadata["bedrock-kb:type"] = kind
         score = result.get("score")
-        return Passage(
+        return FoundPassage(
             text=_content(content),
             document_id=text(result.get("documentId")) or source or self.name,
             id=text(metadata.get(f"{_OWN}chunk-id")),

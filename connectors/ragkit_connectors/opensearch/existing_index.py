@@ -13,7 +13,7 @@ from ragkit_connectors.opensearch.connecting import Connection, Record, path_of,
 from ragkit_connectors.opensearch.querying import check_k
 from ragkit_connectors.opensearch.searching import Hybrid, Searched, Searcher
 from ragkit_connectors.support.fingerprints import fingerprint
-from ragkit_connectors.support.passages import Passage, to_hits
+from ragkit_connectors.support.passages import FoundPassage, to_hits
 
 _RANGES = frozenset({"$gt", "$gte", "$lt", "$lte"})
 
@@ -130,12 +130,12 @@ class OpenSearchRetriever:
             raise ConfigError("this store has a groups_field: a query must state its groups")
         return [{"terms": {field: list(groups)}}]
 
-    def _passage(self, fields: Record, score: float) -> Passage:
+    def _passage(self, fields: Record, score: float) -> FoundPassage:
         def text(name: str | None) -> str:
             return "" if name is None else str(_lookup(fields, name) or "")
 
         identity = str(fields["_id"])
-        return Passage(
+        return FoundPassage(
             text=text(self._fields.text),
             document_id=identity,
             id=identity,
