@@ -17,13 +17,13 @@ class Proxy:
 
     Half of the trouble is 429, the rest is 502, 503, and an answer that is lost after the server
     has done the work. `n_records_sent` counts the records of all bulk requests that came in,
-    `n_records_pushed_back` of those that were answered 429.
+    `n_records_throttled` of those that were answered 429.
     """
 
     def __init__(self, upstream: str, *, share: float, seed: int = 7) -> None:
         self.share = share
         self.n_records_sent = 0
-        self.n_records_pushed_back = 0
+        self.n_records_throttled = 0
         self.n_troubles = 0
         self._random = random.Random(seed)
         self._lock = threading.Lock()
@@ -66,7 +66,7 @@ class Proxy:
                 return None
             self.n_troubles += 1
             status = self._random.choice((429, 429, 429, 503, 502, 0))
-            self.n_records_pushed_back += n_records if status == 429 else 0
+            self.n_records_throttled += n_records if status == 429 else 0
             return status
 
     def pass_on(self, method: str, path: str, body: bytes) -> tuple[int, str, bytes]:
