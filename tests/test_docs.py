@@ -127,7 +127,7 @@ def test_toml_blocks_are_read(tmp_path: Path, page: str, table: str) -> None:
 
 
 def test_connectors_take_the_settings_that_pages_show(tmp_path: Path) -> None:
-    """Tables name settings that the connectors have. Nothing is sent to open those without extra."""
+    """Tables name settings that connectors have; opening them sends nothing."""
     opened: set[str] = set()
     for page, table in blocks("toml"):
         path = tmp_path / "block.toml"
