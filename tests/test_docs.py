@@ -243,9 +243,12 @@ def public_callables() -> list[tuple[str, Callable[..., object]]]:
             if not callable(thing):
                 continue
             found.append((name, thing))
-            for member, value in vars(thing).items() if inspect.isclass(thing) else ():
+            owners = thing.__mro__ if inspect.isclass(thing) else ()
+            ours = [owner for owner in owners if owner.__module__.startswith("ragkit")]
+            for member in dict.fromkeys(member for owner in ours for member in vars(owner)):
                 is_hook = member in {"before_fork", "after_fork_in_parent", "after_fork_in_child"}
-                if inspect.isfunction(value) and not member.startswith("_") and not is_hook:
+                value = getattr(thing, member)
+                if inspect.isroutine(value) and not member.startswith("_") and not is_hook:
                     found.append((f"{name}.{member}", value))
     return found
 
@@ -279,6 +282,19 @@ def test_the_library_page_is_what_the_code_says() -> None:
     tool = runpy.run_path(str(ROOT / "tools" / "make_library_docs.py"))
     page = (ROOT / "docs" / "library.md").read_text(encoding="utf-8")
     assert page.partition(tool["MARK"])[2].strip() == tool["make_reference"]().strip()
+
+
+def test_every_parameter_is_described() -> None:
+    """By a docstring or by tools/library_fields.toml, which describes nothing else."""
+    tool = runpy.run_path(str(ROOT / "tools" / "make_library_docs.py"))
+    known = dict(public_callables())
+    assert set(tool["FIELDS"]) - {"common"} <= set(known)
+    for name, thing in known.items():
+        parameters = {parameter.name for parameter in tool["parameters"](thing)} - {"_"}
+        described = tool["said_of_parameters"](name, thing)
+        doc = inspect.getdoc(thing) or ""
+        assert {p for p in parameters if p not in described and f"`{p}`" not in doc} == set(), name
+        assert set(tool["FIELDS"].get(name, {})) <= parameters, name
 
 
 class Speed(TypedDict, total=False):

@@ -13,6 +13,7 @@ import importlib
 import inspect
 import re
 import textwrap
+import tomllib
 from argparse import SUPPRESS
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -28,6 +29,11 @@ MARK = "<!-- Written by tools/make_library_docs.py: edit the docstrings instead.
 PACKAGES = ("ragkit", "ragkit_connectors", "ragkit_eval")
 INTERNAL = {"before_fork", "after_fork_in_parent", "after_fork_in_child"}
 """Methods that are public to other modules of the package, not to its users."""
+
+FIELDS: dict[str, dict[str, str]] = tomllib.loads(
+    Path(__file__).with_name("library_fields.toml").read_text(encoding="utf-8")
+)
+"""What docstrings do not say of parameters, by class or function."""
 
 LONGEST_DEFAULT = 60
 
@@ -214,9 +220,15 @@ def said_of_options() -> dict[str, str]:
     return said
 
 
-def said_of_parameters(thing: Callable[..., object]) -> dict[str, str]:
-    """Return what is said of each parameter: in the docstring, at fields, at options' keys."""
-    said = said_of_fields(thing)
+def said_of_parameters(title: str, thing: Callable[..., object]) -> dict[str, str]:
+    """Return what is said of each parameter: in the docstring, at fields, at options' keys.
+
+    What none of them says, the table of fields does.
+    """
+    doc = inspect.getdoc(thing) or ""
+    common = {} if inspect.isclass(thing) else FIELDS["common"]
+    said = {n: text for n, text in common.items() if f"`{n}`" not in doc}
+    said |= FIELDS.get(title, {}) | said_of_fields(thing)
     for parameter in inspect.signature(thing).parameters.values():
         said |= said_of_fields(unpacked(parameter, thing))
     said |= read_doc(thing).parameters
@@ -232,7 +244,7 @@ def entry(title: str, name: str, thing: Callable[..., object], *, level: int) ->
     lines = [f"{'#' * level} `{title}`", "", "```text", signature(name, thing), "```", ""]
     if doc.prose:
         lines += [doc.prose, ""]
-    said = said_of_parameters(thing)
+    said = said_of_parameters(title, thing)
     lines += [f"- `{parameter}`: {text}" for parameter, text in said.items()]
     lines += [""] if said else []
     if doc.returns:
@@ -243,10 +255,10 @@ def entry(title: str, name: str, thing: Callable[..., object], *, level: int) ->
 
 
 def public_members(thing: type) -> dict[str, object]:
-    """Return what ragkit defines in a class, in the order of the code, base classes first."""
+    """Return what ragkit defines in a class, in the order of the code."""
     names = [
         name
-        for owner in reversed(thing.__mro__)
+        for owner in thing.__mro__
         if owner.__module__.startswith("ragkit")
         for name in vars(owner)
         if not name.startswith("_") and name not in INTERNAL
