@@ -21,10 +21,10 @@ from ragkit.trimming.scorer import (
 from ragkit.types import MOST_HITS, Json
 
 BASELINE_HITS = 5
-"""What trimming is measured against: so many chunks, untrimmed."""
+"""The baseline that trimming is compared with: so many chunks, untrimmed."""
 
 REFUSE_BELOW = 0.15
-"""Bundled refusal threshold: on the calibration halves 2 % of answerable questions lie below."""
+"""Bundled refusal threshold: 2 % of the answerable questions of the calibration halves are below."""
 
 _LIMITS = ("keep_above", "budget_tokens", "budget_share")
 _PLAIN = ("name", "pool", *_LIMITS, "second_hop", "neighbours", "headings", "refuse_below")
@@ -122,6 +122,7 @@ class TrimPolicy:
         def limit(name: str) -> float | None:
             return None if given[name] is None else number(name)
 
+        weights = _weights(path, data.get("weights", {}))
         tokens = limit("budget_tokens")
         headings = given["headings"]
         if not isinstance(headings, bool):
@@ -141,7 +142,7 @@ class TrimPolicy:
             refuse_below=number("refuse_below"),
             scorer=_named_scorer(path, given["scorer"]),
             certificate=None if certificate is None else Certificate.from_dict(certificate),
-            **_weights(path, data.get("weights", {})),
+            **weights,
         )
 
     def sha256(self) -> str:
