@@ -24,7 +24,7 @@ BASELINE_HITS = 5
 """The baseline that trimming is compared with: so many chunks, untrimmed."""
 
 REFUSE_BELOW = 0.15
-"""Bundled refusal threshold: 2 % of the answerable questions of the calibration halves are below."""
+"""Bundled refusal threshold: 2 % of the calibration halves' answerable questions lie below it."""
 
 _LIMITS = ("keep_above", "budget_tokens", "budget_share")
 _PLAIN = ("name", "pool", *_LIMITS, "second_hop", "neighbours", "headings", "refuse_below")
