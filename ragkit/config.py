@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING, get_args
 
 from ragkit.errors import ConfigError
 from ragkit.ingest_rules import IngestRule, read_rules
+from ragkit.narrowing import is_array, is_object
 from ragkit.text.jsontext import read_json, read_toml
-from ragkit.types import MOST_HITS, Json, Mode, is_array, is_object
+from ragkit.types import MOST_HITS, Json, Mode
 
 if TYPE_CHECKING:
     from ragkit.trust import Sensitive

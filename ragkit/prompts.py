@@ -17,8 +17,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ragkit.errors import TemplateError
+from ragkit.narrowing import is_object
 from ragkit.text.jsontext import read_json, read_toml
-from ragkit.types import ContextItem, Prompt, TokenCounter, Turn, is_object
+from ragkit.types import ContextItem, Prompt, TokenCounter, Turn
 
 LOCK_NAME = "prompts.lock"
 BUNDLED = Path(__file__).parent / "data" / "templates"

@@ -20,7 +20,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ragkit.errors import ConfigError
-from ragkit.types import Json, is_object
+from ragkit.narrowing import is_object
+from ragkit.types import Json
 
 LOOPBACK_HOSTS = frozenset({"localhost", "127.0.0.1", "::1"})
 """The accepted spellings of this machine as a host."""

@@ -7,15 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import (
-    TYPE_CHECKING,
-    Literal,
-    Protocol,
-    TypeAlias,
-    TypeGuard,
-    get_args,
-    runtime_checkable,
-)
+from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias, get_args, runtime_checkable
 
 from ragkit.groups import group_names, names_of
 
@@ -281,16 +273,6 @@ def token_count(value: object) -> int | None:
     if not isinstance(value, int) or isinstance(value, bool):
         return None
     return value if 0 <= value <= MOST_COUNTED else None
-
-
-def is_object(value: object) -> TypeGuard[dict[str, Json]]:
-    """Whether a value that was read from JSON or TOML is an object (a table)."""
-    return isinstance(value, dict)
-
-
-def is_array(value: object) -> TypeGuard[list[Json]]:
-    """Whether a value that was read from JSON or TOML is an array."""
-    return isinstance(value, list)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,9 +12,10 @@ from ragkit.cli import eval_output, output
 from ragkit.cli.datasets import open_cache, open_over, read_dataset
 from ragkit.cli.options import modes, names, numbers, settings_of
 from ragkit.errors import ConfigError, ExitCode
+from ragkit.narrowing import is_array, is_object
 from ragkit.private import make_folder
 from ragkit.text.jsontext import read_json
-from ragkit.types import Json, is_array, is_object
+from ragkit.types import Json
 
 if TYPE_CHECKING:
     from ragkit_eval.calibration.sweep import Grid

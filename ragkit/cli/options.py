@@ -14,8 +14,9 @@ from ragkit.cli.questions import identity
 from ragkit.config import MOST_TOKENS, Settings, load_settings
 from ragkit.errors import ConfigError
 from ragkit.groups import group_names, narrowed
+from ragkit.narrowing import is_array, is_object
 from ragkit.text.jsontext import read_json
-from ragkit.types import MOST_HITS, Json, Mode, is_array, is_object
+from ragkit.types import MOST_HITS, Json, Mode
 
 if TYPE_CHECKING:
     from ragkit.pipeline import RAG, Progress

@@ -18,8 +18,9 @@ from ragkit.errors import (
     RemoteTimeoutError,
 )
 from ragkit.loading.records import MAX_RECORD_BYTES, record_lines
+from ragkit.narrowing import is_object
 from ragkit.text.jsontext import read_json
-from ragkit.types import Json, is_object
+from ragkit.types import Json
 
 _CODES: tuple[tuple[type[RagkitError], str], ...] = (
     (ConfigError, "not_allowed"),

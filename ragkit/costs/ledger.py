@@ -12,8 +12,9 @@ from typing import Literal
 
 from ragkit import private
 from ragkit.costs.receipt import count_text
+from ragkit.narrowing import is_object
 from ragkit.text.jsontext import read_json
-from ragkit.types import MOST_COUNTED, Json, is_object, token_count
+from ragkit.types import MOST_COUNTED, Json, token_count
 
 _BOUNDS = ("low", "mid", "high")
 

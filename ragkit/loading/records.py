@@ -16,8 +16,9 @@ from ragkit.errors import ConfigError, LoadError
 from ragkit.groups import group_names
 from ragkit.loading.formats import LOADERS_VERSION
 from ragkit.loading.loaded import LoadedText
+from ragkit.narrowing import is_object
 from ragkit.text.jsontext import read_answer_json, read_json
-from ragkit.types import Document, Failure, Json, Metadata, PendingDocument, SourceItem, is_object
+from ragkit.types import Document, Failure, Json, Metadata, PendingDocument, SourceItem
 
 MAX_RECORD_BYTES = 64 * 2**20
 """A longer line is a failure of its own; the lines after it are still read."""

@@ -8,7 +8,8 @@ from collections.abc import Iterator, Sequence
 
 from ragkit.errors import LoadError
 from ragkit.loading.loaded import MAX_NAME_CHARACTERS, LoadedText, TextBuilder, clean, decoded
-from ragkit.types import Location, is_array, is_object
+from ragkit.narrowing import is_array, is_object
+from ragkit.types import Location
 
 MAX_DEPTH = 200
 """Nesting depth of JSON; deeper is an attack or a mistake."""

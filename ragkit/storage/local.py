@@ -344,7 +344,8 @@ class LocalStore:
     ) -> Mapping[str, str]:
         """Replace these documents and their chunks in one transaction; all are taken.
 
-        The full-text index and derived files hold the words of replaced ones until `settle`.
+        The full-text index and derived files hold the words of replaced ones until the
+        store is settled.
         """
         from ragkit.storage.writing import write_documents
 
@@ -355,7 +356,8 @@ class LocalStore:
     def delete(self, ids: Sequence[str]) -> list[str]:
         """Remove documents for good and return the ids that were there.
 
-        Derived files, and in a large store the full-text index, hold their words until `settle`.
+        Derived files, and in a large store the full-text index, hold their words until the store is
+        settled.
         """
         from ragkit.storage.maintenance import n_chunks
         from ragkit.storage.writing import delete_documents, sweep_full_text
@@ -384,11 +386,11 @@ class LocalStore:
     def settling(
         self, notify: Callable[[str], None], *, secure: bool = False
     ) -> Generator[None, None, None]:
-        """Settle at the end of a block that writes.
+        """End a block that writes: sweep out what it removed, bring derived files up to date.
 
         Args:
-            notify: Gets what could not be done, one line each.
-            secure: As `settle` takes it.
+            notify: Gets what could not be done, and what to do about it, one line each.
+            secure: Sweep however long it takes, not only where it is quick.
 
         Raises:
             StoreDamagedError: acknowledged writes are missing.
@@ -399,25 +401,15 @@ class LocalStore:
         try:
             yield
             if self.revision != before or self.is_unswept:
-                for notice in self.settle(secure=secure):
+                for notice in self._maintenance.settle(
+                    secure=secure, has_removed=self._has_removed
+                ):
                     notify(notice)
+                self._has_removed = False
         except BaseException:
             if self.revision != before:
                 self.checkpoint()
             raise
-
-    def settle(self, *, secure: bool = False) -> list[str]:
-        """End a call that wrote: sweep out what it removed, bring derived files up to date.
-
-        Args:
-            secure: Sweep however long it takes, not only where it is quick.
-
-        Returns:
-            What could not be done, and what to do about it, one line each.
-        """
-        notices = self._maintenance.settle(secure=secure, has_removed=self._has_removed)
-        self._has_removed = False
-        return notices
 
     def derive(self) -> str | None:
         """Write the derived files that are due; the caller is the only writer.
@@ -452,27 +444,7 @@ class LocalStore:
         """Whether an index still holds words of removed chunks."""
         return self._maintenance.is_unswept()
 
-    @property
-    def log_bytes(self) -> int:
-        """Size of the log: writes that have not been moved into the file yet."""
-        return self._maintenance.log_bytes()
-
+    @_in_one_state
     def bytes_by_part(self) -> dict[str, int]:
         """Return the sizes of the store's parts in bytes, by the names that `describe` prints."""
-        file_bytes = self.file.stat().st_size
-        return {
-            "file_bytes": file_bytes,
-            "derived_bytes": self._maintenance.size_bytes() - file_bytes,
-            "sentence_vector_bytes": self.sentence_vector_bytes(),
-        }
-
-    def size_bytes(self) -> int:
-        """Return the size of the store's file and of all that is derived from it."""
-        return self._maintenance.size_bytes()
-
-    @_in_one_state
-    def sentence_vector_bytes(self) -> int:
-        """Return the size of all sentence vectors."""
-        with self._database.reading() as connection:
-            row = connection.execute("SELECT coalesce(sum(length(sentences)), 0) FROM vector")
-            return int(row.fetchone()[0])
+        return self._maintenance.bytes_by_part()

@@ -36,17 +36,30 @@ class Maintenance:
         with self._database.reading() as connection:
             return UNSWEPT in read_manifest(connection) or _has_tombstones(connection)
 
-    def log_bytes(self) -> int:
-        """Return the size of the log: writes that have not been moved into the file yet."""
-        path = self._database.path
-        with suppress(OSError):
-            return path.with_name(f"{path.name}-wal").stat().st_size
-        return 0
+    def bytes_by_part(self) -> dict[str, int]:
+        """Return the sizes of the store's parts in bytes, by the names that `describe` prints."""
+        with self._database.reading() as connection:
+            (sentences,) = connection.execute(
+                "SELECT coalesce(sum(length(sentences)), 0) FROM vector"
+            ).fetchone()
+        file_bytes = self._database.path.stat().st_size
+        return {
+            "file_bytes": file_bytes,
+            "derived_bytes": self._size_bytes() - file_bytes,
+            "sentence_vector_bytes": sentences,
+        }
 
-    def size_bytes(self) -> int:
+    def _size_bytes(self) -> int:
         """Return the size of the store's file and of all that is derived from it."""
         derived = (path.stat().st_size for path in self._derived.glob("*"))
         return self._database.path.stat().st_size + sum(derived)
+
+    def _has_log(self) -> bool:
+        """Whether some writes have not been moved into the file yet."""
+        path = self._database.path
+        with suppress(OSError):
+            return path.with_name(f"{path.name}-wal").stat().st_size > 0
+        return False
 
     def settle(self, *, secure: bool, has_removed: bool) -> list[str]:
         """End a call that wrote: sweep out what it removed, bring derived files up to date.
@@ -82,7 +95,7 @@ class Maintenance:
         self.seal()
         self._database.checkpoint()
         shutil.rmtree(self._folder / RESTORE_FOLDER, ignore_errors=True)
-        if has_removed and self.log_bytes():
+        if has_removed and self._has_log():
             notices.append(
                 "removed text is still in the log, as a reader holds back emptying it. When it is "
                 f"done: {compact}"
@@ -168,7 +181,7 @@ class Maintenance:
 
     def compact(self) -> int:
         """Merge the full-text index, give free space back, and return the bytes saved."""
-        before = self.size_bytes()
+        before = self._size_bytes()
         with self._database.writing() as connection:
             sweep_full_text(connection)
         with self._database.connection() as connection:
@@ -178,7 +191,7 @@ class Maintenance:
             raise StoreError(f"store {self._folder}: {failure}")
         self.seal()
         self._database.checkpoint()
-        return before - self.size_bytes()
+        return before - self._size_bytes()
 
     def part_from_original(self, revision: int) -> None:
         """Make a copied file a store of its own, of a revision beyond this one.

@@ -12,10 +12,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from ragkit.errors import StoreDamagedError
+from ragkit.narrowing import is_object
 from ragkit.storage.schema import checksum, unsealed
 from ragkit.storage.values import StoreSettings
 from ragkit.trimming import PoolChunk
-from ragkit.types import Chunk, Document, Hit, Json, Location, Mark, MarkKind, Metadata, is_object
+from ragkit.types import Chunk, Document, Hit, Json, Location, Mark, MarkKind, Metadata
 
 if TYPE_CHECKING:
     from ragkit.types import Vector, Vectors

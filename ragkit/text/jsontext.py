@@ -13,8 +13,8 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Never, cast
 
+from ragkit.narrowing import is_array, is_object
 from ragkit.text.printable import escape_in_json
-from ragkit.types import is_array, is_object
 
 if TYPE_CHECKING:
     from ragkit.types import Json
