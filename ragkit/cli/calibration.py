@@ -30,7 +30,7 @@ def calibrate(
     from ragkit_eval.calibration.calibrate import calibrate as find
     from ragkit_eval.calibration.fit import write_scorer
     from ragkit_eval.calibration.task import write_policy
-    from ragkit_eval.running.runs import write_text
+    from ragkit_eval.running.folder import write_text
     from ragkit_eval.running.stores import missing_documents
 
     dataset = read_dataset(options)

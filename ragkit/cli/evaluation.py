@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from ragkit_eval.data.rows import Row
     from ragkit_eval.reporting.gate import GateResult
     from ragkit_eval.running.cache import Cache
-    from ragkit_eval.running.runs import Run
+    from ragkit_eval.running.finished import Run
     from ragkit_eval.running.stores import OpenedRag
 
 DONE, SOME_FAILED = 0, 1
@@ -135,7 +135,7 @@ def sweep(options: argparse.Namespace, read_settings: _Read) -> int:
     from ragkit.cli.progress import Bar
     from ragkit_eval.calibration.sweep import Grid
     from ragkit_eval.calibration.sweep import sweep as measure
-    from ragkit_eval.running.runs import write_json
+    from ragkit_eval.running.folder import write_json
 
     dataset = read_dataset(options)
     trims = names(options.trim) or []
@@ -179,7 +179,7 @@ def sweep(options: argparse.Namespace, read_settings: _Read) -> int:
 def compare(options: argparse.Namespace) -> int:
     """Run `ragkit eval compare`."""
     from ragkit_eval.reporting.comparison import compare as measure
-    from ragkit_eval.running.runs import load_run
+    from ragkit_eval.running.finished import load_run
 
     found = measure(
         load_run(options.base),
@@ -195,7 +195,7 @@ def compare(options: argparse.Namespace) -> int:
 def gate(options: argparse.Namespace) -> int:
     """Run `ragkit eval gate`."""
     from ragkit_eval.reporting.report import junit, make_report, markdown
-    from ragkit_eval.running.runs import load_run
+    from ragkit_eval.running.finished import load_run
 
     new = load_run(options.run)
     base = None if options.baseline is None else load_run(options.baseline)
@@ -214,7 +214,7 @@ def report(options: argparse.Namespace) -> int:
     """Run `ragkit eval report`."""
     from ragkit_eval.reporting.page import html
     from ragkit_eval.reporting.report import junit, make_report, markdown
-    from ragkit_eval.running.runs import load_run
+    from ragkit_eval.running.finished import load_run
 
     if len(options.runs) > 2:
         raise ConfigError(f"{len(options.runs)} runs; allowed: one, or a base and a new one")
@@ -350,7 +350,7 @@ def _read_sweep(path: str) -> Mapping[str, Json]:
 
 def _write(path: str, text: str, *, for_all: bool = False) -> None:
     """Write a report; the verdicts of a gate are for all, whatever holds questions is not."""
-    from ragkit_eval.running.runs import write_text
+    from ragkit_eval.running.folder import write_text
 
     _parent(path)
     write_text(Path(path), text, for_all=for_all)

@@ -20,8 +20,9 @@ from ragkit_eval.reporting.gate import Gate, Rule
 from ragkit_eval.reporting.page import html
 from ragkit_eval.reporting.report import junit, make_report, markdown
 from ragkit_eval.running.cache import Cache
+from ragkit_eval.running.finished import Run
 from ragkit_eval.running.pipelines import RagPipeline
-from ragkit_eval.running.runs import Run, evaluate
+from ragkit_eval.running.runs import evaluate
 from ragkit_eval.running.stores import OpenedRag
 
 from .made import make_dataset, write_lines
