@@ -7,30 +7,15 @@ with the limit, so a policy is one number.
 """
 
 from ragkit.trimming.certificate import Certificate
-from ragkit.trimming.policy import (
-    BASELINE_HITS,
-    BUILTIN_POLICY,
-    REFUSE_BELOW,
-    TrimPolicy,
-    load_policy,
-)
+from ragkit.trimming.policy import BASELINE_HITS, BUILTIN_POLICY, TrimPolicy, load_policy
 from ragkit.trimming.ranking import RankedSentence, Ranking, rank, support_score
-from ragkit.trimming.scorer import (
-    Forest,
-    Scorer,
-    Tree,
-    feature_names,
-    features,
-    load_scorer,
-    open_scorer,
-)
+from ragkit.trimming.scorer import Forest, Scorer, Tree, features, load_scorer, open_scorer
 from ragkit.trimming.selection import Trimmed, select, trim, untrimmed
 from ragkit.trimming.signals import PoolChunk, Signals, measure
 
 __all__ = [
     "BASELINE_HITS",
     "BUILTIN_POLICY",
-    "REFUSE_BELOW",
     "Certificate",
     "Forest",
     "PoolChunk",
@@ -41,7 +26,6 @@ __all__ = [
     "Tree",
     "TrimPolicy",
     "Trimmed",
-    "feature_names",
     "features",
     "load_policy",
     "load_scorer",

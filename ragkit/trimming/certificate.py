@@ -1,7 +1,7 @@
-"""The certificate of a trim policy: what it holds, and whether it applies here.
+"""The certificate of a trim policy: what it states, and whether it applies here.
 
-A certificate is *void* where anything differs that decides what is kept, and *stale* where more of
-the corpus has changed than it allows; either way the policy goes on trimming, uncertified.
+A certificate is *void* if anything that decides what is kept differs, and *stale* if too much of
+the corpus has changed; either way the policy goes on trimming, uncertified.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ SIGNALS = "signals/2"
 """Changes whenever signals, their fusion or the support score are computed differently."""
 
 _LATER = frozenset({"generator settings", "reranker settings", "retriever settings"})
-"""Missing from older certificates, and for parts without a fingerprint, which their name tells."""
+"""None in older certificates and for parts without a fingerprint: there the name alone decides."""
 
 _OF_ANSWERS = ("generator", "temperature", "top_p", "top_k", "seed", "max_tokens")
 
@@ -33,15 +33,15 @@ _CLASSES: Mapping[str, tuple[type, ...]] = {
     "Mapping[str, Json] | None": (Mapping,),
     "Sequence[Json] | None": (list,),
 }
-"""By the annotation of a certificate's field, what JSON holds for it."""
+"""The classes of JSON values that a certificate's field takes, by the field's annotation."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Certificate:
-    """What `ragkit calibrate` showed about a trim policy, by the names of the policy file.
+    """What `ragkit calibrate` showed about a trim policy; fields are named as in the policy file.
 
-    A field that a file does not have, or has of another kind, is None. `as_read` is the object of
-    the file that a certificate was read from; it is written back with all of its keys.
+    A field is None where the file lacks it or holds something of another type. `as_read` is the
+    object that a certificate was read from: it is written back with all of its keys.
     """
 
     # The guarantee.
@@ -100,13 +100,12 @@ def fingerprints(
     """Return what a certificate depends on, by the names that `why_void` uses.
 
     Args:
-        configuration: As `RAG.configuration` gives it; without `answers` the generator's
-            fingerprint is not looked at.
-        policy: The certificate is for these numbers, and for no others.
-        answers: Whether it is about answers, which depend on the generator too.
+        configuration: As `RAG.configuration` returns it.
+        policy: The certificate is for its numbers, and for no others.
+        answers: Whether it is about answers: only then does the generator count.
     """
     described = configuration["store"]
-    store = described if isinstance(described, Mapping) else {}
+    store: Mapping[str, Json] = described if isinstance(described, Mapping) else {}
     has_vectors = store.get("embedder_fingerprint") is not None
     mode = configuration["mode"] or ("hybrid" if has_vectors else "lexical")
     return {
@@ -150,12 +149,8 @@ def why_void(
 ) -> str | None:
     """Return what differs from the certificate, in words; None when nothing does.
 
-    Args:
-        certificate: Of the policy.
-        configuration: As `fingerprints` takes it.
-        policy: What trims.
-        level: Of `select`; it replaces the limits that were certified.
-        max_context_tokens: Of `select`; below the largest certified context it cuts some shorter.
+    `level` and `max_context_tokens` are those of `select`: the one replaces the certified limits,
+    the other must not cut the largest certified context.
     """
     known = certificate.fingerprints
     if known is None:
@@ -170,26 +165,19 @@ def why_void(
     largest = certificate.largest_tokens
     if largest is None:
         largest = policy.budget_tokens or 0
-    if max_context_tokens is not None and max_context_tokens < largest:
-        return (
-            f"the cap of {max_context_tokens} tokens is below the {largest} that it was "
-            "certified with"
-        )
-    return None
+    if max_context_tokens is None or max_context_tokens >= largest:
+        return None
+    cap = f"the cap of {max_context_tokens} tokens"
+    return f"{cap} is below the {largest} that it was certified with"
 
 
 def why_void_for_pool(policy: TrimPolicy, k: int) -> str | None:
-    """Return in words that another number of chunks is retrieved; None for the policy's own."""
+    """Return what voids a certificate where k chunks are retrieved; None for the policy's pool."""
     return None if k == policy.pool else f"a pool of {k} replaces its {policy.pool}"
 
 
 def is_stale(certificate: Certificate, corpus: Mapping[str, Json]) -> bool:
-    """Whether too many chunks have changed since the certificate was made.
-
-    Args:
-        certificate: Without a sketch of its corpus it is stale.
-        corpus: The sketch of today's, as `RAG.corpus_sketch` gives it.
-    """
+    """Whether too many chunks have changed since, by the sketch of today's corpus."""
     then = certificate.corpus
     return then is None or changed_share(then, corpus) > MAX_CORPUS_CHANGE
 
@@ -197,9 +185,9 @@ def is_stale(certificate: Certificate, corpus: Mapping[str, Json]) -> bool:
 def changed_share(then: Mapping[str, Json], now: Mapping[str, Json]) -> float:
     """Estimate the share of chunks that differ between two corpora from their sketches.
 
-    A sketch holds the smallest of all chunk ids, which are digests; how many of the smallest of
-    the union both have estimates the Jaccard index (Broder 1997, section 3). What is no sketch
-    has nothing in common with any corpus.
+    A sketch (`RAG.corpus_sketch`) holds the smallest of all chunk ids, which are digests. The share
+    of the smallest ids of the union that both hold estimates the Jaccard index (Broder 1997,
+    section 3). Where either is no sketch, everything counts as changed.
     """
     n_then, n_now = then.get("chunks"), now.get("chunks")
     a, b = _texts(then.get("smallest_ids")), _texts(now.get("smallest_ids"))
@@ -216,7 +204,7 @@ def changed_share(then: Mapping[str, Json], now: Mapping[str, Json]) -> float:
 
 
 def _texts(value: Json) -> list[str] | None:
-    """Return a list of texts; None for anything else."""
+    """Return a list's entries where all are text; None otherwise."""
     entries = value if isinstance(value, Sequence) and not isinstance(value, str) else (None,)
     texts = [entry for entry in entries if isinstance(entry, str)]
     return texts if len(texts) == len(entries) else None

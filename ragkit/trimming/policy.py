@@ -21,12 +21,15 @@ from ragkit.trimming.scorer import (
 from ragkit.types import MOST_HITS, Json
 
 BASELINE_HITS = 5
-"""What trimming is measured against: so many chunks, untrimmed."""
+"""The baseline that trimming is compared with: so many chunks, untrimmed."""
 
 REFUSE_BELOW = 0.15
-"""Bundled refusal threshold: on the calibration halves 2 % of answerable questions lie below."""
+"""Bundled refusal threshold: 2 % of the answerable questions of the calibration halves are below."""
 
+_LIMITS = ("keep_above", "budget_tokens", "budget_share")
+_PLAIN = ("name", "pool", *_LIMITS, "second_hop", "neighbours", "headings", "refuse_below")
 _WEIGHTS = (*FUSION_WEIGHTS, "length", "best")
+"""Keys of the policy file, in its order; a weight's field is called `KEY_weight`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,9 +111,9 @@ class TrimPolicy:
         """
         given: dict[str, Json] = {**BUILTIN_POLICY.to_dict(), "certificate": None}
         _check_keys(path, data, allowed=tuple(given))
-        if {"keep_above", "budget_tokens", "budget_share"} & set(data):
+        if set(_LIMITS) & set(data):
             # A file that gives one limit means that one alone.
-            given |= {"keep_above": None, "budget_share": None}
+            given |= dict.fromkeys(_LIMITS)
         given |= data
 
         def number(name: str) -> float:
@@ -119,6 +122,7 @@ class TrimPolicy:
         def limit(name: str) -> float | None:
             return None if given[name] is None else number(name)
 
+        weights = _weights(path, data.get("weights", {}))
         tokens = limit("budget_tokens")
         headings = given["headings"]
         if not isinstance(headings, bool):
@@ -138,7 +142,7 @@ class TrimPolicy:
             refuse_below=number("refuse_below"),
             scorer=_named_scorer(path, given["scorer"]),
             certificate=None if certificate is None else Certificate.from_dict(certificate),
-            **_weights(path, data.get("weights", {})),
+            **weights,
         )
 
     def sha256(self) -> str:
@@ -151,20 +155,11 @@ class TrimPolicy:
 
     def to_dict(self) -> dict[str, Json]:
         """Return the JSON form of a trim policy file."""
+        scorer = self.scorer
         data: dict[str, Json] = {
             "schema": 1,
-            "name": self.name,
-            "pool": self.pool,
-            "keep_above": self.keep_above,
-            "budget_tokens": self.budget_tokens,
-            "budget_share": self.budget_share,
-            "second_hop": self.second_hop,
-            "neighbours": self.neighbours,
-            "headings": self.headings,
-            "refuse_below": self.refuse_below,
-            "scorer": None
-            if self.scorer is None
-            else {"name": self.scorer.name, "sha256": self.scorer.sha256()},
+            **{name: getattr(self, name) for name in _PLAIN},
+            "scorer": None if scorer is None else {"name": scorer.name, "sha256": scorer.sha256()},
             "weights": self.weights(_WEIGHTS),
         }
         if self.certificate is not None:

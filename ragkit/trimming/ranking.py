@@ -8,16 +8,21 @@ from dataclasses import dataclass
 
 from ragkit.trimming.policy import TrimPolicy
 from ragkit.trimming.signals import PoolChunk, Sentence, Signals, fused, measure
-from ragkit.types import Chunk, Hit
+from ragkit.types import Chunk, Hit, Span
 
-_SHORT_WORDS = 3
-"""Below so many words length hardly counts: a heading must not win merely by being short."""
+_SHORT_TERMS = 3
+"""Added to every length, so that a heading cannot win merely by being short."""
 
 # Logistic regression of "is the question answered here" on the calibration halves of squad20 and
 # hotpotqa_100, against questions of other collections (weight 1) and squad20's unanswerable ones
 # (weight 1/2). It orders pools by their support; it is not yet a calibrated probability.
 _COVERAGE_WEIGHT, _COSINE_WEIGHT, _OFFSET = 2.1, 10.2, -7.1
 _COVERAGE_WEIGHT_ALONE, _OFFSET_ALONE = 4.6, -3.05
+
+
+def text_of(chunk: Chunk, span: Span) -> str:
+    """Return the document's text at a span of the chunk."""
+    return chunk.text[span[0] - chunk.start : span[1] - chunk.start]
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,16 +42,14 @@ class RankedSentence:
     @property
     def text(self) -> str:
         """Return the document's text at its span."""
-        start, end = self.place.span
-        chunk = self.hit.chunk
-        return chunk.text[start - chunk.start : end - chunk.start]
+        return text_of(self.hit.chunk, self.place.span)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ranking:
-    """A pool's sentences in the order of keeping, repeats left out: every limit keeps a prefix.
+    """A pool's sentences in the order of keeping, without repeats: every limit keeps a prefix.
 
-    `support` in [0, 1] tells how well the pool supports an answer; None for an empty pool.
+    `support` in [0, 1] is how well the pool supports an answer; None for an empty pool.
     """
 
     pool: Sequence[PoolChunk]
@@ -108,7 +111,7 @@ def _relative_scores(
     scorer = policy.scorer
     length_weight = policy.length_weight if scorer is None else scorer.length_weight
     priorities = [
-        score - length_weight * math.log(_SHORT_WORDS + sentence.n_terms)
+        score - length_weight * math.log(_SHORT_TERMS + sentence.n_terms)
         for sentence, score in zip(sentences, scores, strict=True)
     ]
     best = max(priorities)

@@ -1,7 +1,7 @@
-"""A fitted sentence score: gradient-boosted trees as plain arrays, evaluated without a library.
+"""A fitted sentence scorer: gradient-boosted trees as plain arrays, evaluated without a library.
 
-What the trees see is relative to the pool of the question (how far from the best, how many standard
-deviations from the mean, which rank), so that a scorer fitted on one corpus can serve another.
+The features are relative to the question's pool (distance from the best, standard deviations from
+the mean, rank), so that a scorer fitted on one corpus can serve another.
 """
 
 from __future__ import annotations
@@ -29,11 +29,13 @@ FUSION_WEIGHTS = {
 
 LENGTH_WEIGHT = 0.8
 BEST_WEIGHT = 0.5
-"""Round numbers, chosen on SQuAD's calibration articles and three small sets."""
+"""Weights of its penalties: round numbers, chosen on SQuAD's calibration articles and three small
+sets.
+"""
 
 MAX_DEPTH = 64
 MAX_NODES = 1_000_000
-"""Of one tree, and of all trees of a forest: far above what `ragkit fit` makes."""
+"""Limits per tree and per forest, far above what `ragkit fit` makes: a file may be anyone's."""
 
 _BY_WORDS = ("words", "window_words", "chunk_words", "chunk", "fused")
 _BY_VECTORS = ("cosine", "window_cosine", "chunk_cosine", "mean_cosine")
@@ -51,10 +53,10 @@ def feature_names(*, with_vectors: bool) -> tuple[str, ...]:
 
 
 def features(signals: Signals) -> list[tuple[float, ...]]:
-    """Return one row a sentence with the columns that `feature_names` names.
+    """Return one row per sentence with the columns that `feature_names` names.
 
-    `gap` is the distance from the pool's best (0 or less), `z` that from its mean in standard
-    deviations, `rank` ln(1 + rank) with rank from 0; equal values rank in the pool's order.
+    `gap` is the distance from the pool's best (0 or less), `z` the distance from its mean in
+    standard deviations, `rank` is ln(1 + rank), 0 for the best; ties rank in the pool's order.
     """
     return _features(signals, fused(signals, FUSION_WEIGHTS))
 
@@ -86,7 +88,7 @@ def _log_ranks(values: Sequence[float]) -> list[float]:
 class Tree:
     """A regression tree: node i goes left where feature[i] <= threshold[i].
 
-    A leaf has feature -1 and its value in `threshold`; `left` and `right` are node numbers.
+    `left` and `right` are node numbers. A leaf has feature -1 and its value as threshold.
     """
 
     feature: tuple[int, ...]
@@ -98,7 +100,7 @@ class Tree:
         """Check the shape; raises `ConfigError`."""
         n = len(self.feature)
         inner = [i for i in range(n) if self.feature[i] >= 0]
-        # A child comes after its parent, so that every walk ends.
+        # Each child comes after its parent, so every walk ends.
         sound = n > 0 and n == len(self.threshold) == len(self.left) == len(self.right)
         if not sound or any(not i < child < n for i in inner
                             for child in (self.left[i], self.right[i])):  # fmt: skip
@@ -115,7 +117,7 @@ class Tree:
     def nested(self) -> _Node:
         """Return the tree as nested tuples, which Python walks fastest."""
         nodes: list[_Node] = list(self.threshold)
-        # Children come after their parents, so each is made once, however many share it.
+        # From the last node back, every child is ready, and is built once however many share it.
         for i in range(len(nodes) - 1, -1, -1):
             if self.feature[i] >= 0:
                 below, above = nodes[self.left[i]], nodes[self.right[i]]
@@ -127,8 +129,8 @@ class Tree:
 class Forest:
     """Boosted trees: the log-odds that a sentence is needed are offset + slope x their sum.
 
-    Offset and slope are Platt's (1999, eq. 1), fitted on questions whose documents the trees did
-    not see.
+    Offset and slope are Platt's (1999, eq. 1), fitted on questions about documents that the trees
+    were not.
     """
 
     offset: float
@@ -176,9 +178,9 @@ class Forest:
 class Scorer:
     """Scores sentences: ln(probability of being needed) + `fused_weight` x training-free score.
 
-    `length_weight` is that of its policy's priorities. `by_words` serves pools without sentence
-    vectors. `card` says what the scorer was fitted on; `fitted_on` are digests of those questions
-    and documents, which must not certify it.
+    `length_weight` replaces its policy's. `by_words` scores pools without sentence vectors. `card`
+    describes what the scorer was fitted on; `fitted_on` holds digests of those questions and
+    documents, which must not certify it.
     """
 
     name: str
@@ -227,7 +229,7 @@ class Scorer:
 
         Raises:
             ConfigError: a key is missing or has another type, a tree is broken, or the scorer
-                needs other features than these.
+                needs other features.
         """
         try:
             return cls._read(data)
@@ -237,15 +239,10 @@ class Scorer:
     @classmethod
     def _read(cls, data: Mapping[str, object]) -> Scorer:
         if data["schema"] != 1 or data["features"] != list(feature_names(with_vectors=True)):
-            raise ConfigError(
-                "scorer: made for other features than this version has; fit it again with: "
-                "ragkit fit"
-            )
-        vectors, card, fitted_on = (
-            data["with_vectors"],
-            data.get("card", {}),
-            data.get("fitted_on", []),
-        )
+            made = "made for other features than this version has"
+            raise ConfigError(f"scorer: {made}; fit it again with: ragkit fit")
+        vectors, card = data["with_vectors"], data.get("card", {})
+        fitted_on = data.get("fitted_on", [])
         if not isinstance(card, dict) or not isinstance(fitted_on, list):
             raise ConfigError("scorer: card must be an object, and fitted_on a list")
         return cls(
@@ -265,7 +262,7 @@ def open_scorer(name: str) -> Scorer | None:
 
 
 def load_scorer(path: Path) -> Scorer:
-    """Read a scorer file; its name is its file's.
+    """Read a scorer file and name the scorer after it.
 
     Raises:
         ConfigError: the file cannot be read or is no scorer.
@@ -275,11 +272,7 @@ def load_scorer(path: Path) -> Scorer:
 
 
 def read_object(what: str, path: str | Path) -> tuple[dict[str, Json], bytes]:
-    """Read a file that holds a JSON object; return it and the file's bytes.
-
-    Raises:
-        ConfigError: naming `what` and the path.
-    """
+    """Return a file's JSON object and its bytes; raises `ConfigError` with `what` and the path."""
     try:
         raw = Path(path).read_bytes()
         data = read_json(raw)
@@ -309,5 +302,5 @@ def _forest(data: object, *, with_vectors: bool) -> Forest:
 
 
 def _softplus(x: float) -> float:
-    """Return ln(1 + e^x) without overflow; minus that of minus the log-odds is ln(probability)."""
+    """Return ln(1 + e^x) without overflow; -softplus(-x) is ln(probability) for log-odds x."""
     return max(x, 0.0) + math.log1p(math.exp(-abs(x)))

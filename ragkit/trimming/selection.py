@@ -9,16 +9,16 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from ragkit.trimming.policy import BASELINE_HITS, TrimPolicy
-from ragkit.trimming.ranking import RankedSentence, Ranking, rank
+from ragkit.trimming.ranking import RankedSentence, Ranking, rank, text_of
 from ragkit.trimming.signals import PoolChunk
-from ragkit.types import ContextItem, Hit, RefusalReason, ScoredSentence, TokenCounter
+from ragkit.types import Chunk, ContextItem, Hit, RefusalReason, ScoredSentence, Span, TokenCounter
 
 _Count: TypeAlias = Callable[[str], int]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trimmed:
-    """What was kept. `support` in [0, 1] tells how well the pool supports an answer."""
+    """What was kept. `support` in [0, 1] is how well the pool supports an answer."""
 
     context: tuple[ContextItem, ...]
     support: float | None
@@ -92,44 +92,32 @@ def untrimmed(
 ) -> Trimmed:
     """Keep whole chunks, as retrieved; under a cap, those that fit, best first.
 
-    With a `ranking` of these hits the sentences carry their scores, minus infinity where it leaves
-    them out as repeats.
+    With a `ranking` of these hits each sentence carries its score; a repeat, which the ranking
+    leaves out, carries minus infinity.
     """
     support = None if ranking is None else ranking.support
     if not hits:
         return Trimmed(context=(), support=support, refusal="no_hits")
+    count = functools.cache(counter.count)
     ranked = () if ranking is None else ranking.sentences
-    scored = {(s.hit.chunk.id, s.place.span): _scored(s, counter.count) for s in ranked}
+    scores = {(s.hit.chunk.id, s.place.span[0]): s.score for s in ranked}
     unscored = 0.0 if ranking is None else -math.inf
     items: list[ContextItem] = []
     n_tokens = 0
     for hit in hits:
         chunk = hit.chunk
-        n_chunk = counter.count(chunk.text)
-        if max_context_tokens is not None and n_tokens + n_chunk > max_context_tokens:
+        if max_context_tokens is not None and n_tokens + count(chunk.text) > max_context_tokens:
             continue
-        n_tokens += n_chunk
-        sentences = tuple(
-            scored.get((chunk.id, (start, end)))
-            or ScoredSentence(
-                start=start,
-                end=end,
-                text=chunk.text[start - chunk.start : end - chunk.start],
-                score=unscored,
-                n_tokens=0,
+        n_tokens += count(chunk.text)
+        sentences: list[ScoredSentence] = []
+        for span in chunk.sentences:
+            score = scores.get((chunk.id, span[0]))
+            sentences.append(
+                _sentence(chunk, span, unscored, None)
+                if score is None
+                else _sentence(chunk, span, score, count)
             )
-            for start, end in chunk.sentences
-        )
-        items.append(
-            ContextItem(
-                hit=hit,
-                start=chunk.start,
-                end=chunk.end,
-                text=chunk.text,
-                n_tokens=n_chunk,
-                sentences=sentences,
-            )
-        )
+        items.append(_item(hit, (chunk.start, chunk.end), chunk.text, sentences, count))
     refusal: RefusalReason | None = None if items else "cap_too_small"
     return Trimmed(context=tuple(items), support=support, refusal=refusal)
 
@@ -196,26 +184,25 @@ def _items(
             runs[-1].append(sentence)
         else:
             runs.append([sentence])
-    return tuple(_item(run, count) for run in runs)
+    return tuple(_run(run, count) for run in runs)
 
 
-def _item(run: Sequence[RankedSentence], count: _Count) -> ContextItem:
-    hit = run[0].hit
-    start, end = run[0].place.span[0], run[-1].place.span[1]
-    text = hit.chunk.text[start - hit.chunk.start : end - hit.chunk.start]
-    return ContextItem(
-        hit=hit,
-        start=start,
-        end=end,
-        text=text,
-        n_tokens=count(text),
-        sentences=tuple(_scored(s, count) for s in run),
-    )
+def _run(run: Sequence[RankedSentence], count: _Count) -> ContextItem:
+    hit, span = run[0].hit, (run[0].place.span[0], run[-1].place.span[1])
+    sentences = [_sentence(hit.chunk, s.place.span, s.score, count) for s in run]
+    return _item(hit, span, text_of(hit.chunk, span), sentences, count)
 
 
-def _scored(sentence: RankedSentence, count: _Count) -> ScoredSentence:
-    start, end = sentence.place.span
-    text = sentence.text
-    return ScoredSentence(
-        start=start, end=end, text=text, score=sentence.score, n_tokens=count(text)
-    )
+def _item(
+    hit: Hit, span: Span, text: str, sentences: Sequence[ScoredSentence], count: _Count
+) -> ContextItem:
+    n, scored = count(text), tuple(sentences)
+    start, end = span
+    return ContextItem(hit=hit, start=start, end=end, text=text, n_tokens=n, sentences=scored)
+
+
+def _sentence(chunk: Chunk, span: Span, score: float, count: _Count | None) -> ScoredSentence:
+    start, end = span
+    text = text_of(chunk, span)
+    n_tokens = 0 if count is None else count(text)
+    return ScoredSentence(start=start, end=end, text=text, score=score, n_tokens=n_tokens)

@@ -23,13 +23,13 @@ from ragkit.trimming import (
     Scorer,
     Tree,
     TrimPolicy,
-    feature_names,
     features,
     load_policy,
     measure,
     rank,
     trim,
 )
+from ragkit.trimming.scorer import feature_names
 from ragkit.trimming.second_hop import second_hop
 
 from .test_trimming import FERRY, MUSEUM, PASS_WORDS, pool_of

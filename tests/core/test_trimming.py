@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import random
 from typing import Any
 
@@ -14,7 +15,7 @@ from ragkit.chunking import SpanChunker
 from ragkit.errors import ConfigError
 from ragkit.text.wordpiece import load_wordpiece
 from ragkit.text.words import index_terms
-from ragkit.trimming import PoolChunk, TrimPolicy, rank, trim, untrimmed
+from ragkit.trimming import PoolChunk, TrimPolicy, rank, select, trim, untrimmed
 from ragkit.types import ContextItem, Document, Hit, Location, Mark
 
 from ..strategies import TEXTS
@@ -195,6 +196,38 @@ def test_every_level_keeps_a_prefix_of_the_ranking(level: float) -> None:
     assert all(s.n_tokens == COUNTER.count(s.text) for s in kept_sentences)
     scores = [r.relative_score for r in ranked]
     assert scores == sorted(scores, reverse=True)
+
+
+def test_one_ranking_is_cut_at_many_limits() -> None:
+    """Selecting from a ranking gives what trimming by each policy gives."""
+    pool = pool_of(FERRY, MUSEUM, FERRY, with_cosines=True)
+    ranking = rank(PASS_WORDS, pool, POLICY)
+    sizes: list[int] = []
+    for budget in (1, 10, 20, 40, 80):
+        policy = dataclasses.replace(POLICY, budget_tokens=budget)
+        kept = select(ranking, policy=policy, counter=COUNTER)
+        assert kept == trim(PASS_WORDS, pool, policy=policy, counter=COUNTER)
+        sizes.append(tokens(kept.context))
+    assert sizes == sorted(sizes)
+    assert sizes[0] < sizes[-1]
+
+
+def test_whole_chunks_carry_the_scores_of_a_ranking() -> None:
+    """Each sentence has its score and size; what repeats another has minus infinity."""
+    pool = pool_of(FERRY, MUSEUM, "Dogs travel free. Cats wait.", with_cosines=True)
+    ranking = rank(PASS_WORDS, pool, POLICY)
+    hits = [chunk.hit for chunk in pool]
+    whole = untrimmed(hits, counter=COUNTER, ranking=ranking)
+    assert whole.support == ranking.support
+    found = {(i.hit.chunk.id, s.start): s for i in whole.context for s in i.sentences}
+    expected = {(s.hit.chunk.id, s.place.span[0]): s.score for s in ranking.sentences}
+    assert {key: s.score for key, s in found.items() if s.n_tokens} == expected
+    repeats = [s for s in found.values() if s.score == -math.inf]
+    assert [s.text for s in repeats] == ["Dogs travel free."]
+    plain = untrimmed(hits, counter=COUNTER)
+    assert plain.support is None
+    assert [i.text for i in plain.context] == [i.text for i in whole.context]
+    assert {s.score for i in plain.context for s in i.sentences} == {0.0}
 
 
 def test_support_is_higher_where_the_answer_stands() -> None:
