@@ -85,7 +85,7 @@ def collect(
         questions: Those whose pool holds no evidence teach nothing and are passed over.
         quality: What a set of passages is worth to a question; a sentence is needed where it is
             worth more than nothing.
-        cluster: What questions depend on together; at most 100 questions each.
+        cluster: What makes questions depend on each other; at most 100 questions of each.
         seed: Of the choice among questions and sentences.
         on_progress: Called with questions done and their number.
     """
@@ -154,7 +154,7 @@ def fit_scorer(examples: Mapping[str, Examples], *, name: str, seed: int = 0) ->
             f"{n_questions} questions find their evidence among {POOL} chunks; fitting a scorer "
             f"needs {LEAST_QUESTIONS}, better 300; without one: --scorer none"
         )
-    # Questions in languages that the embedder does not read are found by words.
+    # Questions in languages that the embedder does not read have no vectors.
     vectors = any(row for e in examples.values() for row in e.with_vectors)
     return Scorer(
         name=name,

@@ -1,4 +1,4 @@
-"""Labelled questions: where their answers stand, and which documents are relevant.
+"""Labelled questions: the places of their answers, and which documents are relevant.
 
 A dataset is a folder in BEIR's layout with spans (`corpus.jsonl`, `queries.jsonl`,
 `qrels/SPLIT.tsv`, `spans.jsonl`), a SQuAD JSON file, or a CSV or JSON Lines file of questions.
@@ -44,7 +44,7 @@ class Question:
     def cluster(self, by: str = "document") -> str:
         """Return what the question is correlated through: a document, or a field of its metadata.
 
-        Questions without a known document, and all with `by="none"`, stand alone.
+        Questions without a known document, and all with `by="none"`, are independent.
         """
         if by == "document":
             documents = [span.document_id for spans in self.evidence for span in spans]
@@ -159,7 +159,7 @@ def _folder(folder: Path, split: str | None, needed: Needed) -> Dataset:
 
 
 def _belongs(question: Question, split: str, *, has_judgements: bool) -> bool:
-    """Whether a question that nobody judged is part of a split: unanswerable ones have no document.
+    """Whether an unjudged question is part of a split: unanswerable ones have no document.
 
     Without any judgements all questions belong.
     """

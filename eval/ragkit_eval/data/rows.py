@@ -18,7 +18,7 @@ Status: TypeAlias = Literal["ok", "refused", "error"]
 class Passage:
     """A span of a document; `text` is None where only its place was kept.
 
-    `repeats` are the places of evidence whose sentences stand in this passage word for word, though
+    `repeats` are the places of evidence whose sentences this passage holds word for word, though
     the labels name another place: documents repeat themselves, and the reader has the text.
     """
 

@@ -93,7 +93,7 @@ def check_comparable(base: Run, new: Run, *, force: bool = False) -> None:
     if base.dataset_sha256 != new.dataset_sha256 and not force:
         raise ConfigError(
             f"runs {base.name} and {new.name} are of different datasets, or of one that changed: "
-            "their questions or labels differ; run both anew (or compare with --force)"
+            "their questions or labels differ; run both again (or compare with --force)"
         )
 
 

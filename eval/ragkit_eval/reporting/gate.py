@@ -1,4 +1,4 @@
-"""May this run replace that one? A verdict of three values that fails closed.
+"""May this run replace that one? A three-valued verdict that fails closed.
 
     [policy]
     alpha = 0.05                # chance of failing a run that is no worse, over all checks
@@ -20,7 +20,7 @@
 
 A margin passes when the one-sided paired interval of the loss stays inside it (non-inferiority),
 and fails when the loss is larger than the margin and chance does not explain that there is one
-(sign-flip test, Holm over all margins). Everything between is inconclusive.
+(sign-flip test, Holm over all margins). Everything in between is inconclusive.
 """
 
 from __future__ import annotations
@@ -141,7 +141,7 @@ class Gate:
 
     @classmethod
     def load(cls, path: str | Path) -> Gate:
-        """Read a gate file; raises `ConfigError` for what it does not know."""
+        """Read a gate file; raises `ConfigError` for unknown keys and values."""
         try:
             data = read_toml(Path(path).read_bytes())
         except (OSError, ValueError) as error:

@@ -1,4 +1,4 @@
-"""The report as one HTML file that needs nothing else: styles and drawing stand inside."""
+"""The report as one self-contained HTML file: styles and drawing are inlined."""
 
 from __future__ import annotations
 
@@ -217,7 +217,7 @@ _BLUES = ("#0b6bcb", "#53a2ee", "#7a4fc9", "#3a8f8a")
 
 
 class _Axes:
-    """Tokens to the right, logarithmic; quality upwards."""
+    """Tokens on a logarithmic x axis, quality on the y axis."""
 
     def __init__(self, tokens: Sequence[float], quality: Sequence[float]) -> None:
         self.low, self.high = math.log(max(1.0, min(tokens))), math.log(max(tokens))

@@ -1,4 +1,4 @@
-"""Reports of one run or of two: what is said, and the forms for people and for CI.
+"""Reports of one run or of two: their content, and the formats for people and for CI.
 
 `markdown` fits a pull-request comment, `junit` is what CI servers read; `page.py`
 makes the HTML file from the same content.
@@ -238,7 +238,7 @@ def measure_table(report: Report) -> tuple[list[str], list[list[str]]]:
 
 
 def cost_table(report: Report) -> tuple[list[str], list[list[str]]]:
-    """Return head and rows of what a question costs in each run."""
+    """Return head and rows of the cost per question in each run."""
     head = ["cost of a question", "run", "mean", "p50", "p95", "sum"]
     rows: list[list[str]] = []
     for name in _COSTS:
@@ -378,7 +378,7 @@ _ENTITIES = {"&": "&amp;", "<": "&lt;", "@": "@&#8203;"}
 
 
 def _cell(text: str) -> str:
-    """Return text that says in Markdown what it says: no markup, no HTML, nobody is mentioned."""
+    """Return text that Markdown shows as it is: no markup, no HTML, no mentions."""
     line = printable_line(text.replace("\n", " ").strip())
     return _HTML.sub(lambda match: _ENTITIES[match[0]], _MARKUP.sub(_escaped, line))
 

@@ -1,8 +1,8 @@
 """What was computed once and need not be paid for again: vectors and generations, in one file.
 
 Entries are found by the digest of everything that decides them: the embedder's fingerprint and the
-text, or the generator's fingerprint, its options and the whole prompt. With each stands what it
-took, so that a run which finds it can say what it would have cost.
+text, or the generator's fingerprint, its options and the whole prompt. Each entry
+holds the time it took, so that a run which finds it can say what it would have cost.
 """
 
 from __future__ import annotations
@@ -119,7 +119,7 @@ class Spent:
 
     @classmethod
     def since(cls, began: tuple[float, float]) -> Spent:
-        """Return what passed since `began`, a pair of both clocks."""
+        """Return the time since `began`, a pair of both clocks."""
         return cls(time.perf_counter() - began[0], time.process_time() - began[1])
 
 

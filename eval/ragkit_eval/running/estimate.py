@@ -11,7 +11,7 @@ from ragkit.types import Json
 from ragkit_eval.data.datasets import Question
 
 SAMPLE = 50
-"""Questions that are put through everything but the generation."""
+"""Questions that go through everything but the generation."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -30,14 +30,14 @@ def read_object(data: bytes) -> Mapping[str, Json]:
 
 
 def append_row(file: BinaryIO, row: Row) -> None:
-    """Append a row, so that a process that dies next leaves it whole."""
+    """Append a row and flush it, so that it survives the process."""
     line = json.dumps(row.to_dict(), ensure_ascii=False, allow_nan=False) + "\n"
     file.write(line.encode("utf-8", "surrogatepass"))
     file.flush()
 
 
 def cut_torn_line(path: Path) -> None:
-    """Cut off a last line that a crash left without its end."""
+    """Cut off a last line that a crash left incomplete."""
     if not path.exists():
         return
     with path.open("r+b") as file:
@@ -57,5 +57,5 @@ def read_rows(path: Path) -> dict[str, Row]:
                 row = read_row(read_object(line))
                 rows[row.id] = row
     except (OSError, ValueError, TypeError) as error:
-        raise ConfigError(f"{path} is damaged: {error}; begin anew with --restart") from error
+        raise ConfigError(f"{path} is damaged: {error}; start over with --restart") from error
     return rows

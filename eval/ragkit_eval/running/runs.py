@@ -1,8 +1,8 @@
 """Runs: what a pipeline did with every question of a dataset, in a folder.
 
     manifest.json   what was run: dataset, store, settings, versions, command
-    rows.jsonl      one row a question, appended as it is done
-    scores.jsonl    one line a question: its text, its labels, its value of every measure
+    rows.jsonl      one row per question, appended as it is done
+    scores.jsonl    one line per question: its text, its labels, its value of every measure
     summary.json    what `ragkit eval run --json` prints
 
 Rows are the product: an interrupted run goes on where it stopped, rows of status `error` are tried
@@ -85,7 +85,8 @@ def evaluate(
         out: The run's folder. An unfinished or finished run there of the same dataset and
             configuration is taken up: only what is missing, or failed, is asked.
         configuration: What decides the answers; None asks the pipeline's `configuration()`.
-        cluster: What questions depend on together: `document`, a field of their metadata, `none`.
+        cluster: What makes questions depend on each other: `document`, a field of their metadata,
+            or `none`.
         restart: Throw an existing run away first.
         seed: Of intervals.
         command: Noted in the manifest.
@@ -210,13 +211,13 @@ def _check_same(path: Path, manifest: Mapping[str, Json]) -> str | None:
     try:
         old = read_object(path.read_bytes())
     except (OSError, ValueError, TypeError) as error:
-        raise ConfigError(f"{path} is damaged: {error}; begin anew with --restart") from error
+        raise ConfigError(f"{path} is damaged: {error}; start over with --restart") from error
     for part in ("dataset", "configuration", "ragkit"):
         if old.get(part) != manifest[part]:
             name, was, now = _difference(part, old.get(part), manifest[part])
             raise ConfigError(
                 f"{path.parent} holds a run with {name} {was!r}, not {now!r}; name another folder "
-                "with --out, or begin anew with --restart"
+                "with --out, or start over with --restart"
             )
     return str(old["began"])
 
@@ -261,9 +262,9 @@ def _finish(
 
 
 def _refusals(dataset: Dataset, rows: Mapping[str, Row]) -> dict[str, Json]:
-    """Return statuses of answerable and unanswerable questions, and what evidence tells of them.
+    """Return statuses of answerable and unanswerable questions, and how support tells them apart.
 
-    `evidence_auroc` is the chance that an answerable question has more evidence than an
+    `evidence_auroc` is the chance that an answerable question has more support than an
     unanswerable one.
     """
     found: dict[str, Json] = {}
