@@ -38,10 +38,10 @@ if TYPE_CHECKING:
     from ragkit_eval.reporting.report import make_report as make_report
     from ragkit_eval.reporting.report import markdown as markdown
     from ragkit_eval.running.cache import Cache as Cache
+    from ragkit_eval.running.finished import Run as Run
+    from ragkit_eval.running.finished import load_run as load_run
     from ragkit_eval.running.pipelines import RagPipeline as RagPipeline
-    from ragkit_eval.running.runs import Run as Run
     from ragkit_eval.running.runs import evaluate as evaluate
-    from ragkit_eval.running.runs import load_run as load_run
     from ragkit_eval.running.stores import OpenedRag as OpenedRag
 
 _NAMES = {
@@ -60,7 +60,8 @@ _NAMES = {
     "reporting.report": ("Report", "make_report", "markdown"),
     "running.cache": ("Cache",),
     "running.pipelines": ("RagPipeline",),
-    "running.runs": ("Run", "evaluate", "load_run"),
+    "running.finished": ("Run", "load_run"),
+    "running.runs": ("evaluate",),
     "running.stores": ("OpenedRag",),
 }
 """The public names, by the module that each is loaded from."""

@@ -72,7 +72,7 @@ def _write(found: Calibration, out: Path) -> None:
     """Write the policy, and beside it the scorer that was fitted for it, if any."""
     from ragkit_eval.calibration.fit import write_scorer
     from ragkit_eval.calibration.task import write_policy
-    from ragkit_eval.running.runs import write_text
+    from ragkit_eval.running.folder import write_text
 
     out.parent.mkdir(parents=True, exist_ok=True)
     if found.scorer is not None:

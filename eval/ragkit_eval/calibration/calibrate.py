@@ -206,7 +206,7 @@ def _opened(
 def _unseen(task: Task, questions: Sequence[Question], scorers: Sequence[Scorer]) -> list[Question]:
     """Return the questions that no scorer was fitted on, nor on their documents.
 
-    Where questions do not stand for their documents only the questions themselves count.
+    Where questions are not clustered by document only the questions themselves count.
     """
     known = frozenset(digest for scorer in scorers for digest in scorer.fitted_on)
     documents = document_digests(task.rag) if known else {}

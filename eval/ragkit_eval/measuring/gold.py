@@ -1,4 +1,4 @@
-"""Where the evidence of questions stands in a store."""
+"""Where a store holds the evidence of questions."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class _GoldDocument:
 
 
 class Gold:
-    """Where a question's evidence stands in a store: its chunks, and the sentences it needs."""
+    """Where a store holds a question's evidence: the chunks, and the sentences that it needs."""
 
     def __init__(self, rag: RAG, groups: Sequence[str] | None = None) -> None:
         self._rag = rag
@@ -50,7 +50,7 @@ class Gold:
         return min((size for size in sizes if size), default=None)
 
     def with_repeats(self, question: Question, passages: Sequence[Passage]) -> tuple[Passage, ...]:
-        """Return the passages with the evidence noted that they hold by a repeat of its sentences.
+        """Return the passages, each noting the evidence that it holds as a repeat of its sentences.
 
         A document may say the same twice, and labels name one place only. A sentence of the same
         document that equals one of the evidence's (but for case and white space) is a repeat.

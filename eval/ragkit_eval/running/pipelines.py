@@ -32,7 +32,7 @@ class RagPipeline:
         rag: Whose answers are measured.
         measures: Decide how deep is retrieved beside the answer's own retrieval.
         groups: The reader's groups.
-        caches: Wrappers that the pipeline uses; what they spared is added to seconds and joules.
+        caches: Wrappers that the pipeline uses; what they saved is added to seconds and joules.
     """
 
     def __init__(
@@ -58,7 +58,11 @@ class RagPipeline:
         return {**self.rag.configuration(), "retrieved_documents": self._documents}
 
     def __call__(self, question: Question) -> Row:
-        """Ask, then retrieve once more, deeper, for the rank measures."""
+        """Ask, then search deeper for the rank measures.
+
+        The answer's own retrieval is not made deeper instead: the row's seconds and joules would
+        include what only the measures need, and a reranker would see more hits than in production.
+        """
         for cache in self._caches.values():
             cache.forget_saved()
         answer = self.rag.ask(question.text, id=question.id, groups=self._groups)
@@ -80,11 +84,11 @@ class RagPipeline:
         )
 
     def _add_caches(self, row: Row) -> Row:
-        spared = {name: cache.saved for name, cache in self._caches.items() if cache.saved.seconds}
-        if not spared:
+        saved = {name: cache.saved for name, cache in self._caches.items() if cache.saved.seconds}
+        if not saved:
             return row
-        seconds = sum(spent.seconds for spent in spared.values())
-        cpu_seconds = sum(spent.cpu_seconds for spent in spared.values())
+        seconds = sum(spent.seconds for spent in saved.values())
+        cpu_seconds = sum(spent.cpu_seconds for spent in saved.values())
         joules = row.joules
         if joules is not None:
             more = local_joules(cpu_seconds)
@@ -94,7 +98,7 @@ class RagPipeline:
             seconds=(row.seconds or 0.0) + seconds,
             cpu_seconds=(row.cpu_seconds or 0.0) + cpu_seconds,
             joules=joules,
-            from_cache=tuple(spared),
+            from_cache=tuple(saved),
         )
 
 
@@ -164,7 +168,7 @@ def _answer_rank(question: Question, hits: Sequence[Hit]) -> int | None:
 
 
 def run_question(pipeline: Pipeline, question: Question) -> Row:
-    """Return the row of a question; a failure on purpose (a server that is down) is a row too."""
+    """Return the row of a question; an expected failure (a server that is down) is a row too."""
     try:
         return pipeline(question)
     except ConfigError:
