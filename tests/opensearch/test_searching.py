@@ -102,7 +102,7 @@ def test_scores_that_were_not_combined_are_an_error(opensearch_url: str) -> None
 
 def test_a_server_without_the_plugin_has_rankings_fused_on_the_client() -> None:
     """The first hybrid query finds out, the next ones do not ask again."""
-    with OpenSearchServer(joins=False) as server:
+    with OpenSearchServer(fuses=False) as server:
         with RAG(opened(f"{server.url}/kb"), embedder=WordEmbedder(),
                  config=Settings(ledger="off")) as rag:  # fmt: skip
             rag.ingest(*varied(9))
