@@ -16,17 +16,18 @@ from pathlib import Path
 
 from ragkit import Settings
 from ragkit.trimming import open_scorer
-from ragkit_eval.calibration.calibrate import Needs, measurable, measure_needs
-from ragkit_eval.calibration.sweep import quality_measure
+from ragkit_eval.calibration.certify import highest_cut
+from ragkit_eval.calibration.needs import Needs, measurable, measure_needs
 from ragkit_eval.data.datasets import load_dataset
+from ragkit_eval.measuring.quality import quality_measure
 from ragkit_eval.running.cache import Cache
 from ragkit_eval.running.stores import OpenedRag
-from ragkit_eval.stats.certificates import certify_limit, kept_questions
+from ragkit_eval.stats.certificates import kept_questions
 
 
-def loss(needs: list[Needs], limit: float) -> float:
-    """Return the share of questions that a cut takes something from; `limit` is the cut negated."""
-    return sum(-need.lowest > limit for need in needs) / len(needs)
+def loss(needs: list[Needs], cut: float) -> float:
+    """Return the share of questions that a cut takes something from."""
+    return sum(need.lowest < cut for need in needs) / len(needs)
 
 
 def main() -> None:
@@ -60,17 +61,17 @@ def main() -> None:
         certifying = [need for need in needs if need.cluster in half]
         read = [need for need in needs if need.cluster not in half]
         kept = [certifying[i] for i in kept_questions([n.cluster for n in certifying], seed)]
-        found = certify_limit(
-            [-need.lowest for need in kept], [need.cluster for need in kept], share=share,
+        found = highest_cut(
+            [need.lowest for need in kept], [need.cluster for need in kept], share=share,
             confidence=0.95,
         )  # fmt: skip
-        if found.limit is None:
+        if found.above is None:
             refused += 1
             continue
-        tokens.append(sum(need.tokens(-found.limit) for need in read) / len(read))
-        broken += loss(read, found.limit) > share
+        tokens.append(sum(need.tokens(found.above) for need in read) / len(read))
+        broken += loss(read, found.above) > share
         other = set(rng.sample(documents, len(documents) - len(half)))
-        by_noise += loss([n for n in needs if n.cluster in other], found.limit) > share
+        by_noise += loss([n for n in needs if n.cluster in other], found.above) > share
     n = options.times - refused
     print(f"{dataset.name}: {len(needs)} questions that the untrimmed top 5 serves, "
           f"{len(documents)} documents, {options.times} re-splits, {refused} refused")  # fmt: skip

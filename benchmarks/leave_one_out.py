@@ -15,8 +15,8 @@ from pathlib import Path
 
 from ragkit import Settings
 from ragkit_eval.calibration.fit import Examples, collect, fit_scorer, write_scorer
-from ragkit_eval.calibration.sweep import quality_measure
 from ragkit_eval.data.datasets import load_dataset
+from ragkit_eval.measuring.quality import quality_measure
 from ragkit_eval.running.cache import Cache
 from ragkit_eval.running.stores import OpenedRag
 

@@ -126,7 +126,7 @@ def storm(url: str, n_chunks: int, share: float) -> dict[str, object]:
             "records_sent": proxy.n_records_sent,
             "sent_per_record": proxy.n_records_sent / n_needed,
             "sent_per_record_without_push_back": (
-                (proxy.n_records_sent - proxy.n_records_pushed_back) / n_needed
+                (proxy.n_records_sent - proxy.n_records_throttled) / n_needed
             ),
         }
 

@@ -28,17 +28,17 @@ from ragkit import Settings
 from ragkit.embedding.builtin import BuiltinEmbedder
 from ragkit.trimming import BASELINE_HITS, PoolChunk, TrimPolicy, trim
 from ragkit.types import TokenCounter
-from ragkit_eval.calibration.sweep import (
+from ragkit_eval.data.datasets import Question, load_dataset
+from ragkit_eval.data.rows import Passage
+from ragkit_eval.measuring.gold import Gold
+from ragkit_eval.measuring.quality import (
     Quality,
     default_quality,
     passage_of,
     quality_measure,
     whole_chunks,
 )
-from ragkit_eval.data.datasets import Question, load_dataset
-from ragkit_eval.data.rows import Passage
 from ragkit_eval.running.cache import Cache
-from ragkit_eval.running.pipelines import Gold
 from ragkit_eval.running.stores import OpenedRag
 
 Sent = list[tuple[str, int]]

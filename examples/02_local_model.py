@@ -2,7 +2,7 @@
 
     python examples/02_local_model.py http://localhost:8080/v1 qwen3-8b
 
-Without arguments a scripted server of ragkit's own stands in for the model.
+Without arguments, a scripted server that comes with ragkit stands in for the model.
 """
 
 from __future__ import annotations

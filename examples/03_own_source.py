@@ -1,4 +1,4 @@
-"""Feed documents from anywhere: a source is an object with one method."""
+"""Ingest documents from anywhere: a source is an object with one method."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ TICKETS = {
 
 @dataclass
 class TicketSource:
-    """Closed tickets of a support desk, readable for the groups that it is given."""
+    """Closed tickets of a support desk, visible to the given groups."""
 
     groups: tuple[str, ...] = ()
 
     def documents(self) -> Iterator[Document]:
-        """Yield a document a ticket."""
+        """Yield one document per ticket."""
         for number, (title, text) in TICKETS.items():
             yield Document(
                 id=f"ticket-{number}",

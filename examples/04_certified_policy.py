@@ -1,7 +1,7 @@
 """From labelled questions to a certified trim policy to production.
 
-A shop's notices stand for your documents, 600 questions with their answers for your labels. The
-certificate is drawn, written to trim.json, and obeyed by the next answer.
+Price notices play the part of your documents, and 600 questions with answers that of your labels.
+The policy with its certificate is written to trim.json and used by the next answer.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ TOWNS = "Alby Borg Dale Elm Fisk Garn Holm Iver Juel Kirk Lund Moss Nes Odda Ris
 
 
 def notice(i: int, town: str) -> Document:
-    """Return a town's notice; every other price stands a sentence after its ware."""
+    """Return a town's notice; every other price is in the sentence after its ware."""
     forms = ("In {0} the {1} costs {2} kroner.", "A {1} is sold in {0} too. It is yours for {2} "
              "kroner.")  # fmt: skip
     text = " ".join(forms[j % 2].format(town, ware, 7 * i + 11 * j + 3)

@@ -1,4 +1,4 @@
-r"""Connectors to outside systems, opened by name; files here do not import each other.
+r"""Connectors to outside systems, opened by name; they do not import each other.
 
 A name is `KIND:REST`, for example `openai:qwen3-8b`. A kind of one letter is a drive, not a kind:
 `C:\kb` is a path. Other distributions add kinds through the entry point groups
@@ -20,122 +20,57 @@ from ragkit.types import Embedder, Generator, Reranker, Retriever
 __all__ = ["open_embedder", "open_generator", "open_reranker", "open_store", "split_name"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class _Connector:
-    """Where a kind is made: `needs` is the module that `extra` installs, if any."""
+    """How a kind is made: `place` is its module here and its factory, `rest` what a name needs.
 
-    module: str
-    factory: str
+    `needs` is the module that `extra` installs, if any.
+    """
+
+    kind: str
+    place: str
     rest: str
     needs: str | None = None
     extra: str = ""
 
 
-_GENERATORS = {
-    "bedrock": _Connector(
-        module="ragkit_connectors.bedrock",
-        factory="BedrockGenerator",
-        rest="MODEL",
-        needs="boto3",
-        extra="aws",
+def _by_kind(*rows: tuple[str, ...]) -> dict[str, _Connector]:
+    return {row[0]: _Connector(*row) for row in rows}
+
+
+_AWS = ("boto3", "aws")
+_NUMPY = ("numpy", "local")
+
+_GENERATORS = _by_kind(
+    ("bedrock", "bedrock.generator:BedrockGenerator", "MODEL", *_AWS),
+    ("openai", "openai:OpenAIGenerator", "MODEL"),
+    ("llamacpp", "llamacpp:LlamaCppGenerator", "MODEL.gguf", "llama_cpp", "llamacpp"),
+    ("ollama", "ollama:OllamaGenerator", "MODEL"),
+    ("sagemaker", "sagemaker.generator:SageMakerGenerator", "ENDPOINT", *_AWS),
+    (
+        "transformers", "transformers:TransformersGenerator", "NAME-OR-PATH",
+        "transformers", "transformers",
     ),
-    "openai": _Connector(
-        module="ragkit_connectors.openai", factory="OpenAIGenerator", rest="MODEL"
+)  # fmt: skip
+_EMBEDDERS = _by_kind(
+    ("bedrock", "bedrock.embedder:BedrockEmbedder", "MODEL", *_AWS),
+    ("ollama", "ollama:OllamaEmbedder", "MODEL", *_NUMPY),
+    ("openai", "openai:OpenAIEmbedder", "MODEL", *_NUMPY),
+    ("sagemaker", "sagemaker.embedder:SageMakerEmbedder", "ENDPOINT", *_NUMPY),
+    (
+        "sentence-transformers", "sentence_transformers:SentenceTransformersEmbedder",
+        "NAME-OR-PATH", "sentence_transformers", "sentence-transformers",
     ),
-    "llamacpp": _Connector(
-        module="ragkit_connectors.llamacpp",
-        factory="LlamaCppGenerator",
-        rest="MODEL.gguf",
-        needs="llama_cpp",
-        extra="llamacpp",
+)  # fmt: skip
+_RERANKERS = _by_kind(("bedrock", "bedrock.reranker:BedrockReranker", "MODEL", *_AWS))
+_STORES = _by_kind(
+    ("bedrock-kb", "bedrock.knowledge_base:KnowledgeBaseRetriever", "ID", *_AWS),
+    ("kendra", "kendra:KendraRetriever", "INDEX-ID", *_AWS),
+    (
+        "opensearch", "opensearch:open_opensearch", "https://HOST[:PORT]/INDEX",
+        "opensearchpy", "opensearch",
     ),
-    "ollama": _Connector(
-        module="ragkit_connectors.ollama", factory="OllamaGenerator", rest="MODEL"
-    ),
-    "sagemaker": _Connector(
-        module="ragkit_connectors.sagemaker",
-        factory="SageMakerGenerator",
-        rest="ENDPOINT",
-        needs="boto3",
-        extra="aws",
-    ),
-    "transformers": _Connector(
-        module="ragkit_connectors.transformers",
-        factory="TransformersGenerator",
-        rest="NAME-OR-PATH",
-        needs="transformers",
-        extra="transformers",
-    ),
-}
-_EMBEDDERS = {
-    "bedrock": _Connector(
-        module="ragkit_connectors.bedrock_embedder",
-        factory="BedrockEmbedder",
-        rest="MODEL",
-        needs="boto3",
-        extra="aws",
-    ),
-    "ollama": _Connector(
-        module="ragkit_connectors.ollama",
-        factory="OllamaEmbedder",
-        rest="MODEL",
-        needs="numpy",
-        extra="local",
-    ),
-    "openai": _Connector(
-        module="ragkit_connectors.openai",
-        factory="OpenAIEmbedder",
-        rest="MODEL",
-        needs="numpy",
-        extra="local",
-    ),
-    "sagemaker": _Connector(
-        module="ragkit_connectors.sagemaker",
-        factory="SageMakerEmbedder",
-        rest="ENDPOINT",
-        needs="numpy",
-        extra="local",
-    ),
-    "sentence-transformers": _Connector(
-        module="ragkit_connectors.sentence_transformers",
-        factory="SentenceTransformersEmbedder",
-        rest="NAME-OR-PATH",
-        needs="sentence_transformers",
-        extra="sentence-transformers",
-    ),
-}
-_RERANKERS = {
-    "bedrock": _Connector(
-        module="ragkit_connectors.bedrock_reranker",
-        factory="BedrockReranker",
-        rest="MODEL",
-        needs="boto3",
-        extra="aws",
-    ),
-}
-_STORES: dict[str, _Connector] = {
-    "bedrock-kb": _Connector(
-        module="ragkit_connectors.bedrock_kb",
-        factory="KnowledgeBaseRetriever",
-        rest="ID",
-        needs="boto3",
-        extra="aws",
-    ),
-    "kendra": _Connector(
-        module="ragkit_connectors.kendra",
-        factory="KendraRetriever",
-        rest="INDEX-ID",
-        needs="boto3",
-        extra="aws",
-    ),
-    "opensearch": _Connector(
-        module="ragkit_connectors.opensearch",
-        factory="open_opensearch",
-        rest="https://HOST[:PORT]/INDEX",
-        needs="opensearchpy",
-        extra="opensearch",
-    ),
-}
+)  # fmt: skip
 
 
 def open_generator(name: str, **settings: object) -> Generator:
@@ -209,7 +144,7 @@ def _open(
     try:
         return factory(rest, **settings)
     except TypeError as error:
-        # Settings files know text and numbers, and which of them a setting is only its range shows.
+        # A settings file holds text and numbers; only the setting's range check tells which it is.
         raise ConfigError(f"{what} {kind}: a setting is of the wrong kind: {error}") from error
 
 
@@ -229,8 +164,9 @@ def _check_settings(
 def _factory(connector: _Connector) -> Callable[..., object]:
     if connector.needs and importlib.util.find_spec(connector.needs) is None:
         raise MissingExtraError(connector.needs.replace("_", "-"), extra=connector.extra)
-    module = importlib.import_module(connector.module)
-    return cast("Callable[..., object]", getattr(module, connector.factory))
+    module, _, name = connector.place.partition(":")
+    factory: Callable[..., object] = getattr(importlib.import_module(f"{__name__}.{module}"), name)
+    return factory
 
 
 def _third_party(what: str, kind: str) -> Callable[..., object] | None:
@@ -240,13 +176,13 @@ def _third_party(what: str, kind: str) -> Callable[..., object] | None:
     if not found:
         return None
     try:
-        factory: object = found[0].load()
+        factory: Callable[..., object] = found[0].load()
     except (ImportError, AttributeError) as error:
         raise ConfigError(
             f"{what} kind {kind!r} is registered as {found[0].value}, which cannot be imported: "
             f"{error}"
         ) from error
-    return cast("Callable[..., object]", factory)
+    return factory
 
 
 def _third_party_kinds(what: str) -> list[str]:

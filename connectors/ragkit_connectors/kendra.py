@@ -8,36 +8,28 @@ Kendra takes no new customers since 2026-07-30; AWS names Bedrock Knowledge Base
 from __future__ import annotations
 
 import re
-import threading
 import time
-from collections import OrderedDict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Literal, TypeAlias, cast, get_args
+from typing import Literal, TypeAlias, get_args
 
-from ragkit.errors import ConfigError, RateLimitedError
+from ragkit.errors import ConfigError
 from ragkit.text.words import query_terms
-from ragkit.types import Document, Hit, Json, Query
+from ragkit.types import Hit, Json, Query
 from ragkit_connectors.support.aws import AwsCall, AwsClient
-from ragkit_connectors.support.conditions import NothingPassesError, conditions
+from ragkit_connectors.support.conditions import NothingPassesError, conditions, operands
 from ragkit_connectors.support.fingerprints import fingerprint
-from ragkit_connectors.support.passages import Passage, to_hits
-from ragkit_connectors.support.retrying import Backoff
-from ragkit_connectors.support.web import Record, record
+from ragkit_connectors.support.json_values import Record, json_value, record, records, text
+from ragkit_connectors.support.pacing import Cache, Capacity
+from ragkit_connectors.support.passages import FoundPassage, to_hits
 
 MAX_HITS = 100
 """Results of one search at most (Retrieve and Query, PageSize)."""
 
 MAX_QUESTION_WORDS = 30
 """Words of a question that Kendra reads, without stop words and punctuation (Retrieve, QueryText);
-the rest is cut off without a word about it."""
-
-MAX_TEXT_BYTES = 5 * 1024 * 1024
-"""Extracted text of one document (BatchPutDocument, Documents)."""
-
-_BATCH = 10
-"""Documents of a BatchPutDocument, BatchDeleteDocument or BatchGetDocumentStatus."""
+the rest is cut off silently."""
 
 _MAX_FILTERS = 10
 """Filters in one AndAllFilters or OrAllFilters (AttributeFilter)."""
@@ -51,7 +43,6 @@ _MAX_STRING = 2048
 _LONGS = range(-(2**63), 2**63)
 _INDEX_ID = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9-]{35}")
 _KEY = re.compile(r"[a-zA-Z0-9_][a-zA-Z0-9_-]{0,199}")
-_URI = re.compile(r"(https?|ftp|file)://\S*")
 _BUILTIN_DATES = ("_created_at", "_last_updated_at")
 _BUILTIN_LISTS = ("_authors",)
 _ORDERS = {
@@ -60,51 +51,20 @@ _ORDERS = {
     "$lt": "LessThan",
     "$lte": "LessThanOrEquals",
 }
-_FINAL = {
-    "INDEXED": ("INDEXED", "UPDATED"),
-    "DELETED": ("NOT_FOUND",),
-}
-_BROKEN = frozenset({"FAILED", "UPDATE_FAILED"})
 
-Operation: TypeAlias = Literal["retrieve", "query"]
-Outcome: TypeAlias = Literal["INDEXED", "DELETED", "ACCEPTED", "PENDING", "FAILED"]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DocumentOutcome:
-    """What became of one document.
-
-    `status` is `INDEXED` or `DELETED`; `ACCEPTED` where nobody waited; `PENDING` where the time was
-    up before Kendra was done; `FAILED`, and `detail` says why.
-    """
-
-    document_id: str
-    status: Outcome
-    detail: str = ""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WriteReport:
-    """The outcome of each document, in the order given."""
-
-    outcomes: tuple[DocumentOutcome, ...]
-
-    @property
-    def failed(self) -> tuple[DocumentOutcome, ...]:
-        """The documents that failed, or that were not done in time."""
-        return tuple(o for o in self.outcomes if o.status in {"FAILED", "PENDING"})
+SearchOperation: TypeAlias = Literal["retrieve", "query"]
 
 
 class KendraRetriever:
     """An Amazon Kendra index; safe to share between threads.
 
-    Kendra gives passages in order and puts each into one of few bins of confidence, for English
-    only. The bin is kept as `metadata["kendra:score"]`; `Hit.score` is 1 / rank and tells the order
-    alone, so no threshold should be laid on it. `metadata["kendra:type"]` says whether a result of
+    Kendra returns passages in order and, for English only, puts each into one of a few confidence
+    bins. The bin is kept as `metadata["kendra:score"]`; `Hit.score` is 1 / rank and gives the order
+    alone, so a threshold on it means nothing. `metadata["kendra:type"]` says whether a result of
     `query` is an ANSWER, a QUESTION_ANSWER or a DOCUMENT.
 
-    Kendra reads the first 30 words of a question that are not stop words. A longer one is sent as
-    it is, since only Kendra knows which words it counts; `question_is_long` tells beforehand.
+    Kendra reads the first 30 words of a question that are not stop words. A longer one is sent
+    as it is, since only Kendra knows which words it counts; `question_is_long` tells beforehand.
 
     Kendra shows all documents to a query without a user or groups. `Query.groups` become the
     groups of the user context. With `require_user_context` a query that names neither is refused.
@@ -116,13 +76,14 @@ class KendraRetriever:
         region: AWS region; None takes that of the environment.
         base_url: Address of the service; None takes AWS's own.
         timeout_seconds: Longest wait for one answer; more than 0.
-        retry_seconds: Longest time spent on waiting for capacity and on trying again; 0 or more.
+        retry_seconds: Longest time spent waiting for capacity and on retries; 0 or more.
         require_user_context: Refuse a query without groups, user or token.
         user_id: User on whose behalf all queries are made.
         user_token: JSON Web Token of that user, instead of `user_id` and groups.
         queries_per_second: Capacity of the index, which `retrieve` and `query` share; 0.1 for each
-            query capacity unit. Queries wait here instead of being refused there.
-        burst: Queries that may be made at once after a rest; 1 or more.
+            query capacity unit. Queries wait for it in this process, so Kendra need not refuse
+            them.
+        burst: Queries that may be made at once after a pause; 1 or more.
         attributes: Document attributes to return; empty returns all.
         list_attributes: Attributes whose type in the index is a list of strings.
         date_attributes: Attributes whose type is a date: filters on them take ISO 8601 text with a
@@ -140,7 +101,7 @@ class KendraRetriever:
         self,
         index_id: str,
         *,
-        operation: Operation = "retrieve",
+        operation: SearchOperation = "retrieve",
         region: str | None = None,
         base_url: str | None = None,
         timeout_seconds: float = 30.0,
@@ -161,30 +122,19 @@ class KendraRetriever:
     ) -> None:
         if not _INDEX_ID.fullmatch(index_id):
             raise ConfigError(f"store 'kendra:{index_id}'; allowed: kendra:INDEX-ID, 36 characters")
-        if operation not in get_args(Operation):
-            raise ConfigError(f"operation {operation!r}; allowed: retrieve query")
-        if not 0.0 < queries_per_second < float("inf"):
-            raise ConfigError(f"queries_per_second {queries_per_second}; allowed: more than 0")
-        if burst < 1:
-            raise ConfigError(f"burst {burst}; allowed: 1 or more")
-        if not 0.0 <= cache_seconds < float("inf"):
-            raise ConfigError(f"cache_seconds {cache_seconds}; allowed: 0 or more")
-        if user_id is not None and user_token is not None:
-            raise ConfigError("user_id and user_token are given; Kendra takes one of them")
+        _check(operation, queries_per_second, burst, cache_seconds)
         self.name = f"kendra:{index_id}"
         self._index_id = index_id
-        self._operation: Operation = operation
+        self._operation: SearchOperation = operation
         self._require_user_context = require_user_context
-        self._user_id = None if user_id is None else _name("user_id", user_id)
+        self._user_id = _user(user_id, user_token)
         self._user_token = user_token
-        self._attributes = [_key(name) for name in attributes]
-        if len(self._attributes) > 100:
-            raise ConfigError(f"{len(self._attributes)} attributes; allowed: up to 100")
+        self._attributes = _keys(attributes)
         self._filters = _Filters(lists=frozenset(list_attributes), dates=frozenset(date_attributes))
         self._language = language
         self._fall_back_to_query = fall_back_to_query
-        self._bucket = _Bucket(queries_per_second, burst, clock, sleep)
-        self._cache = _Cache(cache_seconds)
+        self._bucket = Capacity(queries_per_second, burst, clock, sleep)
+        self._cache: Cache[list[FoundPassage]] = Cache(cache_seconds)
         self._retry_seconds = retry_seconds
         self._client = AwsClient(
             "kendra",
@@ -220,8 +170,8 @@ class KendraRetriever:
                 search; `vector` is not used.
 
         Raises:
-            ConfigError: a mode, `k`, filter or group that Kendra has not, or no user context where
-                one is required.
+            ConfigError: a mode, `k`, filter or group that Kendra does not have, or no user context
+                where one is required.
             RateLimitedError: there was no capacity within `retry_seconds`.
             AccessDeniedError: the caller may not query this index.
             RemoteError: the service failed, was too slow or cannot be reached.
@@ -257,71 +207,19 @@ class KendraRetriever:
     def question_is_long(self, question: str) -> bool:
         """Whether Kendra will probably cut a question: it has more than 30 words to search for.
 
-        An estimate, since Kendra's list of stop words is its own. A question with a conversation
-        before it, as a pipeline with history asks it, is soon too long.
+        An estimate, since Kendra has its own list of stop words. A question asked together with
+        earlier turns of a conversation is soon too long.
         """
         return len(query_terms(question, language=self._language)) > MAX_QUESTION_WORDS
 
-    def put(
-        self,
-        documents: Iterable[Document],
-        *,
-        attributes: Sequence[str] = (),
-        wait_seconds: float = 600.0,
-    ) -> WriteReport:
-        """Add documents as plain text, and wait until they can be found.
-
-        A document's groups become its access list; without groups it is public. An http, ftp or
-        file address in `source` becomes `_source_uri`. Replacing a document may be reported as
-        done while the old content is still found, because Kendra calls both `INDEXED`.
-
-        Args:
-            documents: Documents, each with text of up to 5 MiB and an id of up to 2,048 characters.
-            attributes: Metadata to send along. The index must have each as an attribute of a
-                fitting type: text, a list of up to 10 texts, or an integer. A document without it
-                is sent without it.
-            wait_seconds: Longest wait for the index; 0 does not wait and reports `ACCEPTED`.
-
-        Raises:
-            ConfigError: an attribute's name cannot be one.
-            RemoteError: the service failed, was too slow or cannot be reached.
-        """
-        names = [_key(name) for name in attributes]
-        outcomes: dict[str, DocumentOutcome] = {}
-
-        def sendable() -> Iterator[dict[str, object]]:
-            for document in documents:
-                outcomes[document.id] = DocumentOutcome(document_id=document.id, status="ACCEPTED")
-                try:
-                    yield self._document(document, names)
-                except ConfigError as error:
-                    outcomes[document.id] = _failed(document.id, str(error))
-
-        for batch in _document_batches(sendable()):
-            answer = self._send("batch_put_document", {"Documents": batch})
-            outcomes.update(_failures(answer))
-        return self._settled(outcomes, done="INDEXED", wait_seconds=wait_seconds)
-
-    def delete(self, ids: Iterable[str], *, wait_seconds: float = 3600.0) -> WriteReport:
-        """Remove documents, and wait until they are gone; AWS says it may take over an hour.
-
-        Raises:
-            RemoteError: the service failed, was too slow or cannot be reached.
-        """
-        outcomes = {id_: DocumentOutcome(document_id=id_, status="ACCEPTED") for id_ in ids}
-        for batch in _batches(list(outcomes)):
-            answer = self._send("batch_delete_document", {"DocumentIdList": batch})
-            outcomes.update(_failures(answer))
-        return self._settled(outcomes, done="DELETED", wait_seconds=wait_seconds)
-
-    def _ask(self, operation: str, request: Mapping[str, object]) -> list[Passage]:
+    def _ask(self, operation: str, request: Mapping[str, object]) -> list[FoundPassage]:
         key = repr((operation, request))
         found = self._cache.get(key)
         if found is None:
             self._bucket.take(self._retry_seconds)
             answer = self._send(operation, request, texts=(str(request["QueryText"]),))
             read = _retrieved if operation == "retrieve" else _queried
-            found = [read(item) for item in _records(answer.get("ResultItems"))]
+            found = [read(item) for item in records(answer.get("ResultItems"))]
             self._cache.put(key, found)
         return found
 
@@ -360,56 +258,22 @@ class KendraRetriever:
             raise ConfigError("this index is asked with groups, user_id or user_token only")
         return context
 
-    def _document(self, document: Document, attributes: Sequence[str]) -> dict[str, object]:
-        """Return a document as Kendra takes it; raises `ConfigError`."""
-        blob = document.text.encode()
-        if not 1 <= len(document.id) <= _MAX_STRING:
-            raise ConfigError(f"id of {len(document.id)} characters; allowed: 1 to {_MAX_STRING}")
-        if not document.text.strip():
-            raise ConfigError("there is no text")
-        if len(blob) > MAX_TEXT_BYTES:
-            raise ConfigError(f"{len(blob):,} bytes of text; allowed: {MAX_TEXT_BYTES:,}")
-        values = {
-            name: self._filters.attribute(name, document.metadata[name])
-            for name in attributes
-            if name in document.metadata
-        }
-        if _URI.fullmatch(document.source):
-            values.setdefault("_source_uri", {"StringValue": document.source})
-        if self._language is not None:
-            values.setdefault("_language_code", {"StringValue": self._language})
-        access = [
-            {"Name": _name("group", group), "Type": "GROUP", "Access": "ALLOW"}
-            for group in document.groups
-        ]
-        made: dict[str, object] = {
-            "Id": document.id,
-            "Blob": blob,
-            "ContentType": "PLAIN_TEXT",
-            "Title": document.title,
-            "Attributes": [{"Key": name, "Value": value} for name, value in values.items()],
-            "AccessControlList": access,
-        }
-        return {name: value for name, value in made.items() if value}
 
-    def _settled(
-        self,
-        outcomes: dict[str, DocumentOutcome],
-        *,
-        done: Literal["INDEXED", "DELETED"],
-        wait_seconds: float,
-    ) -> WriteReport:
-        """Ask for the documents' states until each is final or the time is up."""
-        pauses = Backoff(time.monotonic() + wait_seconds, base_seconds=0.5, cap_seconds=30.0)
-        while wait_seconds > 0.0:
-            waiting = [id_ for id_, o in outcomes.items() if o.status in {"ACCEPTED", "PENDING"}]
-            for batch in _batches(waiting):
-                infos = [{"DocumentId": id_} for id_ in batch]
-                answer = self._send("batch_get_document_status", {"DocumentInfoList": infos})
-                outcomes.update(_states(answer, batch, done))
-            if not any(o.status == "PENDING" for o in outcomes.values()) or not pauses.wait():
-                break
-        return WriteReport(outcomes=tuple(outcomes.values()))
+def _user(user_id: str | None, user_token: str | None) -> str | None:
+    if user_id is not None and user_token is not None:
+        raise ConfigError("user_id and user_token are given; Kendra takes one of them")
+    return None if user_id is None else _name("user_id", user_id)
+
+
+def _check(operation: str, queries_per_second: float, burst: int, cache_seconds: float) -> None:
+    if operation not in get_args(SearchOperation):
+        raise ConfigError(f"operation {operation!r}; allowed: retrieve query")
+    if not 0.0 < queries_per_second < float("inf"):
+        raise ConfigError(f"queries_per_second {queries_per_second}; allowed: more than 0")
+    if burst < 1:
+        raise ConfigError(f"burst {burst}; allowed: 1 or more")
+    if not 0.0 <= cache_seconds < float("inf"):
+        raise ConfigError(f"cache_seconds {cache_seconds}; allowed: 0 or more")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -435,7 +299,7 @@ class _Filters:
             equal = self._equal(field, operand)
             return [equal] if operator == "$eq" else [{"NotFilter": equal}]
         if operator in {"$in", "$nin"}:
-            values = cast("Sequence[Json]", operand)
+            values = operands(operand)
             return self._any(field, values) if operator == "$in" else self._none(field, values)
         if operator in _ORDERS:
             return [{_ORDERS[operator]: {"Key": field, "Value": self._ordered(field, operand)}}]
@@ -462,7 +326,7 @@ class _Filters:
         return tests if len(tests) == 1 else [{"OrAllFilters": tests}]
 
     def _none(self, field: str, values: Sequence[Json]) -> list[dict[str, object]]:
-        # One negation a value: Kendra refuses filters that are nested more than two deep.
+        # One negation per value: Kendra refuses filters that are nested more than two deep.
         return [{"NotFilter": self._equal(field, value)} for value in values]
 
     def _ordered(self, field: str, operand: Json) -> dict[str, object]:
@@ -493,108 +357,47 @@ class _Filters:
         )
 
 
-class _Bucket:
-    """Capacity that is used up by queries and comes back with time."""
-
-    def __init__(
-        self,
-        per_second: float,
-        most: int,
-        clock: Callable[[], float],
-        sleep: Callable[[float], None],
-    ) -> None:
-        self._per_second = per_second
-        self._most = float(most)
-        self._left = float(most)
-        self._clock = clock
-        self._sleep = sleep
-        self._seen = clock()
-        self._lock = threading.Lock()
-
-    def take(self, patience_seconds: float) -> None:
-        """Wait for one query's capacity; raises `RateLimitedError` where that takes too long."""
-        with self._lock:
-            now = self._clock()
-            self._left = min(self._most, self._left + (now - self._seen) * self._per_second)
-            self._seen = now
-            wait_seconds = max(0.0, (1.0 - self._left) / self._per_second)
-            if wait_seconds > patience_seconds:
-                raise RateLimitedError(
-                    f"the index has capacity for the next query in {wait_seconds:.0f} seconds, and "
-                    f"retry_seconds is {patience_seconds:g}: add query capacity units and raise "
-                    "queries_per_second, or ask less often"
-                )
-            # Taken before the wait, so that threads queue up instead of waking together.
-            self._left -= 1.0
-        self._sleep(wait_seconds)
+def _retrieved(item: Record) -> FoundPassage:
+    return _passage(item, content=text(item.get("Content")), title=text(item.get("DocumentTitle")))
 
 
-class _Cache:
-    """Passages by query, for some seconds."""
-
-    def __init__(self, seconds: float, *, most: int = 256) -> None:
-        self._seconds = seconds
-        self._most = most
-        self._lock = threading.Lock()
-        self._found: OrderedDict[str, tuple[float, list[Passage]]] = OrderedDict()
-
-    def get(self, key: str) -> list[Passage] | None:
-        """Return what was put less than so many seconds ago."""
-        with self._lock:
-            until, passages = self._found.get(key, (0.0, []))
-        return passages if time.monotonic() < until else None
-
-    def put(self, key: str, passages: list[Passage]) -> None:
-        """Keep passages, and forget the oldest."""
-        if self._seconds > 0.0:
-            with self._lock:
-                self._found[key] = time.monotonic() + self._seconds, passages
-                self._found.move_to_end(key)
-                while len(self._found) > self._most:
-                    self._found.popitem(last=False)
-
-
-def _retrieved(item: Record) -> Passage:
-    return _passage(item, text=_text(item.get("Content")), title=_text(item.get("DocumentTitle")))
-
-
-def _queried(item: Record) -> Passage:
-    kind = _text(item.get("Type"))
+def _queried(item: Record) -> FoundPassage:
+    kind = text(item.get("Type"))
     extra = {
-        _text(attribute.get("Key")): _text(
+        text(attribute.get("Key")): text(
             record(record(attribute.get("Value")).get("TextWithHighlightsValue")).get("Text")
         )
-        for attribute in _records(item.get("AdditionalAttributes"))
+        for attribute in records(item.get("AdditionalAttributes"))
     }
-    excerpt = _text(record(item.get("DocumentExcerpt")).get("Text"))
+    excerpt = text(record(item.get("DocumentExcerpt")).get("Text"))
     answer = extra.get("AnswerText") or excerpt or _table(record(item.get("TableExcerpt")))
     # The text of an answer and of an FAQ entry stands beside the excerpt, which may be empty.
-    text = excerpt if kind == "DOCUMENT" else answer
+    content = excerpt if kind == "DOCUMENT" else answer
     if kind == "QUESTION_ANSWER" and extra.get("QuestionText"):
-        text = f"{extra['QuestionText']}\n{answer}"
-    title = _text(record(item.get("DocumentTitle")).get("Text"))
-    return _passage(item, text=text, title=title, type_=kind)
+        content = f"{extra['QuestionText']}\n{answer}"
+    title = text(record(item.get("DocumentTitle")).get("Text"))
+    return _passage(item, content=content, title=title, type_=kind)
 
 
 def _table(table: Record) -> str:
-    rows = [_records(row.get("Cells")) for row in _records(table.get("Rows"))]
-    return "\n".join(" | ".join(_text(cell.get("Value")) for cell in row) for row in rows)
+    rows = [records(row.get("Cells")) for row in records(table.get("Rows"))]
+    return "\n".join(" | ".join(text(cell.get("Value")) for cell in row) for row in rows)
 
 
-def _passage(item: Record, *, text: str, title: str, type_: str = "") -> Passage:
+def _passage(item: Record, *, content: str, title: str, type_: str = "") -> FoundPassage:
     metadata: dict[str, Json] = {
-        _text(attribute.get("Key")): _plain(record(attribute.get("Value")))
-        for attribute in _records(item.get("DocumentAttributes"))
+        text(attribute.get("Key")): _plain(record(attribute.get("Value")))
+        for attribute in records(item.get("DocumentAttributes"))
     }
-    bucket = _text(record(item.get("ScoreAttributes")).get("ScoreConfidence"))
+    bucket = text(record(item.get("ScoreAttributes")).get("ScoreConfidence"))
     given = {"kendra:score": bucket, "kendra:type": type_}
     page = metadata.get("_excerpt_page_number")
     source = item.get("DocumentURI") or metadata.get("_source_uri")
-    return Passage(
-        text=text,
-        document_id=_text(item.get("DocumentId")),
+    return FoundPassage(
+        text=content,
+        document_id=text(item.get("DocumentId")),
         title=title,
-        source=_text(source),
+        source=text(source),
         metadata={**metadata, **{name: value for name, value in given.items() if value}},
         page=page if isinstance(page, int) and page >= 1 else None,
     )
@@ -603,61 +406,7 @@ def _passage(item: Record, *, text: str, title: str, type_: str = "") -> Passage
 def _plain(value: Record) -> Json:
     """Return an attribute's value, whatever its type; a date as ISO 8601 text."""
     found = next(iter(value.values()), None)
-    return found.isoformat() if isinstance(found, datetime) else cast("Json", found)
-
-
-def _failures(answer: Record) -> dict[str, DocumentOutcome]:
-    """Read the failures that come with a success, HTTP 200."""
-    return {
-        _text(failed.get("Id")): _failed(
-            _text(failed.get("Id")), f"{failed.get('ErrorCode')}: {failed.get('ErrorMessage')}"
-        )
-        for failed in _records(answer.get("FailedDocuments"))
-    }
-
-
-def _states(
-    answer: Record, ids: Sequence[str], done: Literal["INDEXED", "DELETED"]
-) -> dict[str, DocumentOutcome]:
-    found = {id_: DocumentOutcome(document_id=id_, status="PENDING") for id_ in ids}
-    for state in _records(answer.get("DocumentStatusList")):
-        id_, status = _text(state.get("DocumentId")), _text(state.get("DocumentStatus"))
-        if status in _FINAL[done]:
-            found[id_] = DocumentOutcome(document_id=id_, status=done)
-        elif status in _BROKEN:
-            detail = f"{state.get('FailureCode')}: {state.get('FailureReason')}"
-            found[id_] = _failed(id_, detail)
-    for error in _records(answer.get("Errors")):
-        # An internal error passes; an invalid request is no better the next time.
-        if error.get("ErrorCode") == "InvalidRequest":
-            id_ = _text(error.get("DocumentId"))
-            found[id_] = _failed(id_, f"InvalidRequest: {error.get('ErrorMessage')}")
-    return found
-
-
-def _failed(id_: str, detail: str) -> DocumentOutcome:
-    return DocumentOutcome(document_id=id_, status="FAILED", detail=detail)
-
-
-def _batches(ids: Sequence[str]) -> list[Sequence[str]]:
-    return [ids[i : i + _BATCH] for i in range(0, len(ids), _BATCH)]
-
-
-def _document_batches(
-    documents: Iterable[dict[str, object]],
-) -> Iterator[list[dict[str, object]]]:
-    """Group documents by tens; a group has no more text than one document may have."""
-    batch: list[dict[str, object]] = []
-    n_bytes = 0
-    for document in documents:
-        size = len(cast("bytes", document["Blob"]))
-        if batch and (len(batch) == _BATCH or n_bytes + size > MAX_TEXT_BYTES):
-            yield batch
-            batch, n_bytes = [], 0
-        batch.append(document)
-        n_bytes += size
-    if batch:
-        yield batch
+    return found.isoformat() if isinstance(found, datetime) else json_value(found)
 
 
 def _key(name: str) -> str:
@@ -666,6 +415,12 @@ def _key(name: str) -> str:
             f"attribute {name!r}; allowed with Kendra: up to 200 letters, digits, _ and -"
         )
     return name
+
+
+def _keys(names: Sequence[str]) -> list[str]:
+    if len(names) > 100:
+        raise ConfigError(f"{len(names)} attributes; allowed: up to 100")
+    return [_key(name) for name in names]
 
 
 def _name(what: str, name: str) -> str:
@@ -690,11 +445,3 @@ def _date(field: str, value: Json) -> datetime:
             f"{field!r}: {value!r} is no date; give one like 2026-03-25T12:30:10+01:00"
         )
     return moment
-
-
-def _records(value: object) -> list[Record]:
-    return [record(item) for item in cast("list[object]", value or [])]
-
-
-def _text(value: object) -> str:
-    return value if isinstance(value, str) else ""

@@ -11,25 +11,25 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import closing
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 from ragkit.errors import ConfigError, PromptTooLongError, RemoteError
 from ragkit.types import Generation, GenerationOptions, Json, Prompt, TokenCounter, Usage
 from ragkit_connectors.support.deadline import kept_on_timeout
 from ragkit_connectors.support.events import lines
 from ragkit_connectors.support.fingerprints import digest_of, fingerprint
-from ragkit_connectors.support.unit_vectors import rows_of, unit_rows
-from ragkit_connectors.support.web import (
-    Exchange,
+from ragkit_connectors.support.json_values import (
     Record,
-    WebServer,
     count,
     decode,
     error_text,
+    is_list,
     record,
-    refuse_shortened,
-    says_too_long,
+    text_or_none,
 )
+from ragkit_connectors.support.refusals import refuse_shortened, says_too_long
+from ragkit_connectors.support.unit_vectors import rows_of, unit_rows
+from ragkit_connectors.support.web import Exchange, WebServer
 from ragkit_connectors.support.windows import at_least, check_window, refuse_too_long
 
 if TYPE_CHECKING:
@@ -304,9 +304,9 @@ class OllamaEmbedder:
         n_read = count(answer.get("prompt_eval_count"))
         refuse_shortened(n_read, " ".join(texts), setting=_WINDOW_SETTING)
         rows = answer.get("embeddings")
-        if not isinstance(rows, list) or len(cast("list[object]", rows)) != len(texts):
+        if not is_list(rows) or len(rows) != len(texts):
             raise RemoteError(f"the server did not give a vector for each of {len(texts)} texts")
-        vectors = unit_rows(cast("list[object]", rows), dim=self._dim, name=self.name)
+        vectors = unit_rows(rows, dim=self._dim, name=self.name)
         self._dim = int(vectors.shape[1])
         return vectors
 
@@ -352,6 +352,4 @@ def _generation(text: str, body: Record, prompt: Prompt) -> Generation:
         input_tokens=n_input, output_tokens=n_output, exact=known,
         counter="ollama" if known else "unknown",
     )  # fmt: skip
-    return Generation(
-        text=text, usage=usage, stop_reason=reason if isinstance(reason, str) else None
-    )
+    return Generation(text=text, usage=usage, stop_reason=text_or_none(reason))

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import closing
-from typing import TYPE_CHECKING, Literal, TypeAlias, cast, get_args
+from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
 
 from ragkit.errors import ConfigError, RemoteError
 from ragkit.types import (
@@ -26,17 +26,20 @@ from ragkit.types import (
 from ragkit_connectors.support.deadline import kept_on_timeout
 from ragkit_connectors.support.events import events
 from ragkit_connectors.support.fingerprints import digest_of, fingerprint
-from ragkit_connectors.support.unit_vectors import rows_of, unit_rows
-from ragkit_connectors.support.web import (
-    Exchange,
+from ragkit_connectors.support.json_values import (
     Record,
-    WebServer,
     count,
     decode,
     error_text,
+    first_record,
+    is_list,
     record,
-    refuse_shortened,
+    records,
+    text_or_none,
 )
+from ragkit_connectors.support.refusals import refuse_shortened
+from ragkit_connectors.support.unit_vectors import rows_of, unit_rows
+from ragkit_connectors.support.web import Exchange, WebServer
 from ragkit_connectors.support.windows import at_least, check_window, refuse_too_long
 
 if TYPE_CHECKING:
@@ -270,8 +273,7 @@ class _ServerCounter:
             raise RemoteError("the server's answer to /apply-template has no prompt")
         body: dict[str, Json] = {"content": content, "add_special": True, "parse_special": True}
         tokens = self._post("/tokenize", body, text).get("tokens")
-        n_tokens = len(cast("list[object]", tokens)) if isinstance(tokens, list) else None
-        return _known(n_tokens, "/tokenize")
+        return _known(len(tokens) if is_list(tokens) else None, "/tokenize")
 
     def _post(self, path: str, body: dict[str, Json], text: str) -> Record:
         return self._root.post(path, body, sent=(text,)).read_record()
@@ -357,8 +359,8 @@ class OpenAIEmbedder:
             RemoteError: as `embed_documents`.
         """
         if self._dim is None:
-            self._embed(["dimension"])
-        return cast("int", self._dim)
+            return int(self._embed(["dimension"]).shape[1])
+        return self._dim
 
     @property
     def fingerprint(self) -> str:
@@ -408,8 +410,7 @@ def _ordered(answer: Record, n_texts: int) -> list[object]:
     """Return the vectors of an answer in the order of what was sent."""
     import base64
 
-    data = answer.get("data")
-    rows = [record(row) for row in cast("list[object]", data)] if isinstance(data, list) else []
+    rows = records(answer.get("data"))
     by_index = {count(row.get("index")): row.get("embedding") for row in rows}
     if len(rows) != n_texts or by_index.keys() != set(range(n_texts)):
         raise RemoteError(f"the server gave {len(rows)} vectors for {n_texts} texts")
@@ -426,14 +427,9 @@ def _known(n_tokens: int | None, path: str) -> int:
     return n_tokens
 
 
-def _choice(body: Record) -> Record:
-    choices = body.get("choices")
-    return record(cast("list[object]", choices)[0]) if isinstance(choices, list) and choices else {}
-
-
 def _whole(data: bytes, prompt: Prompt) -> Generation:
     body = decode(data)
-    choice = _choice(body)
+    choice = first_record(body.get("choices"))
     content = record(choice.get("message")).get("content")
     if content is not None and not isinstance(content, str):
         raise RemoteError("the server's answer has a content that is not text")
@@ -453,7 +449,7 @@ def _pieces(exchange: Exchange, prompt: Prompt) -> Iterator[str | Generation]:
         if body.get("error"):
             said = exchange.without_echo(error_text(body))
             raise RemoteError(f"the server failed while it answered{said}")
-        choice = _choice(body)
+        choice = first_record(body.get("choices"))
         finish_reason = choice.get("finish_reason") or finish_reason
         # The usage comes with the last event or, from some servers, with each so far.
         usage = _usage(body) if body.get("usage") else usage
@@ -467,7 +463,7 @@ def _pieces(exchange: Exchange, prompt: Prompt) -> Iterator[str | Generation]:
 
 
 def _generation(text: str, finish_reason: object, usage: Usage, prompt: Prompt) -> Generation:
-    reason = finish_reason if isinstance(finish_reason, str) else None
+    reason = text_or_none(finish_reason)
     if not text.strip():
         advice = "; raise max_tokens" if reason == "length" else ""
         raise RemoteError(f"the model gave no text (stop reason: {reason or 'unknown'}){advice}")

@@ -9,100 +9,65 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from ragkit_eval.calibration.calibrate import Calibration, calibrate, write_policy
-    from ragkit_eval.calibration.sweep import Grid, Sweep, sweep
-    from ragkit_eval.data.datasets import Dataset, Question, load_dataset
-    from ragkit_eval.data.rows import Passage, Row
-    from ragkit_eval.data.spans import GoldSpan
-    from ragkit_eval.data.validation import Fault, Validation, validate
-    from ragkit_eval.measuring.measures import (
-        Measure,
-        all_measures,
-        default_measures,
-        parse_measure,
-    )
-    from ragkit_eval.measuring.scoring import score
-    from ragkit_eval.reporting.comparing import Comparison, Difference, compare
-    from ragkit_eval.reporting.gate import Gate, GateResult
-    from ragkit_eval.reporting.report import Report, make_report, markdown
-    from ragkit_eval.running.cache import Cache
-    from ragkit_eval.running.pipelines import RagPipeline
-    from ragkit_eval.running.runs import Run, evaluate, load_run
-    from ragkit_eval.running.stores import OpenedRag
+    from ragkit_eval.calibration.calibrate import calibrate as calibrate
+    from ragkit_eval.calibration.curves import Sweep as Sweep
+    from ragkit_eval.calibration.sweep import Grid as Grid
+    from ragkit_eval.calibration.sweep import sweep as sweep
+    from ragkit_eval.calibration.task import Calibration as Calibration
+    from ragkit_eval.calibration.task import write_policy as write_policy
+    from ragkit_eval.data.datasets import Dataset as Dataset
+    from ragkit_eval.data.datasets import Question as Question
+    from ragkit_eval.data.datasets import load_dataset as load_dataset
+    from ragkit_eval.data.rows import Passage as Passage
+    from ragkit_eval.data.rows import Row as Row
+    from ragkit_eval.data.spans import GoldSpan as GoldSpan
+    from ragkit_eval.data.validation import Fault as Fault
+    from ragkit_eval.data.validation import Validation as Validation
+    from ragkit_eval.data.validation import validate as validate
+    from ragkit_eval.measuring.measures import Measure as Measure
+    from ragkit_eval.measuring.measures import all_measures as all_measures
+    from ragkit_eval.measuring.measures import default_measures as default_measures
+    from ragkit_eval.measuring.measures import parse_measure as parse_measure
+    from ragkit_eval.measuring.scoring import score as score
+    from ragkit_eval.reporting.comparison import Comparison as Comparison
+    from ragkit_eval.reporting.comparison import Difference as Difference
+    from ragkit_eval.reporting.comparison import compare as compare
+    from ragkit_eval.reporting.gate import Gate as Gate
+    from ragkit_eval.reporting.gate import GateResult as GateResult
+    from ragkit_eval.reporting.report import Report as Report
+    from ragkit_eval.reporting.report import make_report as make_report
+    from ragkit_eval.reporting.report import markdown as markdown
+    from ragkit_eval.running.cache import Cache as Cache
+    from ragkit_eval.running.finished import Run as Run
+    from ragkit_eval.running.finished import load_run as load_run
+    from ragkit_eval.running.pipelines import RagPipeline as RagPipeline
+    from ragkit_eval.running.runs import evaluate as evaluate
+    from ragkit_eval.running.stores import OpenedRag as OpenedRag
 
-__all__ = [
-    "Cache",
-    "Calibration",
-    "Comparison",
-    "Dataset",
-    "Difference",
-    "Fault",
-    "Gate",
-    "GateResult",
-    "GoldSpan",
-    "Grid",
-    "Measure",
-    "OpenedRag",
-    "Passage",
-    "Question",
-    "RagPipeline",
-    "Report",
-    "Row",
-    "Run",
-    "Sweep",
-    "Validation",
-    "all_measures",
-    "calibrate",
-    "compare",
-    "default_measures",
-    "evaluate",
-    "load_dataset",
-    "load_run",
-    "make_report",
-    "markdown",
-    "parse_measure",
-    "score",
-    "sweep",
-    "validate",
-    "write_policy",
-]
-
-_HOMES = {
-    "Cache": "ragkit_eval.running.cache",
-    "Calibration": "ragkit_eval.calibration.calibrate",
-    "Comparison": "ragkit_eval.reporting.comparing",
-    "Dataset": "ragkit_eval.data.datasets",
-    "Difference": "ragkit_eval.reporting.comparing",
-    "Fault": "ragkit_eval.data.validation",
-    "Gate": "ragkit_eval.reporting.gate",
-    "GateResult": "ragkit_eval.reporting.gate",
-    "GoldSpan": "ragkit_eval.data.spans",
-    "Grid": "ragkit_eval.calibration.sweep",
-    "Measure": "ragkit_eval.measuring.measures",
-    "OpenedRag": "ragkit_eval.running.stores",
-    "Passage": "ragkit_eval.data.rows",
-    "Question": "ragkit_eval.data.datasets",
-    "RagPipeline": "ragkit_eval.running.pipelines",
-    "Report": "ragkit_eval.reporting.report",
-    "Row": "ragkit_eval.data.rows",
-    "Run": "ragkit_eval.running.runs",
-    "Sweep": "ragkit_eval.calibration.sweep",
-    "Validation": "ragkit_eval.data.validation",
-    "all_measures": "ragkit_eval.measuring.measures",
-    "calibrate": "ragkit_eval.calibration.calibrate",
-    "compare": "ragkit_eval.reporting.comparing",
-    "default_measures": "ragkit_eval.measuring.measures",
-    "evaluate": "ragkit_eval.running.runs",
-    "load_dataset": "ragkit_eval.data.datasets",
-    "load_run": "ragkit_eval.running.runs",
-    "make_report": "ragkit_eval.reporting.report",
-    "markdown": "ragkit_eval.reporting.report",
-    "parse_measure": "ragkit_eval.measuring.measures",
-    "score": "ragkit_eval.measuring.scoring",
-    "sweep": "ragkit_eval.calibration.sweep",
-    "validate": "ragkit_eval.data.validation",
-    "write_policy": "ragkit_eval.calibration.calibrate",
+_NAMES = {
+    "calibration.calibrate": ("calibrate",),
+    "calibration.curves": ("Sweep",),
+    "calibration.sweep": ("Grid", "sweep"),
+    "calibration.task": ("Calibration", "write_policy"),
+    "data.datasets": ("Dataset", "Question", "load_dataset"),
+    "data.rows": ("Passage", "Row"),
+    "data.spans": ("GoldSpan",),
+    "data.validation": ("Fault", "Validation", "validate"),
+    "measuring.measures": ("Measure", "all_measures", "default_measures", "parse_measure"),
+    "measuring.scoring": ("score",),
+    "reporting.comparison": ("Comparison", "Difference", "compare"),
+    "reporting.gate": ("Gate", "GateResult"),
+    "reporting.report": ("Report", "make_report", "markdown"),
+    "running.cache": ("Cache",),
+    "running.pipelines": ("RagPipeline",),
+    "running.finished": ("Run", "load_run"),
+    "running.runs": ("evaluate",),
+    "running.stores": ("OpenedRag",),
 }
+"""The public names, by the module that each is loaded from."""
+
+_HOMES = {name: f"ragkit_eval.{module}" for module, names in _NAMES.items() for name in names}
+__all__ = list(_HOMES)  # pyright: ignore[reportUnsupportedDunderAll] (one table, not two)
 
 
 def __getattr__(name: str) -> object:

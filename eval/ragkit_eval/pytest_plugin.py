@@ -16,8 +16,9 @@ from ragkit_eval.data.datasets import Dataset, load_dataset
 from ragkit_eval.measuring.measures import default_measures, parse_measure
 from ragkit_eval.reporting.gate import Gate, GateResult
 from ragkit_eval.running.cache import Cache
+from ragkit_eval.running.finished import Run, load_run
 from ragkit_eval.running.pipelines import RagPipeline
-from ragkit_eval.running.runs import Run, evaluate, load_run
+from ragkit_eval.running.runs import evaluate
 from ragkit_eval.running.stores import OpenedRag
 
 RagkitRun = Callable[..., Run]

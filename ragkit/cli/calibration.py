@@ -15,7 +15,7 @@ from ragkit.types import Json
 
 if TYPE_CHECKING:
     from ragkit.config import Settings
-    from ragkit_eval.calibration.calibrate import Calibration
+    from ragkit_eval.calibration.task import Calibration
     from ragkit_eval.data.datasets import Dataset
 
 
@@ -70,9 +70,9 @@ def _find(
 
 def _write(found: Calibration, out: Path) -> None:
     """Write the policy, and beside it the scorer that was fitted for it, if any."""
-    from ragkit_eval.calibration.calibrate import write_policy
     from ragkit_eval.calibration.fit import write_scorer
-    from ragkit_eval.running.runs import write_text
+    from ragkit_eval.calibration.task import write_policy
+    from ragkit_eval.running.folder import write_text
 
     out.parent.mkdir(parents=True, exist_ok=True)
     if found.scorer is not None:

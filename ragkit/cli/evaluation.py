@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from ragkit_eval.data.rows import Row
     from ragkit_eval.reporting.gate import GateResult
     from ragkit_eval.reporting.report import Report
-    from ragkit_eval.running.runs import Run
+    from ragkit_eval.running.finished import Run
     from ragkit_eval.running.stores import OpenedRag
 
 
@@ -84,7 +84,7 @@ def run(args: argparse.Namespace) -> ExitCode:
 
 
 def _dry_run(args: argparse.Namespace, opened: OpenedRag, dataset: Dataset, out: Path) -> ExitCode:
-    from ragkit_eval.running.estimating import estimate
+    from ragkit_eval.running.estimate import estimate
     from ragkit_eval.running.runs import questions_left
 
     left = list(dataset.questions if args.restart else questions_left(out, dataset))
@@ -104,8 +104,8 @@ def _dry_run(args: argparse.Namespace, opened: OpenedRag, dataset: Dataset, out:
 
 def score(args: argparse.Namespace) -> ExitCode:
     """Run `ragkit eval score`."""
+    from ragkit_eval.data.trec import read_qrels, read_run
     from ragkit_eval.measuring.measures import parse_measure
-    from ragkit_eval.measuring.ranking import read_qrels, read_run
     from ragkit_eval.measuring.scoring import score as measure
 
     found = measure(
@@ -123,7 +123,7 @@ def sweep(args: argparse.Namespace) -> ExitCode:
     """Run `ragkit eval sweep`."""
     from ragkit.cli.progress import Bar
     from ragkit_eval.calibration.sweep import sweep as measure
-    from ragkit_eval.running.runs import write_json
+    from ragkit_eval.running.folder import write_json
 
     dataset = read_dataset(args)
     grid = _grid(args)
@@ -169,8 +169,8 @@ def _grid(args: argparse.Namespace) -> Grid:
 
 def compare(args: argparse.Namespace) -> ExitCode:
     """Run `ragkit eval compare`."""
-    from ragkit_eval.reporting.comparing import compare as measure
-    from ragkit_eval.running.runs import load_run
+    from ragkit_eval.reporting.comparison import compare as measure
+    from ragkit_eval.running.finished import load_run
 
     found = measure(
         load_run(args.base),
@@ -186,7 +186,7 @@ def compare(args: argparse.Namespace) -> ExitCode:
 def gate(args: argparse.Namespace) -> int:
     """Run `ragkit eval gate`."""
     from ragkit_eval.reporting.report import junit, make_report, markdown
-    from ragkit_eval.running.runs import load_run
+    from ragkit_eval.running.finished import load_run
 
     new = load_run(args.run)
     base = None if args.baseline is None else load_run(args.baseline)
@@ -205,7 +205,7 @@ def report(args: argparse.Namespace) -> ExitCode:
     """Run `ragkit eval report`."""
     from ragkit_eval.reporting.page import html
     from ragkit_eval.reporting.report import junit, make_report, markdown
-    from ragkit_eval.running.runs import load_run
+    from ragkit_eval.running.finished import load_run
 
     if len(args.runs) > 2:
         raise ConfigError(f"{len(args.runs)} runs; allowed: one, or a base and a new one")
@@ -302,7 +302,7 @@ def _are_series(found: Json) -> bool:
 
 def _write(path: str, text: str, *, for_all: bool = False) -> None:
     """Write a report; `for_all` lets other users read it, for what holds no questions."""
-    from ragkit_eval.running.runs import write_text
+    from ragkit_eval.running.folder import write_text
 
     make_folder(Path(path).parent)
     write_text(Path(path), text, for_all=for_all)

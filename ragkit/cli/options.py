@@ -7,7 +7,7 @@ import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, TypedDict, TypeGuard, get_args
+from typing import TYPE_CHECKING, TypeGuard, get_args
 
 from ragkit.cli import output
 from ragkit.cli.questions import identity
@@ -20,6 +20,12 @@ from ragkit.types import MOST_HITS, Json, Mode
 
 if TYPE_CHECKING:
     from ragkit.pipeline import RAG, Progress
+    from ragkit.pipeline.options import (
+        IngestOptions,
+        RetrievalOptions,
+        SearchOptions,
+        StreamOptions,
+    )
 
 _MOST_NUMBERS = 10_000
 _SHOWN_CHARACTERS = 200
@@ -32,45 +38,6 @@ _SETTINGS = (
     "model_billions",
 )  # fmt: skip
 """Settings that are flags of at least one command."""
-
-
-class RetrievalOptions(TypedDict, total=False):
-    """What decides which chunks a question finds."""
-
-    k: int | None
-    mode: Mode | None
-    filters: Mapping[str, Json] | None
-    groups: Sequence[str] | None
-
-
-class SearchOptions(RetrievalOptions, total=False):
-    """Options of `RAG.search`."""
-
-    dedupe: bool
-    mmr: float | None
-    unit: str
-
-
-class StreamOptions(RetrievalOptions, total=False):
-    """Options of `RAG.stream`, which `RAG.ask` takes too."""
-
-    id: str | None
-    history: Sequence[Mapping[str, str]]
-
-
-class IngestOptions(TypedDict, total=False):
-    """Options of `RAG.ingest`."""
-
-    root: str | Path | None
-    prune: bool
-    groups: Sequence[str]
-    metadata: Mapping[str, Json] | None
-    password: str | None
-    require_groups: bool
-    dry_run: bool
-    confirm: Callable[[str], bool] | None
-    secure: bool
-    on_progress: Callable[[Progress], None] | None
 
 
 def settings_of(args: argparse.Namespace, **replaced: str | int | None) -> Settings:

@@ -48,7 +48,7 @@ def make_parsers() -> tuple[argparse.ArgumentParser, dict[str, argparse.Argument
     """Return the parser of all commands, and each command's own by name."""
     parser = _Parser(
         prog="ragkit",
-        description="Answers questions from your documents using as few context tokens as "
+        description="Answers questions from your documents using as few context tokens as\n"
         "possible, and reports what each answer cost.",
         epilog=f"example:\n  ragkit ingest docs/ && ragkit ask 'How do I reset my badge?'\n\n"
         f"{_EXIT_CODES}",
@@ -100,7 +100,7 @@ def _eval(commands: _SubParsers) -> _SubParsers:
     parser = commands.add_parser(
         "eval",
         help="measure on labelled questions, compare runs, gate a change",
-        description="Measure on labelled questions, compare runs, gate a change. This needs no "
+        description="Measure on labelled questions, compare runs, gate a change. This needs no\n"
         "LLM, no network and no extra.",
         epilog="example:\n  ragkit eval run DATASET --out runs/new",
         formatter_class=argparse.RawDescriptionHelpFormatter,

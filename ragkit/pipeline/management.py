@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from ragkit.storage import DocumentRow, Finding
     from ragkit.storage.backup import BackupReport
     from ragkit.storage.calls import Calls
-    from ragkit.types import Json, TokenCounter
+    from ragkit.types import Chunk, Document, Json, TokenCounter
 
 _P = ParamSpec("_P")
 _S = TypeVar("_S", bound="StoreMethods")
@@ -74,9 +74,19 @@ class StoreMethods:
         self, document_id: str, *, groups: Sequence[str] | None = None
     ) -> dict[str, Json] | None:
         """Return a document with its chunks as `ragkit show ID --json` prints it, or None."""
-        from ragkit.pipeline.upkeep import document
+        from ragkit.pipeline.upkeep import as_shown
 
-        return document(self._parts, document_id, groups)
+        found = self.stored(document_id, groups=groups)
+        return None if found is None else as_shown(*found)
+
+    @counted
+    def stored(
+        self, document_id: str, *, groups: Sequence[str] | None = None
+    ) -> tuple[Document, str, Sequence[Chunk]] | None:
+        """Return a document, the SHA-256 of its text, and its chunks; None when there is none."""
+        from ragkit.pipeline.upkeep import stored
+
+        return stored(self._parts, document_id, groups)
 
     rm, list, show = delete, documents, document
 

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
         Retriever,
         Source,
     )
-    from ragkit_eval.calibration.calibrate import Calibration
+    from ragkit_eval.calibration.task import Calibration
     from ragkit_eval.data.datasets import Dataset
 
 _T = TypeVar("_T")

@@ -113,15 +113,14 @@ def delete(parts: Parts, ids: Sequence[str], *, secure: bool) -> Sequence[str]:
         return list(store.delete([name for name in ids if _may_be_stored(name)]))
 
 
-def document(
+def stored(
     parts: Parts, document_id: str, groups: Sequence[str] | None
-) -> dict[str, Json] | None:
-    """Do what `RAG.document` does."""
+) -> tuple[Document, str, Sequence[Chunk]] | None:
+    """Do what `RAG.stored` does."""
     store = parts.writable()
     if not _may_be_stored(document_id):
         return None
-    found = store.document(document_id, groups=None if groups is None else group_names(groups))
-    return None if found is None else _shown(*found)
+    return store.document(document_id, groups=None if groups is None else group_names(groups))
 
 
 def _may_be_stored(document_id: str) -> bool:
@@ -133,7 +132,8 @@ def _may_be_stored(document_id: str) -> bool:
     return True
 
 
-def _shown(document: Document, sha256: str, chunks: Iterable[Chunk]) -> dict[str, Json]:
+def as_shown(document: Document, sha256: str, chunks: Iterable[Chunk]) -> dict[str, Json]:
+    """Return a document as `ragkit show ID --json` prints it."""
     return {
         "schema": 1,
         "document_id": document.id,

@@ -10,11 +10,14 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Iterator
-from typing import Never, cast
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Never, cast
 
 from ragkit.narrowing import is_array, is_object
 from ragkit.text.printable import escape_in_json
+
+if TYPE_CHECKING:
+    from ragkit.types import Json
 
 MAX_DEPTH = 200
 """Nesting depth of objects and lists; deeper is an attack or a mistake."""
@@ -99,6 +102,55 @@ def read_toml(data: str | bytes) -> dict[str, object]:
             if isinstance(value, int) and not -(2**63) <= value < 2**63:
                 raise ValueError(f"{_shortened(hex(value))} is beyond 64 bits")
     return tables
+
+
+def as_object(value: object) -> Mapping[str, Json]:
+    """Return a JSON object; raises `ValueError` for anything else, as its siblings do."""
+    if not isinstance(value, Mapping):
+        raise _not_a("object", value)
+    return cast("Mapping[str, Json]", value)
+
+
+def as_list(value: object) -> Sequence[Json]:
+    """Return a JSON list."""
+    if not isinstance(value, list | tuple):
+        raise _not_a("list", value)
+    return cast("Sequence[Json]", value)
+
+
+def as_objects(value: object) -> list[Mapping[str, Json]]:
+    """Return a JSON list of objects."""
+    return [as_object(item) for item in as_list(value)]
+
+
+def as_text(value: object) -> str:
+    """Return a JSON string."""
+    if not isinstance(value, str):
+        raise _not_a("string", value)
+    return value
+
+
+def as_number(value: object) -> float:
+    """Return a JSON number."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise _not_a("number", value)
+    return value
+
+
+def as_whole(value: object) -> int:
+    """Return a JSON number that is whole."""
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise _not_a("whole number", value)
+    return value
+
+
+def number_or_none(value: object) -> float | None:
+    """Return a JSON number, or None for null."""
+    return None if value is None else as_number(value)
+
+
+def _not_a(kind: str, value: object) -> ValueError:
+    return ValueError(f"{_shortened(repr(value))} is not a JSON {kind}")
 
 
 def json_line(data: object) -> str:

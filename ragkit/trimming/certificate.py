@@ -105,7 +105,7 @@ def fingerprints(
         answers: Whether it is about answers: only then does the generator count.
     """
     described = configuration["store"]
-    store = described if isinstance(described, Mapping) else {}
+    store: Mapping[str, Json] = described if isinstance(described, Mapping) else {}
     has_vectors = store.get("embedder_fingerprint") is not None
     mode = configuration["mode"] or ("hybrid" if has_vectors else "lexical")
     return {

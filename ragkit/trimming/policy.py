@@ -21,10 +21,10 @@ from ragkit.trimming.scorer import (
 from ragkit.types import MOST_HITS, Json
 
 BASELINE_HITS = 5
-"""What trimming is measured against: so many chunks, untrimmed."""
+"""The baseline that trimming is compared with: so many chunks, untrimmed."""
 
 REFUSE_BELOW = 0.15
-"""Bundled refusal threshold: on the calibration halves 2 % of answerable questions lie below."""
+"""Bundled refusal threshold: 2 % of the calibration halves' answerable questions lie below it."""
 
 _LIMITS = ("keep_above", "budget_tokens", "budget_share")
 _PLAIN = ("name", "pool", *_LIMITS, "second_hop", "neighbours", "headings", "refuse_below")
@@ -79,7 +79,7 @@ class TrimPolicy:
         """Check the ranges; raises `ConfigError`."""
         tokens, share = self.budget_tokens, self.budget_share
         finite = {"keep_above": self.keep_above, "second_hop": self.second_hop}
-        finite |= self.weights(_WEIGHTS)
+        finite |= self._weights(_WEIGHTS)
         checks: list[tuple[str, float | None, bool, str]] = [
             ("pool", self.pool, 1 <= self.pool <= MOST_HITS, f"1 to {MOST_HITS:,}"),
             ("budget_tokens", tokens, tokens is None or tokens >= 1, "1 or more"),
@@ -93,8 +93,12 @@ class TrimPolicy:
             if not holds:
                 raise ConfigError(f"trim policy {self.name!r}: {name} {value}; allowed: {allowed}")
 
-    def weights(self, names: Iterable[str] = FUSION_WEIGHTS) -> dict[str, float]:
-        """Return weights by their names in the policy file; those of the training-free score."""
+    @property
+    def weights(self) -> dict[str, float]:
+        """Return the weight of each signal in the training-free score."""
+        return self._weights(FUSION_WEIGHTS)
+
+    def _weights(self, names: Iterable[str]) -> dict[str, float]:
         return {name: getattr(self, f"{name}_weight") for name in names}
 
     @classmethod
@@ -122,6 +126,7 @@ class TrimPolicy:
         def limit(name: str) -> float | None:
             return None if given[name] is None else number(name)
 
+        weights = _weights(path, data.get("weights", {}))
         tokens = limit("budget_tokens")
         headings = given["headings"]
         if not isinstance(headings, bool):
@@ -141,7 +146,7 @@ class TrimPolicy:
             refuse_below=number("refuse_below"),
             scorer=_named_scorer(path, given["scorer"]),
             certificate=None if certificate is None else Certificate.from_dict(certificate),
-            **_weights(path, data.get("weights", {})),
+            **weights,
         )
 
     def sha256(self) -> str:
@@ -159,7 +164,7 @@ class TrimPolicy:
             "schema": 1,
             **{name: getattr(self, name) for name in _PLAIN},
             "scorer": None if scorer is None else {"name": scorer.name, "sha256": scorer.sha256()},
-            "weights": self.weights(_WEIGHTS),
+            "weights": self._weights(_WEIGHTS),
         }
         if self.certificate is not None:
             data["certificate"] = self.certificate.to_dict()

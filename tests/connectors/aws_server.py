@@ -22,9 +22,11 @@ import threading
 import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import TYPE_CHECKING, Literal, TypeAlias, cast
+from typing import TYPE_CHECKING, Literal, Self, TypeAlias, cast
 from urllib.parse import parse_qsl, quote, unquote, urlsplit
+
+from ragkit_connectors.testing import Request
+from ragkit_connectors.testing.serving import Answering, LoopbackServer
 
 from .aws_model import (
     Members,
@@ -40,7 +42,6 @@ from .aws_model import (
 )
 
 if TYPE_CHECKING:
-    import socket
     from types import TracebackType
 
 ACCESS_KEY = "AKIDRAGKITTEST"
@@ -126,27 +127,20 @@ Reply: TypeAlias = "Members | AwsFault | Stream | Slow | Raw"
 Script: TypeAlias = "Reply | Callable[[Mapping[str, object]], Reply]"
 
 
-class AwsServer:
+class AwsServer(LoopbackServer):
     """A server that speaks as Bedrock, Kendra and SageMaker do; see the module.
 
     `requests` holds every request that reached it, refused ones too.
     """
 
+    protocol_version = "HTTP/1.1"
+
     def __init__(self) -> None:
+        super().__init__()
         self._scripts: dict[str, list[Script]] = {}
         self._lock = threading.Lock()
         self._lies: list[str] = []
         self.requests: list[AwsRequest] = []
-        self._server = _Server(("127.0.0.1", 0), _Handler)
-        self._server.owner = self
-        self._thread = threading.Thread(
-            target=lambda: self._server.serve_forever(poll_interval=0.01), daemon=True
-        )
-
-    @property
-    def url(self) -> str:
-        """Address to give to a client."""
-        return f"http://127.0.0.1:{self._server.server_address[1]}"
 
     def environment(self) -> dict[str, str]:
         """Return the variables that make a client use the test's identity, and no other."""
@@ -161,7 +155,7 @@ class AwsServer:
         }
 
     def answer(self, name: str, *replies: Script) -> None:
-        """Script an operation: replies in order, the last one again and again.
+        """Script an operation: replies in order, the last one repeated.
 
         Raises:
             AssertionError: there is no such operation, or it would never answer so.
@@ -173,11 +167,10 @@ class AwsServer:
         with self._lock:
             self._scripts[f"{op.service}.{op.name}"] = list(replies)
 
-    def __enter__(self) -> AwsServer:
+    def __enter__(self) -> Self:
         """Start to listen."""
         operations()
-        self._thread.start()
-        return self
+        return super().__enter__()
 
     def __exit__(
         self,
@@ -186,12 +179,32 @@ class AwsServer:
         trace: TracebackType | None,
     ) -> None:
         """Stop to listen; raises `AssertionError` where an answer was missing or impossible."""
-        self._server.stop()
-        self._thread.join()
+        super().__exit__(kind, error, trace)
         if self._lies:
             raise AssertionError("; ".join(self._lies))
 
-    def next_reply(self, op: Operation, request: AwsRequest) -> Reply:
+    def respond(self, request: Request, answer: Answering) -> None:
+        """Refuse what the service would refuse, else say what is scripted."""
+        route = _route(request.method, request.path, request.headers)
+        if route is None:
+            _fault(answer, None, AwsFault("UnknownOperationException", message=request.path))
+            return
+        op, labels = route
+        parameters, wrong = _parameters(op, labels, request)
+        asked = AwsRequest(
+            service=op.service, operation=op.name, parameters=parameters, headers=request.headers
+        )
+        self.requests.append(asked)
+        unsigned = _signature_problem(op, request)
+        if unsigned:
+            _fault(answer, op, AwsFault("InvalidSignatureException", message=unsigned))
+        elif wrong:
+            count = f"{len(wrong)} validation errors detected: "
+            _fault(answer, op, AwsFault("ValidationException", message=count + "; ".join(wrong)))
+        else:
+            _reply(answer, op, self._next_reply(op, asked))
+
+    def _next_reply(self, op: Operation, request: AwsRequest) -> Reply:
         """Return what is said to a request; a lie is kept for the end and answered by 500."""
         with self._lock:
             replies = self._scripts.get(f"{op.service}.{op.name}", [])
@@ -254,155 +267,75 @@ def _refuse(op: Operation, found: object) -> None:
         raise AssertionError(f"{op.service} would never answer so: {'; '.join(lies)}")
 
 
-class _Server(ThreadingHTTPServer):
-    # Closing waits for the handlers, which end because their connections are shut down.
-    daemon_threads = False
-    owner: AwsServer
-
-    def __init__(self, address: tuple[str, int], handler: type[BaseHTTPRequestHandler]) -> None:
-        self.stopping = threading.Event()
-        self._open: set[socket.socket] = set()
-        super().__init__(address, handler)
-
-    def process_request(self, request: object, client_address: object) -> None:
-        """Keep the connection at hand for `stop`."""
-        self._open.add(cast("socket.socket", request))
-        super().process_request(request, client_address)  # type: ignore[arg-type]
-
-    def shutdown_request(self, request: object) -> None:
-        """Forget the connection."""
-        self._open.discard(cast("socket.socket", request))
-        super().shutdown_request(request)  # type: ignore[arg-type]
-
-    def stop(self) -> None:
-        """Stop to listen and break off what is under way."""
-        import contextlib
-        import socket
-
-        self.stopping.set()
-        self.shutdown()
-        for connection in list(self._open):
-            with contextlib.suppress(OSError):
-                connection.shutdown(socket.SHUT_RDWR)
-        self.server_close()
-
-    def handle_error(self, request: object, client_address: object) -> None:
-        """Stay quiet: clients that give up early are part of the tests."""
+_REQUEST_ID = {"x-amzn-RequestId": "00000000-0000-0000-0000-000000000000"}
 
 
-class _Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
+def _reply(answer: Answering, op: Operation, reply: Reply) -> None:
+    if isinstance(reply, AwsFault):
+        _fault(answer, op, reply)
+    elif isinstance(reply, Stream):
+        _stream(answer, op, reply)
+    elif isinstance(reply, Raw):
+        length = len(reply.body) if reply.length is None else reply.length
+        headers = {"Content-Length": str(length), **_REQUEST_ID}
+        answer.head(reply.status, reply.content_type, headers)
+        answer.write(reply.body)
+        if reply.length is not None:
+            answer.close()
+    else:
+        slow = reply if isinstance(reply, Slow) else Slow(reply)
+        if not answer.pause(slow.delay_seconds):
+            headers, data = _output(op, slow.answer)
+            _send(answer, 200, headers, data, seconds_per_byte=slow.seconds_per_byte)
 
-    @property
-    def _owner(self) -> _Server:
-        return cast("_Server", self.server)
 
-    def do_GET(self) -> None:
-        self._handle()
+def _fault(answer: Answering, op: Operation | None, fault: AwsFault) -> None:
+    if answer.pause(fault.delay_seconds):
+        return
+    shape = op.errors.get(fault.code) if op else None
+    error = cast("Mapping[str, int]", shape.metadata.get("error", {}) if shape else {})
+    status = fault.status or error.get("httpStatusCode")
+    # The JSON services answer 400 to everything that is the caller's fault.
+    default = 400 if op and op.is_json_rpc and shape else _COMMON_STATUS.get(fault.code, 400)
+    body = {"__type": fault.code, "message": fault.message, "Message": fault.message}
+    data = json.dumps({**body, **fault.members}).encode()
+    headers = {"Content-Type": "application/json", "x-amzn-errortype": fault.code}
+    _send(answer, status or default, {**headers, **fault.headers}, data)
 
-    do_POST = do_PUT = do_DELETE = do_PATCH = do_GET
 
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the name is given
-        """Stay quiet."""
+def _send(
+    answer: Answering, status: int, headers: Mapping[str, str], data: bytes,
+    *, seconds_per_byte: float = 0.0,
+) -> None:  # fmt: skip
+    others = {name: value for name, value in headers.items() if name != "Content-Type"}
+    answer.whole(
+        status, headers["Content-Type"], data, {**others, **_REQUEST_ID},
+        seconds_per_byte=seconds_per_byte,
+    )  # fmt: skip
 
-    def _handle(self) -> None:
-        body = self.rfile.read(int(self.headers.get("Content-Length", "0")))
-        headers = {name.lower(): value for name, value in self.headers.items()}
-        route = _route(self.command, self.path, headers)
-        if route is None:
-            self._fault(None, AwsFault("UnknownOperationException", message=self.path))
-            return
-        op, labels = route
-        parameters, wrong = _parameters(op, labels, self.path, headers, body)
-        request = AwsRequest(
-            service=op.service, operation=op.name, parameters=parameters, headers=headers
-        )
-        self._owner.owner.requests.append(request)
-        unsigned = _signature_problem(op, self.command, self.path, headers, body)
-        if unsigned:
-            self._fault(op, AwsFault("InvalidSignatureException", message=unsigned))
-        elif wrong:
-            count = f"{len(wrong)} validation errors detected: "
-            self._fault(op, AwsFault("ValidationException", message=count + "; ".join(wrong)))
-        else:
-            self._reply(op, self._owner.owner.next_reply(op, request))
 
-    def _reply(self, op: Operation, reply: Reply) -> None:
-        if isinstance(reply, AwsFault):
-            self._fault(op, reply)
-        elif isinstance(reply, Stream):
-            self._stream(op, reply)
-        elif isinstance(reply, Raw):
-            length = len(reply.body) if reply.length is None else reply.length
-            self._head(reply.status, {"Content-Type": reply.content_type}, length)
-            self.wfile.write(reply.body)
-            self.close_connection = reply.length is not None
-        else:
-            slow = reply if isinstance(reply, Slow) else Slow(reply)
-            self._answer(op, slow)
-
-    def _answer(self, op: Operation, reply: Slow) -> None:
-        if self._owner.stopping.wait(reply.delay_seconds):
-            return
-        headers, data = _output(op, reply.answer)
-        self._head(200, headers, len(data))
-        if not reply.seconds_per_byte:
-            self.wfile.write(data)
-            return
-        for i in range(len(data)):
-            self.wfile.write(data[i : i + 1])
-            if self._owner.stopping.wait(reply.seconds_per_byte):
+def _stream(answer: Answering, op: Operation, stream: Stream) -> None:
+    shape = cast("Shape", op.output_shape)
+    events = shape.members[cast("str", op.stream_member)]
+    headers = {**_headers(shape, stream.members), "Transfer-Encoding": "chunked", **_REQUEST_ID}
+    answer.head(200, "application/vnd.amazon.eventstream", headers)
+    cut = False
+    for event in stream.events:
+        if isinstance(event, float | int):
+            if answer.pause(event):
                 return
-
-    def _fault(self, op: Operation | None, fault: AwsFault) -> None:
-        if self._owner.stopping.wait(fault.delay_seconds):
-            return
-        shape = op.errors.get(fault.code) if op else None
-        error = cast("Mapping[str, int]", shape.metadata.get("error", {}) if shape else {})
-        status = fault.status or error.get("httpStatusCode")
-        # The JSON services answer 400 to everything that is the caller's fault.
-        default = 400 if op and op.is_json_rpc and shape else _COMMON_STATUS.get(fault.code, 400)
-        body = {"__type": fault.code, "message": fault.message, "Message": fault.message}
-        data = json.dumps({**body, **fault.members}).encode()
-        headers = {"Content-Type": "application/json", "x-amzn-errortype": fault.code}
-        self._head(status or default, {**headers, **fault.headers}, len(data))
-        self.wfile.write(data)
-
-    def _stream(self, op: Operation, stream: Stream) -> None:
-        shape = cast("Shape", op.output_shape)
-        events = shape.members[cast("str", op.stream_member)]
-        headers = _headers(shape, stream.members)
-        headers |= {"Content-Type": "application/vnd.amazon.eventstream"}
-        self._head(200, {**headers, "Transfer-Encoding": "chunked"}, None)
-        cut = False
-        for event in stream.events:
-            if isinstance(event, float | int):
-                self.wfile.flush()
-                if self._owner.stopping.wait(event):
-                    return
-            elif event == "cut":
-                cut = True
-            else:
-                data = _frame_of(events, event)
-                self._chunk(data[: len(data) // 2] if cut else data)
-                if cut:
-                    break
-        if cut:
-            self.close_connection = True
+        elif event == "cut":
+            cut = True
         else:
-            self.wfile.write(b"0\r\n\r\n")
-
-    def _chunk(self, data: bytes) -> None:
-        self.wfile.write(f"{len(data):x}\r\n".encode() + data + b"\r\n")
-
-    def _head(self, status: int, headers: Mapping[str, str], length: int | None) -> None:
-        self.send_response(status)
-        for name, value in headers.items():
-            self.send_header(name, value)
-        if length is not None:
-            self.send_header("Content-Length", str(length))
-        self.send_header("x-amzn-RequestId", "00000000-0000-0000-0000-000000000000")
-        self.end_headers()
+            data = _frame_of(events, event)
+            data = data[: len(data) // 2] if cut else data
+            answer.write(f"{len(data):x}\r\n".encode() + data + b"\r\n")
+            if cut:
+                break
+    if cut:
+        answer.close()
+    else:
+        answer.write(b"0\r\n\r\n")
 
 
 def _route(
@@ -420,14 +353,14 @@ def _route(
 
 
 def _parameters(
-    op: Operation, labels: Mapping[str, str], path: str, headers: Mapping[str, str], body: bytes
+    op: Operation, labels: Mapping[str, str], sent: Request
 ) -> tuple[dict[str, object], list[str]]:
     """Return what a client was called with, and what the service refuses of it."""
     shape = op.input_shape
     if shape is None:
         return {}, []
-    query = dict(parse_qsl(urlsplit(path).query, keep_blank_values=True))
-    places = {"uri": labels, "querystring": query, "header": headers}
+    query = dict(parse_qsl(urlsplit(sent.path).query, keep_blank_values=True))
+    places = {"uri": labels, "querystring": query, "header": sent.headers}
     given: dict[str, object] = {}
     for name in shape.members:
         place = location(shape, name)
@@ -438,11 +371,11 @@ def _parameters(
     payload = cast("str | None", shape.serialization.get("payload"))
     try:
         if payload and shape.members[payload].type_name == "blob":
-            given[payload] = body
+            given[payload] = sent.data
         elif payload:
-            given[payload] = decode(shape.members[payload], json.loads(body or b"{}"))
+            given[payload] = decode(shape.members[payload], json.loads(sent.data or b"{}"))
         else:
-            given |= cast("dict[str, object]", decode(shape, json.loads(body or b"{}")))
+            given |= cast("dict[str, object]", decode(shape, json.loads(sent.data or b"{}")))
     except (ValueError, binascii.Error) as error:
         return given, [f"the body cannot be read: {error}"]
     return given, list(problems(shape, given, op.name))
@@ -516,14 +449,12 @@ _AUTHORIZATION = re.compile(
 )
 
 
-def _signature_problem(
-    op: Operation, method: str, path: str, headers: Mapping[str, str], body: bytes
-) -> str:
+def _signature_problem(op: Operation, sent: Request) -> str:
     """Return why a signature of version 4 does not hold; empty where it does.
 
     As in "Create a signed AWS API request" of the AWS IAM user guide.
     """
-    match = _AUTHORIZATION.fullmatch(headers.get("authorization", ""))
+    match = _AUTHORIZATION.fullmatch(sent.headers.get("authorization", ""))
     if match is None:
         return "there is no signature of version 4"
     key_id, day, region, service, names, signature = match.groups()
@@ -531,17 +462,17 @@ def _signature_problem(
         return f"signed by {key_id} for {service}, not by {ACCESS_KEY} for {op.signing_name}"
     if not {"host", "x-amz-date"} <= set(names.split(";")):
         return f"only {names} are signed"
-    url = urlsplit(path)
+    url = urlsplit(sent.path)
     pairs = sorted(parse_qsl(url.query, keep_blank_values=True))
     query = "&".join(f"{quote(k, safe='-_.~')}={quote(v, safe='-_.~')}" for k, v in pairs)
-    lines = [f"{n}:{' '.join(headers.get(n, '').split())}\n" for n in names.split(";")]
-    digest = hashlib.sha256(body).hexdigest()
+    lines = [f"{n}:{' '.join(sent.headers.get(n, '').split())}\n" for n in names.split(";")]
+    digest = hashlib.sha256(sent.data).hexdigest()
     request = "\n".join(
-        [method, quote(url.path, safe="/-_.~"), query, "".join(lines), names, digest]
+        [sent.method, quote(url.path, safe="/-_.~"), query, "".join(lines), names, digest]
     )
     scope = f"{day}/{region}/{service}/aws4_request"
     text = "\n".join(
-        ["AWS4-HMAC-SHA256", headers.get("x-amz-date", ""), scope,
+        ["AWS4-HMAC-SHA256", sent.headers.get("x-amz-date", ""), scope,
          hashlib.sha256(request.encode()).hexdigest()]
     )  # fmt: skip
     key = f"AWS4{SECRET_KEY}".encode()

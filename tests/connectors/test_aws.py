@@ -342,8 +342,8 @@ def test_a_missing_boto3_says_how_to_install_it() -> None:
 import sys
 sys.path[:0] = sys.argv[1:]
 from ragkit.errors import MissingExtraError
-import ragkit_connectors.bedrock, ragkit_connectors.bedrock_embedder
-import ragkit_connectors.bedrock_reranker
+import ragkit_connectors.bedrock.embedder, ragkit_connectors.bedrock.generator
+import ragkit_connectors.bedrock.reranker
 from ragkit_connectors.support.aws import AwsClient
 try:
     AwsClient("kendra")

@@ -23,7 +23,7 @@ from .aws_server import AwsFault, AwsServer, Raw, Slow, Stream
 
 pytest.importorskip("boto3")
 
-from ragkit_connectors.bedrock import BedrockGenerator
+from ragkit_connectors.bedrock.generator import BedrockGenerator
 
 MODEL = "eu.anthropic.claude-sonnet-4-5-20250929-v1:0"
 APPLICATION_PROFILE = (

@@ -28,7 +28,7 @@ pytest.importorskip("boto3")
 
 import numpy as np
 
-from ragkit_connectors.bedrock_embedder import BedrockEmbedder
+from ragkit_connectors.bedrock.embedder import BedrockEmbedder
 
 TITAN = "amazon.titan-embed-text-v2:0"
 COHERE_V3 = "cohere.embed-multilingual-v3"

@@ -18,7 +18,7 @@ from ragkit.errors import (
 )
 from ragkit.types import Json, Location, Query
 from ragkit_connectors import open_store
-from ragkit_connectors.bedrock_kb import KnowledgeBaseRetriever
+from ragkit_connectors.bedrock.knowledge_base import KnowledgeBaseRetriever
 from ragkit_connectors.testing import RetrieverContract
 
 from .aws_server import AwsFault, AwsServer, Slow

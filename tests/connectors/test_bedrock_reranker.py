@@ -15,7 +15,7 @@ from .aws_server import AwsFault, AwsServer
 
 pytest.importorskip("boto3")
 
-from ragkit_connectors.bedrock_reranker import BedrockReranker
+from ragkit_connectors.bedrock.reranker import BedrockReranker
 
 MODEL = "cohere.rerank-v3-5:0"
 Parameters = Mapping[str, object]

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import socket
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import cast
 
 import pytest
 
@@ -18,7 +17,7 @@ from ragkit.errors import (
     RemoteError,
     RemoteTimeoutError,
 )
-from ragkit.types import Document, Json, Location, Query
+from ragkit.types import Json, Location, Query
 from ragkit_connectors import open_store
 from ragkit_connectors.kendra import KendraRetriever
 from ragkit_connectors.testing import RetrieverContract
@@ -513,177 +512,6 @@ def test_the_token_is_not_shown(aws: AwsServer) -> None:
     shown = repr(_kendra(aws, user_token="ey.J.secret"))  # noqa: S106 - opens nothing
     assert INDEX in shown
     assert "secret" not in shown
-
-
-# --- documents -------------------------------------------------------------------------------
-
-DOCUMENT = Document(id="a", text="The badge is reset at the front desk.", title="Badges")
-
-
-def _statuses(**states: str) -> Callable[[Mapping[str, object]], Mapping[str, object]]:
-    def answer(asked: Mapping[str, object]) -> Mapping[str, object]:
-        ids = [
-            str(info["DocumentId"])
-            for info in cast("Sequence[Mapping[str, object]]", asked["DocumentInfoList"])
-        ]
-        known = {id_: states.get(id_, states.get("default", "INDEXED")) for id_ in ids}
-        return {
-            "DocumentStatusList": [
-                {"DocumentId": id_, "DocumentStatus": state} for id_, state in known.items()
-            ]
-        }
-
-    return answer
-
-
-def test_documents_are_sent_with_all_that_kendra_keeps(aws: AwsServer) -> None:
-    """Text, title, readers, address and the attributes that were named arrive."""
-    aws.answer("BatchPutDocument", {})
-    document = replace(
-        DOCUMENT,
-        groups=("staff",),
-        source="https://example.org/a",
-        metadata={"team": "desk", "year": 2026, "tags": ["x"], "weight": 0.5},
-    )
-    report = _kendra(aws).put(
-        [document, replace(DOCUMENT, id="b", source="/local/path")],
-        attributes=["team", "year", "tags"],
-        wait_seconds=0.0,
-    )
-    assert [outcome.status for outcome in report.outcomes] == ["ACCEPTED", "ACCEPTED"]
-    sent, plain = cast("Sequence[Mapping[str, object]]", _asked(aws)["Documents"])
-    assert sent == {
-        "Id": "a",
-        "Title": "Badges",
-        "Blob": DOCUMENT.text.encode(),
-        "ContentType": "PLAIN_TEXT",
-        "Attributes": [
-            {"Key": "team", "Value": {"StringValue": "desk"}},
-            {"Key": "year", "Value": {"LongValue": 2026}},
-            {"Key": "tags", "Value": {"StringListValue": ["x"]}},
-            {"Key": "_source_uri", "Value": {"StringValue": "https://example.org/a"}},
-        ],
-        "AccessControlList": [{"Name": "staff", "Type": "GROUP", "Access": "ALLOW"}],
-    }
-    assert set(plain) == {"Id", "Title", "Blob", "ContentType"}
-
-
-def test_documents_go_in_tens_and_are_waited_for_in_tens(aws: AwsServer) -> None:
-    """Kendra takes ten at a time, in each of its operations."""
-    aws.answer("BatchPutDocument", {})
-    aws.answer("BatchGetDocumentStatus", _statuses())
-    documents = [replace(DOCUMENT, id=str(i)) for i in range(23)]
-    report = _kendra(aws).put(documents)
-    assert [(o.document_id, o.status) for o in report.outcomes] == [
-        (str(i), "INDEXED") for i in range(23)
-    ]
-    sizes = [
-        len(cast("Sequence[object]", request.parameters[name]))
-        for request in aws.requests
-        for name in ("Documents", "DocumentInfoList")
-        if name in request.parameters
-    ]
-    assert sizes == [10, 10, 3, 10, 10, 3]
-
-
-def test_a_batch_holds_no_more_text_than_one_document_may(aws: AwsServer) -> None:
-    """Two large documents go in two requests."""
-    aws.answer("BatchPutDocument", {})
-    large = [replace(DOCUMENT, id=id_, text=f"{id_} " * 1_400_000) for id_ in "ab"]
-    report = _kendra(aws).put([*large, DOCUMENT], wait_seconds=0.0)
-    assert not report.failed
-    assert len(aws.requests) == 2
-
-
-def test_a_failure_that_comes_with_a_success_is_a_failure(aws: AwsServer) -> None:
-    """HTTP 200 may list documents that were not taken; the others go on."""
-    failed = {"Id": "b", "ErrorCode": "InvalidRequest", "ErrorMessage": "no such attribute"}
-    aws.answer("BatchPutDocument", {"FailedDocuments": [failed]})
-    aws.answer("BatchGetDocumentStatus", _statuses())
-    report = _kendra(aws).put([DOCUMENT, replace(DOCUMENT, id="b")])
-    assert [(o.document_id, o.status) for o in report.outcomes] == [
-        ("a", "INDEXED"),
-        ("b", "FAILED"),
-    ]
-    assert report.failed[0].detail == "InvalidRequest: no such attribute"
-    infos = cast("Sequence[object]", _asked(aws)["DocumentInfoList"])
-    assert infos == [{"DocumentId": "a"}]
-
-
-def test_indexing_is_waited_for_and_its_failure_told(aws: AwsServer) -> None:
-    """A document counts when it can be found; what Kendra could not read is named."""
-    aws.answer("BatchPutDocument", {})
-    aws.answer(
-        "BatchGetDocumentStatus",
-        _statuses(default="PROCESSING", c="NOT_FOUND"),
-        {
-            "DocumentStatusList": [
-                {"DocumentId": "a", "DocumentStatus": "UPDATED"},
-                {"DocumentId": "b", "DocumentStatus": "FAILED",
-                 "FailureCode": "X", "FailureReason": "unreadable"},
-            ],
-            "Errors": [{"DocumentId": "c", "ErrorCode": "InternalError", "ErrorMessage": "m"}],
-        },
-        _statuses(),
-    )  # fmt: skip
-    report = _kendra(aws).put([replace(DOCUMENT, id=id_) for id_ in "abc"])
-    assert [(o.status, o.detail) for o in report.outcomes] == [
-        ("INDEXED", ""), ("FAILED", "X: unreadable"), ("INDEXED", ""),
-    ]  # fmt: skip
-    assert _asked(aws)["DocumentInfoList"] == [{"DocumentId": "c"}]
-
-
-def test_a_document_that_is_not_done_in_time_is_pending(aws: AwsServer) -> None:
-    """The wait ends at its deadline, and the report does not claim more than is known."""
-    aws.answer("BatchPutDocument", {})
-    aws.answer("BatchGetDocumentStatus", _statuses(default="PROCESSING"))
-    report = _kendra(aws).put([DOCUMENT], wait_seconds=1.0)
-    assert [o.status for o in report.outcomes] == ["PENDING"]
-    assert report.failed == report.outcomes
-
-
-@pytest.mark.parametrize(
-    ("document", "expected"),
-    [
-        (replace(DOCUMENT, text=" \n"), "no text"),
-        (replace(DOCUMENT, text="x" * (5 * 1024 * 1024 + 1)), "5,242,881 bytes"),
-        (replace(DOCUMENT, id="x" * 2049), "2049 characters"),
-        (replace(DOCUMENT, metadata={"team": 0.5}), "no integer"),
-        (replace(DOCUMENT, metadata={"team": True}), "not True"),
-        (replace(DOCUMENT, metadata={"team": []}), "0 texts"),
-        (replace(DOCUMENT, groups=("",)), "group of 0"),
-    ],
-)
-def test_a_document_that_kendra_cannot_take_is_not_sent(
-    aws: AwsServer, document: Document, expected: str
-) -> None:
-    """It fails alone: the others are sent."""
-    aws.answer("BatchPutDocument", {})
-    report = _kendra(aws).put(
-        [document, replace(DOCUMENT, id="good")], attributes=["team"], wait_seconds=0.0
-    )
-    assert [o.status for o in report.outcomes] == ["FAILED", "ACCEPTED"]
-    assert expected in report.failed[0].detail
-    assert len(cast("Sequence[object]", _asked(aws)["Documents"])) == 1
-
-
-def test_deleting_waits_until_documents_are_gone(aws: AwsServer) -> None:
-    """A deleted document is not found any more; one that cannot be deleted is told."""
-    failed = {"Id": "b", "ErrorCode": "InternalError", "ErrorMessage": "later"}
-    aws.answer("BatchDeleteDocument", {"FailedDocuments": [failed]})
-    aws.answer("BatchGetDocumentStatus", _statuses(a="INDEXED"), _statuses(a="NOT_FOUND"))
-    report = _kendra(aws).delete(["a", "b"])
-    assert [(o.document_id, o.status) for o in report.outcomes] == [
-        ("a", "DELETED"),
-        ("b", "FAILED"),
-    ]
-
-
-def test_nothing_to_write_asks_nothing(aws: AwsServer) -> None:
-    """Empty input gives an empty report."""
-    kendra = _kendra(aws)
-    assert kendra.put([]).outcomes == kendra.delete([]).outcomes == ()
-    assert aws.requests == []
 
 
 class TestContract(RetrieverContract):

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ragkit import RAG, Settings
 from ragkit_eval.data.datasets import Dataset
-from ragkit_eval.running.runs import Run, Score
+from ragkit_eval.running.finished import Run, Score
 
 NOTICES: Mapping[str, tuple[str, tuple[tuple[str, str], ...]]] = {
     "ferry": (

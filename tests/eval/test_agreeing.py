@@ -15,7 +15,8 @@ from ragkit.errors import ConfigError
 from ragkit.trimming import BUILTIN_POLICY
 from ragkit.types import Generation, GenerationOptions, Prompt, Usage
 from ragkit_eval.calibration.agreement import agreement
-from ragkit_eval.calibration.calibrate import Calibration, calibrate, write_policy
+from ragkit_eval.calibration.calibrate import calibrate
+from ragkit_eval.calibration.task import Calibration, write_policy
 from ragkit_eval.data.datasets import Dataset, load_dataset
 
 from .made import NOTICES

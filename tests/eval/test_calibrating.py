@@ -14,7 +14,8 @@ from ragkit import RAG, Document, Settings
 from ragkit.errors import ConfigError
 from ragkit.trimming.certificate import changed_share
 from ragkit.types import Json
-from ragkit_eval.calibration.calibrate import Calibration, calibrate, write_policy
+from ragkit_eval.calibration.calibrate import calibrate
+from ragkit_eval.calibration.task import Calibration, write_policy
 from ragkit_eval.data.datasets import Dataset, load_dataset
 from ragkit_eval.running.cache import Cache
 from ragkit_eval.running.stores import OpenedRag

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from ragkit.errors import ConfigError
-from ragkit_eval.reporting.comparing import compare
+from ragkit_eval.reporting.comparison import compare
 from ragkit_eval.reporting.gate import Gate, Rule
-from ragkit_eval.running.runs import Run
+from ragkit_eval.running.finished import Run
 
 from .made import made_run
 

@@ -14,10 +14,11 @@ import pytest
 from ragkit import RAG, Settings
 from ragkit.errors import ConfigError, MissingExtraError
 from ragkit.trimming import load_scorer, measure
-from ragkit_eval.calibration.calibrate import calibrate, write_policy
+from ragkit_eval.calibration.calibrate import calibrate
 from ragkit_eval.calibration.fit import Examples, collect, fit_scorer, forest_of, grow, write_scorer
-from ragkit_eval.calibration.sweep import quality_measure
+from ragkit_eval.calibration.task import write_policy
 from ragkit_eval.data.datasets import Dataset, load_dataset
+from ragkit_eval.measuring.quality import quality_measure
 
 from .made import make_dataset, make_store
 

@@ -11,9 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ragkit.errors import ConfigError
+from ragkit_eval.data.trec import read_qrels, read_run
 from ragkit_eval.measuring import ranking
 from ragkit_eval.measuring.measures import parse_measure
-from ragkit_eval.measuring.ranking import ranked, read_qrels, read_run
+from ragkit_eval.measuring.ranking import ranked
 from ragkit_eval.measuring.scoring import score
 
 pytrec_eval: Any = pytest.importorskip("pytrec_eval")

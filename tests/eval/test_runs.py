@@ -22,8 +22,9 @@ from ragkit_eval.data.datasets import Dataset, Question, load_dataset
 from ragkit_eval.data.rows import Passage, Row, read_row
 from ragkit_eval.measuring import measures as m
 from ragkit_eval.running.cache import Cache, CachingEmbedder
+from ragkit_eval.running.finished import load_run
 from ragkit_eval.running.pipelines import RagPipeline
-from ragkit_eval.running.runs import evaluate, load_run
+from ragkit_eval.running.runs import evaluate
 from ragkit_eval.running.stores import OpenedRag
 
 from .made import make_dataset, write_lines

@@ -12,15 +12,19 @@ import pytest
 
 from ragkit import Settings
 from ragkit.errors import ConfigError
-from ragkit_eval.calibration.sweep import Grid, Point, Series, Sweep, sweep
+from ragkit_eval.calibration.calibrate import calibrate
+from ragkit_eval.calibration.curves import Point, Series, Sweep
+from ragkit_eval.calibration.sweep import Grid, sweep
 from ragkit_eval.data.datasets import Dataset, load_dataset
 from ragkit_eval.measuring.measures import default_measures
+from ragkit_eval.measuring.quality import default_quality
 from ragkit_eval.reporting.gate import Gate, Rule
 from ragkit_eval.reporting.page import html
 from ragkit_eval.reporting.report import junit, make_report, markdown
 from ragkit_eval.running.cache import Cache
+from ragkit_eval.running.finished import Run
 from ragkit_eval.running.pipelines import RagPipeline
-from ragkit_eval.running.runs import Run, evaluate
+from ragkit_eval.running.runs import evaluate
 from ragkit_eval.running.stores import OpenedRag
 
 from .made import make_dataset, write_lines
@@ -162,6 +166,19 @@ def test_the_marked_setting_is_the_cheapest_that_passes(swept: Sweep) -> None:
         assert any(f.tokens <= point.tokens and f.quality >= point.quality for f in front)
     data: Any = swept.to_dict()
     assert data["best_trimmed_tokens"] < data["best_untrimmed_tokens"]
+
+
+def test_one_measure_is_the_default(
+    swept: Sweep, runs: tuple[Run, Run], town: Dataset, cache_folder: Path
+) -> None:
+    """A sweep, a report and a calibration go by the same measure where none is named."""
+    assert swept.measure == make_report(runs[1]).primary == "EvidenceFound"
+    with Cache(cache_folder) as cache, OpenedRag(town, WORDS, cache) as opened:
+        assert calibrate(opened.rag, town).target["metric"] == "EvidenceFound"
+    ferry, museum = (question.evidence[0][0] for question in town.questions[2:4])
+    both = dataclasses.replace(town.questions[0], evidence=((ferry, museum),))
+    assert default_quality([both]) == "EvidenceFound"
+    assert default_quality([dataclasses.replace(both, evidence=())]) == "AnswerInContext"
 
 
 def test_tokens_for_a_target_are_read_between_points() -> None:

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from ragkit.errors import ConfigError
 from ragkit.types import Json
 from ragkit_eval.data.datasets import Dataset, load_dataset
-from ragkit_eval.measuring.ranking import read_qrels, read_run
-from ragkit_eval.running.runs import load_run
+from ragkit_eval.data.trec import read_qrels, read_run
+from ragkit_eval.running.finished import load_run
 
 from .lane import FEWER, FUZZ, no_hang
 from .mutating import altered, as_json, json_lines, mutated

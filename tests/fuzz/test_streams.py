@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import threading
 from collections.abc import Iterator, Sequence
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from itertools import pairwise
 from pathlib import Path
 from typing import cast
@@ -18,7 +16,8 @@ from ragkit.errors import RemoteError
 from ragkit.types import Generation, GenerationOptions, Generator, Json
 from ragkit_connectors import open_embedder, open_generator
 from ragkit_connectors.support.events import events, lines
-from ragkit_connectors.testing import sample_prompt
+from ragkit_connectors.testing import Request, sample_prompt
+from ragkit_connectors.testing.serving import Answering, LoopbackServer
 
 from .lane import FEWER, FUZZ, no_hang
 from .mutating import altered, as_json, mutated
@@ -81,52 +80,28 @@ def test_the_same_however_it_is_cut(data: bytes, places: Sequence[int]) -> None:
             assert whole == list(read([b"", data, b""]))
 
 
-class Served:
+class Served(LoopbackServer):
     """A server on loopback that answers every request with the same bytes."""
 
     def __init__(self) -> None:
+        super().__init__()
         self.status, self.kind, self.body, self.head = (
             200,
             "application/json",
             b"",
             dict[str, str](),
         )
-        served = self
 
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                self.rfile.read(int(self.headers.get("Content-Length", "0")))
-                self.send_response(served.status)
-                for name, value in {"Content-Type": served.kind, **served.head}.items():
-                    self.send_header(name, value)
-                self.send_header("Content-Length", str(len(served.body)))
-                self.end_headers()
-                self.wfile.write(served.body)
-
-            do_GET = do_POST
-
-            def log_message(self, format: str, *args: object) -> None:  # noqa: A002
-                """Keep quiet."""
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._server.daemon_threads = True
-        self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
-        threading.Thread(
-            target=self._server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True
-        ).start()
-
-    def close(self) -> None:
-        """Stop."""
-        self._server.shutdown()
-        self._server.server_close()
+    def respond(self, request: Request, answer: Answering) -> None:  # noqa: ARG002
+        """Answer as the example says."""
+        answer.whole(self.status, self.kind, self.body, self.head)
 
 
 @pytest.fixture(scope="module")
 def served() -> Iterator[Served]:
     """Return a server whose answer each example sets."""
-    server = Served()
-    yield server
-    server.close()
+    with Served() as server:
+        yield server
 
 
 def opened(name: str, server: Served) -> Generator:

@@ -70,7 +70,7 @@ def chunks(server: OpenSearchServer, index: str = "kb-000001") -> list[str]:
     ids=lambda trouble: f"{trouble.status}-{trouble.after_doing}-{trouble.items}",
 )
 @pytest.mark.parametrize("serverless", [False, True])
-def test_records_that_are_pushed_back_or_unanswered_are_sent_again(
+def test_records_that_are_throttled_or_unanswered_are_sent_again(
     trouble: Trouble, serverless: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Each is stored once, though the client library would have given up or raised."""
@@ -236,7 +236,7 @@ def test_a_storm_loses_nothing_and_repeats_little(opensearch_url: str) -> None:
         # A chunk and a document's own record each.
         n_records = 2 * 600
         assert proxy.n_troubles > 5
-        assert proxy.n_records_sent - proxy.n_records_pushed_back <= 1.7 * n_records
+        assert proxy.n_records_sent - proxy.n_records_throttled <= 1.7 * n_records
 
 
 @pytest.mark.slow
@@ -270,7 +270,7 @@ def test_sixteen_writers_at_a_queue_of_one(make_node: NodeMaker) -> None:
         thread.join()
     assert errors == []
     assert len(acknowledged) == 640
-    assert sum(store.written.n_pushed_back for store in stores) > 0
+    assert sum(store.written.n_throttled for store in stores) > 0
     with words(address) as rag:
         assert rag.describe()["chunks"] == 641
         assert {row.document_id for row in rag.list()} >= acknowledged

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import json
 import re
 import threading
 from typing import Protocol, cast
@@ -15,7 +14,8 @@ from ragkit import RAG, Settings
 from ragkit.errors import AccessDeniedError, ConfigError, RemoteError
 from ragkit.types import Json, Query
 from ragkit_connectors.opensearch import VectorIndex, open_opensearch, parse_address
-from ragkit_connectors.testing import Asked, OpenSearchServer, Trouble, WordEmbedder
+from ragkit_connectors.testing import Asked, OpenSearchServer, Request, Trouble, WordEmbedder
+from ragkit_connectors.testing.serving import Answering, LoopbackServer
 
 from .opening import numbered, on, opened, words
 
@@ -116,7 +116,8 @@ def test_no_credentials_go_out_in_the_clear(
     monkeypatch.setenv("OPENSEARCH_USERNAME", "ada")
     monkeypatch.setenv("OPENSEARCH_PASSWORD", "s3cret")
     seen: list[tuple[str, str, dict[str, str], bytes]] = []
-    with _HeaderServer(seen) as url:
+    with _HeaderServer(seen) as server:
+        url = server.url
         # A spelling of this machine that is not on the list, so it stands for any other.
         store = opened(f"{url.replace('127.0.0.1', '127.1')}/kb", **options)
         with pytest.raises(ConfigError, match=r"would go to http://127\.1:") as caught:
@@ -151,7 +152,8 @@ def test_requests_are_signed_over_their_content(
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKID")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "SECRET")
     seen: list[tuple[str, str, dict[str, str], bytes]] = []
-    with _HeaderServer(seen) as url:
+    with _HeaderServer(seen) as server:
+        url = server.url
         store = opened(f"{url}/kb", aws_service=service, region="eu-west-1", retry_seconds=0.2)
         with pytest.raises(RemoteError):
             store.search(Query(question="ü /?"))
@@ -265,37 +267,14 @@ class _Signer(Protocol):
     def signature(self, string_to_sign: str, request: _AwsRequest) -> str: ...
 
 
-class _HeaderServer:
+class _HeaderServer(LoopbackServer):
     """A server that notes what it is sent and answers 400."""
 
     def __init__(self, seen: list[tuple[str, str, dict[str, str], bytes]]) -> None:
-        from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+        super().__init__()
+        self._seen = seen
 
-        class Handler(BaseHTTPRequestHandler):
-            def do_GET(self) -> None:
-                body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-                headers = {name.lower(): value for name, value in self.headers.items()}
-                seen.append((self.command, self.path, headers, body))
-                data = json.dumps({"error": {"type": "x", "reason": "y"}}).encode()
-                self.send_response(400)
-                self.send_header("Content-Type", "application/json")
-                self.send_header("Content-Length", str(len(data)))
-                self.end_headers()
-                self.wfile.write(data)
-
-            do_POST = do_PUT = do_GET
-
-            def log_message(self, format: str, *args: object) -> None:  # noqa: A002
-                pass
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,))
-
-    def __enter__(self) -> str:
-        self._thread.start()
-        return f"http://127.0.0.1:{self._server.server_address[1]}"
-
-    def __exit__(self, *_: object) -> None:
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
+    def respond(self, request: Request, answer: Answering) -> None:
+        """Answer 400."""
+        self._seen.append((request.method, request.path, dict(request.headers), request.data))
+        answer.json(400, {"error": {"type": "x", "reason": "y"}})

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from ragkit import RAG, Settings
-from ragkit_connectors.bedrock import BedrockGenerator
+from ragkit_connectors.bedrock.generator import BedrockGenerator
 
 from ..connectors.aws_server import AwsServer
 from ..connectors.test_bedrock import answer

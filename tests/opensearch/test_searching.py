@@ -52,7 +52,7 @@ def rounded(hits: list[Hit]) -> list[tuple[str, float]]:
 
 
 @pytest.mark.parametrize("fusion", FUSIONS)
-def test_rankings_joined_here_equal_those_joined_by_the_server(
+def test_rankings_fused_on_the_client_equal_those_fused_on_the_server(
     opensearch_url: str, fusion: Fusion
 ) -> None:
     """Score by score, for every question."""
@@ -100,9 +100,9 @@ def test_scores_that_were_not_combined_are_an_error(opensearch_url: str) -> None
     connection.close()
 
 
-def test_a_server_without_the_plugin_is_joined_here() -> None:
+def test_a_server_without_the_plugin_has_rankings_fused_on_the_client() -> None:
     """The first hybrid query finds out, the next ones do not ask again."""
-    with OpenSearchServer(joins=False) as server:
+    with OpenSearchServer(fuses=False) as server:
         with RAG(opened(f"{server.url}/kb"), embedder=WordEmbedder(),
                  config=Settings(ledger="off")) as rag:  # fmt: skip
             rag.ingest(*varied(9))
@@ -115,14 +115,14 @@ def test_a_server_without_the_plugin_is_joined_here() -> None:
                 rag.search("heron", mode="hybrid")
 
 
-@pytest.mark.parametrize(("version", "fusion", "is_joined_there"), [
+@pytest.mark.parametrize(("version", "fusion", "is_fused_there"), [
     ("2.9.0", "convex", False),
     ("2.10.0", "convex", True),
     ("2.18.0", "rrf", False),
     ("2.19.0", "rrf", True),
 ])  # fmt: skip
 def test_an_old_server_is_not_asked_for_what_it_cannot_do(
-    version: str, fusion: str, is_joined_there: bool
+    version: str, fusion: str, is_fused_there: bool
 ) -> None:
     """The version decides who joins; asking for the server's way names the version."""
     settings = Settings(fusion=fusion, ledger="off")
@@ -130,8 +130,8 @@ def test_an_old_server_is_not_asked_for_what_it_cannot_do(
         with RAG(opened(f"{server.url}/kb"), embedder=WordEmbedder(), config=settings) as rag:
             rag.ingest(*varied(9))
             assert len(rag.search("heron", mode="hybrid")) == 9
-            assert any(b'"hybrid"' in a.body for a in server.requests) == is_joined_there
-        if not is_joined_there:
+            assert any(b'"hybrid"' in a.body for a in server.requests) == is_fused_there
+        if not is_fused_there:
             store = opened(f"{server.url}/kb", hybrid="server")
             with RAG(store, embedder=WordEmbedder(), config=settings) as rag:
                 with pytest.raises(RemoteError, match=f"OpenSearch {version}"):

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal, TypeAlias, get_args
 
 from ragkit.errors import ConfigError
 from ragkit_connectors.opensearch.bulk import BulkReport, BulkWriter, Operation
-from ragkit_connectors.opensearch.connecting import Access, Connection, parse_address
+from ragkit_connectors.opensearch.connecting import (
+    Access,
+    AwsService,
+    Connection,
+    parse_address,
+)
 from ragkit_connectors.opensearch.existing_index import ForeignFields, OpenSearchRetriever
 from ragkit_connectors.opensearch.mapping import (
     Compression,
     Engine,
+    NewIndex,
     VectorIndex,
     VectorType,
 )
@@ -24,6 +29,7 @@ __all__ = [
     "BulkWriter",
     "Connection",
     "ForeignFields",
+    "NewIndex",
     "OpenSearchRetriever",
     "OpenSearchStore",
     "Operation",
@@ -32,15 +38,13 @@ __all__ = [
     "parse_address",
 ]
 
-_AwsService: TypeAlias = Literal["es", "aoss"]
-
 
 def open_opensearch(
     address: str,
     *,
     username_env: str = "OPENSEARCH_USERNAME",
     password_env: str = "OPENSEARCH_PASSWORD",  # noqa: S107 (a variable's name)
-    aws_service: _AwsService | None = None,
+    aws_service: AwsService | None = None,
     region: str | None = None,
     ca_certs: str | None = None,
     timeout_seconds: float = 60.0,
@@ -64,79 +68,25 @@ def open_opensearch(
     """Open `opensearch:https://HOST[:PORT]/INDEX`; nothing is sent yet.
 
     With `text_field` the index is searched as it is, and never written to; without it is one that
-    ragkit makes and fills.
-
-    Args:
-        address: `https://HOST[:PORT]/INDEX`.
-        username_env: Environment variable that holds the user.
-        password_env: Environment variable that holds the password.
-        aws_service: `es` or `aoss` signs requests; None tells by the host's name.
-        region: For signing; None takes it from the host's name or the environment.
-        ca_certs: File of certificates to trust, for a server with its own authority.
-        timeout_seconds: Longest time of one request; more than 0.
-        retry_seconds: Longest time of a call, all its attempts together; more than 0.
-        hybrid: Who joins the two rankings: `server`, `client`, or `auto` for the server where it
-            can.
-        engine: `lucene` or `faiss`; None takes faiss on Serverless, lucene elsewhere.
-        vector_type: As `VectorIndex.type`.
-        compression: As `VectorIndex.compression`.
-        on_disk: As `VectorIndex.on_disk`.
-        m: As `VectorIndex.m`.
-        ef_construction: As `VectorIndex.ef_construction`.
-        n_shards: Of a new index; None leaves it to the server.
-        n_replicas: Of a new index; None leaves it to the server.
-        dead_letters: File that refused records are appended to.
-        text_field: Field of the text, in an index that ragkit did not make.
-        vector_field: Its field of vectors.
-        title_field: Its field of titles.
-        source_field: Its field of addresses.
-        groups_field: Its field of the groups that may read a record.
+    ragkit makes and fills. The settings are fields of `Access`, `Connection`, `VectorIndex` (where
+    `engine` None takes faiss on Serverless, lucene elsewhere), `NewIndex` and `ForeignFields`.
 
     Raises:
         ConfigError: a value cannot be used as given.
     """
-    if aws_service is not None and aws_service not in get_args(_AwsService):
-        raise ConfigError(f"aws_service {aws_service!r}; allowed: es aoss")
-    if hybrid not in get_args(Hybrid):
-        raise ConfigError(f"hybrid {hybrid!r}; allowed: auto server client")
-    for name, value in (("timeout_seconds", timeout_seconds), ("retry_seconds", retry_seconds)):
-        if not 0.0 < value < float("inf"):
-            raise ConfigError(f"{name} {value}; allowed: more than 0")
-    access = Access(
-        username_env=username_env,
-        password_env=password_env,
-        aws_service=aws_service,
-        region=region,
-        ca_certs=ca_certs,
-    )
-    connection = Connection(
-        parse_address(address), access, timeout_seconds=timeout_seconds, retry_seconds=retry_seconds
-    )
+    access = Access(username_env=username_env, password_env=password_env, aws_service=aws_service,
+                    region=region, ca_certs=ca_certs)  # fmt: skip
+    connection = Connection(parse_address(address), access, timeout_seconds=timeout_seconds,
+                            retry_seconds=retry_seconds)  # fmt: skip
     if text_field is not None:
-        fields = ForeignFields(
-            text=text_field,
-            vector=vector_field,
-            title=title_field,
-            source=source_field,
-            groups=groups_field,
-        )
+        fields = ForeignFields(text=text_field, vector=vector_field, title=title_field,
+                               source=source_field, groups=groups_field)  # fmt: skip
         return OpenSearchRetriever(connection, fields, hybrid=hybrid)
-    foreign = (vector_field, title_field, source_field, groups_field)
-    if any(name is not None for name in foreign):
+    if any(name is not None for name in (vector_field, title_field, source_field, groups_field)):
         raise ConfigError("fields of an index that ragkit did not make need text_field too")
-    vectors = VectorIndex(
-        engine=engine or ("faiss" if connection.is_serverless else "lucene"),
-        type=vector_type,
-        compression=compression,
-        on_disk=on_disk,
-        m=m,
-        ef_construction=ef_construction,
-    )
-    return OpenSearchStore(
-        connection,
-        vectors=vectors,
-        hybrid=hybrid,
-        n_shards=n_shards,
-        n_replicas=n_replicas,
-        dead_letters=None if dead_letters is None else Path(dead_letters),
-    )
+    engine = engine or ("faiss" if connection.is_serverless else "lucene")
+    vectors = VectorIndex(engine=engine, type=vector_type, compression=compression,
+                          on_disk=on_disk, m=m, ef_construction=ef_construction)  # fmt: skip
+    new = NewIndex(vectors=vectors, n_shards=n_shards, n_replicas=n_replicas)
+    letters = None if dead_letters is None else Path(dead_letters)
+    return OpenSearchStore(connection, new, hybrid=hybrid, dead_letters=letters)

@@ -1,6 +1,6 @@
 """Writing many records: every one is acknowledged, or reported with the reason.
 
-The client library's own helpers retry less than they seem to: a record that the server pushes back
+The client library's own helpers retry less than they seem to: a record that is throttled (HTTP 429)
 raises at once, or is given up after the first round.
 """
 
@@ -18,11 +18,9 @@ from ragkit.types import Json
 from ragkit_connectors.opensearch.connecting import (
     TRANSIENT_STATUSES,
     Connection,
-    Record,
     RemoteFault,
-    record,
-    records,
 )
+from ragkit_connectors.support.json_values import Record, record, records
 from ragkit_connectors.support.retrying import Backoff
 
 MAX_REQUEST_BYTES = 5 * 1024 * 1024
@@ -37,7 +35,7 @@ _BUSY_TYPES = ("rejected_execution", "circuit_breaking")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Operation:
-    """One record to write or to remove; `source` None removes it. `key` tells it from the others.
+    """One record to write, or to remove where `source` is None; `key` tells it from the others.
 
     `target` is the server's own id where it makes ids itself; None then for a new record.
     """
@@ -58,32 +56,32 @@ class Operation:
 class BulkReport:
     """What became of the operations: each key is in exactly one of `acknowledged` and `failed`.
 
-    `n_sent` counts operations each time that they are sent, `n_pushed_back` those times that the
-    server answered that it had not done them since it is busy.
+    `n_sent` counts operations each time that they are sent, `n_throttled` each time that the server
+    throttled them (HTTP 429) and did nothing.
     """
 
     acknowledged: set[str] = field(default_factory=set[str])
     failed: dict[str, str] = field(default_factory=dict[str, str])
     n_sent: int = 0
-    n_pushed_back: int = 0
+    n_throttled: int = 0
     n_requests: int = 0
 
     def add(self, other: BulkReport) -> None:
-        """Join what another one counted."""
+        """Add what another report counted."""
         self.acknowledged |= other.acknowledged
         self.failed |= other.failed
         self.n_sent += other.n_sent
-        self.n_pushed_back += other.n_pushed_back
+        self.n_throttled += other.n_throttled
         self.n_requests += other.n_requests
 
 
 class BulkWriter:
-    """Sends operations in requests whose size follows what the server takes.
+    """Sends operations in requests whose size adapts to what the server takes.
 
-    After a request or a record that was pushed back (429), the next request is half as large, after
-    a success half as large again as the last. A request that is too large (413) halves the limit
-    of bytes. When several requests in a row fail, one record at a time asks whether the server is
-    back. Waits grow with jitter; all ends when the connection's `retry_seconds` have passed
+    After a request or a record that was throttled (HTTP 429) the next request is half as large,
+    after a success half as large again as the last. A request that is too large (413) halves the
+    byte limit. When several requests in a row fail, single records probe whether the server is
+    back. Waits grow with jitter; writing ends when the connection's `retry_seconds` have passed
     without a single acknowledgement.
 
     Args:
@@ -100,7 +98,7 @@ class BulkWriter:
         self.total = BulkReport()
 
     def write(self, index: str, operations: Sequence[Operation]) -> BulkReport:
-        """Write all operations; their order is kept for none but those of one key.
+        """Write all operations; order is kept only among those of one key.
 
         Raises:
             RemoteError: the server refuses the caller.
@@ -123,9 +121,9 @@ class BulkWriter:
                     continue
                 if not fault.is_transient:
                     raise fault.error() from fault
-                report.n_pushed_back += len(batch) if fault.is_pushed_back else 0
+                report.n_throttled += len(batch) if fault.is_throttled else 0
                 n_failures += 1
-                self._slow_down(fault.is_pushed_back)
+                self._slow_down(fault.is_throttled)
                 if not backoff.wait():
                     self._give_up(waiting, str(fault.error(backoff.n_waits)), report)
                 continue
@@ -145,7 +143,7 @@ class BulkWriter:
                 reason = f"the server was too busy for {self._connection.retry_seconds:g} seconds"
                 self._give_up(waiting, reason, report)
         self._keep_dead_letters(operations, report)
-        self.total.add(BulkReport(n_sent=report.n_sent, n_pushed_back=report.n_pushed_back,
+        self.total.add(BulkReport(n_sent=report.n_sent, n_throttled=report.n_throttled,
                                   n_requests=report.n_requests))  # fmt: skip
         return report
 
@@ -193,7 +191,7 @@ class BulkWriter:
             if is_gone or (status is not None and 200 <= status < 300):
                 report.acknowledged.add(operation.key)
             elif status in TRANSIENT_STATUSES or any(busy in kind for busy in _BUSY_TYPES):
-                report.n_pushed_back += status == 429
+                report.n_throttled += status == 429
                 again.append(operation)
             elif status is None:
                 # An answer that says nothing of a record is no acknowledgement.

@@ -9,7 +9,7 @@ import os
 import time
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
-from typing import Protocol, TypeAlias, cast
+from typing import Literal, Protocol, TypeAlias, get_args
 from urllib.parse import quote, urlsplit
 
 from ragkit.errors import (
@@ -21,17 +21,18 @@ from ragkit.errors import (
     RemoteError,
     RemoteTimeoutError,
 )
-from ragkit.trust import LOOPBACK_HOSTS
 from ragkit_connectors.support.deadline import call_within
+from ragkit_connectors.support.json_values import Record, is_record, record, records
+from ragkit_connectors.support.refusals import is_private, read_url
 from ragkit_connectors.support.retrying import Backoff
 
-Record: TypeAlias = Mapping[str, object]
+AwsService: TypeAlias = Literal["es", "aoss"]
 
 AOSS_SUFFIX = ".aoss.amazonaws.com"
 DOMAIN_SUFFIX = ".es.amazonaws.com"
 TRANSIENT_STATUSES = frozenset({429, 502, 503, 504})
 POOL_SIZE = 8
-"""Connections kept open; urllib3 keeps one unless told, and shakes hands anew for every other."""
+"""Connections kept open; urllib3 keeps one by default and opens all others again each time."""
 
 _NO_LIMIT_OF_ITS_OWN_SECONDS = 1.0
 _REASON_CHARACTERS = 300
@@ -53,8 +54,12 @@ class _Transport(Protocol):
     def close(self) -> None: ...
 
 
+class _Client(Protocol):
+    transport: _Transport
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Address:
+class IndexAddress:
     """Where an index is: the server's URL and the index' name."""
 
     url: str
@@ -68,46 +73,52 @@ class Address:
     @property
     def is_overheard(self) -> bool:
         """Whether others on the way can read what is sent."""
-        return not self.url.startswith("https:") and self.host not in LOOPBACK_HOSTS
+        return not is_private(urlsplit(self.url).scheme, self.host)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Access:
     """How to get in: names of environment variables, never the secrets themselves.
 
-    `aws_service` is `es` for a domain of Amazon OpenSearch Service, `aoss` for Serverless; requests
-    are signed then (Signature Version 4) with the credentials that boto3 finds.
+    Attributes:
+        username_env: Environment variable that holds the user.
+        password_env: Environment variable that holds the password.
+        aws_service: `es` (a domain of Amazon OpenSearch Service) or `aoss` (Serverless): requests
+            are signed (Signature Version 4) with the credentials that boto3 finds; None: the
+            host's name tells.
+        region: For signing; None takes it from the host's name or the environment.
+        ca_certs: File of certificates to trust, for a server with an authority of its own.
     """
 
     username_env: str = "OPENSEARCH_USERNAME"
     password_env: str = "OPENSEARCH_PASSWORD"  # noqa: S105 (a variable's name)
-    aws_service: str | None = None
+    aws_service: AwsService | None = None
     region: str | None = None
     ca_certs: str | None = None
 
+    def __post_init__(self) -> None:
+        """Raise `ConfigError` for a service that there is not."""
+        if self.aws_service is not None and self.aws_service not in get_args(AwsService):
+            raise ConfigError(f"aws_service {self.aws_service!r}; allowed: es aoss")
 
-def parse_address(rest: str) -> Address:
+
+def parse_address(rest: str) -> IndexAddress:
     """Read `https://HOST[:PORT]/INDEX`; raises `ConfigError`."""
     allowed = "allowed: opensearch:https://HOST[:PORT]/INDEX"
-    try:
-        url = urlsplit(rest)
-        port = url.port
-    except ValueError as error:
-        raise ConfigError(
-            f"store 'opensearch:{rest}' cannot be read ({error}); {allowed}"
-        ) from None
-    if url.username is not None or url.password is not None:
-        raise ConfigError(
-            "the store's name holds a user or a password; set OPENSEARCH_USERNAME and "
-            "OPENSEARCH_PASSWORD instead"
-        )
+    url = read_url(
+        rest,
+        name=f"store 'opensearch:{rest}'",
+        allowed=allowed,
+        holds_user="the store's name holds a user or a password; set OPENSEARCH_USERNAME and "
+        "OPENSEARCH_PASSWORD instead",
+    )
     index = url.path.strip("/")
     if url.scheme not in {"http", "https"} or not url.hostname or url.query or url.fragment:
         raise ConfigError(f"store 'opensearch:{rest}'; {allowed}")
     check_index_name(index)
     default = 443 if url.scheme == "https" else 9200
     host = f"[{url.hostname}]" if ":" in url.hostname else url.hostname
-    return Address(url=f"{url.scheme}://{host}:{port or default}", index=index)
+    return IndexAddress(url=f"{url.scheme}://{host}:{url.port or default}", index=index)
 
 
 def check_index_name(name: str) -> None:
@@ -131,14 +142,24 @@ def check_index_name(name: str) -> None:
 
 
 class Connection:
-    """Requests to one server. Safe to share between threads.
+    """Requests to one server; safe to share between threads.
 
-    Every call ends within the time that it is given, retries and all.
+    Args:
+        address: The server and the index.
+        access: How to get in.
+        timeout_seconds: Longest time of one request; more than 0.
+        retry_seconds: Longest time of a call, retries included; more than 0.
+
+    Raises:
+        ConfigError: a time is not more than 0.
     """
 
     def __init__(
-        self, address: Address, access: Access, *, timeout_seconds: float, retry_seconds: float
+        self, address: IndexAddress, access: Access, *, timeout_seconds: float, retry_seconds: float
     ) -> None:
+        for name, value in (("timeout_seconds", timeout_seconds), ("retry_seconds", retry_seconds)):
+            if not 0.0 < value < float("inf"):
+                raise ConfigError(f"{name} {value}; allowed: more than 0")
         self.address = address
         self.access = access
         self.timeout_seconds = timeout_seconds
@@ -148,12 +169,12 @@ class Connection:
 
     @property
     def is_serverless(self) -> bool:
-        """Whether this is OpenSearch Serverless, which is told by its address, not by asking it."""
+        """Whether this is OpenSearch Serverless; the address tells, the server is not asked."""
         return self.access.aws_service == "aoss" or self.address.host.endswith(AOSS_SUFFIX)
 
     @property
     def version(self) -> tuple[int, ...]:
-        """Version of the server; Serverless, which does not tell, counts as the newest.
+        """Version of the server; Serverless, which has none, counts as the newest.
 
         Raises:
             RemoteError: it is no OpenSearch.
@@ -216,7 +237,7 @@ class Connection:
             answer = call_within(seconds + _NO_LIMIT_OF_ITS_OWN_SECONDS / 2, send)
         except (TimeoutError, _exceptions().OpenSearchException) as error:
             raise RemoteFault(error, self) from error
-        return cast("Record", answer) if isinstance(answer, dict) else {"found": answer}
+        return answer if is_record(answer) else {"found": answer}
 
     def close(self) -> None:
         """Close the connections."""
@@ -255,8 +276,8 @@ class RemoteFault(Exception):
         return (self.is_timeout or self.is_connection) and not self.is_certificate
 
     @property
-    def is_pushed_back(self) -> bool:
-        """Whether the server said that it is too busy, so that nothing was done."""
+    def is_throttled(self) -> bool:
+        """Whether the server throttled the request (HTTP 429), so that nothing was done."""
         return self.status == 429
 
     def error(self, n_retries: int = 0) -> RemoteError:
@@ -308,16 +329,6 @@ class RemoteFault(Exception):
         return f"Check the environment variables {access.username_env} and {access.password_env}"
 
 
-def record(value: object) -> Record:
-    """Return a JSON object, an empty one for anything else."""
-    return cast("Record", value) if isinstance(value, dict) else {}
-
-
-def records(value: object) -> list[Record]:
-    """Return the objects of a JSON list."""
-    return [record(item) for item in cast("list[object]", value)] if isinstance(value, list) else []
-
-
 def path_of(*parts: str) -> str:
     """Return a path of these parts, each percent-encoded."""
     return "/" + "/".join(quote(part, safe="") for part in parts)
@@ -349,10 +360,11 @@ class _Exceptions(Protocol):
 
 
 def _exceptions() -> _Exceptions:
-    return cast("_Exceptions", importlib.import_module("opensearchpy.exceptions"))
+    found: _Exceptions = importlib.import_module("opensearchpy.exceptions")
+    return found
 
 
-def _open_transport(address: Address, access: Access, is_serverless: bool) -> _Transport:
+def _open_transport(address: IndexAddress, access: Access, is_serverless: bool) -> _Transport:
     if importlib.util.find_spec("opensearchpy") is None:
         raise MissingExtraError("opensearch-py", extra="opensearch")
     library = importlib.import_module("opensearchpy")
@@ -368,11 +380,11 @@ def _open_transport(address: Address, access: Access, is_serverless: bool) -> _T
     if access.ca_certs is not None:
         settings["ca_certs"] = access.ca_certs
     settings["http_auth"] = _credentials(address, access, is_serverless)
-    make = cast("Callable[..., object]", library.OpenSearch)
-    return cast("_Transport", getattr(make(**settings), "transport"))  # noqa: B009 (untyped)
+    make: Callable[..., _Client] = library.OpenSearch
+    return make(**settings).transport
 
 
-def _credentials(address: Address, access: Access, is_serverless: bool) -> object:
+def _credentials(address: IndexAddress, access: Access, is_serverless: bool) -> object:
     username = os.environ.get(access.username_env, "")
     service = access.aws_service or ("aoss" if is_serverless else None)
     if service is None and not username and address.host.endswith(DOMAIN_SUFFIX):
@@ -406,5 +418,5 @@ def _signer(service: str, region: str | None) -> object:
     if credentials is None:
         raise ConfigError("no AWS credentials were found; set AWS_PROFILE or give the role some")
     library = importlib.import_module("opensearchpy")
-    make = cast("Callable[..., object]", library.Urllib3AWSV4SignerAuth)
+    make: Callable[..., object] = library.Urllib3AWSV4SignerAuth
     return make(credentials, region, service)

@@ -4,23 +4,31 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import cast
 
 from ragkit.errors import ConfigError, StoreMissingError
-from ragkit.filters import compile_filter
 from ragkit.types import Hit, Json, Query
-from ragkit_connectors.opensearch.connecting import Connection, Record, path_of, record
+from ragkit_connectors.opensearch.connecting import Connection, path_of
 from ragkit_connectors.opensearch.querying import check_k
 from ragkit_connectors.opensearch.searching import Hybrid, Searched, Searcher
+from ragkit_connectors.support.conditions import conditions
 from ragkit_connectors.support.fingerprints import fingerprint
-from ragkit_connectors.support.passages import Passage, to_hits
+from ragkit_connectors.support.json_values import Record, record
+from ragkit_connectors.support.passages import FoundPassage, to_hits
 
 _RANGES = frozenset({"$gt", "$gte", "$lt", "$lte"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ForeignFields:
-    """Names of an index' fields; None for what it does not have."""
+    """Names of the fields of an index that ragkit did not make; None for what it does not have.
+
+    Attributes:
+        text: Field of the text.
+        vector: Field of the vectors.
+        title: Field of the titles.
+        source: Field of the addresses.
+        groups: Field of the groups that may read a record.
+    """
 
     text: str
     vector: str | None = None
@@ -34,18 +42,18 @@ class ForeignFields:
 
 
 class OpenSearchRetriever:
-    """Finds records of an index by its own analyzer and vectors; it writes nothing.
+    """Searches an index with its own analyzer and vectors; writes nothing.
 
     Each record is a document of its own. Filters name fields of the index and mean what OpenSearch
-    makes of them. With `groups` given, a reader needs to share one; without that field in the
-    settings a question that states groups is refused, since nothing could hold them back. The
-    field is of type `keyword`, or has a `.keyword`, which is used then: any other type is searched
-    by parts of a name, or by its like. No group stands for everybody here, `public` neither.
+    makes of them. With `groups` given, a reader needs to share one; without it a question
+    that states groups is refused, since nothing could enforce them. The field must be of type
+    `keyword`, or have a `.keyword`, which is then used: other types match parts of a name. No group
+    stands for everybody here, not even `public`.
 
     Args:
         connection: The server and the index.
         fields: What its fields are called.
-        hybrid: Who joins two rankings.
+        hybrid: Where two rankings are fused: `auto`, `server` or `client`.
     """
 
     def __init__(
@@ -87,8 +95,8 @@ class OpenSearchRetriever:
             k=query.k,
             mode=mode,
             fusion=query.fusion,
-            by_words=self._by_words(query, clauses),
-            by_vector=self._by_vector(query, clauses) if mode != "lexical" else None,
+            lexical=self._lexical(query, clauses),
+            dense=self._dense(query, clauses) if mode != "lexical" else None,
             convert=float,
             fields=self._fields.wanted(),
             id_field="_id",
@@ -109,16 +117,16 @@ class OpenSearchRetriever:
             self._groups_field = _whole_names_field(found, self._fields.groups)
         self._has_index = True
 
-    def _by_words(self, query: Query, clauses: Sequence[Json]) -> Json:
+    def _lexical(self, query: Query, clauses: Sequence[Json]) -> Json:
         words: Json = {"match": {self._fields.text: {"query": query.question}}}
         return {"bool": {"must": [words], "filter": list(clauses)}}
 
-    def _by_vector(self, query: Query, clauses: Sequence[Json]) -> Json:
+    def _dense(self, query: Query, clauses: Sequence[Json]) -> Json:
         assert query.vector is not None  # noqa: S101 (narrowing; checked by `search`)
         knn: dict[str, Json] = {"vector": query.vector.tolist(), "k": max(query.k, 100)}
         if clauses:
             knn["filter"] = {"bool": {"filter": list(clauses)}}
-        return {"knn": {cast("str", self._fields.vector): knn}}
+        return {"knn": {self._fields.vector or "": knn}}
 
     def _readers(self, groups: tuple[str, ...] | None) -> list[Json]:
         field = self._groups_field
@@ -130,12 +138,12 @@ class OpenSearchRetriever:
             raise ConfigError("this store has a groups_field: a query must state its groups")
         return [{"terms": {field: list(groups)}}]
 
-    def _passage(self, fields: Record, score: float) -> Passage:
+    def _passage(self, fields: Record, score: float) -> FoundPassage:
         def text(name: str | None) -> str:
             return "" if name is None else str(_lookup(fields, name) or "")
 
         identity = str(fields["_id"])
-        return Passage(
+        return FoundPassage(
             text=text(self._fields.text),
             document_id=identity,
             id=identity,
@@ -200,14 +208,7 @@ def _lookup(fields: Record, name: str) -> object:
 
 
 def _filter_clauses(filters: Mapping[str, Json] | None) -> list[Json]:
-    if not filters:
-        return []
-    compile_filter(filters)  # The one that says what a filter may be.
-    clauses: list[Json] = []
-    for field, value in filters.items():
-        conditions = value if isinstance(value, Mapping) else {"$eq": value}
-        clauses += [_condition(field, name, operand) for name, operand in conditions.items()]
-    return clauses
+    return [_condition(field, name, operand) for field, name, operand in conditions(filters)]
 
 
 def _condition(field: str, name: str, operand: Json) -> Json:

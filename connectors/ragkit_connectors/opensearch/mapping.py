@@ -1,7 +1,7 @@
 """What an index of ragkit's looks like.
 
-An index holds two kinds of records: one a document, with its text and fingerprint, and one a chunk.
-A document counts as stored once its own record is there, which is written last.
+An index holds one record per document, with its text and fingerprint, and one record per chunk. A
+document counts as stored once its own record is there, which is written last.
 
 Field types and limits: OpenSearch documentation, "k-NN vector" and "Methods and engines"; which
 release has what: the tags of the k-NN plugin.
@@ -11,15 +11,22 @@ from __future__ import annotations
 
 import hashlib
 import json
-import struct
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Literal, TypeAlias, cast, get_args
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
 
 from ragkit.errors import ConfigError
 from ragkit.storage import Manifest, PreparedDocument, StoreSettings, unpack_vector
-from ragkit.types import Chunk, Document, Hit, Json, Location, Mark, MarkKind, Metadata
-from ragkit_connectors.opensearch.connecting import Record, record
+from ragkit.types import Chunk, Document, Hit, Json, Location, Mark, MarkKind
+from ragkit_connectors.opensearch.facts import facts
+from ragkit_connectors.support.json_values import (
+    Record,
+    items,
+    json_record,
+    record,
+    required_count,
+    text_or_none,
+)
 
 if TYPE_CHECKING:
     from ragkit.types import Vector
@@ -33,9 +40,6 @@ META = "ragkit"
 
 _MAX_DIMENSION = 16_000
 _COMPRESSIONS = {"lucene": {"1x", "4x", "32x"}, "faiss": {"1x", "2x", "8x", "16x", "32x"}}
-_COMPARED_CHARACTERS = 1_000
-_KIND_TEXT, _KIND_NUMBER, _KIND_BOOLEAN, _KIND_NULL = "s", "n", "b", "z"
-_SEPARATOR = "\x00"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,7 +49,7 @@ class VectorIndex:
     Attributes:
         engine: `lucene` works everywhere but on Serverless, `faiss` has more compression. The
             mapping always names it, since the default differs between releases.
-        type: `float` (4 bytes a dimension), `fp16` (2, faiss) or `byte` (1, lucene).
+        type: `float` (4 bytes per dimension), `fp16` (2, faiss) or `byte` (1, lucene).
         compression: Of the index in memory: 4x 32x (lucene), 2x 8x 16x 32x (faiss); None and 1x:
             none. With `on_disk` the full vectors rescore what the compressed ones find.
         on_disk: Search compressed vectors and rescore from disk (release 2.17 and newer).
@@ -86,7 +90,7 @@ class VectorIndex:
         """Return the mapping of a vector of `dim` dimensions for a server of this version."""
         if not 1 <= dim <= _MAX_DIMENSION:
             raise ConfigError(f"dimension {dim}; allowed by OpenSearch: 1 to {_MAX_DIMENSION}")
-        field: dict[str, Json] = {
+        mapped: dict[str, Json] = {
             "type": "knn_vector",
             "dimension": dim,
             # Vectors have length one, so both orders are that of the cosine.
@@ -94,7 +98,7 @@ class VectorIndex:
         }
         parameters: dict[str, Json] = {"m": self.m, "ef_construction": self.ef_construction}
         if self.type == "byte":
-            field["data_type"] = "byte"
+            mapped["data_type"] = "byte"
         if self.type == "fp16":
             encoder: dict[str, Json] = {"type": "fp16", "clip": True}
             # From 3.6 on the encoder wants its number of bits, before that it refuses it.
@@ -103,11 +107,11 @@ class VectorIndex:
                 "parameters": encoder if version < (3, 6) else {"bits": 16, **encoder},
             }
         if self.on_disk:
-            field["mode"] = "on_disk"
+            mapped["mode"] = "on_disk"
         if self.compression is not None:
-            field["compression_level"] = self.compression
-        field["method"] = {"name": "hnsw", "engine": self.engine, "parameters": parameters}
-        return field
+            mapped["compression_level"] = self.compression
+        mapped["method"] = {"name": "hnsw", "engine": self.engine, "parameters": parameters}
+        return mapped
 
     def encode(self, vector: Vector) -> list[float]:
         """Return the numbers that are sent for a vector."""
@@ -126,38 +130,47 @@ class VectorIndex:
         return score - 1.0 if score >= 1.0 else 1.0 - 1.0 / score
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewIndex:
+    """How an index is made.
+
+    Attributes:
+        vectors: How vectors are indexed.
+        n_shards: Shards; None leaves it to the server.
+        n_replicas: Replicas; None leaves it to the server.
+    """
+
+    vectors: VectorIndex = field(default_factory=VectorIndex)
+    n_shards: int | None = None
+    n_replicas: int | None = None
+
+
 def index_body(
-    settings: StoreSettings,
-    vectors: VectorIndex,
-    told: dict[str, Json],
-    *,
-    version: tuple[int, ...],
-    n_shards: int | None,
-    n_replicas: int | None,
+    settings: StoreSettings, new: NewIndex, told: dict[str, Json], *, version: tuple[int, ...]
 ) -> dict[str, Json]:
     """Return settings and mapping of a new index, which says `told` of itself."""
     index: dict[str, Json] = {"knn": settings.dim is not None}
-    if n_shards is not None:
-        index["number_of_shards"] = n_shards
-    if n_replicas is not None:
-        index["number_of_replicas"] = n_replicas
-    words: Json = {"type": "keyword"}
+    if new.n_shards is not None:
+        index["number_of_shards"] = new.n_shards
+    if new.n_replicas is not None:
+        index["number_of_replicas"] = new.n_replicas
+    keyword: Json = {"type": "keyword"}
     stored: Json = {"type": "keyword", "index": False, "doc_values": False}
     number: Json = {"type": "integer"}
     properties: dict[str, Json] = {
         **dict.fromkeys(
-            ("kind", "document_id", "chunk_id", "version", "language", "groups", "facts"), words
+            ("kind", "document_id", "chunk_id", "version", "language", "groups", "facts"), keyword
         ),
         **dict.fromkeys(
             ("source", "title", "text", "sentences", "marks", "sha256", "fingerprint"), stored
         ),
         **dict.fromkeys(("start", "end", "n_tokens", "n_chunks", "n_bytes"), number),
         "metadata": {"type": "object", "enabled": False},
-        # The words are ragkit's own, so that every language is cut as in the local store.
+        # ragkit cuts the words itself, so that every language is cut as in the local store.
         "words": {"type": "text", "analyzer": "whitespace"},
     }
     if settings.dim is not None:
-        properties["vector"] = vectors.field(settings.dim, version)
+        properties["vector"] = new.vectors.field(settings.dim, version)
     return {
         "settings": {"index": index},
         "mappings": {
@@ -175,8 +188,8 @@ def meta(
     return {
         META: {
             "schema": SCHEMA,
-            "settings": cast("Json", asdict(settings)),
-            "vectors": cast("Json", asdict(vectors)),
+            "settings": json_record(asdict(settings)),
+            "vectors": json_record(asdict(vectors)),
             "protected": protected,
             "replaces": replaces,
         }
@@ -200,10 +213,10 @@ def read_meta(mapping: Record, index: str) -> tuple[Manifest, VectorIndex, str |
             f"index {index!r} has schema {told.get('schema')}, this ragkit writes {SCHEMA}; "
             "use the ragkit that made it, or another index name"
         )
-    settings = StoreSettings(**cast("dict[str, object]", told["settings"]))  # type: ignore[arg-type]
-    vectors = VectorIndex(**cast("dict[str, object]", told["vectors"]))  # type: ignore[arg-type]
+    settings = StoreSettings(**record(told["settings"]))  # type: ignore[arg-type]
+    vectors = VectorIndex(**record(told["vectors"]))  # type: ignore[arg-type]
     manifest = Manifest(settings=settings, protected=told.get("protected") is True)
-    return manifest, vectors, cast("str | None", told.get("replaces"))
+    return manifest, vectors, text_or_none(told.get("replaces"))
 
 
 # --- records ---------------------------------------------------------------------------------
@@ -285,22 +298,22 @@ def read_document(fields: Record) -> Document:
         text=str(fields.get("text", "")),
         source=str(fields.get("source", "")),
         title=str(fields.get("title", "")),
-        metadata=cast("Metadata", record(fields.get("metadata"))),
-        groups=tuple(str(g) for g in cast("list[object]", fields.get("groups") or [])),
+        metadata=json_record(fields.get("metadata")),
+        groups=tuple(str(group) for group in items(fields.get("groups"))),
         marks=_unpack_marks(fields.get("marks")),
     )
 
 
 def read_chunk(fields: Record) -> Chunk:
     """Return a chunk from its record."""
-    spans = cast("list[list[int]]", json.loads(str(fields.get("sentences") or "[]")))
+    spans: list[tuple[int, int]] = json.loads(str(fields.get("sentences") or "[]"))
     return Chunk(
         id=str(fields["chunk_id"]),
         document_id=str(fields["document_id"]),
-        start=cast("int", fields["start"]),
-        end=cast("int", fields["end"]),
+        start=required_count(fields, "start"),
+        end=required_count(fields, "end"),
         text=str(fields["text"]),
-        n_tokens=cast("int", fields["n_tokens"]),
+        n_tokens=required_count(fields, "n_tokens"),
         sentences=tuple((a, b) for a, b in spans),
         marks=_unpack_marks(fields.get("marks")),
     )
@@ -314,7 +327,7 @@ def read_hit(fields: Record, rank: int, score: float) -> Hit:
         chunk=read_chunk(fields),
         source=str(fields.get("source", "")),
         title=str(fields.get("title", "")),
-        metadata=cast("Metadata", record(fields.get("metadata"))),
+        metadata=json_record(fields.get("metadata")),
     )
 
 
@@ -323,92 +336,15 @@ def _pack_marks(marks: Sequence[Mark]) -> str:
 
 
 def _unpack_marks(packed: object) -> tuple[Mark, ...]:
-    marks = cast("list[tuple[int, MarkKind, dict[str, object]]]", json.loads(str(packed or "[]")))
+    marks: list[tuple[int, MarkKind, dict[str, object]]] = json.loads(str(packed or "[]"))
     return tuple(
         Mark(start=start, kind=kind, location=_location(place)) for start, kind, place in marks
     )
 
 
 def _location(place: Mapping[str, object]) -> Location:
-    heading = tuple(str(part) for part in cast("list[object]", place.get("heading") or []))
+    heading = tuple(str(part) for part in items(place.get("heading")))
     return Location(**{**place, "heading": heading})  # type: ignore[arg-type]
-
-
-# --- metadata as words -----------------------------------------------------------------------
-
-
-def facts(metadata: Metadata, prefix: str = "") -> Iterator[str]:
-    """Yield a document's metadata as words that filters match.
-
-    One field of words instead of a field for each key: keys come without limit, and the same key
-    may hold text in one document and a number in the next, which a mapping refuses. Words are in
-    the order of their values, so that ranges work.
-    """
-    for key, value in metadata.items():
-        name = f"{prefix}{key}"
-        yield fact_prefix(name)
-        if isinstance(value, Mapping):
-            yield from facts(value, f"{name}.")
-        elif isinstance(value, Sequence) and not isinstance(value, str):
-            yield from (f for v in value if (f := fact(name, v)) is not None)
-        elif (single := fact(name, value)) is not None:
-            yield single
-
-
-def fact_prefix(name: str) -> str:
-    """Return the word that says that a field is there."""
-    return f"{_short(name)}{_SEPARATOR}"
-
-
-def fact(name: str, value: object) -> str | None:
-    """Return the word for a field's value; None for a value that no filter compares."""
-    kind = kind_of(value)
-    if kind is None:
-        return None
-    if kind == _KIND_TEXT:
-        return f"{fact_prefix(name)}{kind}{_short(str(value))}"
-    if kind == _KIND_NUMBER:
-        return f"{fact_prefix(name)}{kind}{_sortable(cast('float', value))}"
-    return f"{fact_prefix(name)}{kind}{value}"
-
-
-def kind_of(value: object) -> str | None:
-    """Return the letter of a value's kind; values of different kinds are never equal."""
-    if isinstance(value, bool):
-        return _KIND_BOOLEAN
-    if isinstance(value, int | float):
-        return _KIND_NUMBER
-    if isinstance(value, str):
-        return _KIND_TEXT
-    return _KIND_NULL if value is None else None
-
-
-def fact_bounds(name: str, kind: str) -> tuple[str, str]:
-    """Return the smallest word of a field and a kind, and the first one past all of them."""
-    return f"{fact_prefix(name)}{kind}", f"{fact_prefix(name)}{chr(ord(kind) + 1)}"
-
-
-def _short(text: str) -> str:
-    """Cut what is too long to be a word; a digest keeps different texts apart."""
-    if len(text) <= _COMPARED_CHARACTERS:
-        return text
-    digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
-    return f"{text[:_COMPARED_CHARACTERS]}{digest}"
-
-
-def _sortable(number: float) -> str:
-    """Return a number as 16 hexadecimal digits in the order of numbers.
-
-    The bits of an IEEE 754 number are in order once the sign is flipped, for negative numbers all.
-    """
-    try:
-        # Adding zero makes a positive one of a negative one.
-        number = float(number) + 0.0
-    except OverflowError:
-        number = float("inf") if number > 0 else float("-inf")
-    (bits,) = struct.unpack(">Q", struct.pack(">d", number))
-    bits = bits ^ 0xFFFF_FFFF_FFFF_FFFF if bits >> 63 else bits | 1 << 63
-    return f"{bits:016x}"
 
 
 def _check(name: str, value: str, allowed: Sequence[str]) -> None:

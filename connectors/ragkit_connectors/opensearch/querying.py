@@ -1,22 +1,18 @@
-"""Requests that search: filters, groups, and both ways to join a ranking by words and by vector."""
+"""Requests that search: filters, groups, and hybrid fusion on the server or on the client."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, cast
 
 from ragkit.errors import ConfigError, RemoteError
-from ragkit.filters import compile_filter
 from ragkit.fusion import FUSION_DEPTH, RECIPROCAL_RANK_CONSTANT, reciprocal_rank
 from ragkit.groups import PUBLIC
 from ragkit.text.words import fts5_terms, query_terms
 from ragkit.types import Fusion, Json
-from ragkit_connectors.opensearch.connecting import Record, record, records
-from ragkit_connectors.opensearch.mapping import fact, fact_bounds, fact_prefix, kind_of
-
-if TYPE_CHECKING:
-    pass
+from ragkit_connectors.opensearch.facts import fact, fact_bounds, fact_prefix, kind_of
+from ragkit_connectors.support.conditions import conditions, operands
+from ragkit_connectors.support.json_values import Record, record, records, required_number
 
 MAX_K = 10_000
 """Most neighbours of a search (OpenSearch documentation, "k-NN query"), and of a page."""
@@ -43,14 +39,7 @@ def filter_clauses(filters: Mapping[str, Json] | None) -> list[Json]:
     Raises:
         ConfigError: the filter is malformed.
     """
-    if not filters:
-        return []
-    compile_filter(filters)  # The one that says what a filter may be.
-    clauses: list[Json] = []
-    for field, value in filters.items():
-        conditions = value if isinstance(value, Mapping) else {"$eq": value}
-        clauses += [_condition(field, name, operand) for name, operand in conditions.items()]
-    return clauses
+    return [_condition(field, name, operand) for field, name, operand in conditions(filters)]
 
 
 def _condition(field: str, name: str, operand: Json) -> Json:
@@ -60,9 +49,9 @@ def _condition(field: str, name: str, operand: Json) -> Json:
         there: Json = {"term": {"facts": fact_prefix(field)}}
         return there if operand else {"bool": {"must_not": [there]}}
     if name in {"$eq", "$in"}:
-        values = cast("Sequence[Json]", operand) if name == "$in" else [operand]
+        values = operands(operand) if name == "$in" else [operand]
         return {"terms": {"facts": [fact(field, value) for value in values]}}
-    low, high = fact_bounds(field, cast("str", kind_of(operand)))
+    low, high = fact_bounds(field, kind_of(operand) or "")
     bounds: dict[str, Json] = {"gte": low, "lt": high}
     edge = fact(field, operand)
     if name in {"$gt", "$gte"}:
@@ -87,8 +76,8 @@ def group_clauses(groups: tuple[str, ...] | None, *, protected: bool) -> list[Js
     return [{"bool": {"should": [nobodys] if groups is None else [nobodys, mine]}}]
 
 
-def words_query(question: str, language: str | None) -> Json:
-    """Return a query for the words of a question; None when it has none."""
+def keyword_query(question: str, language: str | None) -> Json:
+    """Return a keyword (BM25) query for the words of a question; None when it has none."""
     terms = fts5_terms(query_terms(question, language=language))
     if not terms:
         return None
@@ -107,7 +96,7 @@ def filtered(query: Json, clauses: Sequence[Json]) -> Json:
 def vector_query(vector: Sequence[float], k: int, clauses: Sequence[Json]) -> Json:
     """Return a query for the k nearest chunks among those that meet the clauses.
 
-    The filter stands inside the query: beside it, it would thin out the k found to fewer.
+    The filter stands inside the query: beside it, it would leave fewer than k.
     """
     knn: dict[str, Json] = {"vector": list(vector), "k": min(k, MAX_K)}
     if clauses:
@@ -135,7 +124,7 @@ def hybrid_body(
     version: tuple[int, ...],
     fields: Sequence[str],
 ) -> dict[str, Json]:
-    """Return the body of a search that the server joins, its pipeline always with it.
+    """Return the body of a hybrid search that is fused on the server, its pipeline included.
 
     Without a pipeline the server answers 200 with scores that were never combined.
     """
@@ -158,20 +147,20 @@ def hybrid_body(
     return {**body, "search_pipeline": {"phase_results_processors": [processor]}}
 
 
-def server_joins(version: tuple[int, ...], fusion: Fusion) -> bool:
-    """Whether a server of this version joins rankings in this way (tags of neural-search)."""
+def server_fuses(version: tuple[int, ...], fusion: Fusion) -> bool:
+    """Whether a server of this version fuses rankings in this way (tags of neural-search)."""
     return version >= ((2, 19) if fusion == "rrf" else (2, 10))
 
 
-def joined(
+def fused(
     dense: Sequence[tuple[str, float]], lexical: Sequence[tuple[str, float]], fusion: Fusion
 ) -> dict[str, float]:
-    """Join two rankings of chunk ids as the server does, equal score by score.
+    """Fuse two rankings of chunk ids on the client, with the same scores as on the server.
 
     Args:
         dense: Chunk ids with the server's own scores, best first.
-        lexical: The same for words.
-        fusion: Which way.
+        lexical: The same of the keyword search.
+        fusion: How.
     """
     if fusion == "rrf":
         numbers = {
@@ -206,13 +195,13 @@ def found(answer: Record) -> list[tuple[Record, float]]:
             were not combined.
     """
     shards = record(answer.get("_shards"))
-    if answer.get("timed_out") or cast("int", shards.get("failed") or 0) > 0:
+    if answer.get("timed_out") or shards.get("failed"):
         failures = records(shards.get("failures"))
         reason = record(failures[0].get("reason")).get("reason", "") if failures else ""
         raise RemoteError(f"a part of the index did not answer, so hits may be missing: {reason}")
     hits = records(record(answer.get("hits")).get("hits"))
     scored: list[tuple[Record, float]] = [
-        ({**record(hit.get("_source")), "_id": hit["_id"]}, float(cast("float", hit["_score"])))
+        ({**record(hit.get("_source")), "_id": hit["_id"]}, required_number(hit, "_score"))
         for hit in hits
     ]
     for _, score in scored:
@@ -237,7 +226,7 @@ def best(
 
 
 def depth_for(k: int) -> int:
-    """Return how many hits of each ranking take part in a joined one."""
+    """Return how many hits of each ranking take part in a fusion."""
     return max(FUSION_DEPTH, k)
 
 

@@ -17,108 +17,41 @@ import os
 import re
 import threading
 import time
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
-from typing import Literal, Protocol, TypeAlias, cast
+from typing import Protocol, TypeGuard, cast
 
-from ragkit.errors import (
-    AccessDeniedError,
-    ConfigError,
-    MissingExtraError,
-    PromptTooLongError,
-    RagkitError,
-    RateLimitedError,
-    RemoteError,
-    RemoteTimeoutError,
-)
-from ragkit.trust import LOOPBACK_HOSTS
+from ragkit.errors import ConfigError, MissingExtraError, RagkitError, RateLimitedError
+from ragkit_connectors.support.aws_failures import AwsCall, Failure, class_names, failure_of
 from ragkit_connectors.support.deadline import Deadline, call_within, check_limits
+from ragkit_connectors.support.json_values import Record
+from ragkit_connectors.support.refusals import is_private, read_url
 from ragkit_connectors.support.retrying import Backoff
+
+__all__ = ["AwsCall", "AwsClient"]
 
 _CONNECT_SECONDS = 10.0
 _GRACE_SECONDS = 0.25
 """How much longer than the library's own timeout a call is waited for, so that in most cases the
 library ends the call itself and closes its connection."""
 
-_MOST_REFUSED = 3
-"""Attempts while nothing listens; a service that is there accepts connections."""
-
-_WARM_UP_SECONDS = 2.0
-_MESSAGE_CHARACTERS = 300
-_ECHO_CHARACTERS = 24
-
-_THROTTLED = frozenset(
-    "ThrottlingException Throttling ThrottledException TooManyRequestsException SlowDown "
-    "RequestLimitExceeded RequestThrottled RequestThrottledException BandwidthLimitExceeded "
-    "ProvisionedThroughputExceededException".split()
-)
-_UNAVAILABLE = frozenset({"ServiceUnavailable", "ServiceUnavailableException"})
-_UNACCEPTED = frozenset(
-    "UnrecognizedClientException InvalidClientTokenId InvalidSignatureException "
-    "IncompleteSignature IncompleteSignatureException SignatureDoesNotMatch "
-    "MissingAuthenticationToken MissingAuthenticationTokenException".split()
-)
-_EXPIRED = frozenset({"ExpiredToken", "ExpiredTokenException", "RequestExpired"})
-_NO_CREDENTIALS = frozenset({"NoCredentialsError", "PartialCredentialsError", "NoAuthTokenError"})
-_OLD_CREDENTIALS = frozenset(
-    {"CredentialRetrievalError", "TokenRetrievalError", "SSOError", "LoginError"}
-)
-_UNSENT = frozenset(
-    {"EndpointConnectionError", "ConnectTimeoutError", "ProxyConnectionError", "SSLError"}
-)
-_MISUSED = frozenset(
-    {"ParamValidationError", "InvalidEndpointConfigurationError", "BaseEndpointResolverError",
-     "EndpointProviderError", "InvalidConfigError", "ConfigNotFound", "ConfigParseError"}
-)  # fmt: skip
-
-_TOO_LONG = re.compile(
-    r"input is too long|prompt is too long|too many input tokens|context (length|window)"
-    r"|input tokens exceed|exceeds? the (maximum|max|model's) (number of )?(allowed |input )*token"
-    r"|maximum (input )?(context|tokens|token)"
-    r"|`inputs` (tokens \+|must have less than)",
-    re.IGNORECASE,
-)
-_ON_DEMAND = re.compile(r"on-demand throughput isn.t supported", re.IGNORECASE)
-
-Members: TypeAlias = Mapping[str, object]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AwsCall:
-    """What is called, for errors and for the decision to send it again.
-
-    Attributes:
-        method: Method of the boto3 client, for example `converse`.
-        action: IAM action that the caller needs, for example `bedrock:InvokeModel`.
-        about: What it is about, for messages, for example `model 'm'`.
-        may_be_billed: Whether an attempt of unknown outcome must not be repeated.
-        texts: What was sent; an error message of the service that repeats it is left out.
-        shorten: What to do where that is too long.
-    """
-
-    method: str
-    action: str
-    about: str
-    may_be_billed: bool = False
-    texts: Sequence[str] = ()
-    shorten: str = "lower max_context_tokens or max_tokens"
-
 
 class EventStream(Protocol):
     """What is used of `botocore.eventstream.EventStream`."""
 
-    def __iter__(self) -> Iterator[Mapping[str, Members]]: ...
+    def __iter__(self) -> Iterator[Mapping[str, Record]]: ...
 
     def close(self) -> None:
         """End the connection."""
         ...
 
 
-class _Body(Protocol):
-    def read(self) -> bytes: ...
-
+class _Closable(Protocol):
     def close(self) -> None: ...
+
+
+class _Body(_Closable, Protocol):
+    def read(self) -> bytes: ...
 
 
 class _Events(Protocol):
@@ -139,29 +72,6 @@ class _Session(Protocol):
     def client(
         self, service: str, *, region_name: str, endpoint_url: str | None, config: object
     ) -> _Client: ...
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Failure:
-    """A failed attempt: what to raise, and when the same may be sent again."""
-
-    kind: type[RagkitError]
-    message: str
-    repeat: Literal["always", "unbilled", "unsent", "never"] = "never"
-    wait_seconds: float = 0.0
-    cause: BaseException
-
-    def may_repeat(self, call: AwsCall, n_attempts: int) -> bool:
-        if self.repeat == "unsent":
-            return n_attempts < _MOST_REFUSED
-        return self.repeat == "always" or (self.repeat == "unbilled" and not call.may_be_billed)
-
-    def error(self, call: AwsCall, n_attempts: int) -> RagkitError:
-        message = self.message
-        if self.repeat == "unbilled" and call.may_be_billed:
-            message += ". Not sent again, because the call may be billed"
-        tried = f" ({n_attempts} attempts)" if n_attempts > 1 else ""
-        return self.kind(f"{call.about}: {message}{tried}")
 
 
 class AwsClient:
@@ -222,7 +132,7 @@ class AwsClient:
         """Return the limits of one call that begins now."""
         return Deadline(self._timeout_seconds, total_seconds=self._total_timeout_seconds)
 
-    def call(self, call: AwsCall, parameters: Members, deadline: Deadline | None = None) -> Members:
+    def call(self, call: AwsCall, parameters: Record, deadline: Deadline | None = None) -> Record:
         """Return the answer; a body of bytes is read already.
 
         Raises:
@@ -235,7 +145,7 @@ class AwsClient:
         backoff = Backoff(time.monotonic() + retry_seconds, sleep=self._sleep)
         for n_attempts in itertools.count(1):
             outcome = self._attempt(method, call, parameters, deadline)
-            if not isinstance(outcome, _Failure):
+            if not isinstance(outcome, Failure):
                 return outcome
             may_repeat = outcome.may_repeat(call, n_attempts)
             if not may_repeat or not backoff.wait(outcome.wait_seconds):
@@ -243,8 +153,8 @@ class AwsClient:
         raise AssertionError  # pragma: no cover - the count has no end
 
     def events(
-        self, call: AwsCall, parameters: Members, *, member: str, deadline: Deadline
-    ) -> Generator[Mapping[str, Members], None, None]:
+        self, call: AwsCall, parameters: Record, *, member: str, deadline: Deadline
+    ) -> Generator[Mapping[str, Record], None, None]:
         """Yield the events of the answer's stream; leaving early closes its connection.
 
         Once the stream is open nothing is sent again. `deadline` ends the wait for an event; who
@@ -280,6 +190,12 @@ class AwsClient:
             if not is_waiting:
                 stream.close()
 
+    def _failure(self, error: Exception, call: AwsCall, deadline: Deadline) -> Failure:
+        where = self._base_url or f"{self._service} in {self.region}"
+        advice = "is the address right?" if self._base_url else "is it offered in this region?"
+        unsent = f"no connection to {where}; {advice}"
+        return failure_of(error, call, deadline, service=self._service, unsent=unsent)
+
     def _broken_off(self, error: Exception, call: AwsCall, deadline: Deadline) -> RagkitError:
         failure = self._failure(error, call, deadline)
         message = f"the stream broke off: {failure.message}"
@@ -287,18 +203,18 @@ class AwsClient:
 
     def _attempt(
         self,
-        method: Callable[..., object],
+        method: Callable[..., Record],
         call: AwsCall,
-        parameters: Members,
+        parameters: Record,
         deadline: Deadline,
-    ) -> Members | _Failure:
+    ) -> Record | Failure:
         gate: AbstractContextManager[object] = self._gate or nullcontext()
         with gate:
             deadline.renew()
             try:
                 answer = call_within(
                     deadline.seconds_left + _GRACE_SECONDS,
-                    lambda: _read(cast("Members", method(**parameters))),
+                    lambda: _read(method(**parameters)),
                     drop=_close,
                 )
             except Exception as error:
@@ -310,20 +226,20 @@ class AwsClient:
                 self._gate.grow()
             return answer
 
-    def _method(self, name: str) -> Callable[..., object]:
+    def _method(self, name: str) -> Callable[..., Record]:
         with self._lock:
             if self._opened is None:
                 self._opened = self._open()
-        method = getattr(self._opened, name, None)
+        method: Callable[..., Record] | None = getattr(self._opened, name, None)
         if method is None:
             raise ConfigError(
                 f"the installed boto3 does not know {self._service}.{name}; run: "
                 "pip install --upgrade boto3"
             )
-        return cast("Callable[..., object]", method)
+        return method
 
     def _open(self) -> _Client:
-        make = cast("Callable[..., object]", importlib.import_module("botocore.config").Config)
+        make: Callable[..., object] = importlib.import_module("botocore.config").Config
         config = make(
             connect_timeout=min(_CONNECT_SECONDS, self._timeout_seconds),
             read_timeout=self._timeout_seconds,
@@ -337,34 +253,11 @@ class AwsClient:
                 self._service, region_name=self.region, endpoint_url=self._base_url, config=config
             )
         except Exception as error:
-            if not _names(error) & {"BotoCoreError", "ValueError"}:
+            if not class_names(error) & {"BotoCoreError", "ValueError"}:
                 raise
             raise ConfigError(f"{self._service} cannot be opened: {error}") from error
         client.meta.events.register("before-parse", _refuse_broken)
         return client
-
-    def _failure(self, error: Exception, call: AwsCall, deadline: Deadline) -> _Failure:
-        """Say what an exception of botocore or urllib3 means; others are passed on."""
-        names = _names(error)
-        if "ClientError" in names:
-            return _refusal(error, call)
-        if names & {"ReadTimeoutError", "TimeoutError"}:
-            limit, seconds = deadline.limit
-            what = f"{self._service} did not answer within {seconds:g} seconds"
-            advice = f"raise {limit}_seconds, or ask for less" + (
-                " (max_tokens)" * call.may_be_billed
-            )
-            return _Failure(
-                kind=RemoteTimeoutError, message=f"{what}; {advice}", repeat="unbilled", cause=error
-            )
-        if names & _UNSENT:
-            where = self._base_url or f"{self._service} in {self.region}"
-            advice = "is the address right?" if self._base_url else "is it offered in this region?"
-            return _Failure(
-                kind=RemoteError, message=f"no connection to {where}; {advice}", repeat="unsent",
-                cause=error,
-            )  # fmt: skip
-        return _local_failure(error, names)
 
 
 def _refuse_broken(response_dict: Mapping[str, object], **_: object) -> None:
@@ -413,170 +306,40 @@ class _Gate:
             self._limit = min(float(self._most), self._limit + 1 / self._limit)
 
 
-def _read(answer: Members) -> Members:
+def _read(answer: Record) -> Record:
     """Return an answer with the bytes of its body instead of a file."""
     whole = dict(answer)
     for name, value in answer.items():
-        if hasattr(value, "read") and hasattr(value, "close"):
-            body = cast("_Body", value)
+        if _is_body(value):
             try:
-                whole[name] = body.read()
+                whole[name] = value.read()
             finally:
-                body.close()
+                value.close()
     return whole
 
 
-def _close(answer: Members) -> None:
+def _close(answer: Record) -> None:
     for value in answer.values():
-        if hasattr(value, "close"):
-            cast("_Body", value).close()
+        if _is_closable(value):
+            value.close()
 
 
-def _names(error: BaseException) -> set[str]:
-    """Return the names of an exception's classes; naming them needs no import of botocore."""
-    return {kind.__name__ for kind in type(error).__mro__}
+def _is_body(value: object) -> TypeGuard[_Body]:
+    return hasattr(value, "read") and hasattr(value, "close")
 
 
-def _local_failure(error: Exception, names: set[str]) -> _Failure:
-    """Say what went wrong on this side, or on the way."""
-    if names & _NO_CREDENTIALS:
-        return _Failure(
-            kind=ConfigError,
-            message="there are no AWS credentials; run `aws configure` or `aws sso login`, set "
-            "AWS_PROFILE, or give this machine a role",
-            cause=error,
-        )
-    if names & _OLD_CREDENTIALS:
-        return _Failure(
-            kind=AccessDeniedError,
-            message="the AWS credentials cannot be renewed; run `aws sso login`, or check the role",
-            cause=error,
-        )
-    if names & _MISUSED:
-        return _Failure(kind=ConfigError, message=f"{error}", cause=error)
-    if names & {"BotoCoreError", "HTTPError", "OSError", "ResponseParserError", "ParserError"}:
-        return _Failure(
-            kind=RemoteError,
-            message=f"the answer broke off or cannot be read ({type(error).__name__})",
-            repeat="unbilled",
-            cause=error,
-        )
-    raise error
-
-
-def _refusal(error: Exception, call: AwsCall) -> _Failure:
-    """Say what an error that the service answered means."""
-    response = cast("Mapping[str, Members]", getattr(error, "response", {}))
-    answered = response.get("Error", {})
-    meta = response.get("ResponseMetadata", {})
-    # Inside a stream the same errors begin with a small letter.
-    code = str(answered.get("Code", ""))
-    code = code[:1].upper() + code[1:]
-    status = meta.get("HTTPStatusCode")
-    status = status if isinstance(status, int) else 0
-    message = str(response.get("OriginalMessage") or answered.get("Message", ""))
-    # What is said of a signature or a key may show parts of it.
-    said = "" if code in _UNACCEPTED else without_echo(message, call.texts)
-    what = f"{code or 'error'} (HTTP {status}){said}"
-    wait_seconds = _asked_wait(cast("Mapping[str, str]", meta.get("HTTPHeaders", {})))
-
-    def failure(
-        kind: type[RagkitError], advice: str,
-        repeat: Literal["always", "unbilled", "never"] = "never", wait: float = wait_seconds,
-    ) -> _Failure:  # fmt: skip
-        return _Failure(
-            kind=kind, message=f"{what}. {advice}", repeat=repeat, wait_seconds=wait, cause=error
-        )
-
-    if code == "ModelNotReadyException":
-        advice = "The model is being started, which takes minutes: raise retry_seconds"
-        return failure(RemoteError, advice, "always", max(_WARM_UP_SECONDS, wait_seconds))
-    if code in _THROTTLED or status == 429:
-        advice = "Ask less often, lower max_tokens, or raise the quota in Service Quotas"
-        return failure(RateLimitedError, advice, "always")
-    if code in _UNAVAILABLE or status == 503:
-        return failure(RemoteError, "The service is overloaded: try again later", "always")
-    if code == "ModelTimeoutException":
-        return failure(RemoteTimeoutError, "The model was too slow: ask for less", "unbilled")
-    if status >= 500:
-        return failure(RemoteError, "The service failed", "unbilled")
-    kind, advice = _permanent(code, status, message, call)
-    return failure(kind, advice)
-
-
-def _permanent(
-    code: str, status: int, message: str, call: AwsCall
-) -> tuple[type[RagkitError], str]:
-    """Return error and advice for what another attempt would not change."""
-    cases: tuple[tuple[object, type[RagkitError], str], ...] = (
-        (
-            code in _EXPIRED, AccessDeniedError,
-            "The credentials have expired: renew them (`aws sso login`)",
-        ),
-        (
-            code in _UNACCEPTED, AccessDeniedError,
-            "AWS does not accept the credentials: check them, and this machine's clock",
-        ),
-        (
-            code.startswith("AccessDenied") or status in {401, 403}, AccessDeniedError,
-            f"Allow the IAM action {call.action}, and check that the account has access to it",
-        ),
-        (
-            _ON_DEMAND.search(message), RemoteError,
-            "Name an inference profile of the model instead, for example with the prefix eu., us. "
-            "or global.",
-        ),
-        (_TOO_LONG.search(message), PromptTooLongError, f"Too long: {call.shorten}"),
-        (
-            code.startswith("ResourceNotFound"), RemoteError,
-            "Check the name, and that it exists in this region",
-        ),
-        (
-            code.startswith("ServiceQuotaExceeded"), RemoteError,
-            "Raise the quota in Service Quotas",
-        ),
-        (True, RemoteError, "Check the name and the options"),
-    )  # fmt: skip
-    return next((kind, advice) for applies, kind, advice in cases if applies)
-
-
-def _asked_wait(headers: Mapping[str, str]) -> float:
-    """Return the seconds that a service asks to wait; 0 without a word of it."""
-    for name, unit_seconds in (("x-amz-retry-after", 0.001), ("retry-after", 1.0)):
-        value = headers.get(name, "").strip()
-        if value.isascii() and value.isdigit():
-            return float(value) * unit_seconds
-    return 0.0
-
-
-def without_echo(message: str, texts: Sequence[str]) -> str:
-    """Return a service's message for an error, or a note where it repeats what it was sent."""
-    plain = "".join(c if c.isprintable() else " " for c in message)[:_MESSAGE_CHARACTERS]
-    if not plain:
-        return ""
-    for text in texts:
-        size = min(_ECHO_CHARACTERS, len(text), len(plain))
-        starts = range(len(plain) - size + 1)
-        if size and any(plain[i : i + size] in text for i in starts):
-            return " (its message repeats what was sent and is left out)"
-    return f": {plain}"
+def _is_closable(value: object) -> TypeGuard[_Closable]:
+    return hasattr(value, "close")
 
 
 def _check_url(base_url: str | None) -> None:
     if base_url is None:
         return
-    from urllib.parse import urlsplit
-
     allowed = "allowed: https://HOST, or http:// to this machine"
-    try:
-        url = urlsplit(base_url)
-        host, _ = url.hostname, url.port
-    except ValueError as error:
-        raise ConfigError(f"base_url cannot be read ({error}); {allowed}") from error
-    if url.username is not None or url.password is not None:
-        raise ConfigError(f"base_url holds a user or a password; {allowed}")
-    is_safe = url.scheme == "https" or (url.scheme == "http" and host in LOOPBACK_HOSTS)
-    if not host or not is_safe or url.query or url.fragment:
+    holds_user = f"base_url holds a user or a password; {allowed}"
+    url = read_url(base_url, name="base_url", allowed=allowed, holds_user=holds_user)
+    host = url.hostname
+    if not host or not is_private(url.scheme, host) or url.query or url.fragment:
         raise ConfigError(f"base_url {base_url!r}; {allowed}")
 
 
@@ -585,11 +348,11 @@ def _session() -> _Session:
         raise MissingExtraError("boto3", extra="aws")
     # A session of its own: the library's shared one is not safe to use from several threads, and
     # remembers the first identity that it saw.
-    make = cast("Callable[[], _Session]", importlib.import_module("boto3").Session)
+    make: Callable[[], _Session] = importlib.import_module("boto3").Session
     try:
         return make()
     except Exception as error:
-        if "BotoCoreError" not in _names(error):
+        if "BotoCoreError" not in class_names(error):
             raise
         raise ConfigError(f"the AWS configuration cannot be used: {error}") from error
 

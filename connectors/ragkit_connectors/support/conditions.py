@@ -1,8 +1,8 @@
-"""ragkit's filters, taken apart for stores that have a filter language of their own."""
+"""ragkit's filters as single conditions, for stores with a filter language of their own."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 from ragkit.filters import compile_filter
 from ragkit.types import Json
@@ -23,3 +23,10 @@ def conditions(filters: Mapping[str, Json] | None) -> Iterator[tuple[str, str, J
         tests = condition if isinstance(condition, Mapping) else {"$eq": condition}
         for operator, operand in tests.items():
             yield field, operator, operand
+
+
+def operands(operand: Json) -> Sequence[Json]:
+    """Return the values of an operand that is a list, none for any other."""
+    if isinstance(operand, str) or not isinstance(operand, Sequence):
+        return ()
+    return operand

@@ -13,7 +13,7 @@ from ragkit.types import Chunk, Hit, Json, Location, Mark, Metadata
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Passage:
+class FoundPassage:
     """A piece of a document as another system returned it.
 
     `id` is what the system calls the piece, empty where that name does not last. `score` is higher
@@ -30,7 +30,7 @@ class Passage:
     page: int | None = None
 
 
-def to_hits(passages: Iterable[Passage], *, k: int) -> list[Hit]:
+def to_hits(passages: Iterable[FoundPassage], *, k: int) -> list[Hit]:
     """Return the best `k` distinct passages as hits.
 
     The system tells no offsets and no whole text, so a document's text is taken to be its passages
@@ -40,7 +40,7 @@ def to_hits(passages: Iterable[Passage], *, k: int) -> list[Hit]:
     Where each passage has a score, hits are in order of score, then of chunk id. Where one has
     none, the order is kept and the score is 1 / rank: an order, and nothing more.
     """
-    placed: dict[str, tuple[Passage, Chunk]] = {}
+    placed: dict[str, tuple[FoundPassage, Chunk]] = {}
     ends: dict[str, int] = {}
     for passage in passages:
         if not passage.text.strip():
@@ -71,7 +71,7 @@ def to_hits(passages: Iterable[Passage], *, k: int) -> list[Hit]:
     ]
 
 
-def _chunk(passage: Passage, start: int) -> Chunk:
+def _chunk(passage: FoundPassage, start: int) -> Chunk:
     text = passage.text
     mark = Mark(start=start, location=Location(page=passage.page), kind="page")
     return Chunk(
@@ -86,6 +86,6 @@ def _chunk(passage: Passage, start: int) -> Chunk:
     )
 
 
-def _id(passage: Passage) -> str:
+def _id(passage: FoundPassage) -> str:
     identity = json.dumps([passage.document_id, passage.id, passage.text])
     return hashlib.sha256(identity.encode()).hexdigest()[:32]

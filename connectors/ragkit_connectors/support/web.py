@@ -6,15 +6,13 @@ are not followed: a prompt and a key go to the address that was named, or nowher
 
 from __future__ import annotations
 
-import io
 import json
 import os
-import re
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeAlias, cast
+from typing import TYPE_CHECKING
 
 from ragkit.errors import (
     AccessDeniedError,
@@ -24,35 +22,17 @@ from ragkit.errors import (
     RemoteError,
     RemoteTimeoutError,
 )
-from ragkit.text.jsontext import read_answer_json
-from ragkit.trust import LOOPBACK_HOSTS
-from ragkit.types import Json, token_count
+from ragkit.types import Json
 from ragkit_connectors.support.deadline import Deadline, check_limits
+from ragkit_connectors.support.json_values import Record, decode, decode_value, error_text, record
+from ragkit_connectors.support.refusals import is_private, read_url, says_too_long, without_echo
+from ragkit_connectors.support.sockets import READ_BYTES, TimedSocket, connected
 
 if TYPE_CHECKING:
-    import socket
     from http.client import HTTPConnection, HTTPResponse
-
-Record: TypeAlias = Mapping[str, object]
 
 _REFUSED_PAUSES_SECONDS = (0.1, 0.4)
 _MOST_ATTEMPTS = 5
-_MESSAGE_CHARACTERS = 200
-_ECHO_CHARACTERS = 24
-_KEY_CHARACTERS = 8
-_READ_BYTES = 65536
-_MOST_HEAD_BYTES = 262_144
-"""Bytes before a body: http.client itself limits a line and the number of lines, but not how many
-responses `100 Continue` come before the one that counts."""
-
-_TOO_LONG = re.compile(
-    r"context[\s_-]{0,10}(length|size|window)|exceed\w{0,10}.{0,30}context|input is too long|"
-    r"(prompt|input) (is )?too long|maximum input length",
-    re.IGNORECASE,
-)
-"""How servers say that a prompt does not fit: OpenAI and vLLM ("maximum context length is",
-`context_length_exceeded`), llama.cpp ("exceeds the available context size"), Ollama ("exceeds the
-context length", "prompt too long") and embedding servers ("input is too long")."""
 
 _NOT_AGAIN = "Not sent again, because the generation may be billed"
 _ADVICE = {
@@ -64,18 +44,15 @@ _ADVICE = {
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Address:
+class ServerAddress:
     """Where a server listens."""
 
     secure: bool
     host: str
     port: int | None
     path: str
-
-    @property
-    def is_loopback(self) -> bool:
-        """Whether the server runs on this machine."""
-        return self.host in LOOPBACK_HOSTS
+    is_private: bool
+    """Whether nobody on the way can read what is sent."""
 
 
 class WebServer:
@@ -126,7 +103,7 @@ class WebServer:
         if max_response_bytes < 1:
             raise ConfigError(f"max_response_bytes {max_response_bytes}; allowed: 1 or more")
         self.base_url = base_url.rstrip("/")
-        self.address = parse_address(self.base_url)
+        self.address = parse_base_url(self.base_url)
         self._api_key_env = api_key_env
         self._default_key_env = default_key_env
         self._timeout_seconds = timeout_seconds
@@ -143,7 +120,7 @@ class WebServer:
 
         other = copy.copy(self)
         other.base_url = base_url
-        other.address = parse_address(base_url)
+        other.address = parse_base_url(base_url)
         return other
 
     def get(self, path: str) -> Exchange:
@@ -210,11 +187,12 @@ class WebServer:
         raise RemoteError(f"{self.base_url} did not answer")
 
     def _key(self) -> str:
-        overheard = not (self.address.secure or self.address.is_loopback)
-        if not self._api_key_env or (overheard and self._api_key_env == self._default_key_env):
+        is_private = self.address.is_private
+        is_default = self._api_key_env == self._default_key_env
+        if not self._api_key_env or (is_default and not is_private):
             return ""
         key = os.environ.get(self._api_key_env, "").strip()
-        if key and overheard:
+        if key and not is_private:
             raise ConfigError(
                 f"the key in {self._api_key_env} would go to {self.base_url} for everybody on the "
                 "way to read; use https, or a tunnel to http://localhost, or no api_key_env"
@@ -254,7 +232,7 @@ class WebServer:
             broken=lambda error: self._broken(error, deadline),
         )
 
-    def _connect(self, deadline: Deadline) -> tuple[HTTPConnection, _TimedSocket]:
+    def _connect(self, deadline: Deadline) -> tuple[HTTPConnection, TimedSocket]:
         """Connect; a refused connection is tried again, since nothing was sent yet."""
         pauses_seconds = iter(_REFUSED_PAUSES_SECONDS)
         while True:
@@ -272,26 +250,26 @@ class WebServer:
             except (OSError, UnicodeError) as error:
                 raise self._broken(error, deadline) from error
 
-    def _new_connection(self, deadline: Deadline) -> tuple[HTTPConnection, _TimedSocket]:
+    def _new_connection(self, deadline: Deadline) -> tuple[HTTPConnection, TimedSocket]:
         import http.client
 
         host, port = self.address.host, self.address.port
         if not self.address.secure:
             connection = http.client.HTTPConnection(host, port)
-            timed = _TimedSocket(_connected(host, connection.port, deadline), deadline)
+            timed = TimedSocket(connected(host, connection.port, deadline), deadline)
         else:
             import ssl
 
             context = ssl.create_default_context()
             connection = http.client.HTTPSConnection(host, port, context=context)
-            plain = _connected(host, connection.port, deadline)
+            plain = connected(host, connection.port, deadline)
             try:
                 plain.settimeout(deadline.check())
                 secure = context.wrap_socket(plain, server_hostname=host)
             except BaseException:
                 plain.close()
                 raise
-            timed = _TimedSocket(secure, deadline)
+            timed = TimedSocket(secure, deadline)
         connection.sock = timed
         return connection, timed
 
@@ -328,85 +306,6 @@ class WebServer:
             return "Redirects are not followed: name the final address as base_url"
         other = _NOT_AGAIN if status >= 500 else "Check the model and the generation options"
         return self._advice.get(status, other)
-
-
-class _TimedSocket:
-    """What http.client uses of a socket, so that every wait ends with one deadline.
-
-    The time-out of a socket itself holds for each read, which a server that drips never reaches.
-    """
-
-    def __init__(self, socket_: socket.socket, deadline: Deadline) -> None:
-        self._socket = socket_
-        self._deadline = deadline
-        self._reader: _TimedReader | None = None
-
-    def sendall(self, data: bytes) -> None:
-        """Send all of it."""
-        view = memoryview(data)
-        while view:
-            self._socket.settimeout(self._deadline.check())
-            view = view[self._socket.send(view) :]
-
-    def makefile(self, mode: str) -> io.BufferedReader:
-        """Return a file to read from."""
-        del mode
-        self._reader = _TimedReader(self._socket, self._deadline)
-        return io.BufferedReader(self._reader, _READ_BYTES)
-
-    def end_of_head(self) -> None:
-        """What is read from now on is body, whose size is counted elsewhere."""
-        if self._reader is not None:
-            self._reader.bytes_left = float("inf")
-
-    def close(self) -> None:
-        """Close the socket once the file is closed too."""
-        self._socket.close()
-
-
-class _TimedReader(io.RawIOBase):
-    def __init__(self, socket_: socket.socket, deadline: Deadline) -> None:
-        self._socket = socket_
-        self._file = socket_.makefile("rb", buffering=0)
-        self._deadline = deadline
-        self.bytes_left: float = _MOST_HEAD_BYTES
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: memoryview) -> int | None:  # type: ignore[override]
-        self._socket.settimeout(self._deadline.check())
-        n_bytes = self._file.readinto(buffer)
-        self.bytes_left -= n_bytes or 0
-        if self.bytes_left < 0:
-            raise OSError(0, f"the head of the answer is larger than {_MOST_HEAD_BYTES:,} bytes")
-        return n_bytes
-
-    def close(self) -> None:
-        self._file.close()
-        super().close()
-
-
-def _connected(host: str, port: int, deadline: Deadline) -> socket.socket:
-    """Return a connection to a host; its addresses share the time that is left."""
-    import socket
-
-    failed: OSError = ConnectionRefusedError()
-    addresses = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    for n_left, (family, kind, protocol, _, address) in zip(
-        range(len(addresses), 0, -1), addresses, strict=True
-    ):
-        socket_ = socket.socket(family, kind, protocol)
-        try:
-            socket_.settimeout(deadline.check() / n_left)
-            socket_.connect(address)
-            socket_.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        except OSError as error:
-            socket_.close()
-            failed = error
-        else:
-            return socket_
-    raise failed
 
 
 class Exchange:
@@ -472,7 +371,7 @@ class Exchange:
 
         n_bytes = 0
         try:
-            while not self._response.isclosed() and (chunk := self._response.read1(_READ_BYTES)):
+            while not self._response.isclosed() and (chunk := self._response.read1(READ_BYTES)):
                 n_bytes += len(chunk)
                 if n_bytes > self._max_bytes:
                     raise RemoteError(f"the response is larger than {self._max_bytes:,} bytes")
@@ -485,14 +384,7 @@ class Exchange:
 
     def without_echo(self, message: str) -> str:
         """Return a server's message for an error, or a note where it repeats what it was sent."""
-        if not message:
-            return ""
-        repeats = _repeats(message, self._key, _KEY_CHARACTERS) or any(
-            _repeats(message, text, _ECHO_CHARACTERS) for text in self.sent
-        )
-        if repeats:
-            return " (its message repeats the prompt or the key and is left out)"
-        return f": {message}"
+        return without_echo(message, self.sent, key=self._key, sent="the prompt or the key")
 
     def close(self) -> None:
         """Close the connection."""
@@ -500,73 +392,26 @@ class Exchange:
         self._connection.close()
 
 
-def parse_address(base_url: str) -> Address:
+def parse_base_url(base_url: str) -> ServerAddress:
     """Read an address; raises `ConfigError`, which shows no password, for one that is none."""
-    from urllib.parse import urlsplit
-
     allowed = "allowed: http:// or https://, a host, a path such as /v1"
-    try:
-        url = urlsplit(base_url)
-        host, port = url.hostname, url.port
-    except ValueError as error:
-        raise ConfigError(f"base_url cannot be read ({error}); {allowed}") from error
-    if url.username is not None or url.password is not None:
-        raise ConfigError("base_url holds a user or a password; keys come from api_key_env")
+    url = read_url(
+        base_url,
+        name="base_url",
+        allowed=allowed,
+        holds_user="base_url holds a user or a password; keys come from api_key_env",
+    )
+    host = url.hostname
     is_plain = base_url.isascii() and base_url.isprintable() and " " not in base_url
     if url.scheme not in {"http", "https"} or not host or url.query or url.fragment or not is_plain:
         raise ConfigError(f"base_url {base_url!r}; {allowed}")
-    return Address(secure=url.scheme == "https", host=host, port=port, path=url.path)
-
-
-def says_too_long(status: int, message: str) -> bool:
-    """Whether a server refuses a prompt because it does not fit into the model's window."""
-    return status == 413 or (status in {400, 422, 500} and _TOO_LONG.search(message) is not None)
-
-
-def record(value: object) -> Record:
-    """Return a JSON object as it is, and anything else as an empty one."""
-    return cast("Record", value) if isinstance(value, dict) else {}
-
-
-def count(value: object) -> int | None:
-    """Return a number of something, 0 to 2**53; None for anything else."""
-    return token_count(value)
-
-
-def decode(data: bytes | str) -> Record:
-    """Return the JSON object that `data` holds; raises `RemoteError` where it holds none."""
-    try:
-        value = read_answer_json(data)
-    except ValueError as error:
-        raise RemoteError("the server's answer is not JSON, or it broke off") from error
-    if not isinstance(value, dict):
-        raise RemoteError("the server's answer is not a JSON object")
-    return cast("Record", value)
-
-
-def error_text(body: Record) -> str:
-    """Return a server's own words on an error, one short line; empty where it has none."""
-    # OpenAI nests the message; vLLM and others have it at the top.
-    error = body.get("error", body)
-    message = error if isinstance(error, str) else record(error).get("message")
-    code = record(error).get("code")
-    text = " ".join(str(part) for part in (code, message) if isinstance(part, str) and part)
-    printable = "".join(c if c.isprintable() else " " for c in text)
-    return printable[:_MESSAGE_CHARACTERS]
-
-
-def refuse_shortened(n_read: int | None, text: str, *, setting: str) -> None:
-    """Raise `PromptTooLongError` when a server has read less than it was sent.
-
-    Some servers cut a prompt that is too long for their window and say nothing. Tokenizers cut at
-    white space first, so a prompt has at least as many tokens as words.
-    """
-    n_words = len(text.split())
-    if n_read is not None and 0 < n_read < n_words:
-        raise PromptTooLongError(
-            f"the server has read {n_read:,} tokens of a prompt of {n_words:,} words: "
-            f"it cut the prompt to its window. Raise {setting}, or lower max_context_tokens"
-        )
+    return ServerAddress(
+        secure=url.scheme == "https",
+        host=host,
+        port=url.port,
+        path=url.path,
+        is_private=is_private(url.scheme, host),
+    )
 
 
 def _seconds_until(retry_after: str) -> float | None:
@@ -585,16 +430,10 @@ def _seconds_until(retry_after: str) -> float | None:
 
 def _server_message(exchange: Exchange) -> str:
     try:
-        body = read_answer_json(exchange.read())
-    except (ValueError, RemoteError):
+        body = decode_value(exchange.read())
+    except RemoteError:
         return ""
     return error_text(record(body))
-
-
-def _repeats(message: str, sent: str, n_characters: int) -> bool:
-    """Whether a run of so many characters, or all of the shorter text, stands in both."""
-    size = min(n_characters, len(sent), len(message))
-    return size > 0 and any(message[i : i + size] in sent for i in range(len(message) - size + 1))
 
 
 def _headers(key: str) -> dict[str, str]:

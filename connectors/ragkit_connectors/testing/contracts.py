@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 from ragkit.errors import ConfigError, PromptTooLongError, RemoteError
 from ragkit.types import (
@@ -82,7 +82,7 @@ def sample_prompt() -> Prompt:
 
 
 class EmbedderContract:
-    """What every embedder must do. `make` is called once a test."""
+    """What every embedder must do. `make` is called once per test."""
 
     batch_tolerance = 1e-3
     """Largest difference of a vector's elements between a text alone and the same text in a batch;
@@ -162,7 +162,7 @@ class EmbedderContract:
 class GeneratorContract:
     """What every generator must do, given the same prompt twice.
 
-    `make` is called once a test. Models that sample should be made, or scripted, to repeat
+    `make` is called once per test. Models that sample should be made, or scripted, to repeat
     themselves.
 
     Attributes:
@@ -214,11 +214,12 @@ class GeneratorContract:
         """A stream gives pieces of text that make up the whole answer, which comes last."""
         whole = self.make().generate(self.prompt(), self.options)
         *pieces, last = self.make().stream(self.prompt(), self.options)
-        _expect(isinstance(last, Generation), "the last item is no Generation")
+        if not isinstance(last, Generation):
+            raise AssertionError("the last item is no Generation")  # noqa: TRY004 - as _expect
         texts = [piece for piece in pieces if isinstance(piece, str)]
         _expect(len(texts) == len(pieces), "a Generation came before the end")
-        _expect("".join(texts) == cast("Generation", last).text, "pieces and whole differ")
-        _expect(cast("Generation", last).text == whole.text, "stream and generate differ")
+        _expect("".join(texts) == last.text, "pieces and whole differ")
+        _expect(last.text == whole.text, "stream and generate differ")
 
     def test_usage_is_known_or_none(self) -> None:
         """Token counts are not negative; an exact count says who counted."""

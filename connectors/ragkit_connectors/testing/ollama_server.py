@@ -7,9 +7,9 @@ import struct
 import threading
 import time
 from collections.abc import Mapping, Sequence
-from typing import cast
 
 from ragkit.types import Json
+from ragkit_connectors.support.json_values import count, items, record
 from ragkit_connectors.testing.openai_server import Reply
 from ragkit_connectors.testing.serving import (
     Answering,
@@ -53,7 +53,7 @@ class OllamaServer(LoopbackServer):
     @property
     def base_url(self) -> str:
         """Address to give to a client."""
-        return self.address
+        return self.url
 
     def respond(self, request: Request, answer: Answering) -> None:
         """Answer as the next reply says, or tell the declared window."""
@@ -82,8 +82,8 @@ class OllamaServer(LoopbackServer):
             return self._replies[min(len(self.requests), len(self._replies)) - 1]
 
     def _chat(self, body: Mapping[str, Json], reply: Reply, answer: Answering) -> None:
-        options = cast("Mapping[str, int]", body.get("options", {}))
-        window = min(options.get("num_ctx", _DEFAULT_WINDOW), self._model.window)
+        asked = count(record(body.get("options")).get("num_ctx"))
+        window = min(_DEFAULT_WINDOW if asked is None else asked, self._model.window)
         n_prompt = self._model.count(body["messages"])
         if n_prompt >= window:
             if self._knows_truncate and body.get("truncate") is False:
@@ -108,7 +108,7 @@ class OllamaServer(LoopbackServer):
             answer.write(data)
 
     def _embed(self, body: Mapping[str, Json], reply: Reply, answer: Answering) -> None:
-        texts = cast("Sequence[str]", body["input"])
+        texts = [str(text) for text in items(body["input"])]
         sizes = [len(self._model.encode(text)) for text in texts]
         if max(sizes) > self._model.window:
             if body.get("truncate") is False:

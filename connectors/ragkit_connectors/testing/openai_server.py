@@ -9,9 +9,10 @@ import threading
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, TypeAlias, cast
+from typing import Literal, TypeAlias
 
 from ragkit.types import Json
+from ragkit_connectors.support.json_values import count, items, record, records
 from ragkit_connectors.testing.serving import (
     Answering,
     LoopbackServer,
@@ -87,7 +88,7 @@ class OpenAIServer(LoopbackServer):
     @property
     def base_url(self) -> str:
         """Address to give to a client."""
-        return f"{self.address}/v1"
+        return f"{self.url}/v1"
 
     def respond(self, request: Request, answer: Answering) -> None:
         """Answer as the next reply says, or as the software does."""
@@ -136,7 +137,7 @@ class OpenAIServer(LoopbackServer):
         n_tokens = 1 + (
             self._model.count(body["messages"])
             if "messages" in body
-            else max(len(self._model.encode(t)) for t in cast("Sequence[str]", body["input"]))
+            else max(len(self._model.encode(t)) for t in map(str, items(body["input"])))
         )
         if n_tokens <= self._model.window:
             return None
@@ -192,9 +193,9 @@ def _stream(
 
 
 def _embeddings(body: Mapping[str, Json], reply: Reply) -> Json:
-    """Return a vector a text, drawn from a hash of it, the last one first."""
-    texts = cast("Sequence[str]", body["input"])
-    dimensions = cast("int", body.get("dimensions", 8))
+    """Return one vector per text, drawn from a hash of it, the last one first."""
+    texts = [str(text) for text in items(body["input"])]
+    dimensions = count(body.get("dimensions")) or 8
     data: list[Json] = []
     for index, text in enumerate(texts):
         packed = hash_vector(text, dimensions)
@@ -214,7 +215,7 @@ def _error(message: str) -> Json:
 def _usage(body: Mapping[str, Json], reply: Reply, model: ServedModel | None) -> Json:
     if reply.usage != "words":
         return reply.usage
-    messages = cast("Sequence[Mapping[str, Json]]", body["messages"])
+    messages = records(body["messages"])
     if model is None:
         n_input = sum(len(str(message["content"]).split()) for message in messages)
         n_output = len(reply.text.split())
@@ -254,7 +255,7 @@ def _event_lines(
             return
     if reply.finish_reason is not None:
         yield event(choices=[{"index": 0, "delta": {}, "finish_reason": reply.finish_reason}])
-    wanted = cast("Mapping[str, Json]", body.get("stream_options") or {})
+    wanted = record(body.get("stream_options"))
     usage = _usage(body, reply, model)
     if usage is not None and wanted.get("include_usage"):
         yield event(choices=[], usage=usage)

@@ -1,10 +1,13 @@
-"""HTTP servers on this machine that run in a thread of the test."""
+"""The HTTP server that all servers for tests are made of: on this machine, in a thread."""
 
 from __future__ import annotations
 
+import contextlib
 import json
 import random
+import socket
 import struct
+import sys
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,6 +15,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Self, cast
 
 from ragkit.types import Json
+from ragkit_connectors.support.json_values import json_record, records
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -42,8 +46,7 @@ class ServedModel:
 
     def rendered(self, messages: Json) -> str:
         """Return messages as the model reads them."""
-        listed = cast("Sequence[Mapping[str, Json]]", messages)
-        return self.template("".join(str(message["content"]) for message in listed))
+        return self.template("".join(str(message["content"]) for message in records(messages)))
 
 
 def hash_vector(text: str, dim: int) -> bytes:
@@ -54,26 +57,39 @@ def hash_vector(text: str, dim: int) -> bytes:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
-    """What a server was sent; header names are in lower case."""
+    """What a server was sent; `path` includes the query, header names are in lower case."""
 
+    method: str
     path: str
     headers: Mapping[str, str]
-    body: Mapping[str, Json]
+    data: bytes
+
+    @property
+    def body(self) -> Mapping[str, Json]:
+        """The JSON object that was sent; empty where nothing was."""
+        return json_record(json.loads(self.data)) if self.data else {}
 
 
 class LoopbackServer:
-    """A server on a free port of this machine; subclasses answer in `respond`."""
+    """A server on a free port of this machine; subclasses answer in `respond`.
+
+    Attributes:
+        protocol_version: `HTTP/1.1` keeps connections open between requests.
+        n_connections: Connections that were made so far.
+    """
+
+    protocol_version = "HTTP/1.0"
 
     def __init__(self) -> None:
-        self._server = _Server(("127.0.0.1", 0), _Handler)
-        self._server.respond = self.respond
+        self.n_connections = 0
+        self._server = _Server(self)
         self._thread = threading.Thread(
             target=lambda: self._server.serve_forever(poll_interval=0.01), daemon=True
         )
 
     @property
-    def address(self) -> str:
-        """Scheme, host and port."""
+    def url(self) -> str:
+        """Scheme, host and port, to give to a client."""
         return f"http://127.0.0.1:{self._server.server_address[1]}"
 
     def respond(self, request: Request, answer: Answering) -> None:
@@ -92,24 +108,43 @@ class LoopbackServer:
         trace: TracebackType | None,
     ) -> None:
         """Stop to listen; answers that are under way break off."""
-        self._server.stopping.set()
-        self._server.shutdown()
-        self._server.server_close()
+        self._server.stop()
         self._thread.join()
 
 
 class _Server(ThreadingHTTPServer):
-    daemon_threads = True
-    # Handlers look at `stopping`, so closing does not wait for a slow answer.
-    block_on_close = True
-    respond: Callable[[Request, Answering], None]
+    # Closing waits for the handlers, which end because their connections are shut down.
+    daemon_threads = False
 
-    def __init__(self, address: tuple[str, int], handler: type[BaseHTTPRequestHandler]) -> None:
+    def __init__(self, owner: LoopbackServer) -> None:
+        self.owner = owner
         self.stopping = threading.Event()
-        super().__init__(address, handler)
+        self._open: set[socket.socket] = set()
+        super().__init__(("127.0.0.1", 0), _Handler)
+
+    def process_request(self, request: object, client_address: object) -> None:
+        """Keep the connection at hand for `stop`."""
+        self._open.add(cast("socket.socket", request))
+        super().process_request(request, client_address)  # type: ignore[arg-type]
+
+    def shutdown_request(self, request: object) -> None:
+        """Forget the connection."""
+        self._open.discard(cast("socket.socket", request))
+        super().shutdown_request(request)  # type: ignore[arg-type]
+
+    def stop(self) -> None:
+        """Stop to listen and break off what is under way."""
+        self.stopping.set()
+        self.shutdown()
+        for connection in list(self._open):
+            with contextlib.suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
+        self.server_close()
 
     def handle_error(self, request: object, client_address: object) -> None:
-        """Stay quiet: clients that give up early are part of the tests."""
+        """Say nothing of clients that give up early, which are part of the tests."""
+        if not isinstance(sys.exc_info()[1], OSError):
+            super().handle_error(request, client_address)  # type: ignore[arg-type]
 
 
 class Answering:
@@ -133,31 +168,57 @@ class Answering:
             self._handler.send_header(name, value)
         self._handler.end_headers()
 
-    def write(self, data: bytes) -> None:
-        """Send a part of the body."""
-        self._handler.wfile.write(data)
+    def write(self, data: bytes, *, seconds_per_byte: float = 0.0) -> None:
+        """Send a part of the body, byte by byte where each is to take some time."""
+        if not seconds_per_byte:
+            self._handler.wfile.write(data)
+            return
+        for i in range(len(data)):
+            self._handler.wfile.write(data[i : i + 1])
+            if self.pause(seconds_per_byte):
+                return
 
-    def json(self, status: int, body: Json, headers: Mapping[str, str] | None = None) -> None:
+    def whole(
+        self, status: int, content_type: str, data: bytes,
+        headers: Mapping[str, str] | None = None, *, seconds_per_byte: float = 0.0,
+    ) -> None:  # fmt: skip
         """Send a whole answer."""
-        data = json.dumps(body).encode()
         length = {"Content-Length": str(len(data))}
-        self.head(status, "application/json", {**length, **(headers or {})})
-        self.write(data)
+        self.head(status, content_type, {**length, **(headers or {})})
+        self.write(data, seconds_per_byte=seconds_per_byte)
+
+    def json(self, status: int, body: object, headers: Mapping[str, str] | None = None) -> None:
+        """Send a whole answer of JSON."""
+        self.whole(status, "application/json", json.dumps(body).encode(), headers)
+
+    def close(self) -> None:
+        """Close the connection once the handler returns."""
+        self._handler.close_connection = True
 
 
 class _Handler(BaseHTTPRequestHandler):
-    def do_POST(self) -> None:
-        length = int(self.headers.get("Content-Length", "0"))
-        self._respond(cast("dict[str, Json]", json.loads(self.rfile.read(length))))
+    disable_nagle_algorithm = True
+
+    def setup(self) -> None:
+        super().setup()
+        owner = self._served().owner
+        self.protocol_version = owner.protocol_version
+        owner.n_connections += 1
 
     def do_GET(self) -> None:
-        self._respond({})
+        request = Request(
+            method=self.command,
+            path=self.path,
+            headers={name.lower(): value for name, value in self.headers.items()},
+            data=self.rfile.read(int(self.headers.get("Content-Length") or 0)),
+        )
+        server = self._served()
+        server.owner.respond(request, Answering(self, server.stopping))
 
-    def _respond(self, body: Mapping[str, Json]) -> None:
-        server = cast("_Server", self.server)
-        headers = {name.lower(): value for name, value in self.headers.items()}
-        request = Request(path=self.path, headers=headers, body=body)
-        server.respond(request, Answering(self, server.stopping))
+    do_POST = do_PUT = do_DELETE = do_PATCH = do_GET
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the name is given
         """Stay quiet."""
+
+    def _served(self) -> _Server:
+        return cast("_Server", self.server)

@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 MODES: tuple[Mode, ...] = ("lexical", "dense", "hybrid")
 
 WORDS_ONLY = Settings(embedder="none", ledger="off")
-
 _DOCUMENTS = tuple(
     Document(id=f"d{i:02d}", text=text, title=title, source=f"https://example.org/{i}")
     for i, (title, text) in enumerate(
@@ -89,7 +88,7 @@ class WordEmbedder:
 
 
 class StoreContract:
-    """What every store must do. `make` is called once or more a test, and with new names."""
+    """What every store must do. `make` is called one or more times per test, with new names."""
 
     score_tolerance = 1e-2
     """Largest difference of a cosine from the local store's; vectors may be stored rounded."""
@@ -133,7 +132,7 @@ class StoreContract:
             assert rag.describe()["chunks"] == 1
 
     def test_an_unchanged_document_costs_nothing(self) -> None:
-        """It is neither embedded nor written again, by another process' store neither."""
+        """It is not embedded or written again, not even by another process."""
         with self._filled("kb") as rag:
             assert rag.describe()["documents"] == len(_DOCUMENTS)
         with RAG(self.make("kb"), embedder=WordEmbedder(), config=_SETTINGS) as rag:
@@ -242,7 +241,7 @@ class StoreContract:
                 assert found[0] == expected[0], question
 
     def test_both_together_find_the_best(self, tmp_path: Path) -> None:
-        """Hybrid search agrees with the local store's about the best, joined either way."""
+        """Hybrid search agrees with the local store's about the best, with either fusion."""
         fusions: tuple[Fusion, ...] = ("convex", "rrf")
         for fusion in fusions:
             settings = Settings(fusion=fusion, ledger="off")

@@ -2,26 +2,28 @@
 
 Agreement is the token F1 of the answer from the trimmed context against the answer from the
 untrimmed top 5 (SQuAD's `compute_f1`): 1 where both say the same, or both refuse. It says how alike
-the answers are, not how right. Cuts are tested from the safest on and the first that fails is the
-last that is asked about, so that few generations are paid for.
+the answers are, not how right. Cuts are tested from the safest on, and none after the first that
+fails, so that few generations are paid for.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ragkit.errors import ConfigError
+from ragkit.generation import ExtractiveGenerator
 from ragkit.pipeline import RAG, Answer
-from ragkit.trimming import Scorer, TrimPolicy
+from ragkit.trimming import Certificate, Scorer, TrimPolicy, open_scorer
 from ragkit.types import Json
-from ragkit_eval.data.datasets import Dataset, Question
+from ragkit_eval.calibration.task import Calibration, Task
+from ragkit_eval.data.datasets import Question
 from ragkit_eval.data.texts import token_f1
 from ragkit_eval.stats.certificates import document_means, fixed_sequence, mean_is_below
 
 METRIC = "Agreement"
 CUTS = (-14.0, -10.0, -7.0, -5.0, -4.0, -3.5, -3.0, -2.5, -2.0, -1.5, -1.0, -0.5, 0.0, 0.5)
-"""Ranks that are cut at, safest first."""
+"""Relative scores that are cut at, safest first."""
 
 _UNLIKE = 0.5
 """Below this agreement an answer counts as a failure, for people: the test is on the mean."""
@@ -35,97 +37,24 @@ class Tried:
     agreement: tuple[float, ...]
     tokens: tuple[int, ...]
 
+    @property
+    def mean_agreement(self) -> float:
+        """The mean of all questions."""
+        return sum(self.agreement) / len(self.agreement)
+
+    @property
+    def mean_tokens(self) -> float:
+        """The mean of all questions."""
+        return sum(self.tokens) / len(self.tokens)
+
     def point(self) -> dict[str, Json]:
         """Return the point of the curve."""
-        mean = sum(self.agreement) / len(self.agreement)
         return {
             "keep_above": self.cut,
-            "tokens": sum(self.tokens) / len(self.tokens),
-            "quality": mean,
-            "retained": mean,
+            "tokens": self.mean_tokens,
+            "quality": self.mean_agreement,
+            "retained": self.mean_agreement,
         }
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Agreements:
-    """What was found: the lowest context that agrees, None where not even the safest cut does."""
-
-    questions: tuple[Question, ...]
-    clusters: tuple[str, ...]
-    full_tokens: tuple[int, ...]
-    tried: tuple[Tried, ...]
-    last: Tried | None
-
-
-def compare_answers(
-    rag: RAG,
-    dataset: Dataset,
-    *,
-    retain: float,
-    confidence: float,
-    scorer: Scorer | None,
-    pool: int,
-    second_hop: float = 0.0,
-    cluster: str = "document",
-    seed: int = 0,
-    on_progress: Callable[[int, int], None] | None = None,
-) -> Agreements:
-    """Ask each question untrimmed, then at one cut after the other while their answers agree.
-
-    Args:
-        rag: Whose generator is asked: once a question, and once more for each cut that is tried.
-        dataset: Its questions; labels are not looked at.
-        retain: The mean agreement that is promised.
-        confidence: Of the promise.
-        scorer: As in `TrimPolicy`.
-        pool: As in `TrimPolicy`.
-        second_hop: As in `TrimPolicy`.
-        cluster: What questions depend on together.
-        seed: Of the order in which the test bets.
-        on_progress: Called with questions asked and their number, for each cut anew.
-
-    Raises:
-        ConfigError: there are no questions.
-        RemoteError: the generator failed; where generations are cached the next call goes on.
-    """
-    questions = tuple(q for q in dataset.questions if not q.unanswerable)
-    if not questions:
-        raise ConfigError(f"{dataset.name} holds no question to ask")
-    clusters = tuple(q.cluster(cluster) for q in questions)
-
-    def ask(view: RAG) -> list[Answer]:
-        answers: list[Answer] = []
-        for question in questions:
-            answers.append(view.ask(question.text, id=question.id))
-            if on_progress is not None:
-                on_progress(len(answers), len(questions))
-        return answers
-
-    full = ask(rag.trimmed_by(None))
-    tried: list[Tried] = []
-
-    def agrees(i: int) -> bool:
-        policy = TrimPolicy(
-            name="tried", pool=pool, keep_above=CUTS[i], scorer=scorer, second_hop=second_hop
-        )
-        answers = ask(rag.trimmed_by(policy))
-        found = Tried(
-            cut=CUTS[i],
-            agreement=tuple(map(agreement, answers, full)),
-            tokens=tuple(answer.receipt.context_tokens or 0 for answer in answers),
-        )
-        tried.append(found)
-        losses = document_means([1.0 - a for a in found.agreement], clusters)
-        return mean_is_below(losses, 1.0 - retain, confidence=confidence, seed=seed)
-
-    last = fixed_sequence(agrees, len(CUTS))
-    return Agreements(
-        questions=questions,
-        clusters=clusters,
-        full_tokens=tuple(answer.receipt.context_tokens or 0 for answer in full),
-        tried=tuple(tried),
-        last=None if last is None else tried[last],
-    )
 
 
 def agreement(trimmed: Answer, full: Answer) -> float:
@@ -135,21 +64,123 @@ def agreement(trimmed: Answer, full: Answer) -> float:
     return token_f1(trimmed.text, [full.text])
 
 
-def achieved(found: Agreements, last: Tried) -> dict[str, Json]:
-    """Return what a certificate says about its questions."""
-    n = len(found.questions)
-    return {
-        "n": n,
-        "n_effective": float(len(set(found.clusters))),
-        "documents": len(set(found.clusters)),
-        "failures": sum(a < _UNLIKE for a in last.agreement),
-        "achieved": sum(last.agreement) / n,
-        "expected_tokens": sum(last.tokens) / n,
-        "largest_tokens": max(last.tokens),
-        "untrimmed_tokens": sum(found.full_tokens) / n,
-        "chain": [
-            {"keep_above": t.cut, "expected_tokens": sum(t.tokens) / n}
-            for t in reversed(found.tried)
-            if t.cut < last.cut
+def by_agreement(task: Task) -> Calibration:
+    """Find the smallest context whose answers agree with those from the untrimmed top 5.
+
+    No labels are needed, but generations are: one per question, and one more for each cut that is
+    tried. What is guaranteed is a mean agreement of at least `retain`.
+
+    Raises:
+        ConfigError: a value is not allowed, there is no question, or no model that answers.
+        RemoteError: the generator failed; where generations are cached the next call goes on.
+    """
+    scorer = _checked_scorer(task)
+    questions = [q for q in task.dataset.questions if not q.unanswerable]
+    if not questions:
+        raise ConfigError(f"{task.dataset.name} holds no question to ask")
+    full = _answers(task, task.rag.trimmed_by(None), questions)
+    clusters = [question.cluster(task.cluster) for question in questions]
+    tried, last = _try_cuts(task, scorer, questions, clusters, full)
+    curve = tuple(one.point() for one in reversed(tried))
+    n, retain = len(questions), task.goal.retain
+    reason = policy = None
+    if last is None:
+        first = tried[0]
+        reason = (
+            f"even the context cut at {first.cut} is not shown to give a mean agreement "
+            f"of {retain}: it was {first.mean_agreement:.3f} on {n} questions"
+        )
+    else:
+        untrimmed = [answer.receipt.context_tokens or 0 for answer in full]
+        policy = task.certified(
+            task.policy(cut=last.cut, pool=task.pools[0], scorer=scorer),
+            _shown(tried, last, clusters, untrimmed),
+            task.rag.configuration(),
+            answers=True,
+        )
+    return Calibration(
+        policy=policy, reason=reason, n=n, n_needed=None, curve=curve, target=task.goal.to_dict()
+    )
+
+
+def _checked_scorer(task: Task) -> Scorer | None:
+    if task.goal.mode != "absolute" or task.goal.refuse_target is not None or task.has_choices:
+        raise ConfigError(
+            f"metric {METRIC} guarantees a mean, of one pool and one scorer, and no refusals: "
+            "use --mode absolute, and neither --refuse-target nor several of --pool or --scorer"
+        )
+    scorer = task.scorers[0]
+    if scorer == "fit":
+        raise ConfigError("scorer fit learns from labelled evidence; allowed here: none FILE")
+    if task.rag.configuration()["generator"] == ExtractiveGenerator.name:
+        raise ConfigError(
+            f"metric {METRIC} compares a model's answers; the extractive generator answers with "
+            "the best sentence, which every cut keeps: name a model with --generator"
+        )
+    return scorer if isinstance(scorer, Scorer) else open_scorer(scorer)
+
+
+def _answers(task: Task, rag: RAG, questions: Sequence[Question]) -> list[Answer]:
+    answers: list[Answer] = []
+    for question in questions:
+        answers.append(rag.ask(question.text, id=question.id))
+        if task.on_progress is not None:
+            task.on_progress(len(answers), len(questions))
+    return answers
+
+
+def _try_cuts(
+    task: Task,
+    scorer: Scorer | None,
+    questions: Sequence[Question],
+    clusters: Sequence[str],
+    full: Sequence[Answer],
+) -> tuple[list[Tried], Tried | None]:
+    """Return the cuts that were tried, and the last whose answers agree; None where none does."""
+    tried: list[Tried] = []
+    goal = task.goal
+
+    def agrees(i: int) -> bool:
+        policy = TrimPolicy(
+            name="tried",
+            pool=task.pools[0],
+            keep_above=CUTS[i],
+            scorer=scorer,
+            second_hop=task.second_hop,
+        )
+        answers = _answers(task, task.rag.trimmed_by(policy), questions)
+        found = Tried(
+            cut=CUTS[i],
+            agreement=tuple(map(agreement, answers, full)),
+            tokens=tuple(answer.receipt.context_tokens or 0 for answer in answers),
+        )
+        tried.append(found)
+        losses = document_means([1.0 - a for a in found.agreement], clusters)
+        return mean_is_below(losses, 1.0 - goal.retain, confidence=goal.confidence, seed=task.seed)
+
+    last = fixed_sequence(agrees, len(CUTS))
+    return tried, None if last is None else tried[last]
+
+
+def _shown(
+    tried: Sequence[Tried], last: Tried, clusters: Sequence[str], untrimmed_tokens: Sequence[int]
+) -> Certificate:
+    n_clusters = len(set(clusters))
+    return Certificate(
+        n=len(clusters),
+        n_effective=float(n_clusters),
+        documents=n_clusters,
+        failures=sum(a < _UNLIKE for a in last.agreement),
+        achieved=last.mean_agreement,
+        expected_tokens=last.mean_tokens,
+        largest_tokens=max(last.tokens),
+        untrimmed_tokens=sum(untrimmed_tokens) / len(untrimmed_tokens),
+        chain=[
+            {"keep_above": one.cut, "expected_tokens": one.mean_tokens}
+            for one in reversed(tried)
+            if one.cut < last.cut
         ],
-    }
+        n_tuning=0,
+        n_fitted_on=0,
+        n_left_out=0,
+    )

@@ -13,15 +13,15 @@ import math
 import random
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol, TypeAlias, cast
+from typing import Protocol, TypeAlias
 
 from ragkit.errors import ConfigError, MissingExtraError
 from ragkit.pipeline import RAG
+from ragkit.text.jsontext import as_list, as_object
 from ragkit.trimming import Forest, Scorer, Tree, features, measure
-from ragkit.types import Json
-from ragkit_eval.calibration.sweep import Quality, passage_of
 from ragkit_eval.data.datasets import Question
-from ragkit_eval.running.pipelines import Gold
+from ragkit_eval.measuring.gold import Gold
+from ragkit_eval.measuring.quality import Quality, passage_of
 from ragkit_eval.stats.certificates import at_most
 
 POOL = 10
@@ -85,7 +85,7 @@ def collect(
         questions: Those whose pool holds no evidence teach nothing and are passed over.
         quality: What a set of passages is worth to a question; a sentence is needed where it is
             worth more than nothing.
-        cluster: What questions depend on together; at most 100 questions each.
+        cluster: What makes questions depend on each other; at most 100 questions of each.
         seed: Of the choice among questions and sentences.
         on_progress: Called with questions done and their number.
     """
@@ -154,7 +154,7 @@ def fit_scorer(examples: Mapping[str, Examples], *, name: str, seed: int = 0) ->
             f"{n_questions} questions find their evidence among {POOL} chunks; fitting a scorer "
             f"needs {LEAST_QUESTIONS}, better 300; without one: --scorer none"
         )
-    # Questions in languages that the embedder does not read are found by words.
+    # Questions in languages that the embedder does not read have no vectors.
     vectors = any(row for e in examples.values() for row in e.with_vectors)
     return Scorer(
         name=name,
@@ -275,17 +275,17 @@ def _logistic(x: Sequence[float], y: Sequence[bool], w: Sequence[float]) -> tupl
 
 
 def write_scorer(scorer: Scorer) -> str:
-    """Return the content of a scorer file: plain JSON, a line a tree."""
+    """Return the content of a scorer file: plain JSON, one line per tree."""
     data = scorer.to_dict()
-    forests = {name: cast("dict[str, Json]", data[name]) for name in ("with_vectors", "by_words")
-               if data[name] is not None}  # fmt: skip
+    names = ("with_vectors", "by_words")
+    forests = {name: as_object(data[name]) for name in names if data[name] is not None}
     lines: list[str] = []
     for name, value in data.items():
         if name not in forests:
             lines.append(f"{json.dumps(name)}: {json.dumps(value, ensure_ascii=False)}")
             continue
         forest = forests[name]
-        trees = ",\n".join(json.dumps(tree) for tree in cast("list[Json]", forest["trees"]))
+        trees = ",\n".join(json.dumps(tree) for tree in as_list(forest["trees"]))
         lines.append(
             f'{json.dumps(name)}: {{"offset": {forest["offset"]}, "slope": {forest["slope"]}, '
             f'"trees": [\n{trees}\n]}}'

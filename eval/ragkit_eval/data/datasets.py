@@ -1,4 +1,4 @@
-"""Labelled questions: where their answers stand, and which documents are relevant.
+"""Labelled questions: the places of their answers, and which documents are relevant.
 
 A dataset is a folder in BEIR's layout with spans (`corpus.jsonl`, `queries.jsonl`,
 `qrels/SPLIT.tsv`, `spans.jsonl`), a SQuAD JSON file, or a CSV or JSON Lines file of questions.
@@ -12,17 +12,17 @@ import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal, TypeAlias, cast
+from typing import Literal, TypeAlias
 
 from ragkit.errors import ConfigError
-from ragkit.text.jsontext import read_json
+from ragkit.text.jsontext import as_object, as_objects, read_json
 from ragkit.types import Document, Json
 from ragkit_eval.data.spans import GoldSpan
-from ragkit_eval.measuring.ranking import read_qrels
+from ragkit_eval.data.trec import read_qrels
 
 Needed: TypeAlias = Literal["auto", "any", "all"]
 NEEDED: tuple[Needed, ...] = ("auto", "any", "all")
-_Row: TypeAlias = Mapping[str, object]
+_Row: TypeAlias = Mapping[str, Json]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,9 +42,9 @@ class Question:
     metadata: Mapping[str, Json] = field(default_factory=dict[str, Json])
 
     def cluster(self, by: str = "document") -> str:
-        """Return what the question's luck depends on: a document, or a field of its metadata.
+        """Return what the question is correlated through: a document, or a field of its metadata.
 
-        Questions without a known document, and all with `by="none"`, stand alone.
+        Questions without a known document, and all with `by="none"`, are independent.
         """
         if by == "document":
             documents = [span.document_id for spans in self.evidence for span in spans]
@@ -159,7 +159,7 @@ def _folder(folder: Path, split: str | None, needed: Needed) -> Dataset:
 
 
 def _belongs(question: Question, split: str, *, has_judgements: bool) -> bool:
-    """Whether a question that nobody judged is part of a split: unanswerable ones have no document.
+    """Whether an unjudged question is part of a split: unanswerable ones have no document.
 
     Without any judgements all questions belong.
     """
@@ -211,14 +211,13 @@ def read_spans(folder: Path) -> Iterator[SpanRow]:
 def _span(where: str, row: _Row) -> GoldSpan:
     start, end, text = (row.get(name) for name in ("start", "end", "text"))
     document = row.get("corpus-id", row.get("document_id"))
-    numbers = isinstance(start, int) and isinstance(end, int)
-    if document is None or not numbers or not 0 <= cast("int", start) <= cast("int", end):
+    if document is None or not (
+        isinstance(start, int) and isinstance(end, int) and 0 <= start <= end
+    ):
         raise ConfigError(f"{where}: a span needs a document, 0 <= start <= end, and text")
     if not isinstance(text, str):
         raise ConfigError(f"{where}: a span needs its text, so that offsets can be checked")
-    return GoldSpan(
-        document_id=str(document), start=cast("int", start), end=cast("int", end), text=text
-    )
+    return GoldSpan(document_id=str(document), start=start, end=end, text=text)
 
 
 def _evidence(
@@ -247,17 +246,16 @@ def _question(where: str, row: _Row) -> Question:
         answers = [answers] if answers else []
     if not isinstance(answers, list | tuple):
         raise ConfigError(f"{where}: answers {answers!r}; allowed: a list of texts")
-    given: object = row.get("metadata") or {}
-    if not isinstance(given, Mapping):
-        raise ConfigError(f"{where}: metadata {given!r}; allowed: an object")
-    metadata = cast("Mapping[str, Json]", given)
+    metadata = row.get("metadata") or {}
+    if not isinstance(metadata, Mapping):
+        raise ConfigError(f"{where}: metadata {metadata!r}; allowed: an object")
     identity = row.get("_id", row.get("id"))
     return Question(
         id=hashlib.sha256(text.strip().encode()).hexdigest()[:16]
         if identity is None
         else str(identity),
         text=text.strip(),
-        answers=tuple(str(answer) for answer in cast("Sequence[object]", answers)),
+        answers=tuple(str(answer) for answer in answers),
         unanswerable=_is_true(metadata.get("unanswerable", row.get("unanswerable"))),
         metadata=metadata,
     )
@@ -288,7 +286,7 @@ def json_lines(path: Path) -> Iterator[tuple[str, _Row]]:
                     raise ConfigError(f"{where}: {error}") from error
                 if not isinstance(row, dict):
                     raise ConfigError(f"{where}: an object is needed")
-                yield where, cast("_Row", row)
+                yield where, as_object(row)
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path} cannot be read: {error}") from error
 
@@ -309,7 +307,7 @@ def _csv_rows(path: Path) -> Iterator[_Row]:
 
 
 def _csv_row(where: str, row: Mapping[str, str | None]) -> _Row:
-    data: dict[str, object] = {key: value for key, value in row.items() if value}
+    data: dict[str, Json] = {key: value for key, value in row.items() if value}
     if "document_id" in data and "start" in data:
         try:
             span = {
@@ -352,20 +350,17 @@ def _table(path: Path, split: str | None, needed: Needed, rows: Sequence[_Row]) 
 
 
 def _listed(where: str, given: object) -> list[_Row]:
-    if given is None:
-        return []
-    if not isinstance(given, list) or not all(
-        isinstance(x, dict) for x in cast("list[_Row]", given)
-    ):
-        raise ConfigError(f"{where}: spans must be a list of objects")
-    return cast("list[_Row]", given)
+    try:
+        return [] if given is None else as_objects(given)
+    except ValueError:
+        raise ConfigError(f"{where}: spans must be a list of objects") from None
 
 
 def _squad(path: Path, split: str | None) -> Dataset:
     """Return the dataset of a SQuAD file: each paragraph is a document, `TITLE#N`."""
     try:
-        data = cast("Mapping[str, list[_Row]]", read_json(path.read_bytes()))
-        documents, questions = _squad_articles(path, data["data"])
+        data = as_object(read_json(path.read_bytes()))
+        documents, questions = _squad_articles(path, as_objects(data["data"]))
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise ConfigError(f"{path} is not SQuAD JSON: {error}") from error
     dataset = Dataset(
@@ -379,7 +374,7 @@ def _squad_articles(path: Path, articles: Iterable[_Row]) -> tuple[list[Document
     questions: list[Question] = []
     for article in articles:
         title = str(article.get("title", ""))
-        for number, paragraph in enumerate(cast("list[_Row]", article["paragraphs"])):
+        for number, paragraph in enumerate(as_objects(article["paragraphs"])):
             document = Document(
                 id=f"{title}#{number}",
                 text=str(paragraph["context"]),
@@ -388,15 +383,14 @@ def _squad_articles(path: Path, articles: Iterable[_Row]) -> tuple[list[Document
             )
             documents.append(document)
             questions += [
-                _squad_question(document, entry) for entry in cast("list[_Row]", paragraph["qas"])
+                _squad_question(document, entry) for entry in as_objects(paragraph["qas"])
             ]
     return documents, questions
 
 
 def _squad_question(document: Document, entry: _Row) -> Question:
     answers = [
-        (int(str(a["answer_start"])), str(a["text"]))
-        for a in cast("list[_Row]", entry.get("answers", ()))
+        (int(str(a["answer_start"])), str(a["text"])) for a in as_objects(entry.get("answers", ()))
     ]
     if any(start < 0 for start, _ in answers):
         raise ValueError(f"an answer of question {entry['id']!r} begins before the text")

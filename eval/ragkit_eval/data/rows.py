@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
-from typing import Literal, TypeAlias, cast, get_args
+from typing import Literal, TypeAlias, get_args
 
+from ragkit.text.jsontext import as_list, as_object
 from ragkit.types import Json
 from ragkit_eval.data.spans import Place
 
@@ -17,7 +18,7 @@ Status: TypeAlias = Literal["ok", "refused", "error"]
 class Passage:
     """A span of a document; `text` is None where only its place was kept.
 
-    `repeats` are the places of evidence whose sentences stand in this passage word for word, though
+    `repeats` are the places of evidence whose sentences this passage holds word for word, though
     the labels name another place: documents repeat themselves, and the reader has the text.
     """
 
@@ -75,7 +76,7 @@ class Row:
         for name in ("hits", "context", "citations", "gold_chunks"):
             if data[name] is not None:
                 data[name] = [_short(passage) for passage in data[name]]
-        return {"schema": 1, **cast("dict[str, Json]", data)}
+        return {"schema": 1, **data}
 
 
 def _short(passage: Mapping[str, Json]) -> dict[str, Json]:
@@ -95,15 +96,14 @@ _KINDS: Mapping[str, type | tuple[type, ...]] = {
 }
 
 
-def checked(made: type, data: object) -> dict[str, object]:
+def checked(made: type, data: object) -> Mapping[str, Json]:
     """Return the fields of a dataclass from their JSON, each of the kind that it is declared as.
 
     Raises:
-        TypeError: the JSON is no object, or a value is of another kind.
+        ValueError: the JSON is no object.
+        TypeError: a value is of another kind.
     """
-    if not isinstance(data, dict):
-        raise TypeError(f"{data!r} is not an object")
-    values = cast("dict[str, object]", data)
+    values = as_object(data)
     for field in fields(made):
         kind, value = str(field.type), values.get(field.name)
         if value is None and (field.name not in values or kind.endswith("None")):
@@ -118,15 +118,17 @@ def checked(made: type, data: object) -> dict[str, object]:
 
 def numbers(values: Mapping[str, object]) -> Mapping[str, float | None]:
     """Return values that are numbers or null; raises `TypeError`."""
+    found: dict[str, float | None] = {}
     for name, value in values.items():
         if isinstance(value, bool) or not isinstance(value, int | float | None):
             raise TypeError(f"{name} {value!r}; allowed: a number")
-    return cast("Mapping[str, float | None]", values)
+        found[name] = value
+    return found
 
 
 def _passage(data: object) -> Passage:
     values = checked(Passage, data)
-    repeats = tuple(map(_place, cast("list[object]", values.get("repeats", []))))
+    repeats = tuple(map(_place, as_list(values.get("repeats", []))))
     return Passage(**{**values, "repeats": repeats})  # type: ignore[arg-type]
 
 
@@ -145,19 +147,18 @@ def read_row(data: object) -> Row:
         TypeError: a field is missing or unknown, or its value is of another kind.
         ValueError: a value is none that it can have.
     """
-    values = dict(checked(Row, data))
+    values: dict[str, object] = dict(checked(Row, data))
     values.pop("schema", None)
     if values.get("status") not in get_args(Status):
         raise ValueError(f"status {values.get('status')!r}; allowed: {' '.join(get_args(Status))}")
-    numbers(cast("Mapping[str, object]", values.get("ranking") or {}))
+    numbers(as_object(values.get("ranking") or {}))
     for name in ("hits", "context", "citations", "gold_chunks"):
-        given = cast("list[object] | None", values.get(name))
+        given = values.get(name)
         if given is not None:
-            values[name] = tuple(map(_passage, given))
-    joules = cast("list[object] | None", values.get("joules"))
+            values[name] = tuple(map(_passage, as_list(given)))
+    joules = values.get("joules")
     if joules is not None:
-        bounds: dict[str, object] = dict(zip(_BOUNDS, joules, strict=True))
+        bounds = dict(zip(_BOUNDS, as_list(joules), strict=True))
         values["joules"] = tuple(numbers(bounds).values())
-    from_cache = cast("list[object]", values.get("from_cache", []))
-    values["from_cache"] = tuple(map(str, from_cache))
+    values["from_cache"] = tuple(map(str, as_list(values.get("from_cache", []))))
     return Row(**values)  # type: ignore[arg-type]

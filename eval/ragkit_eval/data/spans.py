@@ -1,4 +1,4 @@
-"""How much of the gold evidence stands in a text, on true offsets.
+"""How much of the gold evidence a text holds, on true offsets.
 
 Intervals are half-open offsets into one document. White space of the evidence counts for nothing:
 chunks and kept sentences leave it out between them.
@@ -21,7 +21,7 @@ _WORD = re.compile(r"\S+")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GoldSpan:
-    """Evidence: `text` is what stands at [start, end) of the document."""
+    """Evidence: `text` is the document's text at [start, end)."""
 
     document_id: str
     start: int
@@ -93,7 +93,7 @@ def evidence_recall(evidence: Evidence, places: Iterable[Place]) -> float | None
 
 
 def evidence_found(evidence: Evidence, places: Iterable[Place]) -> float | None:
-    """Return 1 when one alternative stands there as a whole, else 0; None without evidence."""
+    """Return 1 when the places hold one whole alternative, else 0; None without evidence."""
     share = evidence_recall(evidence, places)
     return None if share is None else float(share == 1.0)
 

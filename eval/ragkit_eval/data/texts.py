@@ -1,4 +1,4 @@
-"""Answers against reference answers, and against the context: by words, without a model."""
+"""Answers against reference answers, and against the context: word overlap, without a model."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def _content_words(text: str, language: str) -> set[str]:
     from ragkit.text.sentences import sentence_spans
     from ragkit.text.words import query_terms
 
-    # Sentence by sentence: the words of a question are cut off after some dozens.
+    # Sentence by sentence: the words of a question are truncated after some dozens.
     return {
         word
         for start, end in sentence_spans(text)
@@ -91,7 +91,7 @@ def _longest_common(a: Sequence[str], b: Sequence[str]) -> int:
 
 
 def holds_answer(text: str, gold: Iterable[str]) -> bool:
-    """Whether a reference's words stand in the text in a row: "4" does not stand in "1945"."""
+    """Whether the text holds a reference's words in a row: "1945" does not hold "4"."""
     words = f" {' '.join(_tokens(text))} "
     return any(f" {' '.join(wanted)} " in words for wanted in map(_tokens, gold) if wanted)
 
@@ -105,7 +105,7 @@ _WORDS = re.compile(r"\d+(?:[.,]\d+)+|\w+")
 
 
 def groundedness(answer: str, context: Sequence[str]) -> float | None:
-    """Return the share of the answer's content words and numbers that stand in the context.
+    """Return the share of the answer's content words and numbers that the context holds.
 
     Words compare by their stems. None when the answer has no such word.
     """

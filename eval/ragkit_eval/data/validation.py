@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import cast
 
 from ragkit.errors import ConfigError
-from ragkit.text.jsontext import read_json
+from ragkit.text.jsontext import as_object, read_json
 from ragkit.types import Json
 from ragkit_eval.data.datasets import Dataset, SpanRow, load_dataset, read_spans, splits
-from ragkit_eval.measuring.ranking import read_qrels
+from ragkit_eval.data.trec import read_qrels
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -214,7 +213,7 @@ class _Faults:
                     "it has no judgement, no span and no answer",
                 )
 
-    def rows(self, path: Path) -> Iterator[tuple[str, Mapping[str, object]]]:
+    def rows(self, path: Path) -> Iterator[tuple[str, Mapping[str, Json]]]:
         """Yield each line's object; a line that is none is a fault."""
         try:
             with path.open("rb") as lines:
@@ -228,7 +227,7 @@ class _Faults:
                         self.add("unreadable", where, str(error))
                         continue
                     if isinstance(row, dict) and "_id" in row:
-                        yield where, cast("Mapping[str, object]", row)
+                        yield where, as_object(row)
                     else:
                         self.add("unreadable", where, "an object with _id is needed")
         except OSError as error:

@@ -1,4 +1,4 @@
-"""Measures as values: they print, parse, say what they mean, and give a number a question.
+"""Measures as values: they print, parse, say what they mean, and give one number per question.
 
 `parse_measure("nDCG@10")` gives the measure that prints as `nDCG@10`. A measure of your own is a
 `Measure` object; nothing needs to be registered.
@@ -25,7 +25,7 @@ OrderValue: TypeAlias = Callable[[Sequence[str], ranking.Judgements], float | No
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Measure:
-    """A number a question.
+    """One number per question.
 
     `value` gets the question and its row (never one of status `error`) and returns None where the
     measure says nothing, for example where the question has no evidence. `bounds` are the smallest
@@ -234,7 +234,7 @@ def _tokens(kind: Literal["recall", "precision", "iou"]) -> Value:
 
 
 def _places(passages: Iterable[Passage]) -> list[spans.Place]:
-    """Return where everything that was sent stands, evidence sent by a repeat of it included."""
+    """Return the places of all that was sent, evidence that was sent as a repeat included."""
     return [place for passage in passages for place in (passage.place, *passage.repeats)]
 
 

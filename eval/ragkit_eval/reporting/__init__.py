@@ -1,1 +1,1 @@
-"""Comparing runs, gates and reports."""
+"""Comparisons of runs, gates and reports."""

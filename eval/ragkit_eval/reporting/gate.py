@@ -1,4 +1,4 @@
-"""May this run replace that one? A verdict of three values that fails closed.
+"""May this run replace that one? A three-valued verdict that fails closed.
 
     [policy]
     alpha = 0.05                # chance of failing a run that is no worse, over all checks
@@ -20,7 +20,7 @@
 
 A margin passes when the one-sided paired interval of the loss stays inside it (non-inferiority),
 and fails when the loss is larger than the margin and chance does not explain that there is one
-(sign-flip test, Holm over all margins). Everything between is inconclusive.
+(sign-flip test, Holm over all margins). Everything in between is inconclusive.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Literal, TypeAlias, cast
+from typing import Literal, TypeAlias
 
 from ragkit.errors import ConfigError, ExitCode
-from ragkit.text.jsontext import read_toml
+from ragkit.text.jsontext import as_object, read_toml
 from ragkit.types import Json
-from ragkit_eval.reporting.comparing import check_comparable, finite, pair
-from ragkit_eval.running.runs import Run, Score
+from ragkit_eval.reporting.comparison import check_comparable, finite, pair
+from ragkit_eval.running.finished import Run, Score
 from ragkit_eval.stats.inference import (
     RESAMPLES,
     bootstrap,
@@ -51,12 +51,13 @@ from ragkit_eval.stats.inference import (
 
 Verdict: TypeAlias = Literal["pass", "fail", "inconclusive"]
 WhenInconclusive: TypeAlias = Literal["report", "fail", "pass"]
+Statistic: TypeAlias = Literal["mean", "p50", "p95"]
 _WHEN_INCONCLUSIVE: Mapping[str, WhenInconclusive] = {
     "report": "report",
     "fail": "fail",
     "pass": "pass",
 }
-_STATISTICS = {"mean": None, "p50": 0.5, "p95": 0.95}
+_STATISTICS: Mapping[Statistic, float | None] = {"mean": None, "p50": 0.5, "p95": 0.95}
 _EXITS: Mapping[Verdict, ExitCode] = {
     "pass": ExitCode.DONE,
     "fail": ExitCode.GATE_FAILED,
@@ -74,7 +75,7 @@ class Rule:
     margin_is_share: bool = False
     floor: float | None = None
     ceiling: float | None = None
-    statistic: Literal["mean", "p50", "p95"] = "mean"
+    statistic: Statistic = "mean"
 
     @property
     def name(self) -> str:
@@ -116,7 +117,7 @@ class GateResult:
             "exit_code": self.exit_code,
             "run": self.run,
             "baseline": self.baseline,
-            "checks": [cast("dict[str, Json]", asdict(check)) for check in self.checks],
+            "checks": [asdict(check) for check in self.checks],
         }
 
     def raise_for_verdict(self) -> None:
@@ -144,7 +145,7 @@ class Gate:
 
     @classmethod
     def load(cls, path: str | Path) -> Gate:
-        """Read a gate file; raises `ConfigError` for what it does not know."""
+        """Read a gate file; raises `ConfigError` for unknown keys and values."""
         try:
             data = read_toml(Path(path).read_bytes())
         except (OSError, ValueError) as error:
@@ -252,7 +253,7 @@ class Gate:
         return checks
 
     def _statistic(
-        self, values: Sequence[float], clusters: Sequence[str], statistic: str
+        self, values: Sequence[float], clusters: Sequence[str], statistic: Statistic
     ) -> tuple[float, float, float]:
         confidence = 1.0 - 2.0 * self.alpha
         share = _STATISTICS[statistic]
@@ -262,26 +263,30 @@ class Gate:
             )
             low = -math.inf if found.low is None else found.low
             high = math.inf if found.high is None else found.high
-            return cast("float", found.mean), low, high
+            return math.nan if found.mean is None else found.mean, low, high
         low, high = bootstrap_quantile(
             values, clusters, share, confidence=confidence, seed=self.seed
         )
         return quantile(values, share), low, high
 
     def _margins(self, run: Run, baseline: Run) -> list[Check]:
-        rules = [rule for rule in self.rules if rule.margin is not None]
-        checks = [self._margin(rule, run, baseline) for rule in rules]
-        adjusted = holm({str(i): p for i, (_, p) in enumerate(checks)})
-        return [self._decided(check, adjusted[str(i)]) for i, (check, _) in enumerate(checks)]
+        asked = [(rule, rule.margin) for rule in self.rules if rule.margin is not None]
+        checks = [self._margin(rule, margin, run, baseline) for rule, margin in asked]
+        adjusted = holm({str(i): p for i, (_, _, p) in enumerate(checks)})
+        return [
+            self._decided(check, is_lost=is_lost, p=adjusted[str(i)])
+            for i, (check, is_lost, _) in enumerate(checks)
+        ]
 
-    def _margin(self, rule: Rule, run: Run, baseline: Run) -> tuple[Check, float]:
-        """Return the check but for its failure, and the p-value of there being a loss."""
+    def _margin(
+        self, rule: Rule, margin: float, run: Run, baseline: Run
+    ) -> tuple[Check, bool, float]:
+        """Return the check but for its failure, whether more was lost, and the loss's p-value."""
         chosen = [score.id for score in _slice(run, rule.slice)]
         pairs = pair(baseline, run, rule.measure, only=chosen)
         sign = 1.0 if run.measure(rule.measure)["direction"] == "higher" else -1.0
         gains = [sign * difference for difference in pairs.differences]
         n = len(gains)
-        margin = cast("float", rule.margin)
         if rule.margin_is_share:
             margin *= abs(math.fsum(pairs.base) / n)
         mean = math.fsum(gains) / n
@@ -312,12 +317,11 @@ class Gate:
             minimum_detectable=detectable if is_known else None,
             n=n,
         )
-        return check, p
+        return check, -mean > margin, p
 
-    def _decided(self, check: Check, p: float) -> Check:
-        lost = -cast("float", check.value) > cast("float", check.limit)
+    def _decided(self, check: Check, *, is_lost: bool, p: float) -> Check:
         detail = f"{check.detail}, p {p:.3g}"
-        if check.verdict != "pass" and lost and p <= self.alpha:
+        if check.verdict != "pass" and is_lost and p <= self.alpha:
             return replace(check, verdict="fail", detail=detail)
         return replace(check, detail=detail)
 
@@ -399,9 +403,10 @@ def _rules(path: str, given: object, name: str | None) -> list[Rule]:
                 margin = float(margin[:-1]) / 100.0
             except ValueError:
                 raise ConfigError(f"{path}: margin {margin!r}; allowed: a number, or 5%") from None
-        statistic = table.get("statistic", "mean")
-        if not isinstance(statistic, str) or statistic not in _STATISTICS:
-            raise ConfigError(f"{path}: statistic {statistic!r}; allowed: {' '.join(_STATISTICS)}")
+        named = table.get("statistic", "mean")
+        statistic = next((known for known in _STATISTICS if known == named), None)
+        if statistic is None:
+            raise ConfigError(f"{path}: statistic {named!r}; allowed: {' '.join(_STATISTICS)}")
         numbers = {
             key: None if value is None else _number(path, key, value)
             for key, value in {
@@ -419,7 +424,7 @@ def _rules(path: str, given: object, name: str | None) -> list[Rule]:
                 measure=measure,
                 slice=name,
                 margin_is_share=is_share,
-                statistic=cast("Literal['mean', 'p50', 'p95']", statistic),
+                statistic=statistic,
                 **numbers,
             )
         )
@@ -429,7 +434,7 @@ def _rules(path: str, given: object, name: str | None) -> list[Rule]:
 def _table(path: str, name: str, value: object) -> Mapping[str, object]:
     if not isinstance(value, Mapping):
         raise ConfigError(f"{path}: {name} must be a table")
-    return cast("Mapping[str, object]", value)
+    return as_object(value)
 
 
 def _known(path: str, table: Mapping[str, object], allowed: set[str]) -> None:

@@ -1,4 +1,4 @@
-"""The report as one HTML file that needs nothing else: styles and drawing stand inside."""
+"""The report as one self-contained HTML file: styles and drawing are inlined."""
 
 from __future__ import annotations
 
@@ -6,8 +6,15 @@ import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape
-from typing import cast
 
+from ragkit.text.jsontext import (
+    as_list,
+    as_number,
+    as_object,
+    as_objects,
+    as_whole,
+    number_or_none,
+)
 from ragkit.text.printable import printable
 from ragkit.types import Json, Span
 from ragkit_eval.data.rows import Row
@@ -28,7 +35,7 @@ from ragkit_eval.reporting.report import (
     verdict_line,
     warnings,
 )
-from ragkit_eval.running.runs import Run
+from ragkit_eval.running.finished import Run
 
 _STYLE = """
 :root { --ink: #1c2430; --soft: #5b6675; --line: #d9dee5; --paper: #fff; --wash: #f5f7f9;
@@ -184,11 +191,10 @@ def _side(name: str, row: Row | None, evidence: Json) -> str:
 
 
 def _spans_in(evidence: Json, document_id: str) -> list[Span]:
-    groups = cast("Sequence[Sequence[Mapping[str, Json]]]", evidence)
     return union(
-        (cast("int", span["start"]), cast("int", span["end"]))
-        for group in groups
-        for span in group
+        (as_whole(span["start"]), as_whole(span["end"]))
+        for group in as_list(evidence)
+        for span in as_objects(group)
         if span["document_id"] == document_id
     )
 
@@ -211,7 +217,7 @@ _BLUES = ("#0b6bcb", "#53a2ee", "#7a4fc9", "#3a8f8a")
 
 
 class _Axes:
-    """Tokens to the right, logarithmic; quality upwards."""
+    """Tokens on a logarithmic x axis, quality on the y axis."""
 
     def __init__(self, tokens: Sequence[float], quality: Sequence[float]) -> None:
         self.low, self.high = math.log(max(1.0, min(tokens))), math.log(max(tokens))
@@ -261,12 +267,11 @@ def _drawing(report: Report) -> str:
     measure, sweep = report.primary, report.sweep
     series: Sequence[Mapping[str, Json]] = ()
     if sweep is not None:
-        series = cast("Sequence[Mapping[str, Json]]", sweep["series"])
+        series = as_objects(sweep["series"])
         measure = str(sweep["measure"])
     runs = [(run, *_run_point(run, measure)) for run in (report.base, report.new) if run]
     placed = [(run, x, y) for run, x, y in runs if x is not None and y is not None]
-    points = [(cast("float", p["tokens"]), cast("float", p["quality"])) for s in series
-              for p in cast("Sequence[Mapping[str, Json]]", s["points"])]  # fmt: skip
+    points = [place for one in series for place in _places(one)]
     points += [(x, y) for _, x, y in placed]
     if len(points) < 2:
         return ""
@@ -295,17 +300,21 @@ def _drawing(report: Report) -> str:
 
 
 def _run_point(run: Run, measure: str) -> tuple[float | None, float | None]:
-    measures = cast("Mapping[str, Mapping[str, Json]]", run.summary["measures"])
-    tokens = measures.get("ContextTokens", {}).get("mean")
-    quality = measures.get(measure, {}).get("mean")
-    return cast("float | None", tokens), cast("float | None", quality)
+    tokens, quality = (
+        number_or_none(run.measures.get(name, {}).get("mean"))
+        for name in ("ContextTokens", measure)
+    )
+    return tokens, quality
+
+
+def _places(series: Mapping[str, Json]) -> list[tuple[float, float]]:
+    """Return tokens and quality of each point of a curve."""
+    points = as_objects(series["points"])
+    return [(as_number(point["tokens"]), as_number(point["quality"])) for point in points]
 
 
 def _curve(series: Mapping[str, Json], axes: _Axes, colour: str, *, strong: bool) -> str:
-    places = [
-        (axes.x(cast("float", p["tokens"])), axes.y(cast("float", p["quality"])))
-        for p in cast("Sequence[Mapping[str, Json]]", series["points"])
-    ]
+    places = [(axes.x(tokens), axes.y(quality)) for tokens, quality in _places(series)]
     if len(places) == 1:
         x, y = places[0]
         return f'<circle cx="{x:.1f}" cy="{y:.1f}" r="5" fill="{colour}"/>'
@@ -315,7 +324,7 @@ def _curve(series: Mapping[str, Json], axes: _Axes, colour: str, *, strong: bool
 
 
 def _target(sweep: Mapping[str, Json], axes: _Axes) -> list[str]:
-    y = axes.y(cast("float", sweep["target"]))
+    y = axes.y(as_number(sweep["target"]))
     right = _WIDTH - _RIGHT
     shapes = [
         f'<line x1="{_LEFT}" x2="{right}" y1="{y:.1f}" y2="{y:.1f}" stroke="#9a6700" '
@@ -323,10 +332,10 @@ def _target(sweep: Mapping[str, Json], axes: _Axes) -> list[str]:
         f'<text x="{right - 6}" y="{y + 15:.1f}" text-anchor="end">target: '
         f"{escape(str(sweep['target_text']))}</text>",
     ]
-    baseline = cast("Mapping[str, Json] | None", sweep["baseline"])
-    if baseline is not None:
-        x = axes.x(cast("float", baseline["tokens"]))
-        y = axes.y(cast("float", baseline["quality"]))
+    if sweep["baseline"] is not None:
+        baseline = as_object(sweep["baseline"])
+        x = axes.x(as_number(baseline["tokens"]))
+        y = axes.y(as_number(baseline["quality"]))
         shapes.append(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="6" fill="none" stroke="#1c2430" '
                       'stroke-width="2"/>')  # fmt: skip
         shapes.append(f'<text class="strong" x="{x:.1f}" y="{y + 20:.1f}" text-anchor="middle">'

@@ -1,4 +1,4 @@
-"""Reports of one run or of two: what is said, and the forms for people and for CI.
+"""Reports of one run or of two: their content, and the formats for people and for CI.
 
 `markdown` fits a pull-request comment, `junit` is what CI servers read; `page.py`
 makes the HTML file from the same content.
@@ -11,20 +11,22 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import cast
 from xml.sax.saxutils import escape, quoteattr
 
 from ragkit.errors import ConfigError
+from ragkit.text.jsontext import as_list, as_object, as_objects, number_or_none
 from ragkit.text.printable import printable, printable_line
 from ragkit.types import Json
-from ragkit_eval.reporting.comparing import Comparison, compare, pair
+from ragkit_eval.reporting.comparison import Comparison, compare, pair
 from ragkit_eval.reporting.formatting import bounds, shown
 from ragkit_eval.reporting.gate import Check, GateResult
-from ragkit_eval.running.runs import Run, Score
+from ragkit_eval.running.finished import Run, Score
 from ragkit_eval.stats.inference import bootstrap, known
 
 N_WORST = 10
-_PRIMARY = ("EvidenceRecall", "EvidenceFound", "AnswerInContext", "F1", "nDCG@10")
+_PRIMARY = ("EvidenceFound", "EvidenceRecall", "AnswerInContext", "F1", "nDCG@10")
+"""The first that both runs have; a sweep and a calibration go by the same (`default_quality`)."""
+
 _COSTS = ("ContextTokens", "InputTokens", "OutputTokens", "WasteRatio", "Seconds", "CPUSeconds",
           "Joules", "LLMCalls")  # fmt: skip
 _MARKDOWN_LIMIT = 60_000
@@ -105,8 +107,7 @@ def make_report(
     comparison = None
     if base is not None:
         comparison = compare(base, new, margin=margin, force=force, seed=seed)
-    known = cast("Mapping[str, Json]", new.summary["measures"])
-    shared = [name for name in known if base is None or name in _measures(base)]
+    shared = [name for name in new.measures if base is None or name in base.measures]
     if primary is None:
         primary = next((name for name in _PRIMARY if name in shared), next(iter(shared), None))
     if primary is None or primary not in shared:
@@ -128,10 +129,6 @@ def make_report(
         worst=tuple(worse[:N_WORST]),
         best=tuple(better[::-1][:N_WORST]),
     )
-
-
-def _measures(run: Run) -> Mapping[str, Mapping[str, Json]]:
-    return cast("Mapping[str, Mapping[str, Json]]", run.summary["measures"])
 
 
 def _changes(base: Run | None, new: Run, measure: str) -> list[Change]:
@@ -186,10 +183,10 @@ def gist(report: Report) -> str:
     """Return the primary measure and the tokens of context in a sentence."""
     parts: list[str] = []
     for name in (report.primary, "ContextTokens"):
-        new = _measures(report.new).get(name)
+        new = report.new.measures.get(name)
         if new is None:
             continue
-        old = None if report.base is None else _measures(report.base).get(name)
+        old = None if report.base is None else report.base.measures.get(name)
         text = f"{name} {shown(new['mean'])}"
         if old is not None:
             before, after = old["mean"], new["mean"]
@@ -217,7 +214,7 @@ def measure_table(report: Report) -> tuple[list[str], list[list[str]]]:
                 shown(m["minimum_detectable"], 2),
                 shown(m["n_needed"]),
             ]
-            for name, m in _measures(report.new).items()
+            for name, m in report.new.measures.items()
         ]
         return head, rows
     head = ["measure", "base", "new", "difference", "95 % interval", "p (Holm)", "verdict",
@@ -241,12 +238,12 @@ def measure_table(report: Report) -> tuple[list[str], list[list[str]]]:
 
 
 def cost_table(report: Report) -> tuple[list[str], list[list[str]]]:
-    """Return head and rows of what a question costs in each run."""
+    """Return head and rows of the cost per question in each run."""
     head = ["cost of a question", "run", "mean", "p50", "p95", "sum"]
     rows: list[list[str]] = []
     for name in _COSTS:
         for run in (report.base, report.new):
-            data = None if run is None else _measures(run).get(name)
+            data = None if run is None else run.measures.get(name)
             if run is not None and data is not None:
                 rows.append([name, run.name, *(shown(data.get(k)) for k in
                                                ("mean", "p50", "p95", "sum"))])  # fmt: skip
@@ -309,7 +306,7 @@ def command_line(run: Run) -> str:
     """Return the command that makes the run again; unknown is a dash."""
     import shlex
 
-    command = cast("Sequence[str]", run.manifest.get("command") or ())
+    command = [str(part) for part in as_list(run.manifest.get("command") or ())]
     return shlex.join(command) if command else "–"
 
 
@@ -353,9 +350,9 @@ def sweep_table(sweep: Mapping[str, Json]) -> tuple[list[str], list[list[str]]]:
     head = ["curve", f"mean tokens for {sweep['target_text']}", "fewest that suffice, median",
             "p95", "reached by"]  # fmt: skip
     rows: list[list[str]] = []
-    for series in cast("Sequence[Mapping[str, Json]]", sweep["series"]):
-        least = cast("Mapping[str, float | None]", series["minimum_tokens"])
-        reached = least["reached"]
+    for series in as_objects(sweep["series"]):
+        least = as_object(series["minimum_tokens"])
+        reached = number_or_none(least["reached"])
         rows.append(
             [
                 str(series["name"]),
@@ -365,8 +362,8 @@ def sweep_table(sweep: Mapping[str, Json]) -> tuple[list[str], list[list[str]]]:
                 "–" if reached is None else f"{reached:.1%}",
             ]
         )
-    oracle = cast("float | None", sweep["oracle_tokens"])
-    rows.append(["oracle: only the sentences that hold the evidence", shown(oracle), "", "", ""])
+    oracle = shown(sweep["oracle_tokens"])
+    rows.append(["oracle: only the sentences that hold the evidence", oracle, "", "", ""])
     return head, rows
 
 
@@ -381,7 +378,7 @@ _ENTITIES = {"&": "&amp;", "<": "&lt;", "@": "@&#8203;"}
 
 
 def _cell(text: str) -> str:
-    """Return text that says in Markdown what it says: no markup, no HTML, nobody is mentioned."""
+    """Return text that Markdown shows as it is: no markup, no HTML, no mentions."""
     line = printable_line(text.replace("\n", " ").strip())
     return _HTML.sub(lambda match: _ENTITIES[match[0]], _MARKUP.sub(_escaped, line))
 
@@ -405,8 +402,8 @@ def _change_line(change: Change) -> str:
 
 def evidence_texts(score: Score) -> list[str]:
     """Return the texts of a question's evidence, else its answers."""
-    groups = cast("Sequence[Sequence[Mapping[str, Json]]]", score.evidence)
-    texts = [str(span["text"]) for group in groups for span in group]
+    groups = as_list(score.evidence)
+    texts = [str(span["text"]) for group in groups for span in as_objects(group)]
     return list(dict.fromkeys(texts)) or list(score.answers)
 
 

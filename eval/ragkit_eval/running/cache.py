@@ -1,8 +1,8 @@
 """What was computed once and need not be paid for again: vectors and generations, in one file.
 
 Entries are found by the digest of everything that decides them: the embedder's fingerprint and the
-text, or the generator's fingerprint, its options and the whole prompt. With each stands what it
-took, so that a run which finds it can say what it would have cost.
+text, or the generator's fingerprint, its options and the whole prompt. Each entry
+holds the time it took, so that a run which finds it can say what it would have cost.
 """
 
 from __future__ import annotations
@@ -16,10 +16,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 from ragkit import private
 from ragkit.errors import ConfigError
+from ragkit.text.jsontext import as_object
 from ragkit.types import (
     Embedder,
     Generation,
@@ -118,7 +119,7 @@ class Spent:
 
     @classmethod
     def since(cls, began: tuple[float, float]) -> Spent:
-        """Return what passed since `began`, a pair of both clocks."""
+        """Return the time since `began`, a pair of both clocks."""
         return cls(time.perf_counter() - began[0], time.process_time() - began[1])
 
 
@@ -132,22 +133,26 @@ def _key(*parts: Json) -> bytes:
     ).digest()
 
 
-class _Saving:
-    """Adds up what look-ups spared, for each thread by itself."""
+class _Own(threading.local):
+    """What each thread has saved."""
 
     def __init__(self) -> None:
-        self._own = threading.local()
+        self.spent = Spent()
+
+
+class _Saving:
+    """Adds up what look-ups saved, for each thread separately."""
+
+    def __init__(self) -> None:
+        self._own = _Own()
 
     @property
     def saved(self) -> Spent:
-        """What look-ups of this thread spared since `forget_saved`."""
-        spent = getattr(self._own, "spent", None)
-        if spent is None:
-            spent = self._own.spent = Spent()
-        return cast("Spent", spent)
+        """What look-ups of this thread have saved since `forget_saved`."""
+        return self._own.spent
 
     def forget_saved(self) -> None:
-        """Begin to add up anew."""
+        """Start from zero again."""
         self._own.spent = Spent()
 
 
@@ -181,7 +186,7 @@ class CachingEmbedder(_Saving):
         return int(str(count(texts))) if callable(count) else 0
 
     def embed_documents(self, texts: Sequence[str]) -> Vectors:
-        """Return one unit vector a text, in order."""
+        """Return one unit vector per text, in order."""
         import numpy as np
 
         settings = fingerprint_of(self)
@@ -289,8 +294,9 @@ class CachingGenerator(_Saving):
 
 
 def _generation(value: bytes) -> Generation:
-    data = cast("dict[str, object]", json.loads(value))
-    usage = Usage(**cast("dict[str, object]", data["usage"]))  # type: ignore[arg-type]
+    data = as_object(json.loads(value))
+    usage = Usage(**as_object(data["usage"]))  # type: ignore[arg-type]
+    stop = data["stop_reason"]
     return Generation(
-        text=str(data["text"]), usage=usage, stop_reason=cast("str | None", data["stop_reason"])
+        text=str(data["text"]), usage=usage, stop_reason=None if stop is None else str(stop)
     )

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import pairwise
-from typing import TypeAlias, cast
+from typing import TypeAlias
 
 from ragkit.costs.energy import local_joules
 from ragkit.errors import ConfigError, RagkitError
 from ragkit.pipeline import RAG, Answer
-from ragkit.types import MOST_HITS, Hit, Json, Span
+from ragkit.types import MOST_HITS, Hit, Json
 from ragkit_eval.data.datasets import Question
 from ragkit_eval.data.rows import Passage, Row
-from ragkit_eval.data.spans import GoldSpan, Place
 from ragkit_eval.data.texts import holds_answer
+from ragkit_eval.measuring.gold import Gold
 from ragkit_eval.measuring.measures import Measure
 from ragkit_eval.running.cache import CachingEmbedder, CachingGenerator
 
@@ -32,7 +32,7 @@ class RagPipeline:
         rag: Whose answers are measured.
         measures: Decide how deep is retrieved beside the answer's own retrieval.
         groups: The reader's groups.
-        caches: Wrappers that the pipeline uses; what they spared is added to seconds and joules.
+        caches: Wrappers that the pipeline uses; what they saved is added to seconds and joules.
     """
 
     def __init__(
@@ -58,7 +58,11 @@ class RagPipeline:
         return {**self.rag.configuration(), "retrieved_documents": self._documents}
 
     def __call__(self, question: Question) -> Row:
-        """Ask, then retrieve once more, deeper, for the rank measures."""
+        """Ask, then search deeper for the rank measures.
+
+        The answer's own retrieval is not made deeper instead: the row's seconds and joules would
+        include what only the measures need, and a reranker would see more hits than in production.
+        """
         for cache in self._caches.values():
             cache.forget_saved()
         answer = self.rag.ask(question.text, id=question.id, groups=self._groups)
@@ -80,11 +84,11 @@ class RagPipeline:
         )
 
     def _add_caches(self, row: Row) -> Row:
-        spared = {name: cache.saved for name, cache in self._caches.items() if cache.saved.seconds}
-        if not spared:
+        saved = {name: cache.saved for name, cache in self._caches.items() if cache.saved.seconds}
+        if not saved:
             return row
-        seconds = sum(spent.seconds for spent in spared.values())
-        cpu_seconds = sum(spent.cpu_seconds for spent in spared.values())
+        seconds = sum(spent.seconds for spent in saved.values())
+        cpu_seconds = sum(spent.cpu_seconds for spent in saved.values())
         joules = row.joules
         if joules is not None:
             more = local_joules(cpu_seconds)
@@ -94,125 +98,8 @@ class RagPipeline:
             seconds=(row.seconds or 0.0) + seconds,
             cpu_seconds=(row.cpu_seconds or 0.0) + cpu_seconds,
             joules=joules,
-            from_cache=tuple(spared),
+            from_cache=tuple(saved),
         )
-
-
-@dataclass(frozen=True, slots=True)
-class _GoldDocument:
-    """A stored document: its chunks, its sentences, its text, and which sentences are equal."""
-
-    chunks: list[Passage]
-    sentences: list[Span]
-    text: str
-    equal: dict[str, list[Span]]
-
-
-class Gold:
-    """Where a question's evidence stands in a store: its chunks, and the sentences it needs."""
-
-    def __init__(self, rag: RAG, groups: Sequence[str] | None = None) -> None:
-        self._rag = rag
-        self._groups = groups
-        self._known: dict[str, _GoldDocument] = {}
-        self._found: dict[str, list[tuple[Place, Span]]] = {}
-
-    def chunks(self, question: Question) -> tuple[Passage, ...] | None:
-        """Return the chunks that touch the evidence; None without evidence."""
-        gold = {span for spans in question.evidence for span in spans}
-        if not gold:
-            return None
-        touching = {
-            chunk: None
-            for span in sorted(gold, key=lambda s: (s.document_id, s.start, s.end))
-            for chunk in self._document(span.document_id).chunks
-            if chunk.start < span.end and span.start < chunk.end
-        }
-        return tuple(touching)
-
-    def oracle_tokens(self, question: Question) -> int | None:
-        """Return the tokens of the sentences that the cheapest alternative needs."""
-        sizes = [self._needed_tokens(spans) for spans in question.evidence]
-        return min((size for size in sizes if size), default=None)
-
-    def with_repeats(self, question: Question, passages: Sequence[Passage]) -> tuple[Passage, ...]:
-        """Return the passages with the evidence noted that they hold by a repeat of its sentences.
-
-        A document may say the same twice, and labels name one place only. A sentence of the same
-        document that equals one of the evidence's (but for case and white space) is a repeat.
-        """
-        copies = self._copies(question)
-        if not copies:
-            return tuple(passages)
-        return tuple(
-            replace(
-                passage,
-                repeats=tuple(
-                    original
-                    for original, (start, end) in copies
-                    if original[0] == passage.document_id
-                    and passage.start <= start
-                    and end <= passage.end
-                ),
-            )
-            for passage in passages
-        )
-
-    def _copies(self, question: Question) -> list[tuple[Place, Span]]:
-        """Return each place of a sentence of the evidence with the span of each repeat of it."""
-        if question.id not in self._found:
-            found: dict[tuple[Place, Span], None] = {}
-            for span in {span for spans in question.evidence for span in spans}:
-                document = self._document(span.document_id)
-                for start, end in document.sentences:
-                    if start < span.end and span.start < end:
-                        for other in document.equal[_plain(document.text[start:end])]:
-                            if other != (start, end):
-                                found[(span.document_id, start, end), other] = None
-            self._found[question.id] = sorted(found)
-        return self._found[question.id]
-
-    def _needed_tokens(self, spans: Sequence[GoldSpan]) -> int:
-        count = self._rag.counter.count
-        needed: dict[Place, None] = {}
-        n_tokens = 0
-        for span in spans:
-            document = self._document(span.document_id)
-            for start, end in document.sentences:
-                place = (span.document_id, start, end)
-                if start < span.end and span.start < end and place not in needed:
-                    needed[place] = None
-                    n_tokens += count(document.text[start:end])
-        return n_tokens
-
-    def _document(self, document_id: str) -> _GoldDocument:
-        if document_id not in self._known:
-            shown = self._rag.show(document_id, groups=self._groups) or {}
-            text = str(shown.get("text", ""))
-            chunks = cast("Sequence[Mapping[str, Json]]", shown.get("chunks", ()))
-            passages = [
-                Passage(
-                    document_id=document_id,
-                    start=cast("int", chunk["start"]),
-                    end=cast("int", chunk["end"]),
-                    n_tokens=cast("int", chunk["n_tokens"]),
-                )
-                for chunk in chunks
-            ]
-            sentences = [
-                (start, end)
-                for chunk in chunks
-                for start, end in cast("Sequence[tuple[int, int]]", chunk["sentences"])
-            ]
-            equal: dict[str, list[Span]] = {}
-            for start, end in sentences:
-                equal.setdefault(_plain(text[start:end]), []).append((start, end))
-            self._known[document_id] = _GoldDocument(passages, sentences, text, equal)
-        return self._known[document_id]
-
-
-def _plain(text: str) -> str:
-    return " ".join(text.casefold().split())
 
 
 def _answered(question: Question, answer: Answer) -> Row:
@@ -281,7 +168,7 @@ def _answer_rank(question: Question, hits: Sequence[Hit]) -> int | None:
 
 
 def run_question(pipeline: Pipeline, question: Question) -> Row:
-    """Return the row of a question; a failure on purpose (a server that is down) is a row too."""
+    """Return the row of a question; an expected failure (a server that is down) is a row too."""
     try:
         return pipeline(question)
     except ConfigError:

@@ -1,8 +1,8 @@
 """Runs: what a pipeline did with every question of a dataset, in a folder.
 
     manifest.json   what was run: dataset, store, settings, versions, command
-    rows.jsonl      one row a question, appended as it is done
-    scores.jsonl    one line a question: its text, its labels, its value of every measure
+    rows.jsonl      one row per question, appended as it is done
+    scores.jsonl    one line per question: its text, its labels, its value of every measure
     summary.json    what `ragkit eval run --json` prints
 
 Rows are the product: an interrupted run goes on where it stopped, rows of status `error` are tried
@@ -18,17 +18,25 @@ import platform
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import Protocol, runtime_checkable
 
 from ragkit import __version__, private
 from ragkit.errors import ConfigError
-from ragkit.text.jsontext import read_answer_json
 from ragkit.types import Json
 from ragkit_eval.data.datasets import Dataset, Question
-from ragkit_eval.data.rows import Row, Status, checked, numbers, read_row
+from ragkit_eval.data.rows import Row, Status
 from ragkit_eval.measuring.measures import Measure
+from ragkit_eval.running.finished import Run, Score
+from ragkit_eval.running.folder import (
+    append_row,
+    cut_torn_line,
+    read_object,
+    read_rows,
+    write_json,
+    write_text,
+)
 from ragkit_eval.running.pipelines import Pipeline, run_question
 from ragkit_eval.stats.inference import (
     auroc,
@@ -45,101 +53,13 @@ OnProgress = Callable[[int, int, Row], None]
 """Called with the number of rows done, their total, and the row."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Score:
-    """One question of a finished run: its labels and its value of every measure.
+@runtime_checkable
+class Described(Protocol):
+    """A pipeline that tells what decides its answers."""
 
-    A value is None where the measure says nothing of the question, or the row is an error.
-    """
-
-    id: str
-    question: str
-    answers: tuple[str, ...]
-    evidence: Json
-    unanswerable: bool
-    cluster: str
-    metadata: Mapping[str, Json]
-    status: str
-    values: Mapping[str, float | None]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Run:
-    """A finished run, read from its folder."""
-
-    folder: Path
-    manifest: Mapping[str, Json]
-    summary: Mapping[str, Json]
-    scores: tuple[Score, ...]
-
-    @property
-    def name(self) -> str:
-        """The folder's name."""
-        return self.folder.resolve().name
-
-    @property
-    def dataset_sha256(self) -> str:
-        """Digest of the questions and their labels."""
-        return str(cast("Mapping[str, Json]", self.manifest["dataset"])["sha256"])
-
-    def measure(self, name: str) -> Mapping[str, Json]:
-        """Return direction, definition and summary of a measure.
-
-        Raises:
-            ConfigError: it was not computed.
-        """
-        known = cast("Mapping[str, Mapping[str, Json]]", self.summary["measures"])
-        if name not in known:
-            raise ConfigError(f"run {self.name} has no measure {name!r}; it has {' '.join(known)}")
-        return known[name]
-
-    def rows(self) -> dict[str, Row]:
-        """Return the rows by question."""
-        return _read_rows(self.folder / "rows.jsonl")
-
-
-def load_run(folder: str | Path) -> Run:
-    """Read a finished run.
-
-    Raises:
-        ConfigError: it is missing, unfinished or damaged.
-    """
-    place = Path(folder)
-    if not (place / "summary.json").exists():
-        state = "unfinished; run it again to go on" if place.exists() else "missing"
-        raise ConfigError(f"run {place} is {state}")
-    try:
-        manifest = _with_parts(place / "manifest.json", "dataset", "configuration")
-        summary = _with_parts(place / "summary.json", "measures")
-        with (place / "scores.jsonl").open("rb") as lines:
-            scores = tuple(_score(_object(line)) for line in lines)
-    except (OSError, ValueError, TypeError, KeyError) as error:
-        raise ConfigError(f"run {place} is damaged: {error}") from error
-    if len(scores) != summary.get("n"):
-        raise ConfigError(f"run {place} is damaged: {len(scores)} scores of {summary.get('n')}")
-    return Run(folder=place, manifest=manifest, summary=summary, scores=scores)
-
-
-def _with_parts(path: Path, *parts: str) -> dict[str, Json]:
-    """Return a file's JSON object, of which these parts are objects too; raises `TypeError`."""
-    data = _object(path.read_bytes())
-    if not all(isinstance(data.get(part), dict) for part in parts):
-        raise TypeError(f"{path.name} needs an object with {', '.join(parts)}")
-    return data
-
-
-def _object(data: bytes) -> dict[str, Json]:
-    value = read_answer_json(data)
-    if not isinstance(value, dict):
-        raise TypeError("it holds something that is not an object")
-    return cast("dict[str, Json]", value)
-
-
-def _score(data: Mapping[str, Json]) -> Score:
-    values = checked(Score, data)
-    numbers(cast("Mapping[str, object]", values["values"]))
-    answers = tuple(map(str, cast("list[object]", values["answers"])))
-    return Score(**{**values, "answers": answers})  # type: ignore[arg-type]
+    def configuration(self) -> Mapping[str, Json]:
+        """Return what decides the answers."""
+        ...
 
 
 def evaluate(
@@ -165,7 +85,8 @@ def evaluate(
         out: The run's folder. An unfinished or finished run there of the same dataset and
             configuration is taken up: only what is missing, or failed, is asked.
         configuration: What decides the answers; None asks the pipeline's `configuration()`.
-        cluster: What questions depend on together: `document`, a field of their metadata, `none`.
+        cluster: What makes questions depend on each other: `document`, a field of their metadata,
+            or `none`.
         restart: Throw an existing run away first.
         seed: Of intervals.
         command: Noted in the manifest.
@@ -177,9 +98,8 @@ def evaluate(
         ConfigError: `out` holds a run of something else; the message names the difference.
     """
     folder = Path(out)
-    describe = getattr(pipeline, "configuration", None)
     if configuration is None:
-        configuration = cast("Mapping[str, Json]", describe()) if callable(describe) else {}
+        configuration = pipeline.configuration() if isinstance(pipeline, Described) else {}
     manifest = make_manifest(dataset, configuration, cluster=cluster, seed=seed, command=command)
     manifest_path = folder / "manifest.json"
     if restart:
@@ -203,8 +123,8 @@ def _run(
     n_jobs: int,
     on_progress: OnProgress | None,
 ) -> dict[str, Row]:
-    _cut_torn_line(path)
-    rows = _read_rows(path)
+    cut_torn_line(path)
+    rows = read_rows(path)
     known = {question.id for question in dataset.questions}
     done = {name for name, row in rows.items() if row.status != "error" and name in known}
     left = [question for question in dataset.questions if question.id not in done]
@@ -213,7 +133,7 @@ def _run(
     with open(path, "ab", opener=private.opener) as file:
         try:
             for row in _asked(pipeline, left, n_jobs):
-                _append(file, row)
+                append_row(file, row)
                 # What was paid for is durable at once; the rest costs a second at most.
                 if row.llm_calls or time.monotonic() - synced > _SYNC_SECONDS:
                     os.fsync(file.fileno())
@@ -243,37 +163,6 @@ def _asked(pipeline: Pipeline, questions: Sequence[Question], n_jobs: int) -> It
         finally:
             # An interruption, or a bug in one question, must not wait for all the others.
             pool.shutdown(wait=False, cancel_futures=True)
-
-
-def _append(file: BinaryIO, row: Row) -> None:
-    line = json.dumps(row.to_dict(), ensure_ascii=False, allow_nan=False) + "\n"
-    file.write(line.encode("utf-8", "surrogatepass"))
-    file.flush()
-
-
-def _cut_torn_line(path: Path) -> None:
-    """Cut off a last line that a crash left without its end."""
-    if not path.exists():
-        return
-    with path.open("r+b") as file:
-        data = file.read()
-        if data and not data.endswith(b"\n"):
-            file.truncate(data.rfind(b"\n") + 1)
-
-
-def _read_rows(path: Path) -> dict[str, Row]:
-    """Return the last row of each question."""
-    rows: dict[str, Row] = {}
-    if not path.exists():
-        return rows
-    try:
-        with path.open("rb") as lines:
-            for line in lines:
-                row = read_row(_object(line))
-                rows[row.id] = row
-    except (OSError, ValueError, TypeError) as error:
-        raise ConfigError(f"{path} is damaged: {error}; begin anew with --restart") from error
-    return rows
 
 
 def make_manifest(
@@ -320,15 +209,15 @@ def _check_same(path: Path, manifest: Mapping[str, Json]) -> str | None:
     if not path.exists():
         return None
     try:
-        old = _object(path.read_bytes())
+        old = read_object(path.read_bytes())
     except (OSError, ValueError, TypeError) as error:
-        raise ConfigError(f"{path} is damaged: {error}; begin anew with --restart") from error
+        raise ConfigError(f"{path} is damaged: {error}; start over with --restart") from error
     for part in ("dataset", "configuration", "ragkit"):
         if old.get(part) != manifest[part]:
             name, was, now = _difference(part, old.get(part), manifest[part])
             raise ConfigError(
                 f"{path.parent} holds a run with {name} {was!r}, not {now!r}; name another folder "
-                "with --out, or begin anew with --restart"
+                "with --out, or start over with --restart"
             )
     return str(old["began"])
 
@@ -373,9 +262,9 @@ def _finish(
 
 
 def _refusals(dataset: Dataset, rows: Mapping[str, Row]) -> dict[str, Json]:
-    """Return statuses of answerable and unanswerable questions, and what evidence tells of them.
+    """Return statuses of answerable and unanswerable questions, and how support tells them apart.
 
-    `evidence_auroc` is the chance that an answerable question has more evidence than an
+    `evidence_auroc` is the chance that an answerable question has more support than an
     unanswerable one.
     """
     found: dict[str, Json] = {}
@@ -469,16 +358,6 @@ def summarise(measure: Measure, scores: Sequence[Score], *, seed: int = 0) -> di
     return data
 
 
-def write_json(path: Path, data: Mapping[str, Json]) -> None:
-    """Write a JSON file for its owner alone, whole or not at all."""
-    write_text(path, json.dumps(data, ensure_ascii=False, indent=2, allow_nan=False) + "\n")
-
-
-def write_text(path: Path, text: str, *, for_all: bool = False) -> None:
-    """Write a file, whole or not at all; for its owner alone unless it is for all."""
-    private.replace_file(path, text.encode("utf-8", "surrogatepass"), private=not for_all)
-
-
 def default_folder(dataset: Dataset, configuration: Mapping[str, Json]) -> Path:
     """Return `runs/DATASET-SPLIT-DIGEST`: a folder of its own for every configuration."""
     import hashlib
@@ -499,7 +378,7 @@ def _dataset_facts(dataset: Dataset) -> dict[str, Json]:
 
 def questions_left(out: Path, dataset: Dataset) -> Iterator[Question]:
     """Yield the questions that a run in this folder has yet to ask."""
-    rows = _read_rows(out / "rows.jsonl")
+    rows = read_rows(out / "rows.jsonl")
     for question in dataset.questions:
         row = rows.get(question.id)
         if row is None or row.status == "error":

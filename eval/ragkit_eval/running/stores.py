@@ -34,7 +34,7 @@ _INGEST = {
     "embed_title": False,
     "sentence_vectors": True,
 }
-"""Settings that decide what a store holds, and what None stands for."""
+"""Settings that decide what a store holds, with their defaults."""
 
 
 class OpenedRag:
@@ -43,10 +43,10 @@ class OpenedRag:
     Args:
         dataset: Whose documents are ingested.
         settings: Of ingest, retrieval and answers.
-        cache: Where vectors and generations are kept; stores stand beside it.
+        cache: Where vectors and generations are kept; stores are beside it.
         store: A folder to use instead; one that holds a store is taken as it is.
         notify: Called with each notice for people.
-        on_progress: Called once a document.
+        on_progress: Called once per document.
 
     Raises:
         ConfigError: the dataset has no documents, and `store` names no store.
@@ -67,7 +67,7 @@ class OpenedRag:
         ready = given is not None and (given / STORE_FILE).exists()
         name = settings.embedder or (_stored_embedder(given) if given and ready else None)
         name = name or default_embedder_name()
-        # Without numpy a store with vectors is opened by name, and answers by words.
+        # Without numpy a store with vectors is opened by name, and only keyword search answers.
         embedder: str | Embedder | None = None if ready else name
         opened = None
         if has_numpy() or name != "builtin":
@@ -154,7 +154,7 @@ def _opened_with(settings: Settings) -> str:
 
 
 def _digest(dataset: Dataset, settings: Settings, embedder: Embedder | None) -> str:
-    """Return a name of the documents and of how they are ingested."""
+    """Return a name for the documents as they are ingested."""
     digest = hashlib.sha256()
     if dataset.corpus is not None:
         digest.update(_file_digest(dataset.corpus))

@@ -3,12 +3,12 @@
 Standard library only; nothing here approximates by the normal distribution what it certifies.
 
 - Losses of 0 or 1 with a nested limit: the exact binomial order statistic (Wilks 1941). With a
-  number T a question, the smallest limit at which it still succeeds, the limit that is exceeded by
-  at most k of n is certified when P(Bin(n, share) <= k) <= 1 - confidence.
+  number T per question, the smallest limit at which it still succeeds, the limit that at most k of
+  n exceed is certified when P(Bin(n, share) <= k) <= 1 - confidence.
 - Losses in [0, 1]: a betting test (Waudby-Smith and Ramdas 2024, section 4) with the stakes of
   STaR (Voracek and Orabona 2025, arXiv 2505.22422), tested along a fixed sequence of limits.
-- Questions of one document share its luck. Where documents have several questions, the effective
-  number of questions replaces n (`effective_n`); the betting test bets on documents' means.
+- Questions about the same document are correlated. Where documents have several, the effective
+  number of questions replaces n (`cluster_penalty`); the betting test bets on documents' means.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ from statistics import NormalDist, median
 from ragkit_eval.stats.inference import beta_quantile, cluster_sums, design_effect, incomplete_beta
 
 LEAST_DOCUMENTS = 20
-"""With fewer documents of several questions each nothing is certified: nobody can tell how unlike
-the next ones may be."""
+"""With fewer documents of several questions each nothing is certified: they cannot show how much
+the next ones may differ."""
 
 QUESTIONS_PER_DOCUMENT = 3
-"""A document keeps at most so many times the median number of questions."""
+"""A document keeps at most this many times the median number of questions."""
 
 STAKE = 0.9
 """Largest share of the capital that one bet may lose."""
@@ -99,8 +99,8 @@ def cluster_penalty(losses: Sequence[float], clusters: Sequence[Hashable]) -> fl
     The plug-in design effect, raised to its 95 % upper bound for few documents (K - 1 over
     chi-square's 5 % quantile), times the squared ratio of t and normal quantiles (Korn and Graubard
     1998), with K the effective number of documents. Chosen by simulation: at the boundary, with 20
-    to 300 documents, equal and Pareto sizes and correlations of 0.02 to 0.3, it broke a 5 % promise
-    in at most 5.2 % of populations; counting every question does so in up to 38 %.
+    to 300 documents, equal and Pareto sizes and correlations of 0.02 to 0.3, a 5 %
+    guarantee was violated in at most 5.2 % of populations; in up to 38 % if every question counts.
     """
     sizes = Counter(clusters).values()
     if len(sizes) == len(clusters):

@@ -1,7 +1,7 @@
 """Intervals, tests and power for per-question values, clustered by document.
 
-Standard library only. Questions on one document share its luck, so whole clusters are resampled
-and flipped, never single questions of one. Everything random takes a seed.
+Standard library only. Questions about the same document are correlated, so whole clusters are
+resampled and flipped, never single questions of one. Everything random takes a seed.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from statistics import NormalDist
 RESAMPLES = 2_000
 FLIPS = 10_000
 EXACT_UNITS = 12
-"""With so few units that differ all sign patterns are tried."""
+"""With so few differing units all sign patterns are tried."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -227,7 +227,7 @@ def sign_flip(
     tried where few clusters differ, otherwise `flips` random ones with the observed one counted.
 
     Args:
-        differences: New minus base, one a question.
+        differences: New minus base, one per question.
         clusters: The cluster of each question.
         flips: Random sign patterns.
         seed: Makes them repeatable.

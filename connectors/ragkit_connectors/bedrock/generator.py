@@ -10,9 +10,8 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import replace
-from typing import cast
 
-from ragkit.errors import ConfigError, PromptTooLongError, RemoteError
+from ragkit.errors import ConfigError, RemoteError
 from ragkit.types import (
     Generation,
     GenerationOptions,
@@ -21,12 +20,19 @@ from ragkit.types import (
     TokenCount,
     TokenCounter,
     Usage,
-    token_count,
 )
-from ragkit_connectors.support.aws import AwsCall, AwsClient, Members
-from ragkit_connectors.support.bedrock_ids import base_model, check_model
+from ragkit_connectors.bedrock.counting import PromptTokens, message_text
+from ragkit_connectors.bedrock.model_ids import base_model, check_model
+from ragkit_connectors.support.aws import AwsCall, AwsClient
 from ragkit_connectors.support.deadline import kept_on_timeout
 from ragkit_connectors.support.fingerprints import fingerprint
+from ragkit_connectors.support.json_values import (
+    Record,
+    count,
+    record,
+    records,
+    text_or_none,
+)
 from ragkit_connectors.support.windows import at_least, check_window, refuse_too_long
 
 SERVICE_TIERS = ("default", "priority", "flex", "reserved")
@@ -49,9 +55,6 @@ _GUARDRAIL_VERSION = re.compile(r"[1-9]\d{0,7}|DRAFT")
 _METADATA = re.compile(r"[a-zA-Z0-9\s:_@$#=/+,.-]{0,256}")
 
 _MALFORMED = frozenset({"malformed_model_output", "malformed_tool_use"})
-_TOKENS_A_BYTE = 1 / 3
-"""Tokens of a byte of UTF-8 before anything was learned: more than English or German text has."""
-
 _TEMPLATE_TOKENS = 64
 """Allowance for what a chat template adds around one message."""
 
@@ -60,7 +63,7 @@ class BedrockGenerator:
     """A model of Amazon Bedrock; safe to share between threads.
 
     The prompt is sent as one user message: it holds instructions, context and history already.
-    Nothing is sent but what was set; 0 is a value. The length of the answer is always limited,
+    Only what was set is sent; 0 is a value. The length of the answer is always limited,
     since Bedrock reserves it from the account's quota when a request begins.
 
     A request is sent again only when nothing can have been generated: Bedrock throttled it, was
@@ -69,7 +72,7 @@ class BedrockGenerator:
 
     An answer that a guardrail or a filter has changed or replaced, or that was cut, is given with
     its `stop_reason` (`guardrail_intervened`, `content_filtered`, `max_tokens`,
-    `model_context_window_exceeded`), as Bedrock means it to be shown. One without text, or of
+    `model_context_window_exceeded`), as Bedrock intends it to be shown. One without text, or of
     malformed output, is a `RemoteError`. Reasoning is billed, but is not part of the answer.
 
     Args:
@@ -77,7 +80,7 @@ class BedrockGenerator:
         region: AWS region; None takes `AWS_REGION`, `AWS_DEFAULT_REGION` or the profile's.
         base_url: Address instead of the public one, for example of a VPC endpoint.
         timeout_seconds: Longest wait for a whole answer, and for each event of a stream.
-        retry_seconds: How long after its begin a call may be sent again.
+        retry_seconds: Time after its start in which a call may be sent again.
         total_timeout_seconds: Longest time for a whole generation, attempts and stream together;
             None: no limit. A stream that runs out of either time after text came ends with that
             text and the `stop_reason` `timeout`.
@@ -132,10 +135,10 @@ class BedrockGenerator:
         check_model("generator", model)
         _check_least("max_tokens", max_tokens)
         _check_choice("model_family", model_family, MODEL_FAMILIES)
-        _check_choice("service_tier", service_tier, SERVICE_TIERS)
-        _check_choice("latency", latency, LATENCIES)
         _check_guardrail(guardrail, guardrail_version, question_only=guard_question_only)
-        _check_metadata(request_metadata)
+        self._settings = _settings(
+            guardrail, guardrail_version, service_tier, latency, request_metadata
+        )
         self.name = f"bedrock:{model}"
         self.model = model
         self._client = AwsClient(
@@ -151,18 +154,8 @@ class BedrockGenerator:
         self._family = model_family or _family(model)
         self._request_fields = dict(request_fields or {})
         self._guards_question = guard_question_only
-        self._settings: dict[str, object] = {}
-        if guardrail:
-            self._settings["guardrailConfig"] = {
-                "guardrailIdentifier": guardrail, "guardrailVersion": guardrail_version,
-            }  # fmt: skip
-        if service_tier:
-            self._settings["serviceTier"] = {"type": service_tier}
-        if latency:
-            self._settings["performanceConfig"] = {"latency": latency}
-        if request_metadata:
-            self._settings["requestMetadata"] = dict(request_metadata)
-        self._count_model = (count_model or base_model(model)) if count_tokens else None
+        counted_as = (count_model or base_model(model)) if count_tokens else None
+        self._tokens = PromptTokens(self._client, counted_as)
         self.fingerprint = fingerprint(
             self.name,
             region=self._client.region,
@@ -177,7 +170,6 @@ class BedrockGenerator:
             service_tier=service_tier,
             latency=latency,
         )
-        self._tokens_a_byte: float | None = None
 
     def __repr__(self) -> str:
         """Name model and region."""
@@ -193,8 +185,8 @@ class BedrockGenerator:
         """
         parameters = self._parameters(prompt, options)
         answer = self._client.call(self._call(prompt, "converse"), parameters)
-        message = _members(_members(answer.get("output")).get("message"))
-        text = "".join(map(_block_text, cast("Sequence[Members]", message.get("content", ()))))
+        message = record(record(answer.get("output")).get("message"))
+        text = "".join(map(_block_text, records(message.get("content"))))
         return self._generation(text, answer.get("stopReason"), answer.get("usage"), prompt)
 
     def stream(self, prompt: Prompt, options: GenerationOptions) -> Iterator[str | Generation]:
@@ -208,7 +200,7 @@ class BedrockGenerator:
         """
         yield from kept_on_timeout(self._pieces(prompt, self._parameters(prompt, options)))
 
-    def _pieces(self, prompt: Prompt, parameters: Members) -> Iterator[str | Generation]:
+    def _pieces(self, prompt: Prompt, parameters: Record) -> Iterator[str | Generation]:
         call = self._call(prompt, "converse_stream")
         deadline = self._client.deadline()
         pieces: list[str] = []
@@ -217,7 +209,7 @@ class BedrockGenerator:
         events = self._client.events(call, parameters, member="stream", deadline=deadline)
         with closing(events):
             for event in deadline.each(events):
-                delta = _members(event.get("contentBlockDelta", {}).get("delta"))
+                delta = record(event.get("contentBlockDelta", {}).get("delta"))
                 piece = delta.get("text")
                 if isinstance(piece, str) and piece:
                     pieces.append(piece)
@@ -239,34 +231,7 @@ class BedrockGenerator:
             ConfigError: the prompt is empty, or credentials are missing.
             RemoteError: Bedrock failed or refused.
         """
-        model = self._count_model
-        if model is not None:
-            counted = self._ask_count(model, prompt)
-            if counted is not None:
-                return TokenCount(n_tokens=counted, exact=True, counter="bedrock:CountTokens")
-            # It will not learn to; asking each time would double the requests.
-            self._count_model = None
-        ratio = self._tokens_a_byte or _TOKENS_A_BYTE
-        n_tokens = round(len(prompt.text.encode()) * ratio)
-        return TokenCount(n_tokens=max(1, n_tokens), exact=False, counter="estimate:bytes")
-
-    def _ask_count(self, model: str, prompt: Prompt) -> int | None:
-        call = AwsCall(
-            method="count_tokens", action="bedrock:CountTokens", about=f"model {model!r}",
-            texts=(prompt.text,),
-        )  # fmt: skip
-        messages = [{"role": "user", "content": [{"text": _text(prompt)}]}]
-        parameters = {"modelId": model, "input": {"converse": {"messages": messages}}}
-        try:
-            counted = self._client.call(call, parameters).get("inputTokens")
-        except PromptTooLongError:
-            raise
-        except RemoteError as error:
-            # So Bedrock answers for models that it cannot count for.
-            if "ValidationException" not in str(error):
-                raise
-            return None
-        return cast("int", counted)
+        return self._tokens.count(prompt)
 
     def _call(self, prompt: Prompt, method: str) -> AwsCall:
         streamed = method == "converse_stream"
@@ -300,7 +265,7 @@ class BedrockGenerator:
         return parameters
 
     def _content(self, prompt: Prompt) -> list[dict[str, object]]:
-        text = _text(prompt)
+        text = message_text(prompt)
         before, question, after = text.rpartition(prompt.question)
         if not (self._guards_question and question.strip()):
             return [{"text": text}]
@@ -339,7 +304,7 @@ class BedrockGenerator:
     def _generation(
         self, text: str, stop_reason: object, counts: object, prompt: Prompt
     ) -> Generation:
-        reason = stop_reason if isinstance(stop_reason, str) else None
+        reason = text_or_none(stop_reason)
         if reason in _MALFORMED:
             raise RemoteError(f"{self.name}: the model's output is malformed ({reason})")
         if not text.strip():
@@ -347,47 +312,31 @@ class BedrockGenerator:
             raise RemoteError(
                 f"{self.name} gave no text (stop reason: {reason or 'unknown'}){advice}"
             )
-        usage = _usage(_members(counts))
-        self._learn(usage, prompt)
+        usage = _usage(record(counts))
+        self._tokens.learn(usage, prompt)
         return Generation(text=text, usage=usage, stop_reason=reason)
 
-    def _learn(self, usage: Usage, prompt: Prompt) -> None:
-        n_bytes = len(prompt.text.encode())
-        if usage.input_tokens and n_bytes:
-            ratio = usage.input_tokens / n_bytes
-            self._tokens_a_byte = max(self._tokens_a_byte or 0.0, ratio)
 
-
-def _text(prompt: Prompt) -> str:
-    if not prompt.text.strip():
-        raise ConfigError("the prompt is empty; Bedrock refuses messages without text")
-    return prompt.text
-
-
-def _members(value: object) -> Members:
-    return cast("Members", value) if isinstance(value, Mapping) else {}
-
-
-def _block_text(block: Members) -> str:
+def _block_text(block: Record) -> str:
     """Return the text of a block of an answer; empty for reasoning and other things."""
     text = block.get("text")
     if isinstance(text, str):
         return text
-    cited = cast("Sequence[Members]", _members(block.get("citationsContent")).get("content", ()))
+    cited = records(record(block.get("citationsContent")).get("content"))
     return "".join(str(part.get("text", "")) for part in cited)
 
 
-def _usage(counts: Members) -> Usage:
+def _usage(counts: Record) -> Usage:
     if not counts:
         return Usage()
     # Bedrock counts what was read from or written to its cache apart.
     new, read, written = (
-        token_count(counts.get(name))
+        count(counts.get(name))
         for name in ("inputTokens", "cacheReadInputTokens", "cacheWriteInputTokens")
     )
     return Usage(
         input_tokens=None if new is None else new + (read or 0) + (written or 0),
-        output_tokens=token_count(counts.get("outputTokens")),
+        output_tokens=count(counts.get("outputTokens")),
         cached_tokens=read,
         exact=True,
         counter="bedrock",
@@ -400,6 +349,31 @@ def _family(model: str) -> str | None:
     if provider == "amazon":
         return "nova" if name.startswith("nova") else None
     return provider if provider in _TOP_K else None
+
+
+def _settings(
+    guardrail: str | None,
+    guardrail_version: str | None,
+    service_tier: str | None,
+    latency: str | None,
+    request_metadata: Mapping[str, str] | None,
+) -> dict[str, object]:
+    """Return the parameters of a call that are the same for each prompt; raises `ConfigError`."""
+    _check_choice("service_tier", service_tier, SERVICE_TIERS)
+    _check_choice("latency", latency, LATENCIES)
+    _check_metadata(request_metadata)
+    settings: dict[str, object] = {}
+    if guardrail:
+        settings["guardrailConfig"] = {
+            "guardrailIdentifier": guardrail, "guardrailVersion": guardrail_version,
+        }  # fmt: skip
+    if service_tier:
+        settings["serviceTier"] = {"type": service_tier}
+    if latency:
+        settings["performanceConfig"] = {"latency": latency}
+    if request_metadata:
+        settings["requestMetadata"] = dict(request_metadata)
+    return settings
 
 
 def _check_options(options: GenerationOptions) -> None:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import cast
 
 from ragkit.errors import ConfigError
 from ragkit.types import Json
-from ragkit_eval.running.runs import Run, Score
+from ragkit_eval.running.finished import Run, Score
 from ragkit_eval.stats.inference import bootstrap, detectable_and_needed, holm, known, sign_flip
 
 
@@ -94,7 +93,7 @@ def check_comparable(base: Run, new: Run, *, force: bool = False) -> None:
     if base.dataset_sha256 != new.dataset_sha256 and not force:
         raise ConfigError(
             f"runs {base.name} and {new.name} are of different datasets, or of one that changed: "
-            "their questions or labels differ; run both anew (or compare with --force)"
+            "their questions or labels differ; run both again (or compare with --force)"
         )
 
 
@@ -106,7 +105,9 @@ def pair(base: Run, new: Run, measure: str, *, only: Sequence[str] | None = None
     """
     wanted = None if only is None else set(only)
     old = {score.id: score for score in base.scores}
-    kept: list[tuple[float, float, str]] = []
+    found: list[float] = []
+    olds: list[float] = []
+    clusters: list[str] = []
     missing = 0
     for score in new.scores:
         if wanted is not None and score.id not in wanted:
@@ -115,16 +116,12 @@ def pair(base: Run, new: Run, measure: str, *, only: Sequence[str] | None = None
         a = None if other is None else finite(other, measure)
         b = finite(score, measure)
         if a is not None and b is not None:
-            kept.append((a, b, score.cluster))
+            olds.append(a)
+            found.append(b)
+            clusters.append(score.cluster)
         elif (a is None) != (b is None):
             missing += 1
-    columns = list(zip(*kept, strict=True)) if kept else [(), (), ()]
-    return Pairs(
-        base=cast("tuple[float, ...]", columns[0]),
-        new=cast("tuple[float, ...]", columns[1]),
-        clusters=cast("tuple[str, ...]", columns[2]),
-        missing=missing,
-    )
+    return Pairs(base=tuple(olds), new=tuple(found), clusters=tuple(clusters), missing=missing)
 
 
 def finite(score: Score, measure: str) -> float | None:
@@ -159,8 +156,8 @@ def compare(
         ConfigError: the datasets differ, or a run lacks a measure.
     """
     check_comparable(base, new, force=force)
-    known = cast("Mapping[str, Json]", base.summary["measures"])
-    shared = [name for name in cast("Mapping[str, Json]", new.summary["measures"]) if name in known]
+    known = base.measures
+    shared = [name for name in new.measures if name in known]
     if not shared and measures is None:
         raise ConfigError(f"runs {base.name} and {new.name} share no measure")
     found = [_difference(base, new, name, margin, seed) for name in measures or shared]

@@ -5,15 +5,15 @@ Limits: botocore's description of `bedrock-agent-runtime`, operation Rerank.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from typing import cast
 
 from ragkit.errors import ConfigError, PromptTooLongError, RemoteError
 from ragkit.types import Hit
+from ragkit_connectors.bedrock.model_ids import check_model
 from ragkit_connectors.support.aws import AwsCall, AwsClient
-from ragkit_connectors.support.bedrock_ids import check_model
 from ragkit_connectors.support.fingerprints import fingerprint
+from ragkit_connectors.support.json_values import Record, count, number, records
 
 _MOST_SOURCES = 1000
 _MOST_CHARACTERS = 32_000
@@ -23,8 +23,8 @@ class BedrockReranker:
     """A reranking model of Amazon Bedrock; safe to share between threads.
 
     Hits come back in the model's order, ranked from 1, with the model's relevance as their score:
-    higher is better within one question, but it is no probability, and is not to be compared
-    between questions or models. Hits without text are left out. A request that failed on the way
+    higher is better within one question, but it is no probability and cannot be compared across
+    questions or models. Hits without text are left out. A request that failed on the way
     is repeated.
 
     Args:
@@ -32,7 +32,7 @@ class BedrockReranker:
         region: AWS region; None takes `AWS_REGION`, `AWS_DEFAULT_REGION` or the profile's.
         base_url: Address instead of the public one, for example of a VPC endpoint.
         timeout_seconds: Longest wait for an answer.
-        retry_seconds: How long after its begin a request may be sent again.
+        retry_seconds: Time after its start in which a request may be sent again.
         n_results: Hits to keep, 1 to 1000; None keeps all.
 
     Raises:
@@ -94,14 +94,13 @@ class BedrockReranker:
         """Return (place in `hits`, score), best first, each place once."""
         ranked: dict[int, float] = {}
         for item in self._results(question, hits):
-            index, score = item.get("index"), item.get("relevanceScore")
-            is_place = isinstance(index, int) and 0 <= index < len(hits) and index not in ranked
-            if not is_place or not isinstance(score, float | int):
+            index, score = count(item.get("index")), number(item.get("relevanceScore"))
+            if index is None or index >= len(hits) or index in ranked or score is None:
                 raise RemoteError(f"{self.name} ranked something that it was not given")
-            ranked[cast("int", index)] = float(score)
+            ranked[index] = score
         return list(ranked.items())
 
-    def _results(self, question: str, hits: Sequence[Hit]) -> Iterator[Mapping[str, object]]:
+    def _results(self, question: str, hits: Sequence[Hit]) -> Iterator[Record]:
         texts = [hit.chunk.text for hit in hits]
         call = AwsCall(
             method="rerank", action="bedrock:Rerank (and bedrock:InvokeModel)", about=self.name,
@@ -129,7 +128,7 @@ class BedrockReranker:
         n_given = 0
         while True:
             answer = self._client.call(call, parameters)
-            results = cast("Sequence[Mapping[str, object]]", answer.get("results", ()))
+            results = records(answer.get("results"))
             yield from results
             n_given += len(results)
             token = answer.get("nextToken")

@@ -8,15 +8,22 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import TypeAlias, cast
+from typing import TypeAlias
 
 from ragkit.errors import ConfigError
 from ragkit.types import Hit, Json, Query
 from ragkit_connectors.support.aws import AwsCall, AwsClient
-from ragkit_connectors.support.conditions import NothingPassesError, conditions
+from ragkit_connectors.support.conditions import NothingPassesError, conditions, operands
 from ragkit_connectors.support.fingerprints import fingerprint
-from ragkit_connectors.support.passages import Passage, to_hits
-from ragkit_connectors.support.web import Record, record
+from ragkit_connectors.support.json_values import (
+    Record,
+    json_record,
+    number,
+    record,
+    records,
+    text,
+)
+from ragkit_connectors.support.passages import FoundPassage, to_hits
 
 MAX_HITS = 100
 """Results of one search at most (Retrieve, numberOfResults)."""
@@ -49,9 +56,9 @@ _Filter: TypeAlias = dict[str, object]
 class KnowledgeBaseRetriever:
     """A knowledge base of Amazon Bedrock; safe to share between threads.
 
-    Results of text, table rows, and the words of sound and film are returned; pictures, which have
-    no text, are left out. `metadata["bedrock-kb:type"]` says what a result is that is not text.
-    Fewer than `k` hits are no error: a knowledge base that nests chunks joins them after counting.
+    Text, table rows and transcripts of audio and video are returned; pictures, which have no text,
+    are left out. `metadata["bedrock-kb:type"]` says what a result is that is not text.
+    There may be fewer than `k` hits: nested chunks are merged after Bedrock has counted them.
 
     Args:
         knowledge_base_id: Id of the knowledge base, 10 characters, or its ARN.
@@ -93,24 +100,9 @@ class KnowledgeBaseRetriever:
         reranker_arn: str | None = None,
         candidates: int | None = None,
     ) -> None:
-        if not _ID.fullmatch(knowledge_base_id):
-            raise ConfigError(
-                f"store 'bedrock-kb:{knowledge_base_id}'; allowed: bedrock-kb:ID, 10 letters and "
-                "digits, or bedrock-kb:ARN"
-            )
-        if guardrail_id is not None and not _GUARDRAIL.fullmatch(guardrail_id):
-            raise ConfigError(f"guardrail_id {guardrail_id!r}; allowed: small letters and digits")
-        if not _VERSION.fullmatch(guardrail_version):
-            raise ConfigError(f"guardrail_version {guardrail_version!r}; allowed: a number, DRAFT")
-        if reranker_arn is not None and not _RERANKER.fullmatch(reranker_arn):
-            raise ConfigError(
-                f"reranker_arn {reranker_arn!r}; allowed: arn:aws:bedrock:REGION::"
-                "foundation-model/MODEL"
-            )
-        if candidates is not None and not 1 <= candidates <= MAX_HITS:
-            raise ConfigError(f"candidates {candidates}; allowed: 1 to {MAX_HITS}")
-        if candidates is not None and reranker_arn is None:
-            raise ConfigError("candidates is given without reranker_arn, which chooses from them")
+        _check_id(knowledge_base_id)
+        _check_guardrail(guardrail_id, guardrail_version)
+        _check_reranker(reranker_arn, candidates)
         self.name = f"bedrock-kb:{knowledge_base_id}"
         self._id = knowledge_base_id
         self._managed = managed
@@ -187,19 +179,18 @@ class KnowledgeBaseRetriever:
         }
         return to_hits(self._passages(request, query.k), k=query.k)
 
-    def _passages(self, request: dict[str, object], k: int) -> list[Passage]:
+    def _passages(self, request: dict[str, object], k: int) -> list[FoundPassage]:
         """Read pages until there are enough passages or no more pages."""
-        found: list[Passage] = []
+        found: list[FoundPassage] = []
         call = AwsCall(
             method="retrieve",
             action="bedrock:Retrieve",
             about=f"knowledge base {self._id}",
-            texts=(cast("Mapping[str, str]", request["retrievalQuery"])["text"],),
+            texts=(text(record(request["retrievalQuery"]).get("text")),),
         )
         for _ in range(_MAX_PAGES):
             answer = self._client.call(call, request)
-            results = cast("Sequence[Record]", answer.get("retrievalResults") or ())
-            found += [self._passage(result) for result in results]
+            found += [self._passage(result) for result in records(answer.get("retrievalResults"))]
             token = answer.get("nextToken")
             if not token or sum(bool(passage.text.strip()) for passage in found) >= k:
                 break
@@ -258,7 +249,7 @@ class KnowledgeBaseRetriever:
         if operator == "$eq":
             return [self._equal(field, operand)]
         if operator == "$in":
-            values = cast("Sequence[Json]", operand)
+            values = operands(operand)
             if not values:
                 raise NothingPassesError
             if not is_list:
@@ -266,7 +257,7 @@ class KnowledgeBaseRetriever:
             return [_joined("orAll", [self._equal(field, value) for value in values])]
         # `notIn` is not said to hold where the field is missing, as $nin does; `notEquals` is.
         if operator in {"$ne", "$nin"} and not is_list:
-            values = [operand] if operator == "$ne" else cast("Sequence[Json]", operand)
+            values = [operand] if operator == "$ne" else operands(operand)
             return [_test("notEquals", field, _value(field, value)) for value in values]
         if operator in _ORDERS and not is_list and not isinstance(operand, str):
             return [_test(_ORDERS[operator], field, operand)]
@@ -279,25 +270,51 @@ class KnowledgeBaseRetriever:
         operator = "listContains" if field in self._list_fields else "equals"
         return _test(operator, field, _value(field, value))
 
-    def _passage(self, result: Record) -> Passage:
+    def _passage(self, result: Record) -> FoundPassage:
         content = record(result.get("content"))
-        metadata = cast("dict[str, Json]", dict(record(result.get("metadata"))))
-        source = _uri(record(result.get("location"))) or _text(metadata.get(f"{_OWN}source-uri"))
-        kind = _text(content.get("type")) or "TEXT"
+        metadata = json_record(result.get("metadata"))
+        source = _uri(record(result.get("location"))) or text(metadata.get(f"{_OWN}source-uri"))
+        kind = text(content.get("type")) or "TEXT"
         if kind != "TEXT":
             metadata["bedrock-kb:type"] = kind
-        text = _content(content)
         score = result.get("score")
-        return Passage(
-            text=text,
-            document_id=_text(result.get("documentId")) or source or self.name,
-            id=_text(metadata.get(f"{_OWN}chunk-id")),
-            title=_text(metadata.get("title")),
+        return FoundPassage(
+            text=_content(content),
+            document_id=text(result.get("documentId")) or source or self.name,
+            id=text(metadata.get(f"{_OWN}chunk-id")),
+            title=text(metadata.get("title")),
             source=source,
             metadata=metadata,
             score=score if isinstance(score, float) else None,
             page=_page(metadata.get(f"{_OWN}document-page-number")),
         )
+
+
+def _check_id(knowledge_base_id: str) -> None:
+    if not _ID.fullmatch(knowledge_base_id):
+        raise ConfigError(
+            f"store 'bedrock-kb:{knowledge_base_id}'; allowed: bedrock-kb:ID, 10 letters and "
+            "digits, or bedrock-kb:ARN"
+        )
+
+
+def _check_guardrail(guardrail_id: str | None, guardrail_version: str) -> None:
+    if guardrail_id is not None and not _GUARDRAIL.fullmatch(guardrail_id):
+        raise ConfigError(f"guardrail_id {guardrail_id!r}; allowed: small letters and digits")
+    if not _VERSION.fullmatch(guardrail_version):
+        raise ConfigError(f"guardrail_version {guardrail_version!r}; allowed: a number, DRAFT")
+
+
+def _check_reranker(reranker_arn: str | None, candidates: int | None) -> None:
+    if reranker_arn is not None and not _RERANKER.fullmatch(reranker_arn):
+        raise ConfigError(
+            f"reranker_arn {reranker_arn!r}; allowed: arn:aws:bedrock:REGION::"
+            "foundation-model/MODEL"
+        )
+    if candidates is not None and not 1 <= candidates <= MAX_HITS:
+        raise ConfigError(f"candidates {candidates}; allowed: 1 to {MAX_HITS}")
+    if candidates is not None and reranker_arn is None:
+        raise ConfigError("candidates is given without reranker_arn, which chooses from them")
 
 
 def _joined(operator: str, tests: list[_Filter]) -> _Filter:
@@ -317,13 +334,13 @@ def _value(field: str, value: Json) -> Json:
 
 def _content(content: Record) -> str:
     """Return the text of a result, empty where it has none."""
-    rows = cast("Sequence[Record]", content.get("row") or ())
-    cells = "\n".join(f"{_text(c.get('columnName'))}: {_text(c.get('columnValue'))}" for c in rows)
+    rows = records(content.get("row"))
+    cells = "\n".join(f"{text(c.get('columnName'))}: {text(c.get('columnValue'))}" for c in rows)
     return (
-        _text(content.get("text"))
+        text(content.get("text"))
         or cells
-        or _text(record(content.get("audio")).get("transcription"))
-        or _text(record(content.get("video")).get("summary"))
+        or text(record(content.get("audio")).get("transcription"))
+        or text(record(content.get("video")).get("summary"))
     )
 
 
@@ -331,7 +348,7 @@ def _uri(location: Record) -> str:
     """Return the address in whatever kind of location: each has one, by a name of its own."""
     for place in location.values():
         for name in ("uri", "url", "id", "query"):
-            found = _text(record(place).get(name))
+            found = text(record(place).get(name))
             if found:
                 return found
     return ""
@@ -339,9 +356,5 @@ def _uri(location: Record) -> str:
 
 def _page(value: object) -> int | None:
     # JSON numbers come as floats from some vector stores.
-    is_page = isinstance(value, int | float) and value >= 1 and value == int(value)
-    return int(cast("float", value)) if is_page else None
-
-
-def _text(value: object) -> str:
-    return value if isinstance(value, str) else ""
+    page = number(value)
+    return int(page) if page is not None and page >= 1 and page == int(page) else None

@@ -10,23 +10,22 @@ from __future__ import annotations
 
 import importlib.util
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeAlias, cast
+from typing import TYPE_CHECKING, TypeAlias
 
 from ragkit.errors import ConfigError, MissingExtraError, PromptTooLongError, RemoteError
-from ragkit.text.jsontext import read_answer_json
 from ragkit.types import Json
+from ragkit_connectors.bedrock.model_ids import base_model, check_model
 from ragkit_connectors.support.aws import AwsCall, AwsClient
-from ragkit_connectors.support.bedrock_ids import base_model, check_model
 from ragkit_connectors.support.fingerprints import digest_of
+from ragkit_connectors.support.json_values import Record, decode_value, is_list, record, records
 from ragkit_connectors.support.unit_vectors import rows_of, unit_rows
 
 if TYPE_CHECKING:
     from ragkit.types import Vector, Vectors
 
 _Body: TypeAlias = dict[str, Json]
-_Answer: TypeAlias = Mapping[str, object]
 
 _BATCH_BYTES = 1_000_000
 
@@ -41,12 +40,12 @@ class _Family:
         document: Purpose of a document; empty where the model knows none.
         query: Purpose of a question.
         dims: Lengths of a vector that the model can give.
-        most_texts: Texts a request.
-        most_characters: Characters a text; None leaves it to the service.
+        most_texts: Texts per request.
+        most_characters: Characters per text; None leaves it to the service.
     """
 
     body: Callable[[Sequence[str], str, int], _Body]
-    rows: Callable[[_Answer], object]
+    rows: Callable[[Record], object]
     document: str
     query: str
     dims: tuple[int, ...]
@@ -76,10 +75,10 @@ def _cohere_v4(texts: Sequence[str], purpose: str, dim: int) -> _Body:
     return {**_cohere_v3(texts, purpose, dim), "output_dimension": dim}
 
 
-def _cohere_rows(answer: _Answer) -> object:
+def _cohere_rows(answer: Record) -> object:
     # A list, or lists by type where types were asked for: models differ.
     embeddings = answer.get("embeddings")
-    return cast("_Answer", embeddings).get("float") if isinstance(embeddings, dict) else embeddings
+    return embeddings if is_list(embeddings) else record(embeddings).get("float")
 
 
 def _nova(texts: Sequence[str], purpose: str, dim: int) -> _Body:
@@ -93,9 +92,8 @@ def _nova(texts: Sequence[str], purpose: str, dim: int) -> _Body:
     }
 
 
-def _nova_rows(answer: _Answer) -> object:
-    embeddings = cast("Sequence[_Answer]", answer.get("embeddings", ()))
-    return [item.get("embedding") for item in embeddings]
+def _nova_rows(answer: Record) -> object:
+    return [item.get("embedding") for item in records(answer.get("embeddings"))]
 
 
 _FAMILIES = {
@@ -127,9 +125,9 @@ _BEGINNINGS = (
 class BedrockEmbedder:
     """An embedding model of Amazon Bedrock; safe to share between threads.
 
-    Titan and Nova take one text a request, so many requests run at once. While Bedrock throttles,
+    Titan and Nova take one text per request, so many requests run at once; while Bedrock throttles,
     fewer do, for all threads that share the embedder. Requests that failed on the way are repeated:
-    a text embedded twice costs next to nothing and changes nothing. Blank texts are not sent.
+    embedding a text twice costs next to nothing and changes nothing. Blank texts are not sent.
 
     Args:
         model: Id of a model, of an inference profile, or an ARN of one of Bedrock's.
@@ -139,7 +137,7 @@ class BedrockEmbedder:
             1024 or 1536; Nova 256, 384, 1024 or 3072.
         model_family: `titan`, `cohere-v3`, `cohere-v4` or `nova`; None reads it from the name.
         timeout_seconds: Longest wait for an answer.
-        retry_seconds: How long after its begin a request may be sent again.
+        retry_seconds: Time after its start in which a request may be sent again.
         n_threads: Requests at once, 1 to 256.
 
     Raises:
@@ -193,7 +191,7 @@ class BedrockEmbedder:
         return f"BedrockEmbedder({self._model!r}, dim={self.dim})"
 
     def embed_documents(self, texts: Sequence[str]) -> Vectors:
-        """Return one unit vector a text: float32, shape (n, dim), in the order of `texts`.
+        """Return one unit vector per text: float32, shape (n, dim), in the order of `texts`.
 
         Raises:
             ConfigError: credentials are missing.
@@ -232,28 +230,21 @@ class BedrockEmbedder:
             method="invoke_model", action="bedrock:InvokeModel", about=self.name, texts=texts,
             shorten="lower chunk_tokens",
         )  # fmt: skip
-        body = json.dumps(self._family.body(texts, purpose, self.dim), ensure_ascii=False)
+        sent = json.dumps(self._family.body(texts, purpose, self.dim), ensure_ascii=False)
         answer = self._client.call(
             call,
             {
                 "modelId": self._model,
-                "body": body.encode("utf-8", "replace"),
+                "body": sent.encode("utf-8", "replace"),
                 "contentType": "application/json",
                 "accept": "application/json",
             },
         )
-        rows = self._family.rows(_decode(answer.get("body"), self.name))
-        if not isinstance(rows, list) or len(cast("list[object]", rows)) != len(texts):
+        body = decode_value(answer.get("body"), f"{self.name}: the answer")
+        rows = self._family.rows(record(body))
+        if not is_list(rows) or len(rows) != len(texts):
             raise RemoteError(f"{self.name} did not give one vector for each of {len(texts)} texts")
-        return unit_rows(cast("list[object]", rows), dim=self.dim, name=self.name)
-
-
-def _decode(body: object, name: str) -> _Answer:
-    try:
-        answer: object = read_answer_json(cast("bytes", body))
-    except (TypeError, ValueError) as error:
-        raise RemoteError(f"{name}: the answer is not JSON, or it broke off") from error
-    return cast("_Answer", answer) if isinstance(answer, dict) else {}
+        return unit_rows(rows, dim=self.dim, name=self.name)
 
 
 def _family_name(model: str, given: str | None) -> str:

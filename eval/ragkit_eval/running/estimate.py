@@ -11,7 +11,7 @@ from ragkit.types import Json
 from ragkit_eval.data.datasets import Question
 
 SAMPLE = 50
-"""Questions that are put through everything but the generation."""
+"""Questions that go through everything but the generation."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,26 +82,11 @@ def estimate(
     output = None if longest is None else (n_calls, n_calls * longest)
     if not calls_llm:
         output = (0, 0)
-    cost = joules = None
+    cost = None
     if output is not None and input_price is not None and output_price is not None:
         low, high = (n_input * input_price + tokens * output_price for tokens in output)
         cost = (low / 1e6, high / 1e6)
-    size = rag.settings.model_billions
-    if size is None:
-        size = model_size_billions(str(rag.configuration()["generator"]))
-    if output is not None and n_calls:
-        spent = [
-            llm_joules(
-                input_tokens=n_input,
-                cached_tokens=0,
-                output_tokens=tokens,
-                context_tokens=n_input // n_calls,
-                parameters_billions=size,
-            )
-            for tokens in output
-        ]
-        if spent[0] is not None and spent[1] is not None:
-            joules = (spent[0].low, spent[1].high)
+    joules = None if output is None or not n_calls else _joules(rag, n_calls, n_input, output)
     return Estimate(
         n=n,
         left=len(questions),
@@ -112,3 +97,23 @@ def estimate(
         cost=cost,
         joules=joules,
     )
+
+
+def _joules(
+    rag: RAG, n_calls: int, n_input: int, output: tuple[int, int]
+) -> tuple[float, float] | None:
+    """Return bounds of the energy; None where the model's size is not known."""
+    size = rag.settings.model_billions
+    if size is None:
+        size = model_size_billions(str(rag.configuration()["generator"]))
+    low, high = (
+        llm_joules(
+            input_tokens=n_input,
+            cached_tokens=0,
+            output_tokens=tokens,
+            context_tokens=n_input // n_calls,
+            parameters_billions=size,
+        )
+        for tokens in output
+    )
+    return None if low is None or high is None else (low.low, high.high)

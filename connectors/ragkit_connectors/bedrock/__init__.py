@@ -1,0 +1,1 @@
+"""Amazon Bedrock: generators, embedders, rerankers and knowledge bases, a module for each."""

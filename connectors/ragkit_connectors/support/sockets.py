@@ -1,0 +1,95 @@
+"""Sockets whose every wait ends with one deadline."""
+
+from __future__ import annotations
+
+import io
+from typing import TYPE_CHECKING
+
+from ragkit_connectors.support.deadline import Deadline
+
+if TYPE_CHECKING:
+    import socket
+
+READ_BYTES = 65536
+_MOST_HEAD_BYTES = 262_144
+"""Bytes before a body: http.client itself limits a line and the number of lines, but not how many
+responses `100 Continue` come before the one that counts."""
+
+
+class TimedSocket:
+    """What http.client uses of a socket, so that every wait ends with one deadline.
+
+    The time-out of a socket itself holds for each read, which a server that drips never reaches.
+    """
+
+    def __init__(self, socket_: socket.socket, deadline: Deadline) -> None:
+        self._socket = socket_
+        self._deadline = deadline
+        self._reader: _TimedReader | None = None
+
+    def sendall(self, data: bytes) -> None:
+        """Send all of it."""
+        view = memoryview(data)
+        while view:
+            self._socket.settimeout(self._deadline.check())
+            view = view[self._socket.send(view) :]
+
+    def makefile(self, mode: str) -> io.BufferedReader:
+        """Return a file to read from."""
+        del mode
+        self._reader = _TimedReader(self._socket, self._deadline)
+        return io.BufferedReader(self._reader, READ_BYTES)
+
+    def end_of_head(self) -> None:
+        """What is read from now on is body, whose size is counted elsewhere."""
+        if self._reader is not None:
+            self._reader.bytes_left = float("inf")
+
+    def close(self) -> None:
+        """Close the socket once the file is closed too."""
+        self._socket.close()
+
+
+class _TimedReader(io.RawIOBase):
+    def __init__(self, socket_: socket.socket, deadline: Deadline) -> None:
+        self._socket = socket_
+        self._file = socket_.makefile("rb", buffering=0)
+        self._deadline = deadline
+        self.bytes_left: float = _MOST_HEAD_BYTES
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: memoryview) -> int | None:  # type: ignore[override]
+        self._socket.settimeout(self._deadline.check())
+        n_bytes = self._file.readinto(buffer)
+        self.bytes_left -= n_bytes or 0
+        if self.bytes_left < 0:
+            raise OSError(0, f"the head of the answer is larger than {_MOST_HEAD_BYTES:,} bytes")
+        return n_bytes
+
+    def close(self) -> None:
+        self._file.close()
+        super().close()
+
+
+def connected(host: str, port: int, deadline: Deadline) -> socket.socket:
+    """Return a connection to a host; its addresses share the time that is left."""
+    import socket
+
+    failed: OSError = ConnectionRefusedError()
+    addresses = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    for n_left, (family, kind, protocol, _, address) in zip(
+        range(len(addresses), 0, -1), addresses, strict=True
+    ):
+        socket_ = socket.socket(family, kind, protocol)
+        try:
+            socket_.settimeout(deadline.check() / n_left)
+            socket_.connect(address)
+            socket_.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        except OSError as error:
+            socket_.close()
+            failed = error
+        else:
+            return socket_
+    raise failed

@@ -1,0 +1,151 @@
+"""What each question needs of its pool: the number that a cut of the ranking is certified by."""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect_left, bisect_right
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import accumulate
+from operator import neg
+
+from ragkit.errors import ConfigError
+from ragkit.pipeline import RAG
+from ragkit.trimming import BASELINE_HITS, Scorer, TrimPolicy, rank
+from ragkit.types import Json
+from ragkit_eval.data.datasets import Dataset, Question
+from ragkit_eval.data.rows import Passage
+from ragkit_eval.measuring.gold import Gold
+from ragkit_eval.measuring.quality import Quality, quality_measure, ranked_passages, whole_chunks
+from ragkit_eval.stats.inference import quantile
+
+CUTS = tuple(-14.0 + 0.25 * i for i in range(81))
+"""Cuts that are tested one after the other, safest first: relative scores of -14 up to 6."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Needs:
+    """What one question needs of one pool.
+
+    `scores` are the relative scores of the pool's sentences, best first, `totals` the tokens of the
+    best sentence, the best two, and so on; `quality` is that of each cut of `CUTS`. `lowest` is the
+    score of the last sentence that is needed: minus infinity where the pool does not hold all
+    evidence, infinity where the best sentence, which every cut keeps, is enough. `full` is the
+    quality of the untrimmed top 5 and `full_tokens` its size; `support` tells how well the pool
+    supports an answer, and `lexical` that no vector took part.
+    """
+
+    question: Question
+    cluster: str
+    scores: tuple[float, ...]
+    totals: tuple[int, ...]
+    quality: tuple[float, ...]
+    lowest: float
+    full: float
+    full_tokens: int
+    support: float | None
+    lexical: bool
+
+    def n_kept(self, cut: float) -> int:
+        """Return how many sentences a cut keeps."""
+        return max(1, bisect_right(self.scores, -cut, key=neg)) if self.scores else 0
+
+    def tokens(self, cut: float) -> int:
+        """Return the tokens that a cut keeps."""
+        return self.totals[self.n_kept(cut) - 1] if self.totals else 0
+
+    def quality_at(self, cut: float) -> float:
+        """Return the quality that a cut keeps: at least that of the next higher one of `CUTS`."""
+        if self.lowest >= cut:
+            return 1.0
+        return max((q for c, q in zip(CUTS, self.quality, strict=True) if c >= cut), default=0.0)
+
+
+def measurable(dataset: Dataset, measure: str) -> list[Question]:
+    """Return the answerable questions that a measure says something about; raises `ConfigError`."""
+    measure, quality = quality_measure(measure)
+    questions = [q for q in dataset.questions if not q.unanswerable and quality(q, ()) is not None]
+    if not questions:
+        raise ConfigError(f"no question of {dataset.name} has what {measure} needs")
+    return questions
+
+
+def measure_needs(
+    rag: RAG,
+    questions: Sequence[Question],
+    *,
+    quality: Quality,
+    scorer: Scorer | None,
+    pool: int,
+    second_hop: float = 0.0,
+    cluster: str = "document",
+    on_progress: Callable[[int, int], None] | None = None,
+) -> list[Needs]:
+    """Return what each question needs of a pool; arguments as in `calibrate`."""
+    policy = TrimPolicy(name="asked", pool=pool, scorer=scorer, second_hop=second_hop)
+    gold = Gold(rag)
+    found: list[Needs] = []
+    for i, question in enumerate(questions):
+        terms, chunks = rag.pool(question.text, k=max(pool, BASELINE_HITS))
+        whole = whole_chunks(chunks[:BASELINE_HITS])
+        ranking = rank(terms, chunks[:pool], policy)
+        passages = ranked_passages(ranking, rag.counter)
+        need = Needs(
+            question=question,
+            cluster=question.cluster(cluster),
+            scores=tuple(sentence.relative_score for sentence in ranking.sentences),
+            totals=tuple(accumulate(passage.n_tokens or 0 for passage in passages)),
+            quality=(),
+            lowest=-math.inf,
+            full=quality(question, gold.with_repeats(question, whole)) or 0.0,
+            full_tokens=sum(passage.n_tokens or 0 for passage in whole),
+            support=ranking.support,
+            lexical=all(chunk.cosines is None for chunk in chunks),
+        )
+        found.append(_with_quality(need, gold.with_repeats(question, passages), quality))
+        if on_progress is not None:
+            on_progress(i + 1, len(questions))
+    return found
+
+
+def _with_quality(need: Needs, passages: Sequence[Passage], quality: Quality) -> Needs:
+    known: dict[int, float] = {}
+
+    def at(n: int) -> float:
+        if n not in known:
+            known[n] = quality(need.question, passages[:n]) or 0.0
+        return known[n]
+
+    lowest = -math.inf
+    if passages and at(len(passages)) == 1.0:
+        n = 1 + bisect_left(range(1, len(passages) + 1), True, key=lambda n: at(n) == 1.0)
+        lowest = need.scores[n - 1] if n > 1 else math.inf
+    return replace(need, lowest=lowest, quality=tuple(at(need.n_kept(cut)) for cut in CUTS))
+
+
+def mean_tokens(needs: Sequence[Needs], cut: float) -> float:
+    """Return the mean tokens that a cut keeps."""
+    return sum(need.tokens(cut) for need in needs) / len(needs)
+
+
+def estimated_tokens(needs: Sequence[Needs], retain: float) -> float:
+    """Return the mean tokens that would keep the share on these very questions."""
+    answered = [need for need in needs if need.full == 1.0]
+    if not answered:
+        return math.inf
+    cut = quantile([need.lowest for need in answered], 1.0 - retain)
+    return math.inf if cut == -math.inf else mean_tokens(needs, cut)
+
+
+def curve(needs: Sequence[Needs]) -> tuple[Mapping[str, Json], ...]:
+    """Return tokens and quality of every cut, fewest tokens first."""
+    full = sum(need.full for need in needs)
+    return tuple(
+        {
+            "keep_above": cut,
+            "tokens": mean_tokens(needs, cut),
+            "quality": sum(need.quality[i] for need in needs) / len(needs),
+            "retained": sum(need.quality[i] for need in needs) / full if full else None,
+        }
+        for i, cut in reversed(list(enumerate(CUTS)))
+    )

@@ -1,0 +1,145 @@
+"""What a calibration is asked, and what comes of it."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from ragkit import __version__
+from ragkit.errors import ConfigError
+from ragkit.pipeline import RAG
+from ragkit.trimming import Certificate, Scorer, TrimPolicy
+from ragkit.trimming.certificate import fingerprints
+from ragkit.types import Json
+from ragkit_eval.calibration.certify import Goal
+from ragkit_eval.data.datasets import Dataset
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Calibration:
+    """A policy with its certificate, or why there is none.
+
+    `to_dict` is the JSON of `ragkit calibrate`.
+    """
+
+    policy: TrimPolicy | None
+    reason: str | None
+    n: int
+    n_needed: int | None
+    curve: tuple[Mapping[str, Json], ...]
+    target: Mapping[str, Json]
+    advice: Mapping[str, Json] | None = None
+
+    @property
+    def certified(self) -> bool:
+        """Whether there is a certificate."""
+        return self.policy is not None
+
+    @property
+    def scorer(self) -> Scorer | None:
+        """The policy's scorer, None where there is none.
+
+        Its file (`ragkit_eval.calibration.fit.write_scorer`), by its name, belongs beside the
+        policy's.
+        """
+        return None if self.policy is None else self.policy.scorer
+
+    def to_dict(self) -> dict[str, Json]:
+        """Return the JSON form of `ragkit calibrate`."""
+        return {
+            "schema": 1,
+            "certified": self.certified,
+            "reason": self.reason,
+            "n": self.n,
+            "n_needed": self.n_needed,
+            "target": dict(self.target),
+            "policy": None if self.policy is None else self.policy.to_dict(),
+            "curve": [dict(point) for point in self.curve],
+            "advice": None if self.advice is None else dict(self.advice),
+        }
+
+
+def write_policy(calibration: Calibration) -> str:
+    """Return the content of the trim policy file.
+
+    Raises:
+        ConfigError: nothing was certified.
+    """
+    if calibration.policy is None:
+        raise ConfigError(f"there is no policy to write: {calibration.reason}")
+    return json.dumps(calibration.policy.to_dict(), indent=2, ensure_ascii=False) + "\n"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Task:
+    """A pipeline, labelled questions and the goal; the other fields are those of `calibrate`."""
+
+    rag: RAG
+    dataset: Dataset
+    goal: Goal
+    pools: Sequence[int]
+    scorers: Sequence[str | Scorer]
+    second_hop: float
+    cluster: str
+    name: str
+    seed: int
+    on_progress: Callable[[int, int], None] | None
+
+    def __post_init__(self) -> None:
+        """Check the pools; raises `ConfigError`."""
+        if not self.pools or min(self.pools) < 1:
+            raise ConfigError(f"pool {self.pools}; allowed: 1 or more")
+
+    @property
+    def has_choices(self) -> bool:
+        """Whether there are several pools or scorers to select from."""
+        return len(self.pools) * len(self.scorers) > 1
+
+    def policy(
+        self, *, cut: float, pool: int, scorer: Scorer | None, refuse_below: float = 0.0
+    ) -> TrimPolicy:
+        """Return the policy that cuts there, not yet certified."""
+        return TrimPolicy(
+            name=self.name,
+            pool=pool,
+            keep_above=cut,
+            second_hop=self.second_hop,
+            scorer=scorer,
+            refuse_below=refuse_below,
+        )
+
+    def certified(
+        self,
+        policy: TrimPolicy,
+        shown: Certificate,
+        configuration: Mapping[str, Json],
+        *,
+        answers: bool = False,
+    ) -> TrimPolicy:
+        """Return the policy with its certificate: what was shown, the goal, and what it holds for.
+
+        Args:
+            policy: What is certified.
+            shown: What the labelled questions gave.
+            configuration: That of the pipeline.
+            answers: Whether it is about answers, which depend on the generator too.
+        """
+        goal, dataset = self.goal, self.dataset
+        certificate = replace(
+            shown,
+            metric=goal.metric,
+            mode=goal.mode,
+            retain=goal.retain,
+            confidence=goal.confidence,
+            refuse_target=goal.refuse_target,
+            cluster=self.cluster,
+            seed=self.seed,
+            fingerprints=fingerprints(configuration, policy, answers=answers),
+            dataset={"name": dataset.name, "split": dataset.split, "sha256": dataset.sha256},
+            corpus=self.rag.corpus_sketch(),
+            ragkit=__version__,
+            made=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        )
+        return replace(policy, certificate=certificate)
