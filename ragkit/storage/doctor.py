@@ -15,7 +15,7 @@ from ragkit.storage.database import DERIVED_FOLDER, Database
 from ragkit.storage.findings import Finding
 from ragkit.storage.rows import CHUNK, DOCUMENT, segment_infos
 from ragkit.storage.schema import checksum, read_manifest, unsealed
-from ragkit.storage.sealing import check_words
+from ragkit.storage.sealing import check_full_text
 
 _SHOWN = 5
 _ORPHAN = "WHERE NOT EXISTS (SELECT 1 FROM chunk WHERE chunk.vector = vector.row)"
@@ -192,7 +192,7 @@ class _Doctor:
             try:
                 connection.execute("BEGIN IMMEDIATE")
                 connection.execute("INSERT INTO words(words, rank) VALUES ('integrity-check', 1)")
-                check_words(connection, read_manifest(connection))
+                check_full_text(connection, read_manifest(connection))
             except StoreDamagedError as error:
                 return str(error)
             except (sqlite3.DatabaseError, UnicodeDecodeError) as error:

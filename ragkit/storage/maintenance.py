@@ -109,9 +109,9 @@ class Maintenance:
                 return
         # Where the disk is too full for a seal the index is read unchecked.
         with suppress(StoreError), self._database.writing() as connection:
-            from ragkit.storage.sealing import seal_words
+            from ragkit.storage.sealing import seal_full_text
 
-            seal_words(connection)
+            seal_full_text(connection)
 
     def derive(
         self,

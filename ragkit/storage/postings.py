@@ -146,7 +146,7 @@ def make_part(postings: Postings, alive: NDArray[np.bool_] | None) -> Part:
     return Part(postings, alive, len(counted), int(counted.sum(dtype=np.int64)))
 
 
-def best_by_words(
+def best_by_terms(
     parts: Sequence[Part], terms: Sequence[str], k: int, allowed: Integers | None
 ) -> list[tuple[int, float]]:
     """Return (row, score) of the k best rows that hold any of the words, best first.

@@ -308,22 +308,22 @@ def pack_sentences(vectors: Vectors) -> bytes:
     return packed
 
 
-def pool_chunk(hit: Hit, tokens: str, sentences: bytes | None, vector: Vector | None) -> PoolChunk:
+def pool_chunk(hit: Hit, terms: str, sentences: bytes | None, vector: Vector | None) -> PoolChunk:
     """Return a hit prepared for trimming.
 
     Args:
         hit: The hit.
-        tokens: Its index terms, one line per sentence.
+        terms: Its index terms, one line per sentence.
         sentences: Its sentences' vectors as stored.
         vector: The question's.
     """
     n_sentences = len(hit.chunk.sentences)
-    if not _are(str, tokens):
+    if not _are(str, terms):
         raise damaged_chunk(hit.chunk.id)
-    words = [line.split(" ") if line else [] for line in tokens.split("\n")]
-    words = (words + [[]] * n_sentences)[:n_sentences]
+    by_sentence = [line.split(" ") if line else [] for line in terms.split("\n")]
+    by_sentence = (by_sentence + [[]] * n_sentences)[:n_sentences]
     if sentences is None or vector is None:
-        return PoolChunk(hit=hit, terms=words)
+        return PoolChunk(hit=hit, terms=by_sentence)
     import numpy as np
 
     raw = unsealed(sentences, f"the sentence vectors of chunk {hit.chunk.id}")
@@ -331,7 +331,7 @@ def pool_chunk(hit: Hit, tokens: str, sentences: bytes | None, vector: Vector | 
         raise damaged_chunk(hit.chunk.id)
     rows = np.frombuffer(raw, dtype=np.int8).reshape(-1, len(vector)).astype(np.float32)
     if len(rows) != n_sentences:
-        return PoolChunk(hit=hit, terms=words)
+        return PoolChunk(hit=hit, terms=by_sentence)
     rows /= np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-9)
     near = rows.copy()
     near[1:] += rows[:-1]
@@ -339,7 +339,7 @@ def pool_chunk(hit: Hit, tokens: str, sentences: bytes | None, vector: Vector | 
     near /= np.maximum(np.linalg.norm(near, axis=1, keepdims=True), 1e-9)
     return PoolChunk(
         hit=hit,
-        terms=words,
+        terms=by_sentence,
         cosines=(rows @ vector).tolist(),
         window_cosines=(near @ vector).tolist(),
     )

@@ -22,13 +22,13 @@ _CONTENT = (
 """All that FTS5 keeps and reads when it ranks (SQLite documentation, "FTS5: shadow tables")."""
 
 
-def seal_words(connection: sqlite3.Connection) -> None:
+def seal_full_text(connection: sqlite3.Connection) -> None:
     """Record the checksum of the full-text index, as the last change of a write."""
     revision = int(read_manifest(connection)["generation"]) + 1
     write_manifest(connection, _KEY, f"{revision} {_checksum(connection)}")
 
 
-def check_words(connection: sqlite3.Connection, manifest: Mapping[str, str]) -> None:
+def check_full_text(connection: sqlite3.Connection, manifest: Mapping[str, str]) -> None:
     """Compare the full-text index with its seal, if that is of this revision.
 
     Raises:

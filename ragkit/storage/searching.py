@@ -17,7 +17,7 @@ from ragkit.storage.database import DERIVED_FOLDER
 from ragkit.storage.postings import (
     Part,
     Postings,
-    best_by_words,
+    best_by_terms,
     make_part,
     make_postings,
     members,
@@ -293,9 +293,9 @@ class SearchIndex:
             self._engine = (by_faiss, by_numpy)
         return self._engine
 
-    # --- by words ----------------------------------------------------------------------------
+    # --- by term -----------------------------------------------------------------------------
 
-    def by_words(
+    def by_terms(
         self,
         connection: sqlite3.Connection,
         terms: Sequence[str],
@@ -317,7 +317,7 @@ class SearchIndex:
         parts = self._all_parts(connection)
         if visible is not None:
             parts = self._visible_parts(parts, *visible)
-        return best_by_words(parts, terms, k, only)
+        return best_by_terms(parts, terms, k, only)
 
     def _visible_parts(
         self, parts: Sequence[Part], groups: frozenset[str], rows: Callable[[], Sequence[int]]

@@ -279,9 +279,9 @@ class LocalSnapshot:
         """Compare the full-text index with its seal, once per revision."""
 
         def check(_: object) -> bool:
-            from ragkit.storage.sealing import check_words
+            from ragkit.storage.sealing import check_full_text
 
-            check_words(connection, self._values)
+            check_full_text(connection, self._values)
             return True
 
         self._memory.seal_checked.get(self._version, check)
@@ -378,7 +378,7 @@ def _by_postings(
     if reader is not None:
         visible = (reader.groups, partial(_chunk_rows, connection, reader.documents))
         inside = None if allowed is reader.documents else allowed
-    found = index.by_words(
+    found = index.by_terms(
         connection,
         list(dict.fromkeys(term for term, _ in terms)),
         k + _TIES,

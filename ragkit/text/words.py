@@ -25,7 +25,7 @@ from ragkit.text.porter import stem
 
 __all__ = ["detect_language", "fts5_match", "index_terms", "query_terms"]
 
-MAX_QUERY_TOKENS = 64
+MAX_QUERY_TERMS = 64
 """Terms per question; a longer question is cut."""
 
 MAX_QUERY_CHARACTERS = 10_000
@@ -84,16 +84,16 @@ def index_terms(text: str, *, language: str | None) -> list[str]:
     ending = _ending(language)
     if text.isascii():
         return [_folded(run[:MAX_WORD_CHARACTERS], ending) for run in _ascii_runs(text)]
-    tokens: list[str] = []
+    terms: list[str] = []
     for run, size in _runs(text):
         if size:
-            tokens += _pieces(run, size)
+            terms += _pieces(run, size)
             # The run's end is a term too, so that a question shorter than a piece finds it.
             if len(run) >= size:
-                tokens.append(run[1 - size :])
-        elif token := _folded(run, ending):
-            tokens.append(token)
-    return tokens
+                terms.append(run[1 - size :])
+        elif term := _folded(run, ending):
+            terms.append(term)
+    return terms
 
 
 def query_terms(question: str, *, language: str | None) -> list[str]:
@@ -124,33 +124,33 @@ def search_terms(question: str, *, own: str | None, stored: str | None) -> list[
     everything: dict[str, None] = {}
     content: dict[str, None] = {}
     for run, size in _runs(question[:MAX_QUERY_CHARACTERS]):
-        tokens = _pieces(run, size) if size else [_folded(run, ending) for ending in endings]
-        for token in filter(None, tokens):
-            everything[token] = None
+        terms = _pieces(run, size) if size else [_folded(run, ending) for ending in endings]
+        for term in filter(None, terms):
+            everything[term] = None
             if run not in stop_words:
-                content[token] = None
-    return list(content or everything)[:MAX_QUERY_TOKENS]
+                content[term] = None
+    return list(content or everything)[:MAX_QUERY_TERMS]
 
 
-def fts5_terms(tokens: Sequence[str]) -> list[tuple[str, bool]]:
+def fts5_terms(terms: Sequence[str]) -> list[tuple[str, bool]]:
     """Return what to look up for these terms, and whether it is a prefix.
 
     Characters that could end a quoted string are dropped. A run of one ideograph matches as a
     prefix of the index's pairs, one or two letters of an unspaced script as a prefix of its
     trigrams.
     """
-    bare = (_UNUSABLE.sub("", token) for token in tokens)
+    bare = (_UNUSABLE.sub("", term) for term in terms)
     return [(term, len(term) < _piece_size(term)) for term in bare if term]
 
 
-def fts5_match(tokens: Sequence[str]) -> str:
+def fts5_match(terms: Sequence[str]) -> str:
     """Return an FTS5 query for any of these terms; empty if there is nothing to match.
 
     Each term is a quoted string, in which only a quotation mark is special (SQLite documentation,
     "FTS5 Strings").
     """
     return " OR ".join(
-        f'"{term}"{"*" if is_prefix else ""}' for term, is_prefix in fts5_terms(tokens)
+        f'"{term}"{"*" if is_prefix else ""}' for term, is_prefix in fts5_terms(terms)
     )
 
 
@@ -210,11 +210,11 @@ def _marks() -> str:
     return "".join(c for c in marks if unicodedata.category(c)[0] == "M" and not taken.match(c))
 
 
-def _piece_size(token: str) -> int:
-    """Return how long the pieces of a token's script are, 0 for words."""
-    if _ONE_OF_PAIRS.match(token):
+def _piece_size(term: str) -> int:
+    """Return how long the pieces of a term's script are, 0 for words."""
+    if _ONE_OF_PAIRS.match(term):
         return 2
-    return 3 if re.match(f"[{_THREES}]", token) else 0
+    return 3 if re.match(f"[{_THREES}]", term) else 0
 
 
 def _pieces(run: str, size: int) -> list[str]:

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ragkit.text.words import (
-    MAX_QUERY_TOKENS,
+    MAX_QUERY_TERMS,
     MAX_WORD_CHARACTERS,
     detect_language,
     fts5_match,
@@ -250,7 +250,7 @@ def test_query_tokens(question: str, language: str | None, tokens: list[str]) ->
 def test_the_number_of_query_tokens_is_bounded() -> None:
     """A long question is cut to the documented number of words."""
     question = " ".join(f"word{n}" for n in range(1000))
-    assert len(query_terms(question, language="en")) == MAX_QUERY_TOKENS
+    assert len(query_terms(question, language="en")) == MAX_QUERY_TERMS
 
 
 @pytest.mark.parametrize(
@@ -323,7 +323,7 @@ def test_a_store_of_two_languages_answers_in_both(main: str | None) -> None:
 def test_hostile_questions(index: _Index, question: str) -> None:
     """No question is a syntax error, and it stays within its bound."""
     tokens = query_terms(question, language="en")
-    assert len(tokens) <= MAX_QUERY_TOKENS
+    assert len(tokens) <= MAX_QUERY_TERMS
     assert set(index.search(question, "en")) <= {0}
 
 
