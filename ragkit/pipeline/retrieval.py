@@ -258,7 +258,7 @@ def _search(
     with watch.stage("trim"):
         # A reranker decides which of them are the first.
         first = hits if parts.reranker is not None else hits[: request.n_candidates]
-        pool = view.pool(first, vector) if request.n_candidates else []
+        pool: Sequence[PoolChunk] = view.pool(first, vector) if request.n_candidates else ()
     return Found(
         hits=hits,
         terms=terms,
