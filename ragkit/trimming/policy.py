@@ -24,7 +24,7 @@ BASELINE_HITS = 5
 """The baseline that trimming is compared with: so many chunks, untrimmed."""
 
 REFUSE_BELOW = 0.15
-"""Bundled refusal threshold: 2 % of the answerable questions of the calibration halves are below."""
+"""Bundled refusal threshold: 2 % of the calibration halves' answerable questions lie below it."""
 
 _LIMITS = ("keep_above", "budget_tokens", "budget_share")
 _PLAIN = ("name", "pool", *_LIMITS, "second_hop", "neighbours", "headings", "refuse_below")
@@ -79,7 +79,7 @@ class TrimPolicy:
         """Check the ranges; raises `ConfigError`."""
         tokens, share = self.budget_tokens, self.budget_share
         finite = {"keep_above": self.keep_above, "second_hop": self.second_hop}
-        finite |= self.weights(_WEIGHTS)
+        finite |= self._weights(_WEIGHTS)
         checks: list[tuple[str, float | None, bool, str]] = [
             ("pool", self.pool, 1 <= self.pool <= MOST_HITS, f"1 to {MOST_HITS:,}"),
             ("budget_tokens", tokens, tokens is None or tokens >= 1, "1 or more"),
@@ -93,8 +93,12 @@ class TrimPolicy:
             if not holds:
                 raise ConfigError(f"trim policy {self.name!r}: {name} {value}; allowed: {allowed}")
 
-    def weights(self, names: Iterable[str] = FUSION_WEIGHTS) -> dict[str, float]:
-        """Return weights by their names in the policy file; those of the training-free score."""
+    @property
+    def weights(self) -> dict[str, float]:
+        """Return the weight of each signal in the training-free score."""
+        return self._weights(FUSION_WEIGHTS)
+
+    def _weights(self, names: Iterable[str]) -> dict[str, float]:
         return {name: getattr(self, f"{name}_weight") for name in names}
 
     @classmethod
@@ -160,7 +164,7 @@ class TrimPolicy:
             "schema": 1,
             **{name: getattr(self, name) for name in _PLAIN},
             "scorer": None if scorer is None else {"name": scorer.name, "sha256": scorer.sha256()},
-            "weights": self.weights(_WEIGHTS),
+            "weights": self._weights(_WEIGHTS),
         }
         if self.certificate is not None:
             data["certificate"] = self.certificate.to_dict()

@@ -93,7 +93,7 @@ def _scores(
     policy: TrimPolicy,
 ) -> list[float]:
     scorer = policy.scorer
-    fusion = fused(signals, policy.weights())
+    fusion = fused(signals, policy.weights)
     scores = fusion if scorer is None else scorer.score(signals)
     if not policy.second_hop:
         return scores
