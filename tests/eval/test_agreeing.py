@@ -126,7 +126,7 @@ def test_answers_that_change_do_not(questions: Dataset, notices: Path) -> None:
     assert len(found.curve) == 1
 
 
-def test_what_agreement_does_not_promise(questions: Dataset, notices: Path) -> None:
+def test_what_agreement_does_not_guarantee(questions: Dataset, notices: Path) -> None:
     """It is a mean of one setting: other modes, refusals and several pools are refused."""
     with RAG(notices.parent / "kb", config=WORDS, generator=Reader(), ledger="off") as rag:
         rag.ingest(notices)

@@ -52,7 +52,7 @@ def policy_file(certified: Calibration, tmp_path: Path) -> Path:
     return path
 
 
-def test_a_certified_policy_keeps_its_promise_on_its_questions(
+def test_a_certified_policy_keeps_its_guarantee_on_its_questions(
     certified: Calibration, town: Dataset, store: Path, policy_file: Path
 ) -> None:
     """Asking with the file keeps the evidence as often as the certificate says."""
@@ -113,9 +113,9 @@ def test_the_refusal_threshold_refuses_few_answerable_questions(certified: Calib
 
 
 def test_the_cut_is_needed_and_the_unserved_do_not_count(tmp_path: Path) -> None:
-    """Half of the prices stand a sentence after their ware: a higher cut breaks the promise.
+    """Half of the prices stand a sentence after their ware: a higher cut breaks the guarantee.
 
-    Questions that the untrimmed top 5 does not serve are no part of a strict promise.
+    Questions that the untrimmed top 5 does not serve are no part of a strict guarantee.
     """
     wares = "lamp kettle ladder drill rope saw chair mirror basket clock".split()
     forms = ("The {} costs {} kroner.", "A {} is for sale too. It is yours for {} kroner.")
@@ -172,8 +172,8 @@ def test_too_few_labels_are_refused_with_their_number(town: Dataset, store: Path
 
 
 @pytest.mark.parametrize("mode", ["ratio", "absolute"])
-def test_other_promises(town: Dataset, store: Path, mode: str) -> None:
-    """The mean quality, as a share of the untrimmed top 5's or itself, can be promised."""
+def test_other_guarantees(town: Dataset, store: Path, mode: str) -> None:
+    """The mean quality, as a share of the untrimmed top 5's or itself, can be guaranteed."""
     with RAG(store, config=WORDS, ledger="off") as rag:
         found = calibrate(
             rag, town, mode=mode, retain=0.8, cluster="none", metric="EvidenceRecall"  # type: ignore[arg-type]

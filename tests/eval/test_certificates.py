@@ -116,7 +116,7 @@ SE = math.sqrt(0.05 * 0.95 / 1000)
 
 
 @pytest.mark.parametrize("n", [100, 200, 500, 2000])
-def test_the_order_statistic_keeps_its_promise_at_the_boundary(n: int) -> None:
+def test_the_order_statistic_keeps_its_guarantee_at_the_boundary(n: int) -> None:
     """With a true failure rate just at 5 % it certifies in at most 5 % of 1,000 samples."""
     rng = random.Random(n)
     allowed = allowed_failures(n, 0.05, 0.95)
@@ -127,7 +127,7 @@ def test_the_order_statistic_keeps_its_promise_at_the_boundary(n: int) -> None:
 
 @pytest.mark.parametrize("n", [100, 200, 500, 2000])
 @pytest.mark.parametrize("shape", ["0/1", "share"])
-def test_betting_keeps_its_promise_at_the_boundary(n: int, shape: str) -> None:
+def test_betting_keeps_its_guarantee_at_the_boundary(n: int, shape: str) -> None:
     """With a true mean just at the bound it certifies in at most 5 % of 1,000 samples."""
     rng = random.Random(n)
 
@@ -196,7 +196,7 @@ def population(
 @pytest.mark.parametrize("unequal", [False, True])
 @pytest.mark.parametrize("correlation", [0.02, 0.1, 0.3])
 @pytest.mark.parametrize(("documents", "size"), [(20, 50), (40, 50), (60, 20), (100, 5), (300, 2)])
-def test_documents_that_agree_break_no_promise(
+def test_documents_that_agree_break_no_guarantee(
     documents: int, size: int, correlation: float, unequal: bool
 ) -> None:
     """Of 1,000 populations at the boundary at most 5 % are certified below it; refusing is right.
@@ -216,7 +216,7 @@ def test_documents_that_agree_break_no_promise(
 
 
 def test_counting_every_question_would_break_it() -> None:
-    """The same simulation without the penalty breaks the promise far too often."""
+    """The same simulation without the penalty breaks the guarantee far too often."""
     rng = random.Random(1)
     broken = 0
     for _ in range(300):

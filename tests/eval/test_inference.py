@@ -149,7 +149,7 @@ def test_holm_by_hand() -> None:
     assert adjusted == pytest.approx({"a": 0.03, "c": 0.06, "b": 0.06})
 
 
-def test_the_minimum_detectable_difference_is_found_as_often_as_promised() -> None:
+def test_the_minimum_detectable_difference_is_found_as_often_as_stated() -> None:
     """A true difference of that size is found in about 80 % of samples."""
     rng = random.Random(4)
     n, spread = 200, 1.0

@@ -284,11 +284,16 @@ def json_lines(path: Path) -> Iterator[tuple[str, _Row]]:
                     row = read_json(line)
                 except ValueError as error:
                     raise ConfigError(f"{where}: {error}") from error
-                if not isinstance(row, dict):
-                    raise ConfigError(f"{where}: an object is needed")
-                yield where, as_object(row)
+                yield where, _object(where, row)
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path} cannot be read: {error}") from error
+
+
+def _object(where: str, value: object) -> _Row:
+    try:
+        return as_object(value)
+    except ValueError:
+        raise ConfigError(f"{where}: an object is needed") from None
 
 
 def _csv_rows(path: Path) -> Iterator[_Row]:

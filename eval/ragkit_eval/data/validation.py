@@ -226,8 +226,12 @@ class _Faults:
                     except ValueError as error:
                         self.add("unreadable", where, str(error))
                         continue
-                    if isinstance(row, dict) and "_id" in row:
-                        yield where, as_object(row)
+                    try:
+                        found = as_object(row)
+                    except ValueError:
+                        found = {}
+                    if "_id" in found:
+                        yield where, found
                     else:
                         self.add("unreadable", where, "an object with _id is needed")
         except OSError as error:

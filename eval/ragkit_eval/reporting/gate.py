@@ -58,6 +58,7 @@ _WHEN_INCONCLUSIVE: Mapping[str, WhenInconclusive] = {
     "pass": "pass",
 }
 _STATISTICS: Mapping[Statistic, float | None] = {"mean": None, "p50": 0.5, "p95": 0.95}
+_NAMED_STATISTICS: Mapping[str, Statistic] = {"mean": "mean", "p50": "p50", "p95": "p95"}
 _EXITS: Mapping[Verdict, ExitCode] = {
     "pass": ExitCode.DONE,
     "fail": ExitCode.GATE_FAILED,
@@ -404,7 +405,7 @@ def _rules(path: str, given: object, name: str | None) -> list[Rule]:
             except ValueError:
                 raise ConfigError(f"{path}: margin {margin!r}; allowed: a number, or 5%") from None
         named = table.get("statistic", "mean")
-        statistic = next((known for known in _STATISTICS if known == named), None)
+        statistic = _NAMED_STATISTICS.get(str(named))
         if statistic is None:
             raise ConfigError(f"{path}: statistic {named!r}; allowed: {' '.join(_STATISTICS)}")
         numbers = {
@@ -432,9 +433,10 @@ def _rules(path: str, given: object, name: str | None) -> list[Rule]:
 
 
 def _table(path: str, name: str, value: object) -> Mapping[str, object]:
-    if not isinstance(value, Mapping):
-        raise ConfigError(f"{path}: {name} must be a table")
-    return as_object(value)
+    try:
+        return as_object(value)
+    except ValueError:
+        raise ConfigError(f"{path}: {name} must be a table") from None
 
 
 def _known(path: str, table: Mapping[str, object], allowed: set[str]) -> None:

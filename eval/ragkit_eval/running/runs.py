@@ -99,7 +99,7 @@ def evaluate(
     """
     folder = Path(out)
     if configuration is None:
-        configuration = pipeline.configuration() if isinstance(pipeline, Described) else {}
+        configuration = _configuration(pipeline)
     manifest = make_manifest(dataset, configuration, cluster=cluster, seed=seed, command=command)
     manifest_path = folder / "manifest.json"
     if restart:
@@ -114,6 +114,10 @@ def evaluate(
         raise ConfigError(f"jobs {n_jobs}; allowed: 1 or more")
     rows = _run(pipeline, dataset, folder / "rows.jsonl", n_jobs, on_progress)
     return _finish(folder, manifest, dataset, rows, measures, cluster=cluster, seed=seed)
+
+
+def _configuration(pipeline: object) -> Mapping[str, Json]:
+    return pipeline.configuration() if isinstance(pipeline, Described) else {}
 
 
 def _run(
