@@ -64,7 +64,7 @@ class KendraRetriever:
     `query` is an ANSWER, a QUESTION_ANSWER or a DOCUMENT.
 
     Kendra reads the first 30 words of a question that are not stop words. A longer one is sent
-    as it is, since only Kendra knows which words it counts; `question_is_long` tells beforehand.
+    as it is, since only Kendra knows which words it counts; `question_is_long` gives an estimate.
 
     Kendra shows all documents to a query without a user or groups. `Query.groups` become the
     groups of the user context. With `require_user_context` a query that names neither is refused.
@@ -84,7 +84,7 @@ class KendraRetriever:
             query capacity unit. Queries wait for it in this process, so Kendra need not refuse
             them.
         burst: Queries that may be made at once after a pause; 1 or more.
-        attributes: Document attributes to return; empty returns all.
+        attributes: Document attributes to return; empty: all.
         list_attributes: Attributes whose type in the index is a list of strings.
         date_attributes: Attributes whose type is a date: filters on them take ISO 8601 text with a
             time zone.
@@ -371,7 +371,7 @@ def _queried(item: Record) -> FoundPassage:
     }
     excerpt = text(record(item.get("DocumentExcerpt")).get("Text"))
     answer = extra.get("AnswerText") or excerpt or _table(record(item.get("TableExcerpt")))
-    # The text of an answer and of an FAQ entry stands beside the excerpt, which may be empty.
+    # The text of an answer and of an FAQ entry is outside the excerpt, which may be empty.
     content = excerpt if kind == "DOCUMENT" else answer
     if kind == "QUESTION_ANSWER" and extra.get("QuestionText"):
         content = f"{extra['QuestionText']}\n{answer}"

@@ -1,7 +1,7 @@
-"""Models that Ollama runs, by its own interface: `ollama:MODEL`.
+"""Models that Ollama runs, through its native API: `ollama:MODEL`.
 
-Its own interface, and not the one of OpenAI that Ollama offers too, because only its own takes the
-size of the window, and a request to refuse a prompt that is too long instead of cutting it. Only
+The native API is used, not the OpenAI-compatible one, because only it takes the size of the window
+and the option to refuse a prompt that is too long instead of truncating it. Only
 the standard library is used, and numpy for vectors.
 
 Names of fields: Ollama, `docs/api.md` and `api/types.go`.
@@ -50,15 +50,15 @@ _WINDOW_SETTING = "num_ctx"
 class OllamaGenerator:
     """A model that Ollama runs; safe to share between threads.
 
-    Ollama's own default window is small, and it cuts a prompt that does not fit without a word.
-    So each request asks for a window (`num_ctx`), asks not to cut (`truncate`, `shift`: false),
-    and an answer whose prompt was cut all the same is an error: servers before 0.12 do not know
-    the request. A request that timed out is never sent again.
+    Ollama's default window is small, and it silently truncates a prompt that does not fit. So each
+    request sets the window (`num_ctx`) and forbids truncation (`truncate`, `shift`: false); an
+    answer whose prompt was truncated all the same is an error, since servers before 0.12 ignore
+    these options. A request that timed out is never sent again.
 
-    Without `num_ctx` the window is what the prompt can need at two bytes a token, and 1,024 tokens
-    for the answer where `max_tokens` is not given; rounded up to a power of two and at least
-    4,096, since Ollama loads a model anew for each other window. It is never above the window
-    that the model declares. A window takes memory, even where it is not filled.
+    Without `num_ctx` the window is what the prompt can need at two bytes per token, plus 1,024
+    tokens for the answer where `max_tokens` is not given; rounded up to a power of two and at least
+    4,096, since Ollama reloads a model for each new window. It is never above the window
+    that the model declares. A window takes memory even where it is not filled.
 
     Args:
         model: Name of the model, as `ollama list` shows it.
@@ -86,7 +86,7 @@ class OllamaGenerator:
 
     calls_llm = True
     counter: TokenCounter | None = None
-    """None: Ollama does not offer to count."""
+    """None: Ollama has no API that counts."""
 
     def __init__(
         self,
@@ -212,7 +212,7 @@ class OllamaGenerator:
 class OllamaEmbedder:
     """Vectors of a model that Ollama runs; safe to share between threads.
 
-    Texts that are too long are refused and not cut. A text of white space alone is not sent; it
+    Texts that are too long are refused, not truncated. A text of white space alone is not sent; it
     gives the unit vector of the first axis.
 
     Args:
@@ -277,7 +277,7 @@ class OllamaEmbedder:
         return f"ollama {self.model} prompts={[self.document_prompt, self.query_prompt]}"
 
     def embed_documents(self, texts: Sequence[str]) -> Vectors:
-        """Return one unit vector a text: float32, shape (n, dim), in the order of `texts`.
+        """Return one unit vector per text: float32, shape (n, dim), in the order of `texts`.
 
         Raises:
             ConfigError: the key cannot be sent.

@@ -1,8 +1,8 @@
-"""Generators and embedders behind OpenAI's interface, which many servers speak: `openai:MODEL`.
+"""Generators and embedders behind OpenAI's API, which many servers implement: `openai:MODEL`.
 
-Among them vLLM, the llama.cpp server, LM Studio and Ollama, each by its own `base_url`. Only the
-standard library is used, and numpy for vectors. Proxy variables of the environment are not read
-and redirects are not followed: a prompt and a key go to the address that was named, or nowhere.
+Among them are vLLM, the llama.cpp server, LM Studio and Ollama, each at its own `base_url`. Only
+the standard library is used, and numpy for vectors. Proxy variables of the environment are not
+read and redirects are not followed: a prompt and a key go to the named address, or nowhere.
 
 Limits and names of fields: OpenAI API reference, "Create chat completion" and "Create embeddings".
 """
@@ -52,7 +52,7 @@ CountWith: TypeAlias = Literal["vllm", "llamacpp", "llamacpp-python"]
 """Servers that count tokens, each in its own way."""
 
 Encoding: TypeAlias = Literal["float", "base64"]
-"""How vectors travel."""
+"""How vectors are transferred."""
 
 _MOST_INPUTS = 2048
 _MOST_BYTES = 300_000
@@ -63,7 +63,7 @@ class OpenAIGenerator:
     """A model behind an OpenAI-compatible server; safe to share between threads.
 
     The prompt is sent as one user message: it holds instructions, context and history already.
-    `top_k` is no parameter of OpenAI's; it is sent only when asked for, to servers that take it
+    `top_k` is not an OpenAI parameter; it is sent only when set, to servers that take it
     (vLLM, llama.cpp). The answer's length limit goes to api.openai.com as `max_completion_tokens`,
     the only name that all of its models take, and to every other server as `max_tokens`.
 
@@ -71,9 +71,9 @@ class OpenAIGenerator:
     (twice, within half a second), or the server said 429 or 503 and when to come back. A request
     that timed out is never sent again, since it may be billed.
 
-    A prompt that does not fit into a window that is known is refused before it is sent. What is
-    held against the window is the server's own count where `count_with` names a server that
-    counts, and else the number of words, which no tokenizer's count is below.
+    A prompt that does not fit into a known window is refused before it is sent. It is measured by
+    the server's own count where `count_with` names a server that counts, otherwise by its words: no
+    tokenizer makes fewer tokens than words.
 
     Args:
         model: Name of the model, as the server knows it.
@@ -92,7 +92,7 @@ class OpenAIGenerator:
             text and the `stop_reason` `timeout`.
         context_window: Tokens of prompt and answer together; None: asked of the server where
             `count_with` is `vllm` or `llamacpp`, else unknown.
-        count_with: Software of the server, so that it counts prompts: one more request before a
+        count_with: Software of the server, so that it counts prompts: one more request before each
             generation, two with `llamacpp`. `vllm` and `llamacpp` count exactly, the chat template
             included; `llamacpp-python` counts without it. None: nothing is asked.
 
@@ -214,7 +214,7 @@ class OpenAIGenerator:
 
     @property
     def context_window(self) -> int | None:
-        """Tokens of prompt and answer together, asked of the server where it tells."""
+        """Tokens of prompt and answer together, asked of the server where it says."""
         return self._counter.window() if self._window is None else self._window
 
     def _send(self, prompt: Prompt, options: GenerationOptions, *, stream: bool) -> Exchange:
@@ -226,10 +226,10 @@ class OpenAIGenerator:
 
 
 class _ServerCounter:
-    """Counts prompts and tells the window in the way of one kind of server."""
+    """Counts prompts and asks for the window in the way of one kind of server."""
 
     def __init__(self, server: WebServer, model: str, count_with: CountWith | None) -> None:
-        # What counts stands beside `/v1`, not below it.
+        # The endpoints that count are siblings of `/v1`, not below it.
         self._root = server.at(server.base_url.removesuffix("/v1"))
         self._model = model
         self._count_with = count_with
@@ -292,11 +292,11 @@ class OpenAIEmbedder:
         timeout_seconds: Longest wait for a connection, and for a whole answer; more than 0.
         retry_seconds: Longest sum of the waits that a server may ask for; 0 or more.
         max_response_bytes: Size of a response above which it is given up; 1 or more.
-        batch_size: Texts a request, 1 to 2048 (OpenAI API reference, `input`). A batch is also cut
-            at 300,000 bytes, since the same page allows 300,000 tokens a request.
+        batch_size: Texts per request, 1 to 2048 (OpenAI API reference, `input`). A batch is also
+            cut at 300,000 bytes, since the same page allows 300,000 tokens per request.
         dimensions: Length of the vectors to ask for; None: the model's own.
-        encoding: How vectors travel: `base64` has a quarter of the size, and not every server
-            knows it.
+        encoding: How vectors are transferred: `base64` is a quarter of the size, but not every
+            server supports it.
         document_prompt: Text put before each document.
         query_prompt: Text put before each question.
 
@@ -371,7 +371,7 @@ class OpenAIEmbedder:
         )
 
     def embed_documents(self, texts: Sequence[str]) -> Vectors:
-        """Return one unit vector a text: float32, shape (n, dim), in the order of `texts`.
+        """Return one unit vector per text: float32, shape (n, dim), in the order of `texts`.
 
         Raises:
             ConfigError: the key cannot be sent.

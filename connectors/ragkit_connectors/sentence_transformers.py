@@ -66,7 +66,7 @@ class SentenceTransformersEmbedder:
         max_tokens: Tokens read of a text, special tokens and prompt included; None takes the
             model's `max_seq_length`.
         device: Where to run, as torch names it; None leaves the choice to the library.
-        batch_size: Texts a pass, 1 or more.
+        batch_size: Texts per pass, 1 or more.
 
     Raises:
         MissingExtraError: the library is not installed.
@@ -98,7 +98,7 @@ class SentenceTransformersEmbedder:
             _first(own, DOCUMENT_PROMPT_NAMES) if document_prompt is None else document_prompt
         )
         self.query_prompt = _first(own, ("query",)) if query_prompt is None else query_prompt
-        # Asking the model is the one way that holds for every stack of modules and every version.
+        # Encoding a text is the only way that works for every stack of modules and every version.
         self.dim = int(self._encode([""], prompt="").shape[1])
         self.fingerprint = self._fingerprint(name_or_path, folder)
 
@@ -108,7 +108,7 @@ class SentenceTransformersEmbedder:
         return self._model.max_seq_length
 
     def embed_documents(self, texts: Sequence[str]) -> Vectors:
-        """Return one unit vector a text: float32, shape (n, dim), in the order of `texts`.
+        """Return one unit vector per text: float32, shape (n, dim), in the order of `texts`.
 
         Raises:
             RemoteError: the model gave something that is no vector.
@@ -211,7 +211,7 @@ def _tokenizer(model: _Model) -> _Tokenizer | None:
 
 
 def _n_positions(model: _Model) -> int | None:
-    """Return the most tokens that the model can tell the place of; None where it has no limit."""
+    """Return how many token positions the model has; None where it has no limit."""
     config = _config(model)
     n_positions = getattr(config, "max_position_embeddings", None)
     if not isinstance(n_positions, int):

@@ -1,4 +1,4 @@
-"""A fake AWS on this machine: the real wire, and what it is told to say.
+"""A fake AWS on this machine: the real protocol, with scripted answers.
 
 Requests are routed and checked by AWS' own service descriptions, limits and signature included;
 so are the answers that a test scripts, so a test double that lies fails its test.

@@ -7,7 +7,17 @@ from collections.abc import Iterator
 
 import pytest
 
+from ragkit_connectors.testing import ServedModel
+
 from .aws_server import AwsServer
+from .tiny_models import encode, train_tokenizer
+
+
+@pytest.fixture(scope="session")
+def model() -> ServedModel:
+    """Return a model with a real tokenizer and a window of 2,048 tokens."""
+    tokenizer = train_tokenizer()
+    return ServedModel(encode=lambda text: encode(tokenizer, text))
 
 
 @pytest.fixture

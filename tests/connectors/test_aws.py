@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 import subprocess
 import sys
 import time
@@ -27,6 +26,7 @@ from .test_aws_server import ANSWER, ASK, HELLO, STOP
 pytest.importorskip("boto3")
 
 from ragkit_connectors.support.aws import AwsCall, AwsClient
+from ragkit_connectors.testing.serving import unused_url
 
 GENERATION = AwsCall(
     method="converse", action="bedrock:InvokeModel", about="model 'm'", may_be_billed=True,
@@ -255,9 +255,7 @@ def test_a_stream_is_opened_again_only_before_it_opened(aws: AwsServer, open_cli
 def test_a_port_where_nothing_listens_is_told_in_seconds(open_client: Open) -> None:
     """A refused connection is tried three times, then named."""
     del open_client
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        url = f"http://127.0.0.1:{free.getsockname()[1]}"
+    url = unused_url()
     client = AwsClient("bedrock-runtime", base_url=url, retry_seconds=60.0)
     with pytest.raises(RemoteError, match=rf"no connection to {url}.*3 attempts"):
         client.call(GENERATION, ASK)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Callable, Mapping
 from typing import cast
 
@@ -24,6 +23,7 @@ from .aws_server import AwsFault, AwsServer, Raw, Slow, Stream
 pytest.importorskip("boto3")
 
 from ragkit_connectors.bedrock.generator import BedrockGenerator
+from ragkit_connectors.testing.serving import unused_url
 
 MODEL = "eu.anthropic.claude-sonnet-4-5-20250929-v1:0"
 APPLICATION_PROFILE = (
@@ -73,7 +73,7 @@ def script(aws: AwsServer, text: str = ANSWER, reason: str = "end_turn", **usage
 
 
 def client(aws: AwsServer, name: str = MODEL, /, **settings: object) -> BedrockGenerator:
-    """Return a generator of the fake, impatient unless told otherwise."""
+    """Return a generator of the fake, with short time-outs by default."""
     given: dict[str, object] = {"timeout_seconds": 5.0, "retry_seconds": 5.0, **settings}
     make = cast("Callable[..., BedrockGenerator]", BedrockGenerator)
     return make(name, base_url=aws.url, **given)
@@ -134,9 +134,7 @@ class TestBedrockGenerator(GeneratorContract):
 
     def make_unreachable(self) -> BedrockGenerator:
         """Return a client of a port where nothing listens."""
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            url = f"http://127.0.0.1:{free.getsockname()[1]}"
+        url = unused_url()
         return BedrockGenerator(MODEL, base_url=url, retry_seconds=1.0)
 
 
@@ -356,7 +354,7 @@ def test_usage_of_a_stream_comes_from_its_last_event(aws: AwsServer) -> None:
 
 
 def test_reasoning_is_not_part_of_the_answer(aws: AwsServer) -> None:
-    """What a model thinks is billed, but neither shown nor joined to the text."""
+    """What a model thinks is billed, but neither shown nor added to the text."""
     whole = answer("")
     whole["output"] = {
         "message": {

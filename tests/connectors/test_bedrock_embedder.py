@@ -108,25 +108,25 @@ class _Contract(EmbedderContract):
 
 
 class TestTitan(_Contract):
-    """One text a request."""
+    """One text per request."""
 
 
 class TestCohereV3(_Contract):
-    """Many texts a request, one length of vectors."""
+    """Many texts per request, one length of vectors."""
 
     model = COHERE_V3
     answer = staticmethod(cohere)
 
 
 class TestCohereV4(_Contract):
-    """Many texts a request, several lengths of vectors."""
+    """Many texts per request, several lengths of vectors."""
 
     model = COHERE_V4
     answer = staticmethod(cohere)
 
 
 class TestNova(_Contract):
-    """One text a request, with a purpose."""
+    """One text per request, with a purpose."""
 
     model = NOVA
     answer = staticmethod(nova)
@@ -213,7 +213,7 @@ def test_blank_texts_are_not_sent(aws: AwsServer) -> None:
 
 
 def test_requests_run_at_once_and_no_more_than_allowed(aws: AwsServer) -> None:
-    """One text a request would take minutes one by one; the number at once is bounded."""
+    """One text per request would take minutes one by one; the number at once is bounded."""
     lock = threading.Lock()
     now, most = 0, 0
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import cast
@@ -20,6 +19,7 @@ from ragkit.types import Json, Location, Query
 from ragkit_connectors import open_store
 from ragkit_connectors.bedrock.knowledge_base import KnowledgeBaseRetriever
 from ragkit_connectors.testing import RetrieverContract
+from ragkit_connectors.testing.serving import unused_url
 
 from .aws_server import AwsFault, AwsServer, Slow
 
@@ -439,9 +439,7 @@ def test_an_overloaded_service_is_asked_again(aws: AwsServer) -> None:
 
 def test_a_server_that_is_down_is_a_remote_error(aws: AwsServer) -> None:
     """An address where nothing listens gives the error that callers know."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        url = f"http://127.0.0.1:{free.getsockname()[1]}"
+    url = unused_url()
     with pytest.raises(RemoteError):
         _base(aws, base_url=url, retry_seconds=0.2).search(QUERY)
 

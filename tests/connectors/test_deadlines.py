@@ -118,13 +118,13 @@ def test_what_is_no_part_of_a_stream_gives_no_time(part: bytes) -> None:
 
 
 def test_a_long_stream_of_parts_is_read_to_its_end() -> None:
-    """Each event begins the time-out anew; only `total_timeout` would end them."""
+    """Each event restarts the time-out; only `total_timeout` would end them."""
     with served(slowly(STREAM, EVENT, DONE, 300)) as url:
         assert len(events_of(url, seconds=10.0)) == 301
 
 
 def test_responses_before_the_one_that_counts_are_few() -> None:
-    """Servers that send `100 Continue` fast and for ever meet a limit of bytes."""
+    """Servers that send `100 Continue` fast and forever meet a limit of bytes."""
     again = b"HTTP/1.1 100 Continue\r\n\r\n"
     with served([again * 20_000, HEAD + ANSWER]) as url:
         with pytest.raises(RemoteError, match="the head of the answer is larger than"):

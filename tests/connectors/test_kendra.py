@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -21,6 +20,7 @@ from ragkit.types import Json, Location, Query
 from ragkit_connectors import open_store
 from ragkit_connectors.kendra import KendraRetriever
 from ragkit_connectors.testing import RetrieverContract
+from ragkit_connectors.testing.serving import unused_url
 
 from .aws_server import AwsFault, AwsServer, Slow
 
@@ -164,7 +164,7 @@ def test_answers_and_faq_entries_are_read_where_their_text_stands(aws: AwsServer
 
 
 def test_the_answer_text_wins_over_the_short_excerpt(aws: AwsServer) -> None:
-    """The whole suggested answer is taken, not the excerpt beside it."""
+    """The whole suggested answer is taken, not the excerpt."""
     answer = {**_result("ANSWER", "desk"), "AdditionalAttributes": FAQ["AdditionalAttributes"]}
     aws.answer("Query", _answer(answer))
     assert _kendra(aws, operation="query").search(QUERY)[0].chunk.text == "At the desk."
@@ -334,7 +334,7 @@ def test_what_kendra_cannot_filter_by_is_refused(
 
 
 def test_the_language_is_a_filter_unless_one_is_given(aws: AwsServer) -> None:
-    """Kendra searches English unless told otherwise by an attribute."""
+    """Kendra searches English unless an attribute says otherwise."""
     aws.answer(RETRIEVE, _answer())
     _kendra(aws, language="de").search(QUERY)
     _kendra(aws, language="de").search(replace(QUERY, filters={"_language_code": "fr"}))
@@ -484,7 +484,7 @@ def test_an_equal_query_is_answered_from_memory_when_asked_for(aws: AwsServer) -
 def test_a_refusal_is_a_typed_error(
     aws: AwsServer, fault: AwsFault, kind: type[RemoteError]
 ) -> None:
-    """What trying again cannot mend is not tried again."""
+    """What a retry cannot repair is not retried."""
     aws.answer(RETRIEVE, fault)
     with pytest.raises(kind):
         _kendra(aws).search(QUERY)
@@ -493,9 +493,7 @@ def test_a_refusal_is_a_typed_error(
 
 def test_a_server_that_is_down_is_a_remote_error(aws: AwsServer) -> None:
     """An address where nothing listens gives the error that callers know."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        url = f"http://127.0.0.1:{free.getsockname()[1]}"
+    url = unused_url()
     with pytest.raises(RemoteError):
         _kendra(aws, base_url=url, retry_seconds=0.2).search(QUERY)
 

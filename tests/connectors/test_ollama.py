@@ -21,17 +21,14 @@ from ragkit_connectors.testing import (
     sample_prompt,
 )
 
-from .tiny_models import encode, train_tokenizer
-
 NO_OPTIONS = GenerationOptions()
 PROMPT = sample_prompt()
 
 
-@pytest.fixture(scope="module")
-def model() -> ServedModel:
-    """Return a model with a real tokenizer that declares a window of 32,768 tokens."""
-    tokenizer = train_tokenizer()
-    return ServedModel(encode=lambda text: encode(tokenizer, text), window=32_768)
+@pytest.fixture(name="model")
+def wide_model(model: ServedModel) -> ServedModel:
+    """Return the shared model, here with a declared window of 32,768 tokens."""
+    return replace(model, window=32_768)
 
 
 def _streamed(generator: OllamaGenerator) -> tuple[list[str], Generation]:

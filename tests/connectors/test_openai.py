@@ -36,8 +36,7 @@ from ragkit_connectors.testing import (
     Software,
     sample_prompt,
 )
-
-from .tiny_models import encode, train_tokenizer
+from ragkit_connectors.testing.serving import unused_url
 
 NO_OPTIONS = GenerationOptions()
 PROMPT = sample_prompt()
@@ -63,9 +62,7 @@ def _streamed(generator: OpenAIGenerator, prompt: Prompt = PROMPT) -> tuple[list
 
 
 def _dead_url() -> str:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return f"http://127.0.0.1:{free.getsockname()[1]}/v1"
+    return f"{unused_url()}/v1"
 
 
 STREAM_HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n"
@@ -490,13 +487,6 @@ class TestOpenAIEmbedder(EmbedderContract):
     def make(self) -> OpenAIEmbedder:
         """Return a client of a server that draws vectors from a hash of the text."""
         return OpenAIEmbedder("m", base_url=self._url, batch_size=2)
-
-
-@pytest.fixture(scope="module")
-def model() -> ServedModel:
-    """Return a model with a real tokenizer and a window of 2,048 tokens."""
-    tokenizer = train_tokenizer()
-    return ServedModel(encode=lambda text: encode(tokenizer, text))
 
 
 class CountingContract(GeneratorContract):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import json
-import socket
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import cast
@@ -25,6 +24,7 @@ from ragkit.types import Generation, GenerationOptions, Json, Prompt, Usage
 from ragkit_connectors import open_generator
 from ragkit_connectors.sagemaker import SageMakerGenerator
 from ragkit_connectors.testing import GeneratorContract, sample_prompt
+from ragkit_connectors.testing.serving import unused_url
 
 from .aws_server import AwsFault, AwsServer, Slow, Stream
 
@@ -118,12 +118,6 @@ def _body(server: AwsServer, number: int = -1) -> Mapping[str, Json]:
     return cast("Mapping[str, Json]", json.loads(data))
 
 
-def _dead_url() -> str:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return f"http://127.0.0.1:{free.getsockname()[1]}"
-
-
 class _Contract(GeneratorContract):
     payload = "openai"
 
@@ -144,7 +138,7 @@ class _Contract(GeneratorContract):
 
     def make_unreachable(self) -> SageMakerGenerator:
         """Return a client of a port where nothing listens."""
-        return _generator(self._server, self.payload, base_url=_dead_url(), retry_seconds=0.2)
+        return _generator(self._server, self.payload, base_url=unused_url(), retry_seconds=0.2)
 
 
 class TestChat(_Contract):
@@ -279,7 +273,7 @@ def test_a_stream_is_read_however_its_parts_are_cut(
 
 
 def test_events_of_an_lmi_container_may_be_server_sent(aws: AwsServer) -> None:
-    """LMI sends lines of JSON or, in TGI's likeness, events; its content type says which."""
+    """LMI sends lines of JSON or, like TGI, events; its content type says which."""
     data = _bytes("tgi", _events("lmi"))
     aws.answer("InvokeEndpointWithResponseStream", _stream(data))
     assert _streamed(_generator(aws, "lmi"))[1].text == TEXT
@@ -523,7 +517,7 @@ def test_a_model_that_is_still_loading_is_waited_for(aws: AwsServer) -> None:
     [("AccessDeniedException", AccessDeniedError), ("ValidationError", RemoteError)],
 )
 def test_a_refusal_is_a_typed_error(aws: AwsServer, code: str, kind: type[RemoteError]) -> None:
-    """What trying again cannot mend is not tried again."""
+    """What a retry cannot repair is not retried."""
     aws.answer("InvokeEndpoint", AwsFault(code))
     with pytest.raises(kind):
         _generator(aws).generate(PROMPT, NO_OPTIONS)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import socket
 import threading
 from collections.abc import Mapping, Sequence
 from typing import cast
@@ -16,6 +15,7 @@ from ragkit.types import Json
 from ragkit_connectors import open_embedder
 from ragkit_connectors.sagemaker import SageMakerEmbedder
 from ragkit_connectors.testing import EmbedderContract
+from ragkit_connectors.testing.serving import unused_url
 
 from .aws_server import AwsFault, AwsServer
 
@@ -211,9 +211,7 @@ def test_a_text_that_is_too_long_is_told_as_such(aws: AwsServer) -> None:
 
 def test_a_server_that_is_down_is_a_remote_error(aws: AwsServer) -> None:
     """An address where nothing listens gives the error that callers know."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        url = f"http://127.0.0.1:{free.getsockname()[1]}"
+    url = unused_url()
     with pytest.raises(RemoteError):
         _embedder(aws, base_url=url, retry_seconds=0.2).embed_query("badge")
 

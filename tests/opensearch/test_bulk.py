@@ -1,4 +1,4 @@
-"""Nothing that was acknowledged is lost, nothing is written twice, and every failure is told."""
+"""Nothing that was acknowledged is lost, nothing is written twice, every failure is reported."""
 
 from __future__ import annotations
 
@@ -129,7 +129,7 @@ def test_a_request_that_is_too_large_is_halved() -> None:
 
 
 def test_requests_shrink_while_the_server_is_busy() -> None:
-    """Each push back halves the next request; successes make them larger again."""
+    """Each throttled request halves the next one; successes make them larger again."""
     script = bulks(lambda number: Trouble(status=429) if number in {0, 1, 2} else None)
     with OpenSearchServer(trouble=script) as server, words(f"{server.url}/kb") as rag:
         rag.ingest(*numbered(64))
@@ -241,7 +241,7 @@ def test_a_storm_loses_nothing_and_repeats_little(opensearch_url: str) -> None:
 
 @pytest.mark.slow
 def test_sixteen_writers_at_a_queue_of_one(make_node: NodeMaker) -> None:
-    """Every chunk that was acknowledged is countable, none twice, though most were pushed back."""
+    """Every chunk that was acknowledged is countable, none twice, though most were throttled."""
     node = make_node("thread_pool.write.size=1", "thread_pool.write.queue_size=1")
     address = f"{node.url}/kb"
     with words(address, *numbered(1, prefix="first")):

@@ -13,7 +13,7 @@ HARBOR = str(Path(__file__).parents[2] / "examples" / "harbor")
 
 
 def test_every_command_works_on_an_index(tmp_path: Path) -> None:
-    """Ingest, search, ask, list, show, rm, doctor and rebuild, with the output that is promised."""
+    """Ingest, search, ask, list, show, rm, doctor and rebuild, with the documented output."""
     ledger = str(tmp_path / "ledger.jsonl")
     with OpenSearchServer() as server:
         store = ("--store", f"opensearch:{server.url}/kb")

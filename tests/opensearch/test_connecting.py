@@ -211,7 +211,7 @@ def test_a_cold_collection_is_waited_for_longer_than_ten_seconds() -> None:
 
 
 def test_threads_keep_their_connections() -> None:
-    """Eight searches are under way at once, and the next ones connect to nothing anew."""
+    """Eight searches are under way at once, and the next ones open no new connection."""
     with OpenSearchServer() as server, words(f"{server.url}/kb", *numbered(1)) as rag:
 
         def all_at_once() -> None:
@@ -234,7 +234,7 @@ def test_threads_keep_their_connections() -> None:
         n_connections = server.n_connections
         for _ in range(3):
             all_at_once()
-        # The client's own pool would keep one, and shake hands anew for the other seven.
+        # The client's own pool would keep one, and reconnect for the other seven.
         assert server.n_connections <= n_connections + 1
 
 

@@ -30,7 +30,7 @@ class TestRealServer(StoreContract):
 
 
 class TestRealServerJoinedHere(TestRealServer):
-    """Both rankings are asked for and joined by the client."""
+    """Both rankings are requested and fused on the client."""
 
     def make(self, name: str) -> OpenSearchStore:
         """Return the store behind an alias of this test's own."""

@@ -1,4 +1,4 @@
-"""Searches: what joins two rankings, what a filter does, and what is never sent."""
+"""Searches: where rankings are fused, what a filter does, and what is never sent."""
 
 from __future__ import annotations
 
@@ -124,7 +124,7 @@ def test_a_server_without_the_plugin_has_rankings_fused_on_the_client() -> None:
 def test_an_old_server_is_not_asked_for_what_it_cannot_do(
     version: str, fusion: str, is_fused_there: bool
 ) -> None:
-    """The version decides who joins; asking for the server's way names the version."""
+    """The version decides where rankings are fused; insisting on the server names the version."""
     settings = Settings(fusion=fusion, ledger="off")
     with OpenSearchServer(version=version) as server:
         with RAG(opened(f"{server.url}/kb"), embedder=WordEmbedder(), config=settings) as rag:

@@ -3,7 +3,7 @@
 Bodies and their limits: Amazon Bedrock user guide, "Amazon Titan Embeddings Text" and "Cohere
 Embed and Cohere Embed v4 models"; Amazon Nova user guide, "Complete embeddings request and
 response schema". Models that take a purpose are told whether a text is a document or a question:
-vectors of the wrong purpose find less, and nothing says so.
+vectors of the wrong purpose find less, silently.
 """
 
 from __future__ import annotations
@@ -195,7 +195,7 @@ class BedrockEmbedder:
 
         Raises:
             ConfigError: credentials are missing.
-            PromptTooLongError: a text is longer than the model reads; nothing is ever cut.
+            PromptTooLongError: a text is longer than the model reads; nothing is ever truncated.
             RemoteError: Bedrock failed, refused or gave something that is no vector.
         """
         return self._embed(texts, self._family.document)

@@ -153,7 +153,7 @@ class KnowledgeBaseRetriever:
                 stores have, or None for what Bedrock chooses; `vector` is not used.
 
         Raises:
-            ConfigError: a mode, `k`, filter or group that the knowledge base has not.
+            ConfigError: a mode, `k`, filter or group that the knowledge base does not have.
             AccessDeniedError: the caller may not ask this knowledge base.
             RateLimitedError: the service was overloaded for as long as `retry_seconds`.
             RemoteError: the service or its vector store failed, was too slow or cannot be reached.

@@ -54,7 +54,7 @@ class Operation:
 
 @dataclass(slots=True)
 class BulkReport:
-    """What became of the operations: each key is in exactly one of `acknowledged` and `failed`.
+    """The outcome of the operations: each key is in exactly one of `acknowledged` and `failed`.
 
     `n_sent` counts operations each time that they are sent, `n_throttled` each time that the server
     throttled them (HTTP 429) and did nothing.
@@ -162,7 +162,7 @@ class BulkWriter:
         )
 
     def _cut(self, waiting: Sequence[Operation], n_items: int) -> tuple[list[Operation], bytes]:
-        """Return the first operations that fit into a request, one at least."""
+        """Return the first operations that fit into a request, at least one."""
         batch: list[Operation] = []
         parts: list[bytes] = []
         n_bytes = 0

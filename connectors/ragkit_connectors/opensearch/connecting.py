@@ -72,7 +72,7 @@ class IndexAddress:
 
     @property
     def is_overheard(self) -> bool:
-        """Whether others on the way can read what is sent."""
+        """Whether others can read what is sent on its way."""
         return not is_private(urlsplit(self.url).scheme, self.host)
 
 
@@ -201,9 +201,9 @@ class Connection:
         params: Mapping[str, str] | None = None,
         ignore: Collection[int] = (),
     ) -> Record:
-        """Send a request that may be repeated, until it succeeds or its time is up.
+        """Send a request, repeatedly if necessary, until it succeeds or its time is up.
 
-        What a status in `ignore` says comes back like a success, with `status` in it.
+        The answer of a status in `ignore` is returned like a success, with `status` in it.
         """
         backoff = Backoff(time.monotonic() + self.retry_seconds)
         while True:
@@ -233,9 +233,9 @@ class Connection:
             )
 
         try:
-            # The client's own time-out comes first where it holds; the other is for slow drips.
+            # The client's own time-out usually comes first; the other ends answers that trickle in.
             answer = call_within(seconds + _NO_LIMIT_OF_ITS_OWN_SECONDS / 2, send)
-        except (TimeoutError, _exceptions().OpenSearchException) as error:
+        except (TimeoutError, _client_error()) as error:
             raise RemoteFault(error, self) from error
         return answer if is_record(answer) else {"found": answer}
 
@@ -252,7 +252,7 @@ class Connection:
 
 
 class RemoteFault(Exception):
-    """A request that failed once; the client's exceptions in the words of this connector."""
+    """A request that failed once: the client library's exception, classified."""
 
     def __init__(self, cause: Exception, connection: Connection) -> None:
         super().__init__(type(cause).__name__)
@@ -355,13 +355,10 @@ def _reason(info: Record) -> tuple[str, str]:
     return kind, reason[:_REASON_CHARACTERS]
 
 
-class _Exceptions(Protocol):
-    OpenSearchException: type[Exception]
-
-
-def _exceptions() -> _Exceptions:
-    found: _Exceptions = importlib.import_module("opensearchpy.exceptions")
-    return found
+def _client_error() -> type[Exception]:
+    """Return the base of the client library's exceptions."""
+    kind: type[Exception] = importlib.import_module("opensearchpy.exceptions").OpenSearchException
+    return kind
 
 
 def _open_transport(address: IndexAddress, access: Access, is_serverless: bool) -> _Transport:

@@ -154,7 +154,7 @@ class OpenSearchRetriever:
 
 
 def _whole_names_field(mappings: Record, name: str) -> str:
-    """Return the field by which groups are told apart whole: this one, or its `.keyword`.
+    """Return the field that matches whole group names: this one, or its `.keyword`.
 
     Args:
         mappings: Of each index behind the name.

@@ -1,4 +1,4 @@
-"""What an index of ragkit's looks like.
+"""The mapping of a ragkit index and its records.
 
 An index holds one record per document, with its text and fingerprint, and one record per chunk. A
 document counts as stored once its own record is there, which is written last.
@@ -117,11 +117,11 @@ class VectorIndex:
         """Return the numbers that are sent for a vector."""
         if self.type == "byte":
             return [float(x) for x in (vector * 127.0).round().tolist()]
-        # Vectors are kept as float16: five digits tell them all apart.
+        # Vectors are stored as float16, whose values five digits tell apart.
         return [float(f"{x:.5g}") for x in vector.tolist()]
 
     def cosine(self, score: float) -> float:
-        """Return the cosine behind a score of a search by vector.
+        """Return the cosine behind the score of a vector query.
 
         Formulas: OpenSearch documentation, "Spaces".
         """
@@ -146,9 +146,9 @@ class NewIndex:
 
 
 def index_body(
-    settings: StoreSettings, new: NewIndex, told: dict[str, Json], *, version: tuple[int, ...]
+    settings: StoreSettings, new: NewIndex, meta: dict[str, Json], *, version: tuple[int, ...]
 ) -> dict[str, Json]:
-    """Return settings and mapping of a new index, which says `told` of itself."""
+    """Return settings and mapping of a new index with this `_meta`."""
     index: dict[str, Json] = {"knn": settings.dim is not None}
     if new.n_shards is not None:
         index["number_of_shards"] = new.n_shards
@@ -175,7 +175,7 @@ def index_body(
         "settings": {"index": index},
         "mappings": {
             "dynamic": "strict",
-            "_meta": told,
+            "_meta": meta,
             "properties": properties,
         },
     }
@@ -234,7 +234,7 @@ def chunk_key(chunk: Chunk, settings: StoreSettings) -> str:
 
 
 def version_of(item: PreparedDocument) -> str:
-    """Return what tells this version of a document from others."""
+    """Return an id of this version of a document."""
     return hashlib.sha256(item.fingerprint.encode()).hexdigest()[:16]
 
 

@@ -1,11 +1,11 @@
-"""Calls to AWS: one way to open a client, to wait, to repeat, and to say what went wrong.
+"""Calls to AWS: opening a client, deadlines, retries and errors.
 
 boto3 is imported when a client is opened. Its own retries are switched off: they would send a
 generation that timed out again, up to five times, and each may be billed.
 
 A call is given up `timeout_seconds` after it was sent, however its bytes arrive: it runs in a
-thread of its own, which is left behind where a server drips. So does the wait for each event of a
-stream: bytes that never finish one give a server no more time.
+thread of its own, which is abandoned if a server sends too slowly. The same holds for each event
+of a stream: bytes that do not complete one give the server no more time.
 """
 
 from __future__ import annotations
@@ -86,9 +86,9 @@ class AwsClient:
         base_url: Address instead of the service's public one, for example of a VPC endpoint;
             http is allowed to this machine only.
         timeout_seconds: Longest wait for an answer, and for each part of a stream.
-        retry_seconds: How long after its begin a call may be sent again.
+        retry_seconds: Time after its start in which a call may be sent again.
         n_threads: Calls at once, fewer while the service throttles; None: no limit.
-        total_timeout_seconds: Longest time for a call, attempts and stream together; None: no
+        total_timeout_seconds: Longest time for a call, attempts and stream included; None: no
             limit.
         sleep: Waits between attempts; for tests.
 
@@ -157,8 +157,8 @@ class AwsClient:
     ) -> Generator[Mapping[str, Record], None, None]:
         """Yield the events of the answer's stream; leaving early closes its connection.
 
-        Once the stream is open nothing is sent again. `deadline` ends the wait for an event; who
-        takes them renews it, since what they make of several may be one part.
+        Once the stream is open nothing is sent again. `deadline` ends the wait for an event; the
+        caller renews it, since several events may make up one part.
 
         Raises:
             ConfigError: credentials are missing, or the call cannot be made as given.
@@ -186,7 +186,7 @@ class AwsClient:
             is_waiting = False
             raise self._broken_off(error, call, deadline) from error
         finally:
-            # A connection that a thread still reads from cannot be closed before it has read.
+            # A connection cannot be closed while a thread still reads from it.
             if not is_waiting:
                 stream.close()
 
@@ -279,7 +279,7 @@ def _refuse_broken(response_dict: Mapping[str, object], **_: object) -> None:
 
 
 class _Gate:
-    """Lets few calls through at once: half as many after a throttled one, then slowly more."""
+    """Limits the calls at once: half as many after a throttled one, then slowly more."""
 
     def __init__(self, most: int) -> None:
         self._most = most
@@ -346,8 +346,8 @@ def _check_url(base_url: str | None) -> None:
 def _session() -> _Session:
     if importlib.util.find_spec("boto3") is None:
         raise MissingExtraError("boto3", extra="aws")
-    # A session of its own: the library's shared one is not safe to use from several threads, and
-    # remembers the first identity that it saw.
+    # Not the library's shared session, which is not thread-safe and remembers the first identity
+    # that it saw.
     make: Callable[[], _Session] = importlib.import_module("boto3").Session
     try:
         return make()

@@ -1,4 +1,4 @@
-"""Calls that end on time, whatever a client library waits for."""
+"""Deadlines that hold whatever a client library waits for."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _T = TypeVar("_T")
 
 
 class Deadline:
-    """When waiting for a server ends: so long after the last part, never later than the whole.
+    """When waiting for a server ends: a limit for each part, and one for all of them.
 
     Args:
         seconds: Longest wait for the first part, and from each part to the next; more than 0.
@@ -44,7 +44,7 @@ class Deadline:
         self._next_ends = min(self._ends, self._clock() + self._seconds)
 
     def extend(self, seconds: float) -> None:
-        """Wait so much longer for the next part, since the server asked for it."""
+        """Allow that much more time for the next part, since the server asked for it."""
         self._next_ends = min(self._ends, self._next_ends + seconds)
 
     def each(self, parts: Iterable[_T]) -> Iterator[_T]:
@@ -87,7 +87,7 @@ def check_limits(seconds: float, total_seconds: float | None) -> None:
 def kept_on_timeout(pieces: Iterable[str | Generation]) -> Iterator[str | Generation]:
     """Yield a stream of text; where time runs out after some came, end with a `Generation` of it.
 
-    It may be paid for, so it must come out. Its `stop_reason` is `timeout`, its usage unknown.
+    It may have been billed, so it must not be lost. `stop_reason` is `timeout`, usage unknown.
 
     Raises:
         RemoteTimeoutError: time ran out before there was text.
@@ -110,9 +110,9 @@ def call_within(
 ) -> _T:
     """Return what a function returns, or raise `TimeoutError` when it takes longer.
 
-    Time-outs of sockets hold for each read, so that a server which sends a byte now and then keeps
-    a caller for ever. The function runs in a thread of its own, which is left behind when time is
-    up: it ends with its connection. `drop` is given what still comes then.
+    Socket time-outs apply to each read, so a server that sends a byte now and then could hold a
+    caller forever. The function runs in a thread of its own, which is abandoned when time is up and
+    ends with its connection. `drop` is given what it still returns then.
     """
     task = _Task(function, drop)
     task.start()
@@ -135,7 +135,7 @@ class _Task(threading.Thread, Generic[_T]):
         error = None
         try:
             results.append(self._function())
-        # What went wrong in the thread goes wrong in the caller, whatever it is.
+        # Whatever is raised in the thread is raised again in the caller.
         except BaseException as raised:
             error = raised
         with self._lock:

@@ -1,7 +1,7 @@
-"""What tells two models apart: digests of all settings that can change what they give.
+"""Fingerprints of models: digests of all settings that can change their output.
 
-Not in a fingerprint, because it changes no answer: keys and credentials, time-outs, how often a
-call is repeated, batch sizes, what is written to a log.
+Keys and credentials, time-outs, retries, batch sizes and logging are left out, because they change
+no answer.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ _GENERATOR_SUFFIXES = _WEIGHT_SUFFIXES | {".bin", ".jinja"}
 def digest_of(**settings: object) -> str:
     """Return 16 hex digits over settings.
 
-    None and False count as not given, so that a setting that is new leaves the digests of those who
-    do not use it as they were.
+    None and False count as not given, so that a new setting leaves the digests of those who do not
+    use it unchanged.
     """
     import hashlib  # loads OpenSSL, which is 4 MiB
 
@@ -34,7 +34,7 @@ def fingerprint(name: str, **settings: object) -> str:
 
 
 def file_digest(path: Path) -> str:
-    """Return 16 hex digits over a file's content: as good on another machine as on this one."""
+    """Return 16 hex digits over a file's content, the same on every machine."""
     import hashlib
 
     with path.open("rb") as file:

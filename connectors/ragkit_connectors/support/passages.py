@@ -1,4 +1,4 @@
-"""Passages that another system cut, as hits that the rest of ragkit can trim and cite."""
+"""Passages from another system's index, as hits that the rest of ragkit can trim and cite."""
 
 from __future__ import annotations
 
@@ -33,9 +33,9 @@ class FoundPassage:
 def to_hits(passages: Iterable[FoundPassage], *, k: int) -> list[Hit]:
     """Return the best `k` distinct passages as hits.
 
-    The system tells no offsets and no whole text, so a document's text is taken to be its passages
-    here, in the order given, a line break between them: chunks of one document never overlap, and
-    `chunk.start` is 0 for the first. The id of a chunk depends on the passage alone.
+    The system gives neither offsets nor the full text, so a document's text is taken to be its
+    passages here, in the order given, with a line break between them: chunks of one document never
+    overlap, and `chunk.start` is 0 for the first. The id of a chunk depends on the passage alone.
 
     Where each passage has a score, hits are in order of score, then of chunk id. Where one has
     none, the order is kept and the score is 1 / rank: an order, and nothing more.

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 
 class Backoff:
-    """Waits of decorrelated jitter that end before a deadline; one for each operation.
+    """Waits with decorrelated jitter that end before a deadline; one per operation.
 
     A wait is drawn from [base, 3 * the wait before], at most `cap_seconds` (M. Brooker,
     "Exponential Backoff And Jitter", AWS Architecture Blog, 2015).

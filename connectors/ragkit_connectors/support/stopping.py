@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 
 class StoppedText:
-    """Passes pieces of text on up to the first stop string; `stopped` says whether one came."""
+    """Passes text on until the first stop string; `stopped` says whether there was one."""
 
     def __init__(self, stop: Sequence[str]) -> None:
         self._stop = [text for text in stop if text]

@@ -26,8 +26,8 @@ def rows_of(
         texts: What to embed, prompts included.
         embed: Gives the rows of a batch.
         dim: Gives the length of a row; called after `embed`.
-        most_texts: Texts a batch.
-        most_bytes: Bytes a batch; a single text may have more.
+        most_texts: Texts per batch.
+        most_bytes: Bytes per batch; a single text may have more.
         n_threads: Batches at once. The first error is raised; batches not yet begun are dropped.
     """
     import numpy as np

@@ -124,7 +124,7 @@ class WebServer:
         return other
 
     def get(self, path: str) -> Exchange:
-        """Ask for `path`, which follows that of the address.
+        """Send GET for `path`, which is appended to that of the address.
 
         Raises:
             ConfigError: the key cannot be sent.

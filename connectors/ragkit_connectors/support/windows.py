@@ -1,4 +1,4 @@
-"""Prompts held against the window of a model, before anything is sent."""
+"""Checks of prompts against a model's window, before anything is sent."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def refuse_too_long(counted: TokenCount, options: GenerationOptions, window: int
     """Raise `PromptTooLongError` where prompt and answer together do not fit into the window.
 
     Args:
-        counted: Tokens of the whole prompt, or a number that is surely not above it.
+        counted: Tokens of the whole prompt, or a lower bound.
         options: `max_tokens` is what the answer may take; None counts as one.
         window: Tokens of prompt and answer together; None: not known, so nothing is refused.
     """

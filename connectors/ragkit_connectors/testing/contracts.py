@@ -166,9 +166,9 @@ class GeneratorContract:
     themselves.
 
     Attributes:
-        unsupported_options: Fields of `GenerationOptions` that the backend has not.
+        unsupported_options: Fields of `GenerationOptions` that the backend does not support.
         options: What makes the generator repeat itself, for models that sample.
-        prompt_texts: Prompts whose count is held against what the model says to have read.
+        prompt_texts: Prompts whose count is compared with what the model reports to have read.
     """
 
     unsupported_options: frozenset[str] = frozenset()

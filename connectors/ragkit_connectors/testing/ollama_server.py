@@ -1,4 +1,4 @@
-"""A server on this machine that speaks the interface of Ollama, for tests."""
+"""A server on this machine with Ollama's API, for tests."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ _DIM = 8
 
 
 class OllamaServer(LoopbackServer):
-    """A server that says what it is told, and treats windows as Ollama does.
+    """A server that gives scripted replies and treats windows as Ollama does.
 
     A prompt that does not fit into `num_ctx` is cut to half the window and answered with status
     200, unless `truncate` is false and the server is new enough to know that.
 
     Args:
-        replies: What the model says, in order, the last one again and again.
+        replies: What the model says, in order, the last one repeatedly.
         model: Counts tokens; its window is the one that the model declares.
         knows_truncate: Whether the server obeys `truncate`; older ones do not.
     """
@@ -56,7 +56,7 @@ class OllamaServer(LoopbackServer):
         return self.url
 
     def respond(self, request: Request, answer: Answering) -> None:
-        """Answer as the next reply says, or tell the declared window."""
+        """Answer as the next reply says, or with the declared window."""
         if request.path == "/api/show":
             with self._lock:
                 self.side_requests.append(request)

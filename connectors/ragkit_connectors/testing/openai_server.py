@@ -1,4 +1,4 @@
-"""A server on this machine that speaks the interface of OpenAI, for tests."""
+"""A server on this machine with OpenAI's API, for tests."""
 
 from __future__ import annotations
 
@@ -56,10 +56,10 @@ class Reply:
 
 
 class OpenAIServer(LoopbackServer):
-    """A server on this machine that speaks the interface of OpenAI and says what it is told.
+    """A server on this machine with OpenAI's API that gives scripted replies.
 
-    Replies are given in order, the last one again and again. `requests` holds what was asked of
-    the model, `side_requests` what was asked besides: counts, templates and the window.
+    Replies are given in order, the last one repeatedly. `requests` holds what was sent to the
+    model, `side_requests` all else: counts, templates and the window.
 
         with OpenAIServer([Reply(text="The front desk.")]) as server:
             OpenAIGenerator("any", base_url=server.base_url)
@@ -67,7 +67,7 @@ class OpenAIServer(LoopbackServer):
     Args:
         replies: What the model says.
         model: Counts tokens, and refuses what is beyond its window; None: words are tokens.
-        software: Offers what this server offers beside the interface of OpenAI; needs `model`.
+        software: Adds the endpoints of this server beyond OpenAI's API; needs `model`.
     """
 
     def __init__(
@@ -150,7 +150,7 @@ class OpenAIServer(LoopbackServer):
 
 
 def _beside(software: Software, model: ServedModel, request: Request) -> Json:
-    """Return what a server says beside the interface of OpenAI; None where it offers nothing.
+    """Return the answer of an endpoint beyond OpenAI's API; None where there is none.
 
     Shapes: vLLM `entrypoints/serve/tokenize/protocol.py`; llama.cpp `tools/server/README.md`;
     llama-cpp-python `server/app.py`.
@@ -166,7 +166,7 @@ def _beside(software: Software, model: ServedModel, request: Request) -> Json:
     if software == "llamacpp" and path == "/tokenize":
         return {"tokens": list(model.encode(str(body["content"])))}
     if software == "llamacpp-python" and path == "/extras/tokenize/count":
-        # It puts the beginning of a text before it, and knows no template.
+        # It adds the begin-of-text token and knows no template.
         return {"count": 1 + len(model.encode(str(body["input"])))}
     return None
 
@@ -188,7 +188,7 @@ def _stream(
             return
         answer.write(data[start : start + reply.packet_bytes])
         if start and not reply.delay_seconds:
-            # Without a pause the kernel joins packets, and a client never sees them cut.
+            # Without a pause the kernel merges packets, and a client never sees them split.
             time.sleep(0.0002)
 
 

@@ -1,8 +1,8 @@
-"""A server in this process that speaks as much of OpenSearch as ragkit's connector uses.
+"""A server in this process with the part of OpenSearch's API that ragkit's connector uses.
 
-For tests without Java. It is kept honest by passing the same contract as a real node does; where
-it cannot say what a real one would, it answers 400. What is written is found after a refresh, as on
-a real one.
+For tests without Java. The same contract tests run against it and against a real node; where it
+cannot tell what a real one would answer, it answers 400. Writes are found after a refresh, as on a
+real one.
 """
 
 from __future__ import annotations
@@ -163,7 +163,7 @@ class OpenSearchServer(LoopbackServer):
     def _route(self, asked: Asked, throttled: float) -> Record:
         parts = [unquote(part) for part in asked.path.strip("/").split("/")]
         has_json = asked.body and not asked.path.endswith("/_bulk")
-        body = record(json.loads(asked.body)) if has_json else {}
+        body = record(json.loads(asked.body) if has_json else None)
         if parts == [""]:
             return {"version": {"number": self._version, "distribution": "opensearch"}}
         if parts == ["_aliases"]:

@@ -70,6 +70,13 @@ class Request:
         return json_record(json.loads(self.data)) if self.data else {}
 
 
+def unused_url() -> str:
+    """Return an address of this machine where nothing listens."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return f"http://127.0.0.1:{free.getsockname()[1]}"
+
+
 class LoopbackServer:
     """A server on a free port of this machine; subclasses answer in `respond`.
 

@@ -346,7 +346,7 @@ class StoreContract:
     # --- threads and servers -----------------------------------------------------------------
 
     def test_readers_in_threads_are_never_disturbed(self) -> None:
-        """Searches beside a writer neither fail nor find a chunk twice."""
+        """Searches concurrent with a writer neither fail nor find a chunk twice."""
         errors: list[BaseException] = []
         done = threading.Event()
         with self._filled("kb") as rag:
@@ -373,7 +373,7 @@ class StoreContract:
         assert errors == []
 
     def test_a_server_that_is_down_is_a_remote_error(self) -> None:
-        """Searching, reading and writing raise it; none waits for ever."""
+        """Searching, reading and writing raise it; none waits forever."""
         store = self.make_unreachable()
         if store is None:
             return
@@ -389,7 +389,7 @@ class StoreContract:
 
 
 class RetrieverContract:
-    """What everything must do that finds passages in somebody else's documents."""
+    """What every retriever over documents that ragkit does not store must do."""
 
     question = "badge"
     """A question that `make` has at least three passages for."""
@@ -443,7 +443,7 @@ class RetrieverContract:
             assert rag.ask(self.question).reason == "no_hits"
 
     def test_a_server_that_is_down_is_a_remote_error(self) -> None:
-        """It says so, and does not wait for ever."""
+        """It says so, and does not wait forever."""
         retriever = self.make_unreachable()
         _raises(RemoteError, lambda: retriever.search(Query(question=self.question)))
 
