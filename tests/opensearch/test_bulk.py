@@ -63,7 +63,7 @@ def chunks(server: OpenSearchServer, index: str = "kb-000001") -> list[str]:
         Trouble(status=None),
         Trouble(status=None, after_doing=True),
         Trouble(status=503, after_doing=True),
-        Trouble(status=200, body={"items": [{"index": {"status": []}}] * 20}),
+        Trouble(status=200, body={"items": [{"index": {"status": list[int]()}}] * 20}),
         Trouble(items=0.5),
         Trouble(items=1.0),
     ],
