@@ -78,9 +78,10 @@ class Mark:
 class Document:
     """A source file or record as text.
 
-    `source` is the absolute path, URI or `-` that it came from. `groups` are the only readers
-    (empty: unspecified); the group `public` means everybody. `marks` are in order of
-    `start`. Raises `ConfigError` for groups that are no sequence of names.
+    `source` is the absolute path, the URI or the `-` that the document came from. Only readers of
+    one of the `groups` may see it; the group `public` means everybody, and no groups means
+    unspecified. `marks` are in order of `start`. Raises `ConfigError` if `groups` is not a sequence
+    of names.
     """
 
     id: str
@@ -168,7 +169,7 @@ class Chunk:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hit:
-    """A scored chunk with what is needed to show and cite it. Higher scores are better."""
+    """A chunk with its score, and everything that is needed to show and cite it."""
 
     rank: int
     score: float

@@ -45,7 +45,8 @@ def _short(text: str) -> str:
 def add_common(parser: argparse.ArgumentParser, *, store: bool = True) -> None:
     """Add the arguments of nearly every command."""
     if store:
-        parser.add_argument("--store", metavar="NAME", help="folder of the store (default ./kb)")
+        parser.add_argument("--store", metavar="NAME",
+                            help="folder or name of the store (default ./kb)")  # fmt: skip
     parser.add_argument("--config", metavar="FILE",
                         help="settings file (default: RAGKIT_CONFIG, or the trusted part of "
                         "ragkit.toml)")  # fmt: skip
@@ -55,21 +56,21 @@ def add_common(parser: argparse.ArgumentParser, *, store: bool = True) -> None:
 def add_chunking(parser: argparse.ArgumentParser) -> None:
     """Add how documents are chunked and embedded, and how progress is shown."""
     parser.add_argument("--embedder", metavar="E",
-                        help="builtin, none, or sentence-transformers:NAME-OR-PATH (default: "
-                        "builtin if numpy is installed)")  # fmt: skip
+                        help="builtin, none or, for example, sentence-transformers:NAME-OR-PATH "
+                        "(default: builtin if numpy is installed)")  # fmt: skip
     parser.add_argument("--chunker", choices=CHUNKER_NAMES,
                         help="how documents are split into chunks (default recursive)")  # fmt: skip
     parser.add_argument("--chunk-tokens", type=whole, metavar="N",
                         help="maximum tokens per chunk (default 400)")  # fmt: skip
     parser.add_argument("--chunk-overlap", type=whole, metavar="N",
-                        help="tokens shared by adjacent chunks (default 0)")  # fmt: skip
+                        help="number of tokens that adjacent chunks share (default 0)")  # fmt: skip
     add_embed_title(parser)
     parser.add_argument("--sentence-vectors", action=argparse.BooleanOptionalAction, default=None,
-                        help="store a vector per sentence, for trimming (default: yes, with an "
-                        "embedder)")  # fmt: skip
+                        help="store one vector per sentence, for trimming (default: yes, if "
+                        "there is an embedder)")  # fmt: skip
     parser.add_argument("--progress", choices=("auto", "json", "off"), default="auto",
-                        help="progress on stderr; json: one line per document after its "
-                        "commit")  # fmt: skip
+                        help="how to show progress on stderr; json prints one line per document "
+                        "after its commit")  # fmt: skip
 
 
 def add_embed_title(parser: argparse.ArgumentParser) -> None:
@@ -82,13 +83,13 @@ def add_retrieval(parser: argparse.ArgumentParser) -> None:
     """Add the question, or the file of questions, and what restricts the search."""
     parser.add_argument("question", nargs="?", metavar="QUESTION", help="the question")
     parser.add_argument("--questions", metavar="FILE",
-                        help="JSON Lines file of questions, or - for standard input; a bad line "
-                        "does not stop the others")  # fmt: skip
+                        help="JSON Lines file of questions, or - for standard input; if a line "
+                        "fails, the others are still answered")  # fmt: skip
     add_common(parser)
     add_search_mode(parser)
     parser.add_argument("--filter", metavar="JSON",
                         help='metadata filter, for example {"year": {"$gte": 2024}}')  # fmt: skip
-    parser.add_argument("--groups", metavar="A,B", help="the reader's groups")
+    parser.add_argument("--groups", metavar="A,B", help="groups that the reader belongs to")
 
 
 def add_search_mode(parser: argparse.ArgumentParser) -> None:
@@ -98,17 +99,19 @@ def add_search_mode(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--mode", choices=("dense", "lexical", "hybrid"),
                         help="search mode (default: hybrid if the store has vectors)")  # fmt: skip
     parser.add_argument("--fusion", choices=("convex", "rrf"),
-                        help="how hybrid search fuses its two rankings (default "
+                        help="how hybrid search combines its two rankings (default "
                         "convex)")  # fmt: skip
 
 
 def add_answering(parser: argparse.ArgumentParser) -> None:
     """Add how the context is trimmed, and who answers from it."""
-    parser.add_argument("--trim", metavar="FILE", help="trim policy, or off")
+    parser.add_argument("--trim", metavar="FILE",
+                        help="trim policy file, or off to send whole chunks")  # fmt: skip
     parser.add_argument("--trim-level", type=finite, metavar="X",
-                        help="0 keeps only the best sentence, 1 the whole pool")  # fmt: skip
+                        help="how much to keep: 0 keeps only the best sentence, 1 the whole "
+                        "pool")  # fmt: skip
     parser.add_argument("--refuse-below", metavar="X",
-                        help="minimum evidence score for an answer, 0 to 1, or off")  # fmt: skip
+                        help="lowest support with which to answer, 0 to 1, or off")  # fmt: skip
     parser.add_argument("--max-context-tokens", type=whole, metavar="N",
                         help="hard limit on the tokens of the context")  # fmt: skip
     add_generating(parser)
@@ -116,17 +119,21 @@ def add_answering(parser: argparse.ArgumentParser) -> None:
 
 def add_generating(parser: argparse.ArgumentParser) -> None:
     """Add the generator and its settings."""
-    parser.add_argument("--generator", metavar="G", help="extractive (default), or openai:MODEL")
+    parser.add_argument("--generator", metavar="G",
+                        help="extractive (default), or a model, for example "
+                        "openai:MODEL")  # fmt: skip
     parser.add_argument("--base-url", metavar="U", help="URL of an OpenAI-compatible server")
     parser.add_argument("--api-key-env", metavar="NAME",
                         help="environment variable that holds the API key")  # fmt: skip
     parser.add_argument("--timeout", type=finite, metavar="S",
-                        help="seconds to wait for the model")  # fmt: skip
+                        help="seconds to wait for an answer, or for each part of a "
+                        "stream")  # fmt: skip
     parser.add_argument("--total-timeout", type=finite, metavar="S",
-                        help="seconds for a whole answer, streamed or not")  # fmt: skip
+                        help="limit for a whole answer in seconds, streamed or not")  # fmt: skip
     parser.add_argument("--model-billions", type=finite, metavar="X",
                         help="active parameters in billions, for the energy estimate")  # fmt: skip
-    parser.add_argument("--template", metavar="FILE", help="default, guarded, or a template file")
+    parser.add_argument("--template", metavar="FILE",
+                        help="prompt template: default, guarded, or a file")  # fmt: skip
     parser.add_argument("--max-tokens", type=whole, metavar="N", help="maximum tokens of an answer")
     parser.add_argument("--temperature", type=finite, metavar="X",
                         help="sampling temperature, 0 or more")  # fmt: skip

@@ -27,23 +27,26 @@ def _calibrate(add: AddCommand) -> None:
     _questions_of(parser)
     add_common(parser)
     parser.add_argument("--retain", type=finite, metavar="X", default=0.95,
-                        help="what to guarantee, as --mode defines it (default 0.95)")  # fmt: skip
+                        help="share or value to guarantee, see --mode (default 0.95)")  # fmt: skip
     parser.add_argument("--confidence", type=finite, metavar="X", default=0.95,
                         help="confidence of the guarantee (default 0.95)")  # fmt: skip
     parser.add_argument("--mode", choices=("strict", "ratio", "absolute"), default="strict",
-                        help="strict: this share of questions keeps what the untrimmed top 5 gives "
-                        "them; ratio: this share of its mean quality; absolute: this mean "
-                        "quality (default strict)")  # fmt: skip
+                        help="what --retain refers to; strict: the share of questions that keep "
+                        "what the untrimmed top 5 gives them; ratio: the share of the mean quality "
+                        "of the untrimmed top 5; absolute: the mean quality itself (default "
+                        "strict)")  # fmt: skip
     parser.add_argument("--metric", metavar="M",
-                        help="EvidenceFound, EvidenceRecall, AnswerInContext or DocumentRecall "
-                        "(default: what the labels allow); Agreement asks the generator with and "
-                        "without trimming and needs no labels (--mode absolute)")  # fmt: skip
+                        help="measure of quality: EvidenceFound, EvidenceRecall, "
+                        "AnswerInContext or "
+                        "DocumentRecall (default: what the labels allow); Agreement needs no "
+                        "labels, asks the generator with and without trimming, and needs --mode "
+                        "absolute")  # fmt: skip
     parser.add_argument("--refuse-target", type=finite, metavar="X",
-                        help="set a refusal threshold that refuses at most this share of "
-                        "answerable questions")  # fmt: skip
+                        help="also set a refusal threshold that refuses at most this share of "
+                        "the answerable questions")  # fmt: skip
     parser.add_argument("--pool", metavar="N,N", default="10",
-                        help="number of chunks to trim; if you pass several, one is selected on a "
-                        "third of the documents (default 10)")  # fmt: skip
+                        help="number of chunks in the pool; if you pass several numbers, one is "
+                        "selected on a third of the documents (default 10)")  # fmt: skip
     parser.add_argument("--scorer", metavar="A,B", default="none",
                         help="sentence scorer: none (no training), a scorer file, or fit, which "
                         "learns from some of the documents and writes a file next to the policy; "
@@ -60,8 +63,8 @@ def _calibrate(add: AddCommand) -> None:
 
 def _second_hop(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--second-hop", type=finite, metavar="W", default=0.0,
-                        help="weight of relevance through another sentence, 1 for questions that "
-                        "take two documents to answer (default 0)")  # fmt: skip
+                        help="weight of the second hop; 1 is for questions that need two documents "
+                        "(default 0)")  # fmt: skip
 
 
 def _dataset(parser: argparse.ArgumentParser) -> None:
@@ -69,7 +72,9 @@ def _dataset(parser: argparse.ArgumentParser) -> None:
                         help="folder with queries.jsonl, qrels/SPLIT.tsv, spans.jsonl and "
                         "corpus.jsonl; or SQuAD JSON; or CSV or JSON Lines of "
                         "questions")  # fmt: skip
-    parser.add_argument("--split", metavar="S", help="split (default: test, or the only one)")
+    parser.add_argument(
+        "--split", metavar="S", help="split of the dataset (default: test, or the only one)"
+    )
 
 
 def _questions_of(parser: argparse.ArgumentParser) -> None:
@@ -78,9 +83,10 @@ def _questions_of(parser: argparse.ArgumentParser) -> None:
                         help="whether any one span of a question is enough or all are needed "
                         "(default: any if the spans are the answers, otherwise all)")  # fmt: skip
     parser.add_argument("--cluster", metavar="FIELD", default="document",
-                        help="what correlated questions have in common, for the intervals: "
-                        "document (default), a field of their metadata, or none")  # fmt: skip
-    parser.add_argument("--limit", type=whole, metavar="N", help="only the first N questions")
+                        help="which questions to treat as correlated: those with the same document "
+                        "(default), those with the same value of a metadata field, or none "
+                        "")  # fmt: skip
+    parser.add_argument("--limit", type=whole, metavar="N", help="use only the first N questions")
     parser.add_argument("--cache", metavar="DIR", default=".ragkit-eval",
                         help="folder for stores, vectors and generations (default "
                         ".ragkit-eval)")  # fmt: skip
@@ -101,15 +107,16 @@ def _run(add: AddCommand) -> None:
                         help="folder of the run (default: one under runs/ for this dataset and "
                         "configuration); an unfinished run there is resumed")  # fmt: skip
     parser.add_argument("--measures", metavar="A,B",
-                        help="measures (default: what the labels allow)")  # fmt: skip
-    parser.add_argument("--groups", metavar="A,B", help="the reader's groups")
+                        help="measures to compute (default: what the labels allow)")  # fmt: skip
+    parser.add_argument("--groups", metavar="A,B", help="groups that the reader belongs to")
     parser.add_argument("--resume", action="store_true",
                         help="resume an unfinished run (the default)")  # fmt: skip
     parser.add_argument("--restart", action="store_true", help="discard a run in --out first")
     parser.add_argument("--dry-run", action="store_true",
-                        help="estimate calls, tokens and cost; ask nothing")  # fmt: skip
+                        help="estimate calls, tokens and cost, without asking anything "
+                        "")  # fmt: skip
     parser.add_argument("--jobs", type=whole, metavar="N", default=1,
-                        help="questions to ask concurrently, for models behind a "
+                        help="number of questions to ask at once, for models behind a "
                         "server")  # fmt: skip
     parser.add_argument("--input-price", type=finite, metavar="X",
                         help="price per million input tokens")  # fmt: skip
@@ -123,11 +130,15 @@ def _run(add: AddCommand) -> None:
 def _score(add: AddCommand) -> None:
     parser = add("eval score", "Score a TREC run against relevance judgements",
                  "ragkit eval score run.trec qrels.tsv -m nDCG@10,R@10,MRR,MAP")  # fmt: skip
-    parser.add_argument("run", metavar="RUN", help="lines of: query Q0 document rank score tag")
-    parser.add_argument("qrels", metavar="QRELS", help="TREC or BEIR judgements")
+    parser.add_argument(
+        "run", metavar="RUN", help="TREC run with lines of: query Q0 document rank score tag"
+    )
+    parser.add_argument("qrels", metavar="QRELS", help="relevance judgements of TREC or BEIR")
     parser.add_argument("-m", "--measures", metavar="A,B", default="nDCG@10,R@10,MRR,MAP",
                         help="measures (default nDCG@10,R@10,MRR,MAP)")  # fmt: skip
-    parser.add_argument("--per-query", action="store_true", help="add the values of each query")
+    parser.add_argument(
+        "--per-query", action="store_true", help="also print the values of each query"
+    )
     parser.add_argument("--single-precision", action="store_true",
                         help="compare scores as float32, as trec_eval 9 does")  # fmt: skip
     add_common(parser, store=False)
@@ -138,32 +149,36 @@ def _sweep(add: AddCommand) -> None:
                  "ragkit eval sweep DATASET --retain 0.95 --out sweep.json")  # fmt: skip
     _questions_of(parser)
     parser.add_argument("--measure", metavar="M",
-                        help="EvidenceFound, EvidenceRecall, AnswerInContext or DocumentRecall "
-                        "(default: what the labels allow)")  # fmt: skip
+                        help="measure of quality: EvidenceFound, EvidenceRecall, "
+                        "AnswerInContext or "
+                        "DocumentRecall (default: what the labels allow)")  # fmt: skip
     parser.add_argument("--retain", type=finite, metavar="X", default=0.95,
                         help="target as a share of the untrimmed top 5 (default 0.95)")  # fmt: skip
-    parser.add_argument("--target", type=finite, metavar="X", help="target of the measure itself")
+    parser.add_argument("--target", type=finite, metavar="X",
+                        help="target as a value of the measure itself")  # fmt: skip
     parser.add_argument("--chunk-tokens", metavar="N,N", default="40,80,160,400",
                         help="chunk sizes (default 40,80,160,400)")  # fmt: skip
     parser.add_argument("-k", metavar="N,N", default="1:40",
-                        help="numbers of chunks: 1,5 or 1:40 or 1:64:x2 (default "
-                        "1:40)")  # fmt: skip
+                        help="numbers of chunks: a list (1,5), a range (1:40) or doublings "
+                        "(1:64:x2); default 1:40")  # fmt: skip
     parser.add_argument("--mode", metavar="A,B", help="search modes: dense, lexical, hybrid")
     parser.add_argument("--embedder", metavar="A,B", help="embedders, as in ragkit ingest")
     parser.add_argument("--pool", metavar="N,N", default="10,20",
-                        help="numbers of chunks to trim (default 10,20)")  # fmt: skip
+                        help="numbers of chunks in the pool (default 10,20)")  # fmt: skip
     parser.add_argument("--budget", metavar="N,N",
-                        help="token budgets, written like -k (default: cut by score "
-                        "alone)")  # fmt: skip
+                        help="token budgets, in the same notation as -k (default: none, cut by "
+                        "score alone)")  # fmt: skip
     parser.add_argument("--scorer", metavar="A,B", default="none",
                         help="sentence scorers: none, or files (default none)")  # fmt: skip
     _second_hop(parser)
     parser.add_argument("--trim", metavar="A,B", default="bundled",
                         help="trim policies: bundled, files, or off (default bundled)")  # fmt: skip
     add_embed_title(parser)
-    parser.add_argument("--out", metavar="FILE", help="file for the JSON, for a report")
+    parser.add_argument(
+        "--out", metavar="FILE", help="file for the result as JSON, for eval report --sweep"
+    )
     parser.add_argument("--progress", choices=("auto", "json", "off"), default="auto",
-                        help="progress on stderr")  # fmt: skip
+                        help="how to show progress on stderr")  # fmt: skip
     add_common(parser, store=False)
 
 
@@ -173,7 +188,8 @@ def _compare(add: AddCommand) -> None:
     parser.add_argument("base", metavar="BASE", help="folder of the baseline run")
     parser.add_argument("new", metavar="NEW", help="folder of the new run")
     parser.add_argument("--measures", metavar="A,B",
-                        help="measures (default: those that both runs have)")  # fmt: skip
+                        help="measures to compare (default: those that both runs have) "
+                        "")  # fmt: skip
     _margin(parser)
     parser.add_argument("--force", action="store_true", help="compare runs of different datasets")
     add_common(parser, store=False)
@@ -181,8 +197,8 @@ def _compare(add: AddCommand) -> None:
 
 def _margin(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--margin", type=finite, metavar="X",
-                        help="difference that matters, for the number of questions "
-                        "needed")  # fmt: skip
+                        help="difference that matters to you; the output states how many "
+                        "questions it takes to detect it")  # fmt: skip
 
 
 def _gate(add: AddCommand) -> None:
@@ -191,26 +207,35 @@ def _gate(add: AddCommand) -> None:
     parser.add_argument("run", metavar="RUN", help="folder of the run")
     parser.add_argument("--baseline", metavar="RUN", help="folder of the run to compare with")
     parser.add_argument("--policy", metavar="FILE", required=True,
-                        help="margins, floors and ceilings, as TOML")  # fmt: skip
-    parser.add_argument("--junit", metavar="FILE", help="file for JUnit XML")
-    parser.add_argument("--summary", metavar="FILE", help="file for Markdown for a pull request")
+                        help="TOML file with margins, floors and ceilings")  # fmt: skip
+    parser.add_argument("--junit", metavar="FILE", help="JUnit XML file to write")
+    parser.add_argument(
+        "--summary", metavar="FILE", help="Markdown file to write, for a pull request"
+    )
     add_common(parser, store=False)
 
 
 def _report(add: AddCommand) -> None:
-    parser = add("eval report", "Report on a run, or on two",
+    parser = add("eval report", "Report on one run, or compare two",
                  "ragkit eval report runs/base runs/new --html report.html")  # fmt: skip
     parser.add_argument("runs", metavar="RUN", nargs="+",
                         help="folder of one run, or of the baseline and the new run")  # fmt: skip
-    parser.add_argument("--html", metavar="FILE", help="file for a self-contained HTML page")
+    parser.add_argument("--html", metavar="FILE", help="self-contained HTML file to write")
     parser.add_argument("--markdown", metavar="FILE",
-                        help="file for Markdown that fits a pull-request comment")  # fmt: skip
-    parser.add_argument("--junit", metavar="FILE", help="file for JUnit XML; needs --policy")
-    parser.add_argument("--policy", metavar="FILE", help="gate policy, for a verdict")
-    parser.add_argument("--sweep", metavar="FILE", help="output of ragkit eval sweep --out")
-    parser.add_argument("--by", metavar="MEASURE", help="measure that ranks the worst questions")
+                        help="Markdown file to write, short enough for a pull-request "
+                        "comment")  # fmt: skip
+    parser.add_argument("--junit", metavar="FILE", help="JUnit XML file to write; needs --policy")
+    parser.add_argument(
+        "--policy", metavar="FILE", help="gate policy; the report then includes the verdict"
+    )
+    parser.add_argument(
+        "--sweep", metavar="FILE", help="file written by ragkit eval sweep --out, to include"
+    )
+    parser.add_argument(
+        "--by", metavar="MEASURE", help="measure by which to rank the worst questions"
+    )
     parser.add_argument("--slice", metavar="FIELD",
-                        help="metadata field of the questions to slice by")  # fmt: skip
+                        help="metadata field by which to divide the questions")  # fmt: skip
     _margin(parser)
     parser.add_argument("--force", action="store_true", help="compare runs of different datasets")
     add_common(parser, store=False)

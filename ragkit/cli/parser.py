@@ -22,8 +22,8 @@ _EXIT_CODES = """\
 exit codes:
   0 done                                  4 gate failed
   1 done, but some inputs failed          5 inconclusive, or too few labels
-  2 usage or configuration                6 store busy, missing or damaged
-  3 refused: insufficient evidence        7 a remote or a model failed
+  2 wrong usage or configuration          6 store busy, missing or damaged
+  3 refused to answer                     7 a remote service or a model failed
   130 interrupted; run it again to resume
 """
 
@@ -118,14 +118,15 @@ def _ingest(add: AddCommand) -> None:
     parser.add_argument("--prune", action="store_true",
                         help="remove documents that no longer exist under these paths")  # fmt: skip
     parser.add_argument("--yes", action="store_true",
-                        help="prune even if that removes more than half of the documents under a "
+                        help="agree if --prune removes more than half of the documents under a "
                         "path")  # fmt: skip
-    parser.add_argument("--root", metavar="DIR", help="folder that file ids are relative to")
+    parser.add_argument("--root", metavar="DIR", help="folder to which file ids are relative")
     parser.add_argument("--groups", metavar="A,B",
-                        help="who may see these documents; public: everybody")  # fmt: skip
+                        help="groups of readers who may see these documents; public means "
+                        "everybody")  # fmt: skip
     parser.add_argument("--require-groups", action="store_true",
-                        help="reject documents that end up without groups")  # fmt: skip
-    parser.add_argument("--metadata", metavar="JSON", help="metadata to add to every document")
+                        help="fail documents that end up without groups")  # fmt: skip
+    parser.add_argument("--metadata", metavar="JSON", help="metadata for every document")
     parser.add_argument("--password-file", metavar="FILE",
                         help="file with the password of encrypted documents")  # fmt: skip
     parser.add_argument("--jobs", type=whole, metavar="N", help="embedding threads (default 1)")
@@ -138,12 +139,12 @@ def _search(add: AddCommand) -> None:
     parser = add("search", "Find chunks", "ragkit search 'badge reset' -k 5 --json")
     add_retrieval(parser)
     parser.add_argument("--unit", choices=("chunk", "document"), default="chunk",
-                        help="document: distinct documents, each ranked by its best "
-                        "chunk")  # fmt: skip
+                        help="what to return: chunks (default), or distinct documents, each "
+                        "ranked by its best chunk")  # fmt: skip
     parser.add_argument("--dedupe", action="store_true", help="drop near-duplicates")
     parser.add_argument("--mmr", type=finite, metavar="X",
-                        help="maximal marginal relevance: the weight of relevance, 0 to "
-                        "1")  # fmt: skip
+                        help="reorder by maximal marginal relevance; X is the weight of "
+                        "relevance, 0 to 1")  # fmt: skip
 
 
 def _ask(add: AddCommand) -> None:
@@ -154,22 +155,26 @@ def _ask(add: AddCommand) -> None:
                         help="earlier turns: a JSON list of {role, content}")  # fmt: skip
     parser.add_argument("--ledger", metavar="FILE", help="ledger file, or off")
     parser.add_argument("--show-prompt", action="store_true", help="print the exact prompt")
-    parser.add_argument("--dry-run", action="store_true", help="do everything but the generation")
+    parser.add_argument(
+        "--dry-run", action="store_true", help="do everything except generating an answer"
+    )
     parser.add_argument("--stream", action="store_true", help="print the answer as it is generated")
 
 
 def _list(add: AddCommand) -> None:
     parser = add("list", "List the documents", "ragkit list")
     add_common(parser)
-    parser.add_argument("--groups", metavar="A,B", help="the reader's groups")
+    parser.add_argument("--groups", metavar="A,B", help="groups that the reader belongs to")
 
 
 def _show(add: AddCommand) -> None:
     parser = add("show", "Show the store, or a document", "ragkit show handbook.md")
     parser.add_argument("document_id", nargs="?", metavar="ID", help="id of a document")
     add_common(parser)
-    parser.add_argument("--all", action="store_true", help="every document, one after the other")
-    parser.add_argument("--groups", metavar="A,B", help="the reader's groups")
+    parser.add_argument(
+        "--all", action="store_true", help="show every document, one after the other"
+    )
+    parser.add_argument("--groups", metavar="A,B", help="groups that the reader belongs to")
 
 
 def _rm(add: AddCommand) -> None:
@@ -197,15 +202,19 @@ def _doctor(add: AddCommand) -> None:
 def _backup(add: AddCommand) -> None:
     parser = add("backup", "Copy the store to another folder, and verify the copy",
                  "ragkit backup /backups/kb-monday")  # fmt: skip
-    parser.add_argument("destination", metavar="DEST", help="a folder that does not exist yet")
-    parser.add_argument("--force", action="store_true", help="replace a store at DEST")
+    parser.add_argument("destination", metavar="DEST", help="folder to create for the copy")
+    parser.add_argument(
+        "--force", action="store_true", help="replace a store that is already at DEST"
+    )
     add_common(parser)
 
 
 def _restore(add: AddCommand) -> None:
     parser = add("restore", "Replace the store with a backup, after verifying it",
                  "ragkit restore /backups/kb-monday")  # fmt: skip
-    parser.add_argument("source", metavar="FROM", help="a backup, or the SQLite file in it")
+    parser.add_argument(
+        "source", metavar="FROM", help="folder of a backup, or the SQLite file in it"
+    )
     add_common(parser)
 
 
@@ -218,7 +227,9 @@ def _rebuild(add: AddCommand) -> None:
 
 def _ledger(add: AddCommand) -> None:
     parser = add("ledger", "Add up the receipts", "ragkit ledger report")
-    parser.add_argument("action", choices=("report",), help="report: totals of all receipts")
+    parser.add_argument(
+        "action", choices=("report",), help="report prints the totals of all receipts"
+    )
     add_common(parser)
     parser.add_argument("--ledger", metavar="FILE", help="ledger file")
 

@@ -24,7 +24,7 @@ COMMENTED = """\
 # How the context is trimmed, and when ragkit refuses to answer.
 # trim = "trim.json"          # a trim policy, or "off"
 # trim_level = 0.1            # 0 keeps only the best sentence, 1 the whole pool
-# refuse_below = "0.5"        # minimum evidence score, 0 to 1, or "off"
+# refuse_below = "0.5"        # lowest support with which to answer, 0 to 1, or "off"
 # max_context_tokens = 1000
 # max_history_tokens = 512
 

@@ -73,10 +73,11 @@ class TrimUse:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """An answer, or a refusal: then `text` and `prompt` are None and `reason` says why.
+    """An answer or a refusal; for a refusal, `text` and `prompt` are None and `reason` says why.
 
-    With a dry run `text` is None and `refused` is false. `prompt` is the exact text sent.
-    `stop_reason` says why the text ends, `timeout` where it was cut; None: unknown, or no text.
+    In a dry run, `text` is None and `refused` is false. `prompt` is the exact text that is sent.
+    `stop_reason` says why the text ends (`timeout` if it was cut off); None means that the reason
+    is unknown or that there is no text.
     """
 
     id: str | None
@@ -121,7 +122,7 @@ def stop_reason(generation: Generation | None) -> StopReason | None:
 
 
 class AnswerStream:
-    """Pieces of an answer as they come; `answer` is the whole once they are used up."""
+    """The pieces of an answer as they arrive; `answer` is the whole answer afterwards."""
 
     def __init__(
         self,

@@ -53,11 +53,12 @@ class StoreMethods:
 
     @counted
     def delete(self, *ids: str, secure: bool = False) -> Sequence[str]:
-        """Remove documents for good and return the ids that were there.
+        """Remove documents permanently, and return the ids of those that existed.
 
         Args:
-            ids: Of documents.
-            secure: As in `IngestOptions`.
+            ids: Ids of documents.
+            secure: At the end, rewrite everything that still contains words of removed text, even
+            if the store is very large.
         """
         from ragkit.pipeline.upkeep import delete
 
@@ -83,7 +84,7 @@ class StoreMethods:
     def stored(
         self, document_id: str, *, groups: Sequence[str] | None = None
     ) -> tuple[Document, str, Sequence[Chunk]] | None:
-        """Return a document, the SHA-256 of its text, and its chunks; None when there is none."""
+        """Return a document, the SHA-256 of its text, and its chunks; None if it does not exist."""
         from ragkit.pipeline.upkeep import stored
 
         return stored(self._parts, document_id, groups)
@@ -99,12 +100,12 @@ class StoreMethods:
 
     @counted
     def configuration(self) -> dict[str, Json]:
-        """Return what decides answers: the store's content and settings, and all that is applied.
+        """Return everything that decides answers: the store's content, settings and parts.
 
-        Two pipelines of equal configuration give the same contexts; with a deterministic generator
-        the same answers. A `…_fingerprint` of None is that of a part which has none: its settings
-        are not known then, its name alone is. Nothing here names a time, or a machine other than
-        the server of a model. Reads the ids of all chunks.
+        Two pipelines with the same configuration produce the same contexts and, with a
+        deterministic generator, the same answers. If a part has no fingerprint, its `…_fingerprint`
+        is None: only its name is known, not its settings. The configuration contains no times, and
+        no machine names except the server of a model. This call reads the ids of all chunks.
         """
         from ragkit.pipeline.certification import configuration
 
@@ -112,7 +113,7 @@ class StoreMethods:
 
     @counted
     def corpus_sketch(self) -> dict[str, Json]:
-        """Return the number of chunks and the smallest of their ids, to tell change by later."""
+        """Return the number of chunks and their smallest ids, to detect changes later."""
         from ragkit.pipeline.certification import corpus_sketch
 
         return corpus_sketch(self._parts)
@@ -120,33 +121,33 @@ class StoreMethods:
     @property
     @counted
     def counter(self) -> TokenCounter:
-        """Counts the generator's tokens where that is possible, else the built-in vocabulary's."""
+        """Counts tokens as the generator does where possible, else by the built-in vocabulary."""
         return self._parts.counter
 
     @counted
     def doctor(self, *, repair: bool = False) -> Sequence[Finding]:
-        """Check the store; with `repair`, rebuild what is derived and update an older store."""
+        """Check the store; with `repair`, rebuild derived data and upgrade an older store."""
         from ragkit.pipeline.upkeep import doctor
 
         return doctor(self._parts, repair=repair)
 
     @counted
     def compact(self) -> int:
-        """Give free space back and return the bytes saved."""
+        """Apply deletions, give free space back, and return the number of bytes saved."""
         store = self._parts.maintained()
         with self._parts.writable().exclusive():
             return store.compact()
 
     @counted
     def backup(self, destination: str | Path, *, replace: bool = False) -> BackupReport:
-        """Copy one state of the store to a folder, which is a store then; readers and writer go on.
+        """Copy the store, as it is at one moment, to a folder; others may read and write meanwhile.
 
         Args:
-            destination: A folder that is not there yet.
-            replace: Take the place of a store that is there.
+            destination: A folder that does not exist yet.
+            replace: Replace a store that already exists there.
 
         Raises:
-            ConfigError: there is something at the destination, or the store is not a folder.
+            ConfigError: the destination already exists, or the store is not a folder.
             StoreDamagedError: the store is not sound; nothing is left at the destination.
         """
         from ragkit.storage.backup import back_up
@@ -155,9 +156,9 @@ class StoreMethods:
 
     @counted
     def restore(self, source: str | Path) -> BackupReport:
-        """Put a backup in the place of the store, or where there is none yet.
+        """Replace the store with a backup, or create it from one.
 
-        Readers see the old content or the new one, never some of both.
+        Readers see either the old content or the new content, never a mixture.
 
         Raises:
             StoreMissingError: there is no backup.
@@ -172,7 +173,7 @@ class StoreMethods:
 
     @counted
     def copies(self) -> Sequence[str]:
-        """Return where this pipeline knows that copies of documents stand, which `rm` leaves."""
+        """Return the known places of copies of documents, which `rm` does not remove."""
         from ragkit.storage.backup import copies
 
         return copies(self._parts.folder()) if self._parts.is_local else ()

@@ -18,10 +18,10 @@ class PoolOptions(TypedDict, total=False):
     """Options of `RAG.pool`.
 
     Attributes:
-        mode: `dense`, `lexical` or `hybrid`; None takes hybrid where the store has vectors of a
-            model that reads the question's language, lexical otherwise.
+        mode: `dense`, `lexical` or `hybrid`. None means hybrid if the store has vectors of a model
+            that reads the question's language, and lexical otherwise.
         filters: Conditions on metadata (`ragkit.filters`).
-        groups: The reader's groups; needed in a protected store.
+        groups: Groups that the reader belongs to; required in a protected store.
     """
 
     mode: Mode | None
@@ -33,8 +33,9 @@ class RetrievalOptions(PoolOptions, total=False):
     """What decides which chunks a question finds.
 
     Attributes:
-        k: How many, 1 to 1,000,000. `search` returns 10 by default; for `ask` it is the depth that
-            is retrieved before trimming, or the number of chunks sent where trimming is off.
+        k: Number of chunks, 1 to 1,000,000. `search` returns 10 by default. For `ask` it is the
+            number of chunks that are retrieved before trimming, or that are sent if trimming is
+            off.
     """
 
     k: int | None
@@ -45,8 +46,9 @@ class SearchOptions(RetrievalOptions, total=False):
 
     Attributes:
         dedupe: Drop hits that nearly repeat a better one.
-        mmr: Weight of relevance in maximal marginal relevance, 0 to 1; None leaves the order.
-        unit: `chunk`, or `document` for distinct documents.
+        mmr: Reorders hits by maximal marginal relevance: the weight of relevance, 0 to 1. None
+            keeps the order.
+        unit: `chunk`, or `document` to return only the best chunk of each document.
     """
 
     dedupe: bool
@@ -58,8 +60,9 @@ class StreamOptions(RetrievalOptions, total=False):
     """Options of `RAG.stream` and `RAG.astream`.
 
     Attributes:
-        id: Comes back in the answer.
-        history: Earlier turns, oldest first; the newest that fit under their cap are sent.
+        id: An id of your own, which is returned with the answer.
+        history: Earlier turns, oldest first. The newest ones that fit within `max_history_tokens`
+            are sent.
     """
 
     id: str | None
@@ -70,7 +73,7 @@ class AskOptions(StreamOptions, total=False):
     """Options of `RAG.ask` and `RAG.aask`.
 
     Attributes:
-        dry_run: Do all but the generation.
+        dry_run: Do everything except generating an answer.
     """
 
     dry_run: bool
@@ -80,18 +83,19 @@ class IngestOptions(TypedDict, total=False):
     """Options of `RAG.ingest` and `RAG.aingest`.
 
     Attributes:
-        root: What the ids of files are relative to.
-        prune: Remove stored documents that have vanished from under the paths of this call.
-        groups: Who may see these documents: those that name no groups themselves and that no rule
-            of the settings gives some. `public` stands for everybody.
-        metadata: Joined to each document's own.
-        password: Opens encrypted files.
+        root: Folder to which the ids of files are relative.
+        prune: Remove stored documents that no longer exist under the paths of this call.
+        groups: Groups of readers who may see these documents. They apply to documents that have no
+            groups of their own and get none from an ingest rule. `public` means everybody.
+        metadata: Metadata that is added to each document's own.
+        password: Password with which to open encrypted files.
         require_groups: Fail documents that end up without groups.
         dry_run: Read and chunk, but store nothing.
-        confirm: Asked before `prune` removes more than half of the documents stored from one of
-            the paths: a folder that came up empty, a disk that is not mounted. None refuses.
-        secure: End by rewriting all that holds words of what was removed or replaced, however
-            large the store is; up to some size every call does.
+        confirm: Called before `prune` removes more than half of the documents stored from one of
+            the paths, which may mean that a folder is empty by mistake or a disk is not mounted.
+            None refuses.
+        secure: At the end, rewrite everything that still contains words of removed or replaced
+            text, even if the store is very large. In smaller stores every call does this.
         on_progress: Called once per document, after its commit.
     """
 

@@ -51,19 +51,22 @@ class RAG(StoreMethods):
     Args:
         store: A folder, the name of a remote store such as `opensearch:URL/INDEX`, or an open store
             or retriever.
-        embedder: By name or an object; None takes the store's, or `builtin` for a new store.
-        generator: By name or an object; None takes the settings' (`extractive`).
-        trim: A trim policy, the path of one, or `off`.
-        template: The name of a bundled template, the path of one, or a template.
-        reranker: Reorders hits before trimming; by name or an object.
-        chunker: A chunker; None makes one from the settings.
-        config: Settings; the arguments above win over them.
+        embedder: An embedder, or its name. None means the store's embedder; for a new store,
+            `builtin`.
+        generator: A generator, or its name. None means the one in the settings (by default
+            `extractive`).
+        trim: A trim policy, the path of a policy file, or `off`.
+        template: A template, the name of a bundled template, or the path of a template file.
+        reranker: A reranker, or its name. It reorders hits before they are trimmed.
+        chunker: A chunker. None makes one according to the settings.
+        config: Settings. The arguments above take precedence over them.
         ledger: Path of the ledger, `off`, or None for `ledger.jsonl` in the store's folder.
         n_jobs: Threads that the built-in embedder may use, 1 to 1,024.
-        notify: Called with each notice for people; None raises a `UserWarning` instead.
+        notify: Called with each message that is meant for people. With None, a `UserWarning` is
+            issued instead.
 
-    A RAG may be shared between threads. Use it as a context manager, or call `close`: every method
-    then raises `StoreClosedError`.
+    A RAG may be shared between threads. Use it as a context manager, or call `close` at the end.
+    After that, every method raises `StoreClosedError`.
     """
 
     def __init__(
@@ -117,11 +120,12 @@ class RAG(StoreMethods):
         self.close()
 
     def close(self, *, seconds: float = CLOSE_SECONDS) -> None:
-        """Close the store, and the generator where it was opened by name; once is enough.
+        """Close the store, and the generator if it was opened by name.
 
-        Calls under way in other threads end first. After so many seconds a local store interrupts
-        those that read or write it, which raise `StoreClosedError`; what else is in use is closed
-        by the last call that ends.
+        This waits for calls that are running in other threads. After the given number of seconds, a
+        local store interrupts the calls that still read or write it, and they raise
+        `StoreClosedError`. Everything else that is in use is closed by the last call that ends.
+        Calling `close` twice does no harm.
         """
         self._calls.close(self._close_parts, seconds=seconds)
         self._parts.interrupt()
@@ -135,7 +139,7 @@ class RAG(StoreMethods):
     def ingest(
         self, *what: str | Path | Source | Document, **options: Unpack[IngestOptions]
     ) -> IngestReport:
-        """Read documents into the store; what is unchanged, or only moved, is not embedded again.
+        """Read documents into the store; unchanged or moved documents are not embedded again.
 
         Args:
             what: Files, folders, glob patterns, `-` for standard input, sources, or documents.
@@ -152,11 +156,11 @@ class RAG(StoreMethods):
         return ingest(self._parts, what, options)
 
     def calibrate(self, dataset: Dataset | str | Path, **options: object) -> Calibration:
-        """Find the smallest trim policy that labelled questions certify for this pipeline.
+        """Find the trim policy with the smallest context that labelled questions certify.
 
         Args:
-            dataset: A `ragkit_eval.Dataset`, or what `ragkit_eval.load_dataset` reads.
-            options: As `ragkit_eval.calibrate` takes them.
+            dataset: A `ragkit_eval.Dataset`, or a path that `ragkit_eval.load_dataset` can read.
+            options: Keyword arguments of `ragkit_eval.calibrate`.
         """
         import importlib
 
@@ -170,8 +174,8 @@ class RAG(StoreMethods):
     def trimmed_by(self, policy: TrimPolicy | None) -> RAG:
         """Return this pipeline with another trim policy; None sends the untrimmed top 5.
 
-        It shares the store and everything else, which only this one closes; it never refuses for
-        lack of evidence and writes no ledger.
+        The returned pipeline shares the store and everything else with this one, and only this one
+        closes them. It never refuses because of low support, and writes no ledger.
         """
         import copy
 
@@ -204,7 +208,7 @@ class RAG(StoreMethods):
     ) -> tuple[Sequence[str], Sequence[PoolChunk]]:
         """Return a question's index terms and its best k chunks, prepared for trimming.
 
-        What `ask` trims is this pool; `ragkit.trimming.rank` orders its sentences.
+        This is the pool that `ask` trims. `ragkit.trimming.rank` orders its sentences.
         """
         from ragkit.pipeline.retrieval import pool
 
@@ -233,9 +237,9 @@ class RAG(StoreMethods):
 
     @counted
     def stream(self, question: str, **options: Unpack[StreamOptions]) -> AnswerStream:
-        """Answer in pieces; when they are used up, `.answer` of the result is the whole.
+        """Answer a question in pieces; afterwards `.answer` of the result is the whole answer.
 
-        The arguments and errors are those of `ask`, but for `dry_run`.
+        The arguments and errors are the same as those of `ask`, except `dry_run`.
         """
         from ragkit.pipeline.asking import draft, finish, pieces
 

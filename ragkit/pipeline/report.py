@@ -36,8 +36,8 @@ class Progress:
 class IngestReport:
     """What an ingest did.
 
-    `moved` counts documents whose file is now elsewhere or has another name; each is also counted
-    among those added or changed. None: nobody looked.
+    `moved` counts documents whose file has been moved or renamed. Each of them is also counted as
+    added or changed. None means that this was not checked.
     """
 
     documents: dict[Status, int] = field(default_factory=lambda: dict.fromkeys(STATUSES, 0))

@@ -36,24 +36,25 @@ _WEIGHTS = (*FUSION_WEIGHTS, "length", "best")
 class TrimPolicy:
     """How to trim.
 
-    `pool` chunks are retrieved; sentences are kept from the best down, at least one, while all
-    limits hold: their relative score is at least `keep_above`, their tokens stay within
-    `budget_tokens` and within `budget_share` of the tokens of the pool's first five chunks (None:
-    no such limit).
+    `pool` chunks are retrieved. Their sentences are kept, starting with the best one, as long as
+    all limits are met; at least one sentence is kept. The limits are: the relative score is at
+    least `keep_above`, the tokens stay within `budget_tokens`, and they stay within the share
+    `budget_share` of the tokens of the pool's first five chunks. None means no such limit.
 
-    A sentence's score is the weighted sum of its z-scores over the pool, or that of a fitted
-    `scorer`. Its priority is the score less `length_weight` (the scorer's, where there is one)
-    times the logarithm of its length, since a long sentence takes the place of several short ones.
-    Its relative score is the priority less `best_weight` times the pool's best priority, so that a
-    clear winner leaves less room for others. `second_hop` weights what a sentence gains because
-    others lead to it (`second_hop.py`), where 1 is the weight of the training-free score: for
-    questions that take two documents to answer.
+    A sentence's score is the weighted sum of its z-scores over the pool, or the score of a fitted
+    `scorer`. Its priority is the score minus `length_weight` (the scorer's own, if there is one)
+    times the logarithm of its length, because a long sentence takes the place of several short
+    ones. Its relative score is the priority minus `best_weight` times the best priority in the
+    pool, so that a clear winner leaves less room for others.
 
-    A sentence is kept with so many `neighbours` on either side in its chunk and, with `headings`,
-    with the heading above it.
+    `second_hop` is the weight of what a sentence gains because others lead to it, for questions
+    that need two documents. A weight of 1 is that of the training-free score.
 
-    Below `refuse_below`, a support score in [0, 1], there is no answer. `certificate` is what
-    `ragkit calibrate` showed about the policy.
+    Each sentence is kept together with `neighbours` sentences on either side in its chunk and, if
+    `headings` is true, with the heading above it.
+
+    If the support, from 0 to 1, is below `refuse_below`, there is no answer. `certificate` is what
+    `ragkit calibrate` has shown about the policy.
     """
 
     name: str
@@ -103,12 +104,12 @@ class TrimPolicy:
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Json], *, path: str) -> TrimPolicy:
-        """Read the JSON form; what it leaves out is as in the bundled policy.
+        """Read the JSON form; keys that it leaves out have the values of the bundled policy.
 
         Args:
             data: The object of a trim policy file.
-            path: Of the file: it names the policy where nothing else does, a scorer stands beside
-                it, and errors point to it.
+            path: Path of the file. It is the policy's name if the file gives none, a scorer file is
+                looked for next to it, and errors mention it.
 
         Raises:
             ConfigError: an unknown key, a value out of range, or a scorer that cannot be read.

@@ -76,28 +76,32 @@ def calibrate(
     seed: int = 0,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> Calibration:
-    """Find the smallest context that the labels certify, for this pipeline.
+    """Find the smallest context that the labels certify for a pipeline.
 
     Args:
-        rag: Its chunker, embedder, template and token counter become part of the certificate.
-        dataset: Labelled questions like those of production.
-        retain: What is guaranteed: the share of questions that keep what the untrimmed top 5 gives
-            them (`strict`), the share of its mean quality (`ratio`), or the quality (`absolute`).
-        confidence: Of the guarantee.
-        mode: What is guaranteed.
+        rag: The pipeline. Its chunker, embedder, template and token counter become part of the
+            certificate.
+        dataset: Labelled questions, similar to those that users ask.
+        retain: What to guarantee. By `mode`, it is the share of questions that keep what the
+            untrimmed top 5 gives them (`strict`), the share of the mean quality of the untrimmed
+            top 5 (`ratio`), or the mean quality itself (`absolute`).
+        confidence: Confidence of the guarantee.
+        mode: What `retain` refers to.
         metric: A measure of `MEASURES`, or `Agreement`, which needs no labels; None takes what the
             labels allow (`default_quality`).
-        refuse_target: The share of answerable questions that may be refused; half of the risk goes
-            to this guarantee then. None sets no refusal threshold.
-        pools: Depths. If you pass several depths or scorers, one is selected on a third of the
-            documents (the tuning split).
-        scorers: `none` (without training), a scorer, the path of one, or `fit`: grown on some of
-            the documents (300 questions, at most half). Documents that fit or tune certify nothing.
+        refuse_target: Largest share of answerable questions that may be refused. Each of the two
+            guarantees then gets half of the permitted risk. None sets no refusal threshold.
+        pools: Numbers of chunks in the pool. If you pass several numbers or scorers, one is
+            selected on a third of the documents (the tuning split).
+        scorers: `none` (without training), a scorer, the path of a scorer file, or `fit`, which
+            trains a scorer on some of the documents (at least 300 questions, at most half of all).
+            Documents that are used for fitting or tuning are not used to certify.
         second_hop: As in `TrimPolicy`.
-        cluster: What makes questions depend on each other.
-        name: Of the policy.
-        seed: Of the draws; stored in the certificate.
-        on_progress: Called with questions measured and their number, from 1 again in each step.
+        cluster: Which questions to treat as correlated: `document`, a metadata field, or `none`.
+        name: Name of the policy.
+        seed: Seed of the random draws; it is stored in the certificate.
+        on_progress: Called with the number of questions measured and the number of all. The count
+            starts again at 1 in each step.
 
     Raises:
         ConfigError: a value is not allowed, or no question can be measured.

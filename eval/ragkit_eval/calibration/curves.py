@@ -76,8 +76,8 @@ class Series:
 class Sweep:
     """All curves with the baseline and the target; `to_dict` is the JSON of `ragkit eval sweep`.
 
-    `oracle_tokens` are the mean tokens of the sentences that hold a question's evidence, None
-    where there is no evidence: no trimming of whole sentences can send fewer.
+    `oracle_tokens` is the mean number of tokens of the sentences that contain a question's
+    evidence; no trimming of whole sentences can send fewer. It is None if there is no evidence.
     """
 
     dataset: str
@@ -97,7 +97,7 @@ class Sweep:
         return [point for series in self.series for point in series.points]
 
     def front(self) -> list[Point]:
-        """Return the Pareto front: no other point has as much quality for as few tokens."""
+        """Return the Pareto front: the points with the best quality for their number of tokens."""
         kept: list[Point] = []
         for point in sorted(self.points(), key=lambda p: (p.tokens, -p.quality)):
             if not kept or point.quality > kept[-1].quality:
@@ -105,7 +105,7 @@ class Sweep:
         return kept
 
     def chosen(self) -> Point | None:
-        """Return the cheapest point that reaches the target, None where none does."""
+        """Return the cheapest point that reaches the target, or None if none does."""
         passing = [point for point in self.points() if point.quality >= self.target]
         return min(passing, key=lambda p: (p.tokens, -p.quality), default=None)
 

@@ -50,12 +50,12 @@ KEEP_ABOVE = tuple(3.0 - 0.25 * i for i in range(61))
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Grid:
-    """What is tried; every combination of ingest setting and mode, each with all of the rest.
+    """What a sweep tries: each combination of ingest settings and mode with all other settings.
 
-    `policies` are trim policies as `--trim` takes them: `bundled`, files, or none at all. Each of
-    the `scorers` (`none` without training, or a file) ranks each pool; kept is what scores at least
-    each of `keep_above`, and what stays within each of the `budgets`, in tokens. `second_hop` is as
-    in `TrimPolicy`.
+    `policies` are trim policies as for `--trim`: `bundled`, files, or none at all. Each of the
+    `scorers` (`none` for the one without training, or a file) ranks the sentences of each pool.
+    These are then trimmed in turn by each cut of `keep_above` and by each of the `budgets`, in
+    tokens. `second_hop` is as in `TrimPolicy`.
     """
 
     chunk_tokens: tuple[int, ...] = CHUNK_TOKENS
@@ -96,17 +96,21 @@ def sweep(
     """Measure a grid.
 
     Args:
-        dataset: Questions that say nothing under the measure are left out and not counted.
-        settings: What the grid does not vary.
-        cache: Stores are made once per ingest setting and kept beside it.
-        grid: What is tried.
+        dataset: The dataset. Questions for which the measure has no value are left out and not
+            counted.
+        settings: All settings that the grid does not vary.
+        cache: The cache. One store per combination of ingest settings is created next to it and
+            kept.
+        grid: The settings to try.
         measure: One of `MEASURES`; None takes what the labels allow (`default_quality`).
         retain: The target, as a share of the baseline's quality.
-        target: The target itself; wins over `retain`.
-        cluster: What makes questions depend on each other, for the intervals.
-        on_progress: Called with a curve's name, questions done and their number.
+        target: The target as a value of the measure; it takes precedence over `retain`.
+        cluster: Which questions to treat as correlated, for the intervals: `document`, a metadata
+            field, or `none`.
+        on_progress: Called with a curve's name, the number of questions done, and the number of
+            all.
         on_ingest: Called once per ingested document.
-        notify: Called with each notice for people.
+        notify: Called with each message that is meant for people.
 
     Raises:
         ConfigError: no question can be measured, or a value is not allowed.

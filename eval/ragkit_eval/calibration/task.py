@@ -19,7 +19,7 @@ from ragkit_eval.data.datasets import Dataset
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Calibration:
-    """A policy with its certificate, or why there is none.
+    """The result of a calibration: a policy with its certificate, or why there is none.
 
     `to_dict` is the JSON of `ragkit calibrate`.
     """
@@ -39,10 +39,10 @@ class Calibration:
 
     @property
     def scorer(self) -> Scorer | None:
-        """The policy's scorer, None where there is none.
+        """The policy's scorer, or None.
 
-        Its file (`ragkit_eval.calibration.fit.write_scorer`), by its name, belongs beside the
-        policy's.
+        Save it next to the policy's file, under its own name
+        (`ragkit_eval.calibration.fit.write_scorer`).
         """
         return None if self.policy is None else self.policy.scorer
 

@@ -29,8 +29,9 @@ _Row: TypeAlias = Mapping[str, Json]
 class Question:
     """A question with what is known about its answer.
 
-    `relevance` grades documents (0: not relevant); `evidence` holds alternatives, any one of which
-    suffices, each a group of spans that are needed together; `answers` are reference answers.
+    `relevance` grades documents (0 means not relevant). `evidence` contains alternatives, any one
+    of which is enough; each is a group of spans that are needed together. `answers` are reference
+    answers.
     """
 
     id: str
@@ -42,7 +43,7 @@ class Question:
     metadata: Mapping[str, Json] = field(default_factory=dict[str, Json])
 
     def cluster(self, by: str = "document") -> str:
-        """Return what the question is correlated through: a document, or a field of its metadata.
+        """Return the name of the cluster that the question belongs to.
 
         Questions without a known document, and all with `by="none"`, are independent.
         """
@@ -56,10 +57,11 @@ class Question:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Dataset:
-    """Questions of one split, and where the documents are.
+    """The questions of one split, and where to find the documents.
 
     `sha256` covers the questions and their labels, not the documents. `corpus` is a file that
-    `ragkit ingest` reads, None where the documents are in a store already; SQuAD's are `documents`.
+    `ragkit ingest` can read, or None if the documents are already in a store. The documents of a
+    SQuAD file are in `documents`.
     """
 
     name: str
@@ -70,7 +72,7 @@ class Dataset:
     documents: tuple[Document, ...] = ()
 
     def merged(self) -> Dataset:
-        """Return the dataset with questions of equal text joined, as retrieval benchmarks do."""
+        """Return the dataset with questions of the same text merged, as in retrieval benchmarks."""
         found: dict[str, Question] = {}
         for question in self.questions:
             other = found.setdefault(question.text, question)
@@ -84,7 +86,7 @@ class Dataset:
         return replace(self, questions=tuple(found.values()))
 
     def limited(self, n: int | None) -> Dataset:
-        """Return the dataset with its first n questions; a digest of its own says so."""
+        """Return the dataset with only its first n questions; its digest then differs."""
         if n is None or n >= len(self.questions):
             return self
         if n < 1:
@@ -97,11 +99,11 @@ def load_dataset(path: str | Path, *, split: str | None = None, needed: Needed =
 
     Args:
         path: A folder in BEIR's layout, a SQuAD `.json`, a `.csv` or a `.jsonl` of questions.
-        split: Which `qrels/SPLIT.tsv`, or which `split` in a question's metadata; None takes
-            `test` where the folder has one, or its only one.
-        needed: Whether `any` span of a question suffices or `all` are needed. `auto`: spans that
-            share a `set` are needed together and sets are alternatives; without sets, any span
-            suffices when each is one of the question's answers, else all are needed.
+        split: Name of the split: a file `qrels/SPLIT.tsv`, or the `split` in a question's metadata.
+            None means `test` if there is one, otherwise the only split.
+        needed: Whether `any` span of a question is enough or `all` are needed. With `auto`, spans
+            that share a `set` are needed together, and sets are alternatives. Without sets, any
+            span is enough if each is one of the question's answers; otherwise all are needed.
 
     Raises:
         ConfigError: a file is missing or malformed, or there is no such split.

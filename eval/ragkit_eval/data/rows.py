@@ -16,10 +16,10 @@ Status: TypeAlias = Literal["ok", "refused", "error"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Passage:
-    """A span of a document; `text` is None where only its place was kept.
+    """A span of a document; `text` is None if only its place was stored.
 
-    `repeats` are the places of evidence whose sentences this passage holds word for word, though
-    the labels name another place: documents repeat themselves, and the reader has the text.
+    `repeats` are places of evidence that the labels locate elsewhere, but whose sentences this
+    passage contains word for word. They count, because the reader has the text.
     """
 
     document_id: str
@@ -37,15 +37,19 @@ class Passage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
-    """One question's outcome.
+    """The outcome of one question.
 
-    `status` is `ok`, `refused` (on purpose; `reason` says why) or `error` (`reason` holds the
-    message, and there is nothing else). `ranking` scores documents, each by its best chunk; `hits`
-    are the chunks as retrieved, best first; `context` is what was sent. `answer_rank` is the first
-    hit whose text holds an answer, 0 when none does, None when there is no answer to look for.
-    `gold_chunks` are the store's chunks that touch the evidence, and `oracle_tokens` the tokens of
-    the sentences that the cheapest alternative of the evidence needs. `seconds` and `cpu_seconds`
-    include what cached parts took when they were computed; `joules` is (low, mid, high).
+    `status` is `ok`, `refused` (then `reason` says why) or `error` (then `reason` is the message,
+    and nothing else is set). `ranking` has the score of each document, which is that of its best
+    chunk; `hits` are the retrieved chunks, best first; `context` is what was sent.
+
+    `answer_rank` is the rank of the first hit whose text contains an answer; 0 means that no hit
+    does, and None that there is no answer to look for. `gold_chunks` are the store's chunks that
+    overlap the evidence. `oracle_tokens` is the number of tokens of the sentences that the cheapest
+    alternative of the evidence needs.
+
+    `seconds` and `cpu_seconds` include the time that cached parts took when they were computed.
+    `joules` is (low, mid, high).
     """
 
     id: str

@@ -29,7 +29,7 @@ class GoldSpan:
     text: str
 
     def words(self) -> list[Span]:
-        """Return its stretches without white space, in the document's offsets."""
+        """Return its words as spans of the document: its parts without white space."""
         return [(self.start + m.start(), self.start + m.end()) for m in _WORD.finditer(self.text)]
 
 

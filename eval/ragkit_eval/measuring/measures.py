@@ -27,10 +27,11 @@ OrderValue: TypeAlias = Callable[[Sequence[str], ranking.Judgements], float | No
 class Measure:
     """One number per question.
 
-    `value` gets the question and its row (never one of status `error`) and returns None where the
-    measure says nothing, for example where the question has no evidence. `bounds` are the smallest
-    and largest value where there are such. `k` is the depth of retrieval it needs. Rank measures
-    have `of_order`, their value for ranked documents and judgements.
+    `value` is called with a question and its row (never one of status `error`). It returns None if
+    the measure has no value, for example because the question has no evidence. `bounds` are the
+    smallest and largest possible values, if there are any. `k` is the number of chunks that must be
+    retrieved. Rank measures have `of_order`, which computes the value from ranked documents and
+    judgements.
     """
 
     name: str
@@ -430,7 +431,7 @@ def _written(key: str, family: _Family) -> str:
 
 
 def all_measures() -> list[Measure]:
-    """Return every measure, those that may have a depth also at 5."""
+    """Return every measure; those that can have a depth are also listed with a depth of 5."""
     return [
         family.make(k)
         for family in _FAMILIES.values()

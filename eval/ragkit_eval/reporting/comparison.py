@@ -31,9 +31,10 @@ class Pairs:
 class Difference:
     """How a measure changed, new minus base, with a paired 95 % interval.
 
-    `p` is two-sided from a sign-flip test, `p_holm` adjusted for the number of measures. A true
-    difference of `minimum_detectable` is found with 80 % power at this n; `n_needed` questions
-    would find one of `margin`. None is unknown.
+    `p` is the two-sided p-value of a sign-flip test, and `p_holm` is adjusted for the number of
+    measures. With n questions, a true difference of `minimum_detectable` is detected with 80 %
+    power; to detect a difference of `margin`, `n_needed` questions are required. None means
+    unknown.
     """
 
     measure: str
@@ -53,7 +54,7 @@ class Difference:
 
     @property
     def verdict(self) -> str:
-        """`better`, `worse`, or `–` where chance explains it (5 % level, after Holm)."""
+        """`better`, `worse`, or `–` if not significant (5 % level, after Holm)."""
         if self.p_holm is None or self.difference is None or self.p_holm > 0.05:
             return "–"
         return "better" if (self.difference > 0) == (self.direction == "higher") else "worse"
@@ -144,11 +145,11 @@ def compare(
     """Compare two runs.
 
     Args:
-        base: The older run.
-        new: The newer run.
-        measures: Which; None takes those that both have.
-        margin: The difference that matters, for `n_needed`; None takes 2 points of a share and
-            5 % of anything else.
+        base: The baseline run.
+        new: The new run.
+        measures: Measures to compare; None means those that both runs have.
+        margin: The difference that matters to you, from which `n_needed` is computed. None means 2
+            percentage points for a share, and 5 % for anything else.
         force: Compare runs of different datasets, by the questions' ids.
         seed: Of resampling.
 

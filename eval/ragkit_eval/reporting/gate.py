@@ -134,7 +134,7 @@ class GateResult:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Gate:
-    """Rules and how strictly they are read."""
+    """The rules of a gate, and how strictly they are applied."""
 
     rules: tuple[Rule, ...]
     alpha: float = 0.05
@@ -158,7 +158,7 @@ class Gate:
 
         Args:
             run: The candidate.
-            baseline: What margins compare with.
+            baseline: The run with which margins compare.
 
         Raises:
             ConfigError: a rule has a margin and there is no baseline.

@@ -92,10 +92,10 @@ def make_report(
     Args:
         new: The run that is reported on.
         base: What it is compared with.
-        gate: The verdict, where a gate was asked.
+        gate: The gate's verdict, if there is one.
         sweep: Curves to draw.
-        primary: The measure by which questions are ranked; None takes the first that both have
-            of evidence, answer in context, F1 and nDCG.
+        primary: The measure by which questions are ranked. None means the first of evidence, answer
+            in context, F1 and nDCG that both runs have.
         slice_by: A metadata field.
         margin: As in `compare`.
         force: As in `compare`.

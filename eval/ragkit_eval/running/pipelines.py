@@ -26,13 +26,15 @@ _CHUNKS_PER_DOCUMENT = 10
 
 
 class RagPipeline:
-    """Asks a `RAG` and notes what the measures need.
+    """A pipeline that asks a `RAG` and records what the measures need.
 
     Args:
-        rag: Whose answers are measured.
-        measures: Decide how deep is retrieved beside the answer's own retrieval.
+        rag: The pipeline whose answers are measured.
+        measures: The measures. They determine how many chunks are retrieved in addition to the
+            answer's own.
         groups: The reader's groups.
-        caches: Wrappers that the pipeline uses; what they saved is added to seconds and joules.
+        caches: Caching wrappers that the pipeline uses; the cost that they saved is added to
+            seconds and joules.
     """
 
     def __init__(

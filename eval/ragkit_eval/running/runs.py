@@ -76,22 +76,23 @@ def evaluate(
     n_jobs: int = 1,
     on_progress: OnProgress | None = None,
 ) -> Run:
-    """Put every question to a pipeline and measure what it did.
+    """Ask a pipeline every question and measure the results.
 
     Args:
         pipeline: A `RagPipeline`, or any callable that turns a question into a row.
-        dataset: Its questions are asked in order.
+        dataset: The dataset. Its questions are asked in order.
         measures: Computed from the rows.
-        out: The run's folder. An unfinished or finished run there of the same dataset and
-            configuration is taken up: only what is missing, or failed, is asked.
-        configuration: What decides the answers; None asks the pipeline's `configuration()`.
+        out: The run's folder. If it contains a run of the same dataset and configuration, that run
+            is resumed: only questions that are missing or failed are asked.
+        configuration: Everything that decides the answers; None takes the pipeline's
+            `configuration()`.
         cluster: What makes questions depend on each other: `document`, a field of their metadata,
             or `none`.
-        restart: Throw an existing run away first.
-        seed: Of intervals.
+        restart: Discard an existing run first.
+        seed: Seed for the confidence intervals.
         command: Noted in the manifest.
-        n_jobs: Questions asked at a time, for generators that wait for a server. With more than
-            one CPU seconds and joules cannot be told apart, and are unknown.
+        n_jobs: Number of questions to ask at once, for generators that wait for a server. With more
+            than one, CPU seconds and joules cannot be attributed to questions and are unknown.
         on_progress: Called after each row.
 
     Raises:

@@ -41,10 +41,11 @@ class OpenedRag:
     """A `RAG` over a dataset's documents whose vectors and generations are cached.
 
     Args:
-        dataset: Whose documents are ingested.
-        settings: Of ingest, retrieval and answers.
-        cache: Where vectors and generations are kept; stores are beside it.
-        store: A folder to use instead; one that holds a store is taken as it is.
+        dataset: The dataset whose documents are ingested.
+        settings: Settings of ingest, retrieval and answers.
+        cache: The cache of vectors and generations; stores are created next to it.
+        store: A folder to use for the store instead. If it already contains a store, that is used
+            unchanged.
         notify: Called with each notice for people.
         on_progress: Called once per document.
 
