@@ -1,4 +1,4 @@
-"""The methods of a pipeline that look after its store, whoever asks questions of it."""
+"""The methods of `RAG` that manage its store."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _R = TypeVar("_R")
 def counted(
     method: Callable[Concatenate[_S, _P], _R],
 ) -> Callable[Concatenate[_S, _P], _R]:
-    """Make a method one that `close` waits for, and that raises an error after it."""
+    """Make `close` wait for calls of a method, and make later calls raise an error."""
 
     @functools.wraps(method)
     def run(self: _S, /, *args: _P.args, **kwargs: _P.kwargs) -> _R:
@@ -36,7 +36,7 @@ def counted(
 
 
 class StoreMethods:
-    """What `RAG` does with its documents and its store, but for reading documents in."""
+    """The methods of `RAG` that manage its store, except for ingesting."""
 
     _parts: Parts
     _calls: Calls
@@ -53,7 +53,7 @@ class StoreMethods:
 
     @counted
     def delete(self, *ids: str, secure: bool = False) -> Sequence[str]:
-        """Remove documents for good and return the ids that were there.
+        """Remove documents permanently and return the ids that existed.
 
         Args:
             ids: Of documents.
@@ -99,12 +99,12 @@ class StoreMethods:
 
     @counted
     def configuration(self) -> dict[str, Json]:
-        """Return what decides answers: the store's content and settings, and all that is applied.
+        """Return what determines answers: the store's content and settings, and the pipeline's.
 
-        Two pipelines of equal configuration give the same contexts; with a deterministic generator
-        the same answers. A `…_fingerprint` of None is that of a part which has none: its settings
-        are not known then, its name alone is. Nothing here names a time, or a machine other than
-        the server of a model. Reads the ids of all chunks.
+        Two pipelines with equal configurations give the same contexts and, with a deterministic
+        generator, the same answers. If a part has no fingerprint, its `…_fingerprint` is None: only
+        its name is known, not its settings. Nothing here names a time, or a machine other than a
+        model's server. Reads the ids of all chunks.
         """
         from ragkit.pipeline.certification import configuration
 
@@ -112,7 +112,7 @@ class StoreMethods:
 
     @counted
     def corpus_sketch(self) -> dict[str, Json]:
-        """Return the number of chunks and the smallest of their ids, to tell change by later."""
+        """Return the number of chunks and their smallest ids, by which change is detected later."""
         from ragkit.pipeline.certification import corpus_sketch
 
         return corpus_sketch(self._parts)
@@ -120,7 +120,7 @@ class StoreMethods:
     @property
     @counted
     def counter(self) -> TokenCounter:
-        """Counts the generator's tokens where that is possible, else the built-in vocabulary's."""
+        """Counts the generator's tokens if it can, otherwise those of the built-in vocabulary."""
         return self._parts.counter
 
     @counted
@@ -139,15 +139,15 @@ class StoreMethods:
 
     @counted
     def backup(self, destination: str | Path, *, replace: bool = False) -> BackupReport:
-        """Copy one state of the store to a folder, which is a store then; readers and writer go on.
+        """Copy one state of the store to a folder, which becomes a store; reads and writes go on.
 
         Args:
-            destination: A folder that is not there yet.
-            replace: Take the place of a store that is there.
+            destination: A folder that does not exist yet.
+            replace: Replace a store that exists there.
 
         Raises:
-            ConfigError: there is something at the destination, or the store is not a folder.
-            StoreDamagedError: the store is not sound; nothing is left at the destination.
+            ConfigError: something exists at the destination, or the store is not a folder.
+            StoreDamagedError: the store is damaged; nothing is left at the destination.
         """
         from ragkit.storage.backup import back_up
 
@@ -155,13 +155,13 @@ class StoreMethods:
 
     @counted
     def restore(self, source: str | Path) -> BackupReport:
-        """Put a backup in the place of the store, or where there is none yet.
+        """Replace the store by a backup, or create it from one.
 
-        Readers see the old content or the new one, never some of both.
+        Readers see the old content or the new content, never a mixture.
 
         Raises:
-            StoreMissingError: there is no backup.
-            StoreDamagedError: it is not sound; nothing was changed.
+            StoreMissingError: there is no such backup.
+            StoreDamagedError: the backup is damaged; nothing was changed.
             StoreBusyError: another process is writing.
         """
         from ragkit.storage.backup import restore
@@ -172,7 +172,7 @@ class StoreMethods:
 
     @counted
     def copies(self) -> Sequence[str]:
-        """Return where this pipeline knows that copies of documents stand, which `rm` leaves."""
+        """Return the known places of copies of documents, which `delete` does not reach."""
         from ragkit.storage.backup import copies
 
         return copies(self._parts.folder()) if self._parts.is_local else ()

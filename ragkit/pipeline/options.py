@@ -1,4 +1,4 @@
-"""The options of searching, asking and ingesting: one list for every way of calling them."""
+"""The options of searching, asking and ingesting: one list for every way to call them."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ class AskOptions(StreamOptions, total=False):
     """Options of `RAG.ask` and `RAG.aask`.
 
     Attributes:
-        dry_run: Do all but the generation.
+        dry_run: Do everything except the generation.
     """
 
     dry_run: bool
@@ -82,16 +82,16 @@ class IngestOptions(TypedDict, total=False):
     Attributes:
         root: What the ids of files are relative to.
         prune: Remove stored documents that have vanished from under the paths of this call.
-        groups: Who may see these documents: those that name no groups themselves and that no rule
-            of the settings gives some. `public` stands for everybody.
-        metadata: Joined to each document's own.
+        groups: Who may see those documents that neither name groups themselves nor get any from a
+            rule in the settings. `public` means everybody.
+        metadata: Added to each document's own.
         password: Opens encrypted files.
         require_groups: Fail documents that end up without groups.
         dry_run: Read and chunk, but store nothing.
-        confirm: Asked before `prune` removes more than half of the documents stored from one of
-            the paths: a folder that came up empty, a disk that is not mounted. None refuses.
-        secure: End by rewriting all that holds words of what was removed or replaced, however
-            large the store is; up to some size every call does.
+        confirm: Called before `prune` removes more than half of the documents stored from one of
+            the paths, as when a disk is not mounted. None refuses.
+        secure: Finally rewrite everything that holds words of removed or replaced text, however
+            large the store is. Small stores always do.
         on_progress: Called once per document, after its commit.
     """
 
@@ -108,7 +108,7 @@ class IngestOptions(TypedDict, total=False):
 
 
 def check_names(call: str, allowed: type, options: Mapping[str, object]) -> None:
-    """Raise the `TypeError` of a misspelt keyword, which `**options` alone would let through."""
+    """Raise `TypeError` for an unknown keyword, which `**options` alone would accept."""
     for name in options:
         if name not in allowed.__annotations__:
             names = " ".join(allowed.__annotations__)

@@ -119,9 +119,8 @@ class RAG(StoreMethods):
     def close(self, *, seconds: float = CLOSE_SECONDS) -> None:
         """Close the store, and the generator where it was opened by name; once is enough.
 
-        Calls under way in other threads end first. After so many seconds a local store interrupts
-        those that read or write it, which raise `StoreClosedError`; what else is in use is closed
-        by the last call that ends.
+        Waits for calls in other threads. After that many seconds, calls that use a local store are
+        interrupted and raise `StoreClosedError`; other parts are closed by the last call to end.
         """
         self._calls.close(self._close_parts, seconds=seconds)
         self._parts.interrupt()
@@ -135,7 +134,7 @@ class RAG(StoreMethods):
     def ingest(
         self, *what: str | Path | Source | Document, **options: Unpack[IngestOptions]
     ) -> IngestReport:
-        """Read documents into the store; what is unchanged, or only moved, is not embedded again.
+        """Read documents into the store; unchanged and moved documents are not embedded again.
 
         Args:
             what: Files, folders, glob patterns, `-` for standard input, sources, or documents.
@@ -152,7 +151,7 @@ class RAG(StoreMethods):
         return ingest(self._parts, what, options)
 
     def calibrate(self, dataset: Dataset | str | Path, **options: object) -> Calibration:
-        """Find the smallest trim policy that labelled questions certify for this pipeline.
+        """Find the trim policy with the smallest contexts that labelled questions certify.
 
         Args:
             dataset: A `ragkit_eval.Dataset`, or what `ragkit_eval.load_dataset` reads.
@@ -170,8 +169,8 @@ class RAG(StoreMethods):
     def trimmed_by(self, policy: TrimPolicy | None) -> RAG:
         """Return this pipeline with another trim policy; None sends the untrimmed top 5.
 
-        It shares the store and everything else, which only this one closes; it never refuses for
-        lack of evidence and writes no ledger.
+        It shares the store and all other parts, which only this pipeline closes. It never refuses
+        for lack of support, and writes no ledger.
         """
         import copy
 
@@ -204,7 +203,7 @@ class RAG(StoreMethods):
     ) -> tuple[Sequence[str], Sequence[PoolChunk]]:
         """Return a question's index terms and its best k chunks, prepared for trimming.
 
-        What `ask` trims is this pool; `ragkit.trimming.rank` orders its sentences.
+        This is the pool that `ask` trims; `ragkit.trimming.rank` orders its sentences.
         """
         from ragkit.pipeline.retrieval import pool
 
@@ -233,9 +232,9 @@ class RAG(StoreMethods):
 
     @counted
     def stream(self, question: str, **options: Unpack[StreamOptions]) -> AnswerStream:
-        """Answer in pieces; when they are used up, `.answer` of the result is the whole.
+        """Answer in pieces; after the last one, `.answer` of the result is the whole answer.
 
-        The arguments and errors are those of `ask`, but for `dry_run`.
+        The arguments and errors are those of `ask`, except `dry_run`.
         """
         from ragkit.pipeline.asking import draft, finish, pieces
 
@@ -280,7 +279,7 @@ async def _in_thread(call: Callable[[], _T]) -> _T:
 
 
 def _each_counted(calls: Calls, pieces: Iterator[str | Generation]) -> Iterator[str | Generation]:
-    """Make each step a call of its own: nobody knows whether there will be another."""
+    """Count each step as a call of its own, since the caller may never take another."""
     while True:
         with calls.one():
             piece = next(pieces, None)
