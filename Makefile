@@ -1,7 +1,7 @@
 # Each target makes its own virtual environment; nothing is installed outside this folder.
 PYTHON ?= $(or $(shell command -v python3.11),python3)
 
-.PHONY: demo demo-core test test-torch test-llamacpp fuzz check clean
+.PHONY: demo demo-core test test-fast test-torch test-llamacpp fuzz check clean
 
 demo: .venv-demo/ready
 	@rm -rf demo-kb
@@ -27,17 +27,24 @@ ask:
 	$(RAGKIT) ask --store $(STORE) "What is the salary of the captain of the Gannet?" \
 	  || test $$? -eq 3
 
-test: .venv-test/ready check
-	.venv-test/bin/pytest
+# Tests run in as many processes as there are cores, at most four.
+PYTEST := .venv-test/bin/pytest -n auto --maxprocesses 4 --dist loadgroup
 
-# What needs torch, or a compiler, has lanes of its own.
+test: .venv-test/ready check
+	$(PYTEST)
+
+# Without the tests that take more than a few seconds, and without the servers of other projects.
+test-fast: .venv-test/ready
+	RAGKIT_TEST_OPENSEARCH= $(PYTEST) -m 'not slow'
+
+# Tests that need torch or a C compiler run in separate targets.
 test-torch: .venv-torch/ready
 	.venv-torch/bin/pytest tests/connectors/test_transformers.py tests/connectors/test_sentence_transformers.py
 
 test-llamacpp: .venv-llamacpp/ready
 	.venv-llamacpp/bin/pytest tests/connectors/test_llamacpp.py
 
-# Damaged files, answers and settings, new ones each time, for so many seconds in all.
+# Damaged files, answers and settings, different ones each time, for this many seconds in all.
 FUZZ_SECONDS ?= 300
 
 fuzz: .venv-test/ready

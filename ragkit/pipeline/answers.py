@@ -1,4 +1,4 @@
-"""Answers: what was said, on what evidence, and what it cost."""
+"""Answers: the text, its evidence, and its cost."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From what a question found to its answer: select, render, generate, account for it."""
+"""From a question's chunks to its answer: select, render, generate, and account for the cost."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class Draft:
 def draft(
     parts: Parts, certification: Certification, question: str, options: StreamOptions
 ) -> Draft:
-    """Find, trim and render; all of an answer but its generation.
+    """Retrieve, trim and render: everything but the generation.
 
     Raises:
         ConfigError: a value is not allowed, or the store needs `groups`.
@@ -143,7 +143,7 @@ def _threshold(parts: Parts) -> float | None:
 
 
 def _is_calibrated(parts: Parts, trim_use: TrimUse | None) -> bool:
-    """Whether the threshold is the one that the certificate of the policy is about."""
+    """Whether the refusal threshold is the certified one."""
     if trim_use is None or not trim_use.certified or parts.settings.refuse_below is not None:
         return False
     return has_refusal(None if parts.policy is None else parts.policy.certificate)
@@ -156,7 +156,7 @@ def _low(evidence: Evidence) -> RefusalReason | None:
 
 
 def generate(parts: Parts, draft: Draft) -> Generation | None:
-    """Have the generator answer; None for a refusal."""
+    """Generate the answer; None for a refusal."""
     if draft.prompt is None:
         return None
     generator = parts.generator()
@@ -165,7 +165,7 @@ def generate(parts: Parts, draft: Draft) -> Generation | None:
 
 
 def pieces(parts: Parts, draft: Draft) -> collections.abc.Generator[str | Generation]:
-    """Have the generator answer piece by piece, the whole generation last."""
+    """Generate the answer in pieces; the whole generation comes last."""
     if draft.prompt is None:
         return
     generator = parts.generator()
@@ -176,7 +176,7 @@ def pieces(parts: Parts, draft: Draft) -> collections.abc.Generator[str | Genera
 def finish(
     parts: Parts, draft: Draft, generation: Generation | None, *, dry_run: bool = False
 ) -> Answer:
-    """Return the answer with its citations and its receipt, and write the ledger."""
+    """Return the answer with its citations and receipt, and write the ledger."""
     usage = Usage()
     citations: tuple[Citation, ...] = ()
     if generation is not None:
@@ -204,7 +204,7 @@ def finish(
 
 
 def _cite(parts: Parts, generation: Generation, draft: Draft) -> tuple[Citation, ...]:
-    """Return the answer's citations; none, with a notice, where they cannot be made out."""
+    """Return the answer's citations; none, with a notice, if finding them fails."""
     try:
         return cite(
             generation,
@@ -213,7 +213,7 @@ def _cite(parts: Parts, generation: Generation, draft: Draft) -> tuple[Citation,
             history=draft.prompt.history if draft.prompt is not None else (),
         )
     except Exception as error:
-        # Whatever it is: the answer is paid for, and must come out.
+        # Whatever the error: the answer has been paid for and must be returned.
         parts.notice(f"an answer has no citations: {type(error).__name__} while citing")
         return ()
 
@@ -221,13 +221,13 @@ def _cite(parts: Parts, generation: Generation, draft: Draft) -> tuple[Citation,
 def _counted(
     parts: Parts, draft: Draft, input_tokens: int, usage: Usage, *, dry_run: bool
 ) -> Usage:
-    """Return the usage with the prompt's tokens as counted here, for want of the server's."""
+    """Return the usage with the prompt's tokens as counted here, since the server gave none."""
     generator = parts.generator()
     counted: TokenCount | None = None
     if dry_run and draft.prompt is not None and isinstance(generator, PromptCounter):
         counted = generator.count_prompt(draft.prompt)
     if counted is None or not counted.exact:
-        # An estimate of the generator's may be no more than a lower bound.
+        # The generator's own estimate may only be a lower bound.
         counted = TokenCount(
             n_tokens=input_tokens,
             exact=generator.counter is not None,

@@ -1,4 +1,4 @@
-"""Whether the certificate of a pipeline's trim policy holds for what the pipeline is."""
+"""Whether the certificate of a trim policy applies to this pipeline and store."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ if TYPE_CHECKING:
     from ragkit.trimming import Certificate, TrimPolicy
 
 SKETCH_IDS = 128
-"""Chunk ids kept to estimate change by: the error is about 4 points."""
+"""Chunk ids kept to estimate how much a corpus has changed; the error is about 4 points."""
 
 SKETCH_SECONDS = 60
-"""How long a certificate's state holds for a store that does not count its writes."""
+"""How long a certificate's state is cached for a store that does not count its writes."""
 
 _APPLIED = ("k", "mode", "fusion", "trim_level", "refuse_below", "max_context_tokens",
             "max_tokens", "temperature", "top_p", "top_k", "seed")  # fmt: skip
 
 
 def applied(parts: Parts) -> dict[str, Json]:
-    """Return what decides answers, but for the store's content and the models' own settings."""
+    """Return what determines answers, except the store's content and the models' own settings."""
     store = parts.store()
     settings = store.manifest().settings if isinstance(store, Store) else None
     template, policy = parts.template, parts.policy
@@ -68,7 +68,7 @@ def configuration(parts: Parts) -> dict[str, Json]:
 
 
 def _embedder_fingerprint(parts: Parts) -> str | None:
-    """Return what makes the questions' vectors; None where nothing does."""
+    """Return the fingerprint of what embeds questions; None if nothing does."""
     if parts.settings.mode == "lexical" or not has_numpy():
         return None
     store = parts.store()
@@ -81,7 +81,7 @@ def _embedder_fingerprint(parts: Parts) -> str | None:
 
 
 def corpus_sketch(parts: Parts) -> dict[str, Json]:
-    """Return the number of chunks and the smallest of their ids, to tell change by later."""
+    """Return the number of chunks and their smallest ids, by which change is detected later."""
     store = parts.store()
     if not isinstance(store, Store):
         return {"chunks": 0, "smallest_ids": []}
@@ -90,17 +90,17 @@ def corpus_sketch(parts: Parts) -> dict[str, Json]:
 
 
 class Certification:
-    """What is known of the certificate, once per revision of the store and mode."""
+    """The state of a certificate, determined once per revision of the store and mode."""
 
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
         self._states: dict[tuple[int, Mode], tuple[str | None, bool]] = {}
 
     def trim_use(self, revision: int | None, mode: Mode, k: int) -> TrimUse | None:
-        """Return how the policy is used for an answer, with a notice where it is not certified.
+        """Return how the policy applies to an answer; give notice if it is not certified.
 
         Args:
-            revision: The store's; None where it does not count its writes.
+            revision: The store's; None if it does not count its writes.
             mode: How the question was searched.
             k: How many chunks were trimmed.
         """
@@ -132,7 +132,7 @@ class Certification:
     ) -> tuple[str | None, bool]:
         """Return why the certificate is void, and whether it is stale."""
         if revision is None:
-            # A store that does not count its writes is looked at again now and then.
+            # The certificate is checked again from time to time.
             revision = int(time.monotonic() // SKETCH_SECONDS)
         key = (revision, mode)
         if key not in self._states:
@@ -146,7 +146,7 @@ class Certification:
     def _why_void(self, policy: TrimPolicy, certificate: Certificate, mode: Mode) -> str | None:
         now: Mapping[str, Json] = {**applied(self._parts), "mode": mode}
         if is_of_answers(certificate):
-            # A generator may read a large file for it.
+            # Computing it may mean reading a large file.
             now = {**now, "generator_fingerprint": fingerprint_of(self._parts.generator())}
         settings = self._parts.settings
         return why_void(

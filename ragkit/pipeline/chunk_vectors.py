@@ -1,4 +1,4 @@
-"""Vectors of chunks and of their sentences: what they are keyed by, and making them."""
+"""Vectors of chunks and of their sentences: their keys, and how they are made."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from ragkit.types import Chunk, Document, Embedder, Vectors
 
 TEXTS_AT_ONCE = 64
+"""Texts per call of the embedder: an interruption waits for one call at most."""
 
 
 class ChunkVectors:
@@ -26,7 +27,7 @@ class ChunkVectors:
         report: Where what was embedded is counted.
 
     Attributes:
-        stopped: Set from another thread, it ends the work before the next texts are embedded.
+        stopped: Set by another thread to stop before the next call of the embedder.
     """
 
     def __init__(
@@ -44,7 +45,7 @@ class ChunkVectors:
         self._report = report
 
     def key(self, document: Document, chunk: Chunk) -> bytes:
-        """Return what tells this chunk's vectors from all others: what they are computed from."""
+        """Return a digest of everything that this chunk's vectors are computed from."""
         import hashlib
 
         spans = [(a - chunk.start, b - chunk.start) for a, b in chunk.sentences]
@@ -59,7 +60,7 @@ class ChunkVectors:
         return hashlib.sha256(identity.encode()).digest()
 
     def make(self, wanted: Mapping[bytes, tuple[Document, Chunk]]) -> dict[bytes, StoredVectors]:
-        """Embed chunks, and their sentences where the store wants those; counts in the report."""
+        """Embed chunks, and their sentences if the store keeps those; count them in the report."""
         if not wanted:
             return {}
         chunks = [chunk for _, chunk in wanted.values()]
@@ -81,7 +82,7 @@ class ChunkVectors:
         }
 
     def _embedded(self, texts: Sequence[str]) -> Vectors:
-        """Embed texts, some at a time, so that an interruption need not wait for all."""
+        """Embed texts, some at a time, so that an interruption need not wait for all of them."""
         parts: list[Vectors] = []
         for first in range(0, len(texts), TEXTS_AT_ONCE):
             if self.stopped:

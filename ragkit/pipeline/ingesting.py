@@ -41,15 +41,16 @@ if TYPE_CHECKING:
 
 
 BATCH_CHUNKS = 64
-"""New chunks a transaction: what an interruption can lose, and what is held in memory."""
+"""New chunks per transaction: what an interruption can lose, and what is held in memory."""
 
 BATCH_CHARACTERS = 4_000_000
+"""Characters per transaction: a few long documents must not fill the memory."""
 
 BATCHES_WAITING = 2
-"""Batches that are embedded or wait to be: with the one being read, all that is in memory."""
+"""Batches being embedded or waiting for it; with the one being read, all that is in memory."""
 
 ITEMS_AHEAD = 64
-"""Documents whose fingerprints are asked of the store together: a remote one takes its time."""
+"""Documents whose fingerprints are looked up in one request, since a remote store is slow."""
 
 _Vectors: TypeAlias = dict[bytes, StoredVectors]
 
@@ -87,19 +88,19 @@ class _Batch:
 
 
 class Ingester:
-    """Writes documents into a store, a batch a transaction.
+    """Writes documents into a store, one batch per transaction.
 
     Args:
         store: Where to; the caller holds its writer's lock unless `dry_run`. None: no store yet.
-        chunker: Cuts documents.
+        chunker: Splits documents.
         embedder: Makes vectors; None stores none.
         embed_title: Whether a title is embedded before the text.
-        sentence_vectors: Whether to store a vector a sentence as well.
-        dry_run: Read and cut, but write nothing.
+        sentence_vectors: Whether to store a vector per sentence as well.
+        dry_run: Read and chunk, but write nothing.
         force: Write unchanged documents too.
-        looks_for_moves: Whether to keep a digest of the text of each document that is added.
+        looks_for_moves: Whether to keep a digest of each added document's text, to recognise moves.
         require_groups: Fail documents without groups.
-        on_progress: Called once a document, after its commit.
+        on_progress: Called once per document, after its commit.
     """
 
     def __init__(
@@ -146,7 +147,7 @@ class Ingester:
         self.n_moved_here = 0
 
     def add(self, items: Iterable[SourceItem]) -> None:
-        """Store all items; one that fails is reported and does not stop the others."""
+        """Store all items; a failure is reported and does not stop the others."""
         try:
             for ahead in _batched(map(_storable, items), ITEMS_AHEAD):
                 stored = self._stored(ahead)
@@ -163,7 +164,7 @@ class Ingester:
                 self._worker, self._vectors.stopped = None, False
 
     def finish(self) -> IngestReport:
-        """Return the report with what it all took."""
+        """Return the report, with the time that everything took."""
         self.report.seconds = self.watch.seconds
         self.report.cpu_seconds = self.watch.cpu_seconds
         # All that other threads do is embedding.
@@ -181,7 +182,7 @@ class Ingester:
             self._commit_oldest()
 
     def _send(self) -> None:
-        """Have the batch embedded, beside which the next one is read and the last one written."""
+        """Embed the batch in another thread, while the next is read and the last one written."""
         if not self._batch.items:
             return
         future = None
@@ -320,7 +321,7 @@ class Ingester:
         )
 
     def _embed(self, makes: ChunkVectors, batch: _Batch, store: Store) -> _Vectors:
-        """Return the vectors that are neither stored nor on their way; runs beside the rest."""
+        """Return the vectors that are neither stored nor in flight; runs in a thread of its own."""
         wanted = batch.wanted()
         known = store.known_vectors(wanted) | self._in_flight
         began = time.perf_counter()
@@ -345,7 +346,7 @@ class Ingester:
 
 
 def _batched(items: Iterable[SourceItem], n: int) -> Iterator[list[SourceItem]]:
-    """Yield n items at a time, fewer where their text is long or there are no more."""
+    """Yield n items at a time; fewer if their text is long, or at the end."""
     batch: list[SourceItem] = []
     n_characters = 0
     for item in items:
@@ -359,7 +360,7 @@ def _batched(items: Iterable[SourceItem], n: int) -> Iterator[list[SourceItem]]:
 
 
 def index_words(chunk: Chunk, title: str, language: str | None) -> str:
-    """Return the index words of a chunk, a line a sentence, then those of its document's title."""
+    """Return a chunk's index terms, one line per sentence, then those of its document's title."""
     # Loads all loaders, which asking does not need.
     from ragkit.loading.loaded import MAX_NAME_CHARACTERS
 
@@ -381,7 +382,7 @@ def _taken(item: Document | PendingDocument, stored_from: str) -> Failure:
 
 
 def _storable(item: SourceItem) -> SourceItem:
-    """Return the item, or a failure for a document whose labels no store can hold."""
+    """Return the item, or a failure if no store can hold the document's labels."""
     if isinstance(item, Failure):
         return item
     own = [item.title, item.metadata] if isinstance(item, Document) else []
@@ -414,7 +415,7 @@ def difference(stored: StoreSettings, wanted: StoreSettings) -> str:
 
 
 def stored_document(store: Store, document_id: str) -> SourceItem:
-    """Return a stored document for a rebuild; its fingerprint stays, so later ingests skip it."""
+    """Return a stored document for a rebuild; it keeps its fingerprint, so that ingests skip it."""
     fingerprint, source = store.stored([document_id])[document_id]
 
     def load() -> Document:

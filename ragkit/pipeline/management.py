@@ -1,4 +1,4 @@
-"""The methods of a pipeline that look after its store, whoever asks questions of it."""
+"""The methods of `RAG` that manage its store."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _R = TypeVar("_R")
 def counted(
     method: Callable[Concatenate[_S, _P], _R],
 ) -> Callable[Concatenate[_S, _P], _R]:
-    """Make a method one that `close` waits for, and that raises an error after it."""
+    """Make `close` wait for calls of a method, and make later calls raise an error."""
 
     @functools.wraps(method)
     def run(self: _S, /, *args: _P.args, **kwargs: _P.kwargs) -> _R:
@@ -36,7 +36,7 @@ def counted(
 
 
 class StoreMethods:
-    """What `RAG` does with its documents and its store, but for reading documents in."""
+    """The methods of `RAG` that manage its store, except for ingesting."""
 
     _parts: Parts
     _calls: Calls
@@ -161,8 +161,8 @@ class StoreMethods:
         Readers see either the old content or the new content, never a mixture.
 
         Raises:
-            StoreMissingError: there is no backup.
-            StoreDamagedError: it is not sound; nothing was changed.
+            StoreMissingError: there is no such backup.
+            StoreDamagedError: the backup is damaged; nothing was changed.
             StoreBusyError: another process is writing.
         """
         from ragkit.storage.backup import restore

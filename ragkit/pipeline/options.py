@@ -1,4 +1,4 @@
-"""The options of searching, asking and ingesting: one list for every way of calling them."""
+"""The options of searching, asking and ingesting: one list for every way to call them."""
 
 from __future__ import annotations
 
@@ -112,7 +112,7 @@ class IngestOptions(TypedDict, total=False):
 
 
 def check_names(call: str, allowed: type, options: Mapping[str, object]) -> None:
-    """Raise the `TypeError` of a misspelt keyword, which `**options` alone would let through."""
+    """Raise `TypeError` for an unknown keyword, which `**options` alone would accept."""
     for name in options:
         if name not in allowed.__annotations__:
             names = " ".join(allowed.__annotations__)

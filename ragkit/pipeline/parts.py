@@ -1,4 +1,4 @@
-"""The parts of one pipeline: store, embedder, generator, ledger, each opened when first needed."""
+"""The parts of a pipeline (store, embedder, generator, ledger), each opened on first use."""
 
 from __future__ import annotations
 
@@ -48,12 +48,12 @@ Notify = Callable[[str], None]
 
 
 class Parts(Forkable):
-    """What a pipeline was given, and what is open of it; safe to share between threads.
+    """What a pipeline was given, and which of its parts are open; safe to share between threads.
 
     The arguments are those of `RAG`.
 
     Attributes:
-        vector_settings: Of the store as the last question saw it; None where that needed no vector.
+        vector_settings: The store's settings if the last question needed a vector, else None.
     """
 
     def __init__(
@@ -103,11 +103,11 @@ class Parts(Forkable):
         super().__init__()
 
     def after_fork_in_child(self) -> None:
-        """Take a lock of its own: a thread that is not here may hold the parent's."""
+        """Replace the lock: a thread that does not exist in the child may hold it."""
         self._lock = threading.RLock()
 
     def with_policy(self, policy: TrimPolicy | None) -> Parts:
-        """Return the same parts, open, under another trim policy: no refusals and no ledger."""
+        """Return the same parts, open, with another trim policy, without refusals or a ledger."""
         self.store()
         self.generator()
         self.embedder()
@@ -119,7 +119,7 @@ class Parts(Forkable):
         return other
 
     def close(self) -> None:
-        """Close the store, and the generator where it was opened by name."""
+        """Close the store, and the generator if it was opened by name."""
         by_name = self._given_generator is None or isinstance(self._given_generator, str)
         for part in (self._store, self._generator if by_name else None):
             close = getattr(part, "close", None)
@@ -127,14 +127,14 @@ class Parts(Forkable):
                 close()
 
     def interrupt(self) -> None:
-        """Have what still reads or writes a store in a folder raise `StoreClosedError`."""
+        """Make calls that still use a local store raise `StoreClosedError`."""
         if (store := as_maintained(self._store)) is not None:
             store.interrupt()
 
     # --- the store ---------------------------------------------------------------------------
 
     def store(self, *, create: bool = False) -> Store | Retriever:
-        """Open the store; `create` makes a folder's where there is none."""
+        """Open the store; `create` makes a local one if there is none."""
         with self._lock:
             if self._store is None:
                 opened = self._open_remote()
@@ -146,7 +146,7 @@ class Parts(Forkable):
             return self._store
 
     def writable(self, *, create: bool = False) -> Store:
-        """Open a store that documents are written to; raises `ConfigError` for a mere retriever."""
+        """Open a store that can be written to; raises `ConfigError` for a retriever."""
         store = self.store(create=create)
         if not isinstance(store, Store):
             raise ConfigError(
@@ -156,7 +156,7 @@ class Parts(Forkable):
         return store
 
     def maintained(self) -> Maintained:
-        """Open a store in a folder of this machine; raises `ConfigError` for any other."""
+        """Open a local store; raises `ConfigError` for any other."""
         store = as_maintained(self.store())
         if store is None:
             raise ConfigError("this needs a local store, a folder")
@@ -170,17 +170,17 @@ class Parts(Forkable):
 
     @property
     def path(self) -> Path:
-        """The store as it was given, as a path: meaningful for folders only."""
+        """The store's name as a path; meaningful only for a folder."""
         return Path(str(self._given_store))
 
     @property
     def is_local(self) -> bool:
-        """Whether the store is a folder of this machine, be it there or not."""
+        """Whether the store is a folder on this machine, whether or not it exists yet."""
         with self._lock:
             return isinstance(self._store or self._given_store, Maintained | str | Path)
 
     def folder(self) -> Path:
-        """Return the folder of the store, which need not exist; raises `ConfigError` without."""
+        """Return the store's folder, which need not exist; `ConfigError` for other stores."""
         store = self._store or self._open_remote()
         if isinstance(store, Maintained):
             return store.folder
@@ -189,7 +189,7 @@ class Parts(Forkable):
         return Path(store)
 
     def _open_remote(self) -> Store | Retriever | str | Path:
-        """Open the store that has a kind in its name; anything else comes back as it is."""
+        """Open a store whose name has a kind (`kind:…`); return anything else as it is."""
         given = self._given_store
         if not isinstance(given, str) or ":" not in given:
             return given
@@ -198,7 +198,7 @@ class Parts(Forkable):
     # --- the models --------------------------------------------------------------------------
 
     def embedder(self) -> Embedder | None:
-        """Open the embedder of the store, or the one asked for; None where there are no vectors."""
+        """Open the embedder asked for, or the store's; None if there are no vectors."""
         with self._lock:
             if not self._embedder_is_open:
                 given = self.given_embedder
@@ -214,7 +214,7 @@ class Parts(Forkable):
             return self._embedder
 
     def forget_embedder(self) -> None:
-        """Open the embedder again when it is next needed: the store may be of another now."""
+        """Open the embedder again on next use: the store may now need another one."""
         with self._lock:
             self._embedder_is_open = False
 
@@ -242,12 +242,12 @@ class Parts(Forkable):
 
     @property
     def counter(self) -> TokenCounter:
-        """Counts the generator's tokens where that is possible, else the built-in vocabulary's."""
+        """Counts the generator's tokens if it can, otherwise those of the built-in vocabulary."""
         return self.generator().counter or open_counter()
 
     @property
     def generation_options(self) -> GenerationOptions:
-        """What the settings say about generating."""
+        """The generation options of the settings."""
         s = self.settings
         return GenerationOptions(
             max_tokens=s.max_tokens,
@@ -258,10 +258,10 @@ class Parts(Forkable):
             seed=s.seed,
         )
 
-    # --- what is told ------------------------------------------------------------------------
+    # --- ledger and notices ------------------------------------------------------------------
 
     def record(self, record: Mapping[str, Json]) -> None:
-        """Write a line of the ledger, where there is one."""
+        """Write a record to the ledger, if there is one."""
         ledger = self._open_ledger()
         if ledger is None:
             return
@@ -277,7 +277,7 @@ class Parts(Forkable):
                 if place is None and store is not None:
                     place = store.folder / "ledger.jsonl"
                     if place.is_symlink():
-                        # A stranger's store would have receipts written into any file.
+                        # In somebody else's store a link could point to any file of this user's.
                         self._ledger_place, place = "off", None
                         self.notice("the ledger is off: ledger.jsonl is a link; name it: --ledger")
                 if place is not None:
@@ -287,7 +287,7 @@ class Parts(Forkable):
             return self._ledger
 
     def notice(self, message: str) -> None:
-        """Tell people once."""
+        """Pass on a notice, once per message."""
         if message not in self._noticed:
             self._noticed.add(message)
             self._notify(message)

@@ -1,4 +1,4 @@
-"""What has vanished from under the paths of an ingest: what moved, and what may be removed."""
+"""Documents whose files have vanished: which of them moved, and which may be removed."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ragkit.storage import Store
 from ragkit.types import Document, Failure, Source, SourceItem
 
 Confirm = Callable[[str], bool]
-"""Asked, with the question, whether to go on."""
+"""Called with a question; returns whether to go on."""
 
 
 @runtime_checkable
@@ -20,7 +20,7 @@ class Listing(Protocol):
     """A source that can tell what it will yield without reading it."""
 
     def listed(self) -> tuple[set[str], set[str]] | None:
-        """Return the ids to come, and the places that cannot be read; None where it cannot tell."""
+        """Return the ids to come and the places that cannot be read; None if unknown."""
         ...
 
 
@@ -32,8 +32,8 @@ def text_sha256(text: str) -> str:
 
 
 def is_gone(source: str) -> bool:
-    """Whether a document's source was a file of this machine that is no longer there."""
-    # Names that are not UTF-8 are stored escaped, so nobody can look for them.
+    """Whether a document's source was a file on this machine that no longer exists."""
+    # Names that are not UTF-8 are stored escaped, so the file cannot be looked up.
     if not os.path.isabs(source) or "\\udc" in source:
         return False
     try:

@@ -284,7 +284,7 @@ async def _in_thread(call: Callable[[], _T]) -> _T:
 
 
 def _each_counted(calls: Calls, pieces: Iterator[str | Generation]) -> Iterator[str | Generation]:
-    """Make each step a call of its own: nobody knows whether there will be another."""
+    """Count each step as a call of its own, since the caller may never take another."""
     while True:
         with calls.one():
             piece = next(pieces, None)

@@ -1,4 +1,4 @@
-"""What an ingest reports: its progress, and what it did."""
+"""What an ingest reports: progress, and the final counts."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ STATUSES: tuple[Status, ...] = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Progress:
-    """One document is done; for what was written, this is the acknowledgement."""
+    """One document is done. For a document that was written, this is the acknowledgement."""
 
     document_id: str
     status: Status

@@ -1,4 +1,4 @@
-"""From a question to the chunks that it finds, and what trimming needs to know of them."""
+"""From a question to the chunks it finds, and what trimming needs to know about them."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ class Request:
     Attributes:
         question: The text that is searched for.
         k: How many hits.
-        mode: None leaves it to the store and to the question's language.
+        mode: None chooses by the store and the question's language.
         filters: Conditions on metadata.
-        groups: The reader's; None where none were stated.
+        groups: The reader's; None if unspecified.
         n_candidates: How many of the hits are prepared for trimming.
     """
 
@@ -70,14 +70,14 @@ class Request:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Found:
-    """What a question found, all of it in one state of the store.
+    """What a question found, all from one state of the store.
 
     Attributes:
         hits: Best first.
         terms: The question's index terms, without stop words.
         pool: The first hits of the request, prepared for trimming.
-        mode: What was searched: the mode asked for, or the one that was chosen.
-        revision: The store's; None where it does not count its writes, 0 for a mere retriever.
+        mode: The mode asked for, or the one chosen for the question.
+        revision: The store's; None if it does not count its writes, 0 for a retriever.
     """
 
     hits: Sequence[Hit]
@@ -88,7 +88,7 @@ class Found:
 
 
 def depth(asked: int | None, setting: int | None, default: int) -> int:
-    """Return how many hits are retrieved; 0 is a value, and none that is allowed."""
+    """Return how many hits to retrieve; 0 counts as given, and is not allowed."""
     k = next(value for value in (asked, setting, default) if value is not None)
     if not 1 <= k <= MOST_HITS:
         raise ConfigError(f"k {k}; allowed: 1 to {MOST_HITS:,}")
@@ -136,8 +136,8 @@ def retrieve(parts: Parts, request: Request, watch: Stopwatch) -> Found:
         MissingExtraError: the mode asked for needs numpy.
     """
     store = parts.store()
-    # A remote embedder takes its time, and no state of the store is held meanwhile: the question is
-    # embedded before, if the last one was, and the state taken again where that was wrong.
+    # A remote embedder is slow, and no read transaction should stay open meanwhile. So the question
+    # is embedded first if the last one was; if that guess was wrong, the store is read again.
     known = parts.vector_settings
     embedder = None
     if known is not None or not isinstance(store, Store):
@@ -156,7 +156,7 @@ def _attempt(
     embedder: Embedder | None,
     watch: Stopwatch,
 ) -> Found | Embedder | None:
-    """Search with a question vector of this embedder; where another is needed, return that."""
+    """Search with this embedder's question vector; if another embedder is needed, return that."""
     vector: Vector | None = None
     if request.mode != "lexical":
         with watch.stage("embed"):
@@ -182,14 +182,14 @@ def _embedder_of(
     *,
     language: str | None,
 ) -> Embedder | None:
-    """Return what embeds the question; None where only keywords are searched for.
+    """Return what embeds the question; None for keyword search.
 
     Args:
         parts: Of the pipeline.
         store: What is searched.
         request: The question.
         settings: The store's.
-        language: The question's, or the store's where that cannot be told; None: not known.
+        language: The question's, or the store's if that cannot be detected; None if unknown.
     """
     if request.mode == "lexical":
         return None
@@ -222,15 +222,15 @@ def _needs_vector(
                 "use mode 'lexical', or: ragkit rebuild --embedder builtin"
             )
         return False
-    # In a language that the model does not read, keywords find more: on XQuAD nDCG@10 is 0.93
-    # for Arabic by keywords and 0.83 hybrid.
+    # In a language that the model does not read, keyword search finds more: on XQuAD (Arabic)
+    # nDCG@10 is 0.93 with keywords and 0.83 with hybrid search.
     if request.mode is None and settings.embedder == "builtin" and language not in {None, "en"}:
         return False
     if not has_numpy():
         missing = MissingExtraError("numpy", extra="local")
         if request.mode is not None:
             raise missing
-        parts.notice(f"answering by words only: {missing}")
+        parts.notice(f"answering with keyword search only: {missing}")
         return False
     return True
 
@@ -279,7 +279,7 @@ def _reranked(parts: Parts, request: Request, found: Found, watch: Stopwatch) ->
 
 
 class _Live:
-    """A store that cannot hold a state still, asked for each thing once."""
+    """A store without snapshots; it is asked for each thing once."""
 
     damaged_files: Sequence[str] = ()
 

@@ -1,4 +1,4 @@
-"""Writing to a store and keeping it in order: ingest, rebuild, removal, repair."""
+"""Writing to a store and maintaining it: ingest, rebuild, delete, repair."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def ingest(
             ingester.add(source.documents())
             gone = _vanished(store, source.roots, ingester, prune=prune)
             if not asked:
-                # The disk may have gone while it was read.
+                # The disk may have been unmounted while it was read.
                 refuse_emptying(store, gone, source.roots, confirm)
             ingester.remove(list(gone))
     report = ingester.finish()
@@ -124,7 +124,7 @@ def stored(
 
 
 def _may_be_stored(document_id: str) -> bool:
-    """Whether an id is text that a store can hold; a command line may give bytes that are none."""
+    """Whether a store can hold this id: bytes from a command line may not be text."""
     try:
         check_json(document_id)
     except ValueError:
@@ -201,7 +201,7 @@ def doctor(parts: Parts, *, repair: bool) -> Sequence[Finding]:
 
 
 def _settling(parts: Parts, store: Store, *, secure: bool = False) -> AbstractContextManager[None]:
-    """Bring what is derived up to date after a write, and make the write visible."""
+    """Update what is derived from the documents after a block, and make its writes visible."""
     if isinstance(store, Maintained):
         return store.settling(parts.notice, secure=secure)
     return _visible_at_the_end(store)
@@ -223,7 +223,7 @@ def _ingester(parts: Parts, store: Store | None, options: IngestOptions) -> Inge
     is_new = stored is None
     if store is not None and is_new and not options.get("dry_run"):
         store.configure(wanted)
-        # Where stores are not locked another process may have been quicker, with its settings.
+        # If the store has no lock, another process may have configured it first.
         stored = store.manifest().settings
         wanted = _wanted_settings(parts, stored)
     if stored is not None and stored != wanted:
@@ -270,13 +270,13 @@ def _chunker(parts: Parts, stored: StoreSettings | None) -> Chunker:
 
 
 def _wanted_settings(parts: Parts, stored: StoreSettings | None) -> StoreSettings:
-    """Return the settings asked for, the store's where nothing was asked."""
+    """Return the settings asked for, with the store's for those that were not."""
     embedder = parts.embedder()
     chunker = _chunker(parts, stored)
     ours = chunker if isinstance(chunker, SpanChunker) else None
     asked = parts.settings
     default_title = stored.embed_title if stored is not None else False
-    # A store without vectors says nothing about sentences: the next embedder's default holds.
+    # A store without vectors says nothing about sentence vectors, so the default applies.
     with_sentences = (
         stored.sentence_vectors if stored is not None and stored.dim is not None else parts.is_local
     )
@@ -302,7 +302,7 @@ def _embedder_name(parts: Parts, stored: StoreSettings | None) -> str:
     if isinstance(given, str):
         return given
     if given is not None:
-        # A wrapper, for example one that caches, may go by the name of what it wraps.
+        # A wrapper, for example a cache, may have the name of what it wraps.
         return str(getattr(given, "name", type(given).__name__))
     return stored.embedder if stored is not None else default_embedder_name()
 
@@ -310,14 +310,14 @@ def _embedder_name(parts: Parts, stored: StoreSettings | None) -> str:
 def _vanished(
     store: Store, roots: Sequence[str], ingester: Ingester, *, prune: bool
 ) -> dict[str, str]:
-    """Note in the report what moved, and return id and source of what is to be removed."""
+    """Report what moved, and return the id and source of what is to be removed."""
     texts, moved = ingester.added_texts, ingester.n_moved_here
     is_local = isinstance(store, Maintained)
     gone: dict[str, str] = {}
     if prune or (texts and is_local):
         gone = vanished(store, roots, ingester.seen, ingester.failed_sources)
         moved += len(moved_away(store, gone, texts))
-    # Another server is not asked for all of its documents for the sake of a number.
+    # Listing all documents of a remote store costs too much for a mere count.
     ingester.report.moved = moved if prune or is_local or not texts else None
     return gone if prune else {}
 
@@ -328,12 +328,12 @@ def _tell_languages(parts: Parts, report: IngestReport) -> None:
     if parts.given_embedder in {None, "builtin"} and has_numpy() and foreign * 10 > known:
         parts.notice(
             f"{foreign} of {known} documents are not in English; the built-in embedder is "
-            "English, so they are found by their words"
+            "English, so they are found by keyword search"
         )
 
 
 def _tell_hidden(parts: Parts, store: Store, ingester: Ingester) -> None:
-    """Say once what the first document with groups did: no document had any before."""
+    """Explain the effect of the first document with groups."""
     n_hidden = store.count()["documents"] - ingester.n_grouped
     if n_hidden:
         parts.notice(

@@ -8,12 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from ragkit.types import Json
-
-if TYPE_CHECKING:
-    from ragkit.trimming.policy import TrimPolicy
 
 MAX_CORPUS_CHANGE = 0.10
 """A certificate is stale when a larger share of the chunks has changed since it was made."""
@@ -34,6 +31,18 @@ _CLASSES: Mapping[str, tuple[type, ...]] = {
     "Sequence[Json] | None": (list,),
 }
 """The classes of JSON values that a certificate's field takes, by the field's annotation."""
+
+
+class Certified(Protocol):
+    """What a certificate is about: a trim policy, which knows its certificate in turn."""
+
+    @property
+    def pool(self) -> int: ...  # noqa: D102 (as in TrimPolicy)
+
+    @property
+    def budget_tokens(self) -> int | None: ...  # noqa: D102 (as in TrimPolicy)
+
+    def sha256(self) -> str: ...  # noqa: D102 (as in TrimPolicy)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,7 +104,7 @@ class Certificate:
 
 
 def fingerprints(
-    configuration: Mapping[str, Json], policy: TrimPolicy, *, answers: bool = False
+    configuration: Mapping[str, Json], policy: Certified, *, answers: bool = False
 ) -> dict[str, Json]:
     """Return what a certificate depends on, by the names that `why_void` uses.
 
@@ -142,7 +151,7 @@ def has_refusal(certificate: Certificate | None) -> bool:
 def why_void(
     certificate: Certificate,
     configuration: Mapping[str, Json],
-    policy: TrimPolicy,
+    policy: Certified,
     *,
     level: float | None = None,
     max_context_tokens: int | None = None,
@@ -171,7 +180,7 @@ def why_void(
     return f"{cap} is below the {largest} that it was certified with"
 
 
-def why_void_for_pool(policy: TrimPolicy, k: int) -> str | None:
+def why_void_for_pool(policy: Certified, k: int) -> str | None:
     """Return what voids a certificate where k chunks are retrieved; None for the policy's pool."""
     return None if k == policy.pool else f"a pool of {k} replaces its {policy.pool}"
 

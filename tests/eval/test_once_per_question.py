@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import sys
 from collections import Counter
 from collections.abc import Callable
@@ -12,7 +11,7 @@ from types import FrameType
 import pytest
 
 from ragkit import RAG, Settings
-from ragkit.storage import LocalStore
+from ragkit.storage.snapshot import LocalSnapshot
 from ragkit.trimming import measure
 from ragkit_eval.calibration.calibrate import calibrate
 from ragkit_eval.calibration.sweep import Grid, sweep
@@ -25,8 +24,8 @@ from .made import make_dataset, make_store
 
 WORDS = Settings(embedder="none")
 COUNTED = {
-    inspect.unwrap(LocalStore.search).__code__: "search",
-    inspect.unwrap(LocalStore.pool).__code__: "pool",
+    LocalSnapshot.search.__code__: "search",
+    LocalSnapshot.pool.__code__: "pool",
     measure.__code__: "measure",
 }
 

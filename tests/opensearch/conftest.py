@@ -10,6 +10,14 @@ import pytest
 from .node import VARIABLE, Node, place
 
 NodeMaker = Callable[..., Node]
+_FOLDER = Path(__file__).parent
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Have one worker run all tests of this folder: a server takes more than a gigabyte."""
+    for item in items:
+        if item.path.is_relative_to(_FOLDER):
+            item.add_marker(pytest.mark.xdist_group("opensearch"))
 
 
 @pytest.fixture(scope="session")

@@ -26,7 +26,7 @@ NO_LISTS: tuple[object, ...] = (
 )  # fmt: skip
 
 
-@pytest.mark.parametrize("groups", NO_LISTS, ids=repr)
+@pytest.mark.parametrize("groups", NO_LISTS, ids=lambda value: type(value).__name__)
 def test_a_string_is_never_taken_for_a_list_of_names(tmp_path: Path, groups: object) -> None:
     """Every entry refuses what is no list of names, by one error that says what is."""
     (tmp_path / "x.txt").write_text("The ferry leaves at noon.")
