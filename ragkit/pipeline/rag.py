@@ -104,6 +104,9 @@ class RAG(StoreMethods):
         self._use(parts)
 
     def _use(self, parts: Parts) -> None:
+        # Loaded before there are threads: if a process forks while another thread imports a module,
+        # that module's lock is never released in the child.
+        from ragkit.pipeline import asking, retrieval, upkeep  # noqa: F401
         from ragkit.pipeline.certification import Certification
 
         self._parts, self._certification = parts, Certification(parts)

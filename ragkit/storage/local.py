@@ -81,6 +81,10 @@ class LocalStore:
     def __init__(
         self, folder: str | Path, *, create: bool = False, sizes: DerivedSizes | None = None
     ) -> None:
+        # Loaded before there are threads: if a process forks while another thread imports a module,
+        # that module's lock is never released in the child.
+        from ragkit.storage import snapshot, writer_lock, writing  # noqa: F401
+
         self.folder = Path(folder)
         if create:
             from ragkit.storage.creation import create_store
