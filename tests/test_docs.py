@@ -68,6 +68,7 @@ def test_every_block_is_run_or_output() -> None:
             assert not closing, f"{page.name}: {closing}"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("page", "code"), blocks("python"))
 def test_python_blocks_run(tmp_path: Path, page: str, code: str) -> None:
     """A block of Python runs by itself in a folder that holds some documents."""
@@ -79,6 +80,7 @@ def test_python_blocks_run(tmp_path: Path, page: str, code: str) -> None:
     assert result.returncode == 0, f"{page}: {result.stderr}"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("page", sorted({page for page, _ in blocks("console")}))
 def test_console_blocks_run(tmp_path: Path, page: str) -> None:
     """A page's console blocks are one session: commands exit 0 and print the output shown."""
@@ -151,6 +153,7 @@ def test_connectors_take_the_settings_that_pages_show(tmp_path: Path) -> None:
     }  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("example", sorted((ROOT / "examples").glob("*.py")), ids=lambda p: p.name)
 def test_examples_run(tmp_path: Path, example: Path) -> None:
     """Every example runs offline, prints something, and is short."""

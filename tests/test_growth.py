@@ -69,6 +69,7 @@ def test_html(unit: str) -> None:
     assert_linear(loaded("a.html"), lambda n: "<p>a" + repeated(unit)(n), 10_000)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("unit", LINES)
 @pytest.mark.parametrize("name", ["a.md", "a.rst", "a.txt", "a.csv"])
 def test_text_files(name: str, unit: str) -> None:

@@ -13,6 +13,7 @@ from ..eval.made import make_dataset
 from .command import run, valid
 
 
+@pytest.mark.slow
 def test_from_labels_to_a_certified_answer(tmp_path: Path) -> None:
     """The command writes a valid policy, and asking with it is certified."""
     dataset = make_dataset(tmp_path / "town", copies=8)
@@ -66,6 +67,7 @@ def test_a_sheet_calibrates_the_default_store(tmp_path: Path) -> None:
     assert Path("trim.json").exists()
 
 
+@pytest.mark.slow
 def test_questions_alone_certify_with_a_model(tmp_path: Path) -> None:
     """The server is asked once a distinct prompt; a second call goes by what is cached."""
     dataset = make_dataset(tmp_path / "town", copies=4)
@@ -91,6 +93,7 @@ def test_questions_alone_certify_with_a_model(tmp_path: Path) -> None:
     assert "--generator" in without.stderr
 
 
+@pytest.mark.slow
 def test_a_fitted_scorer_stands_beside_its_policy(tmp_path: Path) -> None:
     """`--scorer fit` writes both files, and asking with the policy is certified."""
     pytest.importorskip("sklearn")

@@ -9,6 +9,8 @@ from collections.abc import Generator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+import pytest
+
 from .command import run, valid
 
 DOCUMENT = "The badge is reset at the blue reader. Hold it there for ten seconds."
@@ -36,6 +38,7 @@ def stalling(body: bytes) -> Generator[str]:
         thread.join()
 
 
+@pytest.mark.slow
 def test_a_stream_that_time_cuts_is_an_answer(tmp_path: Path) -> None:
     """The text so far is shown with its citation, and its ledger line says what happened."""
     (tmp_path / "a.txt").write_text(DOCUMENT, encoding="utf-8")

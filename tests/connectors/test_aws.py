@@ -54,6 +54,7 @@ def open_client(aws: AwsServer) -> Callable[..., AwsClient]:
 Open = Callable[..., AwsClient]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("fault", "generation_attempts", "look_up_attempts"),
     [

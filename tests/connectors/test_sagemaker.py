@@ -250,6 +250,7 @@ def test_a_stream_is_asked_for(aws: AwsServer, payload: str) -> None:
 # --- what comes back -------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @settings(
     max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )

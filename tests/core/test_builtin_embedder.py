@@ -97,6 +97,7 @@ def test_what_is_past_the_cap_is_ignored(embedder: BuiltinEmbedder) -> None:
     assert embedder.count_truncated([full, full + "word", longer, "short", ""]) == 2
 
 
+@pytest.mark.slow
 def test_threads_share_one_embedder(embedder: BuiltinEmbedder) -> None:
     """Questions that are embedded at once by many threads get their own vectors."""
     fresh = BuiltinEmbedder(runtime=embedder.runtime)
@@ -128,6 +129,7 @@ def test_both_run_times_agree() -> None:
     assert (exact * quick).sum(axis=1).min() >= 0.98
 
 
+@pytest.mark.slow
 @needs_onnxruntime
 @pytest.mark.parametrize("runtime", BOTH)
 def test_several_threads_change_no_bit(runtime: Runtime) -> None:

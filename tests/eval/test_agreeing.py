@@ -91,6 +91,7 @@ def certify(
     return found, store
 
 
+@pytest.mark.slow
 def test_answers_that_stay_the_same_certify(questions: Dataset, notices: Path) -> None:
     """Each question is asked once untrimmed and once a cut; the last agreeing cut is the policy."""
     reader = Reader()

@@ -193,6 +193,7 @@ def population(
     return needs, names
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("unequal", [False, True])
 @pytest.mark.parametrize("correlation", [0.02, 0.1, 0.3])
 @pytest.mark.parametrize(("documents", "size"), [(20, 50), (40, 50), (60, 20), (100, 5), (300, 2)])

@@ -47,12 +47,14 @@ def verdicts(*, noise: float, loss: float, n: int = 500, times: int = 200) -> Co
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("noise", [0.0, 0.05, 0.2])
 def test_runs_that_are_no_worse_do_not_fail(noise: float) -> None:
     """Of 200 A/A pairs at least 95 % pass or are inconclusive."""
     assert verdicts(noise=noise, loss=0.0)["fail"] <= 10
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("noise", [0.0, 0.1])
 def test_a_loss_of_five_points_fails(noise: float) -> None:
     """Of 200 pairs with a planted loss at n = 500 at least 80 % fail."""

@@ -66,6 +66,7 @@ def test_arrays_predict_what_scikit_learn_predicts(seed: int) -> None:
     assert halved == pytest.approx([0.3 + 0.5 * v for v in expected], abs=1e-9)
 
 
+@pytest.mark.slow
 def test_probabilities_are_calibrated() -> None:
     """On rows it never saw, of those it gives p about the share p is needed."""
     rng = random.Random(5)

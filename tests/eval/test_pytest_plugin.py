@@ -7,6 +7,8 @@ import sys
 from importlib.metadata import entry_points
 from pathlib import Path
 
+import pytest
+
 from .made import make_dataset
 
 PYTEST = str(Path(sys.executable).with_name("pytest"))
@@ -39,6 +41,7 @@ def test_inconclusive(ragkit_run, ragkit_gate, tmp_path):
 """
 
 
+@pytest.mark.slow
 def test_fixtures_run_and_judge(tmp_path: Path) -> None:
     """A gate that fails, or cannot tell, fails the test; one that holds passes."""
     dataset = str(make_dataset(tmp_path / "town", copies=2))

@@ -64,6 +64,7 @@ def test_measures_equal_trec_eval_on_thousands_of_ties() -> None:
     assert worst <= 1e-12
 
 
+@pytest.mark.slow
 @given(st.dictionaries(st.text(min_size=1, max_size=4), st.sampled_from([0.0, 0.5, 1.0])),
        st.randoms())  # fmt: skip
 def test_the_order_of_the_input_counts_for_nothing(

@@ -334,6 +334,7 @@ def _comparable(folder: Path) -> list[dict[str, Any]]:
     return [rows[name] for name in sorted(rows)]
 
 
+@pytest.mark.slow
 def test_a_run_that_is_killed_again_and_again_ends_like_one_that_is_not(tmp_path: Path) -> None:
     """Twenty kills at random points: the same rows and scores, and nothing is paid for twice.
 

@@ -233,6 +233,7 @@ def test_damaged_squad(data: bytes) -> None:
     check_squad(data)
 
 
+@pytest.mark.slow
 @FUZZ
 @given(json_lines(QUESTIONS), json_lines(SPANS), mutated(QRELS, CELLS))
 def test_damaged_folders(queries: bytes, spans: bytes, qrels: bytes) -> None:

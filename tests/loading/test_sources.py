@@ -307,6 +307,7 @@ def test_records_are_not_held_in_memory(tmp_path: Path) -> None:
     assert peak < 5_000_000
 
 
+@pytest.mark.slow
 def test_a_line_longer_than_a_record(tmp_path: Path) -> None:
     """A line above the limit is a failure that is never held whole, and the next one is read."""
     with (tmp_path / "corpus.jsonl").open("wb") as file:

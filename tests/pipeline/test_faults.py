@@ -179,6 +179,7 @@ def check_what_stayed(stderr: str, store: str) -> None:
     assert run("search", "heron", "--store", store, "--mode", "lexical").returncode == 0
 
 
+@pytest.mark.slow
 def test_a_full_disk_loses_nothing(tmp_path: Path) -> None:
     """Too small a disk: a typed error, all that was acknowledged stays, and room ends it."""
     source, place = long_corpus(tmp_path / "corpus.jsonl"), tmp_path / "small"
@@ -196,6 +197,7 @@ def test_a_full_disk_loses_nothing(tmp_path: Path) -> None:
         assert len(run("list", "--store", store, "--json").stdout.splitlines()) == 4000
 
 
+@pytest.mark.slow
 def test_a_quota_loses_nothing(tmp_path: Path) -> None:
     """A write that the system refuses in the middle of an ingest is a typed error."""
     source, store = long_corpus(tmp_path / "corpus.jsonl"), str(tmp_path / "kb")

@@ -397,6 +397,7 @@ print("end")
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="counts open files by /proc")
 def test_a_child_has_connections_of_its_own(tmp_path: Path) -> None:
     """Forked beside busy threads, a child shares no connection, does not hang, and may write."""

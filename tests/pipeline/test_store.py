@@ -116,6 +116,7 @@ HOSTILE = [
 ]  # fmt: skip
 
 
+@pytest.mark.slow
 def test_no_question_breaks_the_words_index(tmp_path: Path) -> None:
     """10,000 hostile and random questions are answered without an error."""
     store = words_store(tmp_path / "kb", Document(id="a", text="Alpha beta. 東京 สวัสดี a b c"))
@@ -129,6 +130,7 @@ def test_no_question_breaks_the_words_index(tmp_path: Path) -> None:
     assert ids(store, 'NEAR("alpha"') == ["a"]
 
 
+@pytest.mark.slow
 def test_groups_and_filters_never_leak(tmp_path: Path) -> None:
     """Over 2,000 random triples a hit always shares a group and passes the filter."""
     rng = random.Random(5)
@@ -282,6 +284,7 @@ def test_readers_in_threads_see_whole_documents_while_one_writes(tmp_path: Path)
     assert wrong == []
 
 
+@pytest.mark.slow
 def test_a_search_sees_one_state_of_the_store(tmp_path: Path) -> None:
     """A document replaced in the middle of a search is found as it was when the search began."""
     place, notices = tmp_path / "kb", list[str]()

@@ -24,6 +24,7 @@ VALUES = st.recursive(
 )  # fmt: skip
 
 
+@pytest.mark.slow
 @given(VALUES)
 def test_plain_json_is_read_as_python_reads_it(value: object) -> None:
     """What is within bounds comes back unchanged, from text and from bytes, with a BOM too."""
