@@ -20,7 +20,7 @@ from ragkit.pipeline.options import (
     check_names,
 )
 from ragkit.pipeline.parts import Notify, Parts
-from ragkit.storage.calls import CLOSE_SECONDS, Calls
+from ragkit.storage.calls import CLOSE_SECONDS, Calls, preload
 from ragkit.types import Generation, Hit
 
 if TYPE_CHECKING:
@@ -104,9 +104,7 @@ class RAG(StoreMethods):
         self._use(parts)
 
     def _use(self, parts: Parts) -> None:
-        # Loaded before there are threads: if a process forks while another thread imports a module,
-        # that module's lock is never released in the child.
-        from ragkit.pipeline import asking, retrieval, upkeep  # noqa: F401
+        preload("ragkit.pipeline.asking", "ragkit.pipeline.upkeep")
         from ragkit.pipeline.certification import Certification
 
         self._parts, self._certification = parts, Certification(parts)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import threading
 import time
@@ -19,6 +20,16 @@ INTERRUPT_SECONDS = 1.0
 """How long it then waits for them to end."""
 
 _INTERRUPT_EVERY_SECONDS = 0.02
+
+
+def preload(*names: str) -> None:
+    """Import modules that are otherwise imported when first used, before there are threads.
+
+    If a process forks while another of its threads imports a module, that module's lock is never
+    released in the child, which then waits for ever when it needs the module.
+    """
+    for name in names:
+        importlib.import_module(name)
 
 
 class Forkable:

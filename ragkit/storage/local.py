@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeVar
 
 from ragkit.errors import StoreDamagedError
-from ragkit.storage.calls import CLOSE_SECONDS
+from ragkit.storage.calls import CLOSE_SECONDS, preload
 from ragkit.storage.database import Database
 from ragkit.storage.findings import Finding
 from ragkit.storage.kept import Memory
@@ -81,10 +81,7 @@ class LocalStore:
     def __init__(
         self, folder: str | Path, *, create: bool = False, sizes: DerivedSizes | None = None
     ) -> None:
-        # Loaded before there are threads: if a process forks while another thread imports a module,
-        # that module's lock is never released in the child.
-        from ragkit.storage import snapshot, writer_lock, writing  # noqa: F401
-
+        preload(*(f"ragkit.storage.{name}" for name in ("snapshot", "writer_lock", "writing")))
         self.folder = Path(folder)
         if create:
             from ragkit.storage.creation import create_store
