@@ -438,6 +438,7 @@ def test_word_bomb() -> None:
             "password",
         ),
     ],
+    ids=["no zip", "cut short", "no end", "no text", "an older format", "encrypted"],
 )
 def test_word_that_is_not(data: bytes, code: str) -> None:
     """What is no Word document, an old one or an encrypted one is told apart."""
