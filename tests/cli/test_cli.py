@@ -18,6 +18,8 @@ from ragkit_connectors.testing import OpenAIServer, Reply
 
 from .command import RAGKIT, run, valid
 
+pytestmark = pytest.mark.slow  # Each test runs commands in processes of their own.
+
 HARBOR = Path(__file__).parents[2] / "examples" / "harbor"
 
 
@@ -36,7 +38,6 @@ def store(harbor_store: Path, tmp_path: Path) -> str:
     return str(tmp_path / "kb")
 
 
-@pytest.mark.slow
 def test_ingest_reports_and_costs_nothing_the_second_time(tmp_path: Path) -> None:
     """The report is valid; the second ingest writes no byte of the file."""
     store = str(tmp_path / "kb")
@@ -51,7 +52,6 @@ def test_ingest_reports_and_costs_nothing_the_second_time(tmp_path: Path) -> Non
     assert file.read_bytes() == before
 
 
-@pytest.mark.slow
 def test_progress_is_acknowledged_line_by_line(tmp_path: Path) -> None:
     """`--progress json` prints each document on stderr once it is committed."""
     result = run("ingest", str(HARBOR), "--store", str(tmp_path / "kb"), "--progress", "json")
@@ -110,7 +110,6 @@ def test_ask_answers_with_citations(
     assert "prompt" not in data
 
 
-@pytest.mark.slow
 def test_a_refusal_has_its_exit_code(store: str) -> None:
     """What the documents do not answer is refused with exit 3, in a dry run too."""
     question = "What is the salary of the captain of the Gannet?"
@@ -149,7 +148,6 @@ def test_questions_come_back_in_order_with_their_ids(store: str, tmp_path: Path)
     assert [valid(line, "ask")["id"] for line in answered.splitlines()] == ["a", "7", None]
 
 
-@pytest.mark.slow
 def test_trim_levels_keep_more_and_more(store: str) -> None:
     """`--trim-level` runs from one sentence to the whole pool."""
     sizes: list[int] = []
@@ -177,7 +175,6 @@ def test_a_trim_policy_file_is_used_and_named(store: str, tmp_path: Path) -> Non
     assert "'colour'" in run("ask", "x", "--store", store, "--trim", str(path), code=2).stderr
 
 
-@pytest.mark.slow
 def test_a_local_server_answers_and_streams(store: str) -> None:
     """`openai:MODEL` with a base URL works with any compatible server; a dead one is exit 7."""
     with OpenAIServer([Reply(text="Ten seconds at the blue reader.")]) as server:
@@ -191,7 +188,6 @@ def test_a_local_server_answers_and_streams(store: str) -> None:
     assert server.base_url.split("/")[2] in dead.stderr
 
 
-@pytest.mark.slow
 def test_list_show_and_rm(store: str) -> None:
     """Documents are listed, shown, removed, and then gone; an unknown id is exit 1 or 2."""
     rows = [
@@ -228,7 +224,6 @@ def test_list_show_and_rm(store: str) -> None:
     run("rm", "fares.csv", "--secure", "--store", store)
 
 
-@pytest.mark.slow
 def test_doctor_and_rebuild(store: str) -> None:
     """A sound store is exit 0; a rebuild with other settings leaves it sound."""
     assert valid(run("doctor", "--store", store, "--json").stdout, "doctor")["sound"] is True
@@ -282,7 +277,6 @@ def test_what_the_file_system_refuses_is_one_line(tmp_path: Path) -> None:
     assert "ragkit.toml" in run("init", "--force", code=2).stderr
 
 
-@pytest.mark.slow
 def test_groups_protect_documents(tmp_path: Path) -> None:
     """Documents ingested for a group are found by that group only."""
     store = str(tmp_path / "kb")
@@ -294,7 +288,6 @@ def test_groups_protect_documents(tmp_path: Path) -> None:
     assert valid(other, "search")["hits"] == []
 
 
-@pytest.mark.slow
 def test_settings_file_and_environment(store: str, tmp_path: Path) -> None:
     """`ragkit init` writes a file that works; the environment wins over it, a flag over both."""
     run("init")
@@ -319,7 +312,6 @@ def test_templates_are_shown_and_locked(tmp_path: Path) -> None:
     assert "Raise the version" in run("template", str(file), code=2).stderr
 
 
-@pytest.mark.slow
 def test_stdin_is_a_source(tmp_path: Path) -> None:
     """`-` reads records or text from standard input."""
     store = str(tmp_path / "kb")
@@ -329,7 +321,6 @@ def test_stdin_is_a_source(tmp_path: Path) -> None:
     assert run("list", "--store", store, "--json").stdout.count("\n") == 3
 
 
-@pytest.mark.slow
 def test_ctrl_c_is_exit_130_and_resumes(tmp_path: Path) -> None:
     """An interrupted ingest says how to go on, and the second run finishes it."""
     corpus = tmp_path / "corpus.jsonl"
@@ -388,7 +379,6 @@ def test_completion_knows_every_command_and_option(shell: str) -> None:
         assert done.stdout.split() == ["--trim-level"]
 
 
-@pytest.mark.slow
 def test_every_command_has_help_with_an_example() -> None:
     """`--help` of each command shows an example that names the command."""
     names = [line.split()[0] for line in make_parser().format_help().splitlines()

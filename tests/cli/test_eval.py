@@ -16,6 +16,8 @@ from ragkit_connectors.testing import OpenAIServer, Reply
 from ..eval.made import make_dataset
 from .command import RAGKIT, run, valid
 
+pytestmark = pytest.mark.slow  # Each test runs commands in processes of their own.
+
 
 @pytest.fixture(scope="module")
 def town(tmp_path_factory: pytest.TempPathFactory) -> str:
@@ -46,7 +48,6 @@ def test_validate_exits_1_and_names_faults(tmp_path: Path) -> None:
     assert "no dataset" in run("eval", "validate", str(tmp_path / "x"), code=2).stderr
 
 
-@pytest.mark.slow
 def test_run_prints_its_summary_and_leaves_rows(town: str, runs: Path) -> None:
     """The summary is valid and unrounded, its rows too; the same command asks nothing again."""
     data = valid(
@@ -112,7 +113,6 @@ def test_a_dry_run_estimates_and_asks_nothing(town: str, runs: Path) -> None:
         assert (after["left"], after["llm_calls"], after["input_tokens"]) == (0, 0, 0)
 
 
-@pytest.mark.slow
 def test_questions_are_asked_side_by_side(town: str, tmp_path: Path) -> None:
     """Eight at a time give the same rows and means; whose CPU time it was is unknown."""
     summaries: list[dict[str, object]] = []
@@ -152,7 +152,6 @@ def test_a_server_that_is_down_makes_error_rows(town: str, runs: Path) -> None:
     assert valid(failed.stdout, "eval_gate")["verdict"] == "fail"
 
 
-@pytest.mark.slow
 def test_compare_gate_and_report(runs: Path, tmp_path: Path) -> None:
     """Outputs are valid, files are written, and the exit codes are 0, 4 and 5."""
     base, new = str(runs / "base"), str(runs / "new")
@@ -238,7 +237,6 @@ def test_a_sheet_needs_a_store(runs: Path, tmp_path: Path) -> None:
     assert "--store" in run(*options, code=2).stderr
 
 
-@pytest.mark.slow
 def test_a_run_needs_no_network(town: str, tmp_path: Path) -> None:
     """With every socket refused a whole run, a comparison and a report succeed."""
     blocker = tmp_path / "blocked"
