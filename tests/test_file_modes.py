@@ -16,9 +16,10 @@ from ragkit.storage import DerivedSizes, LocalStore
 from .cli.command import run
 from .eval.made import make_dataset
 
-pytestmark = pytest.mark.slow  # Each test runs commands in processes of their own.
-
-pytestmark = pytest.mark.skipif(os.name != "posix", reason="modes are POSIX")
+pytestmark = [
+    pytest.mark.skipif(os.name != "posix", reason="modes are POSIX"),
+    pytest.mark.slow,  # Each test runs commands in processes of their own.
+]
 
 
 @pytest.fixture(params=[0o000, 0o022])
