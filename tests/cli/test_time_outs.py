@@ -13,6 +13,8 @@ import pytest
 
 from .command import run, valid
 
+pytestmark = pytest.mark.slow  # Each test runs processes of its own.
+
 DOCUMENT = "The badge is reset at the blue reader. Hold it there for ten seconds."
 EVENT = {"choices": [{"delta": {"content": "Hold it there for ten seconds."}}]}
 
@@ -38,7 +40,6 @@ def stalling(body: bytes) -> Generator[str]:
         thread.join()
 
 
-@pytest.mark.slow
 def test_a_stream_that_time_cuts_is_an_answer(tmp_path: Path) -> None:
     """The text so far is shown with its citation, and its ledger line says what happened."""
     (tmp_path / "a.txt").write_text(DOCUMENT, encoding="utf-8")

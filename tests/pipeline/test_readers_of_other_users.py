@@ -19,9 +19,12 @@ from ragkit import RAG, Document, Settings
 
 WORDS_ONLY = Settings(embedder="none")
 
-pytestmark = pytest.mark.skipif(
-    sys.platform != "linux" or os.geteuid() != 0, reason="only root can become another user"
-)
+pytestmark = [
+    pytest.mark.skipif(
+        sys.platform != "linux" or os.geteuid() != 0, reason="only root can become another user"
+    ),
+    pytest.mark.slow,  # Each test runs processes of its own.
+]
 
 READER = """
 import json, os, sys, tempfile, warnings
