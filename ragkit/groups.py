@@ -55,6 +55,11 @@ def group_names(value: object, what: str = "groups") -> tuple[str, ...]:
     return names
 
 
+def readers_of(groups: object) -> tuple[str, ...] | None:
+    """Return the groups of a reader, each once; None where none were stated."""
+    return None if groups is None else group_names(groups)
+
+
 def narrowed(groups: tuple[str, ...] | None, by: tuple[str, ...] | None) -> tuple[str, ...] | None:
     """Return the groups in both collections; None means unspecified, which restricts nothing."""
     if groups is None or by is None:

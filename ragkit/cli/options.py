@@ -13,7 +13,7 @@ from ragkit.cli import output
 from ragkit.cli.questions import identity
 from ragkit.config import MOST_TOKENS, Settings, load_settings
 from ragkit.errors import ConfigError
-from ragkit.groups import group_names, narrowed
+from ragkit.groups import narrowed, readers_of
 from ragkit.narrowing import is_array, is_object
 from ragkit.text.jsontext import read_json
 from ragkit.types import MOST_HITS, Json, Mode
@@ -116,7 +116,7 @@ def _retrieval_options(args: argparse.Namespace, line: Mapping[str, Json]) -> Re
     if filters is not None and not isinstance(filters, Mapping):
         raise ConfigError(f"filter {filters!r}; allowed: an object")
     own, given = line.get("groups"), names(args.groups)
-    groups = None if own is None else group_names(own)
+    groups = readers_of(own)
     return {
         "k": k,
         "mode": args.mode,

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeVar
 
-from ragkit.groups import group_names
+from ragkit.groups import readers_of
 
 if TYPE_CHECKING:
     from ragkit.pipeline.parts import Parts
@@ -67,8 +67,7 @@ class StoreMethods:
     @counted
     def documents(self, *, groups: Sequence[str] | None = None) -> Iterator[DocumentRow]:
         """Yield the stored documents that these groups may see."""
-        readers = None if groups is None else group_names(groups)
-        return self._parts.writable().documents(groups=readers)
+        return self._parts.writable().documents(groups=readers_of(groups))
 
     @counted
     def document(

@@ -39,7 +39,6 @@ from ragkit.types import (
 if TYPE_CHECKING:
     from ragkit.config import Settings
     from ragkit.costs.ledger import Ledger
-    from ragkit.storage import StoreSettings
 
 MOST_JOBS = 1024
 """Largest `n_jobs`: more threads than that are a mistake on any machine."""
@@ -53,7 +52,7 @@ class Parts(Forkable):
     The arguments are those of `RAG`.
 
     Attributes:
-        vector_settings: The store's settings if the last question needed a vector, else None.
+        question_embedder: What the last question that was not for keywords only needed, if any.
     """
 
     def __init__(
@@ -87,7 +86,7 @@ class Parts(Forkable):
         )
         if not 1 <= n_jobs <= MOST_JOBS:
             raise ConfigError(f"jobs {n_jobs}; allowed: 1 to {MOST_JOBS:,}")
-        self.vector_settings: StoreSettings | None = None
+        self.question_embedder: Embedder | None = None
         self._given_store = store
         self._store = None if isinstance(store, str | Path) else store
         self._embedder: Embedder | None = None
@@ -216,7 +215,7 @@ class Parts(Forkable):
     def forget_embedder(self) -> None:
         """Open the embedder again on next use: the store may now need another one."""
         with self._lock:
-            self._embedder_is_open = False
+            self._embedder_is_open, self.question_embedder = False, None
 
     def _stored_embedder_name(self) -> str:
         if self.exists():

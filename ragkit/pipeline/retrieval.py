@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, cast
 
 from ragkit.costs.stopwatch import Stopwatch
 from ragkit.errors import ConfigError, MissingExtraError
-from ragkit.groups import group_names
+from ragkit.groups import readers_of
 from ragkit.pipeline.opening import has_numpy
 from ragkit.storage import Manifest, Snapshot, Snapshots, Store, StoreSettings
 from ragkit.text.words import detect_language, index_terms, query_terms
@@ -19,7 +19,7 @@ from ragkit.types import MOST_HITS, Fusion, Hit, Json, Mode, Query, Retriever
 if TYPE_CHECKING:
     from ragkit.pipeline.options import PoolOptions, SearchOptions
     from ragkit.pipeline.parts import Parts
-    from ragkit.types import Chunk, Embedder, Vector
+    from ragkit.types import Embedder, Vector
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,13 +57,12 @@ class Request:
         Raises:
             ConfigError: a group's name is not allowed.
         """
-        groups = options.get("groups")
         return cls(
             question=question,
             k=k,
             mode=options.get("mode") or cast("Mode | None", parts.settings.mode),
             filters=options.get("filters"),
-            groups=None if groups is None else group_names(groups),
+            groups=readers_of(options.get("groups")),
             n_candidates=n_candidates,
         )
 
@@ -138,10 +137,7 @@ def retrieve(parts: Parts, request: Request, watch: Stopwatch) -> Found:
     store = parts.store()
     # A remote embedder is slow, and no read transaction should stay open meanwhile. So the question
     # is embedded first if the last one was; if that guess was wrong, the store is read again.
-    known = parts.vector_settings
-    embedder = None
-    if known is not None or not isinstance(store, Store):
-        embedder = _embedder_of(parts, store, request, known, language=None)
+    embedder = None if request.mode == "lexical" else parts.question_embedder
     while True:
         found = _attempt(parts, store, request, embedder, watch)
         if isinstance(found, Found):
@@ -166,7 +162,8 @@ def _attempt(
         settings = view.manifest().settings
         language = view.question_language(request.question, groups=request.groups)
         needed = _embedder_of(parts, store, request, settings, language=language)
-        parts.vector_settings = settings if needed is not None else None
+        if request.mode != "lexical":
+            parts.question_embedder = needed
         return _search(parts, view, request, vector, watch) if needed is embedder else needed
 
     if isinstance(store, Snapshots):
@@ -274,18 +271,23 @@ def _reranked(parts: Parts, request: Request, found: Found, watch: Stopwatch) ->
     with watch.stage("rerank"):
         hits = list(parts.reranker.rerank(request.question, found.hits))
     prepared = {chunk.hit.chunk.id: chunk for chunk in found.pool}
-    pool = [replace(prepared[hit.chunk.id], hit=hit) for hit in hits[: request.n_candidates]]
+    pool = [
+        # A reranker of the user's own may return a chunk that it was not given.
+        replace(prepared[hit.chunk.id], hit=hit) if hit.chunk.id in prepared else _unprepared(hit)
+        for hit in hits[: request.n_candidates]
+    ]
     return replace(found, hits=hits, pool=pool)
 
 
 class _Live:
-    """A store without snapshots; it is asked for each thing once."""
+    """A store without snapshots, whose manifest and language are asked for once."""
 
     damaged_files: Sequence[str] = ()
 
     def __init__(self, store: Store | Retriever) -> None:
         self._store = store
         self._manifest: Manifest | None = None
+        self._languages: dict[tuple[str, ...] | None, str | None] = {}
 
     def manifest(self) -> Manifest:
         if self._manifest is None:
@@ -294,7 +296,9 @@ class _Live:
         return self._manifest
 
     def language(self, *, groups: tuple[str, ...] | None = None) -> str | None:
-        return self._store.language(groups=groups) if isinstance(self._store, Store) else None
+        if groups not in self._languages and isinstance(self._store, Store):
+            self._languages[groups] = self._store.language(groups=groups)
+        return self._languages.get(groups)
 
     def question_language(
         self, question: str, *, groups: tuple[str, ...] | None = None
@@ -310,11 +314,11 @@ class _Live:
 
     def pool(self, hits: Sequence[Hit], vector: Vector | None) -> Sequence[PoolChunk]:
         del vector
-        return [PoolChunk(hit=hit, terms=_terms_of(hit.chunk)) for hit in hits]
+        return [_unprepared(hit) for hit in hits]
 
 
-def _terms_of(chunk: Chunk) -> list[list[str]]:
-    return [
-        index_terms(chunk.text[a - chunk.start : b - chunk.start], language=None)
-        for a, b in chunk.sentences
-    ]
+def _unprepared(hit: Hit) -> PoolChunk:
+    """Return a hit for trimming of which no store knows more than its text."""
+    chunk = hit.chunk
+    texts = (chunk.text[a - chunk.start : b - chunk.start] for a, b in chunk.sentences)
+    return PoolChunk(hit=hit, terms=[index_terms(text, language=None) for text in texts])

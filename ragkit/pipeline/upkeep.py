@@ -15,7 +15,7 @@ from ragkit.errors import (
     OutdatedStoreError,
     StoreError,
 )
-from ragkit.groups import PUBLIC, group_names
+from ragkit.groups import PUBLIC, group_names, readers_of
 from ragkit.pipeline.ingesting import Ingester, difference, stored_document
 from ragkit.pipeline.opening import default_embedder_name, has_numpy, make_chunker
 from ragkit.pipeline.pruning import check_prune, moved_away, refuse_emptying, vanished
@@ -120,7 +120,7 @@ def stored(
     store = parts.writable()
     if not _may_be_stored(document_id):
         return None
-    return store.document(document_id, groups=None if groups is None else group_names(groups))
+    return store.document(document_id, groups=readers_of(groups))
 
 
 def _may_be_stored(document_id: str) -> bool:

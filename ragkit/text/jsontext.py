@@ -123,13 +123,6 @@ def as_objects(value: object) -> list[Mapping[str, Json]]:
     return [as_object(item) for item in as_list(value)]
 
 
-def as_text(value: object) -> str:
-    """Return a JSON string."""
-    if not isinstance(value, str):
-        raise _not_a("string", value)
-    return value
-
-
 def as_number(value: object) -> float:
     """Return a JSON number."""
     if isinstance(value, bool) or not isinstance(value, int | float):

@@ -1,14 +1,15 @@
 """The way of a question, once through: nothing is read or computed twice."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from ragkit import RAG, Document
+from ragkit import RAG, Document, Settings
 from ragkit.pipeline.options import AskOptions
 from ragkit.storage import LocalStore
-from ragkit.types import Hit, Query
+from ragkit.types import Chunk, Hit, Query
 from ragkit_connectors.testing.stores import WordEmbedder
 from tests.counting import counted
 
@@ -63,3 +64,40 @@ def test_an_answer_sees_one_state(store: Path) -> None:
     assert terms
     assert pool[0].cosines is not None
     assert pool[0].hit.chunk.document_id not in {hit.chunk.document_id for hit in found}
+
+
+def test_a_restored_store_of_another_embedder_is_asked(tmp_path: Path) -> None:
+    """What the last question needed is forgotten when another store takes the place of one."""
+    with RAG(tmp_path / "words", config=Settings(embedder="none"), ledger="off") as other:
+        other.ingest(Document(id="boat", text="The boat leaves the island at six."))
+        other.backup(tmp_path / "copy")
+    with RAG(tmp_path / "kb2", ledger="off") as rag:
+        rag.ingest(Document(id="ferry", text="The ferry leaves the island at noon."))
+        assert [hit.chunk.document_id for hit in rag.search(QUESTION)] == ["ferry"]
+        rag.restore(tmp_path / "copy")
+        assert [hit.chunk.document_id for hit in rag.search(QUESTION)] == ["boat"]
+
+
+def test_a_reranker_may_return_a_chunk_of_its_own(store: Path) -> None:
+    """It is trimmed by its text, whether or not the store knows it."""
+
+    class Shortens:
+        """A reranker that hands on the first sentence of each hit as a chunk of its own."""
+
+        def rerank(self, question: str, hits: Sequence[Hit]) -> Sequence[Hit]:
+            del question
+            return [replace(hit, chunk=_shortened(hit.chunk)) for hit in hits]
+
+    with RAG(store, embedder=WordEmbedder(), reranker=Shortens(), ledger="off") as rag:
+        _, pool = rag.pool(QUESTION, k=3)
+        answer = rag.ask(QUESTION)
+    assert [len(chunk.terms) for chunk in pool] == [1, 1, 1]
+    assert all(item.text.endswith("goes to the island.") for item in answer.context)
+
+
+def _shortened(chunk: Chunk) -> Chunk:
+    start, end = chunk.sentences[0]
+    text = chunk.text[: end - chunk.start]
+    return replace(
+        chunk, id=f"short {chunk.id}", start=start, end=end, text=text, sentences=((start, end),)
+    )

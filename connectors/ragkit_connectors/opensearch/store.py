@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from ragkit.errors import ConfigError, DimensionMismatchError, RemoteError
-from ragkit.groups import group_names
+from ragkit.groups import readers_of
 from ragkit.storage import (
     DocumentRow,
     Finding,
@@ -440,7 +440,7 @@ class OpenSearchStore:
                 f"store {self.name} holds documents for certain groups: a query must state its "
                 "groups (--groups A,B)"
             )
-        names = None if groups is None else group_names(groups)
+        names = readers_of(groups)
         return querying.group_clauses(names, protected=protected)
 
     def _lexical(self, query: Query, mode: str, clauses: Sequence[Json]) -> Json:
