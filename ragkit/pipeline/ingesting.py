@@ -78,6 +78,10 @@ class _Batch:
     def documents(self) -> list[PreparedDocument]:
         return [item for item, _ in self.items]
 
+    @property
+    def n_sentence_keys(self) -> int:
+        return sum(len(keys) for item, _ in self.items for keys in item.sentence_keys or ())
+
 
 @dataclass(frozen=True, slots=True)
 class _Sent:
@@ -214,6 +218,7 @@ class Ingester:
                     lost = texts.without(sent.texts).not_in(self._store)
                     vectors |= self._vectors.make(lost)
                 refused = self._store.write(batch.documents, vectors)
+                self.report.sentences += batch.n_sentence_keys
                 self._derive(batch.n_chunks)
         for item, status in batch.items:
             document = item.document

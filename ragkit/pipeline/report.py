@@ -38,6 +38,10 @@ class IngestReport:
 
     `moved` counts documents whose file has been moved or renamed. Each of them is also counted as
     added or changed. None means that this was not checked.
+
+    `sentences` counts those of the chunks that were written, if their vectors are stored;
+    `sentences_embedded` those of them that had to be embedded: a sentence that comes again, or is
+    all there is in a chunk, is not.
     """
 
     documents: dict[Status, int] = field(default_factory=lambda: dict.fromkeys(STATUSES, 0))
@@ -48,6 +52,8 @@ class IngestReport:
     seconds: float = 0.0
     cpu_seconds: float = 0.0
     stages: tuple[StageCost, ...] = ()
+    sentences: int = 0
+    sentences_embedded: int = 0
     sentence_seconds: float = 0.0
     sentence_bytes: int = 0
     failures: list[Failure] = field(default_factory=list[Failure])
@@ -67,7 +73,12 @@ class IngestReport:
             "seconds": self.seconds,
             "cpu_seconds": self.cpu_seconds,
             "stages": [stage.to_dict() for stage in self.stages],
-            "sentence_vectors": {"seconds": self.sentence_seconds, "bytes": self.sentence_bytes},
+            "sentence_vectors": {
+                "seconds": self.sentence_seconds,
+                "bytes": self.sentence_bytes,
+                "embedded": self.sentences_embedded,
+                "reused": self.sentences - self.sentences_embedded,
+            },
             "failures": [failure.to_dict() for failure in self.failures],
             "skipped": [failure.to_dict() for failure in self.skips],
             "languages": dict(self.languages),
