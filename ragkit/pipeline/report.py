@@ -38,10 +38,6 @@ class IngestReport:
 
     `moved` counts documents whose file has been moved or renamed. Each of them is also counted as
     added or changed. None means that this was not checked.
-
-    `sentences` counts those of the chunks that were written, if their vectors are stored;
-    `sentences_embedded` those of them that had to be embedded: a sentence that comes again, or is
-    all there is in a chunk, is not.
     """
 
     documents: dict[Status, int] = field(default_factory=lambda: dict.fromkeys(STATUSES, 0))
