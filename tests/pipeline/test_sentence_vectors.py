@@ -300,6 +300,18 @@ def test_reading_does_not_change_an_older_store(older: Path) -> None:
     assert (older / "store.sqlite").read_bytes() == FIXTURE.read_bytes()
 
 
+def test_a_reader_goes_on_while_another_process_migrates(older: Path) -> None:
+    """One that opened the store before answers alike after, and sees what is new."""
+    question = "When does the museum open?"
+    with RAG(older) as reader:
+        before = reader.ask(question).to_dict()["context"]
+        with RAG(older) as writer:
+            writer.ingest(Document(id="new", text="Zebras graze in the harbour."))
+        assert reader.ask(question).to_dict()["context"] == before
+        assert reader.search("zebras", mode="lexical")[0].chunk.document_id == "new"
+        assert reader.doctor() == []
+
+
 def test_a_migration_keeps_the_vectors(older: Path) -> None:
     """Nothing is embedded again: not by a rebuild, and of smaller chunks only the chunks."""
     embedder = Counting(BuiltinEmbedder())
