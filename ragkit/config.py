@@ -60,6 +60,7 @@ class Settings:
     chunk_overlap: int | None = None
     embed_title: bool | None = None
     sentence_vectors: bool | None = None
+    sentence_vector_kind: str | None = None
     k: int | None = None
     mode: str | None = None
     fusion: str = "convex"

@@ -29,7 +29,8 @@ LOOPBACK_HOSTS = frozenset({"localhost", "127.0.0.1", "::1"})
 HARMLESS = frozenset(
     {
         "chunker", "chunk_tokens", "chunk_overlap", "embed_title", "sentence_vectors",
-        "k", "mode", "fusion", "trim_level", "refuse_below", "max_context_tokens",
+        "sentence_vector_kind", "k", "mode", "fusion", "trim_level", "refuse_below",
+        "max_context_tokens",
         "max_history_tokens", "timeout", "total_timeout", "max_tokens", "temperature", "top_p",
         "top_k", "stop", "seed", "model_billions", "grid_g_per_kwh", "ingest_rules",
     }

@@ -391,6 +391,38 @@ class Embedder(Protocol):
         ...
 
 
+@runtime_checkable
+class SentenceEmbedder(Protocol):
+    """What an embedder offers in addition if it makes vectors of sentences at less cost.
+
+    They are only compared with the question's vector, to trim by: not searched.
+    """
+
+    @property
+    def sentence_fingerprint(self) -> str | None:
+        """Identifies, with the fingerprint, how they are made; None: it makes none after all."""
+        ...
+
+    def embed_sentences(self, texts: Sequence[str]) -> Vectors:
+        """Return one unit vector per text, in order; also for an empty text."""
+        ...
+
+
+def sentence_embedder(embedder: object) -> SentenceEmbedder | None:
+    """Return an embedder as what makes vectors of sentences at less cost, where it does."""
+    if isinstance(embedder, SentenceEmbedder) and embedder.sentence_fingerprint is not None:
+        return embedder
+    return None
+
+
+def embeds_like(embedder: Embedder, fingerprint: str | None) -> bool:
+    """Whether vectors of an embedder can be compared with those of a store of this fingerprint."""
+    alike: object = getattr(embedder, "compatible_fingerprints", ())
+    return fingerprint == embedder.fingerprint or (
+        isinstance(alike, tuple) and fingerprint in alike
+    )
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Query:
     """A query for a retriever.

@@ -68,6 +68,10 @@ def add_chunking(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--sentence-vectors", action=argparse.BooleanOptionalAction, default=None,
                         help="store one vector per sentence, for trimming (default: yes, if "
                         "there is an embedder)")  # fmt: skip
+    parser.add_argument("--sentence-vector-kind", choices=("short", "full"),
+                        help="how a sentence's vector is made: short, by the first layer of the "
+                        "built-in embedder, or full, by all of the embedder (default: short "
+                        "where the embedder can)")  # fmt: skip
     parser.add_argument("--progress", choices=("auto", "json", "off"), default="auto",
                         help="how to show progress on stderr; json prints one line per document "
                         "after its commit")  # fmt: skip

@@ -15,6 +15,7 @@ COMMENTED = """\
 # chunk_overlap = 0
 # embed_title = false
 # sentence_vectors = true
+# sentence_vector_kind = "short"
 
 # How chunks are retrieved.
 # mode = "hybrid"             # dense | lexical | hybrid

@@ -17,10 +17,11 @@ from ragkit.trimming.certificate import (
     why_void,
     why_void_for_pool,
 )
-from ragkit.types import Json, Mode, fingerprint_of
+from ragkit.types import Json, Mode, embeds_like, fingerprint_of
 
 if TYPE_CHECKING:
     from ragkit.pipeline.parts import Parts
+    from ragkit.storage import StoreSettings
     from ragkit.trimming import Certificate, TrimPolicy
 
 SKETCH_IDS = 128
@@ -39,7 +40,7 @@ def applied(parts: Parts) -> dict[str, Json]:
     settings = store.manifest().settings if isinstance(store, Store) else None
     template, policy = parts.template, parts.policy
     return {
-        "store": None if settings is None else dict(asdict(settings)),
+        "store": None if settings is None else _as_asked(parts, settings),
         "retriever": type(store).__name__,
         "retriever_fingerprint": fingerprint_of(store),
         "reranker": None if parts.reranker is None else type(parts.reranker).__name__,
@@ -54,6 +55,16 @@ def applied(parts: Parts) -> dict[str, Json]:
         **{name: cast("Json", getattr(parts.settings, name)) for name in _APPLIED},
         "stop": list(parts.settings.stop),
     }
+
+
+def _as_asked(parts: Parts, settings: StoreSettings) -> dict[str, Json]:
+    """Return a store's settings; where its weights were others, with what embeds questions now."""
+    described: dict[str, Json] = dict(asdict(settings))
+    embeds = settings.embedder == "builtin" and parts.settings.mode != "lexical" and has_numpy()
+    embedder = parts.embedder() if embeds else None
+    if embedder is not None and embeds_like(embedder, settings.embedder_fingerprint):
+        described["embedder_fingerprint"] = embedder.fingerprint
+    return described
 
 
 def configuration(parts: Parts) -> dict[str, Json]:

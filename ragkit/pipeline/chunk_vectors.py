@@ -11,11 +11,13 @@ from ragkit.storage import (
     PreparedDocument,
     Store,
     StoredVectors,
+    StoreSettings,
     as_maintained,
     pack_sentences,
     pack_vector,
     text_key,
 )
+from ragkit.types import sentence_embedder
 
 if TYPE_CHECKING:
     from ragkit.pipeline.report import IngestReport
@@ -23,6 +25,9 @@ if TYPE_CHECKING:
 
 TEXTS_AT_ONCE = 64
 """Texts per call of the embedder: an interruption waits for one call at most."""
+
+SENTENCES_AT_ONCE = 512
+"""The same for sentences, which are short: those of one length are embedded in one pass."""
 
 
 @dataclass(slots=True)
@@ -61,8 +66,8 @@ class ChunkVectors:
 
     Args:
         embedder: What embeds.
-        embed_title: Whether a document's title is embedded before the chunk's text.
-        sentence_vectors: Whether to make a vector per sentence as well.
+        settings: The store's: whether a title is embedded before a chunk's text, and which
+            vectors of sentences are made.
         report: Where what was embedded is counted.
 
     Attributes:
@@ -73,25 +78,31 @@ class ChunkVectors:
         self,
         embedder: Embedder,
         *,
-        embed_title: bool,
-        sentence_vectors: bool,
+        settings: StoreSettings,
         report: IngestReport,
     ) -> None:
         self.stopped = False
         self._embedder = embedder
-        self._embed_title = embed_title
-        self._sentence_vectors = sentence_vectors
+        # Of the store, whose vectors may be of weights that these are compatible with.
+        self._fingerprint = settings.embedder_fingerprint or embedder.fingerprint
+        self._embed_title = settings.embed_title
+        self._sentence_vectors = settings.sentence_vectors
+        self._short = (
+            sentence_embedder(embedder) if settings.sentence_vector_kind == "short" else None
+        )
         self._report = report
 
     def key(self, document: Document, chunk: Chunk) -> bytes:
         """Return the key of a chunk's vector: a digest of what it is computed from."""
-        return text_key(self._embedder.fingerprint, self._text(document, chunk))
+        return text_key(self._fingerprint, self._text(document, chunk))
 
     def sentence_keys(self, chunks: Sequence[Chunk]) -> Sequence[Sequence[bytes]] | None:
         """Return the keys of the vectors of each chunk's sentences; None where there are none."""
         if not self._sentence_vectors:
             return None
-        fingerprint = self._embedder.fingerprint
+        fingerprint = self._fingerprint
+        if self._short is not None:
+            fingerprint += f" {self._short.sentence_fingerprint}"
         return [[text_key(fingerprint, text) for text in sentence_texts(c)] for c in chunks]
 
     def texts(self, items: Iterable[PreparedDocument]) -> Texts:
@@ -123,7 +134,7 @@ class ChunkVectors:
         own = {key: text for key, text in sentences.items() if key not in made}
         of_sentences = (
             packed
-            for block in self._embedded(list(own.values()))
+            for block in self._embedded(list(own.values()), sentences=True)
             for packed in _of_sentences(block)
         )
         for key, packed in zip(own, of_sentences, strict=True):
@@ -136,12 +147,16 @@ class ChunkVectors:
     def _text(self, document: Document, chunk: Chunk) -> str:
         return f"{document.title} {chunk.text}" if self._embed_title else chunk.text
 
-    def _embedded(self, texts: Sequence[str]) -> Iterator[Vectors]:
+    def _embedded(self, texts: Sequence[str], *, sentences: bool = False) -> Iterator[Vectors]:
         """Embed texts, some at a time, so that an interruption need not wait for all of them."""
-        for first in range(0, len(texts), TEXTS_AT_ONCE):
+        at_once = SENTENCES_AT_ONCE if sentences else TEXTS_AT_ONCE
+        embed = self._embedder.embed_documents
+        if sentences and self._short is not None:
+            embed = self._short.embed_sentences
+        for first in range(0, len(texts), at_once):
             if self.stopped:
                 raise KeyboardInterrupt
-            yield self._embedder.embed_documents(texts[first : first + TEXTS_AT_ONCE])
+            yield embed(texts[first : first + at_once])
 
 
 def sentence_texts(chunk: Chunk) -> list[str]:

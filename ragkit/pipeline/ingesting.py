@@ -99,8 +99,7 @@ class Ingester:
         store: Where to; the caller holds its writer's lock unless `dry_run`. None: no store yet.
         chunker: Splits documents.
         embedder: Makes vectors; None stores none.
-        embed_title: Whether a title is embedded before the text.
-        sentence_vectors: Whether to store a vector per sentence as well.
+        settings: The store's.
         dry_run: Read and chunk, but write nothing.
         force: Write unchanged documents too.
         looks_for_moves: Whether to keep a digest of each added document's text, to recognise moves.
@@ -114,8 +113,7 @@ class Ingester:
         *,
         chunker: Chunker,
         embedder: Embedder | None,
-        embed_title: bool = False,
-        sentence_vectors: bool = True,
+        settings: StoreSettings,
         dry_run: bool = False,
         force: bool = False,
         looks_for_moves: bool = False,
@@ -129,12 +127,7 @@ class Ingester:
         self._chunker = chunker
         self._vectors: ChunkVectors | None = None
         if embedder is not None:
-            self._vectors = ChunkVectors(
-                embedder,
-                embed_title=embed_title,
-                sentence_vectors=sentence_vectors,
-                report=self.report,
-            )
+            self._vectors = ChunkVectors(embedder, settings=settings, report=self.report)
         self._dry_run = dry_run
         self._force = force
         self._looks_for_moves = looks_for_moves
@@ -412,11 +405,18 @@ def _fingerprint(item: Document | PendingDocument) -> str:
 def difference(stored: StoreSettings, wanted: StoreSettings) -> str:
     """Return the message that names the first setting in which two differ."""
     names = ("embedder", "chunker", "chunk_tokens", "chunk_overlap", "embed_title",
-             "sentence_vectors", "embedder_fingerprint", "chunker_fingerprint")  # fmt: skip
+             "sentence_vectors", "sentence_vector_kind", "embedder_fingerprint",
+             "chunker_fingerprint")  # fmt: skip
     name = next(n for n in names if getattr(stored, n) != getattr(wanted, n))
+    ours, asked = (
+        settings.kind_of_sentence_vectors
+        if name == "sentence_vector_kind"
+        else getattr(settings, name)
+        for settings in (stored, wanted)
+    )
     return (
-        f"the store was built with {name} {getattr(stored, name)!r}, this call asks for "
-        f"{getattr(wanted, name)!r}. Change the store with: ragkit rebuild"
+        f"the store was built with {name} {ours!r}, this call asks for {asked!r}. "
+        "Change the store with: ragkit rebuild"
     )
 
 

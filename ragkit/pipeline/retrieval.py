@@ -14,7 +14,7 @@ from ragkit.pipeline.opening import has_numpy
 from ragkit.storage import Manifest, Snapshot, Snapshots, Store, StoreSettings
 from ragkit.text.words import detect_language, index_terms, query_terms
 from ragkit.trimming import PoolChunk
-from ragkit.types import MOST_HITS, Fusion, Hit, Json, Mode, Query, Retriever
+from ragkit.types import MOST_HITS, Fusion, Hit, Json, Mode, Query, Retriever, embeds_like
 
 if TYPE_CHECKING:
     from ragkit.pipeline.options import PoolOptions, SearchOptions
@@ -195,7 +195,7 @@ def _embedder_of(
     if not _needs_vector(parts, store, request, settings, language) or settings is None:
         return None
     embedder = parts.embedder()
-    if embedder is None or embedder.fingerprint != settings.embedder_fingerprint:
+    if embedder is None or not embeds_like(embedder, settings.embedder_fingerprint):
         raise ConfigError(
             f"store {store.name} was embedded by {settings.embedder!r} "
             f"({settings.embedder_fingerprint}), not by "

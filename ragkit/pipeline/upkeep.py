@@ -21,7 +21,15 @@ from ragkit.pipeline.opening import default_embedder_name, has_numpy, make_chunk
 from ragkit.pipeline.pruning import check_prune, moved_away, refuse_emptying, vanished
 from ragkit.storage import Finding, Maintained, Store, StoreSettings
 from ragkit.text.jsontext import check_json
-from ragkit.types import Chunk, Chunker, Document, Json, Source
+from ragkit.types import (
+    Chunk,
+    Chunker,
+    Document,
+    Json,
+    Source,
+    embeds_like,
+    sentence_embedder,
+)
 
 if TYPE_CHECKING:
     from ragkit.loading.sources import Joined
@@ -172,6 +180,9 @@ def describe(parts: Parts) -> dict[str, Json]:
         **(store.bytes_by_part() if isinstance(store, Maintained) else dict.fromkeys(unknown)),
         "language": store.language(),
         "settings": None if manifest.settings is None else dict(asdict(manifest.settings)),
+        "sentence_vector_kind": None
+        if manifest.settings is None
+        else manifest.settings.kind_of_sentence_vectors,
         "template": {
             "id": template.id,
             "version": template.version,
@@ -220,12 +231,16 @@ def _ingester(parts: Parts, store: Store | None, options: IngestOptions) -> Inge
             f"the store was built with embedder {stored.embedder!r}, and numpy", extra="local"
         )
     wanted = _wanted_settings(parts, stored)
-    is_new = stored is None
+    is_new, embedder = stored is None, parts.embedder()
     if store is not None and is_new and not options.get("dry_run"):
         store.configure(wanted)
         # If the store has no lock, another process may have configured it first.
         stored = store.manifest().settings
         wanted = _wanted_settings(parts, stored)
+    if stored and embedder and embeds_like(embedder, stored.embedder_fingerprint):
+        wanted = replace(wanted, embedder_fingerprint=stored.embedder_fingerprint)
+        if stored.sentence_vector_kind is None and parts.settings.sentence_vector_kind != "short":
+            wanted = replace(wanted, sentence_vector_kind=None)
     if stored is not None and stored != wanted:
         raise ConfigError(difference(stored, wanted))
     return _make_ingester(parts, store, wanted, options, looks_for_moves=not is_new)
@@ -244,8 +259,7 @@ def _make_ingester(
         store,
         chunker=_chunker(parts, settings),
         embedder=parts.embedder(),
-        embed_title=settings.embed_title,
-        sentence_vectors=settings.sentence_vectors,
+        settings=settings,
         dry_run=options.get("dry_run", False),
         force=force,
         looks_for_moves=looks_for_moves,
@@ -294,7 +308,24 @@ def _wanted_settings(parts: Parts, stored: StoreSettings | None) -> StoreSetting
         chunker_fingerprint=chunker.fingerprint,
         embed_title=default_title if asked.embed_title is None else asked.embed_title,
         sentence_vectors=with_sentences and embedder is not None,
+        sentence_vector_kind=_kind(parts, stored) if with_sentences and embedder else None,
     )
+
+
+def _kind(parts: Parts, stored: StoreSettings | None) -> str | None:
+    """Return the kind of sentence vectors: the one asked for, else the store's, else the best."""
+    can = sentence_embedder(parts.embedder()) is not None
+    asked = parts.settings.sentence_vector_kind
+    if asked not in {None, "short", "full"}:
+        raise ConfigError(f"sentence_vector_kind {asked!r}; allowed: short full")
+    if asked == "short" and not can:
+        raise ConfigError(
+            f"sentence_vector_kind 'short'; embedder {_embedder_name(parts, stored)!r} makes only "
+            "full ones"
+        )
+    if asked is None and stored is not None and stored.sentence_vectors:
+        asked = stored.sentence_vector_kind
+    return "short" if can and asked != "full" else "full"
 
 
 def _embedder_name(parts: Parts, stored: StoreSettings | None) -> str:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from ragkit.errors import StoreDamagedError
 from ragkit.narrowing import is_object
-from ragkit.storage.schema import checksum, schema_version
+from ragkit.storage.schema import checksum, schema_version, unsealed
 from ragkit.storage.values import StoreSettings
 from ragkit.trimming import PoolChunk
 from ragkit.types import Chunk, Document, Hit, Json, Location, Mark, MarkKind, Metadata
@@ -228,7 +228,8 @@ def read_settings(text: str) -> StoreSettings:
              found.embedder_fingerprint or "")  # fmt: skip
     numbers = (found.chunk_tokens, found.chunk_overlap, 1 if found.dim is None else found.dim)
     flags = (found.embed_title, found.sentence_vectors)
-    if not (_are(str, *texts) and _are(int, *numbers) and _are(bool, *flags)):
+    known = found.sentence_vector_kind in {None, "short", "full"}
+    if not (known and _are(str, *texts) and _are(int, *numbers) and _are(bool, *flags)):
         raise StoreDamagedError("the store's settings are damaged: restore a backup")
     return found
 
@@ -343,7 +344,20 @@ def unpack_rows(packed: object) -> tuple[int, ...]:
     return struct.unpack(f"<{len(packed) // 8}q", packed)
 
 
-def pool_chunk(hit: Hit, terms: str, sentences: bytes | None, vector: Vector | None) -> PoolChunk:
+CHUNK_SHARE = 0.5
+"""How much of its chunk's vector is added to a sentence's, which knows nothing of what it stands
+in; chosen on calibration questions (benchmarks/vector_kinds.py). Stores of before there were kinds
+go without, so that certificates made on them stay true."""
+
+
+def pool_chunk(
+    hit: Hit,
+    terms: str,
+    sentences: bytes | None,
+    vector: Vector | None,
+    *,
+    of_chunk: object = None,
+) -> PoolChunk:
     """Return a hit prepared for trimming.
 
     Args:
@@ -351,6 +365,7 @@ def pool_chunk(hit: Hit, terms: str, sentences: bytes | None, vector: Vector | N
         terms: Its index terms, one line per sentence.
         sentences: Its sentences' vectors, one after the other; None where any is missing.
         vector: The question's.
+        of_chunk: The chunk's as stored, where it counts.
     """
     n_sentences = len(hit.chunk.sentences)
     if not _are(str, terms):
@@ -367,6 +382,9 @@ def pool_chunk(hit: Hit, terms: str, sentences: bytes | None, vector: Vector | N
     if len(rows) != n_sentences:
         return PoolChunk(hit=hit, terms=by_sentence)
     rows /= np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-9)
+    if of_chunk is not None:
+        rows += CHUNK_SHARE * unpack_vector(unsealed(of_chunk, f"chunk {hit.chunk.id}'s vector"))
+        rows /= np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-9)
     near = rows.copy()
     near[1:] += rows[:-1]
     near[:-1] += rows[1:]

@@ -56,7 +56,8 @@ SELECT words.rowid, chunk.id, words.rank FROM words JOIN chunk ON chunk.row = wo
 WHERE words MATCH :match AND chunk.document IN (SELECT value FROM json_each(:documents))
 ORDER BY words.rank LIMIT :limit"""
 _POOL = """
-SELECT chunk.id, tokens, sentence_rows FROM chunk
+SELECT chunk.id, tokens, sentence_rows, vector.vector FROM chunk
+LEFT JOIN vector ON vector.row = chunk.vector
 WHERE chunk.id IN (SELECT value FROM json_each(?))"""
 _POOL_OF_2 = """
 SELECT chunk.id, tokens, vector.sentences FROM chunk
@@ -200,9 +201,18 @@ class LocalSnapshot:
             else:
                 rows = connection.execute(_POOL, (ids,)).fetchall()
                 vectors = _sentence_vectors(connection, {row[0]: row[2] for row in rows})
+        settings = self.manifest().settings
+        has_kind = settings is not None and settings.sentence_vector_kind is not None
+        of_chunks = {row[0]: row[3] for row in rows} if has_kind else {}
         terms = {row[0]: row[1] for row in rows}
         return [
-            pool_chunk(hit, terms.get(hit.chunk.id, ""), vectors.get(hit.chunk.id), vector)
+            pool_chunk(
+                hit,
+                terms.get(hit.chunk.id, ""),
+                vectors.get(hit.chunk.id),
+                vector,
+                of_chunk=of_chunks.get(hit.chunk.id),
+            )
             for hit in hits
         ]
 

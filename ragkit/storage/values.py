@@ -32,6 +32,13 @@ class StoreSettings:
     chunker_fingerprint: str
     embed_title: bool
     sentence_vectors: bool
+    sentence_vector_kind: str | None = None
+    """`short` or `full`; None without such vectors, and in stores of before there were kinds."""
+
+    @property
+    def kind_of_sentence_vectors(self) -> str | None:
+        """Return `short` or `full`; None where there are none."""
+        return (self.sentence_vector_kind or "full") if self.sentence_vectors else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -120,7 +120,7 @@ def fingerprints(
     return {
         "chunker": store.get("chunker_fingerprint"),
         "embedder": store.get("embedder_fingerprint"),
-        "sentence vectors": store.get("sentence_vectors"),
+        "sentence vectors": store.get("sentence_vector_kind") or store.get("sentence_vectors"),
         "retrieval": f"{mode} {configuration['fusion']}",
         "reranker": configuration["reranker"],
         "reranker settings": configuration["reranker_fingerprint"],

@@ -9,7 +9,7 @@ import pytest
 
 from ragkit.generation import ExtractiveGenerator
 from ragkit.text.wordpiece import load_wordpiece
-from ragkit.types import Generation, GenerationOptions, Prompt, fingerprint_of
+from ragkit.types import Generation, GenerationOptions, Prompt, embeds_like, fingerprint_of
 from ragkit_connectors import open_embedder, open_generator, open_reranker, open_store
 from ragkit_connectors.ollama import OllamaEmbedder, OllamaGenerator
 from ragkit_connectors.openai import OpenAIEmbedder, OpenAIGenerator
@@ -151,12 +151,15 @@ def test_what_stores_recorded_stays() -> None:
 
 
 def test_the_built_in_embedder_is_what_it_was() -> None:
-    """It has no settings, so that stores and caches know it as before."""
+    """It has no settings; stores made with weights that were rounded otherwise go on."""
     pytest.importorskip("numpy")
     from ragkit.embedding.builtin import BuiltinEmbedder
 
-    recorded = "all-MiniLM-L6-v2/int8 89cdc88c13561840 mean cap=512"
+    older = "all-MiniLM-L6-v2/int8 89cdc88c13561840 mean cap=512"
+    recorded = "all-MiniLM-L6-v2/int8 8cdf570d97cfa0ce mean cap=512"
     assert BuiltinEmbedder.fingerprint == recorded
+    assert embeds_like(BuiltinEmbedder(), older)
+    assert not embeds_like(BuiltinEmbedder(), "all-MiniLM-L6-v2/int8 0 mean cap=512")
     assert fingerprint_of(BuiltinEmbedder(n_threads=2)) == recorded
 
 

@@ -7,10 +7,13 @@ import shutil
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from ragkit.embedding import BuiltinEmbedder
 from ragkit.embedding.builtin import DATA, WEIGHTS_SHA256, Runtime
@@ -36,12 +39,18 @@ needs_onnxruntime = pytest.mark.skipif(
 BOTH: list[Runtime] = ["numpy", "onnxruntime"]
 
 
+@cache
+def opened(runtime: Runtime) -> BuiltinEmbedder:
+    """Return the embedder on a run time."""
+    if runtime == "onnxruntime" and find_spec("onnxruntime") is None:
+        pytest.skip("ONNX Runtime is not installed")
+    return BuiltinEmbedder(runtime=runtime)
+
+
 @pytest.fixture(params=BOTH, scope="module")
 def embedder(request: pytest.FixtureRequest) -> BuiltinEmbedder:
     """An embedder on each run time that is installed."""
-    if request.param == "onnxruntime" and find_spec("onnxruntime") is None:
-        pytest.skip("ONNX Runtime is not installed")
-    return BuiltinEmbedder(runtime=request.param)
+    return opened(request.param)
 
 
 def test_rows_are_unit_vectors_in_float32(embedder: BuiltinEmbedder) -> None:
@@ -64,6 +73,29 @@ def test_a_vector_depends_on_its_text_alone(embedder: BuiltinEmbedder) -> None:
     alone = np.stack([embedder.embed_query(text) for text in SENTENCES])
     np.testing.assert_allclose(backwards, together, atol=1e-5)
     np.testing.assert_allclose(alone, together, atol=1e-5)
+
+
+@pytest.mark.parametrize("runtime", BOTH)
+@settings(max_examples=25, deadline=None)
+@given(texts=st.lists(st.text(max_size=60) | st.sampled_from(SENTENCES), max_size=12))
+def test_any_text_has_the_vector_that_it_has_alone(runtime: Runtime, texts: list[str]) -> None:
+    """Whatever else is in the call, of any length, in both ways of embedding."""
+    embedder = opened(runtime)
+    for embed in (embedder.embed_documents, embedder.embed_sentences):
+        together = embed(texts)
+        for text, vector in zip(texts, together, strict=True):
+            np.testing.assert_allclose(embed([text])[0], vector, atol=1e-5)
+
+
+def test_a_sentence_needs_one_layer_only(embedder: BuiltinEmbedder) -> None:
+    """The vectors are unit rows, near those of all layers, and not the same."""
+    short = embedder.embed_sentences(SENTENCES)
+    assert short.shape == (9, 384)
+    assert short.dtype == np.float32
+    np.testing.assert_allclose(np.linalg.norm(short, axis=1), 1, atol=1e-5)
+    cosines = (short * embedder.embed_documents(SENTENCES)).sum(axis=1)
+    assert 0.6 < cosines[:5].mean() < 0.99
+    assert embedder.embed_sentences([]).shape == (0, 384)
 
 
 def test_the_same_call_gives_the_same_bits(embedder: BuiltinEmbedder) -> None:
@@ -125,7 +157,9 @@ def test_onnx_runtime_keeps_no_record_of_its_use(tmp_path: Path) -> None:
 @needs_onnxruntime
 def test_both_run_times_agree() -> None:
     """The 8-bit products of ONNX Runtime stay within a cosine of 0.98 of numpy's."""
-    exact, quick = (BuiltinEmbedder(runtime=name).embed_documents(SENTENCES) for name in BOTH)
+    exact, quick = (opened(name).embed_documents(SENTENCES) for name in BOTH)
+    assert (exact * quick).sum(axis=1).min() >= 0.98
+    exact, quick = (opened(name).embed_sentences(SENTENCES) for name in BOTH)
     assert (exact * quick).sum(axis=1).min() >= 0.98
 
 
@@ -157,11 +191,14 @@ def test_the_fingerprint_names_what_the_vectors_depend_on() -> None:
 
 @pytest.mark.parametrize("damage", ["flipped", "short", "missing"])
 @pytest.mark.parametrize("runtime", BOTH)
-def test_damaged_weights_are_never_used(tmp_path: Path, damage: str, runtime: Runtime) -> None:
+@pytest.mark.parametrize("name", ["weights.bin", "sentence_map.bin"])
+def test_damaged_weights_are_never_used(
+    tmp_path: Path, damage: str, runtime: Runtime, name: str
+) -> None:
     """One flipped bit, a cut file or none at all is an error that says what to do."""
     folder = tmp_path / "minilm"
     shutil.copytree(DATA, folder)
-    weights = folder / "weights.bin"
+    weights = folder / name
     raw = bytearray(weights.read_bytes())
     if damage == "flipped":
         raw[len(raw) // 2] ^= 1

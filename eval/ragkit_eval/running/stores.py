@@ -33,6 +33,7 @@ _INGEST = {
     "chunk_overlap": 0,
     "embed_title": False,
     "sentence_vectors": True,
+    "sentence_vector_kind": None,
 }
 """Settings that decide what a store holds, with their defaults."""
 
