@@ -80,7 +80,7 @@ class _Batch:
 
     @property
     def n_sentence_keys(self) -> int:
-        return sum(len(keys) for item, _ in self.items for keys in item.sentence_keys or ())
+        return sum(len(keys or ()) for item, _ in self.items for keys in item.sentence_keys or ())
 
 
 @dataclass(frozen=True, slots=True)
