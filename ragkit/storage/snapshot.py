@@ -308,13 +308,15 @@ class LocalSnapshot:
         dense = self._dense(connection, vector, depth, allowed)
         lexical = self._lexical(connection, query, depth, allowed)
         with watch.stage("fuse"):
+            cosines = dict(dense)
+            others = {row for row, _ in lexical} - cosines.keys()
+            scores = self._search_index(connection).scores(connection, vector, others)
+            bare = others - scores.keys()
             if query.fusion == "rrf":
-                fused = reciprocal_rank([row for row, _ in dense], [row for row, _ in lexical])
+                ranks = ([row for row, _ in dense], [row for row, _ in lexical])
+                fused = reciprocal_rank(*ranks, bare=bare)
             else:
-                cosines = dict(dense)
-                others = {row for row, _ in lexical} - cosines.keys()
-                cosines |= self._search_index(connection).scores(connection, vector, others)
-                fused = convex(cosines, dict(lexical))
+                fused = convex(cosines | scores, dict(lexical), bare=bare)
             ids = chunk_ids(connection, fused)
             return sorted(fused.items(), key=lambda pair: (-round(pair[1], 9), ids[pair[0]]))
 
