@@ -1,13 +1,21 @@
-"""Vectors of chunks and of their sentences: their keys, and how they are made."""
+"""Vectors of chunks and of their sentences: what is embedded, under which keys."""
 
 from __future__ import annotations
 
-import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from ragkit.storage import StoredVectors, join_vectors, pack_sentences, pack_vector
+from ragkit.storage import (
+    PreparedDocument,
+    Store,
+    StoredVectors,
+    as_maintained,
+    pack_sentences,
+    pack_vector,
+    text_key,
+)
 
 if TYPE_CHECKING:
     from ragkit.pipeline.report import IngestReport
@@ -15,6 +23,37 @@ if TYPE_CHECKING:
 
 TEXTS_AT_ONCE = 64
 """Texts per call of the embedder: an interruption waits for one call at most."""
+
+
+@dataclass(slots=True)
+class Texts:
+    """Texts to embed, by key: those of chunks and those of sentences; some may be both."""
+
+    chunks: dict[bytes, str] = field(default_factory=dict[bytes, str])
+    sentences: dict[bytes, str] = field(default_factory=dict[bytes, str])
+
+    def without(self, others: Texts) -> Texts:
+        """Return those that are not among the others; a sentence may be a chunk there."""
+        return self.of(
+            self.chunks.keys() - others.chunks.keys(),
+            self.sentences.keys() - others.sentences.keys() - others.chunks.keys(),
+        )
+
+    def of(self, chunks: Collection[bytes], sentences: Collection[bytes]) -> Texts:
+        """Return those of these keys, in this order."""
+        return Texts(
+            {key: text for key, text in self.chunks.items() if key in chunks},
+            {key: text for key, text in self.sentences.items() if key in sentences},
+        )
+
+    def not_in(self, store: Store) -> Texts:
+        """Return those whose vectors a store does not hold."""
+        local = as_maintained(store)
+        known = set[bytes]() if local is None else local.known_sentences(self.sentences.keys())
+        return self.of(
+            self.chunks.keys() - store.known_vectors(self.chunks.keys()),
+            self.sentences.keys() - known,
+        )
 
 
 class ChunkVectors:
@@ -45,69 +84,71 @@ class ChunkVectors:
         self._report = report
 
     def key(self, document: Document, chunk: Chunk) -> bytes:
-        """Return a digest of everything that this chunk's vectors are computed from."""
-        import hashlib
+        """Return the key of a chunk's vector: a digest of what it is computed from."""
+        return text_key(self._embedder.fingerprint, self._text(document, chunk))
 
-        spans = [(a - chunk.start, b - chunk.start) for a, b in chunk.sentences]
-        identity = json.dumps(
-            [
-                self._embedder.fingerprint,
-                document.title if self._embed_title else "",
-                chunk.text,
-                spans if self._sentence_vectors else None,
-            ]
-        )
-        return hashlib.sha256(identity.encode()).digest()
+    def sentence_keys(self, chunks: Sequence[Chunk]) -> Sequence[Sequence[bytes]] | None:
+        """Return the keys of the vectors of each chunk's sentences; None where there are none."""
+        if not self._sentence_vectors:
+            return None
+        fingerprint = self._embedder.fingerprint
+        return [[text_key(fingerprint, text) for text in sentence_texts(c)] for c in chunks]
 
-    def make(self, wanted: Mapping[bytes, tuple[Document, Chunk]]) -> dict[bytes, StoredVectors]:
-        """Embed chunks, and their sentences if the store keeps those; count them in the report."""
-        if not wanted:
-            return {}
-        chunks = [chunk for _, chunk in wanted.values()]
-        texts = [
-            f"{document.title} {chunk.text}" if self._embed_title else chunk.text
-            for document, chunk in wanted.values()
-        ]
-        vectors = self._embedded(texts)
-        self._report.embedded += len(texts)
+    def texts(self, items: Iterable[PreparedDocument]) -> Texts:
+        """Return what is embedded of documents, each text once."""
+        texts = Texts()
+        for item in items:
+            for key, chunk in zip(item.vector_keys, item.chunks, strict=True):
+                if key is not None:
+                    texts.chunks.setdefault(key, self._text(item.document, chunk))
+            for keys, chunk in zip(item.sentence_keys or (), item.chunks, strict=False):
+                texts.sentences.update(zip(keys, sentence_texts(chunk), strict=True))
+        return texts
+
+    def make(self, wanted: Texts) -> dict[bytes, StoredVectors]:
+        """Embed texts and count them in the report; one that is both is embedded once."""
+        chunks, sentences = list(wanted.chunks.values()), wanted.sentences
+        blocks = list(self._embedded(chunks))
+        self._report.embedded += len(chunks)
         count_truncated = getattr(self._embedder, "count_truncated", None)
-        if callable(count_truncated):
-            self._report.truncated += int(str(count_truncated(texts)))
-        sentences: Sequence[bytes | None] = [None] * len(chunks)
-        if self._sentence_vectors:
-            sentences = self._sentence_rows(chunks, vectors)
-        return {
-            key: StoredVectors(chunk=pack_vector(vectors[i]), sentences=sentences[i])
-            for i, key in enumerate(wanted)
+        if callable(count_truncated) and chunks:
+            self._report.truncated += int(str(count_truncated(chunks)))
+        of_chunks = [pack_vector(vector) for block in blocks for vector in block]
+        shared = (packed for block in blocks for packed in _of_sentences(block))
+        made = {
+            key: StoredVectors(chunk=chunk, sentence=sentence if key in sentences else None)
+            for key, chunk, sentence in zip(wanted.chunks, of_chunks, shared, strict=True)
         }
+        began = time.perf_counter()
+        own = {key: text for key, text in sentences.items() if key not in made}
+        of_sentences = (
+            packed
+            for block in self._embedded(list(own.values()))
+            for packed in _of_sentences(block)
+        )
+        for key, packed in zip(own, of_sentences, strict=True):
+            made[key] = StoredVectors(sentence=packed)
+        self._report.sentence_seconds += time.perf_counter() - began
+        self._report.sentence_bytes += sum(len(made[key].sentence or b"") for key in sentences)
+        return made
 
-    def _embedded(self, texts: Sequence[str]) -> Vectors:
+    def _text(self, document: Document, chunk: Chunk) -> str:
+        return f"{document.title} {chunk.text}" if self._embed_title else chunk.text
+
+    def _embedded(self, texts: Sequence[str]) -> Iterator[Vectors]:
         """Embed texts, some at a time, so that an interruption need not wait for all of them."""
-        parts: list[Vectors] = []
         for first in range(0, len(texts), TEXTS_AT_ONCE):
             if self.stopped:
                 raise KeyboardInterrupt
-            parts.append(self._embedder.embed_documents(texts[first : first + TEXTS_AT_ONCE]))
-        return join_vectors(parts)
+            yield self._embedder.embed_documents(texts[first : first + TEXTS_AT_ONCE])
 
-    def _sentence_rows(self, chunks: Sequence[Chunk], vectors: Vectors) -> list[bytes]:
-        """Embed all sentences; a chunk of one sentence lends it its own vector."""
-        began = time.perf_counter()
-        own = [len(chunk.sentences) > 1 or self._embed_title for chunk in chunks]
-        texts = [
-            chunk.text[a - chunk.start : b - chunk.start]
-            for chunk, has_own in zip(chunks, own, strict=True)
-            if has_own
-            for a, b in chunk.sentences
-        ]
-        embedded = self._embedded(texts) if texts else vectors[:0]
-        rows: list[bytes] = []
-        position = 0
-        for i, (chunk, has_own) in enumerate(zip(chunks, own, strict=True)):
-            n_own = len(chunk.sentences) if has_own else 0
-            part = embedded[position : position + n_own] if has_own else vectors[i : i + 1]
-            position += n_own
-            rows.append(pack_sentences(part))
-        self._report.sentence_seconds += time.perf_counter() - began
-        self._report.sentence_bytes += sum(map(len, rows))
-        return rows
+
+def sentence_texts(chunk: Chunk) -> list[str]:
+    """Return the texts of a chunk's sentences."""
+    return [chunk.text[a - chunk.start : b - chunk.start] for a, b in chunk.sentences]
+
+
+def _of_sentences(vectors: Vectors) -> list[bytes]:
+    """Return each vector as that of a sentence is stored."""
+    packed, n_bytes = pack_sentences(vectors), vectors.shape[1]
+    return [packed[i : i + n_bytes] for i in range(0, len(packed), n_bytes)]

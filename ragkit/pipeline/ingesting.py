@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, TypeAlias
 from ragkit.costs.stopwatch import Stopwatch
 from ragkit.errors import ConfigError, LoadError
 from ragkit.groups import group_names
-from ragkit.pipeline.chunk_vectors import ChunkVectors
+from ragkit.pipeline.chunk_vectors import ChunkVectors, Texts, sentence_texts
 from ragkit.pipeline.pruning import is_gone, text_sha256
 from ragkit.pipeline.report import IngestReport, Progress, Status
 from ragkit.storage import (
@@ -74,17 +74,18 @@ class _Batch:
     def is_full(self) -> bool:
         return self.n_chunks >= BATCH_CHUNKS or self.n_characters >= BATCH_CHARACTERS
 
-    def wanted(self) -> dict[bytes, tuple[Document, Chunk]]:
-        """Return the chunk that each vector is of, and its document."""
-        wanted: dict[bytes, tuple[Document, Chunk]] = {}
-        for item, _ in self.items:
-            for key, chunk in zip(item.vector_keys, item.chunks, strict=True):
-                if key is not None:
-                    wanted.setdefault(key, (item.document, chunk))
-        return wanted
+    @property
+    def documents(self) -> list[PreparedDocument]:
+        return [item for item, _ in self.items]
 
-    def keys(self) -> set[bytes]:
-        return {key for item, _ in self.items for key in item.vector_keys if key is not None}
+
+@dataclass(frozen=True, slots=True)
+class _Sent:
+    """A batch, the texts that are embedded for it, and their vectors, which are being made."""
+
+    batch: _Batch
+    texts: Texts = field(default_factory=Texts)
+    vectors: Future[_Vectors] | None = None
 
 
 class Ingester:
@@ -136,9 +137,8 @@ class Ingester:
         self._require_groups = require_groups
         self._on_progress = on_progress
         self._batch = _Batch()
-        self._waiting: deque[tuple[_Batch, Future[_Vectors] | None]] = deque()
+        self._waiting: deque[_Sent] = deque()
         self._worker: ThreadPoolExecutor | None = None
-        self._in_flight: set[bytes] = set()
         self._underived = 0
         self.n_grouped = 0
         self.seen: set[str] = set()
@@ -185,32 +185,35 @@ class Ingester:
         """Embed the batch in another thread, while the next is read and the last one written."""
         if not self._batch.items:
             return
-        future = None
+        sent = _Sent(self._batch)
         if self._store is not None and not self._dry_run and self._vectors is not None:
             if self._worker is None:
                 from concurrent.futures import ThreadPoolExecutor
 
                 self._worker = ThreadPoolExecutor(1, thread_name_prefix="embed")
-            future = self._worker.submit(self._embed, self._vectors, self._batch, self._store)
-        self._waiting.append((self._batch, future))
+            texts = self._vectors.texts(self._batch.documents).not_in(self._store)
+            for earlier in self._waiting:
+                texts = texts.without(earlier.texts)
+            future = self._worker.submit(self._embed, self._vectors, texts)
+            sent = _Sent(self._batch, texts, future)
+        self._waiting.append(sent)
         self._batch = _Batch()
         while len(self._waiting) > BATCHES_WAITING:
             self._commit_oldest()
 
     def _commit_oldest(self) -> None:
-        batch, future = self._waiting.popleft()
+        sent = self._waiting.popleft()
+        batch = sent.batch
         refused: Mapping[str, str] = {}
         if self._store is not None and not self._dry_run:
-            vectors = {} if future is None else future.result()
+            vectors = {} if sent.vectors is None else sent.vectors.result()
             with self.watch.stage("store"):
-                # A vector that was stored when this batch was embedded may have gone since.
-                keys = batch.keys() - vectors.keys()
-                lost = keys - self._store.known_vectors(keys)
-                if lost and self._vectors is not None:
-                    wanted = batch.wanted()
-                    vectors |= self._vectors.make({key: wanted[key] for key in lost})
-                refused = self._store.write([item for item, _ in batch.items], vectors)
-                self._in_flight -= vectors.keys()
+                if self._vectors is not None:
+                    # A vector that was stored when this batch was sent may have gone since.
+                    texts = self._vectors.texts(batch.documents)
+                    lost = texts.without(sent.texts).not_in(self._store)
+                    vectors |= self._vectors.make(lost)
+                refused = self._store.write(batch.documents, vectors)
                 self._derive(batch.n_chunks)
         for item, status in batch.items:
             document = item.document
@@ -308,6 +311,7 @@ class Ingester:
         self.report.chunks += len(chunks)
         if language is not None:
             self.report.languages[language] = self.report.languages.get(language, 0) + 1
+        vectors = self._vectors
         return PreparedDocument(
             document=document,
             fingerprint=fingerprint,
@@ -315,18 +319,15 @@ class Ingester:
             chunks=chunks,
             terms=[index_words(chunk, document.title, language) for chunk in chunks],
             vector_keys=[
-                None if self._vectors is None else self._vectors.key(document, chunk)
-                for chunk in chunks
+                None if vectors is None else vectors.key(document, chunk) for chunk in chunks
             ],
+            sentence_keys=None if vectors is None else vectors.sentence_keys(chunks),
         )
 
-    def _embed(self, makes: ChunkVectors, batch: _Batch, store: Store) -> _Vectors:
-        """Return the vectors that are neither stored nor in flight; runs in a thread of its own."""
-        wanted = batch.wanted()
-        known = store.known_vectors(wanted) | self._in_flight
+    def _embed(self, makes: ChunkVectors, texts: Texts) -> _Vectors:
+        """Return the vectors of texts; runs in a thread of its own."""
         began = time.perf_counter()
-        vectors = makes.make({key: value for key, value in wanted.items() if key not in known})
-        self._in_flight |= vectors.keys()
+        vectors = makes.make(texts)
         self.watch.add("embed", time.perf_counter() - began, 0.0)
         return vectors
 
@@ -364,7 +365,7 @@ def index_words(chunk: Chunk, title: str, language: str | None) -> str:
     # Loads all loaders, which asking does not need.
     from ragkit.loading.loaded import MAX_NAME_CHARACTERS
 
-    texts = [chunk.text[a - chunk.start : b - chunk.start] for a, b in chunk.sentences]
+    texts = sentence_texts(chunk)
     texts.append(title[:MAX_NAME_CHARACTERS])
     return "\n".join(" ".join(index_terms(text, language=language)) for text in texts if text)
 

@@ -4,7 +4,13 @@ from __future__ import annotations
 
 from ragkit.storage.findings import Finding
 from ragkit.storage.local import LocalStore
-from ragkit.storage.rows import join_vectors, pack_sentences, pack_vector, unpack_vector
+from ragkit.storage.rows import (
+    join_vectors,
+    pack_sentences,
+    pack_vector,
+    text_key,
+    unpack_vector,
+)
 from ragkit.storage.values import (
     DerivedSizes,
     DocumentRow,
@@ -36,5 +42,6 @@ __all__ = [
     "join_vectors",
     "pack_sentences",
     "pack_vector",
+    "text_key",
     "unpack_vector",
 ]

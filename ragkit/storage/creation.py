@@ -18,7 +18,7 @@ from ragkit.storage.database import (
     readable_errors,
     sync_folder,
 )
-from ragkit.storage.schema import APPLICATION_ID, SCHEMA, SCHEMA_VERSION, migrate, write_manifest
+from ragkit.storage.schema import APPLICATION_ID, SCHEMA, SCHEMA_VERSION, write_manifest
 from ragkit.storage.writer_lock import writer_lock
 
 
@@ -93,6 +93,8 @@ def update_schema(folder: Path) -> None:
         StoreBusyError: another process is writing.
         StoreDamagedError: it cannot be read.
     """
+    from ragkit.storage.migration import migrate
+
     path = folder / FILE_NAME
     with writer_lock(folder), readable_errors(path):
         connection = sqlite3.connect(
@@ -103,9 +105,9 @@ def update_schema(folder: Path) -> None:
         )
         try:
             connection.execute("PRAGMA synchronous = FULL")
+            connection.execute("PRAGMA secure_delete = ON")
             connection.execute("BEGIN IMMEDIATE")
-            if connection.execute("PRAGMA user_version").fetchone()[0] < SCHEMA_VERSION:
-                migrate(connection)
+            migrate(connection)
             connection.execute("COMMIT")
         finally:
             connection.close()

@@ -30,8 +30,10 @@ from ragkit.storage.calls import CLOSE_SECONDS
 from ragkit.storage.connections import Connections, FileState, Lent
 from ragkit.storage.schema import (
     APPLICATION_ID,
+    OLDEST_READ,
     SCHEMA_VERSION,
     read_manifest,
+    schema_version,
     write_manifest,
 )
 
@@ -146,7 +148,10 @@ class Database:
 
     @contextmanager
     def writing(self) -> Generator[sqlite3.Connection, None, None]:
-        """Run statements that become durable together, or not at all; nested blocks join them."""
+        """Run statements that become durable together, or not at all; nested blocks join them.
+
+        The first one in a store of an older schema migrates it.
+        """
         if self.read_only:
             raise StoreError(f"store {self.path.parent} is in a folder that cannot be written")
         with self._connections.lend() as (lent, _):
@@ -157,6 +162,10 @@ class Database:
             with self._marked_as_writing(), readable_errors(self.path):
                 connection.execute("BEGIN IMMEDIATE")
                 try:
+                    if schema_version(connection) < SCHEMA_VERSION:
+                        from ragkit.storage.migration import migrate
+
+                        migrate(connection)
                     yield connection
                     revision = int(read_manifest(connection)["generation"])
                     write_manifest(connection, "generation", str(revision + 1))
@@ -166,6 +175,14 @@ class Database:
                     if connection.in_transaction:
                         connection.execute("ROLLBACK")
                     raise
+
+    def bring_up_to_date(self) -> None:
+        """Migrate a store of an older schema."""
+        with self.reading() as connection:
+            is_old = schema_version(connection) < SCHEMA_VERSION
+        if is_old:
+            with self.writing():
+                pass
 
     @property
     def _writes(self) -> bool:
@@ -317,10 +334,10 @@ class Database:
 
     def _check_schema(self, connection: sqlite3.Connection) -> None:
         application_id: int = connection.execute("PRAGMA application_id").fetchone()[0]
-        version: int = connection.execute("PRAGMA user_version").fetchone()[0]
+        version = schema_version(connection)
         if application_id != APPLICATION_ID:
             raise StoreDamagedError(f"{self.path} is not a ragkit store")
-        if version < SCHEMA_VERSION:
+        if version < OLDEST_READ:
             raise OutdatedStoreError(
                 f"store {self.path.parent} has the older schema {version}. Bring it up to date "
                 f"with: ragkit doctor --repair --store {shlex.quote(str(self.path.parent))}"

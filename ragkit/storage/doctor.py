@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
+import json
 import shlex
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
@@ -13,12 +14,23 @@ from ragkit.errors import StoreBusyError, StoreDamagedError
 from ragkit.storage.acknowledged import note_acknowledged, read_acknowledged
 from ragkit.storage.database import DERIVED_FOLDER, Database
 from ragkit.storage.findings import Finding
-from ragkit.storage.rows import CHUNK, DOCUMENT, segment_infos
-from ragkit.storage.schema import checksum, read_manifest, unsealed
+from ragkit.storage.rows import (
+    DOCUMENT,
+    chunk_checksum,
+    chunk_columns,
+    read_settings,
+    segment_infos,
+    unpack_rows,
+)
+from ragkit.storage.schema import checksum, read_manifest, schema_version, unsealed
 from ragkit.storage.sealing import check_full_text
 
 _SHOWN = 5
-_ORPHAN = "WHERE NOT EXISTS (SELECT 1 FROM chunk WHERE chunk.vector = vector.row)"
+_UNUSED = {
+    "vector": "WHERE NOT EXISTS (SELECT 1 FROM chunk WHERE chunk.vector = vector.row)",
+    "sentence": "WHERE NOT EXISTS (SELECT 1 FROM sentence_use WHERE sentence = sentence.row)",
+}
+"""Which rows of these tables no chunk uses."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +59,7 @@ def examine(
         _Check("acknowledged", doctor.acknowledged, doctor.accept),
         _Check("documents", doctor.documents),
         _Check("chunks", doctor.chunks),
+        _Check("sentence_uses", doctor.sentence_uses, doctor.note_sentence_uses),
         _Check("vectors", doctor.vectors, doctor.drop_bad_vectors),
         _Check("missing_vectors", doctor.missing_vectors),
         _Check("words", doctor.words, doctor.rebuild_words),
@@ -147,11 +160,11 @@ class _Doctor:
         bad: list[str] = []
         with self._database.reading() as connection:
             rows = connection.execute(
-                f"SELECT {CHUNK}, first_byte + n_bytes > length(text) "  # noqa: S608
+                f"SELECT {chunk_columns(connection)}, first_byte + n_bytes > length(text) "  # noqa: S608
                 "FROM chunk LEFT JOIN document ON document.row = chunk.document"
             )
             for *fields, check, outside in rows:
-                if outside != 0 or checksum(*fields) != check:
+                if outside != 0 or chunk_checksum(*fields) != check:
                     bad.append(str(fields[1]))
         if not bad:
             return None
@@ -160,30 +173,82 @@ class _Doctor:
             f"When the documents are sound: ragkit rebuild --store {self._quoted}"
         )
 
-    def vectors(self) -> str | None:
+    def sentence_uses(self) -> str | None:
+        """Compare what chunks say of the sentences' vectors that they use with the table of uses.
+
+        A use that is not noted would let a vector go too early, one too many would keep it.
+        """
+        n_uses, n_missing = 0, 0
         with self._database.reading() as connection:
-            n_bad = sum(1 for _ in _bad_vectors(connection))
-            orphans: int = connection.execute(
-                f"SELECT count(*) FROM vector {_ORPHAN}"  # noqa: S608
-            ).fetchone()[0]
-        found = [f"{orphans} vectors belong to no chunk"] if orphans else []
-        return "; ".join([*found, *([f"{n_bad} vectors are damaged"] if n_bad else [])]) or None
+            if schema_version(connection) == 2:
+                return None
+            for chunk, rows in _sentences_by_chunk(connection):
+                (n_noted,) = connection.execute(
+                    "SELECT count(*) FROM sentence_use WHERE chunk = ? "
+                    "AND sentence IN (SELECT value FROM json_each(?))",
+                    (chunk, json.dumps(sorted(rows))),
+                ).fetchone()
+                n_uses += n_noted
+                n_missing += n_noted != len(rows)
+            (n_all,) = connection.execute("SELECT count(*) FROM sentence_use").fetchone()
+        found = [f"{n_missing} chunks use sentences' vectors unnoted"] if n_missing else []
+        more = [f"{n_all - n_uses} uses of sentences' vectors are by no chunk"]
+        return "; ".join([*found, *(more if n_all != n_uses else [])]) or None
+
+    def note_sentence_uses(self) -> None:
+        with self._database.writing() as connection:
+            connection.execute("DELETE FROM sentence_use")
+            for chunk, rows in _sentences_by_chunk(connection):
+                connection.executemany(
+                    "INSERT INTO sentence_use VALUES (?, ?)", [(row, chunk) for row in rows]
+                )
+
+    def vectors(self) -> str | None:
+        found: list[str] = []
+        with self._database.reading() as connection:
+            for table in _vector_tables(connection):
+                (n_unused,) = connection.execute(
+                    f"SELECT count(*) FROM {table} {_UNUSED[table]}"  # noqa: S608
+                ).fetchone()
+                n_bad = sum(1 for _ in _bad_vectors(connection, table))
+                of = " of sentences" if table == "sentence" else ""
+                found += [f"{n_unused} vectors{of} belong to no chunk"] if n_unused else []
+                found += [f"{n_bad} vectors{of} are damaged"] if n_bad else []
+        return "; ".join(found) or None
 
     def drop_bad_vectors(self) -> None:
         with self._database.writing() as connection:
-            connection.execute(f"DELETE FROM vector {_ORPHAN}")  # noqa: S608
-            bad = list(_bad_vectors(connection))
-            connection.executemany("DELETE FROM vector WHERE row = ?", [(row,) for row in bad])
+            for table in _vector_tables(connection):
+                bad = list(_bad_vectors(connection, table))
+                delete = f"DELETE FROM {table}"  # noqa: S608
+                connection.execute(f"{delete} {_UNUSED[table]}")
+                connection.executemany(f"{delete} WHERE row = ?", [(row,) for row in bad])
 
     def missing_vectors(self) -> str | None:
         with self._database.reading() as connection:
-            missing: int = connection.execute(
+            (missing,) = connection.execute(
                 "SELECT count(*) FROM chunk WHERE vector IS NOT NULL "
                 "AND vector NOT IN (SELECT row FROM vector)"
-            ).fetchone()[0]
+            ).fetchone()
+            if "sentence" in _vector_tables(connection):
+                missing += self._n_without_sentences(connection)
         if not missing:
             return None
         return f"{missing} chunks lack their vector. Run: ragkit rebuild --store {self._quoted}"
+
+    def _n_without_sentences(self, connection: sqlite3.Connection) -> int:
+        """Return the number of chunks of which only vectors of sentences are missing."""
+        manifest = read_manifest(connection)
+        are_kept = "settings" in manifest and read_settings(manifest["settings"]).sentence_vectors
+        (n,) = connection.execute(
+            "SELECT count(DISTINCT chunk) FROM sentence_use "
+            "WHERE sentence NOT IN (SELECT row FROM sentence)"
+        ).fetchone()
+        if are_kept:
+            n += connection.execute(
+                "SELECT count(*) FROM chunk WHERE vector IS NOT NULL AND sentence_rows IS NULL"
+            ).fetchone()[0]
+        return int(n)
 
     def words(self) -> str | None:
         if self._database.read_only:
@@ -261,14 +326,27 @@ def _orphaned_files(database: Database) -> Sequence[str]:
     return orphaned_files(database)
 
 
-def _bad_vectors(connection: sqlite3.Connection) -> Iterator[int]:
-    for row, vector, sentences in connection.execute("SELECT row, vector, sentences FROM vector"):
+def _vector_tables(connection: sqlite3.Connection) -> Sequence[str]:
+    return ("vector",) if schema_version(connection) == 2 else ("vector", "sentence")
+
+
+def _bad_vectors(connection: sqlite3.Connection, table: str) -> Iterator[int]:
+    sentences = "sentences" if schema_version(connection) == 2 else "NULL"
+    for row, *sealed in connection.execute(
+        f"SELECT row, vector, {sentences} FROM {table}"  # noqa: S608
+    ):
         try:
-            unsealed(vector, "")
-            if sentences is not None:
-                unsealed(sentences, "")
+            for raw in sealed:
+                if raw is not None:
+                    unsealed(raw, "")
         except StoreDamagedError:
             yield row
+
+
+def _sentences_by_chunk(connection: sqlite3.Connection) -> Iterator[tuple[int, set[int]]]:
+    """Yield each chunk's row and those of its sentences' vectors."""
+    for row, packed in connection.execute("SELECT row, sentence_rows FROM chunk"):
+        yield row, set(unpack_rows(packed))
 
 
 def _some(names: Sequence[str]) -> str:

@@ -16,13 +16,8 @@ from ragkit.storage.calls import CLOSE_SECONDS, preload
 from ragkit.storage.database import Database
 from ragkit.storage.findings import Finding
 from ragkit.storage.kept import Memory
-from ragkit.storage.rows import (
-    CHUNK,
-    DOCUMENT,
-    read_chunk,
-    read_document,
-)
-from ragkit.storage.schema import read_manifest, write_manifest
+from ragkit.storage.rows import DOCUMENT, chunk_columns, read_chunk, read_document
+from ragkit.storage.schema import SCHEMA_VERSION, read_manifest, schema_version, write_manifest
 from ragkit.storage.values import (
     DerivedSizes,
     DocumentRow,
@@ -39,6 +34,8 @@ from ragkit.types import (
 )
 
 if TYPE_CHECKING:
+    import sqlite3
+
     from ragkit.costs.stopwatch import Stopwatch
     from ragkit.storage.maintenance import Maintenance
     from ragkit.storage.snapshot import LocalSnapshot
@@ -276,7 +273,7 @@ class LocalStore:
             if row is None or (allowed is not None and row[0] not in allowed):
                 return None
             chunks = connection.execute(
-                f"SELECT {CHUNK} FROM chunk JOIN document "  # noqa: S608
+                f"SELECT {chunk_columns(connection)} FROM chunk JOIN document "  # noqa: S608
                 "ON document.row = chunk.document WHERE document = ? ORDER BY start, end",
                 (row[0],),
             ).fetchall()
@@ -304,8 +301,19 @@ class LocalStore:
     def known_vectors(self, keys: Collection[bytes]) -> set[bytes]:
         """Return those of the keys whose vectors are stored."""
         with self._database.reading() as connection:
-            find = "SELECT 1 FROM vector WHERE key = ?"
-            return {key for key in keys if connection.execute(find, (key,)).fetchone()}
+            return _stored_keys(connection, "vector", keys)
+
+    @_in_one_state
+    def known_sentences(self, keys: Collection[bytes]) -> set[bytes]:
+        """Return those of the keys whose vectors of sentences are stored, or follow from a chunk's.
+
+        A store of an older schema keeps none by key.
+        """
+        with self._database.reading() as connection:
+            found = _stored_keys(connection, "vector", keys)
+            if schema_version(connection) >= SCHEMA_VERSION:
+                found |= _stored_keys(connection, "sentence", keys)
+        return found
 
     # --- writing -----------------------------------------------------------------------------
 
@@ -317,7 +325,7 @@ class LocalStore:
 
     @contextmanager
     def exclusive(self) -> Generator[None, None, None]:
-        """Be the only writer for a block, across processes.
+        """Be the only writer for a block, across processes; a store of schema 2 is migrated first.
 
         Raises:
             StoreBusyError: another process is.
@@ -326,6 +334,7 @@ class LocalStore:
         from ragkit.storage.writer_lock import writer_lock
 
         with writer_lock(self.folder):
+            self._database.bring_up_to_date()
             yield
 
     @contextmanager
@@ -449,3 +458,8 @@ class LocalStore:
     def bytes_by_part(self) -> dict[str, int]:
         """Return the sizes of the store's parts in bytes, by the names that `describe` prints."""
         return self._maintenance.bytes_by_part()
+
+
+def _stored_keys(connection: sqlite3.Connection, table: str, keys: Collection[bytes]) -> set[bytes]:
+    find = f"SELECT 1 FROM {table} WHERE key = ?"  # noqa: S608
+    return {key for key in keys if connection.execute(find, (key,)).fetchone()}

@@ -12,7 +12,14 @@ from ragkit.errors import StoreError
 from ragkit.storage.database import DERIVED_FOLDER, RESTORE_FOLDER, Database
 from ragkit.storage.findings import Finding
 from ragkit.storage.rows import has_segments, read_settings
-from ragkit.storage.schema import RESTORED, UNSWEPT, read_manifest, write_manifest
+from ragkit.storage.schema import (
+    RESTORED,
+    SCHEMA_VERSION,
+    UNSWEPT,
+    read_manifest,
+    schema_version,
+    write_manifest,
+)
 from ragkit.storage.values import DerivedSizes
 from ragkit.storage.writing import delete_segments, sweep_full_text
 
@@ -39,8 +46,10 @@ class Maintenance:
     def bytes_by_part(self) -> dict[str, int]:
         """Return the sizes of the store's parts in bytes, by the names that `describe` prints."""
         with self._database.reading() as connection:
+            is_old = schema_version(connection) < SCHEMA_VERSION
+            column, table = ("sentences", "vector") if is_old else ("vector", "sentence")
             (sentences,) = connection.execute(
-                "SELECT coalesce(sum(length(sentences)), 0) FROM vector"
+                f"SELECT coalesce(sum(length({column})), 0) FROM {table}"  # noqa: S608
             ).fetchone()
         file_bytes = self._database.path.stat().st_size
         return {

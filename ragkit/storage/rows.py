@@ -7,13 +7,14 @@ import json
 import re
 import shlex
 import sqlite3
+import struct
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from ragkit.errors import StoreDamagedError
 from ragkit.narrowing import is_object
-from ragkit.storage.schema import checksum, unsealed
+from ragkit.storage.schema import checksum, schema_version
 from ragkit.storage.values import StoreSettings
 from ragkit.trimming import PoolChunk
 from ragkit.types import Chunk, Document, Hit, Json, Location, Mark, MarkKind, Metadata
@@ -23,11 +24,16 @@ if TYPE_CHECKING:
 
 _T = TypeVar("_T")
 
-CHUNK = """chunk.row, chunk.id, chunk.document, start, end, n_tokens, sentences, chunk.marks,
-  tokens, chunk.vector, substr(text, first_byte + 1, n_bytes), chunk.checksum"""
+_CHUNK = """chunk.row, chunk.id, chunk.document, start, end, n_tokens, chunk.sentences, chunk.marks,
+  tokens, chunk.vector, substr(text, first_byte + 1, n_bytes)"""
+
+CHUNK = f"{_CHUNK}, sentence_rows, chunk.checksum"
 """What `read_chunk` reads, of chunk and document joined."""
 
-N_CHUNK = 12
+CHUNK_OF_2 = f"{_CHUNK}, NULL, chunk.checksum"
+"""The same for a store of schema 2, whose sentence vectors are kept with those of chunks."""
+
+N_CHUNK = 13
 
 MALFORMED = (ValueError, TypeError, KeyError, IndexError, AttributeError, RecursionError)
 """What reading raises for a value whose checksum is right but which makes no sense: a checksum
@@ -118,15 +124,25 @@ def read_document(fields: Sequence[object]) -> StoredDocument:
         raise damaged_document(str(identity)) from None
 
 
+def chunk_columns(connection: sqlite3.Connection) -> str:
+    """Return what `read_chunk` reads, as a store of this schema holds it."""
+    return CHUNK_OF_2 if schema_version(connection) == 2 else CHUNK
+
+
+def chunk_checksum(*fields: object) -> int:
+    """Return the checksum of a chunk's row; without sentence vectors it is that of schema 2."""
+    return checksum(*(fields[:-1] if fields[-1] is None else fields))
+
+
 def read_chunk(document_id: str, fields: Sequence[object]) -> Chunk:
     """Return the chunk of a row of `CHUNK`.
 
     Raises:
         StoreDamagedError: it is not what was stored.
     """
-    if checksum(*fields[:-1]) != fields[-1]:
+    if chunk_checksum(*fields[:-1]) != fields[-1]:
         raise damaged_chunk(fields[1])
-    _, identity, _, start, end, n_tokens, sentences, marks, _, _, text, _ = fields
+    _, identity, _, start, end, n_tokens, sentences, marks, _, _, text, _, _ = fields
     try:
         found = Chunk(
             id=_of(str, identity),
@@ -308,13 +324,32 @@ def pack_sentences(vectors: Vectors) -> bytes:
     return packed
 
 
+def text_key(fingerprint: str, text: str) -> bytes:
+    """Return the key of a text's vectors: 16 bytes of a digest of the embedder and the text."""
+    import hashlib  # loads OpenSSL, which is 4 MiB
+
+    return hashlib.sha256(json.dumps([fingerprint, text]).encode()).digest()[:16]
+
+
+def pack_rows(rows: Sequence[int]) -> bytes:
+    """Return the rows of a chunk's sentences as stored: 8 bytes each."""
+    return struct.pack(f"<{len(rows)}q", *rows)
+
+
+def unpack_rows(packed: object) -> tuple[int, ...]:
+    """Return what `pack_rows` was given; nothing for what it cannot have made, such as None."""
+    if not isinstance(packed, bytes) or len(packed) % 8:
+        return ()
+    return struct.unpack(f"<{len(packed) // 8}q", packed)
+
+
 def pool_chunk(hit: Hit, terms: str, sentences: bytes | None, vector: Vector | None) -> PoolChunk:
     """Return a hit prepared for trimming.
 
     Args:
         hit: The hit.
         terms: Its index terms, one line per sentence.
-        sentences: Its sentences' vectors as stored.
+        sentences: Its sentences' vectors, one after the other; None where any is missing.
         vector: The question's.
     """
     n_sentences = len(hit.chunk.sentences)
@@ -326,10 +361,9 @@ def pool_chunk(hit: Hit, terms: str, sentences: bytes | None, vector: Vector | N
         return PoolChunk(hit=hit, terms=by_sentence)
     import numpy as np
 
-    raw = unsealed(sentences, f"the sentence vectors of chunk {hit.chunk.id}")
-    if len(raw) % len(vector):
+    if len(sentences) % len(vector):
         raise damaged_chunk(hit.chunk.id)
-    rows = np.frombuffer(raw, dtype=np.int8).reshape(-1, len(vector)).astype(np.float32)
+    rows = np.frombuffer(sentences, dtype=np.int8).reshape(-1, len(vector)).astype(np.float32)
     if len(rows) != n_sentences:
         return PoolChunk(hit=hit, terms=by_sentence)
     rows /= np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-9)

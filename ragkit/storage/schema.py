@@ -1,4 +1,4 @@
-"""The tables of a store's SQLite file, and the migration of older ones."""
+"""The tables of a store's SQLite file."""
 
 from __future__ import annotations
 
@@ -7,7 +7,10 @@ import zlib
 
 from ragkit.errors import StoreDamagedError
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
+OLDEST_READ = 2
+"""Stores of this schema are read as they are; the first write migrates them."""
+
 APPLICATION_ID = 0x7261676B
 """`ragk`, in SQLite's header: distinguishes a store from any other SQLite file."""
 
@@ -26,7 +29,7 @@ CREATE VIRTUAL TABLE words USING fts5(
 # `text` is a BLOB: SQLite's text functions stop at a NUL, and lone surrogates are not valid text.
 # Long columns come last: SQLite walks through a row to reach a column.
 # AUTOINCREMENT: a chunk's row number is never reused, so derived files may refer to it.
-_CHUNK = """
+CHUNK_TABLES = """
 CREATE TABLE chunk(
   row INTEGER PRIMARY KEY AUTOINCREMENT,
   id TEXT NOT NULL UNIQUE,
@@ -40,21 +43,30 @@ CREATE TABLE chunk(
   checksum INTEGER NOT NULL,
   sentences TEXT NOT NULL,
   marks TEXT NOT NULL,
-  tokens TEXT NOT NULL
-);"""
-_MANIFEST = """
+  tokens TEXT NOT NULL,
+  sentence_rows BLOB
+);
+CREATE INDEX chunk_by_document ON chunk(document, start);
+CREATE INDEX chunk_by_vector ON chunk(vector) WHERE vector IS NOT NULL;
+CREATE INDEX document_by_language ON document(language);"""
+MANIFEST = """
 CREATE TABLE manifest(
   key TEXT PRIMARY KEY, value TEXT NOT NULL, checksum INTEGER NOT NULL
 ) WITHOUT ROWID;"""
-_INDEXES = """
-CREATE INDEX document_by_language ON document(language);
-CREATE INDEX chunk_by_document ON chunk(document, start);
-CREATE INDEX chunk_by_vector ON chunk(vector) WHERE vector IS NOT NULL;"""
-_VECTOR = """
-CREATE TABLE vector(
-  row INTEGER PRIMARY KEY, key BLOB NOT NULL UNIQUE, vector BLOB NOT NULL, sentences BLOB
+# Vectors of chunks and of distinct sentences, by the digest of what was embedded. AUTOINCREMENT: a
+# chunk may name a vector that was damaged and has been deleted; no other may take its number.
+VECTOR = """
+CREATE TABLE {name}(
+  row INTEGER PRIMARY KEY AUTOINCREMENT, key BLOB NOT NULL UNIQUE, vector BLOB NOT NULL
 );"""
-_DERIVED = """
+SENTENCES = f"""
+{VECTOR.format(name="sentence")}
+CREATE TABLE sentence_use(
+  sentence INTEGER NOT NULL REFERENCES sentence(row),
+  chunk INTEGER NOT NULL REFERENCES chunk(row),
+  PRIMARY KEY (sentence, chunk)
+) WITHOUT ROWID;"""
+DERIVED = """
 CREATE TABLE segment(
   name TEXT PRIMARY KEY,
   first INTEGER NOT NULL,
@@ -66,7 +78,7 @@ CREATE TABLE segment(
 CREATE TABLE tombstone(row INTEGER PRIMARY KEY);"""
 
 SCHEMA = f"""
-{_MANIFEST}
+{MANIFEST}
 CREATE TABLE document(
   row INTEGER PRIMARY KEY,
   id TEXT NOT NULL UNIQUE,
@@ -81,31 +93,7 @@ CREATE TABLE document(
   marks TEXT NOT NULL,
   checksum INTEGER NOT NULL
 );
-{_CHUNK}{_INDEXES}{_VECTOR}{_DERIVED}{WORDS_TABLE}"""
-
-_FROM_1 = f"""
-ALTER TABLE manifest RENAME TO old_manifest;
-{_MANIFEST}
-INSERT INTO manifest SELECT key, value, checksum_of(key, value) FROM old_manifest;
-DROP TABLE old_manifest;
-ALTER TABLE document ADD COLUMN checksum INTEGER NOT NULL DEFAULT 0;
-UPDATE document SET checksum = checksum_of(
-  row, id, source, title, metadata, groups, sha256, fingerprint, language, marks);
-ALTER TABLE chunk RENAME TO old_chunk;
-ALTER TABLE vector RENAME TO old_vector;
-DROP INDEX chunk_by_document;
-DROP INDEX chunk_by_vector;
-{_CHUNK}{_VECTOR}
-INSERT INTO vector(key, vector, sentences)
-  SELECT key, sealed(vector), sealed(sentences) FROM old_vector;
-INSERT INTO chunk SELECT c.row, c.id, c.document, v.row, c.start, c.end, c.first_byte, c.n_bytes,
-  c.n_tokens, checksum_of(c.row, c.id, c.document, c.start, c.end, c.n_tokens, c.sentences, c.marks,
-    c.tokens, v.row, substr(d.text, c.first_byte + 1, c.n_bytes)), c.sentences, c.marks, c.tokens
-  FROM old_chunk c JOIN document d ON d.row = c.document
-  LEFT JOIN vector v ON v.key = c.vector_key;
-DROP TABLE old_chunk;
-DROP TABLE old_vector;
-{_INDEXES}{_DERIVED}"""  # noqa: S608
+{CHUNK_TABLES}{VECTOR.format(name="vector")}{SENTENCES}{DERIVED}{WORDS_TABLE}"""
 
 
 def checksum(*values: object) -> int:
@@ -161,10 +149,7 @@ def write_manifest(connection: sqlite3.Connection, key: str, value: str) -> None
     )
 
 
-def migrate(connection: sqlite3.Connection) -> None:
-    """Migrate a store of schema 1 to the current one, in the caller's transaction."""
-    connection.create_function("checksum_of", -1, checksum, deterministic=True)
-    connection.create_function("sealed", 1, sealed, deterministic=True)
-    for statement in _FROM_1.split(";"):
-        connection.execute(statement)
-    connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+def schema_version(connection: sqlite3.Connection) -> int:
+    """Return the schema of the file."""
+    version: int = connection.execute("PRAGMA user_version").fetchone()[0]
+    return version

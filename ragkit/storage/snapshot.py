@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shlex
 import sqlite3
-from collections.abc import Collection, Generator, Iterable, Sequence
+from collections.abc import Collection, Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property, partial
 from typing import TYPE_CHECKING
@@ -17,10 +17,10 @@ from ragkit.fusion import FUSION_DEPTH, convex, reciprocal_rank
 from ragkit.groups import PUBLIC
 from ragkit.storage.kept import Memory, Version
 from ragkit.storage.rows import (
-    CHUNK,
     DOCUMENT,
     N_CHUNK,
     StoredDocument,
+    chunk_columns,
     chunk_ids,
     damaged_chunk,
     has_segments,
@@ -28,8 +28,9 @@ from ragkit.storage.rows import (
     read_chunk,
     read_document,
     read_settings,
+    unpack_rows,
 )
-from ragkit.storage.schema import RESTORED, read_manifest
+from ragkit.storage.schema import RESTORED, read_manifest, schema_version, unsealed
 from ragkit.storage.values import Manifest
 from ragkit.text.words import detect_language, fts5_match, fts5_terms, search_terms
 from ragkit.types import Hit, Mode, Query
@@ -54,13 +55,15 @@ _LEXICAL_INSIDE = """
 SELECT words.rowid, chunk.id, words.rank FROM words JOIN chunk ON chunk.row = words.rowid
 WHERE words MATCH :match AND chunk.document IN (SELECT value FROM json_each(:documents))
 ORDER BY words.rank LIMIT :limit"""
-_HITS = f"""
-SELECT {CHUNK}, {DOCUMENT} FROM chunk JOIN document ON document.row = chunk.document
-WHERE chunk.row IN (SELECT value FROM json_each(?))"""  # noqa: S608 (names of columns)
 _POOL = """
+SELECT chunk.id, tokens, sentence_rows FROM chunk
+WHERE chunk.id IN (SELECT value FROM json_each(?))"""
+_POOL_OF_2 = """
 SELECT chunk.id, tokens, vector.sentences FROM chunk
 LEFT JOIN vector ON vector.row = chunk.vector
 WHERE chunk.id IN (SELECT value FROM json_each(?))"""
+_SENTENCES = """
+SELECT row, vector FROM sentence WHERE row IN (SELECT value FROM json_each(?))"""
 
 
 class LocalSnapshot:
@@ -191,9 +194,17 @@ class LocalSnapshot:
         """Return the hits prepared for trimming, with sentence cosines where they are stored."""
         ids = json.dumps([hit.chunk.id for hit in hits])
         with self._reading() as connection:
-            rows = connection.execute(_POOL, (ids,)).fetchall()
-        stored = {row[0]: (row[1], row[2]) for row in rows}
-        return [pool_chunk(hit, *stored.get(hit.chunk.id, ("", None)), vector) for hit in hits]
+            if schema_version(connection) == 2:
+                rows = connection.execute(_POOL_OF_2, (ids,)).fetchall()
+                vectors = {row[0]: _unsealed(row[2], row[0]) for row in rows if row[2] is not None}
+            else:
+                rows = connection.execute(_POOL, (ids,)).fetchall()
+                vectors = _sentence_vectors(connection, {row[0]: row[2] for row in rows})
+        terms = {row[0]: row[1] for row in rows}
+        return [
+            pool_chunk(hit, terms.get(hit.chunk.id, ""), vectors.get(hit.chunk.id), vector)
+            for hit in hits
+        ]
 
     def visible(self, query: Query) -> set[int] | None:
         """Return the rows of the documents that a query's groups and filters allow; None for all.
@@ -334,7 +345,11 @@ class LocalSnapshot:
 
 def _hits(connection: sqlite3.Connection, ranked: Sequence[tuple[int, float]]) -> list[Hit]:
     rows = json.dumps([row for row, _ in ranked])
-    found = {row[0]: row for row in connection.execute(_HITS, (rows,))}
+    select = f"""
+        SELECT {chunk_columns(connection)}, {DOCUMENT} FROM chunk
+        JOIN document ON document.row = chunk.document
+        WHERE chunk.row IN (SELECT value FROM json_each(?))"""  # noqa: S608 (names of columns)
+    found = {row[0]: row for row in connection.execute(select, (rows,))}
     hits: list[Hit] = []
     for rank, (row, score) in enumerate(ranked, start=1):
         if row not in found:
@@ -351,6 +366,24 @@ def _hits(connection: sqlite3.Connection, ranked: Sequence[tuple[int, float]]) -
             )
         )
     return hits
+
+
+def _sentence_vectors(
+    connection: sqlite3.Connection, packed: Mapping[str, object]
+) -> dict[str, bytes]:
+    """Return the vectors of chunks' sentences, one after the other, where all are stored."""
+    rows = {chunk_id: unpack_rows(value) for chunk_id, value in packed.items()}
+    wanted = json.dumps([row for some in rows.values() for row in some])
+    stored = dict(connection.execute(_SENTENCES, (wanted,)).fetchall())
+    return {
+        chunk_id: b"".join([_unsealed(stored[row], chunk_id) for row in some])
+        for chunk_id, some in rows.items()
+        if some and stored.keys() >= set(some)
+    }
+
+
+def _unsealed(vectors: object, chunk_id: str) -> bytes:
+    return unsealed(vectors, f"the sentence vectors of chunk {chunk_id}")
 
 
 # Each of these returns row, chunk id and rank (lower is better) of the k best and some more.

@@ -36,15 +36,18 @@ class StoreSettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoredVectors:
-    """A chunk's vector (float16 bytes) and its sentences' vectors (int8 bytes, one row each)."""
+    """A text's vectors: as of a chunk (float16 bytes), as of a sentence (int8 bytes), or both."""
 
-    chunk: bytes
-    sentences: bytes | None = None
+    chunk: bytes | None = None
+    sentence: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PreparedDocument:
-    """A document ready to be stored; `terms` and `vector_keys` have one entry per chunk."""
+    """A document ready to be stored; `terms` and `vector_keys` have one entry per chunk.
+
+    So has `sentence_keys`, if there are vectors of sentences: one key per sentence.
+    """
 
     document: Document
     fingerprint: str
@@ -52,6 +55,7 @@ class PreparedDocument:
     chunks: Sequence[Chunk]
     terms: Sequence[str]
     vector_keys: Sequence[bytes | None]
+    sentence_keys: Sequence[Sequence[bytes]] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -300,6 +304,10 @@ class Maintained(Protocol):
             notify: Gets what could not be done, one line each.
             secure: Remove every trace of deleted text, however long that takes.
         """
+        ...
+
+    def known_sentences(self, keys: Collection[bytes]) -> set[bytes]:
+        """Return those keys whose vectors of sentences need not be computed again."""
         ...
 
     def derive(self) -> str | None:

@@ -4,11 +4,29 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
-from ragkit.storage.rows import byte_offsets, encoded, marks_json
-from ragkit.storage.schema import UNSWEPT, checksum, sealed, write_manifest
+from ragkit.storage.rows import (
+    byte_offsets,
+    chunk_checksum,
+    encoded,
+    marks_json,
+    pack_rows,
+    pack_sentences,
+    unpack_rows,
+    unpack_vector,
+)
+from ragkit.storage.schema import UNSWEPT, checksum, sealed, unsealed, write_manifest
 from ragkit.storage.values import PreparedDocument, StoredVectors
+
+
+@dataclass(slots=True)
+class _Left:
+    """Rows of vectors and sentences that deleted chunks used."""
+
+    vectors: set[int] = field(default_factory=set[int])
+    sentences: set[int] = field(default_factory=set[int])
 
 
 def write_documents(
@@ -17,11 +35,8 @@ def write_documents(
     vectors: Mapping[bytes, StoredVectors],
 ) -> bool:
     """Store documents with their chunks and return whether any replaced an older one."""
-    connection.executemany(
-        "INSERT OR IGNORE INTO vector VALUES (NULL, ?, ?, ?)",
-        [(key, sealed(v.chunk), sealed(v.sentences)) for key, v in vectors.items()],
-    )
-    unused: set[int] = set()
+    store_vectors(connection, vectors)
+    left = _Left()
     has_replaced = False
     for item in prepared:
         if item.document.groups:
@@ -32,24 +47,73 @@ def write_documents(
             row = newest + 1
         else:
             has_replaced = True
-            unused |= _delete_document(connection, row)
+            _delete_document(connection, row, left)
         _insert_document(connection, row, item)
         _insert_chunks(connection, row, item)
-    _delete_unused_vectors(connection, unused)
+    _delete_unused(connection, left)
     return has_replaced
 
 
 def delete_documents(connection: sqlite3.Connection, ids: Sequence[str]) -> list[str]:
     """Delete documents with their chunks and return the ids that were there."""
     deleted: list[str] = []
-    unused: set[int] = set()
+    left = _Left()
     for document_id in ids:
         row = _row_of(connection, document_id)
         if row is not None:
-            unused |= _delete_document(connection, row)
+            _delete_document(connection, row, left)
             deleted.append(document_id)
-    _delete_unused_vectors(connection, unused)
+    _delete_unused(connection, left)
     return deleted
+
+
+def store_vectors(connection: sqlite3.Connection, vectors: Mapping[bytes, StoredVectors]) -> None:
+    """Store vectors by key, those that are not there yet; chunks are to name them."""
+    connection.executemany(
+        "INSERT OR IGNORE INTO vector(key, vector) VALUES (?, ?)",
+        [(key, sealed(v.chunk)) for key, v in vectors.items() if v.chunk is not None],
+    )
+    connection.executemany(
+        "INSERT OR IGNORE INTO sentence(key, vector) VALUES (?, ?)",
+        [(key, sealed(v.sentence)) for key, v in vectors.items() if v.sentence is not None],
+    )
+
+
+def vector_row(connection: sqlite3.Connection, key: bytes | None) -> int | None:
+    """Return the row of a chunk's vector, which is stored; None without a key."""
+    if key is None:
+        return None
+    (row,) = connection.execute("SELECT row FROM vector WHERE key = ?", (key,)).fetchone()
+    return int(row)
+
+
+def use_sentences(
+    connection: sqlite3.Connection, chunk: int, keys: Sequence[bytes] | None
+) -> bytes | None:
+    """Note which vectors of sentences a chunk uses, and return their rows as stored.
+
+    A sentence without a vector of its own takes that of a chunk of the same text.
+    """
+    if keys is None:
+        return None
+    rows: list[int] = []
+    for key in keys:
+        found = connection.execute("SELECT row FROM sentence WHERE key = ?", (key,)).fetchone()
+        rows.append(_from_chunk(connection, key) if found is None else found[0])
+    connection.executemany(
+        "INSERT OR IGNORE INTO sentence_use VALUES (?, ?)", [(row, chunk) for row in rows]
+    )
+    return pack_rows(rows)
+
+
+def _from_chunk(connection: sqlite3.Connection, key: bytes) -> int:
+    (stored,) = connection.execute("SELECT vector FROM vector WHERE key = ?", (key,)).fetchone()
+    vector = unpack_vector(unsealed(stored, "a vector that a sentence shares with a chunk"))
+    cursor = connection.execute(
+        "INSERT INTO sentence(key, vector) VALUES (?, ?)",
+        (key, sealed(pack_sentences(vector[None]))),
+    )
+    return int(cursor.lastrowid or 0)
 
 
 def sweep_full_text(connection: sqlite3.Connection) -> None:
@@ -98,30 +162,29 @@ def _insert_chunks(connection: sqlite3.Connection, document: int, item: Prepared
         "SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'chunk'"
     ).fetchone()[0]
     offsets = byte_offsets(text, item.chunks)
-    for row, (chunk, terms, key, (first_byte, n_bytes)) in enumerate(
-        zip(item.chunks, item.terms, item.vector_keys, offsets, strict=True), start=newest + 1
+    keys: Sequence[Sequence[bytes] | None] = item.sentence_keys or [None] * len(item.chunks)
+    for row, (chunk, terms, key, of_sentences, (first_byte, n_bytes)) in enumerate(
+        zip(item.chunks, item.terms, item.vector_keys, keys, offsets, strict=True),
+        start=newest + 1,
     ):
-        vector = None
-        if key is not None:
-            (vector,) = connection.execute(
-                "SELECT row FROM vector WHERE key = ?", (key,)
-            ).fetchone()
+        vector = vector_row(connection, key)
+        sentence_rows = use_sentences(connection, row, of_sentences)
         sentences = json.dumps(chunk.sentences, separators=(",", ":"))
         long = (sentences, marks_json(chunk.marks), terms)
         whose, span, n_tokens = (row, chunk.id, document), (chunk.start, chunk.end), chunk.n_tokens
         raw = encoded(text[chunk.start : chunk.end])
-        check = checksum(*whose, *span, n_tokens, *long, vector, raw)
+        check = chunk_checksum(*whose, *span, n_tokens, *long, vector, raw, sentence_rows)
         connection.execute(
-            "INSERT INTO chunk VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            (*whose, vector, *span, first_byte, n_bytes, n_tokens, check, *long),
+            "INSERT INTO chunk VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            (*whose, vector, *span, first_byte, n_bytes, n_tokens, check, *long, sentence_rows),
         )
         connection.execute("INSERT INTO words(rowid, tokens) VALUES (?, ?)", (row, terms))
 
 
-def _delete_document(connection: sqlite3.Connection, document: int) -> set[int]:
-    """Delete a document with its chunks and return the vectors that they used."""
+def _delete_document(connection: sqlite3.Connection, document: int, left: _Left) -> None:
+    """Delete a document with its chunks and note the vectors that they used."""
     rows = connection.execute(
-        "SELECT row, tokens, vector FROM chunk WHERE document = ?", (document,)
+        "SELECT row, tokens, vector, sentence_rows FROM chunk WHERE document = ?", (document,)
     ).fetchall()
     connection.executemany(
         "INSERT INTO words(words, rowid, tokens) VALUES ('delete', ?, ?)",
@@ -132,14 +195,27 @@ def _delete_document(connection: sqlite3.Connection, document: int) -> set[int]:
         "AND row <= (SELECT max(last) FROM segment)",
         (document,),
     )
+    for chunk, _, vector, packed in rows:
+        sentences = unpack_rows(packed)
+        connection.executemany(
+            "DELETE FROM sentence_use WHERE sentence = ? AND chunk = ?",
+            [(sentence, chunk) for sentence in sentences],
+        )
+        left.sentences.update(sentences)
+        if vector is not None:
+            left.vectors.add(vector)
     connection.execute("DELETE FROM chunk WHERE document = ?", (document,))
     connection.execute("DELETE FROM document WHERE row = ?", (document,))
     write_manifest(connection, UNSWEPT, "true")
-    return {row[2] for row in rows if row[2] is not None}
 
 
-def _delete_unused_vectors(connection: sqlite3.Connection, rows: Collection[int]) -> None:
+def _delete_unused(connection: sqlite3.Connection, left: _Left) -> None:
     connection.executemany(
         "DELETE FROM vector WHERE row = ?1 AND NOT EXISTS (SELECT 1 FROM chunk WHERE vector = ?1)",
-        [(row,) for row in rows],
+        [(row,) for row in left.vectors],
+    )
+    connection.executemany(
+        "DELETE FROM sentence WHERE row = ?1 "
+        "AND NOT EXISTS (SELECT 1 FROM sentence_use WHERE sentence = ?1)",
+        [(row,) for row in left.sentences],
     )

@@ -21,6 +21,7 @@ import pytest
 from ragkit import RAG, Document, Settings
 from ragkit.errors import OutdatedStoreError, RagkitError, StoreDamagedError, StoreError
 from ragkit.storage import LocalStore
+from ragkit.storage.rows import unpack_rows
 from ragkit.types import Query
 
 WORDS_ONLY = Settings(embedder="none")
@@ -339,13 +340,20 @@ def as_schema_1(file: Path) -> None:
         "INSERT INTO manifest SELECT key, value FROM new.manifest;"
         "INSERT INTO document SELECT row, id, source, title, text, metadata, groups, sha256,"
         "  fingerprint, language, marks FROM new.document;"
-        "INSERT INTO vector SELECT key, bare(vector), bare(sentences) FROM new.vector;"
+        "INSERT INTO vector SELECT key, bare(vector), NULL FROM new.vector;"
         "INSERT INTO chunk SELECT c.row, c.id, document, start, end, first_byte, n_bytes, n_tokens,"
         "  c.sentences, marks, tokens, v.key FROM new.chunk c LEFT JOIN new.vector v"
         "  ON v.row = c.vector;"
         "INSERT INTO words(words) VALUES ('rebuild');"
         "PRAGMA application_id = 1918986091; PRAGMA user_version = 1;"
     )
+    stored = dict(connection.execute("SELECT row, bare(vector) FROM new.sentence"))
+    for key, rows in connection.execute(
+        "SELECT v.key, c.sentence_rows FROM new.chunk c JOIN new.vector v ON v.row = c.vector"
+    ).fetchall():
+        sentences = b"".join(stored[row] for row in unpack_rows(rows))
+        connection.execute("UPDATE main.vector SET sentences = ? WHERE key = ?", (sentences, key))
+    connection.commit()
     connection.close()
     for suffix in ("", "-wal", "-shm"):
         file.with_name(file.name + suffix).unlink(missing_ok=True)

@@ -18,6 +18,7 @@ from ragkit import RAG, Document
 from ragkit.embedding import BuiltinEmbedder
 from ragkit.errors import RagkitError
 from ragkit.storage import DerivedSizes, LocalStore
+from ragkit.storage.rows import chunk_checksum
 from ragkit.storage.schema import checksum
 from ragkit.types import Mode
 
@@ -26,7 +27,7 @@ ODD: list[Any] = [
     "[" * 5000, '[[0,"text",{"heading":[1]}]]', "[[9,4]]", "true", "9" * 5000,
 ]  # fmt: skip
 DOCUMENT = "row id source title metadata groups sha256 fingerprint language marks".split()
-CHUNK = "id document start end n_tokens sentences marks tokens vector".split()
+CHUNK = "id document start end n_tokens sentences marks tokens vector sentence_rows".split()
 EMBEDDER = BuiltinEmbedder()
 MODES: tuple[Mode, ...] = ("lexical", "dense", "hybrid")
 
@@ -70,14 +71,15 @@ def change(place: Path, table: str, column: str, value: object) -> None:
     read = {
         "document": f"SELECT {', '.join(DOCUMENT)} FROM document WHERE row = 4",  # noqa: S608
         "chunk": "SELECT c.row, c.id, c.document, start, end, n_tokens, sentences, c.marks, tokens,"
-        " vector, substr(text, first_byte + 1, n_bytes) FROM chunk c "
+        " vector, substr(text, first_byte + 1, n_bytes), sentence_rows FROM chunk c "
         "LEFT JOIN document d ON d.row = c.document WHERE c.row = 4",
         "segment": "SELECT name, first, last, n, sha256 FROM segment",
     }
     where = "" if table == "segment" else "WHERE row = 4"
     with closing(sqlite3.connect(place / "store.sqlite")) as connection:
         connection.execute(f"UPDATE {table} SET {column} = ? {where}", (value,))  # noqa: S608
-        check = checksum(*connection.execute(read[table]).fetchone())
+        seal = chunk_checksum if table == "chunk" else checksum
+        check = seal(*connection.execute(read[table]).fetchone())
         connection.execute(f"UPDATE {table} SET checksum = ? {where}", (check,))  # noqa: S608
         connection.commit()
 

@@ -216,7 +216,7 @@ def test_the_doctor_finds_and_mends_what_is_derived(tmp_path: Path) -> None:
         rag.ingest(Document(id="a", text="The heron sleeps."))
     with sqlite3.connect(tmp_path / "kb" / "store.sqlite") as connection:
         connection.execute("INSERT INTO words(words) VALUES ('delete-all')")
-        connection.execute("INSERT INTO vector VALUES (NULL, x'00', x'0000000000', NULL)")
+        connection.execute("INSERT INTO vector VALUES (NULL, x'00', x'0000000000')")
     connection.close()
     with RAG(tmp_path / "kb") as rag:
         assert {f.check for f in rag.doctor()} == {"words", "vectors"}
