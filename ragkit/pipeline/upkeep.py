@@ -65,9 +65,13 @@ def _check_vectors(parts: Parts, options: IngestOptions) -> None:
     when = options.get("vectors", "now")
     if when not in {"now", "later"}:
         raise ConfigError(f"vectors {when!r}; allowed: now later")
-    if when == "later" and not parts.is_local:
-        raise ConfigError("vectors 'later' needs a local store, a folder; use vectors 'now'")
-    if when == "later" and parts.embedder() is None:
+    if when == "now":
+        return
+    try:
+        parts.folder()
+    except ConfigError as error:
+        raise ConfigError(f"vectors 'later': {error}") from None
+    if parts.embedder() is None:
         raise ConfigError(
             "vectors 'later': with embedder 'none' there are no vectors to make; leave it out, or "
             "name an embedder (for a store that has none: ragkit rebuild --embedder builtin)"
