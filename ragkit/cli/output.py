@@ -79,9 +79,11 @@ def ingest_text(data: Shown) -> str:
         f"{data['chunks']} chunks, {data['embedded']} embedded, {data['seconds']:.1f} s",
     ]
     sentences = data["sentence_vectors"]
-    if sentences["bytes"]:
-        size = sentences["bytes"] / 1024
-        lines.append(f"sentence vectors: {sentences['seconds']:.1f} s, {size:.0f} KiB")
+    if sentences["bytes"] or sentences["reused"]:
+        lines.append(
+            f"sentence vectors: {sentences['embedded']} embedded, {sentences['reused']} reused, "
+            f"{sentences['seconds']:.1f} s, {sentences['bytes'] / 1024:.0f} KiB"
+        )
     if data["truncated"]:
         lines.append(f"{data['truncated']} texts were longer than the embedder reads")
     lines += [f"failed  {f['source']}: {f['code']}: {f['detail']}" for f in data["failures"]]

@@ -140,6 +140,7 @@ class ChunkVectors:
         )
         for key, packed in zip(own, of_sentences, strict=True):
             made[key] = StoredVectors(sentence=packed)
+        self._report.sentences_embedded += len(own)
         self._report.sentence_seconds += time.perf_counter() - began
         self._report.sentence_bytes += sum(len(made[key].sentence or b"") for key in sentences)
         return made

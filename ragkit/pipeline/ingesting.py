@@ -82,6 +82,10 @@ class _Batch:
         """Let chunks go without vectors that would need any of these."""
         self.items = [(_without_keys(item, missing), status) for item, status in self.items]
 
+    @property
+    def n_sentence_keys(self) -> int:
+        return sum(len(keys or ()) for item, _ in self.items for keys in item.sentence_keys or ())
+
 
 @dataclass(frozen=True, slots=True)
 class _Sent:
@@ -225,6 +229,7 @@ class Ingester:
                     else:
                         vectors |= self._vectors.make(lost)
                 refused = self._store.write(batch.documents, vectors)
+                self.report.sentences += batch.n_sentence_keys
                 self._derive(batch.n_chunks)
         for item, status in batch.items:
             document = item.document

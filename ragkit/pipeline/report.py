@@ -52,6 +52,8 @@ class IngestReport:
     seconds: float = 0.0
     cpu_seconds: float = 0.0
     stages: tuple[StageCost, ...] = ()
+    sentences: int = 0
+    sentences_embedded: int = 0
     sentence_seconds: float = 0.0
     sentence_bytes: int = 0
     failures: list[Failure] = field(default_factory=list[Failure])
@@ -72,7 +74,12 @@ class IngestReport:
             "seconds": self.seconds,
             "cpu_seconds": self.cpu_seconds,
             "stages": [stage.to_dict() for stage in self.stages],
-            "sentence_vectors": {"seconds": self.sentence_seconds, "bytes": self.sentence_bytes},
+            "sentence_vectors": {
+                "seconds": self.sentence_seconds,
+                "bytes": self.sentence_bytes,
+                "embedded": self.sentences_embedded,
+                "reused": self.sentences - self.sentences_embedded,
+            },
             "failures": [failure.to_dict() for failure in self.failures],
             "skipped": [failure.to_dict() for failure in self.skips],
             "languages": dict(self.languages),

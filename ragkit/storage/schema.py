@@ -20,6 +20,9 @@ RESTORED = "restored"
 FILLED = "filled"
 """Manifest key: the revision at which stored chunks last got vectors; absent if none ever did."""
 
+_CRC_OF_SEALED = 0x2144DF1C
+"""The CRC-32 of any bytes followed by their own CRC-32 is this number."""
+
 UNSWEPT = "unswept"
 """Manifest key, present while the full-text index still holds words of removed chunks."""
 
@@ -123,12 +126,9 @@ def unsealed(raw: object, what: str) -> bytes:
     Raises:
         StoreDamagedError: it has changed since.
     """
-    if not isinstance(raw, bytes):
+    if not isinstance(raw, bytes) or zlib.crc32(raw) != _CRC_OF_SEALED:
         raise StoreDamagedError(f"{what} is damaged")
-    body = raw[:-4]
-    if zlib.crc32(body).to_bytes(4, "little") != raw[-4:]:
-        raise StoreDamagedError(f"{what} is damaged")
-    return body
+    return raw[:-4]
 
 
 def read_manifest(connection: sqlite3.Connection) -> dict[str, str]:

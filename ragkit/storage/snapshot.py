@@ -405,16 +405,23 @@ def _sentence_vectors(
     """Return the vectors of chunks' sentences, one after the other, where all are stored."""
     rows = {chunk_id: unpack_rows(value) for chunk_id, value in packed.items()}
     wanted = json.dumps([row for some in rows.values() for row in some])
-    stored = dict(connection.execute(_SENTENCES, (wanted,)).fetchall())
-    return {
-        chunk_id: b"".join([_unsealed(stored[row], chunk_id) for row in some])
-        for chunk_id, some in rows.items()
-        if some and stored.keys() >= set(some)
-    }
+    stored: dict[int, object] = dict(connection.execute(_SENTENCES, (wanted,)).fetchall())
+    found: dict[str, bytes] = {}
+    for chunk_id, some in rows.items():
+        vectors = [stored[row] for row in some if row in stored]
+        if len(vectors) == len(some) > 0:
+            found[chunk_id] = b"".join([_unsealed(vector, chunk_id) for vector in vectors])
+    return found
 
 
 def _unsealed(vectors: object, chunk_id: str) -> bytes:
-    return unsealed(vectors, f"the sentence vectors of chunk {chunk_id}")
+    try:
+        return unsealed(vectors, "")
+    except StoreDamagedError:
+        raise StoreDamagedError(
+            f"a sentence vector of chunk {chunk_id} is damaged. Drop it, then make it again: "
+            "ragkit doctor --repair; ragkit rebuild"
+        ) from None
 
 
 # Each of these returns row, chunk id and rank (lower is better) of the k best and some more.

@@ -108,7 +108,8 @@ def use_sentences(
 
 def _from_chunk(connection: sqlite3.Connection, key: bytes) -> int:
     (stored,) = connection.execute("SELECT vector FROM vector WHERE key = ?", (key,)).fetchone()
-    vector = unpack_vector(unsealed(stored, "a vector that a sentence shares with a chunk"))
+    what = "a vector that is needed (drop it: ragkit doctor --repair)"
+    vector = unpack_vector(unsealed(stored, what))
     cursor = connection.execute(
         "INSERT INTO sentence(key, vector) VALUES (?, ?)",
         (key, sealed(pack_sentences(vector[None]))),

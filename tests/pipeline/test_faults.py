@@ -386,6 +386,24 @@ def test_an_older_store_is_refused_with_the_command_that_helps(
         assert report.documents["added"] == 1
 
 
+@pytest.mark.parametrize("embed_title", [False, True])
+def test_the_first_schema_keeps_its_vectors(tmp_path: Path, embed_title: bool) -> None:
+    """Brought up to date, a store embeds nothing again, and ranks sentences as before."""
+    texts = [*TEXTS.values(), "One sentence. A second one.", "A second one. A third."]
+    config = Settings(embed_title=embed_title)
+    with RAG(tmp_path / "kb", config=config) as rag:
+        rag.ingest(*(Document(id=f"d{i}", text=t, title="Log") for i, t in enumerate(texts)))
+        before = rag.ask("How many people are on boat 9?").to_dict()["context"]
+    as_schema_1(tmp_path / "kb" / "store.sqlite")
+    with RAG(tmp_path / "kb") as rag:
+        assert all(finding.repaired for finding in rag.doctor(repair=True))
+        assert rag.ask("How many people are on boat 9?").to_dict()["context"] == before
+        report = rag.rebuild()
+        assert (report.embedded, report.sentences_embedded) == (0, 0)
+        assert report.sentences >= len(texts)
+        assert rag.doctor() == []
+
+
 @pytest.mark.slow
 def test_a_killed_ingest_loses_nothing_acknowledged(tmp_path: Path) -> None:
     """Killed at chance moments, an ingest keeps what it acknowledged and ends as if undisturbed.
