@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from ragkit.config import Settings
-    from ragkit.pipeline import RAG, Answer, AnswerStream, IngestReport
+    from ragkit.pipeline import RAG, Answer, AnswerStream, EmbedReport, IngestReport
     from ragkit.trimming import TrimPolicy
     from ragkit.types import Citation, ContextItem, Document, Hit, Turn
 
@@ -25,6 +25,7 @@ __all__ = [
     "Citation",
     "ContextItem",
     "Document",
+    "EmbedReport",
     "Hit",
     "IngestReport",
     "Settings",
@@ -37,6 +38,7 @@ _HOMES = {
     "RAG": "ragkit.pipeline",
     "Answer": "ragkit.pipeline",
     "AnswerStream": "ragkit.pipeline",
+    "EmbedReport": "ragkit.pipeline",
     "IngestReport": "ragkit.pipeline",
     "Settings": "ragkit.config",
     "TrimPolicy": "ragkit.trimming",

@@ -55,9 +55,7 @@ def add_common(parser: argparse.ArgumentParser, *, store: bool = True) -> None:
 
 def add_chunking(parser: argparse.ArgumentParser) -> None:
     """Add how documents are chunked and embedded, and how progress is shown."""
-    parser.add_argument("--embedder", metavar="E",
-                        help="builtin, none or, for example, sentence-transformers:NAME-OR-PATH "
-                        "(default: builtin if numpy is installed)")  # fmt: skip
+    add_embedder(parser)
     parser.add_argument("--chunker", choices=CHUNKER_NAMES,
                         help="how documents are split into chunks (default recursive)")  # fmt: skip
     parser.add_argument("--chunk-tokens", type=whole, metavar="N",
@@ -72,9 +70,21 @@ def add_chunking(parser: argparse.ArgumentParser) -> None:
                         help="how a sentence's vector is made: short, by the first layer of the "
                         "built-in embedder, or full, by all of the embedder (default: short "
                         "where the embedder can)")  # fmt: skip
+    add_progress(parser, "one line per document after its commit")
+
+
+def add_embedder(parser: argparse.ArgumentParser) -> None:
+    """Add what embeds."""
+    parser.add_argument("--embedder", metavar="E",
+                        help="builtin, none or, for example, sentence-transformers:NAME-OR-PATH "
+                        "(default: the store's; for a new store, builtin if numpy is "
+                        "installed)")  # fmt: skip
+
+
+def add_progress(parser: argparse.ArgumentParser, lines: str) -> None:
+    """Add how progress is shown; `lines` says what JSON is printed."""
     parser.add_argument("--progress", choices=("auto", "json", "off"), default="auto",
-                        help="how to show progress on stderr; json prints one line per document "
-                        "after its commit")  # fmt: skip
+                        help=f"how to show progress on stderr; json prints {lines}")  # fmt: skip
 
 
 def add_embed_title(parser: argparse.ArgumentParser) -> None:

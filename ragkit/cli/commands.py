@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from ragkit.cli import output
 from ragkit.cli.options import (
     ask_options,
+    embed_command,
     ingest_options,
     names,
     open_rag,
@@ -36,7 +37,24 @@ def ingest(args: argparse.Namespace) -> ExitCode:
     with open_rag(args) as rag, Bar(args.progress) as bar:
         report = rag.ingest(*args.paths, **ingest_options(args, bar.advance))
     output.show(report.to_dict(), output.ingest_text, as_json=args.json)
+    _tell_waiting(args, report.chunks_without_vectors)
     return ExitCode.SOME_FAILED if report.documents["failed"] else ExitCode.DONE
+
+
+def _tell_waiting(args: argparse.Namespace, n_chunks: int | None) -> None:
+    if n_chunks:
+        output.tell(f"{n_chunks:,} chunks wait for vectors: {embed_command(args)}")
+
+
+def embed(args: argparse.Namespace) -> ExitCode:
+    """Run `ragkit embed`."""
+    from ragkit.cli.progress import Bar
+
+    with open_rag(args) as rag, Bar(args.progress, unit="chunks") as bar:
+        report = rag.embed(max_seconds=args.max_seconds, on_progress=bar.advance_chunks)
+    output.show(report.to_dict(), output.embed_text, as_json=args.json)
+    _tell_waiting(args, report.remaining)
+    return ExitCode.DONE
 
 
 def rebuild(args: argparse.Namespace) -> ExitCode:
@@ -54,11 +72,13 @@ def search(args: argparse.Namespace) -> ExitCode:
     with open_rag(args) as rag:
 
         def answer(line: Mapping[str, Json]) -> None:
-            hits = rag.search(str(line["text"]), **search_options(args, line))
+            options = search_options(args, line)
+            hits = rag.search(str(line["text"]), **options)
             data: dict[str, Json] = {
                 "schema": 1,
                 "id": identity(line),
                 "question": line["text"],
+                "vector_share": rag.vector_share(groups=options.get("groups")),
                 "hits": [hit.to_dict() for hit in hits],
             }
             output.show(data, output.search_text, as_json=args.json or _batch(args))
@@ -302,6 +322,7 @@ def calibrate(args: argparse.Namespace) -> ExitCode:
 
 COMMANDS: Mapping[str, Callable[[argparse.Namespace], int]] = {
     "ingest": ingest,
+    "embed": embed,
     "rebuild": rebuild,
     "search": search,
     "ask": ask,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import shlex
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -70,6 +71,11 @@ def open_rag(args: argparse.Namespace) -> RAG:
     )
 
 
+def embed_command(args: argparse.Namespace) -> str:
+    """Return the command that makes the missing vectors of a command's store."""
+    return f"ragkit embed --store {shlex.quote(settings_of(args).store)}"
+
+
 def ingest_options(
     args: argparse.Namespace, on_progress: Callable[[Progress], None]
 ) -> IngestOptions:
@@ -81,6 +87,7 @@ def ingest_options(
         "metadata": _object_option("metadata", args.metadata),
         "password": _password(args.password_file),
         "require_groups": args.require_groups,
+        "vectors": args.vectors,
         "dry_run": args.dry_run,
         "confirm": _confirm(yes=args.yes),
         "secure": args.secure,

@@ -92,6 +92,17 @@ def ingest_text(data: Shown) -> str:
     return "\n".join(lines)
 
 
+def embed_text(data: Shown) -> str:
+    """Return the report of making vectors later."""
+    lines = [
+        f"{data['chunks']} chunks have got their vectors, {data['embedded']} embedded, "
+        f"{data['seconds']:.1f} s; {data['remaining']} remain"
+    ]
+    if data["truncated"]:
+        lines.append(f"{data['truncated']} texts were longer than the embedder reads")
+    return "\n".join(lines)
+
+
 def _rule_text(file: Shown) -> str:
     """Return the line of a file in the table of a dry run."""
     rule = "no rule" if file["rule"] is None else f"rule {file['rule']}"

@@ -12,6 +12,8 @@ from ragkit.cli.arguments import (
     add_answering,
     add_chunking,
     add_common,
+    add_embedder,
+    add_progress,
     add_retrieval,
     finite,
     whole,
@@ -75,6 +77,7 @@ def make_parsers() -> tuple[argparse.ArgumentParser, dict[str, argparse.Argument
 
     for add in (
         _ingest,
+        _embed,
         _search,
         _ask,
         _list,
@@ -129,10 +132,26 @@ def _ingest(add: AddCommand) -> None:
     parser.add_argument("--metadata", metavar="JSON", help="metadata for every document")
     parser.add_argument("--password-file", metavar="FILE",
                         help="file with the password of encrypted documents")  # fmt: skip
+    parser.add_argument("--vectors", choices=("now", "later"), default="now",
+                        help="later stores new chunks at once, found by their words until "
+                        "ragkit embed makes their vectors (default now)")  # fmt: skip
     parser.add_argument("--jobs", type=whole, metavar="N", help="embedding threads (default 1)")
     parser.add_argument("--ledger", metavar="FILE", help="ledger file, or off")
     parser.add_argument("--dry-run", action="store_true", help="read and chunk, but store nothing")
     _secure(parser)
+
+
+def _embed(add: AddCommand) -> None:
+    parser = add("embed", "Make the vectors that ingest --vectors later left out, newest first",
+                 "ragkit embed --max-seconds 60")  # fmt: skip
+    add_common(parser)
+    parser.add_argument("--max-seconds", type=finite, metavar="N",
+                        help="stop after this time; the next call goes on (default: make all "
+                        "vectors)")  # fmt: skip
+    add_embedder(parser)
+    add_progress(parser, "one line per commit")
+    parser.add_argument("--jobs", type=whole, metavar="N", help="embedding threads (default 1)")
+    parser.add_argument("--ledger", metavar="FILE", help="ledger file, or off")
 
 
 def _search(add: AddCommand) -> None:

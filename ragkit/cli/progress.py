@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from types import TracebackType
 
 from ragkit.pipeline import Progress
+from ragkit.pipeline.report import EmbedProgress
 from ragkit.text.jsontext import json_line
 from ragkit.types import Json
 
@@ -49,15 +50,22 @@ class Bar:
         """Record that a document is done."""
         self.note({"document_id": progress.document_id}, progress.status)
 
-    def note(self, what: Mapping[str, Json], status: str, total: int | None = None) -> None:
-        """Record that one thing is done, of `total` if that is known."""
+    def advance_chunks(self, progress: EmbedProgress) -> None:
+        """Record that chunks have got their vectors."""
+        total = self._counts.total() + progress.chunks + progress.remaining
+        self.note(progress.to_dict(), "embedded", total, n=progress.chunks)
+
+    def note(
+        self, what: Mapping[str, Json], status: str, total: int | None = None, *, n: int = 1
+    ) -> None:
+        """Record that n things are done, of `total` if that is known."""
         if self._json:
             # In one call, so that an interruption cannot leave half an acknowledgement.
             sys.stderr.write(json_line({**what, "status": status}) + "\n")
             sys.stderr.flush()
             return
         self._total = total
-        self._counts[status] += 1
+        self._counts[status] += n
         if self._draws and time.monotonic() - self._drawn >= _REDRAW_SECONDS:
             self._draw()
 

@@ -205,8 +205,8 @@ def summarise(records: Iterable[Mapping[str, Json]]) -> Summary:
     """Sum the receipts of a ledger, without dry runs."""
     summary = Summary()
     for record in records:
-        if record.get("kind") == "ingest":
-            summary.ingests += 1
+        if record.get("kind") in {"ingest", "embed"}:
+            summary.ingests += record.get("kind") == "ingest"
             _add_cost(summary, record)
         elif record.get("kind") == "ask":
             if record.get("dry_run") is not True:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, cast
 
 from ragkit.pipeline.answers import TrimUse
 from ragkit.pipeline.opening import has_numpy
-from ragkit.storage import Store
+from ragkit.storage import Maintained, Store
 from ragkit.trimming.certificate import (
     MAX_CORPUS_CHANGE,
     is_of_answers,
@@ -38,9 +38,12 @@ def applied(parts: Parts) -> dict[str, Json]:
     """Return what determines answers, except the store's content and the models' own settings."""
     store = parts.store()
     settings = store.manifest().settings if isinstance(store, Store) else None
+    counts = store.vector_counts() if isinstance(store, Maintained) else None
     template, policy = parts.template, parts.policy
     return {
         "store": None if settings is None else _as_asked(parts, settings),
+        # Chunks get their vectors without changing their ids.
+        **({"chunks_without_vectors": counts.n_missing} if counts and counts.n_missing else {}),
         "retriever": type(store).__name__,
         "retriever_fingerprint": fingerprint_of(store),
         "reranker": None if parts.reranker is None else type(parts.reranker).__name__,

@@ -21,7 +21,7 @@ from ragkit.types import sentence_embedder
 
 if TYPE_CHECKING:
     from ragkit.pipeline.report import IngestReport
-    from ragkit.types import Chunk, Document, Embedder, Vectors
+    from ragkit.types import Chunk, Embedder, Vectors
 
 TEXTS_AT_ONCE = 64
 """Texts per call of the embedder: an interruption waits for one call at most."""
@@ -92,9 +92,9 @@ class ChunkVectors:
         )
         self._report = report
 
-    def key(self, document: Document, chunk: Chunk) -> bytes:
-        """Return the key of a chunk's vector: a digest of what it is computed from."""
-        return text_key(self._fingerprint, self._text(document, chunk))
+    def key(self, title: str, chunk: Chunk) -> bytes:
+        """Return the key of the vector of a chunk: a digest of what it is computed from."""
+        return text_key(self._fingerprint, self._text(title, chunk))
 
     def sentence_keys(self, chunks: Sequence[Chunk]) -> Sequence[Sequence[bytes]] | None:
         """Return the keys of the vectors of each chunk's sentences; None where there are none."""
@@ -109,12 +109,24 @@ class ChunkVectors:
         """Return what is embedded of documents, each text once."""
         texts = Texts()
         for item in items:
-            for key, chunk in zip(item.vector_keys, item.chunks, strict=True):
-                if key is not None:
-                    texts.chunks.setdefault(key, self._text(item.document, chunk))
-            for keys, chunk in zip(item.sentence_keys or (), item.chunks, strict=False):
-                texts.sentences.update(zip(keys, sentence_texts(chunk), strict=True))
+            for_sentences = item.sentence_keys or [None] * len(item.chunks)
+            for key, keys, chunk in zip(item.vector_keys, for_sentences, item.chunks, strict=True):
+                self.add(texts, item.document.title, chunk, key, keys)
         return texts
+
+    def add(
+        self,
+        texts: Texts,
+        title: str,
+        chunk: Chunk,
+        key: bytes | None,
+        sentence_keys: Sequence[bytes] | None,
+    ) -> None:
+        """Add what is embedded of a chunk, under these keys."""
+        if key is not None:
+            texts.chunks.setdefault(key, self._text(title, chunk))
+        if sentence_keys is not None:
+            texts.sentences.update(zip(sentence_keys, sentence_texts(chunk), strict=True))
 
     def make(self, wanted: Texts) -> dict[bytes, StoredVectors]:
         """Embed texts and count them in the report; one that is both is embedded once."""
@@ -144,8 +156,8 @@ class ChunkVectors:
         self._report.sentence_bytes += sum(len(made[key].sentence or b"") for key in sentences)
         return made
 
-    def _text(self, document: Document, chunk: Chunk) -> str:
-        return f"{document.title} {chunk.text}" if self._embed_title else chunk.text
+    def _text(self, title: str, chunk: Chunk) -> str:
+        return f"{title} {chunk.text}" if self._embed_title else chunk.text
 
     def _embedded(self, texts: Sequence[str], *, sentences: bool = False) -> Iterator[Vectors]:
         """Embed texts, some at a time, so that an interruption need not wait for all of them."""

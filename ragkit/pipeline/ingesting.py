@@ -78,6 +78,10 @@ class _Batch:
     def documents(self) -> list[PreparedDocument]:
         return [item for item, _ in self.items]
 
+    def leave_for_later(self, missing: Texts) -> None:
+        """Let chunks go without vectors that would need any of these."""
+        self.items = [(_without_keys(item, missing), status) for item, status in self.items]
+
     @property
     def n_sentence_keys(self) -> int:
         return sum(len(keys or ()) for item, _ in self.items for keys in item.sentence_keys or ())
@@ -100,6 +104,7 @@ class Ingester:
         chunker: Splits documents.
         embedder: Makes vectors; None stores none.
         settings: The store's.
+        vectors_later: Embed nothing; chunks whose vectors are not stored yet go without.
         dry_run: Read and chunk, but write nothing.
         force: Write unchanged documents too.
         looks_for_moves: Whether to keep a digest of each added document's text, to recognise moves.
@@ -114,6 +119,7 @@ class Ingester:
         chunker: Chunker,
         embedder: Embedder | None,
         settings: StoreSettings,
+        vectors_later: bool = False,
         dry_run: bool = False,
         force: bool = False,
         looks_for_moves: bool = False,
@@ -128,6 +134,7 @@ class Ingester:
         self._vectors: ChunkVectors | None = None
         if embedder is not None:
             self._vectors = ChunkVectors(embedder, settings=settings, report=self.report)
+        self._vectors_later = vectors_later
         self._dry_run = dry_run
         self._force = force
         self._looks_for_moves = looks_for_moves
@@ -183,15 +190,16 @@ class Ingester:
         if not self._batch.items:
             return
         sent = _Sent(self._batch)
-        if self._store is not None and not self._dry_run and self._vectors is not None:
+        makes = None if self._vectors_later else self._vectors
+        if self._store is not None and not self._dry_run and makes is not None:
             if self._worker is None:
                 from concurrent.futures import ThreadPoolExecutor
 
                 self._worker = ThreadPoolExecutor(1, thread_name_prefix="embed")
-            texts = self._vectors.texts(self._batch.documents).not_in(self._store)
+            texts = makes.texts(self._batch.documents).not_in(self._store)
             for earlier in self._waiting:
                 texts = texts.without(earlier.texts)
-            future = self._worker.submit(self._embed, self._vectors, texts)
+            future = self._worker.submit(self._embed, makes, texts)
             sent = _Sent(self._batch, texts, future)
         self._waiting.append(sent)
         self._batch = _Batch()
@@ -209,7 +217,10 @@ class Ingester:
                     # A vector that was stored when this batch was sent may have gone since.
                     texts = self._vectors.texts(batch.documents)
                     lost = texts.without(sent.texts).not_in(self._store)
-                    vectors |= self._vectors.make(lost)
+                    if self._vectors_later:
+                        batch.leave_for_later(lost)
+                    else:
+                        vectors |= self._vectors.make(lost)
                 refused = self._store.write(batch.documents, vectors)
                 self.report.sentences += batch.n_sentence_keys
                 self._derive(batch.n_chunks)
@@ -317,7 +328,7 @@ class Ingester:
             chunks=chunks,
             terms=[index_words(chunk, document.title, language) for chunk in chunks],
             vector_keys=[
-                None if vectors is None else vectors.key(document, chunk) for chunk in chunks
+                None if vectors is None else vectors.key(document.title, chunk) for chunk in chunks
             ],
             sentence_keys=None if vectors is None else vectors.sentence_keys(chunks),
         )
@@ -342,6 +353,22 @@ class Ingester:
         self.report.documents[status] += 1
         if self._on_progress is not None:
             self._on_progress(Progress(document_id=document_id, status=status))
+
+
+def _without_keys(item: PreparedDocument, missing: Texts) -> PreparedDocument:
+    """Return a document in which no chunk names a vector that is missing."""
+    of_sentences = item.sentence_keys or [None] * len(item.chunks)
+    keys = [
+        (key, own)
+        if key not in missing.chunks and missing.sentences.keys().isdisjoint(own or ())
+        else (None, None)
+        for key, own in zip(item.vector_keys, of_sentences, strict=True)
+    ]
+    return replace(
+        item,
+        vector_keys=[key for key, _ in keys],
+        sentence_keys=None if item.sentence_keys is None else [own for _, own in keys],
+    )
 
 
 def _batched(items: Iterable[SourceItem], n: int) -> Iterator[list[SourceItem]]:

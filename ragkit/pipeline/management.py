@@ -11,7 +11,7 @@ from ragkit.groups import readers_of
 
 if TYPE_CHECKING:
     from ragkit.pipeline.parts import Parts
-    from ragkit.pipeline.report import IngestReport, Progress
+    from ragkit.pipeline.report import EmbedProgress, EmbedReport, IngestReport, Progress
     from ragkit.storage import DocumentRow, Finding
     from ragkit.storage.backup import BackupReport
     from ragkit.storage.calls import Calls
@@ -50,6 +50,43 @@ class StoreMethods:
         from ragkit.pipeline.upkeep import rebuild
 
         return rebuild(self._parts, on_progress)
+
+    @counted
+    def embed(
+        self,
+        *,
+        max_seconds: float | None = None,
+        on_progress: Callable[[EmbedProgress], None] | None = None,
+    ) -> EmbedReport:
+        """Make the vectors of chunks that were stored without, the newest first.
+
+        Others may search meanwhile, and find more as it goes on, but not write. What is committed
+        stays if this is interrupted; the next call makes the rest.
+
+        Args:
+            max_seconds: Start no further batch of chunks after this time. None makes all vectors.
+            on_progress: Called after each commit.
+
+        Raises:
+            ConfigError: the store is not a folder, it has no embedder, or another one is given.
+            StoreBusyError: another process is writing.
+        """
+        from ragkit.pipeline.late_vectors import embed
+
+        return embed(self._parts, max_seconds=max_seconds, on_progress=on_progress)
+
+    @counted
+    def vector_share(self, *, groups: Sequence[str] | None = None) -> float | None:
+        """Return the share of the chunks that have a vector, 0 to 1.
+
+        None without an embedder, or if the store does not tell.
+
+        Args:
+            groups: Count only the chunks that these groups may see.
+        """
+        from ragkit.pipeline.upkeep import vector_share
+
+        return vector_share(self._parts.store(), groups)
 
     @counted
     def delete(self, *ids: str, secure: bool = False) -> Sequence[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, TypedDict
+from typing import TYPE_CHECKING, Literal, TypedDict
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -90,6 +90,8 @@ class IngestOptions(TypedDict, total=False):
         metadata: Metadata that is added to each document's own.
         password: Password with which to open encrypted files.
         require_groups: Fail documents that end up without groups.
+        vectors: `now`, or `later` to store new chunks at once without vectors: they are found by
+            their words until `RAG.embed` makes their vectors. It needs a local store.
         dry_run: Read and chunk, but store nothing.
         confirm: Called before `prune` removes more than half of the documents stored from one of
             the paths, which may mean that a folder is empty by mistake or a disk is not mounted.
@@ -105,6 +107,7 @@ class IngestOptions(TypedDict, total=False):
     metadata: Mapping[str, Json] | None
     password: str | None
     require_groups: bool
+    vectors: Literal["now", "later"]
     dry_run: bool
     confirm: Confirm | None
     secure: bool

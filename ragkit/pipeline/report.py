@@ -1,9 +1,9 @@
-"""What an ingest reports: progress, and the final counts."""
+"""What an ingest reports, and what embedding later does: progress, and the final counts."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from ragkit.costs.energy import local_joules
@@ -38,11 +38,15 @@ class IngestReport:
 
     `moved` counts documents whose file has been moved or renamed. Each of them is also counted as
     added or changed. None means that this was not checked.
+
+    `chunks_without_vectors` counts all chunks of the store that wait for `ragkit embed`. None means
+    that there is no embedder, or that the store does not tell.
     """
 
     documents: dict[Status, int] = field(default_factory=lambda: dict.fromkeys(STATUSES, 0))
     moved: int | None = 0
     chunks: int = 0
+    chunks_without_vectors: int | None = None
     embedded: int = 0
     truncated: int = 0
     seconds: float = 0.0
@@ -64,6 +68,7 @@ class IngestReport:
             "documents": {str(status): n for status, n in self.documents.items()},
             "moved": self.moved,
             "chunks": self.chunks,
+            "chunks_without_vectors": self.chunks_without_vectors,
             "embedded": self.embedded,
             "truncated": self.truncated,
             "seconds": self.seconds,
@@ -86,6 +91,46 @@ class IngestReport:
         data = self.to_dict()
         kept = {key: data[key] for key in data if key not in _NAMES}
         return {"kind": "ingest", **kept, "joules": local_joules(self.cpu_seconds).to_dict()}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EmbedProgress:
+    """Chunks that have just got their vectors, after the commit, and those that still wait."""
+
+    chunks: int
+    remaining: int
+
+    def to_dict(self) -> dict[str, Json]:
+        """Return the JSON form of a line of `ragkit embed --progress json`."""
+        return {"chunks": self.chunks, "remaining": self.remaining}
+
+
+@dataclass(slots=True, kw_only=True)
+class EmbedReport:
+    """What `RAG.embed` did.
+
+    `chunks` counts those that got their vectors, `embedded` those of them whose text had to be
+    embedded, and `remaining` those that still wait.
+    """
+
+    chunks: int = 0
+    embedded: int = 0
+    truncated: int = 0
+    remaining: int = 0
+    seconds: float = 0.0
+    cpu_seconds: float = 0.0
+
+    def to_dict(self) -> dict[str, Json]:
+        """Return the JSON form of `ragkit embed`."""
+        return {"schema": 1, **asdict(self)}
+
+    def to_record(self) -> dict[str, Json]:
+        """Return what the ledger keeps."""
+        return {
+            "kind": "embed",
+            **asdict(self),
+            "joules": local_joules(self.cpu_seconds).to_dict(),
+        }
 
 
 _NAMES = {"schema", "failures", "skipped", "rules"}

@@ -11,7 +11,14 @@ from ragkit.costs.stopwatch import Stopwatch
 from ragkit.errors import ConfigError, MissingExtraError
 from ragkit.groups import readers_of
 from ragkit.pipeline.opening import has_numpy
-from ragkit.storage import Manifest, Snapshot, Snapshots, Store, StoreSettings
+from ragkit.storage import (
+    Manifest,
+    Snapshot,
+    Snapshots,
+    Store,
+    StoreSettings,
+    VectorCounts,
+)
 from ragkit.text.words import detect_language, index_terms, query_terms
 from ragkit.trimming import PoolChunk
 from ragkit.types import MOST_HITS, Fusion, Hit, Json, Mode, Query, Retriever, embeds_like
@@ -161,7 +168,8 @@ def _attempt(
     def search_once(view: Snapshot) -> Found | Embedder | None:
         settings = view.manifest().settings
         language = view.question_language(request.question, groups=request.groups)
-        needed = _embedder_of(parts, store, request, settings, language=language)
+        counts = None if request.mode == "lexical" else view.vector_counts(groups=request.groups)
+        needed = _embedder_of(parts, store, request, settings, language=language, counts=counts)
         if request.mode != "lexical":
             parts.question_embedder = needed
         return _search(parts, view, request, vector, watch) if needed is embedder else needed
@@ -178,6 +186,7 @@ def _embedder_of(
     settings: StoreSettings | None,
     *,
     language: str | None,
+    counts: VectorCounts | None,
 ) -> Embedder | None:
     """Return what embeds the question; None for keyword search.
 
@@ -187,12 +196,15 @@ def _embedder_of(
         request: The question.
         settings: The store's.
         language: The question's, or the store's if that cannot be detected; None if unknown.
+        counts: How many of the chunks that the reader may see have vectors; None if unknown.
     """
     if request.mode == "lexical":
         return None
     if not isinstance(store, Store):
         return parts.embedder() if parts.given_embedder is not None else None
     if not _needs_vector(parts, store, request, settings, language) or settings is None:
+        return None
+    if counts is not None and counts.n_missing and not _uses_vectors(parts, request, counts):
         return None
     embedder = parts.embedder()
     if embedder is None or not embeds_like(embedder, settings.embedder_fingerprint):
@@ -230,6 +242,22 @@ def _needs_vector(
         parts.notice(f"answering with keyword search only: {missing}")
         return False
     return True
+
+
+def _uses_vectors(parts: Parts, request: Request, counts: VectorCounts) -> bool:
+    """Tell that vectors are missing, and return whether there are any to use."""
+    command = f"ragkit embed --store {shlex.quote(str(parts.folder()))}"
+    if not counts.n_with_vectors and request.mode == "dense":
+        raise ConfigError(
+            f"mode 'dense' needs vectors, and no chunk has one yet; make them with: {command}"
+        )
+    missing = f"{100 * counts.n_missing // counts.n_chunks or 'less than 1'} %"
+    parts.notice(
+        f"{missing} of the chunks have no vector yet and are found by their words alone. Make the "
+        f"vectors with: {command}"
+    )
+    # Without any vector, embedding the question would only cost time.
+    return counts.n_with_vectors > 0 or request.mode is not None
 
 
 def _search(
@@ -307,6 +335,10 @@ class _Live:
 
     def terms(self, question: str, *, groups: tuple[str, ...] | None = None) -> Sequence[str]:
         return query_terms(question, language=self.language(groups=groups))
+
+    def vector_counts(self, *, groups: tuple[str, ...] | None = None) -> VectorCounts | None:
+        del groups
+        return None
 
     def search(self, query: Query, *, watch: Stopwatch | None = None) -> Sequence[Hit]:
         del watch

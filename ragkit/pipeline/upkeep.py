@@ -26,6 +26,7 @@ from ragkit.types import (
     Chunker,
     Document,
     Json,
+    Retriever,
     Source,
     embeds_like,
     sentence_embedder,
@@ -42,6 +43,7 @@ def ingest(
     parts: Parts, what: Sequence[str | Path | Source | Document], options: IngestOptions
 ) -> IngestReport:
     """Do what `RAG.ingest` does."""
+    _check_vectors(parts, options)
     source = _source(parts, what, options)
     if options.get("dry_run"):
         return _dry_run(parts, source, options)
@@ -59,11 +61,30 @@ def ingest(
                 refuse_emptying(store, gone, source.roots, confirm)
             ingester.remove(list(gone))
     report = ingester.finish()
+    report.chunks_without_vectors = n_waiting(store)
     _tell_languages(parts, report)
     parts.record(report.to_record())
     if not was_protected and store.manifest().protected:
         _tell_hidden(parts, store, ingester)
     return report
+
+
+def _check_vectors(parts: Parts, options: IngestOptions) -> None:
+    """Raise `ConfigError` where vectors are to come later and cannot."""
+    when = options.get("vectors", "now")
+    if when not in {"now", "later"}:
+        raise ConfigError(f"vectors {when!r}; allowed: now later")
+    if when == "now":
+        return
+    try:
+        parts.folder()
+    except ConfigError as error:
+        raise ConfigError(f"vectors 'later': {error}") from None
+    if parts.embedder() is None:
+        raise ConfigError(
+            "vectors 'later': with embedder 'none' there are no vectors to make; leave it out, or "
+            "name an embedder (for a store that has none: ragkit rebuild --embedder builtin)"
+        )
 
 
 def _source(
@@ -176,6 +197,7 @@ def describe(parts: Parts) -> dict[str, Json]:
         "generation": manifest.revision,
         "protected": manifest.protected,
         **store.count(),
+        "vector_share": vector_share(store),
         "read_only": isinstance(store, Maintained) and store.read_only,
         **(store.bytes_by_part() if isinstance(store, Maintained) else dict.fromkeys(unknown)),
         "language": store.language(),
@@ -260,6 +282,7 @@ def _make_ingester(
         chunker=_chunker(parts, settings),
         embedder=parts.embedder(),
         settings=settings,
+        vectors_later=options.get("vectors") == "later",
         dry_run=options.get("dry_run", False),
         force=force,
         looks_for_moves=looks_for_moves,
@@ -299,7 +322,7 @@ def _wanted_settings(parts: Parts, stored: StoreSettings | None) -> StoreSetting
     if asked.sentence_vectors is not None:
         with_sentences = asked.sentence_vectors
     return StoreSettings(
-        embedder=_embedder_name(parts, stored),
+        embedder=embedder_name(parts, stored),
         embedder_fingerprint=None if embedder is None else embedder.fingerprint,
         dim=None if embedder is None else embedder.dim,
         chunker=ours.name if ours else type(chunker).__name__,
@@ -320,7 +343,7 @@ def _kind(parts: Parts, stored: StoreSettings | None) -> str | None:
         raise ConfigError(f"sentence_vector_kind {asked!r}; allowed: short full")
     if asked == "short" and not can:
         raise ConfigError(
-            f"sentence_vector_kind 'short'; embedder {_embedder_name(parts, stored)!r} makes only "
+            f"sentence_vector_kind 'short'; embedder {embedder_name(parts, stored)!r} makes only "
             "full ones"
         )
     if asked is None and stored is not None and stored.sentence_vectors:
@@ -328,7 +351,8 @@ def _kind(parts: Parts, stored: StoreSettings | None) -> str | None:
     return "short" if can and asked != "full" else "full"
 
 
-def _embedder_name(parts: Parts, stored: StoreSettings | None) -> str:
+def embedder_name(parts: Parts, stored: StoreSettings | None) -> str:
+    """Return the name of the embedder asked for, or of the store's."""
     given = parts.given_embedder
     if isinstance(given, str):
         return given
@@ -336,6 +360,20 @@ def _embedder_name(parts: Parts, stored: StoreSettings | None) -> str:
         # A wrapper, for example a cache, may have the name of what it wraps.
         return str(getattr(given, "name", type(given).__name__))
     return stored.embedder if stored is not None else default_embedder_name()
+
+
+def n_waiting(store: Store) -> int | None:
+    """Return how many chunks wait for vectors; None without an embedder, or if that is unknown."""
+    counts = store.vector_counts() if isinstance(store, Maintained) else None
+    return None if counts is None else counts.n_missing
+
+
+def vector_share(store: Store | Retriever, groups: Sequence[str] | None = None) -> float | None:
+    """Do what `RAG.vector_share` does."""
+    if not isinstance(store, Maintained):
+        return None
+    counts = store.vector_counts(groups=readers_of(groups))
+    return None if counts is None else counts.share
 
 
 def _vanished(

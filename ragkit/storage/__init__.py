@@ -14,6 +14,7 @@ from ragkit.storage.rows import (
 from ragkit.storage.values import (
     DerivedSizes,
     DocumentRow,
+    FilledChunk,
     Maintained,
     Manifest,
     PreparedDocument,
@@ -22,12 +23,15 @@ from ragkit.storage.values import (
     Store,
     StoredVectors,
     StoreSettings,
+    VectorCounts,
+    WaitingChunk,
     as_maintained,
 )
 
 __all__ = [
     "DerivedSizes",
     "DocumentRow",
+    "FilledChunk",
     "Finding",
     "LocalStore",
     "Maintained",
@@ -38,6 +42,8 @@ __all__ = [
     "Store",
     "StoreSettings",
     "StoredVectors",
+    "VectorCounts",
+    "WaitingChunk",
     "as_maintained",
     "join_vectors",
     "pack_sentences",

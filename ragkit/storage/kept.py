@@ -11,6 +11,7 @@ from ragkit.storage.connections import FileState
 if TYPE_CHECKING:
     from ragkit.storage.rows import StoredDocument
     from ragkit.storage.searching import SearchIndex
+    from ragkit.storage.values import VectorCounts
     from ragkit.storage.visible import Readers
 
 _T = TypeVar("_T")
@@ -77,3 +78,4 @@ class Memory:
         self.language: Kept[str | None] = Kept()
         self.readers: Kept[Readers] = Kept()
         self.seal_checked: Kept[bool] = Kept()
+        self.vector_counts: Kept[VectorCounts] = Kept()

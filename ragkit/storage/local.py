@@ -21,10 +21,13 @@ from ragkit.storage.schema import SCHEMA_VERSION, read_manifest, schema_version,
 from ragkit.storage.values import (
     DerivedSizes,
     DocumentRow,
+    FilledChunk,
     Manifest,
     PreparedDocument,
     StoredVectors,
     StoreSettings,
+    VectorCounts,
+    WaitingChunk,
 )
 from ragkit.types import (
     Chunk,
@@ -362,6 +365,28 @@ class LocalStore:
         with self._database.writing() as connection:
             self._has_removed |= write_documents(connection, prepared, vectors)
         return {}
+
+    def vector_counts(self, *, groups: tuple[str, ...] | None = None) -> VectorCounts | None:
+        """Return how many chunks have vectors, of those that these groups may see; None: of all.
+
+        None without an embedder.
+        """
+        return self.in_one_state(lambda snapshot: snapshot.vector_counts(groups=groups))
+
+    @_in_one_state
+    def waiting(self, n: int, *, before: int | None = None) -> list[WaitingChunk]:
+        """Return the n newest chunks without a vector, or the n newest before this row."""
+        from ragkit.storage.late_vectors import waiting_chunks
+
+        with self._database.reading() as connection:
+            return waiting_chunks(connection, n, before)
+
+    def fill(self, filled: Sequence[FilledChunk], vectors: Mapping[bytes, StoredVectors]) -> None:
+        """Give stored chunks their vectors: those given here, or stored ones of the same key."""
+        from ragkit.storage.late_vectors import fill_vectors
+
+        with self._database.writing() as connection:
+            fill_vectors(connection, filled, vectors)
 
     def delete(self, ids: Sequence[str]) -> list[str]:
         """Remove documents for good and return the ids that were there.

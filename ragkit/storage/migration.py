@@ -22,6 +22,7 @@ from ragkit.storage.rows import (
 from ragkit.storage.schema import (
     CHUNK_TABLES,
     DERIVED,
+    LATE_VECTORS,
     MANIFEST,
     SCHEMA_VERSION,
     SENTENCES,
@@ -116,7 +117,7 @@ class _Old:
 
 
 def _key_vectors_by_text(connection: sqlite3.Connection) -> None:
-    _run(connection, f"{VECTOR.format(name='new_vector')}{SENTENCES}")
+    _run(connection, f"{VECTOR.format(name='new_vector')}{SENTENCES}{LATE_VECTORS}")
     settings = read_manifest(connection).get("settings")
     if settings is not None:
         for old in _with_vectors(connection):

@@ -208,6 +208,17 @@ def segment_infos(connection: sqlite3.Connection) -> list[SegmentInfo]:
     return infos
 
 
+def late_rows(connection: sqlite3.Connection, filled: str | None) -> list[int]:
+    """Return the chunks of derived files that got their vectors after their file was written.
+
+    `filled` is what the manifest holds under `FILLED`: without it an older store may lack the
+    table.
+    """
+    if filled is None:
+        return []
+    return [row for (row,) in connection.execute("SELECT row FROM late_vector ORDER BY row")]
+
+
 def has_segments(connection: sqlite3.Connection) -> bool:
     """Whether there are segment files and numpy to read them."""
     found = connection.execute("SELECT 1 FROM segment LIMIT 1").fetchone()

@@ -17,6 +17,9 @@ APPLICATION_ID = 0x7261676B
 RESTORED = "restored"
 """Manifest key: the revision since which a chunk's row has meant the same chunk."""
 
+FILLED = "filled"
+"""Manifest key: the revision at which stored chunks last got vectors; absent if none ever did."""
+
 _CRC_OF_SEALED = 0x2144DF1C
 """The CRC-32 of any bytes followed by their own CRC-32 is this number."""
 
@@ -69,6 +72,9 @@ CREATE TABLE sentence_use(
   chunk INTEGER NOT NULL REFERENCES chunk(row),
   PRIMARY KEY (sentence, chunk)
 ) WITHOUT ROWID;"""
+# Chunks of derived files that got their vectors after their file was written.
+LATE_VECTORS = """
+CREATE TABLE late_vector(row INTEGER PRIMARY KEY);"""
 DERIVED = """
 CREATE TABLE segment(
   name TEXT PRIMARY KEY,
@@ -96,7 +102,7 @@ CREATE TABLE document(
   marks TEXT NOT NULL,
   checksum INTEGER NOT NULL
 );
-{CHUNK_TABLES}{VECTOR.format(name="vector")}{SENTENCES}{DERIVED}{WORDS_TABLE}"""
+{CHUNK_TABLES}{VECTOR.format(name="vector")}{SENTENCES}{LATE_VECTORS}{DERIVED}{WORDS_TABLE}"""
 
 
 def checksum(*values: object) -> int:

@@ -22,7 +22,7 @@ from ragkit.storage.postings import (
     make_postings,
     members,
 )
-from ragkit.storage.rows import SegmentInfo, chunk_ids, segment_infos
+from ragkit.storage.rows import SegmentInfo, chunk_ids, late_rows, segment_infos
 from ragkit.storage.schema import unsealed
 from ragkit.storage.segments import Segment
 
@@ -97,6 +97,10 @@ class _Fresh:
         self._vectors: tuple[Integers, Vectors] | None = None
         self._postings: Postings | None = None
 
+    def forget_vectors(self) -> None:
+        """Read the vectors again: some rows have got theirs since."""
+        self._vectors = None
+
     def vectors(self, connection: sqlite3.Connection) -> tuple[Integers, Vectors]:
         """Return the rows that have vectors, ascending, and the vectors."""
         if self._vectors is None:
@@ -114,6 +118,22 @@ class _Fresh:
             rows = connection.execute(TOKENS, (self.first, self.last))
             self._postings = make_postings((row, str(tokens)) for row, tokens in rows)
         return self._postings
+
+
+class _Late:
+    """Rows of segments that got their vectors later: these are read from the store on demand."""
+
+    def __init__(self, rows: Integers) -> None:
+        self._rows = rows
+        self._vectors: tuple[Integers, Vectors] | None = None
+
+    def vectors(self, connection: sqlite3.Connection) -> tuple[Integers, Vectors]:
+        """Return the rows that still exist, ascending, and their vectors."""
+        if self._vectors is None:
+            found = connection.execute(_VECTORS_OF, (json.dumps(self._rows.tolist()),))
+            rows, vectors = read_vectors(found)
+            self._vectors = (np.array(rows, dtype=np.int64), vectors)
+        return self._vectors
 
 
 def _check_length(vectors: Vectors, vector: Vector) -> None:
@@ -145,6 +165,7 @@ class SearchIndex:
         previous: The index of an earlier revision of the same file, whose loaded rows are reused.
         opened: An index of any revision, whose open files are reused: their checksums identify
             them.
+        filled: What the manifest says of when stored chunks last got vectors.
 
     Attributes:
         segments: The segment files in use.
@@ -157,6 +178,8 @@ class SearchIndex:
         folder: Path,
         previous: SearchIndex | None = None,
         opened: SearchIndex | None = None,
+        *,
+        filled: str | None = None,
     ) -> None:
         self.damaged: list[str] = []
         self.segments: list[Segment] = []
@@ -177,10 +200,12 @@ class SearchIndex:
                 self._fresh.append(_Fresh(info.first, info.last))
         dead = [row for (row,) in connection.execute("SELECT row FROM tombstone ORDER BY row")]
         self._dead = np.array(dead, dtype=np.int64)
+        self._late = np.array(late_rows(connection, filled), dtype=np.int64)
+        self._filled = filled
         self._add_newest(connection, infos[-1].last if infos else 0, previous)
         self._parts: list[Part] | None = None
         self._visible: dict[frozenset[str], list[Part]] = {}
-        self._engine: tuple[Sequence[Segment], Sequence[_Fresh]] | None = None
+        self._engine: tuple[Sequence[Segment], Sequence[_Fresh | _Late]] | None = None
 
     def _add_newest(
         self, connection: sqlite3.Connection, last: int, previous: SearchIndex | None
@@ -189,6 +214,9 @@ class SearchIndex:
         newest: int = connection.execute("SELECT coalesce(max(row), 0) FROM chunk").fetchone()[0]
         # Copies: what another thread loads later belongs to its own revision.
         known = [] if previous is None else [copy(f) for f in previous._fresh if f.first >= last]
+        if previous is not None and previous._filled != self._filled:
+            for part in known:
+                part.forget_vectors()
         if known and len(known) < _MAX_FRESH:
             self._fresh += known
             rows = connection.execute("SELECT row FROM chunk WHERE row > ? ORDER BY row", (last,))
@@ -284,12 +312,16 @@ class SearchIndex:
             mask = alive if mask is None else mask & alive
         return mask
 
-    def _by_engine(self) -> tuple[Sequence[Segment], Sequence[_Fresh]]:
+    def _by_engine(self) -> tuple[Sequence[Segment], Sequence[_Fresh | _Late]]:
         """Return the segments that FAISS searches, and the rows that numpy does."""
         if self._engine is None:
             by_faiss = [segment for segment in self.segments if segment.open_vectors()]
             others = [segment.info for segment in self.segments if segment not in by_faiss]
-            by_numpy = [*self._fresh, *(_Fresh(info.first, info.last) for info in others)]
+            by_numpy: list[_Fresh | _Late] = list(self._fresh)
+            by_numpy += [_Fresh(info.first, info.last) for info in others]
+            for info in (segment.info for segment in by_faiss):
+                late = self._late[(self._late > info.first) & (self._late <= info.last)]
+                by_numpy += [_Late(late)] if len(late) else []
             self._engine = (by_faiss, by_numpy)
         return self._engine
 

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 from ragkit.errors import StoreDamagedError
 from ragkit.storage.database import DERIVED_FOLDER, Database
 from ragkit.storage.postings import make_postings
-from ragkit.storage.rows import SegmentInfo, segment_infos
-from ragkit.storage.schema import checksum
+from ragkit.storage.rows import SegmentInfo, late_rows, segment_infos
+from ragkit.storage.schema import FILLED, checksum, read_manifest
 from ragkit.storage.searching import TOKENS, vector_batches
 from ragkit.storage.segments import faiss_library, write_segment
 from ragkit.storage.values import DerivedSizes
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from ragkit.types import Vectors
 
 _MAX_DEAD_SHARE = 0.25
+_MAX_LATE_SHARE = 0.25
+"""Of a file's chunks, those whose vectors are read from the store for each search."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,8 +120,12 @@ def _due(
         "SELECT coalesce(max(row), 0), count(*) FROM chunk WHERE row > ?", (last,)
     ).fetchone()
     n_dead = {info.name: _n_dead(connection, info) for info in infos}
+    late = late_rows(connection, read_manifest(connection).get(FILLED))
+    n_late = {info.name: sum(info.first < row <= info.last for row in late) for info in infos}
     if full:
-        touched = [info for info in infos if n_dead[info.name] or info.name in damaged]
+        touched = [
+            info for info in infos if n_dead[info.name] or n_late[info.name] or info.name in damaged
+        ]
         if not touched and not (n_new and infos) and n_new < sizes.first:
             return []
         first = touched[0].first if touched else last
@@ -128,7 +134,9 @@ def _due(
     due = [
         _Range(info.first, info.last, [info])
         for info in infos
-        if info.name in damaged or n_dead[info.name] > most_dead_share * info.n
+        if info.name in damaged
+        or n_dead[info.name] > most_dead_share * info.n
+        or n_late[info.name] > _MAX_LATE_SHARE * info.n
     ]
     if n_new >= (sizes.more if infos else sizes.first):
         if infos and infos[-1].n < sizes.file and not (due and due[-1].last == last):
@@ -191,6 +199,8 @@ def _name(database: Database, part: _Range, written: Sequence[SegmentInfo]) -> N
             "INSERT OR REPLACE INTO segment VALUES (?, ?, ?, ?, ?, ?)",
             [(*astuple(info), checksum(*astuple(info))) for info in written],
         )
-        connection.execute(
-            "DELETE FROM tombstone WHERE row > ? AND row <= ?", (part.first, part.last)
-        )
+        for table in ("tombstone", "late_vector"):
+            connection.execute(
+                f"DELETE FROM {table} WHERE row > ? AND row <= ?",  # noqa: S608
+                (part.first, part.last),
+            )

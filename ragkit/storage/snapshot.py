@@ -30,8 +30,8 @@ from ragkit.storage.rows import (
     read_settings,
     unpack_rows,
 )
-from ragkit.storage.schema import RESTORED, read_manifest, schema_version, unsealed
-from ragkit.storage.values import Manifest
+from ragkit.storage.schema import FILLED, RESTORED, read_manifest, schema_version, unsealed
+from ragkit.storage.values import Manifest, VectorCounts
 from ragkit.text.words import detect_language, fts5_match, fts5_terms, search_terms
 from ragkit.types import Hit, Mode, Query
 
@@ -45,6 +45,11 @@ if TYPE_CHECKING:
 _TIES = 50
 """Keyword hits fetched beyond the limit, so that equal scores are cut off by chunk id."""
 
+# Each count walks an index, not the chunks.
+_COUNTS = """
+SELECT (SELECT count(*) FROM chunk), (SELECT count(*) FROM chunk WHERE vector IS NOT NULL)"""
+_COUNTS_OF = """
+SELECT count(*), count(vector) FROM chunk WHERE document IN (SELECT value FROM json_each(?))"""
 _LANGUAGE = """
 SELECT language FROM document WHERE language IS NOT NULL
 GROUP BY language ORDER BY count(*) DESC, language LIMIT 1"""
@@ -142,6 +147,26 @@ class LocalSnapshot:
                 return None if row is None else str(row[0])
 
             return self._memory.language.get(self._version, read)
+
+    def vector_counts(self, *, groups: tuple[str, ...] | None = None) -> VectorCounts | None:
+        """Return how many chunks have vectors, of those that these groups may see; None: of all.
+
+        None without an embedder.
+        """
+        settings = self.manifest().settings
+        if settings is None or settings.embedder_fingerprint is None:
+            return None
+        with self._reading() as connection:
+
+            def read(_: object) -> VectorCounts:
+                return _counts(connection.execute(_COUNTS).fetchone())
+
+            counts = self._memory.vector_counts.get(self._version, read)
+            reader = self._reader(connection, groups) if counts.n_missing else None
+            if reader is None:
+                return counts
+            documents = json.dumps(sorted(reader.documents))
+            return _counts(connection.execute(_COUNTS_OF, (documents,)).fetchone())
 
     # --- the question ------------------------------------------------------------------------
 
@@ -329,13 +354,15 @@ class LocalSnapshot:
         dense = self._dense(connection, vector, depth, allowed)
         lexical = self._lexical(connection, query, depth, allowed)
         with watch.stage("fuse"):
+            cosines = dict(dense)
+            others = {row for row, _ in lexical} - cosines.keys()
+            scores = self._search_index(connection).scores(connection, vector, others)
+            bare = others - scores.keys()
             if query.fusion == "rrf":
-                fused = reciprocal_rank([row for row, _ in dense], [row for row, _ in lexical])
+                ranks = ([row for row, _ in dense], [row for row, _ in lexical])
+                fused = reciprocal_rank(*ranks, bare=bare)
             else:
-                cosines = dict(dense)
-                others = {row for row, _ in lexical} - cosines.keys()
-                cosines |= self._search_index(connection).scores(connection, vector, others)
-                fused = convex(cosines, dict(lexical))
+                fused = convex(cosines | scores, dict(lexical), bare=bare)
             ids = chunk_ids(connection, fused)
             return sorted(fused.items(), key=lambda pair: (-round(pair[1], 9), ids[pair[0]]))
 
@@ -345,10 +372,16 @@ class LocalSnapshot:
 
             kept = self._memory.index
             folder = self._database.path.parent
+            filled = self._values.get(FILLED)
             self._index = kept.get(
-                self._version, lambda older: SearchIndex(connection, folder, older, kept.newest)
+                self._version,
+                lambda older: SearchIndex(connection, folder, older, kept.newest, filled=filled),
             )
         return self._index
+
+
+def _counts(row: tuple[int, int]) -> VectorCounts:
+    return VectorCounts(n_chunks=row[0], n_with_vectors=row[1])
 
 
 def _hits(connection: sqlite3.Connection, ranked: Sequence[tuple[int, float]]) -> list[Hit]:

@@ -62,7 +62,43 @@ class PreparedDocument:
     chunks: Sequence[Chunk]
     terms: Sequence[str]
     vector_keys: Sequence[bytes | None]
-    sentence_keys: Sequence[Sequence[bytes]] | None = None
+    sentence_keys: Sequence[Sequence[bytes] | None] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WaitingChunk:
+    """A stored chunk without a vector, and the title of its document."""
+
+    row: int
+    title: str
+    chunk: Chunk
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FilledChunk:
+    """The keys of the vectors that a stored chunk gets: its own, and one per sentence."""
+
+    row: int
+    key: bytes
+    sentence_keys: Sequence[bytes] | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VectorCounts:
+    """How many chunks there are, and how many of them have a vector."""
+
+    n_chunks: int
+    n_with_vectors: int
+
+    @property
+    def n_missing(self) -> int:
+        """How many wait for their vector."""
+        return self.n_chunks - self.n_with_vectors
+
+    @property
+    def share(self) -> float:
+        """The share of chunks that have a vector, 0 to 1; 1 if there are no chunks."""
+        return self.n_with_vectors / self.n_chunks if self.n_chunks else 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -258,6 +294,13 @@ class Snapshot(Protocol):
         """Return the terms that a question is searched by, in this order."""
         ...
 
+    def vector_counts(self, *, groups: tuple[str, ...] | None = None) -> VectorCounts | None:
+        """Return how many chunks have vectors, of those that these groups may see; None: of all.
+
+        None without an embedder, or where the store does not tell.
+        """
+        ...
+
     def search(self, query: Query, *, watch: Stopwatch | None = None) -> Sequence[Hit]:
         """Return what `Store.search` does; `watch` measures the stage `fuse`."""
         ...
@@ -315,6 +358,21 @@ class Maintained(Protocol):
 
     def known_sentences(self, keys: Collection[bytes]) -> set[bytes]:
         """Return those keys whose vectors of sentences need not be computed again."""
+        ...
+
+    def vector_counts(self, *, groups: tuple[str, ...] | None = None) -> VectorCounts | None:
+        """Return how many chunks have vectors, of those that these groups may see; None: of all.
+
+        None without an embedder.
+        """
+        ...
+
+    def waiting(self, n: int, *, before: int | None = None) -> Sequence[WaitingChunk]:
+        """Return the n newest chunks without a vector, or the n newest before this row."""
+        ...
+
+    def fill(self, filled: Sequence[FilledChunk], vectors: Mapping[bytes, StoredVectors]) -> None:
+        """Give stored chunks their vectors: those given here, or stored ones of the same key."""
         ...
 
     def derive(self) -> str | None:

@@ -127,6 +127,7 @@ def delete_segments(connection: sqlite3.Connection) -> None:
     """Forget the derived files, and with them which of their chunks were removed."""
     connection.execute("DELETE FROM segment")
     connection.execute("DELETE FROM tombstone")
+    connection.execute("DELETE FROM late_vector")
 
 
 def _row_of(connection: sqlite3.Connection, document_id: str) -> int | None:

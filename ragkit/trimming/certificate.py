@@ -117,10 +117,12 @@ def fingerprints(
     store: Mapping[str, Json] = described if isinstance(described, Mapping) else {}
     has_vectors = store.get("embedder_fingerprint") is not None
     mode = configuration["mode"] or ("hybrid" if has_vectors else "lexical")
+    missing = None if mode == "lexical" else configuration.get("chunks_without_vectors")
     return {
         "chunker": store.get("chunker_fingerprint"),
         "embedder": store.get("embedder_fingerprint"),
         "sentence vectors": store.get("sentence_vector_kind") or store.get("sentence_vectors"),
+        "chunks without vectors": missing,
         "retrieval": f"{mode} {configuration['fusion']}",
         "reranker": configuration["reranker"],
         "reranker settings": configuration["reranker_fingerprint"],
@@ -165,7 +167,10 @@ def why_void(
     if known is None:
         return "the certificate names no fingerprints"
     answers = is_of_answers(certificate)
-    for name, now in fingerprints(configuration, policy, answers=answers).items():
+    today = fingerprints(configuration, policy, answers=answers)
+    if today["chunks without vectors"] is not None:
+        return "some chunks have no vector yet: ragkit embed"
+    for name, now in today.items():
         then = known.get(name)
         if then != now and not (then is None and name in _LATER):
             return f"{name} is {now!r}, certified with {then!r}"

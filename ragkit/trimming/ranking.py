@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from ragkit.trimming.policy import TrimPolicy
@@ -76,14 +76,14 @@ def rank(question_terms: Sequence[str], pool: Sequence[PoolChunk], policy: TrimP
         RankedSentence(pool[sentences[i].chunk].hit, sentences[i], scores[i], relative[kept_with])
         for i, kept_with in _with_neighbours(best_first, sentences, pool, policy)
     )
-    support = _support(signals.columns)
+    support = _support(signals)
     return Ranking(pool=pool, sentences=_without_repeats(ordered), support=support)
 
 
 def support_score(question_terms: Sequence[str], pool: Sequence[PoolChunk]) -> float | None:
     """Return how well the pool supports an answer, in [0, 1]; None for an empty pool."""
     signals = measure(question_terms, pool)
-    return _support(signals.columns) if signals.sentences else None
+    return _support(signals) if signals.sentences else None
 
 
 def _scores(
@@ -118,14 +118,24 @@ def _relative_scores(
     return [priority - policy.best_weight * best for priority in priorities]
 
 
-def _support(columns: Mapping[str, Sequence[float]]) -> float:
-    coverage = max(columns["window_covered"])
-    if "window_cosine" not in columns:
-        logit = _COVERAGE_WEIGHT_ALONE * coverage + _OFFSET_ALONE
-    else:
-        cosine = max(columns["window_cosine"])
-        logit = _COVERAGE_WEIGHT * coverage + _COSINE_WEIGHT * cosine + _OFFSET
-    return 1.0 / (1.0 + math.exp(-logit))
+def _support(signals: Signals) -> float:
+    """Return the support of the part with vectors, or of the part without if that is greater.
+
+    Each part is judged by what is known of it: the pool supports an answer where either part does.
+    """
+    covered = signals.columns["window_covered"]
+    indices = range(len(covered))
+    by_words = [i for i in indices if not signals.with_vectors or i in signals.estimated]
+    by_vectors = [i for i in indices if signals.with_vectors and i not in signals.estimated]
+    logits: list[float] = []
+    if by_words:
+        coverage = max(covered[i] for i in by_words)
+        logits.append(_COVERAGE_WEIGHT_ALONE * coverage + _OFFSET_ALONE)
+    if by_vectors:
+        coverage = max(covered[i] for i in by_vectors)
+        cosine = max(signals.columns["window_cosine"][i] for i in by_vectors)
+        logits.append(_COVERAGE_WEIGHT * coverage + _COSINE_WEIGHT * cosine + _OFFSET)
+    return 1.0 / (1.0 + math.exp(-max(logits)))
 
 
 def _with_neighbours(

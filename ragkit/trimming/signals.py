@@ -13,6 +13,10 @@ BM25_K1 = 0.9
 BM25_B = 0.4
 """Robertson and Zaragoza 2009, eq. 3.15, with the constants usual for short passages."""
 
+_WORDS_TO_COSINE = 0.4
+"""Slope of the regression of cosines on BM25 scores, both as z-scores over the pool: 0.44 for
+sentences and 0.34 for windows on squad20."""
+
 _NO_DEVIATION = 1e-9
 """Values closer together than this agree: dividing by less would make noise a signal."""
 
@@ -23,7 +27,7 @@ class PoolChunk:
 
     `terms` holds the index terms of each sentence. `cosines` holds the cosine of the question with
     each sentence, `window_cosines` with each sentence and its neighbours; both are None where the
-    store has no sentence vectors.
+    store has no sentence vectors of the chunk, or not yet.
     """
 
     hit: Hit
@@ -50,14 +54,18 @@ class Signals:
     `covered` and `window_covered` shares in [0, 1] of the question's term weight, `chunk` the hit's
     own score; with vectors also `cosine`, `window_cosine`, and the largest (`chunk_cosine`) and the
     mean (`mean_cosine`) of the chunk's sentences. A window is a sentence with its neighbours.
+
+    Where only a part of the pool has vectors, `estimated` holds the indices of the sentences whose
+    cosines are estimated from words.
     """
 
     sentences: tuple[Sentence, ...]
     columns: Mapping[str, Sequence[float]]
+    estimated: frozenset[int] = frozenset()
 
     @property
     def with_vectors(self) -> bool:
-        """Whether the whole pool has sentence vectors."""
+        """Whether the pool has sentence vectors, at least in part."""
         return "cosine" in self.columns
 
     def without_vectors(self) -> Signals:
@@ -97,26 +105,63 @@ def measure(question_terms: Sequence[str], pool: Sequence[PoolChunk]) -> Signals
         "covered": [sum(idf[term] for term in text.counts) / total for text in own],
         "window_covered": [sum(idf[term] for term in text.counts) / total for text in windows],
     }
-    columns.update(_cosines(pool, sentences))
-    return Signals(sentences=sentences, columns=columns)
+    estimated = frozenset(i for i, s in enumerate(sentences) if not _has_vectors(pool[s.chunk]))
+    if len(estimated) == len(sentences):
+        return Signals(sentences=sentences, columns=columns)
+    columns.update(_cosines(pool, sentences, columns))
+    return Signals(sentences=sentences, columns=columns, estimated=estimated)
+
+
+def _has_vectors(chunk: PoolChunk) -> bool:
+    return chunk.cosines is not None and chunk.window_cosines is not None
 
 
 def _cosines(
-    pool: Sequence[PoolChunk], sentences: Sequence[Sentence]
+    pool: Sequence[PoolChunk],
+    sentences: Sequence[Sentence],
+    columns: Mapping[str, Sequence[float]],
 ) -> dict[str, Sequence[float]]:
-    """Return the dense columns; none unless every chunk has sentence vectors."""
-    own = [chunk.cosines for chunk in pool if chunk.cosines is not None]
-    windows = [chunk.window_cosines for chunk in pool if chunk.window_cosines is not None]
-    if len(own) < len(pool) or len(windows) < len(pool):
-        return {}
-    best = [max(values, default=0.0) for values in own]
-    mean = [math.fsum(values) / max(1, len(values)) for values in own]
+    """Return the dense columns of a pool that has sentence vectors, at least in part."""
+    whole = [chunk if _has_vectors(chunk) else None for chunk in pool]
+    own = [None if chunk is None else chunk.cosines for chunk in whole]
+    windows = [None if chunk is None else chunk.window_cosines for chunk in whole]
+    cosines = _completed(_by_sentence(own, sentences), columns["words"])
+    by_chunk = [list[float]() for _ in pool]
+    for sentence, cosine in zip(sentences, cosines, strict=True):
+        by_chunk[sentence.chunk].append(cosine)
+    best = [max(values, default=0.0) for values in by_chunk]
+    mean = [math.fsum(values) / max(1, len(values)) for values in by_chunk]
     return {
-        "cosine": [own[s.chunk][s.position] for s in sentences],
-        "window_cosine": [windows[s.chunk][s.position] for s in sentences],
+        "cosine": cosines,
+        "window_cosine": _completed(_by_sentence(windows, sentences), columns["window_words"]),
         "chunk_cosine": [best[s.chunk] for s in sentences],
         "mean_cosine": [mean[s.chunk] for s in sentences],
     }
+
+
+def _by_sentence(
+    by_chunk: Sequence[Sequence[float] | None], sentences: Sequence[Sentence]
+) -> list[float | None]:
+    chunks = [(by_chunk[sentence.chunk], sentence.position) for sentence in sentences]
+    return [None if values is None else values[position] for values, position in chunks]
+
+
+def _completed(cosines: Sequence[float | None], words: Sequence[float]) -> list[float]:
+    """Return the cosines with estimates from the words, by linear regression, for unknown ones.
+
+    This neither favours nor punishes a sentence without a vector: it is as far from the mean of the
+    known cosines as its words make likely. Taking the words' own distance would count the words
+    twice; the lowest cosine would hide the sentence.
+    """
+    known = [cosine for cosine in cosines if cosine is not None]
+    if len(known) == len(cosines):
+        return known
+    mean = math.fsum(known) / len(known)
+    deviation = math.sqrt(math.fsum((v - mean) ** 2 for v in known) / len(known))
+    return [
+        mean + _WORDS_TO_COSINE * deviation * z if cosine is None else cosine
+        for cosine, z in zip(cosines, z_scores(words), strict=True)
+    ]
 
 
 @dataclass(frozen=True, slots=True)

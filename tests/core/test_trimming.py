@@ -15,7 +15,7 @@ from ragkit.chunking import SpanChunker
 from ragkit.errors import ConfigError
 from ragkit.text.wordpiece import load_wordpiece
 from ragkit.text.words import index_terms
-from ragkit.trimming import PoolChunk, TrimPolicy, rank, select, trim, untrimmed
+from ragkit.trimming import BUILTIN_POLICY, PoolChunk, TrimPolicy, rank, select, trim, untrimmed
 from ragkit.types import ContextItem, Document, Hit, Location, Mark
 
 from ..strategies import TEXTS
@@ -283,3 +283,100 @@ def test_sentences_are_kept_with_neighbours_and_heading(
     cut = dataclasses.replace(policy, budget_tokens=None, keep_above=best)
     kept = trim(["entri", "cost"], pool, policy=cut, counter=COUNTER).context
     assert {s.text.strip("# \n") for i in kept for s in i.sentences} == expected
+
+
+# --- a pool of which only some chunks have vectors ------------------------------------------------
+
+
+def bare(chunk: PoolChunk) -> PoolChunk:
+    """Return a chunk as it is before its vectors are made."""
+    return dataclasses.replace(chunk, cosines=None, window_cosines=None)
+
+
+POLICIES = st.sampled_from([POLICY, BUILTIN_POLICY, dataclasses.replace(POLICY, second_hop=0.5)])
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(TEXTS, max_size=5), st.text(max_size=30), st.integers(0, 31), POLICIES)
+def test_no_sentence_of_a_mixed_pool_is_lost(
+    texts: list[str], question: str, which: int, policy: TrimPolicy
+) -> None:
+    """Whichever chunks have vectors, the same sentences are ranked, with finite scores."""
+    pool = pool_of(*texts, with_cosines=True)
+    mixed = [bare(chunk) if which >> i & 1 else chunk for i, chunk in enumerate(pool)]
+    words = index_terms(question, language="en")
+    found, whole = rank(words, mixed, policy), rank(words, pool, policy)
+    assert {s.text for s in found.sentences} == {s.text for s in whole.sentences}
+    assert all(math.isfinite(s.score) and math.isfinite(s.relative_score) for s in found.sentences)
+    assert (found.support is None) == (whole.support is None)
+    assert found.support is None or 0.0 <= found.support <= 1.0
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(st.lists(st.booleans(), min_size=4, max_size=4), min_size=2, max_size=6),
+       st.lists(st.floats(-1, 1), min_size=1, max_size=4))  # fmt: skip
+def test_sentences_without_vectors_are_ranked_by_their_words(
+    held: list[list[bool]], cosines: list[float]
+) -> None:
+    """Of two that differ only in the question's words, the one that holds more comes first."""
+    asked = ["alpha", "beta", "gamma", "delta"]
+    pool = pool_of(*["Nothing to see here."] * len(cosines), *["Four words of text."] * len(held))
+    prepared: list[PoolChunk] = []
+    for i, chunk in enumerate(pool):
+        hit = dataclasses.replace(chunk.hit, score=0.5)
+        if i < len(cosines):
+            known = [cosines[i]]
+            prepared.append(dataclasses.replace(chunk, hit=hit, cosines=known,
+                                                window_cosines=known))  # fmt: skip
+        else:
+            own = zip(asked, held[i - len(cosines)], strict=True)
+            terms = [[word if has else f"other{i}" for word, has in own]]
+            prepared.append(dataclasses.replace(chunk, hit=hit, terms=terms))
+    ranking = rank(asked, [_told_apart(chunk, i) for i, chunk in enumerate(prepared)], POLICY)
+    place = {s.hit.rank - 1: -i for i, s in enumerate(ranking.sentences)}
+    score = {s.hit.rank - 1: s.score for s in ranking.sentences}
+    for i, first in enumerate(held, start=len(cosines)):
+        for j, other in enumerate(held, start=len(cosines)):
+            if set(asked_of(first)) > set(asked_of(other)):
+                assert score[i] > score[j]
+                assert place[i] > place[j]
+
+
+def asked_of(held: list[bool]) -> list[int]:
+    """Return which of the question's words a sentence holds."""
+    return [i for i, has in enumerate(held) if has]
+
+
+def _told_apart(chunk: PoolChunk, i: int) -> PoolChunk:
+    """Return a chunk whose text is no repetition of another's, of the same length."""
+    text = f"{chunk.hit.chunk.text[:-3]}{i:02d}."
+    hit = dataclasses.replace(chunk.hit, chunk=dataclasses.replace(chunk.hit.chunk, text=text))
+    return dataclasses.replace(chunk, hit=hit)
+
+
+def test_a_chunk_without_vectors_is_neither_first_nor_last_for_it() -> None:
+    """An answer in a chunk without vectors is found; one in a chunk with vectors stays first."""
+    pool = pool_of(FERRY, MUSEUM, with_cosines=True)
+    cosines = [0.9 if "day pass" in text else 0.1 for text in sentences_of(pool[0])]
+    near = dataclasses.replace(pool[0], cosines=cosines, window_cosines=cosines)
+    far = dataclasses.replace(pool[1], cosines=[0.1] * 3, window_cosines=[0.1] * 3)
+    for mixed in ([near, bare(far)], [bare(near), far]):
+        first = rank(PASS_WORDS, mixed, POLICY).sentences[0]
+        assert first.text == "A day pass costs fourteen euros."
+
+
+def test_support_is_that_of_the_better_part() -> None:
+    """A pool supports an answer where its part with vectors does, or its part without."""
+    pool = pool_of(FERRY, MUSEUM, with_cosines=True)
+    whole = [rank(PASS_WORDS, [chunk], POLICY).support or 0.0 for chunk in pool]
+    alone = [rank(PASS_WORDS, [bare(chunk)], POLICY).support or 0.0 for chunk in pool]
+    mixed = rank(PASS_WORDS, [bare(pool[0]), pool[1]], POLICY).support
+    assert mixed is not None
+    assert mixed >= alone[0] * 0.9
+    assert whole[1] < mixed < 1.0
+
+
+def sentences_of(chunk: PoolChunk) -> list[str]:
+    """Return the texts of a chunk's sentences."""
+    own = chunk.hit.chunk
+    return [own.text[a - own.start : b - own.start] for a, b in own.sentences]
