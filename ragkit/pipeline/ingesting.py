@@ -25,7 +25,7 @@ from ragkit.storage import (
 )
 from ragkit.text.jsontext import check_json
 from ragkit.text.printable import printable_line
-from ragkit.text.words import detect_language, index_terms
+from ragkit.text.words import detect_language, index_lines, index_terms
 from ragkit.types import (
     Chunk,
     Chunker,
@@ -364,9 +364,11 @@ def index_words(chunk: Chunk, title: str, language: str | None) -> str:
     # Loads all loaders, which asking does not need.
     from ragkit.loading.loaded import MAX_NAME_CHARACTERS
 
-    texts = [chunk.text[a - chunk.start : b - chunk.start] for a, b in chunk.sentences]
-    texts.append(title[:MAX_NAME_CHARACTERS])
-    return "\n".join(" ".join(index_terms(text, language=language)) for text in texts if text)
+    spans = [(a - chunk.start, b - chunk.start) for a, b in chunk.sentences if a < b]
+    lines = index_lines(chunk.text, spans, language=language)
+    if title:
+        lines.append(" ".join(index_terms(title[:MAX_NAME_CHARACTERS], language=language)))
+    return "\n".join(lines)
 
 
 def _taken(item: Document | PendingDocument, stored_from: str) -> Failure:
