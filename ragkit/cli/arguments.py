@@ -70,7 +70,7 @@ def add_chunking(parser: argparse.ArgumentParser) -> None:
                         "there is an embedder)")  # fmt: skip
     parser.add_argument("--progress", choices=("auto", "json", "off"), default="auto",
                         help="how to show progress on stderr; json prints one line per document "
-                        "after its commit")  # fmt: skip
+                        "after its commit and, each second, what is left of the files")  # fmt: skip
 
 
 def add_embed_title(parser: argparse.ArgumentParser) -> None:

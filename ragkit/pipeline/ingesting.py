@@ -39,6 +39,8 @@ from ragkit.types import (
 if TYPE_CHECKING:
     from concurrent.futures import Future, ThreadPoolExecutor
 
+    from ragkit.pipeline.estimating import Forecaster
+
 
 BATCH_CHUNKS = 64
 """New chunks per transaction: what an interruption can lose, and what is held in memory."""
@@ -135,6 +137,7 @@ class Ingester:
         self._looks_for_moves = looks_for_moves
         self._require_groups = require_groups
         self._on_progress = on_progress
+        self.forecaster: Forecaster | None = None
         self._batch = _Batch()
         self._waiting: deque[tuple[_Batch, Future[_Vectors] | None]] = deque()
         self._worker: ThreadPoolExecutor | None = None
@@ -286,6 +289,9 @@ class Ingester:
                 detail += f"; what is stored of it stays: ragkit rm {shlex.quote(item.id)}"
             self._fail(Failure(source=item.source, code=error.code, detail=detail))
             return
+        self.report.chunks += len(prepared.chunks)
+        if (language := prepared.language) is not None:
+            self.report.languages[language] = self.report.languages.get(language, 0) + 1
         self._batch.add(prepared, "added" if stored is None else "changed")
         if self._batch.is_full:
             self._send()
@@ -300,14 +306,15 @@ class Ingester:
         except ConfigError as error:
             raise LoadError("groups", str(error)) from None
 
+    def rehearse(self, document: Document) -> Sequence[Chunk]:
+        """Do what is done with a document before its vectors are made, and drop it."""
+        return self._prepare(document, "").chunks
+
     def _prepare(self, document: Document, fingerprint: str) -> PreparedDocument:
         chunks = self._chunker.split(document)
         if not chunks:
             raise LoadError("no_text", "there is no text in it")
         language = detect_language(document.text)
-        self.report.chunks += len(chunks)
-        if language is not None:
-            self.report.languages[language] = self.report.languages.get(language, 0) + 1
         return PreparedDocument(
             document=document,
             fingerprint=fingerprint,
@@ -341,8 +348,13 @@ class Ingester:
 
     def _done(self, document_id: str, status: Status) -> None:
         self.report.documents[status] += 1
-        if self._on_progress is not None:
-            self._on_progress(Progress(document_id=document_id, status=status))
+        if self._on_progress is None:
+            return
+        forecast = None
+        if self.forecaster is not None:
+            self.forecaster.note(document_id, status)
+            forecast = self.forecaster.forecast()
+        self._on_progress(Progress(document_id=document_id, status=status, forecast=forecast))
 
 
 def _batched(items: Iterable[SourceItem], n: int) -> Iterator[list[SourceItem]]:
