@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 
 from ragkit.errors import ConfigError
 from ragkit.text.sentences import sentence_spans
+from ragkit.text.wordpiece import WordPiece
 from ragkit.types import (
     CHUNKER_NAMES,
     Chunk,
@@ -26,6 +27,7 @@ from ragkit.types import (
 DEFAULT_CHUNK_TOKENS = 400
 
 _SENTENCE, _PARAGRAPH, _SECTION = 1, 2, 3
+_WORD = re.compile(r"\S+")
 _BLANK_LINE = re.compile(r"\n[^\S\n]*\n")
 
 
@@ -74,25 +76,54 @@ class SpanChunker:
     def split(self, document: Document) -> Sequence[Chunk]:
         """Return chunks in order of `start`; together they hold all text but white space."""
         sentences = _sentences(document)
-        if self.name == "whole":
-            spans = [(sentences[0][0], sentences[-1][1])] if sentences else []
-        else:
-            atoms = list(self._atoms(document, sentences))
-            spans = [(atoms[a].start, atoms[b - 1].end) for a, b in self._pack(atoms)]
-        return self._chunks(document, spans, sentences)
+        return self._chunks(document, list(self._spans(document, sentences)), sentences)
 
-    def _atoms(self, document: Document, sentences: Sequence[Span]) -> Iterator[_Atom]:
+    def _spans(
+        self, document: Document, sentences: Sequence[Span]
+    ) -> Iterator[tuple[int, int, int]]:
+        """Yield start, end and number of tokens of each chunk."""
+        if not sentences:
+            return
+        text, first, last = document.text, sentences[0][0], sentences[-1][1]
+        if self.name == "whole":
+            yield first, last, self.counter.count(text[first:last])
+            return
+        counts = self._counts(text, sentences)
+        if self.name in {"recursive", "sentence"} and sum(counts) <= self.max_tokens:
+            # All of it is one chunk, which packing would find out more slowly.
+            ends = [end for _, end in sentences[:-1]]
+            yield first, last, self._total(text, first, last, ends, sum(counts))
+            return
+        atoms = list(self._atoms(document, sentences, counts))
+        for a, b in self._pack(atoms):
+            pack = atoms[a:b]
+            first, last, ends = pack[0].start, pack[-1].end, [atom.end for atom in pack[:-1]]
+            n_tokens = sum(atom.n_tokens for atom in pack)
+            yield first, last, self._total(text, first, last, ends, n_tokens)
+
+    def _counts(self, text: str, spans: Sequence[Span]) -> Sequence[int]:
+        if isinstance(self.counter, WordPiece):
+            return self.counter.count_spans(text, spans)
+        return [self.counter.count(text[a:b]) for a, b in spans]
+
+    def _total(self, text: str, start: int, end: int, ends: Sequence[int], n_tokens: int) -> int:
+        """Return the tokens of a chunk whose atoms have `n_tokens`, all but the last at `ends`."""
+        if isinstance(self.counter, WordPiece) and self.counter.adds_up(text, ends):
+            return n_tokens
+        return self.counter.count(text[start:end])
+
+    def _atoms(
+        self, document: Document, sentences: Sequence[Span], counts: Sequence[int]
+    ) -> Iterator[_Atom]:
         strengths = _boundaries(document)
         position = 0
-        for start, end in sentences:
+        for (start, end), n_tokens in zip(sentences, counts, strict=True):
             strength = _SENTENCE
             while position < len(strengths) and strengths[position][0] <= start:
                 strength = max(strength, strengths[position][1])
                 position += 1
-            text = document.text[start:end]
-            n_tokens = self.counter.count(text)
             if self.name == "tokens":
-                pieces = [(start + m.start(), start + m.end()) for m in re.finditer(r"\S+", text)]
+                pieces = [m.span() for m in _WORD.finditer(document.text, start, end)]
             elif n_tokens <= self.max_tokens:
                 yield _Atom(start, end, n_tokens, strength)
                 continue
@@ -169,11 +200,14 @@ class SpanChunker:
         return start
 
     def _chunks(
-        self, document: Document, spans: Sequence[Span], sentences: Sequence[Span]
+        self,
+        document: Document,
+        spans: Sequence[tuple[int, int, int]],
+        sentences: Sequence[Span],
     ) -> list[Chunk]:
         chunks: list[Chunk] = []
         first, mark = 0, 0
-        for start, end in spans:
+        for start, end, n_tokens in spans:
             while first < len(sentences) and sentences[first][1] <= start:
                 first += 1
             while mark < len(document.marks) and document.marks[mark].start <= start:
@@ -194,7 +228,7 @@ class SpanChunker:
                     start=start,
                     end=end,
                     text=text,
-                    n_tokens=self.counter.count(text),
+                    n_tokens=n_tokens,
                     sentences=tuple(inside),
                     marks=document.marks[max(0, mark - 1) : last_mark],
                 )

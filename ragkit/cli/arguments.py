@@ -70,7 +70,9 @@ def add_chunking(parser: argparse.ArgumentParser) -> None:
                         help="how a sentence's vector is made: short, by the first layer of the "
                         "built-in embedder, or full, by all of the embedder (default: short "
                         "where the embedder can)")  # fmt: skip
-    add_progress(parser, "one line per document after its commit")
+    add_progress(
+        parser, "one line per document after its commit and, each second, what is left of the files"
+    )
 
 
 def add_embedder(parser: argparse.ArgumentParser) -> None:

@@ -35,7 +35,7 @@ def ingest(args: argparse.Namespace) -> ExitCode:
     from ragkit.cli.progress import Bar
 
     with open_rag(args) as rag, Bar(args.progress) as bar:
-        report = rag.ingest(*args.paths, **ingest_options(args, bar.advance))
+        report = rag.ingest(*args.paths, **ingest_options(args, bar.advance, bar.forecast))
     output.show(report.to_dict(), output.ingest_text, as_json=args.json)
     _tell_waiting(args, report.chunks_without_vectors)
     return ExitCode.SOME_FAILED if report.documents["failed"] else ExitCode.DONE

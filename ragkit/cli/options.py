@@ -21,6 +21,7 @@ from ragkit.types import MOST_HITS, Json, Mode
 
 if TYPE_CHECKING:
     from ragkit.pipeline import RAG, Progress
+    from ragkit.pipeline.estimating import Forecast
     from ragkit.pipeline.options import (
         IngestOptions,
         RetrievalOptions,
@@ -77,7 +78,9 @@ def embed_command(args: argparse.Namespace) -> str:
 
 
 def ingest_options(
-    args: argparse.Namespace, on_progress: Callable[[Progress], None]
+    args: argparse.Namespace,
+    on_progress: Callable[[Progress], None],
+    on_forecast: Callable[[Forecast], None],
 ) -> IngestOptions:
     """Return the options of an ingest."""
     return {
@@ -92,6 +95,7 @@ def ingest_options(
         "confirm": _confirm(yes=args.yes),
         "secure": args.secure,
         "on_progress": on_progress,
+        "on_forecast": on_forecast,
     }
 
 

@@ -8,6 +8,7 @@ import shlex
 import stat
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -16,6 +17,7 @@ from typing import BinaryIO
 from ragkit.errors import ConfigError, LoadError
 from ragkit.ingest_rules import IngestRule, RuledFile
 from ragkit.loading.formats import (
+    LOADERS,
     LOADERS_VERSION,
     MAX_FILE_BYTES,
     Loader,
@@ -138,6 +140,17 @@ class FileSource:
         if not self._rules:
             return []
         return [self._rules.find(f.id).shown(_shown(f.path)) for f in self._files([])]
+
+    def sizes(self) -> list[tuple[str, Path, int]]:
+        """Return id, path and bytes of each file that is a document to come; none is read."""
+        found: list[tuple[str, Path, int]] = []
+        for file in self._files([]):
+            rule = self._rules.find(file.id)
+            suffix_is_read = file.path.suffix.lower() in LOADERS and not _holds_records(file)
+            if not rule.skip and (rule.loader or suffix_is_read):
+                with suppress(OSError):
+                    found.append((file.id, file.path, file.path.stat().st_size))
+        return found
 
     def listed(self) -> tuple[set[str], set[str]]:
         """Return the ids to come, and the paths that cannot be read; reads records only."""
@@ -409,6 +422,11 @@ class Joined:
             elif getattr(source, "roots", ()):
                 return None
         return ids, unread
+
+    def sizes(self) -> list[tuple[str, Path, int]]:
+        """Return the id, the path and the bytes of the files of all sources."""
+        files = (source for source in self._sources if isinstance(source, FileSource))
+        return [file for source in files for file in source.sizes()]
 
     def ruled(self) -> list[RuledFile]:
         """Return how the rules of the settings apply to each file."""

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, TypeAlias
 from ragkit.costs.stopwatch import Stopwatch
 from ragkit.errors import ConfigError, LoadError
 from ragkit.groups import group_names
-from ragkit.pipeline.chunk_vectors import ChunkVectors, Texts, sentence_texts
+from ragkit.pipeline.chunk_vectors import ChunkVectors, Texts
 from ragkit.pipeline.pruning import is_gone, text_sha256
 from ragkit.pipeline.report import IngestReport, Progress, Status
 from ragkit.storage import (
@@ -25,7 +25,7 @@ from ragkit.storage import (
 )
 from ragkit.text.jsontext import check_json
 from ragkit.text.printable import printable_line
-from ragkit.text.words import detect_language, index_terms
+from ragkit.text.words import detect_language, index_lines, index_terms
 from ragkit.types import (
     Chunk,
     Chunker,
@@ -38,6 +38,8 @@ from ragkit.types import (
 
 if TYPE_CHECKING:
     from concurrent.futures import Future, ThreadPoolExecutor
+
+    from ragkit.pipeline.estimating import Forecaster
 
 
 BATCH_CHUNKS = 64
@@ -140,6 +142,7 @@ class Ingester:
         self._looks_for_moves = looks_for_moves
         self._require_groups = require_groups
         self._on_progress = on_progress
+        self.forecaster: Forecaster | None = None
         self._batch = _Batch()
         self._waiting: deque[_Sent] = deque()
         self._worker: ThreadPoolExecutor | None = None
@@ -298,6 +301,9 @@ class Ingester:
                 detail += f"; what is stored of it stays: ragkit rm {shlex.quote(item.id)}"
             self._fail(Failure(source=item.source, code=error.code, detail=detail))
             return
+        self.report.chunks += len(prepared.chunks)
+        if (language := prepared.language) is not None:
+            self.report.languages[language] = self.report.languages.get(language, 0) + 1
         self._batch.add(prepared, "added" if stored is None else "changed")
         if self._batch.is_full:
             self._send()
@@ -312,14 +318,15 @@ class Ingester:
         except ConfigError as error:
             raise LoadError("groups", str(error)) from None
 
+    def rehearse(self, document: Document) -> Sequence[Chunk]:
+        """Do what is done with a document before its vectors are made, and drop it."""
+        return self._prepare(document, "").chunks
+
     def _prepare(self, document: Document, fingerprint: str) -> PreparedDocument:
         chunks = self._chunker.split(document)
         if not chunks:
             raise LoadError("no_text", "there is no text in it")
         language = detect_language(document.text)
-        self.report.chunks += len(chunks)
-        if language is not None:
-            self.report.languages[language] = self.report.languages.get(language, 0) + 1
         vectors = self._vectors
         return PreparedDocument(
             document=document,
@@ -351,8 +358,13 @@ class Ingester:
 
     def _done(self, document_id: str, status: Status) -> None:
         self.report.documents[status] += 1
-        if self._on_progress is not None:
-            self._on_progress(Progress(document_id=document_id, status=status))
+        if self._on_progress is None:
+            return
+        forecast = None
+        if self.forecaster is not None:
+            self.forecaster.note(document_id, status)
+            forecast = self.forecaster.forecast()
+        self._on_progress(Progress(document_id=document_id, status=status, forecast=forecast))
 
 
 def _without_keys(item: PreparedDocument, missing: Texts) -> PreparedDocument:
@@ -390,9 +402,11 @@ def index_words(chunk: Chunk, title: str, language: str | None) -> str:
     # Loads all loaders, which asking does not need.
     from ragkit.loading.loaded import MAX_NAME_CHARACTERS
 
-    texts = sentence_texts(chunk)
-    texts.append(title[:MAX_NAME_CHARACTERS])
-    return "\n".join(" ".join(index_terms(text, language=language)) for text in texts if text)
+    spans = [(a - chunk.start, b - chunk.start) for a, b in chunk.sentences if a < b]
+    lines = index_lines(chunk.text, spans, language=language)
+    if title:
+        lines.append(" ".join(index_terms(title[:MAX_NAME_CHARACTERS], language=language)))
+    return "\n".join(lines)
 
 
 def _taken(item: Document | PendingDocument, stored_from: str) -> Failure:

@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
+    from ragkit.pipeline.estimating import Forecast
     from ragkit.pipeline.pruning import Confirm
     from ragkit.pipeline.report import Progress
     from ragkit.types import Json, Mode, Turn
@@ -99,6 +100,7 @@ class IngestOptions(TypedDict, total=False):
         secure: At the end, rewrite everything that still contains words of removed or replaced
             text, even if the store is very large. In smaller stores every call does this.
         on_progress: Called once per document, after its commit.
+        on_forecast: Called once with what there is to do, before any of it is done.
     """
 
     root: str | Path | None
@@ -112,6 +114,7 @@ class IngestOptions(TypedDict, total=False):
     confirm: Confirm | None
     secure: bool
     on_progress: Callable[[Progress], None] | None
+    on_forecast: Callable[[Forecast], None] | None
 
 
 def check_names(call: str, allowed: type, options: Mapping[str, object]) -> None:

@@ -12,6 +12,7 @@ from ragkit.types import Failure, Json
 if TYPE_CHECKING:
     from ragkit.costs.stopwatch import StageCost
     from ragkit.ingest_rules import RuledFile
+    from ragkit.pipeline.estimating import Forecast
 
 Status: TypeAlias = Literal["added", "changed", "unchanged", "removed", "skipped", "failed"]
 STATUSES: tuple[Status, ...] = (
@@ -26,10 +27,14 @@ STATUSES: tuple[Status, ...] = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Progress:
-    """One document is done. For a document that was written, this is the acknowledgement."""
+    """One document is done. For a document that was written, this is the acknowledgement.
+
+    `forecast` says what is left of an ingest of files; None for other work.
+    """
 
     document_id: str
     status: Status
+    forecast: Forecast | None = None
 
 
 @dataclass(slots=True, kw_only=True)

@@ -54,6 +54,7 @@ def ingest(
         ingester = _ingester(parts, store, options)
         with _settling(parts, store, secure=options.get("secure", False)):
             asked = prune and check_prune(store, source, source.roots, confirm)
+            _forecast(parts, source, ingester, options)
             ingester.add(source.documents())
             gone = _vanished(store, source.roots, ingester, prune=prune)
             if not asked:
@@ -107,9 +108,37 @@ def _source(
     )
 
 
+def _forecast(parts: Parts, source: Joined, ingester: Ingester, options: IngestOptions) -> None:
+    """Tell what there is to do, and have it followed, if anybody asks."""
+    tell = options.get("on_forecast")
+    if tell is None or not (files := source.sizes()):
+        return
+    from ragkit.embedding.builtin import BuiltinEmbedder
+    from ragkit.loading import load_bytes
+    from ragkit.pipeline.estimating import Forecaster, measure_rate, pays
+
+    def load(path: Path) -> Document:
+        loaded = load_bytes(path.read_bytes(), name=path.name, password=options.get("password"))
+        return Document(id=path.name, text=loaded.text, title=loaded.title, marks=loaded.marks)
+
+    embedder, rate = parts.embedder(), None
+    # Texts are not sent to others, whose work may cost money, to learn how long that takes.
+    is_ours = embedder is None or isinstance(embedder, BuiltinEmbedder)
+    if is_ours and pays(sum(size for _, _, size in files), embedder):
+        rate = measure_rate(
+            [(path, size) for _, path, size in files],
+            load=load,
+            split=ingester.rehearse,
+            embed=None if embedder is None else embedder.embed_documents,
+        )
+    ingester.forecaster = Forecaster({name: size for name, _, size in files}, rate)
+    tell(ingester.forecaster.forecast())
+
+
 def _dry_run(parts: Parts, source: Joined, options: IngestOptions) -> IngestReport:
     store = parts.writable() if parts.exists() else None
     ingester = _ingester(parts, store, options)
+    _forecast(parts, source, ingester, options)
     ingester.add(source.documents())
     if store is not None:
         gone = _vanished(store, source.roots, ingester, prune=options.get("prune", False))

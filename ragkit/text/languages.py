@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
 
 SAMPLE_CHARACTERS = 4000
 
@@ -16,26 +17,26 @@ MAX_VOTES_OF_A_WORD = 3
 LETTERS_IN_AN_IDEOGRAPH = 3
 """Weight of a Chinese, Japanese or Korean character, so that Latin names do not outnumber it."""
 
-_SCRIPTS: tuple[tuple[str, str], ...] = (
-    ("ja", "\u3040-\u30ff"),
-    ("ko", "\uac00-\ud7af\u1100-\u11ff"),
-    ("zh", "\u4e00-\u9fff\u3400-\u4dbf"),
-    ("th", "\u0e00-\u0e7f"),
-    ("lo", "\u0e80-\u0eff"),
-    ("my", "\u1000-\u109f"),
-    ("km", "\u1780-\u17ff"),
-    ("hi", "\u0900-\u097f"),
-    ("bn", "\u0980-\u09ff"),
-    ("ta", "\u0b80-\u0bff"),
-    ("he", "\u0590-\u05ff"),
-    ("el", "\u0370-\u03ff"),
-    ("ka", "\u10a0-\u10ff"),
-    ("hy", "\u0530-\u058f"),
-    ("cyrillic", "\u0400-\u04ff"),
-    ("arabic", "\u0600-\u06ff"),
-    ("latin", "a-zA-Z\u00c0-\u024f\u1e00-\u1eff"),
-)
-_SCRIPT_PATTERNS = tuple((name, re.compile(f"[{span}]")) for name, span in _SCRIPTS)
+_SCRIPTS: Mapping[str, str] = {
+    "ja": "\u3040-\u30ff",
+    "ko": "\uac00-\ud7af\u1100-\u11ff",
+    "zh": "\u4e00-\u9fff\u3400-\u4dbf",
+    "th": "\u0e00-\u0e7f",
+    "lo": "\u0e80-\u0eff",
+    "my": "\u1000-\u109f",
+    "km": "\u1780-\u17ff",
+    "hi": "\u0900-\u097f",
+    "bn": "\u0980-\u09ff",
+    "ta": "\u0b80-\u0bff",
+    "he": "\u0590-\u05ff",
+    "el": "\u0370-\u03ff",
+    "ka": "\u10a0-\u10ff",
+    "hy": "\u0530-\u058f",
+    "cyrillic": "\u0400-\u04ff",
+    "arabic": "\u0600-\u06ff",
+    "latin": "a-zA-Z\u00c0-\u024f\u1e00-\u1eff",
+}
+_SCRIPT = re.compile("|".join(f"(?P<{name}>[{span}])" for name, span in _SCRIPTS.items()))
 _BY_STOP_WORDS: Mapping[str, tuple[str, ...]] = {
     "latin": ("en", "de", "fr", "es", "it", "pt", "nl", "sv", "pl", "tr", "ro", "vi"),
     "cyrillic": ("ru", "uk"),
@@ -127,6 +128,9 @@ STOP_WORDS: Mapping[str, frozenset[str]] = {
 }
 
 _WORDS_OF_LETTERS = re.compile(r"[^\W\d_]+")
+_ASCII_LETTERS = {code: chr(code).lower() if chr(code).isalpha() else " " for code in range(128)}
+# Initials are not words.
+_ASCII_INITIAL = re.compile(r"[A-Z](?<![A-Za-z].)(?![A-Za-z])", re.DOTALL)
 
 
 def detect_language(text: str) -> str | None:
@@ -136,7 +140,13 @@ def detect_language(text: str) -> str | None:
     language, or fits two languages equally well, stays undecided.
     """
     sample = text[:SAMPLE_CHARACTERS]
-    counts = {name: len(pattern.findall(sample)) for name, pattern in _SCRIPT_PATTERNS}
+    if sample.isascii():
+        words = _ASCII_INITIAL.sub(" ", sample).translate(_ASCII_LETTERS).split()
+        return _vote(words, "latin")
+    counts = dict.fromkeys(_SCRIPTS, 0)
+    for character, n in Counter(sample).items():
+        if (name := _script_of(character)) is not None:
+            counts[name] += n
     if counts["ja"] and counts["ja"] * 10 > counts["zh"]:
         counts["ja"] += counts["zh"]
     for name in ("ja", "zh", "ko"):
@@ -144,22 +154,35 @@ def detect_language(text: str) -> str | None:
     script = max(counts, key=counts.__getitem__)
     if not counts[script]:
         return None
-    languages = _BY_STOP_WORDS.get(script)
-    return script if languages is None else _vote(sample, languages)
-
-
-def _vote(sample: str, languages: tuple[str, ...]) -> str | None:
-    """Return the language with most stop words."""
+    if script not in _BY_STOP_WORDS:
+        return script
     found = _WORDS_OF_LETTERS.findall(sample)
-    # Initials are not words, and a repeated name (`Los Angeles`) must not outvote a language.
-    words = Counter(word.lower() for word in found if len(word) > 1 or word.islower())
-    votes = {
-        language: sum(
-            min(count, MAX_VOTES_OF_A_WORD)
-            for word, count in words.items()
-            if word in STOP_WORDS[language]
-        )
-        for language in languages
-    }
+    return _vote([word.lower() for word in found if len(word) > 1 or word.islower()], script)
+
+
+@lru_cache(maxsize=4096)
+def _script_of(character: str) -> str | None:
+    match = _SCRIPT.match(character)
+    return None if match is None else match.lastgroup
+
+
+def _vote(words: Sequence[str], script: str) -> str | None:
+    """Return the language with most stop words among lower-case words without initials."""
+    languages_of = _languages_by_word(script)
+    votes = dict.fromkeys(_BY_STOP_WORDS[script], 0)
+    for word, n in Counter([word for word in words if word in languages_of]).items():
+        for language in languages_of[word]:
+            # A repeated name (`Los Angeles`) must not outvote a language.
+            votes[language] += min(n, MAX_VOTES_OF_A_WORD)
     first, second = sorted(votes, key=votes.__getitem__, reverse=True)[:2]
     return None if votes[first] < 2 or votes[first] == votes[second] else first
+
+
+@lru_cache(maxsize=len(_BY_STOP_WORDS))
+def _languages_by_word(script: str) -> Mapping[str, list[str]]:
+    """Return the languages of a script in which each word is a stop word."""
+    found: dict[str, list[str]] = {}
+    for language in _BY_STOP_WORDS[script]:
+        for word in STOP_WORDS[language]:
+            found.setdefault(word, []).append(language)
+    return found

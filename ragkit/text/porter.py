@@ -18,22 +18,33 @@ _STEP_4 = (
 )  # fmt: skip
 
 
+_ENDS_2 = tuple(suffix for suffix, _ in _STEP_2)
+_ENDS_3 = tuple(suffix for suffix, _ in _STEP_3)
+_SHAPES = {code: "v" if chr(code) in "aeiou" else "c" for code in range(128)} | {ord("y"): "y"}
+
+
 def stem(word: str) -> str:
     """Return the stem of a lower-case English word; others are returned unchanged."""
     if len(word) <= 2 or not word.isascii() or not word.isalpha():
         return word
     word = _step_1(word)
-    for rules in (_STEP_2, _STEP_3):
-        word = _replace_suffix(word, rules)
-    return _step_5(_step_4(word))
+    # Few words have any of these endings, and one look at all of them is cheap.
+    if word.endswith(_ENDS_2):
+        word = _replace_suffix(word, _STEP_2)
+    if word.endswith(_ENDS_3):
+        word = _replace_suffix(word, _STEP_3)
+    if word.endswith(_STEP_4):
+        word = _step_4(word)
+    return _step_5(word)
 
 
 def _shape(word: str) -> str:
     """Return one letter per character: `v` for vowels, `c` for consonants."""
-    shape = ""
-    for i, letter in enumerate(word):
-        vowel = letter in "aeiou" or (letter == "y" and i > 0 and shape[-1] == "c")
-        shape += "v" if vowel else "c"
+    shape = word.translate(_SHAPES)
+    # The letter y is a vowel after a consonant.
+    while (y := shape.find("y")) >= 0:
+        kind = "v" if shape[y - 1 : y] == "c" else "c"
+        shape = f"{shape[:y]}{kind}{shape[y + 1 :]}"
     return shape
 
 

@@ -33,15 +33,16 @@ _OPENERS = "\"'“‘«(\\[{*_"
 # is examined once, from its start: any other way is quadratic in its length.
 _WIDE = "。！？｡؟۔।॥։።᠃།။៕។"
 _SPACED = ".!?…‼⁇⁈⁉"
+# The first character is a plain class, which a search skips to quickly.
 _STOPS = re.compile(
-    rf"(?P<wide>(?:[{_WIDE}]|．(?!\d))++[{_CLOSERS}]*+)"
-    rf"|(?<![{_SPACED}])(?P<spaced>[{_SPACED}]++[{_CLOSERS}]*+)(?=\s|$)"
+    rf"[{_WIDE}．{_SPACED}](?:"
+    rf"(?:(?<=[{_WIDE}])|(?<=．)(?!\d))(?:[{_WIDE}]|．(?!\d))*+[{_CLOSERS}]*+(?P<wide>)"
+    rf"|(?<=[{_SPACED}])(?<![{_SPACED}][{_SPACED}])[{_SPACED}]*+[{_CLOSERS}]*+(?=\s|$))"
 )
 _LINE = re.compile(r"[^\n\r\f\u2028\u2029]*+(?:\r\n|[\n\r\f\u2028\u2029])?")
 _STRUCTURE = re.compile(
     r"\s*(?:[-*+•‣◦–—]\s|\d{1,3}[.)]\s|[A-Za-z][.)]\s|#{1,6}\s|\||>|\.\.\s|={3,}|-{3,}|~{3,}|```)"
 )
-_FENCE = re.compile(r"\s*(?:```|~~~)")
 _WHOLE_LINE = re.compile(r"\s*(?:#{1,6}\s|\||```|~~~)")
 _ROW = re.compile(r"\s*+[^\t|]*+(?:\t|(?<=\s)\|\s)\s*+\S")
 _WIDE_LETTER = re.compile(r"[\u3000-\u30ff\u3400-\u9fff\uac00-\ud7a3\uf900-\ufaff\uff01-\uff60]")
@@ -91,72 +92,83 @@ def sentence_spans(text: str, *, start: int = 0, end: int | None = None) -> list
     end = len(text) if end is None else min(end, len(text))
     spans: list[Span] = []
     for first, last, whole in _blocks(text, start, end):
-        sentences = iter([(first, last)]) if whole else _sentences(text, first, last)
-        for a, b in sentences:
-            spans.extend(_bounded(text, *_trimmed(text, a, b)))
+        for a, b in ((first, last),) if whole else _sentences(text, first, last):
+            a, b = _trimmed(text, a, b)  # noqa: PLW2901
+            if b - a > MAX_CHARACTERS:
+                spans.extend(_bounded(text, a, b))
+            elif a < b:
+                spans.append((a, b))
     return spans
 
 
 def _blocks(text: str, start: int, end: int) -> Iterator[tuple[int, int, bool]]:
     """Yield runs of lines that belong together, and whether each is exactly one sentence."""
     first: int | None = None
-    previous = ""
+    previous = before = ""
     fenced = whole = False
-    for position, stop in _lines(text, start, end):
-        line = text[position:stop]
-        blank = not line.strip()
-        fence = _FENCE.match(line) is not None
-        if first is not None and (blank or fenced or fence or not _wraps(previous, line)):
-            yield first, position, whole
+    for match in _LINE.finditer(text, start, end):
+        line = match[0]
+        words = line.strip()
+        fence = words.startswith(("```", "~~~"))
+        if first is not None and (
+            not words or fenced or fence or not _wraps(previous, before, line, words)
+        ):
+            yield first, match.start(), whole
             first = None
-        if first is None and not blank:
-            first = position
-            whole = fenced or _WHOLE_LINE.match(line) is not None
+        if first is None and words:
+            first = match.start()
+            whole = fenced or _is_whole(line, words)
         fenced ^= fence
-        previous = line
-    if first is not None:
-        yield first, end, whole
+        previous, before = line, words
+    # The last match is empty, so nothing is left.
 
 
-def _lines(text: str, start: int, end: int) -> Iterator[Span]:
-    while start < end:
-        match = _LINE.match(text, start, end)
-        stop = match.end() if match else end
-        yield start, stop
-        start = stop
+def _is_whole(line: str, words: str) -> bool:
+    return words[0] in "#|`~" and _WHOLE_LINE.match(line) is not None
 
 
-def _wraps(previous: str, line: str) -> bool:
-    """Whether a line continues in the next one."""
-    before = previous.strip()
-    if _STRUCTURE.match(line) or _WHOLE_LINE.match(previous) or before.endswith((":", "：")):
+def _wraps(previous: str, before: str, line: str, words: str) -> bool:
+    """Whether a line continues in the next one; both are given with and without their margins."""
+    # What a letter begins is no structure, unless it numbers an item.
+    if (not words[0].isalpha() or words[1:2] in ".)") and _STRUCTURE.match(line):
         return False
-    if _ROW.match(line) or _ROW.match(previous):
+    if _is_whole(previous, before) or before.endswith((":", "：")):
+        return False
+    if _is_row(line) or _is_row(previous):
         return False
     columns = len(before) * (2 if _WIDE_LETTER.match(before[-1]) else 1)
     if columns >= WRAPPED_LINE_COLUMNS:
         return True
     # A short line ends here, unless what follows plainly continues it.
-    return line.lstrip()[:1].islower()
+    return words[0].islower()
+
+
+def _is_row(line: str) -> bool:
+    return ("|" in line or "\t" in line) and _ROW.match(line) is not None
 
 
 def _sentences(text: str, start: int, end: int) -> Iterator[Span]:
     """Cut a run of lines at closing punctuation."""
-    unspaced = _UNSPACED.search(text, start, end) is not None
-    cut = _cut_at_gaps if unspaced else _uncut
+    unspaced = not text.isascii() and _UNSPACED.search(text, start, end) is not None
     first = start
     for match in _STOPS.finditer(text, start, end):
         if match["wide"] is None and _goes_on(text, first, match, end):
             continue
-        yield from cut(text, first, match.end())
+        if unspaced:
+            yield from _cut_at_gaps(text, first, match.end())
+        else:
+            yield first, match.end()
         first = match.end()
-    yield from cut(text, first, end)
+    if unspaced:
+        yield from _cut_at_gaps(text, first, end)
+    else:
+        yield first, end
 
 
 def _goes_on(text: str, first: int, match: re.Match[str], end: int) -> bool:
     """Whether the sentence continues after a full stop or similar sign."""
     following = _next_character(text, match.end(), end)
-    sign = match["spaced"]
+    sign = match[0]
     if not following:
         return False
     if following in ".,;:+=<>":
@@ -174,18 +186,28 @@ def _is_abbreviated(text: str, first: int, dot: int, following: str, end: int) -
     if dot - first < LOOK_BACK_CHARACTERS and _ITEM_NUMBER.fullmatch(text, first, dot + 1):
         return True
     before = text[max(first, dot - LOOK_BACK_CHARACTERS) : dot]
-    word = _WORD_BREAK.split(before)[-1]
+    word = _last_word(before)
     bare = word.lower()
     if bare in _ALWAYS_INSIDE or (bare in _ABBREVIATIONS and following.isdigit()):
         return True
     if _OPENING_WORD.match(text, dot + 1, end):
         return False
-    if _DOTTED.fullmatch(word) or _is_initial(word, text, dot, following, end):
+    if ("." in word and _DOTTED.fullmatch(word)) or _is_initial(word, text, dot, following, end):
         return True
     return _is_ordinal(before, text, dot, end)
 
 
+def _last_word(before: str) -> str:
+    """Return what follows the last white space, opening mark, slash or dash."""
+    if not before or before[-1].isspace():
+        return ""
+    word = before.rsplit(None, 1)[-1]
+    return word if word.isalnum() else _WORD_BREAK.split(word)[-1]
+
+
 def _is_initial(word: str, text: str, dot: int, following: str, end: int) -> bool:
+    if len(word) != 1 and word.isascii():
+        return False
     letters = [c for c in word if not unicodedata.category(c).startswith("M")]
     if len(letters) != 1 or not letters[0].isalpha():
         return False
@@ -203,16 +225,15 @@ def _is_ordinal(before: str, text: str, dot: int, end: int) -> bool:
         return (is_short and _MONTH_OR_CENTURY.match(text, dot + 1, end) is not None) or (
             _GERMAN_ORDINAL.search(before) is not None
         )
-    return _ROMAN_ORDINAL.search(before) is not None
+    return before[-1:] in "IVX\n" and _ROMAN_ORDINAL.search(before) is not None
 
 
 def _next_character(text: str, position: int, end: int) -> str:
+    # Nearly always one space and a letter.
+    if position + 1 < end and text[position].isspace() and text[position + 1].isalnum():
+        return text[position + 1]
     match = _NEXT.match(text, position, end)
     return match[1] if match else ""
-
-
-def _uncut(_text: str, start: int, end: int) -> Iterator[Span]:
-    yield start, end
 
 
 def _cut_at_gaps(text: str, start: int, end: int) -> Iterator[Span]:

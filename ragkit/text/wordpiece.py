@@ -7,10 +7,14 @@ each word is then cut greedily into the longest pieces that the vocabulary holds
 
 from __future__ import annotations
 
+import re
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import cached_property, lru_cache
 from pathlib import Path
+
+from ragkit.text.memo import Memo
+from ragkit.types import Span
 
 VOCABULARY = Path(__file__).parent.parent / "data" / "minilm" / "vocab.txt"
 
@@ -23,7 +27,6 @@ A model that answers reads all of it, so a count for a budget includes it.
 LONGEST_CUT_WORD = 10_000
 """Characters; a longer word counts one token per character, an upper bound."""
 
-_CACHED_WORDS = 65_536
 _CACHED_LONG_WORDS = 512
 
 _IDEOGRAPHS = (
@@ -35,6 +38,17 @@ _IDEOGRAPHS = (
     (0x2B820, 0x2CEAF),
     (0xF900, 0xFAFF),
     (0x2F800, 0x2FA1F),
+)
+
+
+_ASCII_MARKS = "".join(chr(code) for code in range(33, 127) if not chr(code).isalnum())
+_SEPARATORS = frozenset(" \t\n\r")
+_RUN = re.compile(rf"[^ \t\n\r{re.escape(_ASCII_MARKS)}]+|[{re.escape(_ASCII_MARKS)}]")
+# Marks become a character that `split` takes for a space. What it takes for one without being one
+# becomes another character that is no part of any token.
+_MARK = "\x1f"
+_MARKED = dict.fromkeys(map(ord, "\x0b\x0c\x1c\x1d\x1e\x1f"), "\0") | dict.fromkeys(
+    map(ord, _ASCII_MARKS), _MARK
 )
 
 
@@ -64,9 +78,7 @@ def _normalised(character: str) -> str:
 
 
 def _is_punctuation(character: str) -> bool:
-    code = ord(character)
-    ascii_symbol = 33 <= code <= 47 or 58 <= code <= 64 or 91 <= code <= 96 or 123 <= code <= 126
-    return ascii_symbol or unicodedata.category(character).startswith("P")
+    return character in _ASCII_MARKS or unicodedata.category(character).startswith("P")
 
 
 class WordPiece:
@@ -82,7 +94,8 @@ class WordPiece:
         lines = vocabulary.read_text(encoding="utf-8").split("\n")
         self._ids = {token: i for i, token in enumerate(lines) if token}
         self._table = _CharacterTable()
-        self._words: dict[str, Sequence[int]] = {}
+        self._words = Memo(self._cut)
+        self._counts = Memo(self._count_run)
         self._long_words: dict[str, int] = {}
         self._unknown = self._ids["[UNK]"]
         self._first, self._last = self._ids["[CLS]"], self._ids["[SEP]"]
@@ -105,17 +118,34 @@ class WordPiece:
         It is the number of ids that `encode` gives, but for words of more than `LONGEST_WORD`
         characters: those count by their pieces, each character that the vocabulary lacks as one.
         """
-        words, pieces = self._words, self._pieces
-        n = 0
-        for word in text.translate(self._table).split():
-            known = words.get(word)
-            if known is not None:
-                n += len(known)
-            elif len(word) > LONGEST_WORD:
-                n += self._count_long(word)
-            else:
-                n += len(pieces(word))
-        return n
+        return self.count_spans(text, ((0, len(text)),))[0]
+
+    def count_spans(self, text: str, spans: Iterable[Span]) -> list[int]:
+        """Return `count(text[start:end])` for each span: faster than one call for each."""
+        tokens = self._counts.__getitem__
+        if text.isascii():
+            marked = text.translate(_MARKED)
+            return [
+                marked.count(_MARK, start, end) + sum(map(tokens, marked[start:end].split()))
+                for start, end in spans
+            ]
+        return [sum(map(tokens, _RUN.findall(text, start, end))) for start, end in spans]
+
+    def adds_up(self, text: str, ends: Iterable[int]) -> bool:
+        """Whether a text has as many tokens as its parts that end at these offsets together.
+
+        Says no unless each end is at a white space that separates words.
+        """
+        return _SEPARATORS.issuperset([text[end] for end in ends])
+
+    def _count_run(self, run: str) -> int:
+        """Count the tokens of what stands between two spaces or marks."""
+        plain = run.isascii() and run.isalnum()
+        words = (run.lower(),) if plain else run.translate(self._table).split()
+        return sum(
+            self._count_long(word) if len(word) > LONGEST_WORD else len(self._pieces(word))
+            for word in words
+        )
 
     def _count_long(self, word: str) -> int:
         if len(word) > LONGEST_CUT_WORD:
@@ -153,13 +183,7 @@ class WordPiece:
     def _pieces(self, word: str) -> Sequence[int]:
         if len(word) > LONGEST_WORD:
             return (self._unknown,)
-        known = self._words.get(word)
-        if known is None:
-            known = self._cut(word)
-            if len(self._words) >= _CACHED_WORDS:
-                self._words.clear()
-            self._words[word] = known
-        return known
+        return self._words[word]
 
     def _cut(self, word: str) -> Sequence[int]:
         pieces: list[int] = []

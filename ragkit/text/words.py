@@ -16,12 +16,14 @@ from __future__ import annotations
 import re
 import sys
 import unicodedata
-from collections.abc import Iterator, Sequence
-from functools import lru_cache
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import lru_cache, partial
 from typing import Literal, TypeAlias
 
 from ragkit.text.languages import STOP_WORDS, detect_language
+from ragkit.text.memo import Memo
 from ragkit.text.porter import stem
+from ragkit.types import Span
 
 __all__ = ["detect_language", "fts5_match", "index_terms", "query_terms"]
 
@@ -56,7 +58,7 @@ _THREES = (
 )
 _Ending: TypeAlias = Literal["stem", "beginning", "whole"]
 
-_ASCII_WORD = re.compile("[a-z0-9]+")
+_ASCII_LOWER = {code: chr(code).lower() if chr(code).isalnum() else " " for code in range(128)}
 _ONE_OF_PAIRS = re.compile(f"[{_PAIRS}]")
 # Characters without a word in them, and the half-width marks that normalise to combining ones.
 _MANY_MARKS = re.compile(rf"(?:[^\w\s!-~]|[\uff9e\uff9f]){{{MAX_MARKS_IN_A_ROW + 1},}}")
@@ -82,8 +84,9 @@ def index_terms(text: str, *, language: str | None) -> list[str]:
             Undecided text is stemmed like English.
     """
     ending = _ending(language)
+    folded = _FOLDED[ending]
     if text.isascii():
-        return [_folded(run[:MAX_WORD_CHARACTERS], ending) for run in _ascii_runs(text)]
+        return list(map(folded.__getitem__, _ascii_runs(text)))
     terms: list[str] = []
     for run, size in _runs(text):
         if size:
@@ -91,9 +94,18 @@ def index_terms(text: str, *, language: str | None) -> list[str]:
             # The run's end is a term too, so that a question shorter than a piece finds it.
             if len(run) >= size:
                 terms.append(run[1 - size :])
-        elif term := _folded(run, ending):
+        elif term := folded[run]:
             terms.append(term)
     return terms
+
+
+def index_lines(text: str, spans: Iterable[Span], *, language: str | None) -> list[str]:
+    """Return the index terms of each span of a text, joined by spaces."""
+    if not text.isascii():
+        return [" ".join(index_terms(text[a:b], language=language)) for a, b in spans]
+    folded = _FOLDED[_ending(language)].__getitem__
+    text = text.translate(_ASCII_LOWER)
+    return [" ".join(map(folded, text[a:b].split())) for a, b in spans]
 
 
 def query_terms(question: str, *, language: str | None) -> list[str]:
@@ -124,7 +136,7 @@ def search_terms(question: str, *, own: str | None, stored: str | None) -> list[
     everything: dict[str, None] = {}
     content: dict[str, None] = {}
     for run, size in _runs(question[:MAX_QUERY_CHARACTERS]):
-        terms = _pieces(run, size) if size else [_folded(run, ending) for ending in endings]
+        terms = _pieces(run, size) if size else [_FOLDED[ending][run] for ending in endings]
         for term in filter(None, terms):
             everything[term] = None
             if run not in stop_words:
@@ -169,14 +181,14 @@ def _stop_words(language: str | None) -> frozenset[str]:
 
 
 def _ascii_runs(text: str) -> list[str]:
-    return _ASCII_WORD.findall(text.lower())
+    return text.translate(_ASCII_LOWER).split()
 
 
 def _runs(text: str) -> Iterator[tuple[str, int]]:
     """Yield words with 0, and runs of scripts without spaces with the size of their pieces."""
     if text.isascii():
         for word in _ascii_runs(text):
-            yield word[:MAX_WORD_CHARACTERS], 0
+            yield word, 0
         return
     # Normalising sorts adjacent marks in quadratic time.
     text = _MANY_MARKS.sub(lambda marks: marks[0][:MAX_MARKS_IN_A_ROW], text)
@@ -185,7 +197,7 @@ def _runs(text: str) -> Iterator[tuple[str, int]]:
         if match.lastgroup != "word":
             yield run, 2 if match.lastgroup == "pairs" else 3
         elif len(run) <= MAX_WORD_CHARACTERS or run.isascii():
-            yield run[:MAX_WORD_CHARACTERS], 0
+            yield run, 0
         else:
             yield run, 3
 
@@ -224,9 +236,10 @@ def _pieces(run: str, size: int) -> list[str]:
     return [run[i : i + size] for i in range(len(run) - size + 1)]
 
 
-@lru_cache(maxsize=32_768)
 def _folded(word: str, ending: _Ending) -> str:
     """Return a word without what people leave out when they type it, and without its ending."""
+    if word.isascii():
+        word = word[:MAX_WORD_CHARACTERS]
     if ending == "whole":
         return unicodedata.normalize("NFC", _FORMAT.sub("", word))
     if not word.isascii():
@@ -246,3 +259,10 @@ def _plain(word: str) -> str:
         bare = _ARABIC_ARTICLE.sub("", word)
         return bare if len(bare) > 2 else word
     return word
+
+
+_FOLDED: Mapping[_Ending, Memo[str]] = {
+    "stem": Memo(partial(_folded, ending="stem")),
+    "beginning": Memo(partial(_folded, ending="beginning")),
+    "whole": Memo(partial(_folded, ending="whole")),
+}

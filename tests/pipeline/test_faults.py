@@ -427,7 +427,7 @@ def test_a_killed_ingest_loses_nothing_acknowledged(tmp_path: Path) -> None:
             process.send_signal(signal.SIGKILL)
             assert process.stderr is not None
             for line in process.stderr.read().splitlines():
-                if line.startswith("{") and line.endswith("}"):
+                if line.startswith('{"document_id"') and line.endswith("}"):
                     acknowledged.add(json.loads(line)["document_id"])
         if (tmp_path / "kb" / "store.sqlite").exists():
             store = LocalStore(tmp_path / "kb")

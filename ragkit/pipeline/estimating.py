@@ -1,0 +1,193 @@
+"""What an ingest will cost: said before it starts, corrected while it runs.
+
+Bytes and files are known from the file system alone. A rate is measured on a few of these very
+files, with these settings on this machine, where the work is long enough to pay for that.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ragkit.errors import LoadError
+
+if TYPE_CHECKING:
+    from ragkit.pipeline.report import Status
+    from ragkit.types import Chunk, Document, Embedder
+
+LEAST_BYTES_EMBEDDED = 200_000
+"""An ingest of fewer bytes that embeds takes some 20 seconds at most: nothing is measured."""
+
+LEAST_BYTES = 20_000_000
+"""As before, for an ingest that embeds nothing."""
+
+PROBED_FILES = 8
+PROBED_BYTES = 256 * 1024
+"""A larger file is not probed."""
+
+PROBE_SECONDS = 1.0
+"""After this long no further file is probed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rate:
+    """What one byte costs: a share of a chunk, and wall seconds."""
+
+    chunks: float
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Forecast:
+    """How far an ingest of files is, and what is left; before it starts, all of it.
+
+    Attributes:
+        files_done: Of `files_total`.
+        files_total: Files to read.
+        bytes_done: Of `bytes_total`.
+        bytes_total: Bytes of all files.
+        chunks: Expected chunks of all of them, at most, as unchanged files give none; or None.
+        seconds_left: Expected wall seconds, at most; None where that is not known.
+    """
+
+    files_done: int
+    files_total: int
+    bytes_done: int
+    bytes_total: int
+    chunks: int | None
+    seconds_left: float | None
+
+
+class Forecaster:
+    """Follows an ingest.
+
+    Args:
+        sizes: Bytes of each file, by the id of its document.
+        rate: As measured before the start; None if it was not.
+        clock: Returns wall seconds.
+    """
+
+    def __init__(
+        self,
+        sizes: Mapping[str, int],
+        rate: Rate | None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._left = dict(sizes)
+        self._n_files, self._n_bytes = len(sizes), sum(sizes.values())
+        self._rate = rate
+        self._clock = clock
+        self._began = clock()
+        self._bytes_done = self._bytes_worked = 0
+
+    def note(self, document_id: str, status: Status) -> None:
+        """Record that a document is done."""
+        n_bytes = self._left.pop(document_id, 0)
+        self._bytes_done += n_bytes
+        if status in {"added", "changed"}:
+            self._bytes_worked += n_bytes
+
+    def forecast(self) -> Forecast:
+        """Return what is known now."""
+        rate, n_left = self._rate, self._n_bytes - self._bytes_done
+        seconds = None if rate is None else n_left * rate.seconds
+        if self._bytes_worked:
+            by_now = n_left * (self._clock() - self._began) / self._bytes_worked
+            # The first files tell little of the others; a tenth of all tells as much as it can.
+            weight = min(1.0, 10 * self._bytes_worked / self._n_bytes)
+            if seconds is not None:
+                seconds += weight * (by_now - seconds)
+            elif weight >= 1.0:
+                seconds = by_now
+        return Forecast(
+            files_done=self._n_files - len(self._left),
+            files_total=self._n_files,
+            bytes_done=self._bytes_done,
+            bytes_total=self._n_bytes,
+            chunks=None if rate is None else round(self._n_bytes * rate.chunks),
+            seconds_left=seconds,
+        )
+
+
+def sample(files: Sequence[tuple[Path, int]], n: int) -> list[Path]:
+    """Return up to n of some files with their sizes: those in which evenly spaced bytes lie.
+
+    Files of one kind are neighbours, so that each kind is met as often as it has bytes.
+    """
+    ordered = sorted(files, key=lambda file: (file[0].suffix, file[0]))
+    total = sum(size for _, size in ordered)
+    wanted = [total * (i + 0.5) / n for i in range(n)]
+    found: dict[Path, None] = {}
+    position = 0
+    for path, size in ordered:
+        position += size
+        while wanted and wanted[0] < position:
+            wanted.pop(0)
+            if size <= PROBED_BYTES:
+                found[path] = None
+    paths = list(found)
+    # From both ends and the middle: time may be up before the last.
+    return paths[::3] + paths[1::3] + paths[2::3]
+
+
+def measure_rate(
+    files: Sequence[tuple[Path, int]],
+    *,
+    load: Callable[[Path], Document],
+    split: Callable[[Document], Sequence[Chunk]],
+    embed: Callable[[Sequence[str]], object] | None,
+    clock: Callable[[], float] = time.perf_counter,
+) -> Rate | None:
+    """Return what a byte costs, measured on a few files; None if none of them can be read.
+
+    Args:
+        files: All files, with their sizes.
+        load: Reads one of them; may raise `LoadError` or `OSError`.
+        split: Does all that is done with a document before its vectors are made.
+        embed: Embeds texts; None if nothing is embedded.
+        clock: Returns wall seconds.
+    """
+    if embed is not None:
+        embed(["warm"])  # opens the model, which the ingest then need not do
+    sizes = dict(files)
+    began = clock()
+    n_bytes = n_chunks = n_tokens = n_embedded = 0
+    prepared = embedded = 0.0
+    for path in sample(files, PROBED_FILES):
+        started = clock()
+        try:
+            chunks = split(load(path))
+        except (LoadError, OSError):
+            n_bytes += sizes[path]  # costs little, and gives nothing
+            continue
+        prepared += clock() - started
+        n_bytes += sizes[path]
+        n_chunks += len(chunks)
+        n_tokens += sum(chunk.n_tokens for chunk in chunks)
+        if embed is not None:
+            chunk = chunks[len(chunks) // 2]
+            started = clock()
+            embed(_texts(chunk))
+            embedded += clock() - started
+            n_embedded += chunk.n_tokens
+        if clock() - began > PROBE_SECONDS:
+            break
+    if not n_chunks:
+        return None
+    embedding = embedded * n_tokens / n_embedded if n_embedded else 0.0
+    return Rate(chunks=n_chunks / n_bytes, seconds=(prepared + embedding) / n_bytes)
+
+
+def _texts(chunk: Chunk) -> list[str]:
+    return [
+        chunk.text,
+        *(chunk.text[a - chunk.start : b - chunk.start] for a, b in chunk.sentences),
+    ]
+
+
+def pays(n_bytes: int, embedder: Embedder | None) -> bool:
+    """Whether an ingest is so long that measuring a rate first is worth its second."""
+    return n_bytes >= (LEAST_BYTES if embedder is None else LEAST_BYTES_EMBEDDED)
