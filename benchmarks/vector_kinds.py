@@ -366,17 +366,18 @@ def main() -> None:
     with ExitStack() as stack:
         asked: dict[str, list[Asked]] = {}
         base: dict[str, list[Curve]] = {}
+        counts: dict[str, Callable[[str], int]] = {}
         for folder, split, store in (given.split(":") for given in options.set):
             rag = stack.enter_context(RAG(store, ledger="off"))
             name = Path(folder).name
             asked[name] = ask(Path(folder), split, rag, options.limit)
-            count = functools.cache(rag.counter.count)
-            base[name] = curves(asked[name], count, no_vector)
+            counts[name] = functools.cache(rag.counter.count)
+            base[name] = curves(asked[name], counts[name], no_vector)
         if options.texts:
             write_texts(options.texts, list(asked.values()))
         for path in options.variants:
             variant = load_variant(path)
-            found = {n: Sums(base[n], curves(asked[n], count, variant)) for n in asked}
+            found = {n: Sums(base[n], curves(asked[n], counts[n], variant)) for n in asked}
             print_change(path.name, found)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import runpy
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +50,17 @@ def line(cluster: str, *, tokens: float, first: int) -> object:
     )
 
 
+def at_least(wanted: int) -> Callable[[int], bool]:
+    """Return whether a number is at least so much."""
+    return lambda n: n >= wanted
+
+
+def five_tokens(text: str) -> int:
+    """Count every text as five tokens."""
+    del text
+    return 5
+
+
 def test_tokens_are_read_between_the_points_of_a_curve() -> None:
     """Between two points a line is drawn; a target above all is never reached."""
     tokens_at = BENCHMARK["tokens_at"]
@@ -60,10 +72,10 @@ def test_tokens_are_read_between_the_points_of_a_curve() -> None:
 def test_evidence_that_never_comes_has_no_smallest_number() -> None:
     """The smallest number that is enough, or none."""
     first_enough = BENCHMARK["first_enough"]
-    assert first_enough(9, lambda n: n >= 4) == 4
-    assert first_enough(9, lambda n: n >= 1) == 1
-    assert first_enough(9, lambda _: False) is None
-    assert first_enough(0, lambda _: True) is None
+    assert first_enough(9, at_least(4)) == 4
+    assert first_enough(9, at_least(1)) == 1
+    assert first_enough(9, at_least(10)) is None
+    assert first_enough(0, at_least(0)) is None
 
 
 def test_the_same_vectors_change_nothing() -> None:
@@ -138,7 +150,7 @@ def test_a_curve_keeps_what_the_policy_keeps_and_no_more_than_its_share() -> Non
     """From one sentence at the highest cut to the policy's share of the first chunks."""
     pool = [pool_chunk()]
     ranking = rank(["ferry"], pool, BUILTIN_POLICY)
-    tokens, found = BENCHMARK["curve"](ranking, 2, lambda _: 5)
+    tokens, found = BENCHMARK["curve"](ranking, 2, five_tokens)
     assert tokens[0] == 5.0  # the best one is always kept
     assert tokens[-1] == 10.0  # three sentences would be more than the chunk's 12 tokens
     assert found[0] == 0.0
