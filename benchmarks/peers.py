@@ -6,6 +6,8 @@
     haystack-ai and sentence-transformers-haystack; txtai; chromadb)
     python benchmarks/peers.py CORPUS QUESTIONS --model FOLDER --python NAME=PYTHON... [--rounds 3]
 
+NAME is ragkit, base, langchain, llamaindex, haystack, txtai or chroma. `ragkit-WORD` gives the
+three systems of ragkit once more from another environment (such as one with an earlier version).
 CORPUS and QUESTIONS are JSON Lines with `text`; FOLDER holds all-MiniLM-L6-v2 as
 sentence-transformers reads it (ragkit uses its own copy of the weights). Systems take turns, one
 process a task, on one thread; figures are medians over the rounds. Peers run at their defaults.
@@ -31,7 +33,7 @@ import sys
 import tempfile
 import time
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -299,7 +301,9 @@ class Chroma:
         return client.get_or_create_collection("passages", embedding_function=self._function(model))
 
 
-SYSTEMS: dict[str, tuple[System, str, tuple[str, ...]]] = {
+Entry = tuple[System, str, tuple[str, ...]]  # a system, its environment, its packages
+
+SYSTEMS: dict[str, Entry] = {
     "ragkit numpy": (Ragkit("numpy"), "ragkit", ("ragkit-lean", "numpy")),
     "ragkit fast": (Ragkit("onnxruntime"), "ragkit", ("ragkit-lean", "onnxruntime")),
     "ragkit fast, as it comes": (
@@ -321,6 +325,28 @@ SYSTEMS: dict[str, tuple[System, str, tuple[str, ...]]] = {
 TASKS = ("embed", "cold", "ingest", "search")
 
 
+def systems_of(environments: Iterable[str]) -> dict[str, Entry]:
+    """Return what runs in these environments, by row; ragkit's other ones have rows of their own.
+
+    Raises:
+        ValueError: If nothing runs in one of the environments.
+    """
+    found: dict[str, Entry] = {}
+    for environment in environments:
+        known, _, word = environment.partition("-")
+        rows = {
+            f"{name} ({word})" if word else name: (system, environment, packages)
+            for name, (system, home, packages) in SYSTEMS.items()
+            if home == known and (home == "ragkit" or not word)
+        }
+        if not rows:
+            homes = ", ".join(dict.fromkeys(home for _, home, _ in SYSTEMS.values()))
+            raise ValueError(f"--python {environment}: use one of {homes}, or ragkit-WORD")
+        found |= rows
+    order = [entry[0] for entry in SYSTEMS.values()]
+    return dict(sorted(found.items(), key=lambda item: order.index(item[1][0])))
+
+
 def texts_of(path: Path, n: int) -> list[str]:
     """Return n texts of a JSON Lines file, drawn by chance."""
     lines = path.read_text(encoding="utf-8").splitlines()
@@ -329,7 +355,7 @@ def texts_of(path: Path, n: int) -> list[str]:
 
 def work(task: str, name: str, options: argparse.Namespace, place: Path) -> dict[str, float]:
     """Do one task in this process and return its figures."""
-    system, model = SYSTEMS[name][0], str(options.model)
+    system, model = SYSTEMS[name.partition(" (")[0]][0], str(options.model)
     questions = texts_of(options.questions, N_QUESTIONS)
     figures: dict[str, float] = {}
     if task == "embed":
@@ -405,7 +431,7 @@ def main() -> None:
         print(json.dumps(work(task, name, options, Path(place))))
         return
     pythons = dict(given.split("=", 1) for given in options.python)
-    systems = {name: entry for name, entry in SYSTEMS.items() if entry[1] in pythons}
+    systems = systems_of(pythons)
     figures: dict[str, dict[str, list[float]]] = {n: defaultdict(list) for n in systems}
     folder = Path(tempfile.mkdtemp())
     for _ in range(options.rounds):
