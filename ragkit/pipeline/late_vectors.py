@@ -14,7 +14,7 @@ from ragkit.pipeline.ingesting import difference
 from ragkit.pipeline.report import EmbedProgress, EmbedReport, IngestReport
 from ragkit.pipeline.upkeep import embedder_name, n_waiting
 from ragkit.storage import FilledChunk, Maintained, Store, StoreSettings, WaitingChunk
-from ragkit.types import embeds_like
+from ragkit.types import embeds_like, sentence_embedder
 
 if TYPE_CHECKING:
     from ragkit.pipeline.parts import Parts
@@ -79,6 +79,8 @@ def _settings_and_embedder(parts: Parts, store: Store) -> tuple[StoreSettings, E
     if embedder is None or not embeds_like(embedder, stored.embedder_fingerprint):
         fingerprint = None if embedder is None else embedder.fingerprint
         wanted = replace(wanted, embedder_fingerprint=fingerprint)
+    if stored.sentence_vector_kind == "short" and sentence_embedder(embedder) is None:
+        wanted = replace(wanted, sentence_vector_kind="full")
     if embedder is None or wanted != stored:
         raise ConfigError(difference(stored, wanted))
     return stored, embedder

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from ragkit.errors import StoreDamagedError
 from ragkit.narrowing import is_object
-from ragkit.storage.schema import checksum, schema_version, unsealed
+from ragkit.storage.schema import checksum, schema_version
 from ragkit.storage.values import StoreSettings
 from ragkit.trimming import PoolChunk
 from ragkit.types import Chunk, Document, Hit, Json, Location, Mark, MarkKind, Metadata
@@ -367,7 +367,7 @@ def pool_chunk(
     sentences: bytes | None,
     vector: Vector | None,
     *,
-    of_chunk: object = None,
+    of_chunk: bytes | None = None,
 ) -> PoolChunk:
     """Return a hit prepared for trimming.
 
@@ -394,7 +394,7 @@ def pool_chunk(
         return PoolChunk(hit=hit, terms=by_sentence)
     rows /= np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-9)
     if of_chunk is not None:
-        rows += CHUNK_SHARE * unpack_vector(unsealed(of_chunk, f"chunk {hit.chunk.id}'s vector"))
+        rows += CHUNK_SHARE * unpack_vector(of_chunk)
         rows /= np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-9)
     near = rows.copy()
     near[1:] += rows[:-1]

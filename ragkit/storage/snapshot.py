@@ -227,8 +227,14 @@ class LocalSnapshot:
                 rows = connection.execute(_POOL, (ids,)).fetchall()
                 vectors = _sentence_vectors(connection, {row[0]: row[2] for row in rows})
         settings = self.manifest().settings
-        has_kind = settings is not None and settings.sentence_vector_kind is not None
-        of_chunks = {row[0]: row[3] for row in rows} if has_kind else {}
+        adds = (
+            settings is not None
+            and settings.sentence_vector_kind is not None
+            and vector is not None
+        )
+        of_chunks = {
+            row[0]: _unsealed(row[3], row[0]) for row in rows if adds and row[3] is not None
+        }
         terms = {row[0]: row[1] for row in rows}
         return [
             pool_chunk(
@@ -429,7 +435,7 @@ def _unsealed(vectors: object, chunk_id: str) -> bytes:
         return unsealed(vectors, "")
     except StoreDamagedError:
         raise StoreDamagedError(
-            f"a sentence vector of chunk {chunk_id} is damaged. Drop it, then make it again: "
+            f"a vector of chunk {chunk_id} is damaged. Drop it, then make it again: "
             "ragkit doctor --repair; ragkit rebuild"
         ) from None
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,12 +13,12 @@ import pytest
 
 from ragkit import RAG, Document, Settings
 from ragkit.embedding import BuiltinEmbedder
-from ragkit.errors import ConfigError
+from ragkit.errors import ConfigError, StoreDamagedError
 from ragkit.storage import LocalStore
 from ragkit_connectors.testing.stores import WordEmbedder
 
 if TYPE_CHECKING:
-    from ragkit.types import Vectors
+    from ragkit.types import Vector, Vectors
 
 np = pytest.importorskip("numpy", reason="vectors need numpy")
 
@@ -25,7 +27,7 @@ TEXT = (
     "Dogs stay on the quay. The lighthouse was built of granite in 1874."
 )
 SENTENCES = [f"{part.strip()}." for part in TEXT.split(".") if part.strip()]
-QUESTION = "How heavy a load can the crane lift?"
+QUESTION = "How many tonnes does the crane lift?"
 
 
 class Older(BuiltinEmbedder):
@@ -45,6 +47,22 @@ class Older(BuiltinEmbedder):
         return super().embed_documents(texts)
 
 
+class OnlyFull:
+    """The built-in embedder without its vectors of sentences."""
+
+    name = "builtin"
+    dim = BuiltinEmbedder.dim
+    fingerprint = BuiltinEmbedder.fingerprint
+
+    def embed_documents(self, texts: Sequence[str]) -> Vectors:
+        """Return what the embedder does."""
+        return BuiltinEmbedder().embed_documents(texts)
+
+    def embed_query(self, text: str) -> Vector:
+        """Return what the embedder does."""
+        return BuiltinEmbedder().embed_query(text)
+
+
 def kind(place: Path) -> object:
     """Return what a store says of its sentence vectors."""
     with RAG(place) as rag:
@@ -54,7 +72,7 @@ def kind(place: Path) -> object:
 def cosines(place: Path) -> list[float]:
     """Return the cosines of the store's sentences and the question."""
     with RAG(place) as rag:
-        (hit,) = rag.search(QUESTION, k=1)
+        (hit,) = rag.search(QUESTION, k=1, mode="lexical")
     with LocalStore(place) as store, store.snapshot() as snapshot:
         (chunk,) = snapshot.pool([hit], BuiltinEmbedder().embed_query(QUESTION))
     assert chunk.cosines is not None
@@ -176,3 +194,34 @@ def test_a_certificate_of_older_weights_is_void(tmp_path: Path) -> None:
     assert isinstance(now, dict)
     assert before["embedder_fingerprint"] == Older.fingerprint
     assert now["embedder_fingerprint"] == BuiltinEmbedder.fingerprint
+
+
+def test_vectors_that_come_later_are_of_the_stores_kind(tmp_path: Path) -> None:
+    """An embedder of the same name that makes none of that kind is refused, before it starts."""
+    with RAG(tmp_path / "kb") as rag:
+        rag.ingest(Document(id="a", text=TEXT), vectors="later")
+    with (
+        RAG(tmp_path / "kb", embedder=OnlyFull()) as rag,
+        pytest.raises(ConfigError, match="sentence_vector_kind 'short', this call asks for 'full'"),
+    ):
+        rag.embed()
+    with RAG(tmp_path / "kb") as rag:
+        assert rag.embed().remaining == 0
+    made_at_once = tmp_path / "at once"
+    with RAG(made_at_once) as rag:
+        rag.ingest(Document(id="a", text=TEXT))
+    assert cosines(tmp_path / "kb") == cosines(made_at_once)
+
+
+def test_a_damaged_vector_of_a_chunk_is_named(tmp_path: Path) -> None:
+    """Trimming reads it too; keyword search, which does not, goes on."""
+    with RAG(tmp_path / "kb") as rag:
+        rag.ingest(Document(id="a", text=TEXT))
+    with closing(sqlite3.connect(tmp_path / "kb" / "store.sqlite")) as connection:
+        (raw,) = connection.execute("SELECT vector FROM vector").fetchone()
+        connection.execute("UPDATE vector SET vector = ?", (bytes([raw[0] ^ 1]) + raw[1:],))
+        connection.commit()
+    with RAG(tmp_path / "kb") as rag:
+        with pytest.raises(StoreDamagedError, match=r"chunk .* is damaged.*ragkit rebuild"):
+            cosines(tmp_path / "kb")
+        assert rag.ask(QUESTION, mode="lexical").question == QUESTION
