@@ -156,6 +156,13 @@ class ChunkVectors:
         self._report.sentence_bytes += sum(len(made[key].sentence or b"") for key in sentences)
         return made
 
+    def rehearse(self, texts: Sequence[str]) -> None:
+        """Embed a chunk's text, the first of these, and those of its sentences; count nothing."""
+        self._embedder.embed_documents(texts[:1])
+        if self._sentence_vectors:
+            for _ in self._embedded(texts[1:], sentences=True):
+                pass
+
     def _text(self, title: str, chunk: Chunk) -> str:
         return f"{title} {chunk.text}" if self._embed_title else chunk.text
 

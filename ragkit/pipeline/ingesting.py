@@ -322,6 +322,11 @@ class Ingester:
         """Do what is done with a document before its vectors are made, and drop it."""
         return self._prepare(document, "").chunks
 
+    def rehearse_vectors(self, texts: Sequence[str]) -> None:
+        """Embed a chunk's text and those of its sentences as is done for a store, and drop them."""
+        if self._vectors is not None:
+            self._vectors.rehearse(texts)
+
     def _prepare(self, document: Document, fingerprint: str) -> PreparedDocument:
         chunks = self._chunker.split(document)
         if not chunks:

@@ -121,7 +121,8 @@ def _forecast(parts: Parts, source: Joined, ingester: Ingester, options: IngestO
         loaded = load_bytes(path.read_bytes(), name=path.name, password=options.get("password"))
         return Document(id=path.name, text=loaded.text, title=loaded.title, marks=loaded.marks)
 
-    embedder, rate = parts.embedder(), None
+    rate, later = None, options.get("vectors") == "later"
+    embedder = None if later else parts.embedder()
     # Texts are not sent to others, whose work may cost money, to learn how long that takes.
     is_ours = embedder is None or isinstance(embedder, BuiltinEmbedder)
     if is_ours and pays(sum(size for _, _, size in files), embedder):
@@ -129,7 +130,7 @@ def _forecast(parts: Parts, source: Joined, ingester: Ingester, options: IngestO
             [(path, size) for _, path, size in files],
             load=load,
             split=ingester.rehearse,
-            embed=None if embedder is None else embedder.embed_documents,
+            embed=None if embedder is None else ingester.rehearse_vectors,
         )
     ingester.forecaster = Forecaster({name: size for name, _, size in files}, rate)
     tell(ingester.forecaster.forecast())
