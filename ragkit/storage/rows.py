@@ -8,13 +8,13 @@ import re
 import shlex
 import sqlite3
 import struct
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from ragkit.errors import StoreDamagedError
 from ragkit.narrowing import is_object
-from ragkit.storage.schema import checksum, schema_version
+from ragkit.storage.schema import checksum, schema_version, unsealed
 from ragkit.storage.values import StoreSettings
 from ragkit.trimming import PoolChunk
 from ragkit.types import Chunk, Document, Hit, Json, Location, Mark, MarkKind, Metadata
@@ -34,6 +34,9 @@ CHUNK_OF_2 = f"{_CHUNK}, NULL, chunk.checksum"
 """The same for a store of schema 2, whose sentence vectors are kept with those of chunks."""
 
 N_CHUNK = 13
+
+_SENTENCES = """
+SELECT row, vector FROM sentence WHERE row IN (SELECT value FROM json_each(?))"""
 
 MALFORMED = (ValueError, TypeError, KeyError, IndexError, AttributeError, RecursionError)
 """What reading raises for a value whose checksum is right but which makes no sense: a checksum
@@ -353,6 +356,32 @@ def unpack_rows(packed: object) -> tuple[int, ...]:
     if not isinstance(packed, bytes) or len(packed) % 8:
         return ()
     return struct.unpack(f"<{len(packed) // 8}q", packed)
+
+
+def sentence_vectors(
+    connection: sqlite3.Connection, packed: Mapping[str, object]
+) -> dict[str, bytes]:
+    """Return the vectors of chunks' sentences, one after the other, where all are stored."""
+    rows = {chunk_id: unpack_rows(value) for chunk_id, value in packed.items()}
+    wanted = json.dumps([row for some in rows.values() for row in some])
+    stored: dict[int, object] = dict(connection.execute(_SENTENCES, (wanted,)).fetchall())
+    found: dict[str, bytes] = {}
+    for chunk_id, some in rows.items():
+        vectors = [stored[row] for row in some if row in stored]
+        if len(vectors) == len(some) > 0:
+            found[chunk_id] = b"".join([unsealed_vector(vector, chunk_id) for vector in vectors])
+    return found
+
+
+def unsealed_vector(vectors: object, chunk_id: str) -> bytes:
+    """Return vectors of a chunk as they were sealed; the error names the chunk and the remedy."""
+    try:
+        return unsealed(vectors, "")
+    except StoreDamagedError:
+        raise StoreDamagedError(
+            f"a vector of chunk {chunk_id} is damaged. Drop it, then make it again: "
+            "ragkit doctor --repair; ragkit rebuild"
+        ) from None
 
 
 CHUNK_SHARE = 0.5

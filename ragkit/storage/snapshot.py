@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shlex
 import sqlite3
-from collections.abc import Collection, Generator, Iterable, Mapping, Sequence
+from collections.abc import Collection, Generator, Iterable, Sequence
 from contextlib import contextmanager
 from functools import cached_property, partial
 from typing import TYPE_CHECKING
@@ -28,9 +28,10 @@ from ragkit.storage.rows import (
     read_chunk,
     read_document,
     read_settings,
-    unpack_rows,
+    sentence_vectors,
+    unsealed_vector,
 )
-from ragkit.storage.schema import FILLED, RESTORED, read_manifest, schema_version, unsealed
+from ragkit.storage.schema import FILLED, RESTORED, read_manifest, schema_version
 from ragkit.storage.values import Manifest, VectorCounts
 from ragkit.text.words import detect_language, fts5_match, fts5_terms, search_terms
 from ragkit.types import Hit, Mode, Query
@@ -68,8 +69,6 @@ _POOL_OF_2 = """
 SELECT chunk.id, tokens, vector.sentences FROM chunk
 LEFT JOIN vector ON vector.row = chunk.vector
 WHERE chunk.id IN (SELECT value FROM json_each(?))"""
-_SENTENCES = """
-SELECT row, vector FROM sentence WHERE row IN (SELECT value FROM json_each(?))"""
 
 
 class LocalSnapshot:
@@ -222,10 +221,12 @@ class LocalSnapshot:
         with self._reading() as connection:
             if schema_version(connection) == 2:
                 rows = connection.execute(_POOL_OF_2, (ids,)).fetchall()
-                vectors = {row[0]: _unsealed(row[2], row[0]) for row in rows if row[2] is not None}
+                vectors = {
+                    row[0]: unsealed_vector(row[2], row[0]) for row in rows if row[2] is not None
+                }
             else:
                 rows = connection.execute(_POOL, (ids,)).fetchall()
-                vectors = _sentence_vectors(connection, {row[0]: row[2] for row in rows})
+                vectors = sentence_vectors(connection, {row[0]: row[2] for row in rows})
         settings = self.manifest().settings
         adds = (
             settings is not None
@@ -233,7 +234,7 @@ class LocalSnapshot:
             and vector is not None
         )
         of_chunks = {
-            row[0]: _unsealed(row[3], row[0]) for row in rows if adds and row[3] is not None
+            row[0]: unsealed_vector(row[3], row[0]) for row in rows if adds and row[3] is not None
         }
         terms = {row[0]: row[1] for row in rows}
         return [
@@ -413,31 +414,6 @@ def _hits(connection: sqlite3.Connection, ranked: Sequence[tuple[int, float]]) -
             )
         )
     return hits
-
-
-def _sentence_vectors(
-    connection: sqlite3.Connection, packed: Mapping[str, object]
-) -> dict[str, bytes]:
-    """Return the vectors of chunks' sentences, one after the other, where all are stored."""
-    rows = {chunk_id: unpack_rows(value) for chunk_id, value in packed.items()}
-    wanted = json.dumps([row for some in rows.values() for row in some])
-    stored: dict[int, object] = dict(connection.execute(_SENTENCES, (wanted,)).fetchall())
-    found: dict[str, bytes] = {}
-    for chunk_id, some in rows.items():
-        vectors = [stored[row] for row in some if row in stored]
-        if len(vectors) == len(some) > 0:
-            found[chunk_id] = b"".join([_unsealed(vector, chunk_id) for vector in vectors])
-    return found
-
-
-def _unsealed(vectors: object, chunk_id: str) -> bytes:
-    try:
-        return unsealed(vectors, "")
-    except StoreDamagedError:
-        raise StoreDamagedError(
-            f"a vector of chunk {chunk_id} is damaged. Drop it, then make it again: "
-            "ragkit doctor --repair; ragkit rebuild"
-        ) from None
 
 
 # Each of these returns row, chunk id and rank (lower is better) of the k best and some more.
