@@ -434,4 +434,5 @@ def pool_chunk(
         terms=by_sentence,
         cosines=(rows @ vector).tolist(),
         window_cosines=(near @ vector).tolist(),
+        with_chunk=of_chunk is not None,
     )

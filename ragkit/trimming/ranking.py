@@ -13,11 +13,14 @@ from ragkit.types import Chunk, Hit, Span
 _SHORT_TERMS = 3
 """Added to every length, so that a heading cannot win merely by being short."""
 
-# Logistic regression of "is the question answered here" on the calibration halves of squad20 and
+# Logistic regressions of "is the question answered here" on the calibration halves of squad20 and
 # hotpotqa_100, against questions of other collections (weight 1) and squad20's unanswerable ones
-# (weight 1/2). It orders pools by their support; it is not yet a calibrated probability.
-_COVERAGE_WEIGHT, _COSINE_WEIGHT, _OFFSET = 2.1, 10.2, -7.1
-_COVERAGE_WEIGHT_ALONE, _OFFSET_ALONE = 4.6, -3.05
+# (weight 1/2). They order pools by their support; it is not yet a calibrated probability.
+# Weights of coverage and cosine, and the offset. That of `_WITH_CHUNK` (benchmarks/support.py, on
+# vectors of the kind `short`) is raised so that no more answerable questions are refused.
+_OF_SENTENCE = (2.1, 10.2, -7.1)
+_WITH_CHUNK = (3.7, 13.8, -9.5)
+_WITHOUT_VECTORS = (4.6, -3.05)
 
 
 def text_of(chunk: Chunk, span: Span) -> str:
@@ -76,14 +79,14 @@ def rank(question_terms: Sequence[str], pool: Sequence[PoolChunk], policy: TrimP
         RankedSentence(pool[sentences[i].chunk].hit, sentences[i], scores[i], relative[kept_with])
         for i, kept_with in _with_neighbours(best_first, sentences, pool, policy)
     )
-    support = _support(signals)
+    support = _support(signals, pool)
     return Ranking(pool=pool, sentences=_without_repeats(ordered), support=support)
 
 
 def support_score(question_terms: Sequence[str], pool: Sequence[PoolChunk]) -> float | None:
     """Return how well the pool supports an answer, in [0, 1]; None for an empty pool."""
     signals = measure(question_terms, pool)
-    return _support(signals) if signals.sentences else None
+    return _support(signals, pool) if signals.sentences else None
 
 
 def _scores(
@@ -118,7 +121,7 @@ def _relative_scores(
     return [priority - policy.best_weight * best for priority in priorities]
 
 
-def _support(signals: Signals) -> float:
+def _support(signals: Signals, pool: Sequence[PoolChunk]) -> float:
     """Return the support of the part with vectors, or of the part without if that is greater.
 
     Each part is judged by what is known of it: the pool supports an answer where either part does.
@@ -130,11 +133,14 @@ def _support(signals: Signals) -> float:
     logits: list[float] = []
     if by_words:
         coverage = max(covered[i] for i in by_words)
-        logits.append(_COVERAGE_WEIGHT_ALONE * coverage + _OFFSET_ALONE)
+        of_coverage, offset = _WITHOUT_VECTORS
+        logits.append(of_coverage * coverage + offset)
     if by_vectors:
         coverage = max(covered[i] for i in by_vectors)
         cosine = max(signals.columns["window_cosine"][i] for i in by_vectors)
-        logits.append(_COVERAGE_WEIGHT * coverage + _COSINE_WEIGHT * cosine + _OFFSET)
+        with_chunk = any(chunk.with_chunk for chunk in pool)
+        of_coverage, of_cosine, offset = _WITH_CHUNK if with_chunk else _OF_SENTENCE
+        logits.append(of_coverage * coverage + of_cosine * cosine + offset)
     return 1.0 / (1.0 + math.exp(-max(logits)))
 
 

@@ -27,13 +27,15 @@ class PoolChunk:
 
     `terms` holds the index terms of each sentence. `cosines` holds the cosine of the question with
     each sentence, `window_cosines` with each sentence and its neighbours; both are None where the
-    store has no sentence vectors of the chunk, or not yet.
+    store has no sentence vectors of the chunk, or not yet. `with_chunk` says that each sentence's
+    vector has a part of its chunk's added to it, which makes cosines larger.
     """
 
     hit: Hit
     terms: Sequence[Sequence[str]]
     cosines: Sequence[float] | None = None
     window_cosines: Sequence[float] | None = None
+    with_chunk: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -150,7 +150,7 @@ def test_pools_without_vectors_have_their_own_trees() -> None:
 def test_what_ranks_above_the_cut_is_kept(cut: float, seed: int) -> None:
     """Exactly the sentences of that rank or better are kept, and never none."""
     pool = pool_of(FERRY, MUSEUM, with_cosines=True, seed=seed)
-    policy = dataclasses.replace(BUILTIN_POLICY, keep_above=cut)
+    policy = dataclasses.replace(BUILTIN_POLICY, keep_above=cut, budget_share=None)
     ranked = rank(PASS_WORDS, pool, policy).sentences
     kept = trim(PASS_WORDS, pool, policy=policy, counter=COUNTER).context
     expected = {(r.hit.chunk.id, r.place.span[0]) for r in ranked if r.relative_score >= cut}
@@ -184,7 +184,7 @@ def test_policy_files_name_their_scorer(tmp_path: Path) -> None:
 
 
 def test_a_file_with_one_limit_means_that_one(tmp_path: Path) -> None:
-    """The bundled policy's other limits do not slip in; a file with none has all of them."""
+    """Other limits do not slip in; a file with none has those that it always had."""
     path = tmp_path / "trim.json"
 
     def limits(**data: object) -> tuple[float | None, int | None, float | None]:
@@ -195,7 +195,7 @@ def test_a_file_with_one_limit_means_that_one(tmp_path: Path) -> None:
     assert limits(keep_above=-3) == (-3.0, None, None)
     assert limits(budget_tokens=5) == (None, 5, None)
     assert limits(budget_share=0.5) == (None, None, 0.5)
-    assert limits(pool=7) == (BUILTIN_POLICY.keep_above, None, BUILTIN_POLICY.budget_share)
+    assert limits(pool=7) == (-4.0, None, 1.0)
 
 
 def test_a_pool_of_hits_without_words_is_ranked() -> None:
