@@ -215,11 +215,14 @@ class SpanChunker:
             last_mark = mark
             while last_mark < len(document.marks) and document.marks[last_mark].start < end:
                 last_mark += 1
-            inside: list[Span] = []
-            i = first
-            while i < len(sentences) and sentences[i][0] < end:
-                inside.append((max(sentences[i][0], start), min(sentences[i][1], end)))
-                i += 1
+            last = first
+            while last < len(sentences) and sentences[last][0] < end:
+                last += 1
+            inside = list(sentences[first:last])
+            if inside:
+                # Only a sentence that was cut reaches beyond its chunk.
+                inside[0] = max(inside[0][0], start), inside[0][1]
+                inside[-1] = inside[-1][0], min(inside[-1][1], end)
             text = document.text[start:end]
             chunks.append(
                 Chunk(
@@ -239,9 +242,11 @@ class SpanChunker:
 def chunk_id(document_id: str, span: Span, text: str, chunker_fingerprint: str) -> str:
     """Return 32 hexadecimal digits of the SHA-256 over everything that identifies a chunk."""
     import hashlib
-    import json
+    from json.encoder import encode_basestring_ascii as quoted
 
-    identity = json.dumps([document_id, *span, text, chunker_fingerprint])
+    # As `json.dumps` writes the list of these values.
+    parts = (quoted(document_id), *map(str, span), quoted(text), quoted(chunker_fingerprint))
+    identity = f"[{', '.join(parts)}]"
     return hashlib.sha256(identity.encode()).hexdigest()[:32]
 
 

@@ -17,12 +17,14 @@ from ragkit.narrowing import is_object
 from ragkit.storage.schema import checksum, schema_version
 from ragkit.storage.values import StoreSettings
 from ragkit.trimming import PoolChunk
-from ragkit.types import Chunk, Document, Hit, Json, Location, Mark, MarkKind, Metadata
+from ragkit.types import Chunk, Document, Hit, Json, Location, Mark, MarkKind, Metadata, Span
 
 if TYPE_CHECKING:
     from ragkit.types import Vector, Vectors
 
 _T = TypeVar("_T")
+
+_compact = json.JSONEncoder(separators=(",", ":")).encode
 
 _CHUNK = """chunk.row, chunk.id, chunk.document, start, end, n_tokens, chunk.sentences, chunk.marks,
   tokens, chunk.vector, substr(text, first_byte + 1, n_bytes)"""
@@ -276,8 +278,14 @@ def byte_offsets(text: str, chunks: Sequence[Chunk]) -> list[tuple[int, int]]:
 
 def marks_json(marks: Sequence[Mark]) -> str:
     """Return marks as stored."""
-    rows = [[mark.start, mark.kind, mark.location.to_dict()] for mark in marks]
-    return json.dumps(rows, separators=(",", ":"))
+    if not marks:
+        return "[]"
+    return _compact([[mark.start, mark.kind, mark.location.to_dict()] for mark in marks])
+
+
+def sentences_json(sentences: Sequence[Span]) -> str:
+    """Return spans of sentences as stored."""
+    return f"[{','.join([f'[{start},{end}]' for start, end in sentences])}]"
 
 
 def _marks(text: str) -> tuple[Mark, ...]:

@@ -14,6 +14,7 @@ from ragkit.storage.rows import (
     marks_json,
     pack_rows,
     pack_sentences,
+    sentences_json,
     unpack_rows,
     unpack_vector,
 )
@@ -171,8 +172,7 @@ def _insert_chunks(connection: sqlite3.Connection, document: int, item: Prepared
     ):
         vector = vector_row(connection, key)
         sentence_rows = use_sentences(connection, row, of_sentences)
-        sentences = json.dumps(chunk.sentences, separators=(",", ":"))
-        long = (sentences, marks_json(chunk.marks), terms)
+        long = (sentences_json(chunk.sentences), marks_json(chunk.marks), terms)
         whose, span, n_tokens = (row, chunk.id, document), (chunk.start, chunk.end), chunk.n_tokens
         raw = encoded(text[chunk.start : chunk.end])
         check = chunk_checksum(*whose, *span, n_tokens, *long, vector, raw, sentence_rows)
