@@ -26,6 +26,9 @@ from ragkit.types import (
 
 DEFAULT_CHUNK_TOKENS = 400
 
+_WIDEST_TOKEN = 6
+"""Characters, white space included, that a token takes on average: hardly ever more."""
+
 _SENTENCE, _PARAGRAPH, _SECTION = 1, 2, 3
 _WORD = re.compile(r"\S+")
 _BLANK_LINE = re.compile(r"\n[^\S\n]*\n")
@@ -88,18 +91,24 @@ class SpanChunker:
         if self.name == "whole":
             yield first, last, self.counter.count(text[first:last])
             return
-        counts = self._counts(text, sentences)
-        if self.name in {"recursive", "sentence"} and sum(counts) <= self.max_tokens:
-            # All of it is one chunk, which packing would find out more slowly.
-            ends = [end for _, end in sentences[:-1]]
-            yield first, last, self._total(text, first, last, ends, sum(counts))
-            return
-        atoms = list(self._atoms(document, sentences, counts))
+        if self.name in {"recursive", "sentence"} and self._may_be_one(text, sentences):
+            # Packing would find out more slowly that all of it is one chunk.
+            n_tokens = self.counter.count(text[first:last])
+            if n_tokens <= self.max_tokens:
+                yield first, last, n_tokens
+                return
+        atoms = list(self._atoms(document, sentences, self._counts(text, sentences)))
         for a, b in self._pack(atoms):
             pack = atoms[a:b]
             first, last, ends = pack[0].start, pack[-1].end, [atom.end for atom in pack[:-1]]
             n_tokens = sum(atom.n_tokens for atom in pack)
             yield first, last, self._total(text, first, last, ends, n_tokens)
+
+    def _may_be_one(self, text: str, sentences: Sequence[Span]) -> bool:
+        """Whether a text is short, and has as many tokens as its sentences together."""
+        is_short = sentences[-1][1] - sentences[0][0] <= _WIDEST_TOKEN * self.max_tokens
+        ends = [end for _, end in sentences[:-1]]
+        return is_short and isinstance(self.counter, WordPiece) and self.counter.adds_up(text, ends)
 
     def _counts(self, text: str, spans: Sequence[Span]) -> Sequence[int]:
         if isinstance(self.counter, WordPiece):

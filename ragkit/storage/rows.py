@@ -10,6 +10,7 @@ import sqlite3
 import struct
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from json.encoder import encode_basestring_ascii
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from ragkit.errors import StoreDamagedError
@@ -348,7 +349,9 @@ def text_key(fingerprint: str, text: str) -> bytes:
     """Return the key of a text's vectors: 16 bytes of a digest of the embedder and the text."""
     import hashlib  # loads OpenSSL, which is 4 MiB
 
-    return hashlib.sha256(json.dumps([fingerprint, text]).encode()).digest()[:16]
+    # As `json.dumps` writes the list of both.
+    identity = f"[{encode_basestring_ascii(fingerprint)}, {encode_basestring_ascii(text)}]"
+    return hashlib.sha256(identity.encode()).digest()[:16]
 
 
 def pack_rows(rows: Sequence[int]) -> bytes:

@@ -39,13 +39,13 @@ def write_documents(
     store_vectors(connection, vectors)
     left = _Left()
     has_replaced = False
+    (newest,) = connection.execute("SELECT coalesce(max(row), 0) FROM document").fetchone()
     for item in prepared:
         if item.document.groups:
             write_manifest(connection, "protected", "true")
         row = _row_of(connection, item.document.id)
         if row is None:
-            (newest,) = connection.execute("SELECT coalesce(max(row), 0) FROM document").fetchone()
-            row = newest + 1
+            row = newest = newest + 1
         else:
             has_replaced = True
             _delete_document(connection, row, left)
