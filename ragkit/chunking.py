@@ -26,6 +26,9 @@ from ragkit.types import (
 
 DEFAULT_CHUNK_TOKENS = 400
 
+_WIDEST_TOKEN = 6
+"""Characters, white space included, that a token takes on average: hardly ever more."""
+
 _SENTENCE, _PARAGRAPH, _SECTION = 1, 2, 3
 _WORD = re.compile(r"\S+")
 _BLANK_LINE = re.compile(r"\n[^\S\n]*\n")
@@ -88,18 +91,24 @@ class SpanChunker:
         if self.name == "whole":
             yield first, last, self.counter.count(text[first:last])
             return
-        counts = self._counts(text, sentences)
-        if self.name in {"recursive", "sentence"} and sum(counts) <= self.max_tokens:
-            # All of it is one chunk, which packing would find out more slowly.
-            ends = [end for _, end in sentences[:-1]]
-            yield first, last, self._total(text, first, last, ends, sum(counts))
-            return
-        atoms = list(self._atoms(document, sentences, counts))
+        if self.name in {"recursive", "sentence"} and self._may_be_one(text, sentences):
+            # Packing would find out more slowly that all of it is one chunk.
+            n_tokens = self.counter.count(text[first:last])
+            if n_tokens <= self.max_tokens:
+                yield first, last, n_tokens
+                return
+        atoms = list(self._atoms(document, sentences, self._counts(text, sentences)))
         for a, b in self._pack(atoms):
             pack = atoms[a:b]
             first, last, ends = pack[0].start, pack[-1].end, [atom.end for atom in pack[:-1]]
             n_tokens = sum(atom.n_tokens for atom in pack)
             yield first, last, self._total(text, first, last, ends, n_tokens)
+
+    def _may_be_one(self, text: str, sentences: Sequence[Span]) -> bool:
+        """Whether a text is short, and has as many tokens as its sentences together."""
+        is_short = sentences[-1][1] - sentences[0][0] <= _WIDEST_TOKEN * self.max_tokens
+        ends = [end for _, end in sentences[:-1]]
+        return is_short and isinstance(self.counter, WordPiece) and self.counter.adds_up(text, ends)
 
     def _counts(self, text: str, spans: Sequence[Span]) -> Sequence[int]:
         if isinstance(self.counter, WordPiece):
@@ -215,11 +224,14 @@ class SpanChunker:
             last_mark = mark
             while last_mark < len(document.marks) and document.marks[last_mark].start < end:
                 last_mark += 1
-            inside: list[Span] = []
-            i = first
-            while i < len(sentences) and sentences[i][0] < end:
-                inside.append((max(sentences[i][0], start), min(sentences[i][1], end)))
-                i += 1
+            last = first
+            while last < len(sentences) and sentences[last][0] < end:
+                last += 1
+            inside = list(sentences[first:last])
+            if inside:
+                # Only a sentence that was cut reaches beyond its chunk.
+                inside[0] = max(inside[0][0], start), inside[0][1]
+                inside[-1] = inside[-1][0], min(inside[-1][1], end)
             text = document.text[start:end]
             chunks.append(
                 Chunk(
@@ -239,9 +251,11 @@ class SpanChunker:
 def chunk_id(document_id: str, span: Span, text: str, chunker_fingerprint: str) -> str:
     """Return 32 hexadecimal digits of the SHA-256 over everything that identifies a chunk."""
     import hashlib
-    import json
+    from json.encoder import encode_basestring_ascii as quoted
 
-    identity = json.dumps([document_id, *span, text, chunker_fingerprint])
+    # As `json.dumps` writes the list of these values.
+    parts = (quoted(document_id), *map(str, span), quoted(text), quoted(chunker_fingerprint))
+    identity = f"[{', '.join(parts)}]"
     return hashlib.sha256(identity.encode()).hexdigest()[:32]
 
 

@@ -69,6 +69,8 @@ def narrowed(groups: tuple[str, ...] | None, by: tuple[str, ...] | None) -> tupl
 
 
 def _is_collection(value: object) -> TypeGuard[Collection[object]]:
+    if isinstance(value, (tuple, list)):
+        return True
     single = isinstance(value, str | bytes | bytearray)
     return not single and isinstance(value, Sequence | Set)
 

@@ -37,6 +37,8 @@ class Rules:
 
     def find(self, path: str) -> Ruled:
         """Return what applies to the file at this path, relative to the root."""
+        if not self._rules:
+            return Ruled(path, None, _NO_RULE, self._labels, None)
         parts = _parts(path)
         for number, (rule, pattern) in enumerate(self._rules, start=1):
             if matches(pattern, parts):
@@ -59,9 +61,11 @@ class Ruled:
         self.skip = rule.skip
         self.where = rule.where
         self.loader = loader
-        self.record_labels = Labels(
-            groups=rule.groups or labels.groups, metadata={**labels.metadata, **rule.metadata}
-        )
+        self.record_labels = labels
+        if rule.groups or rule.metadata:
+            self.record_labels = Labels(
+                groups=rule.groups or labels.groups, metadata={**labels.metadata, **rule.metadata}
+            )
 
     @property
     def labels(self) -> Labels:

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import BinaryIO
 
 from ragkit.errors import ConfigError, LoadError
@@ -48,9 +48,17 @@ _STORE_FILE = "store.sqlite"
 class _Found:
     """A file to read: `named` if it was given itself, not found in a folder or by a pattern."""
 
-    path: Path
+    path: str
     id: str
     named: bool
+
+    @property
+    def name(self) -> str:
+        return os.path.basename(self.path)
+
+    @property
+    def suffix(self) -> str:
+        return PurePath(self.name).suffix.lower()
 
 
 class FileSource:
@@ -114,7 +122,7 @@ class FileSource:
         problems = list(self._missing)
         ruled = [(file, self._rules.find(file.id)) for file in self._files(problems)]
         files = [(file, found) for file, found in ruled if not found.skip]
-        ids: dict[str, Path] = {}
+        ids: dict[str, str] = {}
         for file, _ in files:
             other = ids.setdefault(file.id, file.path)
             if other != file.path:
@@ -146,10 +154,10 @@ class FileSource:
         found: list[tuple[str, Path, int]] = []
         for file in self._files([]):
             rule = self._rules.find(file.id)
-            suffix_is_read = file.path.suffix.lower() in LOADERS and not _holds_records(file)
+            suffix_is_read = file.suffix in LOADERS and not _holds_records(file)
             if not rule.skip and (rule.loader or suffix_is_read):
                 with suppress(OSError):
-                    found.append((file.id, file.path, file.path.stat().st_size))
+                    found.append((file.id, Path(file.path), os.stat(file.path).st_size))
         return found
 
     def listed(self) -> tuple[set[str], set[str]]:
@@ -187,16 +195,18 @@ class FileSource:
 
     def _files(self, problems: list[Failure]) -> Iterator[_Found]:
         """Yield each file once, those given by name first: being named takes precedence."""
-        met: set[Path] = set()
+        met: set[str] = set()
         for given in sorted(self._given, key=lambda given: given.path.is_dir()):
             walked = given.path.is_dir()
-            for path in self._walk(given.path, problems) if walked else [given.path]:
+            for path in self._walk(given.path, problems) if walked else [str(given.path)]:
                 if path not in met:
                     met.add(path)
                     named = given.named and not walked
                     yield _Found(path, self._id(path, given.base), named=named)
 
-    def _walk(self, base: Path, problems: list[Failure]) -> Iterator[Path]:
+    def _walk(self, base: Path, problems: list[Failure]) -> Iterator[str]:
+        """Yield the paths of files as texts: a folder may hold very many."""
+
         def note(error: OSError) -> None:
             source, detail = _shown(Path(error.filename)), str(error.strerror)
             problems.append(Failure(source=source, code="unreadable", detail=detail))
@@ -218,14 +228,15 @@ class FileSource:
             )
             for name in sorted(names):
                 hidden = name.startswith(".") or ignored.match((*inside, name), is_folder=False)
-                if not hidden and self._stays_inside(here / name, real_base, problems):
-                    yield here / name
+                path = os.path.join(parent, name)
+                if not hidden and self._stays_inside(path, real_base, problems):
+                    yield path
 
-    def _stays_inside(self, path: Path, base: Path, problems: list[Failure]) -> bool:
-        if not path.is_symlink():
+    def _stays_inside(self, path: str, base: Path, problems: list[Failure]) -> bool:
+        if not os.path.islink(path):
             return True
         try:
-            inside = path.resolve(strict=True).is_relative_to(base)
+            inside = Path(path).resolve(strict=True).is_relative_to(base)
             detail = "a link that leads out of the folder"
         except (OSError, RuntimeError):
             inside, detail = False, "a broken link"
@@ -235,10 +246,13 @@ class FileSource:
             )
         return inside
 
-    def _id(self, path: Path, base: Path) -> str:
+    def _id(self, path: str, base: Path) -> str:
         root = self._root or base
+        above = os.path.join(root, "")
+        if os.sep == "/" and path.startswith(above):
+            return _shown(path[len(above) :])
         try:
-            relative = path.relative_to(root)
+            relative = Path(path).relative_to(root)
         except ValueError:
             raise ConfigError(f"{_shown(path)} is not under --root {_shown(root)}") from None
         return _shown(relative.as_posix())
@@ -246,7 +260,7 @@ class FileSource:
     def _records(self, file: _Found, labels: Labels, seen: set[str]) -> Iterator[SourceItem]:
         source = _shown(file.path)
         try:
-            with file.path.open("rb") as stream:
+            with open(file.path, "rb") as stream:
                 lines = record_lines(stream)
                 yield from record_documents(lines, source, labels, seen=seen)
         except OSError as error:
@@ -255,7 +269,7 @@ class FileSource:
     def _item(self, file: _Found, ruled: Ruled) -> SourceItem:
         source, labels = _shown(file.path), ruled.labels
         try:
-            loader = usable(ruled.loader) if ruled.loader else find_loader(file.path.name)
+            loader = usable(ruled.loader) if ruled.loader else find_loader(file.name)
             data = _read_regular(file.path)
         except OSError as error:
             return Failure(source=source, code="unreadable", detail=str(error.strerror or error))
@@ -265,7 +279,7 @@ class FileSource:
         return PendingDocument(
             id=file.id,
             source=source,
-            fingerprint=digest([loader.name, LOADERS_VERSION, file.path.name], labels, data),
+            fingerprint=digest([loader.name, LOADERS_VERSION, file.name], labels, data),
             load=partial(self._load, file, source, labels, loader, data),
             groups=labels.groups,
         )
@@ -274,9 +288,9 @@ class FileSource:
         self, file: _Found, source: str, labels: Labels, loader: Loader, data: bytes
     ) -> Document:
         try:
-            loaded = load_bytes(data, name=file.path.name, password=self._password, loader=loader)
+            loaded = load_bytes(data, name=file.name, password=self._password, loader=loader)
         except LoadError as error:
-            if error.code != "groups" or file.path.suffix.lower() not in _RECORD_SUFFIXES:
+            if error.code != "groups" or file.suffix not in _RECORD_SUFFIXES:
                 raise
             way_out = f"read by name it keeps them: ragkit ingest {shlex.quote(source)}"
             raise LoadError("groups", f"{error.detail}; {way_out}") from error
@@ -309,11 +323,11 @@ def _before_wildcard(pattern: Path) -> Path:
 
 
 def _holds_records(file: _Found) -> bool:
-    named = file.named or file.path.name == RECORDS_FILE
-    return named and file.path.suffix.lower() in _RECORD_SUFFIXES
+    named = file.named or file.name == RECORDS_FILE
+    return named and file.suffix in _RECORD_SUFFIXES
 
 
-def _read_regular(path: Path) -> bytes:
+def _read_regular(path: str) -> bytes:
     """Return a file's bytes; never blocks on a pipe or a device.
 
     Raises:
@@ -327,7 +341,12 @@ def _read_regular(path: Path) -> bytes:
             raise LoadError("unreadable", "not a regular file")
         if status.st_size > MAX_FILE_BYTES:
             raise LoadError("limit", f"{status.st_size:,} bytes; allowed: {MAX_FILE_BYTES:,}")
-        return file.read(MAX_FILE_BYTES + 1)
+        data = file.read(status.st_size + 1)
+        if len(data) != status.st_size:
+            # It has changed meanwhile, or is of a file system that tells no sizes. Memory for all
+            # that is allowed is not asked for otherwise: that takes longer than a small file.
+            data += file.read(MAX_FILE_BYTES + 1 - len(data))
+        return data
 
 
 class StdinSource:

@@ -45,6 +45,9 @@ if TYPE_CHECKING:
 BATCH_CHUNKS = 64
 """New chunks per transaction: what an interruption can lose, and what is held in memory."""
 
+BATCH_CHUNKS_WITHOUT_VECTORS = 512
+"""The same where nothing is embedded: reading again is cheap, a transaction is not."""
+
 BATCH_CHARACTERS = 4_000_000
 """Characters per transaction: a few long documents must not fill the memory."""
 
@@ -71,10 +74,6 @@ class _Batch:
         self.items.append((item, status))
         self.n_chunks += len(item.chunks)
         self.n_characters += len(item.document.text)
-
-    @property
-    def is_full(self) -> bool:
-        return self.n_chunks >= BATCH_CHUNKS or self.n_characters >= BATCH_CHARACTERS
 
     @property
     def documents(self) -> list[PreparedDocument]:
@@ -137,6 +136,8 @@ class Ingester:
         if embedder is not None:
             self._vectors = ChunkVectors(embedder, settings=settings, report=self.report)
         self._vectors_later = vectors_later
+        embeds = embedder is not None and not vectors_later
+        self._batch_chunks = BATCH_CHUNKS if embeds else BATCH_CHUNKS_WITHOUT_VECTORS
         self._dry_run = dry_run
         self._force = force
         self._looks_for_moves = looks_for_moves
@@ -206,7 +207,7 @@ class Ingester:
             sent = _Sent(self._batch, texts, future)
         self._waiting.append(sent)
         self._batch = _Batch()
-        while len(self._waiting) > BATCHES_WAITING:
+        while len(self._waiting) > (0 if sent.vectors is None else BATCHES_WAITING):
             self._commit_oldest()
 
     def _commit_oldest(self) -> None:
@@ -305,7 +306,8 @@ class Ingester:
         if (language := prepared.language) is not None:
             self.report.languages[language] = self.report.languages.get(language, 0) + 1
         self._batch.add(prepared, "added" if stored is None else "changed")
-        if self._batch.is_full:
+        full = self._batch.n_chunks >= self._batch_chunks
+        if full or self._batch.n_characters >= BATCH_CHARACTERS:
             self._send()
 
     def _check_groups(self, document: Document) -> None:
@@ -431,6 +433,8 @@ def _storable(item: SourceItem) -> SourceItem:
     if isinstance(item, Failure):
         return item
     own = [item.title, item.metadata] if isinstance(item, Document) else []
+    if not own and item.id.isascii() and item.source.isascii():
+        return item
     try:
         check_json([item.id, item.source, *own])
     except ValueError as error:

@@ -45,6 +45,9 @@ if TYPE_CHECKING:
     from ragkit.trimming import PoolChunk
     from ragkit.types import Vector
 
+_KEYS_AT_ONCE = 500
+"""Keys per statement; SQLite takes 999 at least."""
+
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
 
@@ -486,5 +489,10 @@ class LocalStore:
 
 
 def _stored_keys(connection: sqlite3.Connection, table: str, keys: Collection[bytes]) -> set[bytes]:
-    find = f"SELECT 1 FROM {table} WHERE key = ?"  # noqa: S608
-    return {key for key in keys if connection.execute(find, (key,)).fetchone()}
+    left, found = list(keys), set[bytes]()
+    while left:
+        some = left[-_KEYS_AT_ONCE:]
+        del left[-_KEYS_AT_ONCE:]
+        find = f"SELECT key FROM {table} WHERE key IN ({','.join('?' * len(some))})"  # noqa: S608
+        found.update(key for (key,) in connection.execute(find, some))
+    return found

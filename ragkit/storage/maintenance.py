@@ -142,6 +142,10 @@ class Maintenance:
         """
         if importlib.util.find_spec("numpy") is None:
             return self._delete_derived() if full or sweep else None
+        if not (full or self._derived.exists()):
+            with self._database.reading() as connection:
+                if n_chunks(connection) < self._sizes.first and not has_segments(connection):
+                    return None
         from ragkit.storage.segment_files import derive
 
         with self._database.reading() as connection:

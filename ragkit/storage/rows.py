@@ -10,6 +10,7 @@ import sqlite3
 import struct
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from json.encoder import encode_basestring_ascii
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from ragkit.errors import StoreDamagedError
@@ -17,12 +18,14 @@ from ragkit.narrowing import is_object
 from ragkit.storage.schema import checksum, schema_version, unsealed
 from ragkit.storage.values import StoreSettings
 from ragkit.trimming import PoolChunk
-from ragkit.types import Chunk, Document, Hit, Json, Location, Mark, MarkKind, Metadata
+from ragkit.types import Chunk, Document, Hit, Json, Location, Mark, MarkKind, Metadata, Span
 
 if TYPE_CHECKING:
     from ragkit.types import Vector, Vectors
 
 _T = TypeVar("_T")
+
+_compact = json.JSONEncoder(separators=(",", ":")).encode
 
 _CHUNK = """chunk.row, chunk.id, chunk.document, start, end, n_tokens, chunk.sentences, chunk.marks,
   tokens, chunk.vector, substr(text, first_byte + 1, n_bytes)"""
@@ -279,8 +282,14 @@ def byte_offsets(text: str, chunks: Sequence[Chunk]) -> list[tuple[int, int]]:
 
 def marks_json(marks: Sequence[Mark]) -> str:
     """Return marks as stored."""
-    rows = [[mark.start, mark.kind, mark.location.to_dict()] for mark in marks]
-    return json.dumps(rows, separators=(",", ":"))
+    if not marks:
+        return "[]"
+    return _compact([[mark.start, mark.kind, mark.location.to_dict()] for mark in marks])
+
+
+def sentences_json(sentences: Sequence[Span]) -> str:
+    """Return spans of sentences as stored."""
+    return f"[{','.join([f'[{start},{end}]' for start, end in sentences])}]"
 
 
 def _marks(text: str) -> tuple[Mark, ...]:
@@ -343,7 +352,9 @@ def text_key(fingerprint: str, text: str) -> bytes:
     """Return the key of a text's vectors: 16 bytes of a digest of the embedder and the text."""
     import hashlib  # loads OpenSSL, which is 4 MiB
 
-    return hashlib.sha256(json.dumps([fingerprint, text]).encode()).digest()[:16]
+    # As `json.dumps` writes the list of both.
+    identity = f"[{encode_basestring_ascii(fingerprint)}, {encode_basestring_ascii(text)}]"
+    return hashlib.sha256(identity.encode()).digest()[:16]
 
 
 def pack_rows(rows: Sequence[int]) -> bytes:

@@ -107,12 +107,11 @@ CREATE TABLE document(
 
 def checksum(*values: object) -> int:
     """Return the CRC-32 of a row's values; it detects corruption, not tampering."""
-    crc = 0
+    parts: list[bytes] = []
     for value in values:
         raw = value if isinstance(value, bytes) else str(value).encode("utf-8", "surrogatepass")
-        kind = f"{type(value).__name__} {len(raw)} "
-        crc = zlib.crc32(raw, zlib.crc32(kind.encode(), crc))
-    return crc
+        parts += b"%s %d " % (type(value).__name__.encode(), len(raw)), raw
+    return zlib.crc32(b"".join(parts))
 
 
 def sealed(raw: bytes | None) -> bytes | None:

@@ -14,6 +14,7 @@ from ragkit.storage.rows import (
     marks_json,
     pack_rows,
     pack_sentences,
+    sentences_json,
     unpack_rows,
     unpack_vector,
 )
@@ -38,13 +39,13 @@ def write_documents(
     store_vectors(connection, vectors)
     left = _Left()
     has_replaced = False
+    (newest,) = connection.execute("SELECT coalesce(max(row), 0) FROM document").fetchone()
     for item in prepared:
         if item.document.groups:
             write_manifest(connection, "protected", "true")
         row = _row_of(connection, item.document.id)
         if row is None:
-            (newest,) = connection.execute("SELECT coalesce(max(row), 0) FROM document").fetchone()
-            row = newest + 1
+            row = newest = newest + 1
         else:
             has_replaced = True
             _delete_document(connection, row, left)
@@ -171,8 +172,7 @@ def _insert_chunks(connection: sqlite3.Connection, document: int, item: Prepared
     ):
         vector = vector_row(connection, key)
         sentence_rows = use_sentences(connection, row, of_sentences)
-        sentences = json.dumps(chunk.sentences, separators=(",", ":"))
-        long = (sentences, marks_json(chunk.marks), terms)
+        long = (sentences_json(chunk.sentences), marks_json(chunk.marks), terms)
         whose, span, n_tokens = (row, chunk.id, document), (chunk.start, chunk.end), chunk.n_tokens
         raw = encoded(text[chunk.start : chunk.end])
         check = chunk_checksum(*whose, *span, n_tokens, *long, vector, raw, sentence_rows)

@@ -170,10 +170,11 @@ def _vote(words: Sequence[str], script: str) -> str | None:
     """Return the language with most stop words among lower-case words without initials."""
     languages_of = _languages_by_word(script)
     votes = dict.fromkeys(_BY_STOP_WORDS[script], 0)
-    for word, n in Counter([word for word in words if word in languages_of]).items():
+    for word, n in Counter(filter(languages_of.__contains__, words)).items():
+        # A repeated name (`Los Angeles`) must not outvote a language.
+        n_votes = min(n, MAX_VOTES_OF_A_WORD)
         for language in languages_of[word]:
-            # A repeated name (`Los Angeles`) must not outvote a language.
-            votes[language] += min(n, MAX_VOTES_OF_A_WORD)
+            votes[language] += n_votes
     first, second = sorted(votes, key=votes.__getitem__, reverse=True)[:2]
     return None if votes[first] < 2 or votes[first] == votes[second] else first
 

@@ -140,12 +140,12 @@ class WordPiece:
 
     def _count_run(self, run: str) -> int:
         """Count the tokens of what stands between two spaces or marks."""
-        plain = run.isascii() and run.isalnum()
-        words = (run.lower(),) if plain else run.translate(self._table).split()
-        return sum(
-            self._count_long(word) if len(word) > LONGEST_WORD else len(self._pieces(word))
-            for word in words
-        )
+        if run.isascii() and run.isalnum():
+            return self._count_word(run.lower())
+        return sum(map(self._count_word, run.translate(self._table).split()))
+
+    def _count_word(self, word: str) -> int:
+        return self._count_long(word) if len(word) > LONGEST_WORD else len(self._words[word])
 
     def _count_long(self, word: str) -> int:
         if len(word) > LONGEST_CUT_WORD:
