@@ -163,7 +163,7 @@ def test_a_store_of_older_weights_goes_on(tmp_path: Path) -> None:
     with RAG(place, embedder=older, config=config) as rag:
         rag.ingest(Document(id="a", text=TEXT))
     assert older.embedded
-    with RAG(place) as rag:
+    with RAG(place, config=Settings(refuse_below="off")) as rag:
         answer = rag.ask(QUESTION)
         assert "twelve tonnes" in (answer.text or "")
         report = rag.ingest(Document(id="b", text=f"{TEXT} A new line is added here."))
