@@ -49,8 +49,9 @@ def write_documents(
         else:
             has_replaced = True
             _delete_document(connection, row, left)
-        _insert_document(connection, row, item)
-        _insert_chunks(connection, row, item)
+        marks = marks_json(item.document.marks)
+        _insert_document(connection, row, item, marks)
+        _insert_chunks(connection, row, item, marks)
     _delete_unused(connection, left)
     return has_replaced
 
@@ -136,7 +137,9 @@ def _row_of(connection: sqlite3.Connection, document_id: str) -> int | None:
     return None if found is None else int(found[0])
 
 
-def _insert_document(connection: sqlite3.Connection, row: int, item: PreparedDocument) -> None:
+def _insert_document(
+    connection: sqlite3.Connection, row: int, item: PreparedDocument, marks: str
+) -> None:
     document = item.document
     raw = encoded(document.text)
     import hashlib  # loads OpenSSL, which is 4 MiB
@@ -151,7 +154,7 @@ def _insert_document(connection: sqlite3.Connection, row: int, item: PreparedDoc
         hashlib.sha256(raw).hexdigest(),
         item.fingerprint,
         item.language,
-        marks_json(document.marks),
+        marks,
     )
     connection.execute(
         "INSERT INTO document VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
@@ -159,7 +162,9 @@ def _insert_document(connection: sqlite3.Connection, row: int, item: PreparedDoc
     )
 
 
-def _insert_chunks(connection: sqlite3.Connection, document: int, item: PreparedDocument) -> None:
+def _insert_chunks(
+    connection: sqlite3.Connection, document: int, item: PreparedDocument, marks: str
+) -> None:
     text = item.document.text
     newest: int = connection.execute(
         "SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'chunk'"
@@ -172,7 +177,9 @@ def _insert_chunks(connection: sqlite3.Connection, document: int, item: Prepared
     ):
         vector = vector_row(connection, key)
         sentence_rows = use_sentences(connection, row, of_sentences)
-        long = (sentences_json(chunk.sentences), marks_json(chunk.marks), terms)
+        # A short document is one chunk.
+        its_marks = marks if chunk.marks == item.document.marks else marks_json(chunk.marks)
+        long = (sentences_json(chunk.sentences), its_marks, terms)
         whose, span, n_tokens = (row, chunk.id, document), (chunk.start, chunk.end), chunk.n_tokens
         raw = encoded(text[chunk.start : chunk.end])
         check = chunk_checksum(*whose, *span, n_tokens, *long, vector, raw, sentence_rows)

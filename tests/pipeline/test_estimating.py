@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from ragkit import RAG
 from ragkit.errors import LoadError
-from ragkit.pipeline.estimating import Forecast, Forecaster, Rate, measure_rate, sample
+from ragkit.pipeline.estimating import WRITING, Forecast, Forecaster, Rate, measure_rate, sample
 from ragkit.pipeline.report import Progress
 from ragkit.types import Chunk, Document
 
@@ -87,7 +87,10 @@ def test_a_sample_is_small(sizes: list[int], n: int) -> None:
 
 
 def test_a_rate_is_measured() -> None:
-    """Preparing costs by the byte, embedding by the token; files that fail cost nothing."""
+    """Preparing costs by the byte, and writing with it; embedding costs by the token.
+
+    Files that fail cost nothing.
+    """
     clock = Clock()
 
     def load(path: Path) -> Document:
@@ -111,7 +114,8 @@ def test_a_rate_is_measured() -> None:
     rate = measure_rate(files, load=load, split=split, embed=embed, clock=clock)
     assert rate is not None
     assert rate.chunks == pytest.approx(14 / 7200)
-    assert rate.seconds == pytest.approx((7 * 0.002 + 7 * 2 * 0.01) / 7200)
+    seconds = 7 * 0.002 * (1 + WRITING) + 7 * 2 * 0.01
+    assert rate.seconds == pytest.approx(seconds / 7200)
 
 
 def test_nothing_to_measure() -> None:
