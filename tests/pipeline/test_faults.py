@@ -242,10 +242,12 @@ def test_what_is_acknowledged_or_named_is_durable_first(tmp_path: Path) -> None:
     """
     script = (
         "import sys\nfrom ragkit import RAG, Document, Settings\n"
+        "from ragkit.pipeline.ingesting import BATCH_CHUNKS_WITHOUT_VECTORS\n"
         "from ragkit.storage import DerivedSizes, LocalStore\n"
-        "store = LocalStore(sys.argv[1], create=True, sizes=DerivedSizes(130, 5, 999))\n"
+        "n = 2 * BATCH_CHUNKS_WITHOUT_VECTORS + 2\n"
+        "store = LocalStore(sys.argv[1], create=True, sizes=DerivedSizes(n, 5, 2 * n))\n"
         "with RAG(store, config=Settings(embedder='none')) as rag:\n"
-        "    rag.ingest(*(Document(id=f'd{i}', text=f'Text {i}.') for i in range(130)),\n"
+        "    rag.ingest(*(Document(id=f'd{i}', text=f'Text {i}.') for i in range(n)),\n"
         "               on_progress=lambda done: print('acknowledged', flush=True))\n"
     )
     log, place = tmp_path / "log", tmp_path / "kb"
