@@ -218,7 +218,9 @@ def test_nothing_names_a_machine() -> None:
     suffixes = {".py", ".md", ".toml", ".json", ".jsonl", ".txt", ".html", ".rst", ".csv"}
     for folder in (*PACKAGES, ROOT / "tests", ROOT / "examples", ROOT / "docs", ROOT / "tools"):
         for path in folder.rglob("*"):
-            if path.suffix in suffixes and path.name not in {"vocab.txt", Path(__file__).name}:
+            # Texts that the embedder was made by: among them a command line with a common path.
+            sample = path.name in {"vocab.txt", "minilm_calibration.txt"}
+            if path.suffix in suffixes and not sample and path.name != Path(__file__).name:
                 text = path.read_text(encoding="utf-8", errors="replace")
                 assert "/work/" not in text, path
                 assert "/tmp/" not in text, path  # noqa: S108 (a search, not a file)
