@@ -205,7 +205,7 @@ def summarise(records: Iterable[Mapping[str, Json]]) -> Summary:
     """Sum the receipts of a ledger, without dry runs."""
     summary = Summary()
     for record in records:
-        if record.get("kind") in {"ingest", "embed"}:
+        if record.get("kind") in ("ingest", "embed"):  # anything may stand there, lists too
             summary.ingests += record.get("kind") == "ingest"
             _add_cost(summary, record)
         elif record.get("kind") == "ask":

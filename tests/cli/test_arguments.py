@@ -22,7 +22,8 @@ search 'How tall is the lighthouse?' --groups public -k 2 --mode lexical --filte
 ask 'How tall is the lighthouse?' --groups public --history history.json --stop x --stream
 list --groups public
 show --all --groups public
-rebuild --chunk-tokens 200
+rebuild --chunk-tokens 200 --embedder builtin
+embed --max-seconds 9
 doctor --repair --compact
 backup copy
 restore copy

@@ -33,7 +33,7 @@ def pool_chunk(texts: tuple[str, ...] = TEXTS) -> PoolChunk:
     spans = tuple((a, a + len(text)) for a, text in zip(starts, texts, strict=True))
     text = " ".join(texts)
     chunk = Chunk(
-        id="c", document_id="d", start=0, end=len(text), text=text, n_tokens=15, sentences=spans
+        id="c", document_id="d", start=0, end=len(text), text=text, n_tokens=12, sentences=spans
     )
     terms = [text.lower().strip(".").split() for text in texts]
     hit = Hit(rank=1, score=1.0, chunk=chunk)
@@ -152,7 +152,7 @@ def test_a_curve_keeps_what_the_policy_keeps_and_no_more_than_its_share() -> Non
     ranking = rank(["ferry"], pool, BUILTIN_POLICY)
     tokens, found = BENCHMARK["curve"](ranking, 2, five_tokens)
     assert tokens[0] == 5.0  # the best one is always kept
-    assert tokens[-1] == 10.0  # three sentences would be more than four fifths of the chunk
+    assert tokens[-1] == 10.0  # three sentences would be more than the chunk's 12 tokens
     assert found[0] == 0.0
     assert found[-1] == 1.0
     assert list(tokens) == sorted(tokens)

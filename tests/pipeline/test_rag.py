@@ -376,7 +376,7 @@ def test_the_same_id_from_elsewhere_is_not_overwritten(tmp_path: Path) -> None:
 def test_an_interrupted_ingest_resumes(tmp_path: Path) -> None:
     """What was acknowledged before Ctrl-C is kept and is not embedded again."""
     documents = [
-        Document(id=f"{i:03}", text=f"Document {i} tells a story. " * 60) for i in range(90)
+        Document(id=f"{i:03}", text=f"Document {i} tells a story. " * 60) for i in range(260)
     ]
     acknowledged: list[str] = []
 
@@ -393,7 +393,7 @@ def test_an_interrupted_ingest_resumes(tmp_path: Path) -> None:
         assert set(acknowledged) <= kept < {d.id for d in documents}
         report = rag.ingest(*documents)
         assert report.documents["unchanged"] == len(kept)
-        assert report.documents["added"] == 90 - len(kept)
+        assert report.documents["added"] == 260 - len(kept)
         assert rag.doctor() == []
 
 
