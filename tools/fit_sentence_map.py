@@ -65,10 +65,12 @@ def fit(
     """Return weights and bias of the ridge regression of outputs on inputs."""
     mean, target = inputs.mean(axis=0), outputs.mean(axis=0)
     centred = inputs - mean
-    gram = centred.T @ centred
+    gram: NDArray[np.float64] = centred.T @ centred
     gram += RIDGE * np.trace(gram) / len(gram) * np.eye(len(gram))
-    weights: NDArray[np.float64] = np.linalg.solve(gram, centred.T @ (outputs - target))
-    return weights, target - mean @ weights
+    products: NDArray[np.float64] = centred.T @ (outputs - target)
+    weights = np.asarray(np.linalg.solve(gram, products), dtype=np.float64)
+    bias = np.asarray(target - mean @ weights, dtype=np.float64)
+    return weights, bias
 
 
 def main() -> None:

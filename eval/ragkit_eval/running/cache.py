@@ -184,8 +184,8 @@ class CachingEmbedder(_Saving):
     @property
     def compatible_fingerprints(self) -> tuple[str, ...]:
         """Those of the embedder inside."""
-        alike: object = getattr(self._embedder, "compatible_fingerprints", ())
-        return tuple(map(str, alike)) if isinstance(alike, tuple) else ()
+        alike: tuple[str, ...] = getattr(self._embedder, "compatible_fingerprints", ())
+        return alike
 
     @property
     def sentence_fingerprint(self) -> str | None:
