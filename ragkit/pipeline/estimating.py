@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ragkit.errors import LoadError
+from ragkit.pipeline.chunk_vectors import sentence_texts
 
 if TYPE_CHECKING:
     from ragkit.pipeline.report import Status
@@ -174,7 +175,7 @@ def measure_rate(
         if embed is not None:
             chunk = chunks[len(chunks) // 2]
             started = clock()
-            embed(_texts(chunk))
+            embed([chunk.text, *sentence_texts(chunk)])
             embedded += clock() - started
             n_embedded += chunk.n_tokens
         if clock() - began > PROBE_SECONDS:
@@ -184,13 +185,6 @@ def measure_rate(
     embedding = embedded * n_tokens / n_embedded if n_embedded else 0.0
     seconds = prepared * (1 + WRITING) + embedding
     return Rate(chunks=n_chunks / n_bytes, seconds=seconds / n_bytes)
-
-
-def _texts(chunk: Chunk) -> list[str]:
-    return [
-        chunk.text,
-        *(chunk.text[a - chunk.start : b - chunk.start] for a, b in chunk.sentences),
-    ]
 
 
 def pays(n_bytes: int, embedder: Embedder | None) -> bool:
