@@ -30,6 +30,42 @@ CHUNKER_NAMES: tuple[str, ...] = get_args(ChunkerName)
 MOST_HITS = 1_000_000
 """Largest k that can be asked for."""
 MarkKind: TypeAlias = Literal["text", "heading", "page", "row", "code"]
+PartKind: TypeAlias = Literal[
+    "heading",
+    "paragraph",
+    "list",
+    "item",
+    "procedure",
+    "step",
+    "table",
+    "header_row",
+    "row",
+    "caption",
+    "code",
+    "definition",
+    "option",
+    "note",
+    "nav",
+    "markup",
+]
+"""`list` holds `item`s and `procedure`, an ordered list, `step`s; `table` holds `caption`,
+`header_row` and `row`s; `note`, an admonition, holds whatever it says. `nav` is navigation, header
+or footer of a page; `markup` is what only a program reads: directives, labels, underlines."""
+UnitKind: TypeAlias = Literal[
+    "sentence",
+    "item",
+    "step",
+    "header_row",
+    "row",
+    "caption",
+    "code",
+    "definition",
+    "option",
+    "heading",
+    "nav",
+    "markup",
+]
+NeedRole: TypeAlias = Literal["header", "lead_in", "heading", "referent"]
 StopReason: TypeAlias = Literal[
     "end", "stop", "length", "filter", "guardrail", "timeout", "cancelled", "error"
 ]
@@ -75,13 +111,30 @@ class Mark:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Part:
+    """A span of a document's text with its kind and the part that it stands in.
+
+    A part's own text reaches to its first child; what follows it inside are children: of an item,
+    a step, a definition (its term and what explains it), an option or a note, the first paragraph
+    is its own, and further paragraphs, code and lists are children. `parent` is an index into the
+    document's parts, smaller than the part's own; None on the outermost level.
+    """
+
+    start: int
+    end: int
+    kind: PartKind
+    parent: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Document:
     """A source file or record as text.
 
     `source` is the absolute path, the URI or the `-` that the document came from. Only readers of
     one of the `groups` may see it; the group `public` means everybody, and no groups means
-    unspecified. `marks` are in order of `start`. Raises `ConfigError` if `groups` is not a sequence
-    of names.
+    unspecified. `marks` are in order of `start`. So are `parts`, each after the part that it stands
+    in; parts of one parent do not overlap; text outside all parts is running text. Raises
+    `ConfigError` if `groups` is not a sequence of names.
     """
 
     id: str
@@ -91,6 +144,7 @@ class Document:
     metadata: Metadata = field(default_factory=dict[str, Json])
     groups: tuple[str, ...] = ()
     marks: tuple[Mark, ...] = ()
+    parts: tuple[Part, ...] = ()
 
     def __post_init__(self) -> None:
         """Check the groups; a list becomes a tuple. Limits on names are checked when writing."""
@@ -130,11 +184,47 @@ SourceItem: TypeAlias = Document | PendingDocument | Failure
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Need:
+    """A span that a unit cannot be read without: `document.text[start:end] == text`.
+
+    It is *borrowed* if it stands outside the unit's chunk.
+    """
+
+    start: int
+    end: int
+    role: NeedRole
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unit:
+    """The smallest span that can be read alone, together with what it needs for that.
+
+    `needs` are in order of `start`; `procedure` is the span of the procedure that a step, or what
+    stands in it, belongs to. Headings, markup and navigation are units that are never kept for
+    their own sake.
+    """
+
+    start: int
+    end: int
+    kind: UnitKind = "sentence"
+    needs: tuple[Need, ...] = ()
+    procedure: Span | None = None
+
+    @property
+    def is_kept_alone(self) -> bool:
+        """Whether a context may hold it for its own sake."""
+        return self.kind not in {"heading", "markup", "nav"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Chunk:
     """A stored span: `document.text[start:end] == text`.
 
-    `sentences` are spans in the document's offsets, in order, inside [start, end). `marks` are the
-    document's marks inside the chunk, preceded by the one that applies at its start.
+    `sentences` are the spans of its units in the document's offsets, in order, inside [start, end).
+    `units` has one unit per span, or none where the document's structure is unknown: each span is
+    a sentence then. `marks` are the document's marks inside the chunk, preceded by the one that
+    applies at its start.
     """
 
     id: str
@@ -145,6 +235,7 @@ class Chunk:
     n_tokens: int
     sentences: tuple[Span, ...]
     marks: tuple[Mark, ...] = ()
+    units: tuple[Unit, ...] = ()
 
     def location(self, start: int | None = None, end: int | None = None) -> Location:
         """Return the location of the start of a span of the chunk (default: the whole chunk).

@@ -6,16 +6,17 @@ import re
 from dataclasses import dataclass, field
 
 from ragkit.loading.encodings import decode_text
-from ragkit.types import Json, Location, Mark, MarkKind, Metadata
+from ragkit.types import Json, Location, Mark, MarkKind, Metadata, Part
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoadedText:
-    """The text of a file, its title, and the location of each part in the file."""
+    """The text of a file, its title, the location of each part in the file, and its structure."""
 
     text: str
     title: str = ""
     marks: tuple[Mark, ...] = ()
+    parts: tuple[Part, ...] = ()
     metadata: Metadata = field(default_factory=dict[str, Json])
 
 

@@ -49,6 +49,7 @@ class Labels:
             metadata={**loaded.metadata, **self.metadata},
             groups=self.groups,
             marks=loaded.marks,
+            parts=loaded.parts,
         )
 
 

@@ -119,7 +119,13 @@ def _forecast(parts: Parts, source: Joined, ingester: Ingester, options: IngestO
 
     def load(path: Path) -> Document:
         loaded = load_bytes(path.read_bytes(), name=path.name, password=options.get("password"))
-        return Document(id=path.name, text=loaded.text, title=loaded.title, marks=loaded.marks)
+        return Document(
+            id=path.name,
+            text=loaded.text,
+            title=loaded.title,
+            marks=loaded.marks,
+            parts=loaded.parts,
+        )
 
     rate, later = None, options.get("vectors") == "later"
     embedder = None if later else parts.embedder()
