@@ -1,18 +1,20 @@
 """Cutting documents into chunks: spans of their text, with exact offsets by construction.
 
-Every chunker splits a document into *atoms* (sentences, table rows, words), which it never cuts,
-and packs atoms up to the token limit. A sentence longer than the limit is cut at white space, or
-anywhere if it has none. The work is linear in the length of the text.
+Every chunker splits a document into *atoms* (units such as sentences and table rows, or words),
+which it never cuts, and packs atoms up to the token limit. An atom longer than the limit is cut at
+white space, or anywhere if it has none. The work is linear in the length of the text.
 """
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from ragkit.errors import ConfigError
 from ragkit.text.sentences import sentence_spans
+from ragkit.text.units import document_units
 from ragkit.text.wordpiece import WordPiece
 from ragkit.types import (
     CHUNKER_NAMES,
@@ -22,6 +24,7 @@ from ragkit.types import (
     Mark,
     Span,
     TokenCounter,
+    Unit,
 )
 
 DEFAULT_CHUNK_TOKENS = 400
@@ -29,7 +32,9 @@ DEFAULT_CHUNK_TOKENS = 400
 _WIDEST_TOKEN = 6
 """Characters, white space included, that a token takes on average: hardly ever more."""
 
-_SENTENCE, _PARAGRAPH, _SECTION = 1, 2, 3
+_SENTENCE, _PARAGRAPH, _SECTION, _APART = 1, 2, 3, 4
+"""How strong the boundary before an atom is; what is `_APART` always begins a chunk."""
+
 _WORD = re.compile(r"\S+")
 _BLANK_LINE = re.compile(r"\n[^\S\n]*\n")
 
@@ -50,12 +55,16 @@ class SpanChunker:
     a paragraph before a sentence. `markdown` cuts before every heading as well. `sentence` fills
     chunks with whole sentences, `tokens` with whole words; `whole` makes one chunk per document,
     however long.
+
+    With `units` the document's parts decide what an atom is; without them all text is cut as
+    running text, as the first version did.
     """
 
     name: ChunkerName
     counter: TokenCounter = field(repr=False)
     max_tokens: int = DEFAULT_CHUNK_TOKENS
     overlap_tokens: int = 0
+    units: bool = True
 
     def __post_init__(self) -> None:
         """Check the settings; raises `ConfigError`."""
@@ -72,17 +81,27 @@ class SpanChunker:
     @property
     def fingerprint(self) -> str:
         """Name, limits and counter."""
+        version = 2 if self.units else 1
         if self.name == "whole":
-            return "whole/1"
-        return f"{self.name}/1 {self.max_tokens} {self.overlap_tokens} {self.counter.name}"
+            return f"whole/{version}"
+        limits = f"{self.max_tokens} {self.overlap_tokens}"
+        return f"{self.name}/{version} {limits} {self.counter.name}"
 
     def split(self, document: Document) -> Sequence[Chunk]:
         """Return chunks in order of `start`; together they hold all text but white space."""
-        sentences = _sentences(document)
-        return self._chunks(document, list(self._spans(document, sentences)), sentences)
+        units: Sequence[Unit] = ()
+        if self.units and document.parts:
+            units = document_units(document.text, document.parts)
+            sentences = [(unit.start, unit.end) for unit in units]
+        else:
+            sentences = _sentences(document)
+        bounds = _boundaries(document, units)
+        return self._chunks(
+            document, list(self._spans(document, sentences, bounds)), sentences, units
+        )
 
     def _spans(
-        self, document: Document, sentences: Sequence[Span]
+        self, document: Document, sentences: Sequence[Span], bounds: Sequence[tuple[int, int]]
     ) -> Iterator[tuple[int, int, int]]:
         """Yield start, end and number of tokens of each chunk."""
         if not sentences:
@@ -91,18 +110,23 @@ class SpanChunker:
         if self.name == "whole":
             yield first, last, self.counter.count(text[first:last])
             return
-        if self.name in {"recursive", "sentence"} and self._may_be_one(text, sentences):
+        apart = any(strength == _APART for _, strength in bounds)
+        if not apart and self._is_packed_by_sentence and self._may_be_one(text, sentences):
             # Packing would find out more slowly that all of it is one chunk.
             n_tokens = self.counter.count(text[first:last])
             if n_tokens <= self.max_tokens:
                 yield first, last, n_tokens
                 return
-        atoms = list(self._atoms(document, sentences, self._counts(text, sentences)))
+        atoms = list(self._atoms(text, sentences, self._counts(text, sentences), bounds))
         for a, b in self._pack(atoms):
             pack = atoms[a:b]
             first, last, ends = pack[0].start, pack[-1].end, [atom.end for atom in pack[:-1]]
             n_tokens = sum(atom.n_tokens for atom in pack)
             yield first, last, self._total(text, first, last, ends, n_tokens)
+
+    @property
+    def _is_packed_by_sentence(self) -> bool:
+        return self.name in {"recursive", "sentence"}
 
     def _may_be_one(self, text: str, sentences: Sequence[Span]) -> bool:
         """Whether a text is short, and has as many tokens as its sentences together."""
@@ -122,9 +146,12 @@ class SpanChunker:
         return self.counter.count(text[start:end])
 
     def _atoms(
-        self, document: Document, sentences: Sequence[Span], counts: Sequence[int]
+        self,
+        text: str,
+        sentences: Sequence[Span],
+        counts: Sequence[int],
+        strengths: Sequence[tuple[int, int]],
     ) -> Iterator[_Atom]:
-        strengths = _boundaries(document)
         position = 0
         for (start, end), n_tokens in zip(sentences, counts, strict=True):
             strength = _SENTENCE
@@ -132,15 +159,15 @@ class SpanChunker:
                 strength = max(strength, strengths[position][1])
                 position += 1
             if self.name == "tokens":
-                pieces = [m.span() for m in _WORD.finditer(document.text, start, end)]
+                pieces = [m.span() for m in _WORD.finditer(text, start, end)]
             elif n_tokens <= self.max_tokens:
                 yield _Atom(start, end, n_tokens, strength)
                 continue
             else:
                 pieces = [(start, end)]
             for piece in pieces:
-                for a, b in self._cut(document.text, *piece):
-                    yield _Atom(a, b, self.counter.count(document.text[a:b]), strength)
+                for a, b in self._cut(text, *piece):
+                    yield _Atom(a, b, self.counter.count(text[a:b]), strength)
                     strength = _SENTENCE
 
     def _cut(self, text: str, start: int, end: int) -> Iterator[Span]:
@@ -169,7 +196,8 @@ class SpanChunker:
         """Yield ranges of atoms, one per chunk."""
         first, n_tokens, i, cut = 0, 0, 0, 0
         while i < len(atoms):
-            forced = self.name == "markdown" and atoms[i].strength == _SECTION and i > first
+            always = _SECTION if self.name == "markdown" else _APART
+            forced = atoms[i].strength >= always and i > first
             if i == first or (not forced and n_tokens + atoms[i].n_tokens <= self.max_tokens):
                 n_tokens += atoms[i].n_tokens
                 i += 1
@@ -192,7 +220,7 @@ class SpanChunker:
         best, strength, n_tokens = stop, atoms[stop].strength, 0
         for i in range(stop - 1, first, -1):
             n_tokens += atoms[i].n_tokens
-            if 2 * n_tokens > self.max_tokens or strength == _SECTION:
+            if 2 * n_tokens > self.max_tokens or strength >= _SECTION:
                 break
             if atoms[i].strength > strength:
                 best, strength = i, atoms[i].strength
@@ -213,6 +241,7 @@ class SpanChunker:
         document: Document,
         spans: Sequence[tuple[int, int, int]],
         sentences: Sequence[Span],
+        units: Sequence[Unit],
     ) -> list[Chunk]:
         chunks: list[Chunk] = []
         first, mark = 0, 0
@@ -232,6 +261,7 @@ class SpanChunker:
                 # Only a sentence that was cut reaches beyond its chunk.
                 inside[0] = max(inside[0][0], start), inside[0][1]
                 inside[-1] = inside[-1][0], min(inside[-1][1], end)
+            its_units = _within(units[first:last], inside)
             text = document.text[start:end]
             chunks.append(
                 Chunk(
@@ -243,9 +273,20 @@ class SpanChunker:
                     n_tokens=n_tokens,
                     sentences=tuple(inside),
                     marks=document.marks[max(0, mark - 1) : last_mark],
+                    units=its_units,
                 )
             )
         return chunks
+
+
+def _within(units: Sequence[Unit], spans: Sequence[Span]) -> tuple[Unit, ...]:
+    """Return units with the spans that are left of them; none where all are plain sentences."""
+    if all(u.kind == "sentence" and not u.needs and not u.procedure for u in units):
+        return ()
+    return tuple(
+        unit if (unit.start, unit.end) == span else replace(unit, start=span[0], end=span[1])
+        for unit, span in zip(units, spans, strict=True)
+    )
 
 
 def chunk_id(document_id: str, span: Span, text: str, chunker_fingerprint: str) -> str:
@@ -287,14 +328,39 @@ def _trim(text: str, start: int, end: int) -> Span | None:
     return (start + left, start + right) if left < right else None
 
 
-def _boundaries(document: Document) -> list[tuple[int, int]]:
+def _boundaries(document: Document, units: Sequence[Unit]) -> list[tuple[int, int]]:
     """Return (offset, strength) of paragraph and section boundaries, in order."""
+    if units:
+        return _between_parts(document, units)
     found = [(match.end(), _PARAGRAPH) for match in _BLANK_LINE.finditer(document.text)]
     found += [
         (mark.start, _SECTION if mark.kind in {"heading", "page"} else _PARAGRAPH)
         for mark in document.marks
     ]
     return sorted(found)
+
+
+def _between_parts(document: Document, units: Sequence[Unit]) -> list[tuple[int, int]]:
+    """Return the same from parts: between those of the outermost level, and around navigation.
+
+    What a unit needs should stand in its chunk, so there is no boundary after what introduces it.
+    """
+    found = [(mark.start, _SECTION) for mark in document.marks if mark.kind in {"heading", "page"}]
+    for part in document.parts:
+        if part.kind == "nav":
+            found += [(part.start, _APART), (part.end, _APART)]
+        elif part.parent is None:
+            found.append((part.start, _PARAGRAPH))
+    introduced = {
+        unit.start
+        for before, unit in itertools.pairwise(units)
+        if any(need.end == before.end for need in unit.needs)
+    }
+    return sorted(
+        (start, strength)
+        for start, strength in found
+        if strength != _PARAGRAPH or start not in introduced
+    )
 
 
 def _last_space(text: str, start: int, stop: int) -> int | None:

@@ -214,7 +214,7 @@ class Unit:
     @property
     def is_kept_alone(self) -> bool:
         """Whether a context may hold it for its own sake."""
-        return self.kind not in {"heading", "markup", "nav"}
+        return self.kind not in {"heading", "header_row", "markup", "nav"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -304,9 +304,17 @@ class ScoredSentence:
     n_tokens: int
 
 
+ItemRole: TypeAlias = Literal["unit", "header", "lead_in", "heading", "referent"]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ContextItem:
-    """A maximal run of kept text: `document.text[start:end] == text`."""
+    """A maximal run of kept text: `document.text[start:end] == text`.
+
+    `role` is `unit`, or what other items need it for if that is all it is there for. `unit_kind` is
+    the kind of its first unit that is kept for its own sake. `gap_before` says whether text of the
+    document is left out between the item and the one before it, of the same document.
+    """
 
     hit: Hit
     start: int
@@ -314,12 +322,18 @@ class ContextItem:
     text: str
     n_tokens: int
     sentences: tuple[ScoredSentence, ...] = ()
+    role: ItemRole = "unit"
+    unit_kind: UnitKind | None = None
+    gap_before: bool = False
 
     def to_dict(self) -> dict[str, Json]:
         """Return the JSON form of `ragkit ask`."""
         return {
             "text": self.text,
             "n_tokens": self.n_tokens,
+            "role": self.role,
+            "unit_kind": self.unit_kind,
+            "gap_before": self.gap_before,
             **place(self.hit, self.start, self.end),
         }
 

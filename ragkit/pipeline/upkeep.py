@@ -158,7 +158,7 @@ def rebuild(parts: Parts, on_progress: Callable[[Progress], None] | None) -> Ing
     """Do what `RAG.rebuild` does."""
     store = parts.writable()
     with store.exclusive(), _settling(parts, store):
-        settings = _wanted_settings(parts, store.manifest().settings)
+        settings = _wanted_settings(parts, store.manifest().settings, renew=True)
         with store.rebuilding(settings) as target:
             ingester = _make_ingester(
                 parts, target, settings, {"on_progress": on_progress}, force=True
@@ -327,7 +327,8 @@ def _make_ingester(
     )
 
 
-def _chunker(parts: Parts, stored: StoreSettings | None) -> Chunker:
+def _chunker(parts: Parts, stored: StoreSettings | None, *, renew: bool = False) -> Chunker:
+    """Return the chunker asked for; a store without units goes on without, unless renewed."""
     if parts.given_chunker is not None:
         return parts.given_chunker
     asked = parts.settings
@@ -339,13 +340,20 @@ def _chunker(parts: Parts, stored: StoreSettings | None) -> Chunker:
             chunk_tokens=stored.chunk_tokens if tokens is None else tokens,
             chunk_overlap=stored.chunk_overlap if overlap is None else overlap,
         )
-    return make_chunker(asked)
+    chunker = make_chunker(asked)
+    if stored is None or renew:
+        return chunker
+    without_units = replace(chunker, units=False)
+    has_none = without_units.fingerprint == stored.chunker_fingerprint
+    return without_units if has_none else chunker
 
 
-def _wanted_settings(parts: Parts, stored: StoreSettings | None) -> StoreSettings:
+def _wanted_settings(
+    parts: Parts, stored: StoreSettings | None, *, renew: bool = False
+) -> StoreSettings:
     """Return the settings asked for, with the store's for those that were not."""
     embedder = parts.embedder()
-    chunker = _chunker(parts, stored)
+    chunker = _chunker(parts, stored, renew=renew)
     ours = chunker if isinstance(chunker, SpanChunker) else None
     asked = parts.settings
     default_title = stored.embed_title if stored is not None else False

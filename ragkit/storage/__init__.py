@@ -11,6 +11,7 @@ from ragkit.storage.rows import (
     text_key,
     unpack_vector,
 )
+from ragkit.storage.units import packed_parts, packed_units, unpacked_parts, unpacked_units
 from ragkit.storage.values import (
     DerivedSizes,
     DocumentRow,
@@ -48,6 +49,10 @@ __all__ = [
     "join_vectors",
     "pack_sentences",
     "pack_vector",
+    "packed_parts",
+    "packed_units",
     "text_key",
     "unpack_vector",
+    "unpacked_parts",
+    "unpacked_units",
 ]

@@ -16,9 +16,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from ragkit.errors import StoreDamagedError
 from ragkit.narrowing import is_object
 from ragkit.storage.schema import checksum, schema_version, unsealed
+from ragkit.storage.units import packed_parts, packed_units, unpacked_parts, unpacked_units
 from ragkit.storage.values import StoreSettings
 from ragkit.trimming import PoolChunk
-from ragkit.types import Chunk, Document, Hit, Json, Location, Mark, MarkKind, Metadata, Span
+from ragkit.types import Chunk, Document, Hit, Json, Location, Mark, MarkKind, Metadata
 
 if TYPE_CHECKING:
     from ragkit.types import Vector, Vectors
@@ -76,7 +77,9 @@ class StoredDocument:
         if not isinstance(raw, bytes) or hashlib.sha256(raw).hexdigest() != self.sha256:
             raise damaged_document(self.id)
         try:
-            text, marks = decoded(raw), _marks(self.marks)
+            text, structure = decoded(raw), json.loads(self.marks)
+            parts = unpacked_parts(structure["parts"]) if is_object(structure) else ()
+            marks = _marks(_of(list, structure["marks"] if is_object(structure) else structure))
         except MALFORMED:
             raise damaged_document(self.id) from None
         return Document(
@@ -87,6 +90,7 @@ class StoredDocument:
             metadata=self.metadata,
             groups=self.groups,
             marks=marks,
+            parts=parts,
         )
 
 
@@ -150,15 +154,18 @@ def read_chunk(document_id: str, fields: Sequence[object]) -> Chunk:
         raise damaged_chunk(fields[1])
     _, identity, _, start, end, n_tokens, sentences, marks, _, _, text, _, _ = fields
     try:
+        words, first = decoded(_of(bytes, text)), _of(int, start)
+        spans, units = unpacked_units(json.loads(_of(str, sentences)), start=first, text=words)
         found = Chunk(
             id=_of(str, identity),
             document_id=document_id,
-            start=_of(int, start),
+            start=first,
             end=_of(int, end),
-            text=decoded(_of(bytes, text)),
+            text=words,
             n_tokens=_of(int, n_tokens),
-            sentences=tuple((_of(int, a), _of(int, b)) for a, b in json.loads(_of(str, sentences))),
-            marks=_marks(_of(str, marks)),
+            sentences=spans,
+            marks=_marks(json.loads(_of(str, marks))),
+            units=units,
         )
     except MALFORMED:
         raise damaged_chunk(identity) from None
@@ -282,18 +289,29 @@ def byte_offsets(text: str, chunks: Sequence[Chunk]) -> list[tuple[int, int]]:
 
 def marks_json(marks: Sequence[Mark]) -> str:
     """Return marks as stored."""
-    if not marks:
-        return "[]"
-    return _compact([[mark.start, mark.kind, mark.location.to_dict()] for mark in marks])
+    return _compact(_packed_marks(marks)) if marks else "[]"
 
 
-def sentences_json(sentences: Sequence[Span]) -> str:
-    """Return spans of sentences as stored."""
-    return f"[{','.join([f'[{start},{end}]' for start, end in sentences])}]"
+def structure_json(document: Document) -> str:
+    """Return a document's marks and parts as stored."""
+    if not document.parts:
+        return marks_json(document.marks)
+    parts = packed_parts(document.parts)
+    return _compact({"marks": _packed_marks(document.marks), "parts": parts})
 
 
-def _marks(text: str) -> tuple[Mark, ...]:
-    rows: list[tuple[int, MarkKind, dict[str, Any]]] = json.loads(text)
+def units_json(chunk: Chunk) -> str:
+    """Return the units of a chunk as stored."""
+    if not chunk.units:
+        return f"[{','.join([f'[{start},{end}]' for start, end in chunk.sentences])}]"
+    return _compact(packed_units(chunk))
+
+
+def _packed_marks(marks: Sequence[Mark]) -> list[Json]:
+    return [[mark.start, mark.kind, mark.location.to_dict()] for mark in marks]
+
+
+def _marks(rows: list[tuple[int, MarkKind, dict[str, Any]]]) -> tuple[Mark, ...]:
     if not all(_are(int, row[0]) and _are(str, *row[2].get("heading", ())) for row in rows):
         raise ValueError
     return tuple(

@@ -14,7 +14,8 @@ from ragkit.storage.rows import (
     marks_json,
     pack_rows,
     pack_sentences,
-    sentences_json,
+    structure_json,
+    units_json,
     unpack_rows,
     unpack_vector,
 )
@@ -49,9 +50,8 @@ def write_documents(
         else:
             has_replaced = True
             _delete_document(connection, row, left)
-        marks = marks_json(item.document.marks)
-        _insert_document(connection, row, item, marks)
-        _insert_chunks(connection, row, item, marks)
+        _insert_document(connection, row, item)
+        _insert_chunks(connection, row, item)
     _delete_unused(connection, left)
     return has_replaced
 
@@ -137,9 +137,7 @@ def _row_of(connection: sqlite3.Connection, document_id: str) -> int | None:
     return None if found is None else int(found[0])
 
 
-def _insert_document(
-    connection: sqlite3.Connection, row: int, item: PreparedDocument, marks: str
-) -> None:
+def _insert_document(connection: sqlite3.Connection, row: int, item: PreparedDocument) -> None:
     document = item.document
     raw = encoded(document.text)
     import hashlib  # loads OpenSSL, which is 4 MiB
@@ -154,7 +152,7 @@ def _insert_document(
         hashlib.sha256(raw).hexdigest(),
         item.fingerprint,
         item.language,
-        marks,
+        structure_json(document),
     )
     connection.execute(
         "INSERT INTO document VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
@@ -162,9 +160,7 @@ def _insert_document(
     )
 
 
-def _insert_chunks(
-    connection: sqlite3.Connection, document: int, item: PreparedDocument, marks: str
-) -> None:
+def _insert_chunks(connection: sqlite3.Connection, document: int, item: PreparedDocument) -> None:
     text = item.document.text
     newest: int = connection.execute(
         "SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'chunk'"
@@ -177,9 +173,7 @@ def _insert_chunks(
     ):
         vector = vector_row(connection, key)
         sentence_rows = use_sentences(connection, row, of_sentences)
-        # A short document is one chunk.
-        its_marks = marks if chunk.marks == item.document.marks else marks_json(chunk.marks)
-        long = (sentences_json(chunk.sentences), its_marks, terms)
+        long = (units_json(chunk), marks_json(chunk.marks), terms)
         whose, span, n_tokens = (row, chunk.id, document), (chunk.start, chunk.end), chunk.n_tokens
         raw = encoded(text[chunk.start : chunk.end])
         check = chunk_checksum(*whose, *span, n_tokens, *long, vector, raw, sentence_rows)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from ragkit.trimming.atoms import Atoms, Piece, unit_of
 from ragkit.trimming.policy import TrimPolicy
 from ragkit.trimming.signals import PoolChunk, Sentence, Signals, fused, measure
-from ragkit.types import Chunk, Hit, Span
+from ragkit.types import Chunk, Hit, Need, Span
 
 _SHORT_TERMS = 3
 """Added to every length, so that a heading cannot win merely by being short."""
@@ -30,27 +31,37 @@ def text_of(chunk: Chunk, span: Span) -> str:
 
 @dataclass(frozen=True, slots=True)
 class RankedSentence:
-    """A sentence of the pool with its scores; higher is better.
+    """A unit of the pool, or a span that one needs, with its scores; higher is better.
 
-    `relative_score`, the score less penalties for its length and for the pool's best sentence, is
-    what `TrimPolicy.keep_above` is compared with. A neighbour or heading has that of the sentence
-    that it is kept with.
+    `relative_score`, the score less penalties for its length and for the pool's best unit, is what
+    `TrimPolicy.keep_above` is compared with. What is kept together with a unit has that unit's
+    `relative_score` and `atom`, the number of what is kept or left as a whole. `need` is what it is
+    needed for; a need that is borrowed has the position -1 in its chunk.
     """
 
     hit: Hit
     place: Sentence
     score: float
     relative_score: float
+    atom: int = 0
+    need: Need | None = None
+
+    @property
+    def is_borrowed(self) -> bool:
+        """Whether it stands in no chunk of the pool."""
+        return self.place.position < 0
 
     @property
     def text(self) -> str:
         """Return the document's text at its span."""
+        if self.is_borrowed and self.need is not None:
+            return self.need.text
         return text_of(self.hit.chunk, self.place.span)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ranking:
-    """A pool's sentences in the order of keeping, without repeats: every limit keeps a prefix.
+    """A pool's units in the order of keeping, without repeats: every limit keeps a prefix of atoms.
 
     `support` in [0, 1] is how well the pool supports an answer; None for an empty pool.
     """
@@ -74,13 +85,10 @@ def rank(question_terms: Sequence[str], pool: Sequence[PoolChunk], policy: TrimP
         return Ranking(pool=pool, sentences=(), support=None)
     scores = _scores(question_terms, pool, signals, policy)
     relative = _relative_scores(scores, sentences, policy)
-    best_first = sorted(range(len(relative)), key=lambda i: -relative[i])
-    ordered = (
-        RankedSentence(pool[sentences[i].chunk].hit, sentences[i], scores[i], relative[kept_with])
-        for i, kept_with in _with_neighbours(best_first, sentences, pool, policy)
-    )
     support = _support(signals, pool)
-    return Ranking(pool=pool, sentences=_without_repeats(ordered), support=support)
+    return Ranking(
+        pool=pool, sentences=_kept_order(signals, scores, relative, pool, policy), support=support
+    )
 
 
 def support_score(question_terms: Sequence[str], pool: Sequence[PoolChunk]) -> float | None:
@@ -144,47 +152,72 @@ def _support(signals: Signals, pool: Sequence[PoolChunk]) -> float:
     return 1.0 / (1.0 + math.exp(-max(logits)))
 
 
-def _with_neighbours(
-    best_first: Sequence[int],
-    sentences: Sequence[Sentence],
+def _kept_order(
+    signals: Signals,
+    scores: Sequence[float],
+    relative: Sequence[float],
     pool: Sequence[PoolChunk],
     policy: TrimPolicy,
-) -> Iterable[tuple[int, int]]:
-    """Return each sentence in the order of keeping, with the sentence that it is kept with."""
-    if not policy.neighbours and not policy.headings:
-        return zip(best_first, best_first, strict=True)
-    kept_with: dict[int, int] = {}
-    for i in best_first:
-        kept_with.setdefault(i, i)
-        sentence = sentences[i]
-        for position in _neighbours_and_heading(sentence, pool[sentence.chunk].hit.chunk, policy):
-            # A chunk's sentences stand together, so indices differ as positions do.
-            kept_with.setdefault(i + position - sentence.position, i)
-    return kept_with.items()
+) -> tuple[RankedSentence, ...]:
+    """Return all units from the best down, each with what it needs and is not there yet.
 
-
-def _neighbours_and_heading(sentence: Sentence, chunk: Chunk, policy: TrimPolicy) -> list[int]:
-    """Return the positions, in the chunk, of a sentence's neighbours and the heading above it."""
-    first = max(0, sentence.position - policy.neighbours)
-    last = min(len(chunk.sentences), sentence.position + policy.neighbours + 1)
-    found = list(range(first, last))
-    if policy.headings:
-        above = range(sentence.position, -1, -1)
-        found += [i for i in above if chunk.is_heading(chunk.sentences[i][0])][:1]
-    return found
-
-
-def _without_repeats(ranked: Iterable[RankedSentence]) -> tuple[RankedSentence, ...]:
-    """Drop each sentence that has the words, or the span, of a better one."""
-    seen_texts: set[str] = set()
-    seen_spans: set[tuple[str, int, int]] = set()
+    A unit that has the words, or the span, of a better one is dropped.
+    """
+    sentences = signals.sentences
+    index = {(s.chunk, s.position): k for k, s in enumerate(sentences)}
+    atoms, seen = Atoms(pool, policy), _Seen()
     kept: list[RankedSentence] = []
-    for sentence in ranked:
-        text = " ".join(sentence.text.casefold().split())
-        span = (sentence.hit.chunk.document_id, *sentence.place.span)
-        if text in seen_texts or span in seen_spans:
+    for atom, k in enumerate(sorted(range(len(relative)), key=lambda k: -relative[k])):
+        main = sentences[k]
+        if seen.is_repeat(pool[main.chunk].hit.chunk, main):
             continue
-        seen_texts.add(text)
-        seen_spans.add(span)
-        kept.append(sentence)
+        for piece in atoms.of(main.chunk, main.position):
+            hit = pool[piece.chunk].hit
+            place = _place(piece, hit.chunk, sentences, index)
+            if seen.is_new(hit.chunk, place):
+                own = index.get((piece.chunk, place.position))
+                score = -math.inf if own is None else scores[own]
+                kept.append(RankedSentence(hit, place, score, relative[k], atom, piece.need))
     return tuple(kept)
+
+
+def _place(
+    piece: Piece,
+    chunk: Chunk,
+    sentences: Sequence[Sentence],
+    index: Mapping[tuple[int, int], int],
+) -> Sentence:
+    """Return where a piece stands; a borrowed need is at position -1 of what needs it."""
+    if piece.position is not None:
+        known = index.get((piece.chunk, piece.position))
+        span = chunk.sentences[piece.position]
+        return Sentence(piece.chunk, piece.position, span, 0) if known is None else sentences[known]
+    need = piece.need
+    assert need is not None  # noqa: S101 (a piece without a position is a need)
+    return Sentence(piece.chunk, -1, (need.start, need.end), 0)
+
+
+class _Seen:
+    """What stands before in the order of keeping."""
+
+    def __init__(self) -> None:
+        self._texts: set[tuple[str, ...]] = set()
+        self._spans: set[tuple[str, int, int]] = set()
+
+    def is_repeat(self, chunk: Chunk, sentence: Sentence) -> bool:
+        """Whether a unit's words, with those of all its needs, were kept for their own sake."""
+        needs = unit_of(chunk, sentence.position).needs
+        texts = (text_of(chunk, sentence.span), *(need.text for need in needs))
+        key = tuple(" ".join(text.casefold().split()) for text in texts)
+        if key in self._texts:
+            return True
+        self._texts.add(key)
+        return False
+
+    def is_new(self, chunk: Chunk, place: Sentence) -> bool:
+        """Whether a span was not kept before; notes it."""
+        key = (chunk.document_id, *place.span)
+        if key in self._spans:
+            return False
+        self._spans.add(key)
+        return True

@@ -1,17 +1,19 @@
-"""Selecting the best sentences of a ranked pool within a policy's limits."""
+"""Selecting the best units of a ranked pool, with what they need, within a policy's limits."""
 
 from __future__ import annotations
 
 import functools
+import itertools
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import TypeAlias
 
+from ragkit.trimming.atoms import unit_of
 from ragkit.trimming.policy import BASELINE_HITS, TrimPolicy
 from ragkit.trimming.ranking import RankedSentence, Ranking, rank, text_of
 from ragkit.trimming.signals import PoolChunk
-from ragkit.types import Chunk, ContextItem, Hit, RefusalReason, ScoredSentence, Span, TokenCounter
+from ragkit.types import ContextItem, Hit, RefusalReason, ScoredSentence, Span, TokenCounter
 
 _Count: TypeAlias = Callable[[str], int]
 
@@ -113,9 +115,9 @@ def untrimmed(
         for span in chunk.sentences:
             score = scores.get((chunk.id, span[0]))
             sentences.append(
-                _sentence(chunk, span, unscored, None)
+                _sentence(span, text_of(chunk, span), unscored, None)
                 if score is None
-                else _sentence(chunk, span, score, count)
+                else _sentence(span, text_of(chunk, span), score, count)
             )
         items.append(_item(hit, (chunk.start, chunk.end), chunk.text, sentences, count))
     refusal: RefusalReason | None = None if items else "cap_too_small"
@@ -130,67 +132,95 @@ def _limit(policy: TrimPolicy, pool: Sequence[PoolChunk]) -> float:
     return min(limits)
 
 
+def _by_atom(ranked: Sequence[RankedSentence]) -> Iterator[list[RankedSentence]]:
+    """Yield what is kept or left together, in the order of keeping."""
+    for _, pieces in itertools.groupby(ranked, key=lambda piece: piece.atom):
+        yield list(pieces)
+
+
 def _keep(
     ranked: Sequence[RankedSentence], count: _Count, limit: float, *, above: float | None = None
 ) -> list[RankedSentence]:
-    """Return the longest prefix within the limits; never empty."""
-    kept = [ranked[0]]
-    n_tokens = count(ranked[0].text)
-    for sentence in ranked[1:]:
-        if above is not None and sentence.relative_score < above:
+    """Return the longest prefix of whole atoms within the limits; never empty."""
+    kept: list[RankedSentence] = []
+    n_tokens = 0
+    for atom in _by_atom(ranked):
+        n_tokens += sum(count(piece.text) for piece in atom)
+        is_low = above is not None and atom[0].relative_score < above
+        if kept and (is_low or n_tokens > limit):
             break
-        n_tokens += count(sentence.text)
-        if n_tokens > limit:
-            break
-        kept.append(sentence)
+        kept += atom
     return kept
 
 
 def _capped(
     kept: Sequence[RankedSentence], ranking: Ranking, count: _Count, cap: int
 ) -> tuple[ContextItem, ...]:
-    """Return items of what fits under the cap, best first; else of the best sentence that does."""
-    fitting: list[RankedSentence] = []
-    n_tokens = 0
-    for sentence in kept:
-        if n_tokens + count(sentence.text) <= cap:
-            fitting.append(sentence)
-            n_tokens += count(sentence.text)
+    """Return items of the atoms that fit under the cap, best first; else of the best that does."""
+    fitting = _fitting(_by_atom(kept), count, cap)
     if not fitting:
-        fitting = [s for s in ranking.sentences if count(s.text) <= cap][:1]
+        atoms = (_fitting([atom], count, cap) for atom in _by_atom(ranking.sentences))
+        fitting = next((atom for atom in atoms if atom), [])
     # Sentences joined into a run may have more tokens than on their own, so runs are counted.
     while fitting:
-        items = _items(fitting, ranking.pool, count)
+        items = _items([piece for atom in fitting for piece in atom], ranking.pool, count)
         if sum(item.n_tokens for item in items) <= cap:
             return items
         fitting.pop()
     return ()
 
 
+def _fitting(
+    atoms: Iterable[list[RankedSentence]], count: _Count, cap: int
+) -> list[list[RankedSentence]]:
+    fitting: list[list[RankedSentence]] = []
+    n_tokens = 0
+    for atom in atoms:
+        size = sum(count(piece.text) for piece in atom)
+        if n_tokens + size <= cap:
+            fitting.append(atom)
+            n_tokens += size
+    return fitting
+
+
 def _items(
     kept: Sequence[RankedSentence], pool: Sequence[PoolChunk], count: _Count
 ) -> tuple[ContextItem, ...]:
-    """Join kept sentences into maximal runs, in document order."""
+    """Join kept units into maximal runs, in document order; a borrowed need is a run of its own."""
     order: dict[str, int] = {}
     for chunk in pool:
         order.setdefault(chunk.hit.chunk.document_id, len(order))
     runs: list[list[RankedSentence]] = []
-    for sentence in sorted(
+    for piece in sorted(
         kept, key=lambda s: (order[s.hit.chunk.document_id], s.place.span, s.place.chunk)
     ):
-        place = sentence.place
-        last = runs[-1][-1].place if runs else None
-        if last and (last.chunk, last.position + 1) == (place.chunk, place.position):
-            runs[-1].append(sentence)
+        if runs and _continues(runs[-1][-1], piece):
+            runs[-1].append(piece)
         else:
-            runs.append([sentence])
-    return tuple(_run(run, count) for run in runs)
+            runs.append([piece])
+    before: Sequence[RankedSentence | None] = [None, *(run[-1] for run in runs)]
+    return tuple(_run(run, last, count) for run, last in zip(runs, before, strict=False))
 
 
-def _run(run: Sequence[RankedSentence], count: _Count) -> ContextItem:
+def _continues(last: RankedSentence, piece: RankedSentence) -> bool:
+    a, b = last.place, piece.place
+    together = (a.chunk, a.position + 1) == (b.chunk, b.position)
+    return together and not (last.is_borrowed or piece.is_borrowed)
+
+
+def _run(run: Sequence[RankedSentence], last: RankedSentence | None, count: _Count) -> ContextItem:
     hit, span = run[0].hit, (run[0].place.span[0], run[-1].place.span[1])
-    sentences = [_sentence(hit.chunk, s.place.span, s.score, count) for s in run]
-    return _item(hit, span, text_of(hit.chunk, span), sentences, count)
+    text = run[0].text if run[0].is_borrowed else text_of(hit.chunk, span)
+    own = [piece for piece in run if piece.need is None]
+    sentences = [_sentence(piece.place.span, piece.text, piece.score, count) for piece in run]
+    item = _item(hit, span, text, sentences, count)
+    need = run[0].need
+    return replace(
+        item,
+        role="unit" if own or need is None else need.role,
+        unit_kind=unit_of(hit.chunk, own[0].place.position).kind if own else None,
+        gap_before=last is not None and last.hit.chunk.document_id == hit.chunk.document_id,
+    )
 
 
 def _item(
@@ -201,8 +231,6 @@ def _item(
     return ContextItem(hit=hit, start=start, end=end, text=text, n_tokens=n, sentences=scored)
 
 
-def _sentence(chunk: Chunk, span: Span, score: float, count: _Count | None) -> ScoredSentence:
-    start, end = span
-    text = text_of(chunk, span)
+def _sentence(span: Span, text: str, score: float, count: _Count | None) -> ScoredSentence:
     n_tokens = 0 if count is None else count(text)
-    return ScoredSentence(start=start, end=end, text=text, score=score, n_tokens=n_tokens)
+    return ScoredSentence(start=span[0], end=span[1], text=text, score=score, n_tokens=n_tokens)

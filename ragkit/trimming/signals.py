@@ -87,6 +87,7 @@ def measure(question_terms: Sequence[str], pool: Sequence[PoolChunk]) -> Signals
         Sentence(i, j, span, len(chunk.terms[j]))
         for i, chunk in enumerate(pool)
         for j, span in enumerate(chunk.hit.chunk.sentences)
+        if not chunk.hit.chunk.units or chunk.hit.chunk.units[j].is_kept_alone
     )
     if not sentences:
         return Signals(sentences=(), columns={})

@@ -51,7 +51,7 @@ def test_usual_texts_are_cut_byte_for_byte_as_before() -> None:
     assert cut() == CUT_BEFORE
     assert load_wordpiece().name == "wordpiece:all-MiniLM-L6-v2"
     chunker = SpanChunker(name="recursive", counter=load_wordpiece())
-    assert chunker.fingerprint == "recursive/1 400 0 wordpiece:all-MiniLM-L6-v2"
+    assert chunker.fingerprint == "recursive/2 400 0 wordpiece:all-MiniLM-L6-v2"
 
 
 @given(st.text("abcdef0123é漢\ue000", min_size=LONGEST_WORD + 1, max_size=400))

@@ -16,8 +16,17 @@ from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
 
 from ragkit.errors import ConfigError
-from ragkit.storage import Manifest, PreparedDocument, StoreSettings, unpack_vector
-from ragkit.types import Chunk, Document, Hit, Json, Location, Mark, MarkKind
+from ragkit.storage import (
+    Manifest,
+    PreparedDocument,
+    StoreSettings,
+    packed_parts,
+    packed_units,
+    unpack_vector,
+    unpacked_parts,
+    unpacked_units,
+)
+from ragkit.types import Chunk, Document, Hit, Json, Location, Mark, MarkKind, Part
 from ragkit_connectors.opensearch.facts import facts
 from ragkit_connectors.support.json_values import (
     Record,
@@ -248,7 +257,7 @@ def document_record(item: PreparedDocument) -> dict[str, Json]:
         "chunk_id": document_key(document.id),
         **_shared(document, version_of(item)),
         "text": document.text,
-        "marks": _pack_marks(document.marks),
+        "marks": _pack_structure(document),
         "fingerprint": item.fingerprint,
         "sha256": hashlib.sha256(raw).hexdigest(),
         "n_chunks": len(item.chunks),
@@ -271,7 +280,7 @@ def chunk_record(
         "start": chunk.start,
         "end": chunk.end,
         "n_tokens": chunk.n_tokens,
-        "sentences": json.dumps(chunk.sentences),
+        "sentences": json.dumps(packed_units(chunk)),
         "marks": _pack_marks(chunk.marks),
     }
     if packed is not None:
@@ -293,6 +302,7 @@ def _shared(document: Document, version: str) -> dict[str, Json]:
 
 def read_document(fields: Record) -> Document:
     """Return a document from its record."""
+    marks, parts = _unpack_structure(fields.get("marks"))
     return Document(
         id=str(fields["document_id"]),
         text=str(fields.get("text", "")),
@@ -300,22 +310,26 @@ def read_document(fields: Record) -> Document:
         title=str(fields.get("title", "")),
         metadata=json_record(fields.get("metadata")),
         groups=tuple(str(group) for group in items(fields.get("groups"))),
-        marks=_unpack_marks(fields.get("marks")),
+        marks=marks,
+        parts=parts,
     )
 
 
 def read_chunk(fields: Record) -> Chunk:
     """Return a chunk from its record."""
-    spans: list[tuple[int, int]] = json.loads(str(fields.get("sentences") or "[]"))
+    rows, text = json.loads(str(fields.get("sentences") or "[]")), str(fields["text"])
+    start = required_count(fields, "start")
+    spans, units = unpacked_units(rows, start=start, text=text)
     return Chunk(
         id=str(fields["chunk_id"]),
         document_id=str(fields["document_id"]),
-        start=required_count(fields, "start"),
+        start=start,
         end=required_count(fields, "end"),
-        text=str(fields["text"]),
+        text=text,
         n_tokens=required_count(fields, "n_tokens"),
-        sentences=tuple((a, b) for a, b in spans),
+        sentences=spans,
         marks=_unpack_marks(fields.get("marks")),
+        units=units,
     )
 
 
@@ -331,12 +345,29 @@ def read_hit(fields: Record, rank: int, score: float) -> Hit:
     )
 
 
+def _pack_structure(document: Document) -> str:
+    if not document.parts:
+        return _pack_marks(document.marks)
+    parts = packed_parts(document.parts)
+    return json.dumps({"marks": json.loads(_pack_marks(document.marks)), "parts": parts})
+
+
+def _unpack_structure(packed: object) -> tuple[tuple[Mark, ...], tuple[Part, ...]]:
+    found = json.loads(str(packed or "[]"))
+    if isinstance(found, dict):
+        return _read_marks(found["marks"]), unpacked_parts(found["parts"])
+    return _read_marks(found), ()
+
+
 def _pack_marks(marks: Sequence[Mark]) -> str:
     return json.dumps([[mark.start, mark.kind, mark.location.to_dict()] for mark in marks])
 
 
 def _unpack_marks(packed: object) -> tuple[Mark, ...]:
-    marks: list[tuple[int, MarkKind, dict[str, object]]] = json.loads(str(packed or "[]"))
+    return _read_marks(json.loads(str(packed or "[]")))
+
+
+def _read_marks(marks: list[tuple[int, MarkKind, dict[str, object]]]) -> tuple[Mark, ...]:
     return tuple(
         Mark(start=start, kind=kind, location=_location(place)) for start, kind, place in marks
     )

@@ -1,0 +1,212 @@
+"""Units: what can be read alone, from a document's text and its parts.
+
+Each unit knows what it cannot be read without: a row its header, a list item and a code block what
+introduces them, a paragraph below a list item the item. The work is linear in text and parts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+
+from ragkit.text.sentences import MAX_CHARACTERS, sentence_spans
+from ragkit.types import Need, NeedRole, Part, Span, Unit, UnitKind
+
+MAX_CODE_CHARACTERS = 1600
+"""A longer code block is several units, cut between lines: about one chunk of 400 tokens."""
+
+MAX_NEED_CHARACTERS = 600
+"""Of a longer need only the start is one: a header comes with each of its rows."""
+
+MAX_NEEDS = 4
+"""Needs of a unit, the nearest ones: for example two header rows, a caption and a lead-in."""
+
+MAX_DEPTH = 20
+"""Parts nested deeper are running text of the part at this depth."""
+
+_LEAVES: dict[str, UnitKind] = {
+    "heading": "heading",
+    "header_row": "header_row",
+    "row": "row",
+    "caption": "caption",
+    "code": "code",
+    "nav": "nav",
+    "markup": "markup",
+}
+"""Parts that are units as a whole."""
+
+_WITH_TEXT: dict[str, UnitKind] = {
+    "item": "item",
+    "step": "step",
+    "definition": "definition",
+    "option": "option",
+}
+"""Parts whose own text is a unit that what they hold needs."""
+
+_INTRODUCED = frozenset({"list", "procedure", "table", "code", "definition", "option"})
+
+
+@dataclass(frozen=True, slots=True)
+class _Shared:
+    """What the units inside a part have in common."""
+
+    needs: tuple[Need, ...] = ()
+    procedure: Span | None = None
+
+    def and_needs(self, nearest: Iterable[Need | None]) -> _Shared:
+        """Return the same with further needs, which come before those of farther parts."""
+        distinct = {(n.start, n.end): n for n in (*nearest, *self.needs) if n is not None}
+        return replace(self, needs=tuple(distinct.values())[:MAX_NEEDS])
+
+
+def document_units(text: str, parts: Sequence[Part]) -> list[Unit]:
+    """Return the units of a document, in order.
+
+    Returns:
+        Units that do not overlap, without white space at either end; together they hold all of the
+        text but white space.
+    """
+    return list(_Reader(text, parts).units())
+
+
+class _Reader:
+    def __init__(self, text: str, parts: Sequence[Part]) -> None:
+        self._text = text
+        self._parts = parts
+        self._heading: Need | None = None
+        self._children: dict[int | None, list[int]] = {}
+        for i, part in enumerate(parts):
+            self._children.setdefault(part.parent, []).append(i)
+
+    def units(self) -> Iterator[Unit]:
+        return self._read(None, (0, len(self._text)), _Shared(), None)
+
+    def _read(
+        self, index: int | None, span: Span, shared: _Shared, last: Unit | None, depth: int = 0
+    ) -> Iterator[Unit]:
+        """Yield the units of a part's children and of the running text between them.
+
+        `last` is the sentence that introduces the first child, if it is one that does.
+        """
+        position, end = span
+        for child in self._children.get(index, ()) if depth < MAX_DEPTH else ():
+            part = self._parts[child]
+            if part.start < position or part.end > end:
+                continue  # A loader's mistake must neither lose nor repeat text.
+            for unit in self._sentences((position, part.start), shared):
+                last = unit
+                yield unit
+            units = list(self._part(child, part, shared, last, depth + 1))
+            yield from units
+            position = part.end
+            last = self._introduces(part, units, last)
+        yield from self._sentences((position, end), shared)
+
+    def _introduces(self, part: Part, units: Sequence[Unit], last: Unit | None) -> Unit | None:
+        """Return the sentence that introduces what follows a part."""
+        if part.kind == "paragraph":
+            return units[-1] if units else last
+        if part.kind == "heading":
+            self._heading = self._need(part.start, part.end, "heading")
+        # Code, captions, markup and definitions may follow one another under one introduction.
+        after = {"code", "caption", "markup", "nav", "definition", "option"}
+        return last if part.kind in after else None
+
+    def _part(
+        self, index: int, part: Part, shared: _Shared, last: Unit | None, depth: int
+    ) -> Iterator[Unit]:
+        if part.kind in _INTRODUCED:
+            shared = shared.and_needs([self._introduction(part, last)])
+        if part.kind == "procedure" and shared.procedure is None:
+            shared = replace(shared, procedure=(part.start, part.end))
+        if part.kind == "table":
+            shared = shared.and_needs(self._headers(index))
+        if part.kind in _LEAVES:
+            kind = _LEAVES[part.kind]
+            yield from self._pieces(part.kind, kind, (part.start, part.end), shared)
+            return
+        span = part.start, part.end
+        if part.kind in _WITH_TEXT:
+            below = self._children.get(index)
+            own = part.start, self._parts[below[0]].start if below else part.end
+            units = list(self._pieces(part.kind, _WITH_TEXT[part.kind], own, shared))
+            yield from units
+            span = own[1], part.end
+            if units:
+                first, last = units[0], units[-1]
+                shared = shared.and_needs([self._need(first.start, first.end, "lead_in")])
+        elif part.kind != "note":
+            last = None
+        yield from self._read(index, span, shared, last, depth)
+
+    def _sentences(self, span: Span, shared: _Shared) -> Iterator[Unit]:
+        for a, b in (
+            sentence_spans(self._text, start=span[0], end=span[1]) if span[0] < span[1] else ()
+        ):
+            yield Unit(start=a, end=b, needs=_ordered(shared.needs), procedure=shared.procedure)
+
+    def _pieces(self, of: str, kind: UnitKind, span: Span, shared: _Shared) -> Iterator[Unit]:
+        """Yield one unit, or several where it would be too long: each needs the first."""
+        needs = () if kind in {"heading", "nav", "markup"} else shared.needs
+        for start, end in self._bounded(kind, _trimmed(self._text, *span)):
+            yield Unit(
+                start=start,
+                end=end,
+                kind=kind,
+                needs=_ordered(n for n in needs if n.end <= start or n.start >= end),
+                procedure=shared.procedure,
+            )
+            if of in _WITH_TEXT or of == "row":
+                shared = shared.and_needs([self._need(start, end, "lead_in")])
+                of, needs = "", shared.needs
+
+    def _bounded(self, kind: UnitKind, span: Span) -> Iterable[Span]:
+        start, end = span
+        if end - start <= (MAX_CODE_CHARACTERS if kind == "code" else MAX_CHARACTERS):
+            return [span] if start < end else []
+        if kind == "code":
+            return _runs_of_lines(self._text, start, end)
+        return sentence_spans(self._text, start=start, end=end)
+
+    def _introduction(self, part: Part, last: Unit | None) -> Need | None:
+        """Return what introduces a part: the sentence before it, else the heading above it.
+
+        Code is introduced by whatever sentence stands before it, the others by one with a colon.
+        """
+        if last is None:
+            return self._heading
+        if part.kind == "code" or self._text[last.end - 1] in ":：":
+            return self._need(last.start, last.end, "lead_in")
+        return None
+
+    def _headers(self, table: int) -> Iterator[Need]:
+        for child in self._children.get(table, ()):
+            part = self._parts[child]
+            if part.kind in {"header_row", "caption"}:
+                yield self._need(part.start, part.end, "header")
+            elif part.kind == "row":
+                return
+
+    def _need(self, start: int, end: int, role: NeedRole) -> Need:
+        start, end = _trimmed(self._text, start, min(end, start + MAX_NEED_CHARACTERS))
+        return Need(start=start, end=end, role=role, text=self._text[start:end])
+
+
+def _ordered(needs: Iterable[Need]) -> tuple[Need, ...]:
+    return tuple(sorted(needs, key=lambda need: need.start))
+
+
+def _trimmed(text: str, start: int, end: int) -> Span:
+    piece = text[start:end]
+    return start + len(piece) - len(piece.lstrip()), start + len(piece.rstrip())
+
+
+def _runs_of_lines(text: str, start: int, end: int) -> Iterator[Span]:
+    """Cut code between lines, after a blank line where one is near; a long line anywhere."""
+    while end - start > MAX_CODE_CHARACTERS:
+        middle, limit = start + MAX_CODE_CHARACTERS // 2, start + MAX_CODE_CHARACTERS
+        cut = max(text.rfind("\n\n", middle, limit), 0) or max(text.rfind("\n", middle, limit), 0)
+        cut = cut or limit
+        yield _trimmed(text, start, cut)
+        start = _trimmed(text, cut, end)[0]
+    yield start, end

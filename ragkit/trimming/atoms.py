@@ -1,0 +1,93 @@
+"""Atoms: a unit of the pool together with all that it cannot be read without."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from ragkit.trimming.policy import TrimPolicy
+from ragkit.trimming.signals import PoolChunk
+from ragkit.types import Chunk, Need, Unit
+
+PLAIN = Unit(start=0, end=0)
+"""What is known of a sentence whose document's structure is unknown."""
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """A unit of the pool, by the index of its chunk and its own in the chunk, or a borrowed need.
+
+    `need` is what another unit needs it for; without `position` it stands in no chunk of the pool.
+    """
+
+    chunk: int
+    position: int | None
+    need: Need | None = None
+
+
+class Atoms:
+    """Finds what is kept together with each unit of a pool."""
+
+    def __init__(self, pool: Sequence[PoolChunk], policy: TrimPolicy) -> None:
+        self._chunks = [chunk.hit.chunk for chunk in pool]
+        self._policy = policy
+        self._at: dict[tuple[str, int], tuple[int, int]] = {}
+        self._steps: dict[tuple[str, int, int], list[tuple[int, int]]] = {}
+        for i, chunk in enumerate(self._chunks):
+            for j, unit in enumerate(chunk.units):
+                self._at.setdefault((chunk.document_id, unit.start), (i, j))
+                if unit.procedure is not None:
+                    key = (chunk.document_id, *unit.procedure)
+                    self._steps.setdefault(key, []).append((i, j))
+
+    def of(self, i: int, j: int) -> Iterator[Piece]:
+        """Yield a unit and what it is kept with: first itself, then its procedure, then needs."""
+        yield Piece(i, j)
+        chunk = self._chunks[i]
+        unit = unit_of(chunk, j)
+        together = [(i, j)]
+        if unit.procedure is not None:
+            together = self._steps[chunk.document_id, *unit.procedure]
+            yield from (Piece(*place) for place in together)
+        for place in together:
+            yield from self._needs(*place)
+        yield from (Piece(i, k) for k in _neighbours_and_heading(chunk, j, self._policy))
+
+    def _needs(self, i: int, j: int) -> Iterator[Piece]:
+        chunk = self._chunks[i]
+        for need in unit_of(chunk, j).needs:
+            place = self._at.get((chunk.document_id, need.start))
+            # Of a long need only the start is one.
+            if place is not None and self._end(*place) <= need.end:
+                yield Piece(*place, need)
+                yield from (Piece(i, k) for k in _markup_between(chunk, place, (i, j)))
+            else:
+                yield Piece(i, None, need)
+
+    def _end(self, i: int, j: int) -> int:
+        return self._chunks[i].units[j].end
+
+
+def unit_of(chunk: Chunk, position: int) -> Unit:
+    """Return the unit at a position; where units are unknown, a plain sentence's properties."""
+    return chunk.units[position] if chunk.units else PLAIN
+
+
+def _markup_between(chunk: Chunk, need: tuple[int, int], unit: tuple[int, int]) -> list[int]:
+    """Return the positions between a need and its unit where nothing but markup stands there.
+
+    A directive says what the code after it is; a table's delimiter makes it one.
+    """
+    between = list(range(need[1] + 1, unit[1])) if need[0] == unit[0] else []
+    return between if all(chunk.units[k].kind == "markup" for k in between) else []
+
+
+def _neighbours_and_heading(chunk: Chunk, position: int, policy: TrimPolicy) -> list[int]:
+    """Return the positions of a sentence's neighbours and of the heading above it."""
+    first = max(0, position - policy.neighbours)
+    last = min(len(chunk.sentences), position + policy.neighbours + 1)
+    found = [k for k in range(first, last) if k != position]
+    if policy.headings:
+        above = range(position, -1, -1)
+        found += [k for k in above if chunk.is_heading(chunk.sentences[k][0])][:1]
+    return found
