@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from ragkit.loading.loaded import Headings, LoadedText, decoded
-from ragkit.types import Json, Location, Mark, MarkKind
+from ragkit.text.rst import rst_parts
+from ragkit.types import Json, Location, Mark, MarkKind, Part
 
 _MARKDOWN_HEADING = re.compile(r" {0,3}(#{1,6})(?=[ \t])")
 _NO_TITLE = re.compile(r"\s*(?:[-*+>#|]|\d+[.)])(?:\s|$)|    ")
@@ -14,7 +15,6 @@ _SETEXT = re.compile(r" {0,3}(=+|-+)[ \t]*$")
 _FENCE = re.compile(r" {0,3}(```+|~~~+)")
 _TABLE_ROW = re.compile(r"[ \t]*\|.*\|[ \t]*$")
 _FRONT_MATTER = re.compile(r"---\n(.*?)\n---\n", re.DOTALL)
-_UNDERLINE = re.compile(r"([=\-`:.'\"~^_*+#<>])\1{2,}\s*$")
 
 
 def load_text(data: bytes) -> LoadedText:
@@ -95,29 +95,24 @@ def _may_be_title(line: str) -> bool:
 def load_rst(data: bytes) -> LoadedText:
     """Load reStructuredText; a heading's level is the order in which its underline first occurs."""
     text, metadata = decoded(data)
-    headings, styles = Headings(), list[str]()
-    marks: list[Mark] = []
-    previous: tuple[int, str] | None = None
-    overline = ""
-    for position, line in _lines(text, 0):
-        underline = _UNDERLINE.match(line)
-        if underline and previous and len(line.rstrip()) >= len(previous[1].rstrip()):
-            style = underline[1] * (2 if overline == underline[1] else 1)
-            if style not in styles:
-                styles.append(style)
-            path = headings.enter(styles.index(style) + 1, previous[1])
-            marks.append(Mark(start=previous[0], location=Location(heading=path), kind="heading"))
-            previous, overline = None, ""
-        elif underline and previous is None:
-            overline = underline[1]
-        else:
-            previous = (position, line) if line.strip() and not line[:1].isspace() else None
-            if not line.strip():
-                overline = ""
-            if previous is None and line.strip():
-                previous = (position, line) if overline else None
+    parts = rst_parts(text)
+    marks = tuple(_rst_marks(text, parts))
     title = marks[0].location.heading[-1] if marks else ""
-    return LoadedText(text=text, title=title, marks=tuple(marks), metadata=metadata)
+    return LoadedText(text=text, title=title, marks=marks, parts=parts, metadata=metadata)
+
+
+def _rst_marks(text: str, parts: Sequence[Part]) -> Iterator[Mark]:
+    headings, styles = Headings(), list[str]()
+    for before, heading, under in zip((None, *parts), parts, parts[1:], strict=False):
+        if heading.kind != "heading":
+            continue
+        style = text[under.start]
+        if before is not None and text[before.end : heading.start].strip(" \t") == "\n":
+            style += text[before.end - 1] if before.kind == "markup" else ""
+        if style not in styles:
+            styles.append(style)
+        path = headings.enter(styles.index(style) + 1, text[heading.start : heading.end])
+        yield Mark(start=heading.start, location=Location(heading=path), kind="heading")
 
 
 def _lines(text: str, start: int) -> Iterator[tuple[int, str]]:
