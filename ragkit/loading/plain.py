@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import zip_longest
 
 from ragkit.loading.loaded import Headings, LoadedText, decoded
+from ragkit.text.markdown import markdown_parts
 from ragkit.text.rst import rst_parts
-from ragkit.types import Json, Location, Mark, MarkKind, Part
+from ragkit.types import Json, Location, Mark, MarkKind, Part, PartKind
 
-_MARKDOWN_HEADING = re.compile(r" {0,3}(#{1,6})(?=[ \t])")
-_NO_TITLE = re.compile(r"\s*(?:[-*+>#|]|\d+[.)])(?:\s|$)|    ")
-_SETEXT = re.compile(r" {0,3}(=+|-+)[ \t]*$")
-_FENCE = re.compile(r" {0,3}(```+|~~~+)")
-_TABLE_ROW = re.compile(r"[ \t]*\|.*\|[ \t]*$")
+_MARKDOWN_HEADING = re.compile(r"#{1,6}(?=\s|\Z)")
 _FRONT_MATTER = re.compile(r"---\n(.*?)\n---\n", re.DOTALL)
+_MARK_KINDS: Mapping[PartKind, MarkKind] = {"code": "code", "header_row": "row", "row": "row"}
 
 
 def load_text(data: bytes) -> LoadedText:
@@ -28,12 +27,13 @@ def load_markdown(data: bytes) -> LoadedText:
     text, metadata = decoded(data)
     body, front = _front_matter(text)
     metadata.update(front)
-    marks = tuple(_markdown_marks(text, body))
+    parts = markdown_parts(text, body)
+    marks = tuple(_markdown_marks(text, parts, body))
     title = metadata.get("title")
     if not isinstance(title, str):
         headings = (mark.location.heading for mark in marks if mark.kind == "heading")
         title = next((path[-1] for path in headings if path), "")
-    return LoadedText(text=text, title=title, marks=marks, metadata=metadata)
+    return LoadedText(text=text, title=title, marks=marks, parts=parts, metadata=metadata)
 
 
 def _front_matter(text: str) -> tuple[int, dict[str, Json]]:
@@ -49,47 +49,36 @@ def _front_matter(text: str) -> tuple[int, dict[str, Json]]:
     return front.end(), metadata
 
 
-def _markdown_marks(text: str, start: int) -> Iterator[Mark]:
-    headings, fence = Headings(), ""
-    previous: tuple[int, str] | None = None
-    resumes = start > 0
-    for position, line in _lines(text, start):
-        run = _FENCE.match(line)
-        if fence:
-            if run and run[1].startswith(fence) and not line[run.end() :].strip():
-                fence, resumes = "", True
-            continue
-        found = _heading(line) or _underlined(line, previous)
-        kind: MarkKind = "text"
-        if found:
-            at = position if line.lstrip().startswith("#") or previous is None else previous[0]
-            path = headings.enter(*found)
-            yield Mark(start=at, location=Location(heading=path), kind="heading")
-        elif run:
-            fence, kind = run[1], "code"
-        elif _TABLE_ROW.match(line):
+def _markdown_marks(text: str, parts: Sequence[Part], body: int) -> list[Mark]:
+    """Return marks of headings, code and rows, and of the text that resumes behind them."""
+    headings, marks, resumes = Headings(), list[Mark](), False
+    for part, following in zip_longest(parts, parts[1:]):
+        heading = _section(text, part, following) if part.kind == "heading" else None
+        kind: MarkKind = "heading" if heading else _MARK_KINDS.get(part.kind, "text")
+        if part.kind == "markup" and part.parent is not None and parts[part.parent].kind == "table":
             kind = "row"
-        if not found and (kind != "text" or (resumes and line.strip())):
-            yield Mark(start=position, location=Location(heading=headings.path), kind=kind)
-        resumes = kind == "row" or (resumes and not found and not line.strip())
-        previous = (position, line) if _may_be_title(line) and kind == "text" else None
+        if heading:
+            headings.enter(*heading)
+        if kind != "text" or (resumes and part.kind != "table"):
+            start = text.rfind("\n", 0, part.start) + 1
+            if marks and marks[-1].start == start:
+                marks.pop()
+            marks.append(Mark(start=start, location=Location(heading=headings.path), kind=kind))
+        resumes = kind in {"code", "row"} or part.end <= body
+    return marks
 
 
-def _heading(line: str) -> tuple[int, str] | None:
-    match = _MARKDOWN_HEADING.match(line)
-    if match is None:
+def _section(text: str, part: Part, following: Part | None) -> tuple[int, str] | None:
+    """Return level and title of a heading; none in lists, quotes and HTML, and without words."""
+    title = text[part.start : part.end]
+    if part.parent is not None or title.startswith(">"):
         return None
-    return len(match[1]), line[match.end() :].strip().rstrip("#").rstrip()
-
-
-def _underlined(line: str, previous: tuple[int, str] | None) -> tuple[int, str] | None:
-    if previous is None or not _SETEXT.match(line):
+    if signs := _MARKDOWN_HEADING.match(title):
+        words = title[signs.end() :].strip().rstrip("#").rstrip()
+        return (len(signs[0]), words) if words else None
+    if following is None or following.kind != "markup" or text[following.start] not in "=-":
         return None
-    return (1 if "=" in line else 2), previous[1].strip()
-
-
-def _may_be_title(line: str) -> bool:
-    return bool(line.strip()) and not _NO_TITLE.match(line) and not _SETEXT.match(line)
+    return (1 if text[following.start] == "=" else 2), title
 
 
 def load_rst(data: bytes) -> LoadedText:
