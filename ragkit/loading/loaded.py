@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass, field
 
 from ragkit.loading.encodings import decode_text
-from ragkit.types import Json, Location, Mark, MarkKind, Metadata, Part
+from ragkit.types import Json, Location, Mark, MarkKind, Metadata, Part, PartKind
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,13 +44,59 @@ class Headings:
         return tuple(title for _, title in self._open)
 
 
+MAX_OPEN_PARTS = 100
+"""Parts inside one another; what is nested deeper belongs to the innermost of these."""
+
+_HAS_OWN_TEXT = frozenset({"item", "step", "definition", "option"})
+
+
+@dataclass(slots=True, eq=False)
+class OpenPart:
+    """A part while its text is added; `kind` may change until the text is built.
+
+    `index` is its place among the parts, None before its first text. While `takes_paragraph`, a
+    paragraph is its own text and no part of its own.
+    """
+
+    kind: PartKind
+    parent: OpenPart | None = None
+    index: int | None = None
+    start: int = 0
+    end: int = 0
+    takes_paragraph: bool = False
+    is_open: bool = True
+
+
 class TextBuilder:
-    """Joins pieces of text and adds a mark for each."""
+    """Joins pieces of text, adds a mark for each, and notes the parts that they stand in."""
 
     def __init__(self) -> None:
         self._pieces: list[str] = []
         self._marks: list[Mark] = []
         self._length = 0
+        self._parts: list[OpenPart] = []
+        self._open: list[OpenPart] = []
+        self._n_begun = 0
+
+    @property
+    def innermost(self) -> OpenPart | None:
+        """The innermost open part."""
+        return self._open[-1] if self._open else None
+
+    def open(self, kind: PartKind) -> OpenPart:
+        """Open a part inside those that are open; without text until it is closed, it is none."""
+        part = OpenPart(kind, self.innermost, takes_paragraph=kind in _HAS_OWN_TEXT)
+        part.is_open = len(self._open) < MAX_OPEN_PARTS
+        if part.is_open:
+            self._open.append(part)
+        return part
+
+    def close(self, part: OpenPart | None) -> None:
+        """Close a part and those inside it, unless it is closed already."""
+        while part is not None and part.is_open:
+            closed = self._open.pop()
+            closed.is_open, closed.end = False, self._length
+        self._n_begun = min(self._n_begun, len(self._open))
 
     def add(
         self,
@@ -59,8 +105,18 @@ class TextBuilder:
         location: Location | None = None,
         kind: MarkKind = "text",
         separator: str = "\n\n",
+        part: PartKind | None = None,
     ) -> None:
-        """Append a piece, stripped of white space at its ends, unless it is empty."""
+        """Append a piece, stripped of white space at its ends, unless it is empty.
+
+        Args:
+            text: The piece.
+            location: Where it stands in the file.
+            kind: The kind of its mark.
+            separator: What stands before it, unless it is the first piece.
+            part: The kind of the part that the piece is, None for text of the innermost open part.
+                The first paragraph of an item, a step or a definition is such text, too.
+        """
         text = text.strip()
         if not text:
             return
@@ -69,14 +125,40 @@ class TextBuilder:
             self._length += len(separator)
         self._marks.append(Mark(start=self._length, location=location or Location(), kind=kind))
         self._pieces.append(text)
+        self._begin_parts()
+        outer, start = self.innermost, self._length
         self._length += len(text)
+        if part is not None and not (outer and outer.takes_paragraph and part == "paragraph"):
+            whole = OpenPart(part, outer, len(self._parts), start, self._length, is_open=False)
+            self._parts.append(whole)
+        if outer and part is not None:
+            outer.takes_paragraph = False
+
+    def _begin_parts(self) -> None:
+        """Let the open parts that have no text yet start here."""
+        for part in self._open[self._n_begun :]:
+            part.index, part.start = len(self._parts), self._length
+            self._parts.append(part)
+            if part.parent:
+                part.parent.takes_paragraph = False
+        self._n_begun = len(self._open)
 
     def build(self, *, title: str = "", metadata: Metadata | None = None) -> LoadedText:
-        """Return the loaded text."""
+        """Close what is open and return the loaded text."""
+        self.close(self._open[0] if self._open else None)
         return LoadedText(
             text="".join(self._pieces),
             title=title,
             marks=tuple(self._marks),
+            parts=tuple(
+                Part(
+                    start=part.start,
+                    end=part.end,
+                    kind=part.kind,
+                    parent=part.parent.index if part.parent else None,
+                )
+                for part in self._parts
+            ),
             metadata=metadata or {},
         )
 

@@ -13,6 +13,7 @@ from ragkit.errors import LoadError
 from ragkit.loading import LOADERS, LoadedText, load_bytes
 
 from ..cpu import LINEAR, growth
+from .structure import assert_sound
 
 CODES = {"no_text", "password", "unsupported", "broken", "limit", "encoding"}
 SNIPPETS = [
@@ -43,7 +44,7 @@ def outcome(data: bytes, name: str) -> LoadedText | str:
 @settings(max_examples=60, deadline=None)
 @given(data=contents)
 def test_any_bytes(suffix: str, data: bytes) -> None:
-    """Any bytes give storable text with ordered marks inside it, or a documented code word."""
+    """Any bytes give storable text with sound marks and parts, or a documented code word."""
     loaded = outcome(data, f"a{suffix}")
     if isinstance(loaded, str):
         assert loaded in CODES
@@ -54,6 +55,7 @@ def test_any_bytes(suffix: str, data: bytes) -> None:
     assert not {"\0", "\r"} & set(loaded.text)
     assert starts == sorted(starts)
     assert all(0 <= start < len(loaded.text) for start in starts)
+    assert_sound(loaded.text, loaded.parts)
 
 
 @settings(max_examples=60, deadline=None)

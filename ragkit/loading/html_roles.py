@@ -1,0 +1,57 @@
+"""What the elements of a page are for: navigation, notes, names of settings."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+_CONTAINERS = frozenset("div ul ol dl aside section table p form nav header footer".split())
+_NAVIGATION = frozenset(
+    "navheader navfooter nav navbar navigation toc tableofcontents table-of-contents breadcrumb "
+    "breadcrumbs sidebar sphinxsidebar menu pagination pager site-header site-footer skip-link "
+    "cookie cookies cookie-banner cookie-notice cookie-consent".split()
+)
+"""Classes and ids."""
+_NAVIGATION_ROLES = frozenset({"navigation", "banner", "contentinfo"})
+_NOTES = frozenset(
+    "note notice warning tip caution important admonition danger hint attention alert "
+    "callout".split()
+)
+_NOTE_TITLES = _NOTES | {"notes", "tips", "warnings", "see also", "error", "info"}
+_OPTION = re.compile(
+    r"--?[A-Za-z0-9?#]|(?:[a-z_]|[A-Z][A-Z0-9_]+(?![\w.-]))[\w.-]*+(?:\(\))?(?: \([^()]{1,60}\))?$"
+)
+
+
+def is_navigation(tag: str, attributes: Mapping[str, str], *, in_section: bool) -> bool:
+    """Whether an element is navigation, or the header or footer of the page.
+
+    `in_section` tells that it stands in an article, a section or the main part: a header or footer
+    there belongs to the content.
+    """
+    if tag == "nav" or attributes.get("role", "").lower() in _NAVIGATION_ROLES:
+        return True
+    if tag in {"header", "footer"} and not in_section:
+        return True
+    return tag in _CONTAINERS and not _NAVIGATION.isdisjoint(_names(attributes))
+
+
+def is_note(tag: str, attributes: Mapping[str, str]) -> bool:
+    """Whether an element is an admonition."""
+    return tag in {"div", "aside", "section"} and not _NOTES.isdisjoint(
+        attributes.get("class", "").lower().split()
+    )
+
+
+def is_note_title(text: str) -> bool:
+    """Whether a title says no more than which kind of admonition it is."""
+    return len(text) < 20 and text.lower().rstrip(":!. ") in _NOTE_TITLES
+
+
+def is_option(term: str) -> bool:
+    """Whether a term is a flag or the name of a setting: `-v`, `port`, `wal_level (enum)`."""
+    return _OPTION.match(" ".join(term.split())) is not None
+
+
+def _names(attributes: Mapping[str, str]) -> set[str]:
+    return {*attributes.get("class", "").lower().split(), attributes.get("id", "").lower()}
