@@ -128,7 +128,8 @@ class _Reader:
         span = part.start, part.end
         if part.kind in _WITH_TEXT:
             below = self._children.get(index)
-            own = part.start, self._parts[below[0]].start if below else part.end
+            first_child = self._parts[below[0]].start if below else part.end
+            own = part.start, max(part.start, min(first_child, part.end))
             units = list(self._pieces(part.kind, _WITH_TEXT[part.kind], own, shared))
             yield from units
             span = own[1], part.end

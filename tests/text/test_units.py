@@ -1,0 +1,151 @@
+"""What can be read alone: units of documents with structure, and what each needs."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ragkit.text.markdown import markdown_parts
+from ragkit.text.rst import rst_parts
+from ragkit.text.units import MAX_CODE_CHARACTERS, MAX_NEED_CHARACTERS, document_units
+from ragkit.types import Part, PartKind, Unit
+
+
+def units_of(text: str, *, rst: bool = False) -> list[Unit]:
+    """Return the units of a text in Markdown or reStructuredText."""
+    return document_units(text, rst_parts(text) if rst else markdown_parts(text))
+
+
+def words(text: str, unit: Unit) -> str:
+    """Return a unit's text, its white space collapsed."""
+    return " ".join(text[unit.start : unit.end].split())
+
+
+def find(text: str, units: list[Unit], start: str) -> Unit:
+    """Return the first unit that starts with these words."""
+    return next(unit for unit in units if words(text, unit).startswith(start))
+
+
+def needs(unit: Unit) -> list[tuple[str, str]]:
+    """Return a unit's needs as roles and texts."""
+    return [(need.role, " ".join(need.text.split())) for need in unit.needs]
+
+
+def test_code_needs_the_sentence_that_introduces_it() -> None:
+    """Whatever that sentence ends with."""
+    text = "# Build\n\nIt is quick. To build it, run:\n\n```sh\nmake all\n```\n\nThen wait.\n"
+    units = units_of(text)
+    code = find(text, units, "```sh")
+    assert code.kind == "code"
+    assert words(text, code) == "```sh make all ```"
+    assert needs(code) == [("lead_in", "To build it, run:")]
+    assert needs(find(text, units, "Then wait")) == []
+
+
+def test_code_right_below_a_heading_needs_the_heading() -> None:
+    """Nothing else says what it is for."""
+    text = "# Install on Debian\n\n```\napt install x\n```\n"
+    assert needs(find(text, units_of(text), "```")) == [("heading", "# Install on Debian")]
+
+
+def test_a_row_needs_its_header_and_what_introduces_the_table() -> None:
+    """In the order of the document."""
+    text = "Prices are:\n\n| plan | price |\n|---|---|\n| small | 3 |\n| large | 9 |\n"
+    row = find(text, units_of(text), "| large")
+    assert row.kind == "row"
+    assert needs(row) == [("lead_in", "Prices are:"), ("header", "| plan | price |")]
+
+
+def test_items_need_a_lead_in_that_ends_in_a_colon_and_steps_know_their_procedure() -> None:
+    """A sentence without a colon says nothing of what follows."""
+    text = "You need:\n\n- a key\n- a map\n\nGo there.\n\n1. Turn left.\n2. Turn right.\n"
+    units = units_of(text)
+    assert needs(find(text, units, "- a map")) == [("lead_in", "You need:")]
+    step = find(text, units, "2. Turn")
+    assert (step.kind, needs(step)) == ("step", [])
+    assert step.procedure == (text.index("1. Turn"), text.index("right.") + 6)
+    assert find(text, units, "- a key").procedure is None
+
+
+def test_what_stands_in_an_item_needs_the_item_and_the_lead_in_of_its_list() -> None:
+    """Also what follows the code."""
+    text = "Do this:\n\n1. Write the file:\n\n   ```\n   a = 1\n   ```\n\n   Save it.\n2. Stop.\n"
+    units = units_of(text)
+    code = find(text, units, "```")
+    assert needs(code) == [("lead_in", "Do this:"), ("lead_in", "1. Write the file:")]
+    assert needs(find(text, units, "Save it.")) == needs(code)
+    assert code.procedure == find(text, units, "2. Stop").procedure is not None
+
+
+def test_rst_underlines_are_no_fences_and_directives_no_sentences() -> None:
+    """A fence would swallow all up to the next underline."""
+    text = (
+        "Use it\n~~~~~~\n\n.. _here:\n\nTo start, run::\n\n    go\n\nMore\n~~~~\n\nA word. Two.\n"
+    )
+    units = units_of(text, rst=True)
+    assert needs(find(text, units, "go")) == [("lead_in", "To start, run::")]
+    assert find(text, units, "~~~~~~").kind == find(text, units, ".. _here:").kind == "markup"
+    assert [words(text, unit) for unit in units if unit.kind == "sentence"] == [
+        "To start, run::", "A word.", "Two.",
+    ]  # fmt: skip
+
+
+def test_headings_headers_and_markup_are_never_kept_alone() -> None:
+    """They answer nothing."""
+    text = "# H\n\nText.\n\n| a | b |\n|---|---|\n| 1 | 2 |\n"
+    alone = [words(text, unit) for unit in units_of(text) if unit.is_kept_alone]
+    assert alone == ["Text.", "| 1 | 2 |"]
+
+
+def test_long_code_is_cut_between_lines_and_each_part_keeps_the_introduction() -> None:
+    """No part exceeds the limit."""
+    line = "x = compute(1, 2, 3)\n"
+    text = "Run:\n\n```\n" + line * 200 + "```\n"
+    parts = [unit for unit in units_of(text) if unit.kind == "code"]
+    assert len(parts) > 1
+    assert all(unit.end - unit.start <= MAX_CODE_CHARACTERS for unit in parts)
+    assert all(needs(unit) == [("lead_in", "Run:")] for unit in parts)
+    assert all(words(text, unit).endswith((")", "```")) for unit in parts)
+
+
+def test_of_a_long_header_only_the_start_is_needed() -> None:
+    """A header may be as long as a page."""
+    header = "| " + " | ".join(f"column number {i}" for i in range(100)) + " |"
+    text = f"{header}\n{'|---' * 100}|\n| {' | '.join(map(str, range(100)))} |\n"
+    (need,) = find(text, units_of(text), "| 0 |").needs
+    assert len(need.text) <= MAX_NEED_CHARACTERS
+    assert header.startswith(need.text)
+
+
+KINDS: tuple[PartKind, ...] = ("paragraph", "list", "item", "code", "table", "row", "header_row",
+                               "procedure", "step", "note", "heading", "nav", "option")  # fmt: skip
+
+
+@st.composite
+def structured(draw: st.DrawFn) -> tuple[str, list[Part]]:
+    """Any text with any parts, also such as no loader gives."""
+    text = draw(st.text(alphabet="ab .:\n|-é", min_size=1, max_size=120))
+    parts: list[Part] = []
+    for _ in range(draw(st.integers(0, 12))):
+        start = draw(st.integers(0, len(text) - 1))
+        end = draw(st.integers(start + 1, len(text)))
+        parent = draw(st.none() | st.integers(0, len(parts) - 1)) if parts else None
+        parts.append(Part(start=start, end=end, kind=draw(st.sampled_from(KINDS)), parent=parent))
+    return text, parts
+
+
+@given(structured())
+def test_units_hold_all_text_once_whatever_the_parts(given: tuple[str, list[Part]]) -> None:
+    """A mistake of a loader loses and repeats nothing."""
+    text, parts = given
+    units = document_units(text, parts)
+    position = 0
+    for unit in units:
+        assert position <= unit.start < unit.end
+        assert not text[position : unit.start].strip()
+        assert text[unit.start : unit.end].strip() == text[unit.start : unit.end]
+        for need in unit.needs:
+            assert text[need.start : need.end] == need.text != ""
+            assert need.end <= unit.start or need.start >= unit.end
+        position = unit.end
+    assert not text[position:].strip()
