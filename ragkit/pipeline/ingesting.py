@@ -405,14 +405,20 @@ def _batched(items: Iterable[SourceItem], n: int) -> Iterator[list[SourceItem]]:
 
 
 def index_words(chunk: Chunk, title: str, language: str | None) -> str:
-    """Return a chunk's index terms, one line per sentence, then those of its document's title."""
+    """Return a chunk's index terms, one line per unit, then those of its titles.
+
+    They are the document's title and the headings above the chunk's start: what a chunk is about
+    often stands there alone.
+    """
     # Loads all loaders, which asking does not need.
     from ragkit.loading.loaded import MAX_NAME_CHARACTERS
 
     spans = [(a - chunk.start, b - chunk.start) for a, b in chunk.sentences if a < b]
     lines = index_lines(chunk.text, spans, language=language)
-    if title:
-        lines.append(" ".join(index_terms(title[:MAX_NAME_CHARACTERS], language=language)))
+    headings = chunk.location().heading if chunk.units else ()
+    titles = dict.fromkeys(name[:MAX_NAME_CHARACTERS] for name in (title, *headings) if name)
+    if titles:
+        lines.append(" ".join(index_terms(" ".join(titles), language=language)))
     return "\n".join(lines)
 
 
