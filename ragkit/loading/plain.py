@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 
+from ragkit.loading.detecting import markup_of
 from ragkit.loading.loaded import Headings, LoadedText, decoded
 from ragkit.text.rst import rst_parts
 from ragkit.types import Json, Location, Mark, MarkKind, Part
@@ -18,8 +19,11 @@ _FRONT_MATTER = re.compile(r"---\n(.*?)\n---\n", re.DOTALL)
 
 
 def load_text(data: bytes) -> LoadedText:
-    """Load a text file, which has no title."""
+    """Load a text file, which has no title; one written in a markup is read as that."""
     text, metadata = decoded(data)
+    markup = markup_of(text)
+    if markup is not None:
+        return load_rst(data) if markup == "rst" else load_markdown(data)
     return LoadedText(text=text, metadata=metadata)
 
 

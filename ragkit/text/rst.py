@@ -182,7 +182,10 @@ class _Reader:
         sequence, ordinal = found.readings[0]
         procedure = self._list_at(line, "procedure")
         if procedure is not None and found.follows(procedure.style, procedure.ordinal):
-            sequence, ordinal = procedure.style[2:], procedure.ordinal + 1
+            sequence = procedure.style[2:]
+            ordinal = procedure.ordinal + 1
+            if not found.is_automatic:
+                ordinal = dict(found.readings)[sequence]
         else:
             procedure = None
         style, following = found.style + sequence, self._line(self._at + 1)
@@ -273,11 +276,21 @@ class _Reader:
             self._version(line, head)
         elif name in _TABLES:
             self._table_directive(line, head, name)
-        elif has_argument and (name in _OBJECTS or domain):
+        elif self._is_described(line, head, name if not domain else "object"):
             self._object(line, head, "option" if name in _SETTINGS else "definition")
         else:
             self._add(line.start, self._options_end(self._at + 1, line), "markup")
         return True
+
+    def _is_described(self, line: Line, head: Line, name: str) -> bool:
+        """Whether a directive describes an object; without a text it only names a place for links.
+
+        A signature says something even then.
+        """
+        argument = self._text[head.end : line.end]
+        if name not in _OBJECTS or not argument:
+            return False
+        return "(" in argument or self._body(self._at + 1, line.column) > self._at + 1
 
     def _argument(self, line: Line, head: Line) -> Line:
         """Return what stands right of a directive's colons."""
