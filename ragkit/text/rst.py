@@ -25,7 +25,7 @@ _EXPLICIT = re.compile(r"\.\.(?=\s|$)")
 _DIRECTIVE = re.compile(r"\.\. +(\w[\w.+:-]*?) ?::(?=\s|$)")
 _TARGET = re.compile(r"\.\. +(?:_|\|)|__(?=\s|$)")
 _FOOTNOTE = re.compile(r"\.\. +(?=\[[^\[\]]++\](?=\s|$))")
-_TABLE_HEADERS = re.compile(r":header-rows: *(\d{1,4})$")
+_TABLE_HEADERS = re.compile(r":header-rows: *(\d{1,4})$|:header:(?= *\S)")
 _UNDERLINE = re.compile(r"([!-/:-@\[-`{-~])\1+")
 _OPTION_TERM = re.compile(r"`{0,2}(?:--?|/)[\w?]|[\w.`]++ \((?:integer|boolean|string|enum|float)")
 
@@ -374,9 +374,11 @@ class _Reader:
         n_headers = 0
         for option in self._lines[first : self._at]:
             found = _TABLE_HEADERS.match(self._text, option.start, option.end)
-            n_headers = int(found[1]) if found else n_headers
-            is_header = self._text.startswith(":header:", option.start)
-            self._parts.add(option.start, option.end, "header_row" if is_header else "markup")
+            n_headers = int(found[1]) if found and found[1] else n_headers
+            self._parts.add(option.start, found.end() if found else option.end, "markup")
+            if found and found.end() < option.end:
+                start = self._argument(option, Line(option.start, found.end(), 0)).start
+                self._parts.add(start, option.end, "header_row")
         if name != "table":
             end = self._body(self._at, line.column)
             rows = list_rows if name == "list-table" else csv_rows
