@@ -190,3 +190,10 @@ def test_tables() -> None:
         "table: ==== =====", "  markup: ==== =====", "  header_row: zone price",
         "  markup: ==== =====", "  row: A    2", "  row: B    3", "  markup: ==== =====",
     ]  # fmt: skip
+
+
+def test_depth_is_limited() -> None:
+    """Hostile nesting stays shallow enough to follow the parents of every part."""
+    deep = outline("- " * 2_000 + "a")
+    assert 20 < len(deep) < 60
+    assert len(outline("\n".join(" " * i + "- a" for i in range(300)))) > 300

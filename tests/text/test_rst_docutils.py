@@ -110,26 +110,37 @@ PLAIN = st.sampled_from(["One two", "One two\nthree: four", "| verse\n| more", *
 LEAVES = st.one_of(PLAIN, st.sampled_from([*TABLES, *CODES]))
 
 
+def below(first: str, rest: list[str]) -> str:
+    """Return blocks, of which the first can stand right of a marker."""
+    return joined([first, *rest])
+
+
+def bulleted(bodies: list[str]) -> str:
+    """Return a list."""
+    return "\n\n".join(indented(body, 2, "*") for body in bodies)
+
+
+def numbered(number: str, first: int, bodies: list[str]) -> str:
+    """Return an ordered list."""
+    markers = [number.format(first + i) for i in range(len(bodies))]
+    return "\n\n".join(map(indented, bodies, [5] * len(bodies), markers))
+
+
 def nested(blocks: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
     """Return blocks that hold others."""
     bodies = st.lists(blocks, min_size=1, max_size=3).map(joined)
-    started = st.builds(
-        lambda first, rest: joined([first, *rest]), PLAIN, st.lists(blocks, max_size=2)
-    )
-    plain = st.builds(lambda rest: joined(["One two", *rest]), st.lists(LEAVES, max_size=2))
-    items = st.lists(started, min_size=1, max_size=3)
+    plain = st.builds(below, st.just("One two"), st.lists(LEAVES, max_size=2))
+    items = st.lists(st.builds(below, PLAIN, st.lists(blocks, max_size=2)), min_size=1, max_size=3)
     numbers = st.sampled_from(["{}.", "({})", "{})", "#."])
     return st.one_of(
-        st.builds(lambda bodies: "\n\n".join(indented(body, 2, "*") for body in bodies), items),
-        st.builds(lambda number, first, bodies: "\n\n".join(
-            indented(body, 5, number.format(first + i)) for i, body in enumerate(bodies)
-        ), numbers, st.integers(1, 9), items),
+        items.map(bulleted),
+        st.builds(numbered, numbers, st.integers(1, 9), items),
         bodies.map(lambda body: "term\n" + indented(body, 4)),
         bodies.map(lambda body: ".. note::\n\n" + indented(body, 3)),
         bodies.map(lambda body: "One two\n\n" + indented(body, 4)),
         plain.map(lambda body: indented(body, 6, ":f:")),
         plain.map(lambda body: indented(body, 6, "-v")),
-    )  # fmt: skip
+    )
 
 
 DOCUMENTS = st.lists(st.recursive(LEAVES, nested, max_leaves=8), min_size=1, max_size=4)
