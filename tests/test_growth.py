@@ -53,7 +53,8 @@ def loaded(name: str) -> Callable[[str], object]:
 
 HIDDEN = ("font-size:0", "display : ", "opacity:0 ", "a", " ", "0.")
 TAGS = ("<", "<p>", "<a ", "<table><tr><td>", "<title>", "<!--", "<body>", '<p style="', "&#", '"')
-LINES = ("# a\n", "a\n=\n", "---\n", "| a ", "```\n", "=", " ", "\t", "a: b\n", "1. ", "\r")
+LINES = ("# a\n", "a\n=\n", "---\n", "| a ", "```\n", "=", " ", "\t", "a: b\n", "1. ", "\r",
+         "- ", ":a: ", "a::\n\n", ".. a::\n", "== ==\n", "+-+-+\n")  # fmt: skip
 
 
 @pytest.mark.parametrize("unit", HIDDEN)

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import zip_longest
 
+from ragkit.loading.detecting import markup_of
 from ragkit.loading.loaded import Headings, LoadedText, decoded
 from ragkit.text.markdown import markdown_parts
 from ragkit.text.rst import rst_parts
@@ -17,8 +18,11 @@ _MARK_KINDS: Mapping[PartKind, MarkKind] = {"code": "code", "header_row": "row",
 
 
 def load_text(data: bytes) -> LoadedText:
-    """Load a text file, which has no title."""
+    """Load a text file, which has no title; one written in a markup is read as that."""
     text, metadata = decoded(data)
+    markup = markup_of(text)
+    if markup is not None:
+        return load_rst(data) if markup == "rst" else load_markdown(data)
     return LoadedText(text=text, metadata=metadata)
 
 

@@ -25,7 +25,7 @@ _EXPLICIT = re.compile(r"\.\.(?=\s|$)")
 _DIRECTIVE = re.compile(r"\.\. +(\w[\w.+:-]*?) ?::(?=\s|$)")
 _TARGET = re.compile(r"\.\. +(?:_|\|)|__(?=\s|$)")
 _FOOTNOTE = re.compile(r"\.\. +(?=\[[^\[\]]++\](?=\s|$))")
-_TABLE_HEADERS = re.compile(r":header-rows: *(\d{1,4})$")
+_TABLE_HEADERS = re.compile(r":header-rows: *(\d{1,4})$|:header:(?= *\S)")
 _UNDERLINE = re.compile(r"([!-/:-@\[-`{-~])\1+")
 _OPTION_TERM = re.compile(r"`{0,2}(?:--?|/)[\w?]|[\w.`]++ \((?:integer|boolean|string|enum|float)")
 
@@ -182,7 +182,10 @@ class _Reader:
         sequence, ordinal = found.readings[0]
         procedure = self._list_at(line, "procedure")
         if procedure is not None and found.follows(procedure.style, procedure.ordinal):
-            sequence, ordinal = procedure.style[2:], procedure.ordinal + 1
+            sequence = procedure.style[2:]
+            ordinal = procedure.ordinal + 1
+            if not found.is_automatic:
+                ordinal = dict(found.readings)[sequence]
         else:
             procedure = None
         style, following = found.style + sequence, self._line(self._at + 1)
@@ -273,11 +276,21 @@ class _Reader:
             self._version(line, head)
         elif name in _TABLES:
             self._table_directive(line, head, name)
-        elif has_argument and (name in _OBJECTS or domain):
+        elif self._is_described(line, head, name if not domain else "object"):
             self._object(line, head, "option" if name in _SETTINGS else "definition")
         else:
             self._add(line.start, self._options_end(self._at + 1, line), "markup")
         return True
+
+    def _is_described(self, line: Line, head: Line, name: str) -> bool:
+        """Whether a directive describes an object; without a text it only names a place for links.
+
+        A signature says something even then.
+        """
+        argument = self._text[head.end : line.end]
+        if name not in _OBJECTS or not argument:
+            return False
+        return "(" in argument or self._body(self._at + 1, line.column) > self._at + 1
 
     def _argument(self, line: Line, head: Line) -> Line:
         """Return what stands right of a directive's colons."""
@@ -361,9 +374,11 @@ class _Reader:
         n_headers = 0
         for option in self._lines[first : self._at]:
             found = _TABLE_HEADERS.match(self._text, option.start, option.end)
-            n_headers = int(found[1]) if found else n_headers
-            is_header = self._text.startswith(":header:", option.start)
-            self._parts.add(option.start, option.end, "header_row" if is_header else "markup")
+            n_headers = int(found[1]) if found and found[1] else n_headers
+            self._parts.add(option.start, found.end() if found else option.end, "markup")
+            if found and found.end() < option.end:
+                start = self._argument(option, Line(option.start, found.end(), 0)).start
+                self._parts.add(start, option.end, "header_row")
         if name != "table":
             end = self._body(self._at, line.column)
             rows = list_rows if name == "list-table" else csv_rows

@@ -26,10 +26,14 @@ class Number:
     is_automatic: bool = False
 
     def follows(self, style: str, ordinal: int) -> bool:
-        """Whether it comes after a number of this punctuation and sequence, and of this place."""
+        """Whether it comes after a number of this punctuation and sequence, and of this place.
+
+        So does the same number again: whoever writes `1.` before each step leaves counting to us.
+        """
         if style[:2] != self.style:
             return False
-        return self.is_automatic or (style[2:], ordinal + 1) in self.readings
+        places = ((style[2:], ordinal + 1), (style[2:], ordinal))
+        return self.is_automatic or not set(places).isdisjoint(self.readings)
 
 
 def number(text: str, line: Line) -> Number | None:
