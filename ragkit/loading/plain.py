@@ -7,13 +7,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import zip_longest
 
 from ragkit.loading.detecting import markup_of
+from ragkit.loading.front_matter import front_matter
 from ragkit.loading.loaded import Headings, LoadedText, decoded
 from ragkit.text.markdown import markdown_parts
 from ragkit.text.rst import rst_parts
-from ragkit.types import Json, Location, Mark, MarkKind, Part, PartKind
+from ragkit.types import Location, Mark, MarkKind, Part, PartKind
 
 _MARKDOWN_HEADING = re.compile(r"#{1,6}(?=\s|\Z)")
-_FRONT_MATTER = re.compile(r"---\n(.*?)\n---\n", re.DOTALL)
 _MARK_KINDS: Mapping[PartKind, MarkKind] = {"code": "code", "header_row": "row", "row": "row"}
 
 
@@ -27,30 +27,17 @@ def load_text(data: bytes) -> LoadedText:
 
 
 def load_markdown(data: bytes) -> LoadedText:
-    """Load Markdown: headings, code and table rows marked, simple front matter as metadata."""
+    """Load Markdown: headings, code and rows marked, its structure, front matter as metadata."""
     text, metadata = decoded(data)
-    body, front = _front_matter(text)
+    body, front = front_matter(text)
     metadata.update(front)
     parts = markdown_parts(text, body)
     marks = tuple(_markdown_marks(text, parts, body))
     title = metadata.get("title")
-    if not isinstance(title, str):
+    if not isinstance(title, str | int | float):
         headings = (mark.location.heading for mark in marks if mark.kind == "heading")
         title = next((path[-1] for path in headings if path), "")
-    return LoadedText(text=text, title=title, marks=marks, parts=parts, metadata=metadata)
-
-
-def _front_matter(text: str) -> tuple[int, dict[str, Json]]:
-    """Return where the body starts and the lines `key: value` above it."""
-    front = _FRONT_MATTER.match(text)
-    if front is None:
-        return 0, {}
-    metadata: dict[str, Json] = {}
-    for line in front[1].splitlines():
-        key, colon, value = line.partition(":")
-        if colon and value.strip() and re.fullmatch(r"[\w-]+", key):
-            metadata[key] = value.strip().strip("\"'")
-    return front.end(), metadata
+    return LoadedText(text=text, title=str(title), marks=marks, parts=parts, metadata=metadata)
 
 
 def _markdown_marks(text: str, parts: Sequence[Part], body: int) -> list[Mark]:
@@ -78,7 +65,10 @@ def _section(text: str, part: Part, following: Part | None) -> tuple[int, str] |
     if part.parent is not None or title.startswith(">"):
         return None
     if signs := _MARKDOWN_HEADING.match(title):
-        words = title[signs.end() :].strip().rstrip("#").rstrip()
+        words = title[signs.end() :].strip()
+        bare = words.rstrip("#")
+        # A run of signs closes the title only behind a space: `# C#`.
+        words = bare.rstrip() if not bare or bare[-1].isspace() else words
         return (len(signs[0]), words) if words else None
     if following is None or following.kind != "markup" or text[following.start] not in "=-":
         return None

@@ -176,6 +176,8 @@ class _Parser:
         self._leaf: _Leaf | None = None
         self._end = 0
         """Where the last line that is not blank ends, and so whatever closes after it."""
+        self._is_top = True
+        """Whether there are no lists, tables or code yet: what they say, contents cannot."""
 
     def read(self, line: _Line) -> None:
         """Read the next line."""
@@ -346,20 +348,22 @@ class _Parser:
                 continue
             self.parts[index].end = self._end
             if container.kind in _LISTS and self.parts[index].parent is None:
-                self._mark_contents(index)
+                self._is_top = self._is_top and self._is_contents(index)
+                if self._is_top:
+                    self.parts[index].kind = "nav"
+                    del self.parts[index + 1 :]
 
-    def _mark_contents(self, index: int) -> None:
-        """Make a list navigation if each item is a link to a place in the same document."""
+    def _is_contents(self, index: int) -> bool:
+        """Whether each item of a list is a link to a place in the same document."""
         inside = self.parts[index + 1 :]
         for i, part in enumerate(inside):
             end = min(part.end, inside[i + 1].start) if i + 1 < len(inside) else part.end
             if part.kind in {"item", "step"}:
                 if not is_inner_link(self._text, part.start, end):
-                    return
+                    return False
             elif part.kind not in _LISTS:
-                return
-        self.parts[index].kind = "nav"
-        del self.parts[index + 1 :]
+                return False
+        return True
 
     # Leaves
 
@@ -378,7 +382,7 @@ class _Parser:
         if fence := _FENCE.match(*line.rest):
             self._start("fence", line, n).fence = fence[0]
         elif raw := raw_html_start(*line.rest):
-            if raw.is_any_tag and self._leaf and self._leaf.kind == "paragraph":
+            if raw.is_any_tag and self._leaf and self._leaf.kind in {"paragraph", "table"}:
                 return False
             self._start("html", line, n).closing = raw.closing
             self._continues_leaf(line)
@@ -480,6 +484,7 @@ class _Parser:
             stripped = words.rstrip()
             start = end - len(words)
             self.parts.append(_Draft(start, start + len(stripped), kind, parent))
+            self._is_top = self._is_top and kind not in {"code", "table"}
         return len(self.parts) - 1
 
 
@@ -491,6 +496,5 @@ def _closes(line: _Line, fence: str) -> bool:
 def _n_cells(row: str) -> int:
     """Return the number of cells of a row, 0 without a bar."""
     bars = [bar.start() for bar in _BAR.finditer(row) if bar[0] == "|"]
-    if not bars:
-        return 0
-    return len(bars) + 1 - (bars[0] == 0) - (bars[-1] == len(row) - 1)
+    outer = (bars[0] == 0) + (bars[-1] == len(row) - 1) if bars else 0
+    return len(bars) + 1 - outer if "|" in row else 0

@@ -177,6 +177,33 @@ def test_markdown_front_matter() -> None:
     assert load("b.md", "text\n\n---\n\nmore\n\n---\n").metadata == {}
 
 
+def test_front_matter_has_types() -> None:
+    """Numbers, booleans and lists are such; dates, codes and what is quoted stay text."""
+    loaded = load(
+        "a.md",
+        '---\nyear: 2024\nratio: -1.50 # measured\ndraft: false\ncode: 007\nquoted: "12"\n'
+        "day: 2024-03-01\nlong: 12345678901234567890\nsharp: C# and F#\nempty:\nnone: null\n"
+        "tags: [hr, 'a, b', 3]\nno_tags: []\naudience:\n  - staff\n- 12\n  - \"true\"\n"
+        "summary: >\n  Who gets\n  leave.\nnested:\n  a: 1\nmaps:\n  - a: 1\n# comment\n"
+        "title: 1984\n---\n# Other\n",
+    )
+    assert loaded.metadata == {
+        "year": 2024, "ratio": -1.5, "draft": False, "code": "007", "quoted": "12",
+        "day": "2024-03-01", "long": "12345678901234567890", "sharp": "C# and F#",
+        "tags": ["hr", "a, b", 3], "no_tags": [], "audience": ["staff", 12, "true"],
+        "summary": "Who gets leave.", "title": 1984,
+    }  # fmt: skip
+    assert loaded.title == "1984"
+
+
+@pytest.mark.parametrize(
+    ("line", "title"), [("# C#", "C#"), ("## A ##", "A"), ("# B # #", "B #"), ("# #", "")]
+)
+def test_signs_behind_a_heading(line: str, title: str) -> None:
+    """A closing run of signs counts only behind a space."""
+    assert load("a.md", line + "\n\ntext\n").title == title
+
+
 def test_longer_fences_hold_shorter_ones() -> None:
     """Only a fence at least as long as the one that opened ends a code block."""
     loaded = load("a.md", "````\n```\n# no\n```\n````\n# Yes\n")

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from bisect import bisect_right
 from collections import Counter
 from pathlib import Path
 from typing import TypeAlias
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
@@ -177,14 +178,16 @@ def test_terms_and_options() -> None:
         "* **`host`**: name",
         "* [`path`](#path) - of the log",
         "* -v, --verbose – more",
+        "* `a` or `b`: two names",
         "* [x] `done` — yes",
         "* **Note:** words",
+        "* [`pack`](https://pack.example): a package",
         "* `list`",
         "* `name` is one",
         "* plain: text",
     ]
     found = [part.kind for part in markdown_parts("\n".join(items))]
-    assert found == ["list", *["option"] * 5, *["item"] * 4]
+    assert found == ["list", *["option"] * 6, *["item"] * 5]
 
 
 def test_contents_are_navigation() -> None:
@@ -196,6 +199,7 @@ def test_contents_are_navigation() -> None:
     for other in ("- [B](b.md)", "- [B](#b) tells more", "- [B](b.md) or [C](#c)", "- text"):
         assert ("nav", contents + other) not in kinds(contents + other)
         assert ("item", "- [A](#a)") in kinds("- [A](#a)\n" + other)
+    assert kinds("- a\n\n# B\n\n- [C](#c)")[-1] == ("item", "- [C](#c)"), "not at the top"
 
 
 def test_raw_html() -> None:
@@ -301,13 +305,17 @@ def of_kinds(found: Counter[Block]) -> Counter[Block]:
 PIECES = st.sampled_from(
     ["a", "b c", "# h", "- ", "* ", "+ ", "1. ", "2. ", "7) ", "> ", ">", "  ", "    ", "\t", "\n",
      "\n\n", "```", "~~~", "````x", "===", "---", "***", "| a | b |\n|---|---|\n", "|", "\\|",
-     "x | y", "--|--", "- - -", "[a]: b", "`c`"]
+     "x | y", "--|--", "- - -", "`c`"]
 )  # fmt: skip
+QUIRKS = re.compile(r"(?:[-+*]|\d[.)])[ \t]*$|(?: {4}|\t)[ \t]*[>|]", re.MULTILINE)
+"""An empty item; a quote or row that is indented like code."""
 
 
 @given(st.lists(PIECES, max_size=25).map("".join))
 def test_blocks_are_those_of_another_parser(text: str) -> None:
     """Lists, items, headings, code and rows lie on the same lines."""
+    # There the reference departs from the specification, or that says nothing.
+    assume(not QUIRKS.search(text))
     assert of_kinds(blocks(text)) == of_kinds(expected(text))
 
 
@@ -333,8 +341,8 @@ ANYTHING = st.lists(
     st.one_of(
         PIECES,
         st.sampled_from(
-            [": d", "T\n: d", "[^1]: f", "!!! note\n", "> [!NOTE]\n", ":::", "{% a %}", "<div>",
-             "<!--", "-->", "<pre>", "</pre>", "<table>\n", "<tr><td>", "<th>a", "<a id=x>",
+            ["[a]: b", ": d", "T\n: d", "[^1]: f", "!!! note\n", "> [!NOTE]\n", ":::", "{% a %}",
+             "<div>", "<!--", "-->", "<pre>", "</pre>", "<table>\n", "<tr><td>", "<th>a", "<a id=x>",
              "[a](#a)", "[TOC]", "[![a](b)](c)", "`-x`: y", "\u00a0", "\u2028", "\x0b", "\r"]
         ),
         st.text(max_size=5),

@@ -1,0 +1,81 @@
+"""The metadata above a Markdown text: the part of YAML that front matter is written in."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from ragkit.types import Json
+
+_FRONT_MATTER = re.compile(r"---\n(.*?)\n---\n", re.DOTALL)
+_ENTRY = re.compile(r"([\w-]++)[ \t]*+:(?:[ \t]++(.*))?$")
+_ITEM = re.compile(r"[ \t]*+-[ \t]++(.*)$")
+_FOLDED = re.compile(r"[>|][-+]?$")
+_LISTED = re.compile(r"\"[^\"]*+\"|'[^']*+'|[^,\s\"'][^,]*+")
+_WHOLE_NUMBER = re.compile(r"[-+]?(?:0|[1-9]\d{0,14})")
+_DECIMAL = re.compile(r"[-+]?\d{1,15}\.\d{1,15}")
+
+
+def front_matter(text: str) -> tuple[int, dict[str, Json]]:
+    """Return where the body starts, and the entries above it that are not nested.
+
+    Numbers, true and false, and lists (`[a, b]`, or a line `- a` for each item) are such; dates and
+    all else are text, folded text (`>`, `|`) as one line. An entry without a value is left out.
+    """
+    front = _FRONT_MATTER.match(text)
+    if front is None:
+        return 0, {}
+    metadata: dict[str, Json] = {}
+    for key, value, below in _entries(front[1]):
+        found = _value(value, below)
+        if found is not None:
+            metadata[key] = found
+    return front.end(), metadata
+
+
+def _entries(front: str) -> Iterator[tuple[str, str, list[str]]]:
+    """Yield each name with what follows it on its line, and the lines below that belong to it."""
+    key, value, below = "", "", list[str]()
+    for line in front.splitlines():
+        entry = _ENTRY.match(line)
+        if entry is None:
+            below.append(line)
+            continue
+        if key:
+            yield key, value, below
+        key, value, below = entry[1], (entry[2] or "").strip(), []
+    if key:
+        yield key, value, below
+
+
+def _value(value: str, below: list[str]) -> Json:
+    """Return what an entry says; None if that is nothing, or more than is read here."""
+    if _FOLDED.match(value):
+        return " ".join(" ".join(below).split()) or None
+    if not value or value.startswith("#"):
+        items = [item[1] for line in below if (item := _ITEM.match(line))]
+        if any(_ENTRY.match(item) for item in items):
+            return None
+        return [found for item in items if (found := _scalar(item)) is not None] or None
+    if value[0] == "[" and (bare := _uncommented(value))[-1:] == "]":
+        items = _LISTED.findall(bare[1:-1])
+        return [found for item in items if (found := _scalar(item)) is not None]
+    return _scalar(value)
+
+
+def _scalar(value: str) -> str | int | float | bool | None:
+    value = value.strip()
+    if value[:1] in {'"', "'"} and value.find(value[0], 1) == len(value) - 1:
+        return value[1:-1]
+    value = _uncommented(value).strip("\"'")
+    if value.lower() in {"true", "false"}:
+        return value.lower() == "true"
+    if _WHOLE_NUMBER.fullmatch(value):
+        return int(value)
+    if _DECIMAL.fullmatch(value):
+        return float(value)
+    return None if value in {"", "~", "null"} else value
+
+
+def _uncommented(value: str) -> str:
+    return "" if value.startswith("#") else value.partition(" #")[0].strip()
