@@ -9,8 +9,8 @@ from dataclasses import dataclass, replace
 from ragkit.loading.encodings import decode_text
 from ragkit.loading.html_lists import List, integer, is_backwards, item_counts, numerals_of
 from ragkit.loading.html_roles import is_navigation, is_note, is_note_title, is_option
-from ragkit.loading.html_tables import Allowance, Row, Table, cell_of
-from ragkit.loading.loaded import Headings, LoadedText, OpenPart, TextBuilder, clean
+from ragkit.loading.html_tables import Row, Table, cell_of
+from ragkit.loading.loaded import Allowance, Headings, LoadedText, OpenPart, TextBuilder, clean
 from ragkit.loading.markup import EndTag, StartTag, tokens
 from ragkit.loading.numbering import indentation, numeral
 from ragkit.types import Json, Location, MarkKind, PartKind

@@ -393,7 +393,7 @@ def test_word_structure() -> None:
             docProps_core=core,
         ),
     )
-    assert loaded.text == "Top\n\nsplit\tx\n- item\na | c"
+    assert loaded.text == "Top\n\nsplit\tx\n- item\na | | c"
     assert loaded.title == "Minutes"
     assert [mark.kind for mark in loaded.marks] == ["heading", "text", "text", "row"]
     assert {mark.location.heading for mark in loaded.marks} == {("Top",)}
