@@ -390,7 +390,8 @@ class _Reader:
 
     def _emit_heading(self, text: str, level: int) -> None:
         """Emit a heading; the title in the header of a page is part of what it says."""
-        header = self._navs[0] if [nav.tag for nav in self._navs] == ["header"] else None
+        is_title = len(self._navs) == 1 and self._navs[0].tag == "header"
+        header = self._navs[0] if is_title else None
         if self._navs and not header:
             self._emit(text)
             return

@@ -76,7 +76,8 @@ def test_definitions_and_options() -> None:
     page = (
         "<dl><dt>Ebb</dt><dd><p>Falling water.</p><p>Twice a day.</p></dd>"
         "<dt>-v<dt>--verbose<dd>Says more.<dd>And more."
-        "<dt><span>max_connections (<code>integer</code>)</span></dt><dd><ul><li>100</ul></dd>"
+        "<dt><span>max_connections (<code>integer</code>)</span></dt><dd><ul><li>100</ul>"
+        "<p>By default.</dd>"
         "<dt>PGHOST<br>PGPORT<dd>A host.<dt>\\dt [ name ]<dd>Lists.<dt>Quay No. 4<dd></dl>"
     )
     assert outline(html(page)) == [
@@ -87,6 +88,7 @@ def test_definitions_and_options() -> None:
         "option: max_connections (integer)",
         "  list:",
         "    item: - 100",
+        "  paragraph: By default.",
         "option: PGHOST PGPORT A host.",
         r"option: \dt [ name ] Lists.",
         "definition: Quay No. 4",
