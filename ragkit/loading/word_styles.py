@@ -129,14 +129,14 @@ class Numbering(XmlPart):
         elif name in {"lvl", "lvlOverride"}:
             self._level = level_of(attributes.get("ilvl", "")) or 0
             if name == "lvl":
-                self._levels[(*self._owner, self._level)] = _Level()
+                self._levels[self._owner[0], self._owner[1], self._level] = _Level()
         elif name == "startOverride" and _is_count(value):
             self._starts[self._owner[1], self._level] = int(value)
         else:
             self._take_property(name, value)
 
     def _take_property(self, name: str, value: str) -> None:
-        level = self._levels.get((*self._owner, self._level))
+        level = self._levels.get((self._owner[0], self._owner[1], self._level))
         if level is None:
             return
         if name == "start" and _is_count(value):
