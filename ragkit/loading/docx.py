@@ -9,35 +9,33 @@ declaration, which no such part has, is refused, so there are no entities.
 from __future__ import annotations
 
 import io
-import re
 import zipfile
-from collections.abc import Callable
 from dataclasses import dataclass, field
-from xml.etree import ElementTree
 
 from ragkit.errors import LoadError
-from ragkit.loading.loaded import Headings, LoadedText, TextBuilder, clean
-from ragkit.types import Location
+from ragkit.loading.loaded import MAX_REPEATED_CHARACTERS, Allowance, LoadedText, TextBuilder, clean
+from ragkit.loading.word_blocks import Blocks, Marker
+from ragkit.loading.word_styles import Numbering, Styles, level_of
+from ragkit.loading.word_xml import MAX_PART_BYTES, XmlPart, parse
 
-MAX_PART_BYTES = 64 * 2**20
 MAX_MEMBERS = 10_000
-MAX_DEPTH = 2_000
-"""Depth of nested elements; Word itself writes a few dozen."""
 
-_BLOCK_BYTES = 65_536
 _OLE_SIGNATURE = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
 _OLE_ENCRYPTED = "EncryptedPackage".encode("utf-16-le")
-_HEADING_STYLE = re.compile(r"heading ([1-9])$", re.IGNORECASE)
-_HEADING_ID = re.compile(r"heading([1-9])$", re.IGNORECASE)
 _NOT_SHOWN = frozenset({"del", "moveFrom", "Fallback", "instrText", "delText"})
 _OFF = frozenset({"0", "false", "off"})
+_OF_TABLES = frozenset({"tr", "tc", "tblHeader", "vMerge", "gridSpan"})
+_MAX_COLUMNS = 63
+"""Of a table, as Word has it."""
 _CHARACTERS = {"tab": "\t", "br": "\n", "cr": "\n", "noBreakHyphen": "-"}
 
 
 def load_docx(data: bytes) -> LoadedText:
-    """Load a Word document: paragraphs, headings, table rows, foot- and endnotes, its title.
+    """Load a Word document: paragraphs, headings, lists, tables, foot- and endnotes, its title.
 
-    Deleted, moved and hidden runs are left out, as are headers, footers and comments.
+    Deleted, moved and hidden runs are left out, as are headers, footers and comments. Items have
+    their numbers where the document defines them. A table's first row names its columns, unless
+    rows say that they do; an empty cell keeps its place, and a merged one is repeated.
 
     Raises:
         LoadError: `password` when it is encrypted, `unsupported` for the format before 2007,
@@ -60,75 +58,26 @@ def load_docx(data: bytes) -> LoadedText:
 
 def _read(archive: zipfile.ZipFile) -> LoadedText:
     names = set(archive.namelist())
-    styles = _Styles()
+    styles, numbering = Styles(), Numbering()
     if "word/styles.xml" in names:
-        _parse(archive, "word/styles.xml", styles)
+        parse(archive, "word/styles.xml", styles)
+    if "word/numbering.xml" in names:
+        parse(archive, "word/numbering.xml", numbering)
     builder = TextBuilder()
-    body = _Body(builder, styles.heading_level)
-    _parse(archive, "word/document.xml", body)
+    n_bytes = min(archive.getinfo("word/document.xml").file_size, MAX_PART_BYTES)
+    allowance = Allowance(n_bytes)
+    body = _Body(Blocks(builder), styles, numbering, allowance)
+    parse(archive, "word/document.xml", body)
     for notes in ("word/footnotes.xml", "word/endnotes.xml"):
         if notes in names:
-            _parse(archive, notes, _Body(builder, styles.heading_level))
+            parse(archive, notes, _Body(Blocks(builder), styles, numbering, allowance))
     properties = _Title()
     if "docProps/core.xml" in names:
-        _parse(archive, "docProps/core.xml", properties)
+        parse(archive, "docProps/core.xml", properties)
     return builder.build(title=" ".join(clean(properties.title).split()) or body.title)
 
 
-class _Part:
-    """Receives a part's elements by local name; the namespaces vary, the names do not clash."""
-
-    def __init__(self) -> None:
-        self._depth = 0
-
-    def doctype(self, name: str, pubid: str | None, system: str | None) -> None:
-        """Refuse a document type declaration."""
-        raise LoadError("broken", f"it declares a document type: {name!r} {pubid!r} {system!r}")
-
-    def start(self, tag: str, attributes: dict[str, str]) -> None:
-        """Pass an element's start on."""
-        self._depth += 1
-        if self._depth > MAX_DEPTH:
-            raise LoadError("limit", f"elements nested deeper than {MAX_DEPTH:,}")
-        self.enter(
-            tag.rpartition("}")[2],
-            {name.rpartition("}")[2]: value for name, value in attributes.items()},
-        )
-
-    def end(self, tag: str) -> None:
-        """Pass an element's end on."""
-        self._depth -= 1
-        self.leave(tag.rpartition("}")[2])
-
-    def data(self, text: str) -> None:
-        """Take characters."""
-
-    def close(self) -> None:
-        """End the part."""
-
-    def enter(self, name: str, attributes: dict[str, str]) -> None:
-        """Take an element's start."""
-
-    def leave(self, name: str) -> None:
-        """Take an element's end."""
-
-
-def _parse(archive: zipfile.ZipFile, name: str, target: _Part) -> None:
-    parser = ElementTree.XMLParser(target=target)  # noqa: S314 (doctype is refused: no entities)
-    n_bytes = 0
-    try:
-        with archive.open(name) as part:
-            while block := part.read(_BLOCK_BYTES):
-                n_bytes += len(block)
-                if n_bytes > MAX_PART_BYTES:
-                    raise LoadError("limit", f"{name} unpacks to over {MAX_PART_BYTES >> 20} MiB")
-                parser.feed(block)
-        parser.close()
-    except ElementTree.ParseError as error:
-        raise LoadError("broken", f"{name}: {error}") from error
-
-
-class _Title(_Part):
+class _Title(XmlPart):
     def __init__(self) -> None:
         super().__init__()
         self.title = ""
@@ -145,82 +94,79 @@ class _Title(_Part):
             self.title += text
 
 
-class _Styles(_Part):
-    """Which styles are headings: by name, by outline level, or by the style they extend."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._levels: dict[str, int] = {}
-        self._extends: dict[str, str] = {}
-        self._style = ""
-
-    def enter(self, name: str, attributes: dict[str, str]) -> None:
-        value = attributes.get("val", "")
-        if name == "style":
-            self._style = attributes.get("styleId", "")
-        elif name == "basedOn":
-            self._extends[self._style] = value
-        elif name == "outlineLvl" and value.isdecimal() and int(value) < 9:
-            self._levels[self._style] = int(value) + 1
-        elif name == "name":
-            match = _HEADING_STYLE.match(value)
-            if match:
-                self._levels[self._style] = int(match[1])
-            elif value.lower() == "title":
-                self._levels[self._style] = 0
-
-    def heading_level(self, style: str) -> int | None:
-        """Return a style's heading level, 0 for the document's title, None for body text."""
-        match = _HEADING_ID.match(style)
-        for _ in range(20):
-            if style in self._levels:
-                return self._levels[style]
-            style = self._extends.get(style, "")
-        return int(match[1]) if match else None
-
-
 @dataclass(slots=True)
 class _Paragraph:
     pieces: list[str] = field(default_factory=list[str])
     style: str = ""
     outline_level: int | None = None
-    listed: bool = False
+    number_id: str | None = None
+    list_level: int | None = None
     hidden: bool = False
+    has_runs: bool = False
 
 
-class _Body(_Part):
-    """Adds paragraphs and table rows to the builder in the order in which they end."""
+@dataclass(slots=True)
+class _Cell:
+    texts: list[str] = field(default_factory=list[str])
+    n_columns: int = 1
+    continues: bool = False
 
-    def __init__(self, builder: TextBuilder, heading_level: Callable[[str], int | None]) -> None:
+    @property
+    def text(self) -> str:
+        return " ".join(" ".join(self.texts).split())
+
+
+@dataclass(slots=True)
+class _Row:
+    cells: list[_Cell] = field(default_factory=list[_Cell])
+    is_header: bool = False
+
+
+class _Body(XmlPart):
+    """Passes paragraphs and tables on in the order in which they end."""
+
+    def __init__(
+        self, blocks: Blocks, styles: Styles, numbering: Numbering, allowance: Allowance
+    ) -> None:
         super().__init__()
         self.title = ""
-        self._builder = builder
-        self._heading_level = heading_level
-        self._headings = Headings()
+        self._blocks = blocks
+        self._styles = styles
+        self._numbering = numbering
+        self._allowance = allowance
         self._paragraphs: list[_Paragraph] = []
-        self._rows: list[list[list[str]]] = []
+        self._rows: list[_Row] = []
+        self._table: list[tuple[str, bool]] = []
+        self._above: dict[int, str] = {}
         self._n_not_shown = 0
+        self._n_past = 0
         self._in_text = False
 
     def enter(self, name: str, attributes: dict[str, str]) -> None:
+        # What was before a tracked change of properties stands in an element of its own.
+        self._n_past += name.endswith("PrChange")
+        if self._n_past:
+            return
+        value = attributes.get("val", "")
         if name in _NOT_SHOWN:
             self._n_not_shown += 1
         elif name == "p":
             self._paragraphs.append(_Paragraph())
-        elif name == "tr":
-            self._rows.append([])
-        elif name == "tc" and self._rows:
-            self._rows[-1].append([])
         elif name == "t":
             self._in_text = True
         elif name == "r" and self._paragraphs:
             # A paragraph's mark may be hidden while its runs are not.
             self._paragraphs[-1].hidden = False
+            self._paragraphs[-1].has_runs = True
+        elif name in _OF_TABLES:
+            self._enter_table(name, value)
         elif self._paragraphs:
-            self._take_property(self._paragraphs[-1], name, attributes.get("val", ""))
+            self._take_property(self._paragraphs[-1], name, value)
 
     def leave(self, name: str) -> None:
-        if name in _NOT_SHOWN:
+        if self._n_past:
+            self._n_past -= name.endswith("PrChange")
+        elif name in _NOT_SHOWN:
             self._n_not_shown -= 1
         elif name == "t":
             self._in_text = False
@@ -228,12 +174,31 @@ class _Body(_Part):
             self._end_paragraph(self._paragraphs.pop())
         elif name == "tr" and self._rows:
             self._end_row(self._rows.pop())
+        elif name == "tbl" and not self._rows:
+            self._end_table()
 
     def data(self, text: str) -> None:
         if self._in_text and self._paragraphs and not self._n_not_shown:
             paragraph = self._paragraphs[-1]
             if not paragraph.hidden:
                 paragraph.pieces.append(text)
+
+    def close(self) -> None:
+        self._end_table()
+        self._blocks.finish()
+
+    def _enter_table(self, name: str, value: str) -> None:
+        row = self._rows[-1] if self._rows else None
+        if name == "tr":
+            self._rows.append(_Row())
+        elif row and name == "tc":
+            row.cells.append(_Cell())
+        elif row and name == "tblHeader":
+            row.is_header = value.lower() not in _OFF
+        elif row and row.cells and name == "vMerge":
+            row.cells[-1].continues = value != "restart"
+        elif row and row.cells and name == "gridSpan" and value.isdecimal():
+            row.cells[-1].n_columns = min(int(value[:3]), _MAX_COLUMNS)
 
     def _take_property(self, paragraph: _Paragraph, name: str, value: str) -> None:
         if name in _CHARACTERS:
@@ -244,40 +209,84 @@ class _Body(_Part):
             paragraph.hidden = value.lower() not in _OFF
         elif name == "pStyle":
             paragraph.style = value
-        elif name == "outlineLvl" and value.isdecimal() and int(value) < 9:
+        elif name == "outlineLvl" and level_of(value) is not None:
             paragraph.outline_level = int(value) + 1
         elif name == "numId":
-            paragraph.listed = value != "0"
+            paragraph.number_id = value
+        elif name == "ilvl":
+            paragraph.list_level = level_of(value)
 
     def _end_paragraph(self, paragraph: _Paragraph) -> None:
-        text = clean("".join(paragraph.pieces)).strip()
-        if not text:
-            return
-        level = paragraph.outline_level
-        if level is None and paragraph.style:
-            level = self._heading_level(paragraph.style)
+        whole = clean("".join(paragraph.pieces))
+        text = whole.strip()
         if self._rows:
-            if self._rows[-1]:
-                self._rows[-1][-1].append(text)
-        elif level is not None:
-            self.title = self.title or text
-            self._headings.enter(level, text)
-            location = Location(heading=self._headings.path)
-            self._builder.add(text, location=location, kind="heading")
-        else:
-            self._builder.add(
-                f"- {text}" if paragraph.listed else text,
-                location=Location(heading=self._headings.path),
-                separator="\n" if paragraph.listed else "\n\n",
-            )
+            if text and self._rows[-1].cells:
+                self._rows[-1].cells[-1].texts.append(text)
+            return
+        if self._table:
+            self._end_table()  # A row outside a table.
+        role = self._styles.role(paragraph.style)
+        if role == "code":
+            self._blocks.add_code(whole)
+        elif not text and not paragraph.has_runs:
+            self._marker(paragraph)  # An empty item counts.
+        elif text:
+            self._add_text(text, paragraph)
 
-    def _end_row(self, cells: list[list[str]]) -> None:
-        shown = [" ".join(" ".join(cell).split()) for cell in cells]
-        line = " | ".join(cell for cell in shown if cell)
-        if self._rows:
+    def _add_text(self, text: str, paragraph: _Paragraph) -> None:
+        level, style = paragraph.outline_level, paragraph.style
+        if level is None and style:
+            level = self._styles.heading_level(style)
+        if level is not None:
+            self.title = self.title or text
+            self._blocks.add_heading(text, level)
+        elif marker := self._marker(paragraph):
+            self._blocks.add_item(text, marker)
+        elif self._styles.role(style) == "caption":
+            self._blocks.add_caption(text)
+        else:
+            self._blocks.add_paragraph(text)
+
+    def _marker(self, paragraph: _Paragraph) -> Marker | None:
+        """Return what stands before a paragraph of a list; `0` takes a style's list away."""
+        number_id, level = self._styles.numbering(paragraph.style)
+        if paragraph.number_id is not None:
+            number_id = paragraph.number_id
+        if paragraph.list_level is not None:
+            level = paragraph.list_level
+        if number_id in {"", "0"}:
+            return None
+        text, is_number = self._numbering.next_marker(number_id, level)
+        return Marker(text=text, is_number=is_number, number_id=number_id, level=level)
+
+    def _end_row(self, row: _Row) -> None:
+        if not self._rows:
+            line = " ".join(" | ".join(self._columns(row)).split())
+            if line.strip("| "):
+                self._table.append((line, row.is_header))
+        elif self._rows[-1].cells:
             # A table inside a cell becomes part of the cell.
-            if self._rows[-1] and line:
-                self._rows[-1][-1].append(line)
-            return
-        location = Location(heading=self._headings.path)
-        self._builder.add(line, location=location, kind="row", separator="\n")
+            line = " | ".join(cell.text for cell in row.cells if cell.text)
+            self._rows[-1].cells[-1].texts.append(line)
+
+    def _columns(self, row: _Row) -> list[str]:
+        """Return a row's texts by column: a merged cell's is repeated."""
+        texts: list[str] = []
+        for cell in row.cells:
+            text = cell.text
+            if cell.continues and not text:
+                above = self._above.get(len(texts), "")
+                text = above if self._allowance.take(above) else ""
+            repeated = text if len(text) <= MAX_REPEATED_CHARACTERS else ""
+            self._above[len(texts)] = repeated
+            texts.append(text)
+            texts += [repeated for _ in range(cell.n_columns - 1) if self._allowance.take(repeated)]
+        return texts
+
+    def _end_table(self) -> None:
+        rows, self._table = self._table, []
+        self._above.clear()
+        if len(rows) > 1 and not any(is_header for _, is_header in rows):
+            rows[0] = rows[0][0], True
+        if rows:
+            self._blocks.add_table(rows)

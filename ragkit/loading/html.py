@@ -9,8 +9,8 @@ from dataclasses import dataclass, replace
 from ragkit.loading.encodings import decode_text
 from ragkit.loading.html_lists import List, integer, is_backwards, item_counts, numerals_of
 from ragkit.loading.html_roles import is_navigation, is_note, is_note_title, is_option
-from ragkit.loading.html_tables import Allowance, Row, Table, cell_of
-from ragkit.loading.loaded import Headings, LoadedText, OpenPart, TextBuilder, clean
+from ragkit.loading.html_tables import Row, Table, cell_of
+from ragkit.loading.loaded import Allowance, Headings, LoadedText, OpenPart, TextBuilder, clean
 from ragkit.loading.markup import EndTag, StartTag, tokens
 from ragkit.loading.numbering import indentation, numeral
 from ragkit.types import Json, Location, MarkKind, PartKind
@@ -268,6 +268,8 @@ class _Reader:
             self._rows[-1].open_cell = cell_of(tag, attributes)
         elif tag == "table":
             self._spend_marker()
+            if "simplelist" in classes:  # DocBook's: short items, one a row
+                element.part = self._opened("list")
             element.table = Table(part=self._around())
             self._tables.append(element.table)
         elif tag in _GROUPS and table:
@@ -346,11 +348,17 @@ class _Reader:
         if is_row and table.part is None and self._tables and not self._navs:
             table.part = self._builder.open("table")
         part: PartKind = "header_row" if row.is_header else "row" if is_row else "paragraph"
+        if part == "paragraph" and self._is_in_simple_list():
+            part = "item"
         alone = next(cell for cell in row.cells if cell.text)
         if row.n_filled == 1 and (not is_row or len(texts) == alone.n_columns):
             self._emit(alone.text, part)
         else:
             self._emit(" ".join(" | ".join(texts).split()), part, kind="row", separator="\n")
+
+    def _is_in_simple_list(self) -> bool:
+        inner = self._builder.innermost
+        return inner is not None and inner.kind == "list" and not self._rows
 
     def _flush(
         self, part: PartKind = "paragraph", *, kind: MarkKind = "text", level: int = 0
@@ -382,7 +390,8 @@ class _Reader:
 
     def _emit_heading(self, text: str, level: int) -> None:
         """Emit a heading; the title in the header of a page is part of what it says."""
-        header = self._navs[0] if [nav.tag for nav in self._navs] == ["header"] else None
+        is_title = len(self._navs) == 1 and self._navs[0].tag == "header"
+        header = self._navs[0] if is_title else None
         if self._navs and not header:
             self._emit(text)
             return

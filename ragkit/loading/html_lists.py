@@ -54,7 +54,10 @@ def is_backwards(token: StartTag) -> bool:
 def numerals_of(attributes: Mapping[str, str]) -> Numerals:
     """Return how an ordered list is numbered: by its type, or by a class that docutils writes."""
     names = (attributes.get("type", "").strip(), *attributes.get("class", "").split())
-    return next((_NUMERALS[name] for name in names if name in _NUMERALS), "1")
+    for name in names:
+        if name in _NUMERALS:
+            return _NUMERALS[name]
+    return "1"
 
 
 def integer(value: str, default: int) -> int:

@@ -19,7 +19,8 @@ _NOTES = frozenset(
 )
 _NOTE_TITLES = _NOTES | {"notes", "tips", "warnings", "see also", "error", "info"}
 _OPTION = re.compile(
-    r"--?[A-Za-z0-9?#]|(?:[a-z_]|[A-Z][A-Z0-9_]+(?![\w.-]))[\w.-]*+(?:\(\))?(?: \([^()]{1,60}\))?$"
+    r"--?[A-Za-z0-9?#]|\\[a-z!?;]"
+    r"|(?:[a-z_]|[A-Z][A-Z0-9_]+(?![\w.-]))[\w.-]*+(?:\(\))?(?: \([^()]{1,60}\))?$"
 )
 
 
@@ -49,8 +50,11 @@ def is_note_title(text: str) -> bool:
 
 
 def is_option(term: str) -> bool:
-    """Whether a term is a flag or the name of a setting: `-v`, `port`, `wal_level (enum)`."""
-    return _OPTION.match(" ".join(term.split())) is not None
+    r"""Whether a line of a term is a flag, a setting's name or a command of a tool.
+
+    As are `-v`, `port`, `wal_level (enum)` and `\\copy`.
+    """
+    return any(_OPTION.match(line) for line in term.split("\n"))
 
 
 def _names(attributes: Mapping[str, str]) -> set[str]:

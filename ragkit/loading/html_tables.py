@@ -5,10 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from ragkit.loading.loaded import OpenPart
+from ragkit.loading.loaded import MAX_REPEATED_CHARACTERS, Allowance, OpenPart
 
-_MAX_REPEATED_CHARACTERS = 200
-"""Of a cell that spans others: a longer text stands only in the first of them."""
 _MAX_COLUMNS, _MAX_ROWS = 1_000, 65_534
 """What a cell may span, as the HTML standard has it."""
 
@@ -40,18 +38,6 @@ class Row:
     def n_filled(self) -> int:
         """How many of its own cells have text."""
         return sum(bool(cell.text) for cell in self.cells)
-
-
-class Allowance:
-    """How many characters a page's spanned cells may still repeat: spans can be any number."""
-
-    def __init__(self, n_characters: int) -> None:
-        self._n_characters = n_characters
-
-    def take(self, text: str) -> bool:
-        """Take a cell of this text, or return False."""
-        self._n_characters -= len(text) + 3
-        return self._n_characters >= 0
 
 
 @dataclass(slots=True)
@@ -101,7 +87,7 @@ class Table:
 
     def _place(self, cell: Cell, texts: list[str], allowance: Allowance) -> None:
         text = " ".join(cell.text.split())
-        repeated = text if len(text) <= _MAX_REPEATED_CHARACTERS else ""
+        repeated = text if len(text) <= MAX_REPEATED_CHARACTERS else ""
         for i in range(cell.n_columns):
             if i and not allowance.take(repeated):
                 break

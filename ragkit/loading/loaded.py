@@ -25,6 +25,22 @@ MAX_NAME_CHARACTERS = 500
 ones would turn a small file into a huge text."""
 
 
+MAX_REPEATED_CHARACTERS = 200
+"""Of a cell that spans others: a longer text stands only in the first of them."""
+
+
+class Allowance:
+    """How many characters spanned cells may still repeat: spans can be any number."""
+
+    def __init__(self, n_characters: int) -> None:
+        self._n_characters = n_characters
+
+    def take(self, text: str) -> bool:
+        """Take a cell of this text, or return False."""
+        self._n_characters -= len(text) + 3
+        return self._n_characters >= 0
+
+
 class Headings:
     """The path of headings above a text."""
 

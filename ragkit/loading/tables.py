@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 import json
 from collections.abc import Iterator, Sequence
 
@@ -18,8 +19,9 @@ MAX_DEPTH = 200
 def load_csv(data: bytes) -> LoadedText:
     """Load CSV or TSV: each row as `header: value; …`, located by its cells.
 
-    The header is the first row that fills all its columns with distinct names, none of them a
-    number; rows above it are titles. Without one, rows are their values, joined by `; `.
+    The header is the first row with more than one cell filled, if most of its columns have names
+    and these are words, or numbers in a sequence (years, say) behind words. Names may be repeated.
+    Rows above it are titles. Without a header, rows are their values, joined by `; `.
 
     Raises:
         LoadError: `broken` when its quoting is invalid, `groups` when it holds records with groups.
@@ -44,6 +46,7 @@ def load_csv(data: bytes) -> LoadedText:
             location=Location(cells=f"A{number}:{_column(len(row))}{number}"),
             kind="row",
             separator="\n",
+            part="paragraph" if header_index is not None and index < header_index else "row",
         )
     return builder.build(metadata=metadata)
 
@@ -52,7 +55,7 @@ def _named_cells(row: Sequence[str], names: Sequence[str]) -> Iterator[str]:
     for i, cell in enumerate(row):
         value = _one_line(cell)
         if value:
-            yield f"{names[i]}: {value}" if i < len(names) else value
+            yield f"{names[i]}: {value}" if i < len(names) and names[i] else value
 
 
 def _one_line(text: str) -> str:
@@ -91,13 +94,41 @@ _MAX_TITLE_ROWS = 3
 def _header_index(rows: Sequence[Sequence[str]]) -> int | None:
     width = max((len(row) for row in rows[:100]), default=0)
     for index, row in enumerate(rows[: _MAX_TITLE_ROWS + 1]):
-        names = [cell.strip() for cell in row]
-        filled = [name for name in names if name]
-        if len(filled) == len(names) == len(set(names)) and (index == 0 or len(names) == width):
-            return None if any(_is_number(name) for name in names) else index
-        if len(filled) > 1:
-            return None
+        filled = [cell.strip() for cell in row if cell.strip()]
+        if len(filled) > 1 or width <= 1:
+            is_full = 2 * len(filled) > len(row) and (index == 0 or len(row) == width)
+            is_header = (
+                is_full and _are_names(filled) and not _recur(row, rows[index + 1 : index + 21])
+            )
+            return index if is_header else None
     return None
+
+
+def _recur(names: Sequence[str], rows: Sequence[Sequence[str]]) -> bool:
+    """Whether names that are repeated are values, which come again in a column."""
+    if len(set(names)) == len(names):
+        return False
+    return any(
+        name.strip() and i < len(row) and row[i].strip() == name.strip()
+        for row in rows
+        for i, name in enumerate(names)
+    )
+
+
+def _are_names(cells: Sequence[str]) -> bool:
+    """Whether cells are words, or words and then numbers with the same step from each to the next.
+
+    Two numbers have to be years: a row of values, too, may hold two.
+    """
+    numbers = [cell for cell in cells if _is_number(cell)]
+    if not numbers:
+        return True
+    if _is_number(cells[0]) or not all(cell.isascii() and cell.isdecimal() for cell in numbers):
+        return False
+    values = [int(cell[:9]) for cell in numbers]
+    steps = {after - before for before, after in itertools.pairwise(values)}
+    are_years = all(1800 <= value < 2200 for value in values)
+    return len(steps) == 1 and steps != {0} and (are_years or len(values) > 2)
 
 
 def _is_number(text: str) -> bool:
@@ -155,7 +186,7 @@ def load_json_lines(data: bytes) -> LoadedText:
         except (ValueError, RecursionError, LoadError) as error:
             if isinstance(error, LoadError) and error.code == "groups":
                 raise
-            builder.add(line)
+            builder.add(line, part="paragraph")
     return builder.build(metadata=metadata)
 
 
@@ -184,7 +215,7 @@ def _only_json_lines_keep_groups() -> LoadError:
 def _add_value(builder: TextBuilder, value: object) -> None:
     """Add a paragraph, one row per line: what belongs together stays in one chunk."""
     for i, line in enumerate(_lines(value, "", 0)):
-        builder.add(clean(line), kind="row", separator="\n" if i else "\n\n")
+        builder.add(clean(line), kind="row", separator="\n" if i else "\n\n", part="row")
 
 
 def _title(value: object) -> str:

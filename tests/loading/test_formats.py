@@ -12,6 +12,8 @@ from ragkit.errors import LoadError
 from ragkit.loading import LOADERS, LoadedText, load_bytes
 from ragkit.types import Mark
 
+from .structure import outline
+
 WORD = "http://schemas.openxmlformats.org/wordprocessingml/2006/main"
 
 
@@ -299,11 +301,23 @@ def test_csv_rows_name_their_columns() -> None:
         ("a,b\n1,2,3\n", "a: 1; b: 2; 3"),
         ('a,b\n"x\ny",2\n', "a: x y; b: 2"),
         ("only,header\n", "only; header"),
+        (",a,b\n0,1,2\n", "0; a: 1; b: 2"),
+        ("a,b,b\n1,2,3\n", "a: 1; b: 2; b: 3"),
+        ("yes,yes,no\nyes,no,yes\n", "yes; yes; no\nyes; no; yes"),
+        ("a,2022,2023\nx,7,9\n", "a: x; 2022: 7; 2023: 9"),
+        ("a,10,20,30\nx,7,9,8\n", "a: x; 10: 7; 20: 9; 30: 8"),
+        ("a,7,9,8\nx,1,2,4\n", "a; 7; 9; 8\nx; 1; 2; 4"),
+        ("a,7,9\nx,1,2\n", "a; 7; 9\nx; 1; 2"),
+        ("Stock of May\n\na,b\n1,2\n", "Stock of May\na: 1; b: 2"),
     ],
 )
 def test_csv_shapes(source: str, text: str) -> None:
-    """Delimiters, title rows, missing headers, long rows and quoted line ends are understood."""
-    assert load("a.csv", source).text == text
+    """Delimiters, titles, headers of any names or none, and quoted line ends are understood."""
+    loaded = load("a.csv", source)
+    assert loaded.text == text
+    kinds = [line.split(":")[0] for line in outline(loaded)]
+    title = source.startswith(("Title", "Stock"))
+    assert kinds == ["paragraph"] * title + ["row"] * (text.count("\n") + 1 - title)
 
 
 def test_json_is_a_line_a_value() -> None:
@@ -314,6 +328,7 @@ def test_json_is_a_line_a_value() -> None:
     assert loaded.title == "N"
     assert {mark.kind for mark in loaded.marks} == {"row"}
     assert load("a.json", '[{"a": 1}, {"a": 2}]').text == "a: 1\n\na: 2"
+    assert outline(loaded)[-1] == "row: list: x: y; z: 2"
 
 
 def test_json_lines_as_text() -> None:
@@ -405,7 +420,7 @@ def test_word_structure() -> None:
             docProps_core=core,
         ),
     )
-    assert loaded.text == "Top\n\nsplit\tx\n- item\na | c"
+    assert loaded.text == "Top\n\nsplit\tx\n- item\na | | c"
     assert loaded.title == "Minutes"
     assert [mark.kind for mark in loaded.marks] == ["heading", "text", "text", "row"]
     assert {mark.location.heading for mark in loaded.marks} == {("Top",)}

@@ -24,7 +24,8 @@ SNIPPETS = [
 ]  # fmt: skip
 ELEMENTS = [
     "<p>", "</p>", "<r>", "</r>", "<t>x</t>", "<tbl>", "</tbl>", "<tr>", "</tr>", "<tc>", "</tc>",
-    "<pStyle val='Heading1'/>", "<vanish/>", "<tab/>", "<del>", "</del>",
+    "<pStyle val='Heading1'/>", "<numId val='1'/>", "<ilvl val='2'/>", "<vMerge/>", "<pPrChange>",
+    "</pPrChange>", "<gridSpan val='63'/>", "<vanish/>", "<tab/>", "<del>", "</del>",
 ]  # fmt: skip
 contents = st.one_of(
     st.binary(max_size=300),
@@ -70,6 +71,7 @@ def test_any_word_elements(body: list[str]) -> None:
         assert loaded in {"broken", "no_text"}
     else:
         assert set(loaded.text) <= set("x |\n-\t")
+        assert_sound(loaded.text, loaded.parts)
 
 
 @pytest.mark.parametrize(

@@ -76,8 +76,9 @@ def test_definitions_and_options() -> None:
     page = (
         "<dl><dt>Ebb</dt><dd><p>Falling water.</p><p>Twice a day.</p></dd>"
         "<dt>-v<dt>--verbose<dd>Says more.<dd>And more."
-        "<dt><span>max_connections (<code>integer</code>)</span></dt><dd><ul><li>100</ul></dd>"
-        "<dt>PGHOST<dd>A host.<dt>Quay No. 4<dd></dl>"
+        "<dt><span>max_connections (<code>integer</code>)</span></dt><dd><ul><li>100</ul>"
+        "<p>By default.</dd>"
+        "<dt>PGHOST<br>PGPORT<dd>A host.<dt>\\dt [ name ]<dd>Lists.<dt>Quay No. 4<dd></dl>"
     )
     assert outline(html(page)) == [
         "definition: Ebb Falling water.",
@@ -87,7 +88,9 @@ def test_definitions_and_options() -> None:
         "option: max_connections (integer)",
         "  list:",
         "    item: - 100",
-        "option: PGHOST A host.",
+        "  paragraph: By default.",
+        "option: PGHOST PGPORT A host.",
+        r"option: \dt [ name ] Lists.",
         "definition: Quay No. 4",
     ]
 
@@ -142,6 +145,12 @@ def test_tables_in_another_tool_s_manner() -> None:
         "  header_row: a | b",
         "paragraph: x",
     ]
+
+
+def test_simple_lists() -> None:
+    """A list that another tool wrote as a table is a list."""
+    page = "<table class=simplelist><tr><td>a<tr><td>b</table>c"
+    assert outline(html(page)) == ["list:", "  item: a", "  item: b", "paragraph: c"]
 
 
 def test_layout_tables_are_none() -> None:
@@ -281,21 +290,23 @@ class _Counts(HTMLParser):
         self._open: list[str] = []
         self._row: set[str] = set()
         self._previous = ""
-        self._has_header = False
+        self._has_header = self._is_list = False
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         if tag in {"br", "hr", "link", "meta", "col", "img", "input"}:
             return
-        is_nav = (dict(attrs).get("class") or "") in {"navheader", "navfooter", "toc"}
-        self._open.append("nav" if is_nav else tag)
+        name = dict(attrs).get("class") or ""
+        self._open.append("nav" if name in {"navheader", "navfooter", "toc"} else tag)
         if tag == "table":
-            self._has_header = False
+            self._has_header, self._is_list = False, name == "simplelist"
         if tag in {"td", "th"}:
             self._row.add(tag)
         if {"nav", "td"} & set(self._open):
             return
         if tag in {"li", "pre"}:
             self.n["item" if tag == "li" else "code"] += 1
+        elif tag == "tr":
+            self.n["item"] += self._is_list
         elif tag in {"dt", "dd"}:
             self.n["definition"] += tag == "dt" and self._previous != "dt"
             self._previous = tag
