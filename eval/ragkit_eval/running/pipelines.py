@@ -67,10 +67,12 @@ class RagPipeline:
         """
         for cache in self._caches.values():
             cache.forget_saved()
-        answer = self.rag.ask(question.text, id=question.id, groups=self._groups)
+        answer = self.rag.ask(
+            question.text, id=question.id, groups=self._groups, history=question.history
+        )
         row = self._add_caches(_answered(question, answer))
         hits = self.rag.search(
-            question.text,
+            question.searched,
             k=min(MOST_HITS, max(self._documents * _CHUNKS_PER_DOCUMENT, self._hits)),
             mode=None,
             groups=self._groups,
