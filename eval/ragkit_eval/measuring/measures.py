@@ -408,6 +408,11 @@ _FAMILIES: Mapping[str, _Family] = {
         "context tokens over those of the sentences that the cheapest evidence needs",
         direction="lower", bounds=None, needs="evidence",
     ),
+    "Orphans": _cost(
+        "Orphans", lambda row: row.orphans,
+        "kept parts without what they need: code without its introduction, items without their "
+        "lead-in, rows without their header, steps without the others",
+    ),
     "LLMCalls": _cost("LLMCalls", lambda row: row.llm_calls, "calls of a language model"),
     "Seconds": _cost("Seconds", lambda row: row.seconds, "wall seconds"),
     "CPUSeconds": _cost("CPUSeconds", lambda row: row.cpu_seconds, "CPU seconds of this process"),
@@ -480,5 +485,13 @@ def default_measures(questions: Iterable[Question]) -> list[Measure]:
     names.append("AnswerableKept")
     if any(question.unanswerable for question in kinds):
         names.append("UnanswerableRefused")
-    names += ["Groundedness", "ContextTokens", "InputTokens", "Seconds", "CPUSeconds", "Joules"]
+    names += [
+        "Groundedness",
+        "Orphans",
+        "ContextTokens",
+        "InputTokens",
+        "Seconds",
+        "CPUSeconds",
+        "Joules",
+    ]
     return [parse_measure(name) for name in names]

@@ -16,6 +16,7 @@ from ragkit_eval.data.rows import Passage, Row
 from ragkit_eval.data.texts import holds_answer
 from ragkit_eval.measuring.gold import Gold
 from ragkit_eval.measuring.measures import Measure
+from ragkit_eval.measuring.orphans import count_orphans
 from ragkit_eval.running.cache import CachingEmbedder, CachingGenerator
 
 Pipeline: TypeAlias = Callable[[Question], Row]
@@ -85,6 +86,7 @@ class RagPipeline:
             answer_rank=_answer_rank(question, hits[: self._hits]),
             gold_chunks=self._gold.chunks(question),
             oracle_tokens=self._gold.oracle_tokens(question),
+            orphans=count_orphans(answer.context, self._gold),
         )
 
     def _add_caches(self, row: Row) -> Row:
