@@ -58,6 +58,27 @@ def open_over(
             yield opened
 
 
+def with_documents(
+    dataset: Dataset, args: argparse.Namespace, settings: Settings
+) -> tuple[Dataset, Settings]:
+    """Return a dataset over the documents of the store that was named, or of the user's own.
+
+    Its embedder is the store's, unless the settings name another.
+    """
+    from dataclasses import replace
+
+    from ragkit_eval.running.stores import stored_documents, stored_embedder
+
+    store = args.store or _own_store(dataset, settings)
+    if store is None:
+        return dataset, settings
+    documents = stored_documents(store)
+    return (
+        replace(dataset, corpus=None, documents=documents),
+        replace(settings, embedder=settings.embedder or stored_embedder(Path(store))),
+    )
+
+
 def _own_store(dataset: Dataset, settings: Settings) -> str | None:
     """Return the user's store, if it exists, for labels that come without documents."""
     from ragkit.storage.database import has_store

@@ -36,11 +36,10 @@ def _calibrate(add: AddCommand) -> None:
                         "of the untrimmed top 5; absolute: the mean quality itself (default "
                         "strict)")  # fmt: skip
     parser.add_argument("--metric", metavar="M",
-                        help="measure of quality: EvidenceFound, EvidenceRecall, "
-                        "AnswerInContext or "
-                        "DocumentRecall (default: what the labels allow); Agreement needs no "
-                        "labels, asks the generator with and without trimming, and needs --mode "
-                        "absolute")  # fmt: skip
+                        help="measure of quality: NeedsHeld, EvidenceFound, EvidenceRecall, "
+                        "AnswerInContext or DocumentRecall (default: what the labels allow); "
+                        "Agreement needs no labels, asks the generator with and without trimming, "
+                        "and needs --mode absolute")  # fmt: skip
     parser.add_argument("--refuse-target", type=finite, metavar="X",
                         help="also set a refusal threshold that refuses at most this share of "
                         "the answerable questions")  # fmt: skip
@@ -70,8 +69,8 @@ def _second_hop(parser: argparse.ArgumentParser) -> None:
 def _dataset(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("dataset", metavar="DATASET",
                         help="folder with queries.jsonl, qrels/SPLIT.tsv, spans.jsonl and "
-                        "corpus.jsonl; or SQuAD JSON; or CSV or JSON Lines of "
-                        "questions")  # fmt: skip
+                        "corpus.jsonl, or with questions.jsonl and docs/; or SQuAD JSON; or CSV "
+                        "or JSON Lines of questions")  # fmt: skip
     parser.add_argument(
         "--split", metavar="S", help="split of the dataset (default: test, or the only one)"
     )
@@ -149,9 +148,9 @@ def _sweep(add: AddCommand) -> None:
                  "ragkit eval sweep DATASET --retain 0.95 --out sweep.json")  # fmt: skip
     _questions_of(parser)
     parser.add_argument("--measure", metavar="M",
-                        help="measure of quality: EvidenceFound, EvidenceRecall, "
-                        "AnswerInContext or "
-                        "DocumentRecall (default: what the labels allow)")  # fmt: skip
+                        help="measure of quality: NeedsHeld, EvidenceFound, EvidenceRecall, "
+                        "AnswerInContext or DocumentRecall (default: what the labels "
+                        "allow)")  # fmt: skip
     parser.add_argument("--retain", type=finite, metavar="X", default=0.95,
                         help="target as a share of the untrimmed top 5 (default 0.95)")  # fmt: skip
     parser.add_argument("--target", type=finite, metavar="X",
@@ -179,7 +178,7 @@ def _sweep(add: AddCommand) -> None:
     )
     parser.add_argument("--progress", choices=("auto", "json", "off"), default="auto",
                         help="how to show progress on stderr")  # fmt: skip
-    add_common(parser, store=False)
+    add_common(parser)
 
 
 def _compare(add: AddCommand) -> None:

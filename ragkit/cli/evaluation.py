@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ragkit.cli import eval_output, output
-from ragkit.cli.datasets import open_cache, open_over, read_dataset
+from ragkit.cli.datasets import open_cache, open_over, read_dataset, with_documents
 from ragkit.cli.options import modes, names, numbers, settings_of
 from ragkit.errors import ConfigError, ExitCode
 from ragkit.narrowing import is_array, is_object
@@ -125,10 +125,10 @@ def sweep(args: argparse.Namespace) -> ExitCode:
     from ragkit_eval.calibration.sweep import sweep as measure
     from ragkit_eval.running.folder import write_json
 
-    dataset = read_dataset(args)
     grid = _grid(args)
     # The grid varies these; as settings they would take one value each.
     settings = settings_of(args, k=None, mode=None, embedder=None, trim=None, chunk_tokens=None)
+    dataset, settings = with_documents(read_dataset(args), args, settings)
     with open_cache(args) as cache, Bar(args.progress, unit="steps") as bar:
         found = measure(
             dataset,

@@ -13,7 +13,7 @@ import pytest
 
 from ragkit_connectors.testing import OpenAIServer, Reply
 
-from ..eval.made import make_dataset
+from ..eval.made import NOTICES, make_dataset, write_lines
 from .command import RAGKIT, run, valid
 
 pytestmark = pytest.mark.slow  # Each test runs commands in processes of their own.
@@ -267,3 +267,68 @@ def test_a_run_needs_no_network(town: str, tmp_path: Path) -> None:
     ):
         subprocess.run([RAGKIT, *arguments], check=True, env=env, capture_output=True)
     assert (tmp_path / "r.html").exists()
+
+
+def test_a_sheet_over_a_store_is_measured_by_every_command(tmp_path: Path) -> None:
+    """A spreadsheet's CSV of needs, with its line ends and mark: run, gate, sweep, calibrate."""
+    kb, cache, sheet = str(tmp_path / "kb"), str(tmp_path / "cache"), tmp_path / "sheet.csv"
+    rows = ["question,needs,docs,split"]
+    for name, (text, questions) in NOTICES.items():
+        (tmp_path / f"{name}.txt").write_text(text)
+        rows += [
+            f'"{question} ({i})","{answer} || x\r\n{answer if i else "nothing"}",{name}.txt,test'
+            for question, answer in questions
+            for i in range(9)
+        ]
+    rows.append("And what else?,nothing,ferry.txt,calibration")
+    sheet.write_bytes(("\ufeff" + "\r\n".join(rows) + "\r\n").encode())
+    files = [str(tmp_path / f"{name}.txt") for name in NOTICES]
+    run("ingest", *files, "--store", kb, "--embedder", "none", "--progress", "off")
+    assert run("eval", "validate", str(sheet))
+    common = [str(sheet), "--split", "test", "--store", kb, "--cache", cache, "--cluster", "none"]
+    out = str(tmp_path / "run")
+    data = valid(run("eval", "run", *common, "--out", out, "--json").stdout, "eval_run")
+    assert data["n"] == 135
+    assert data["measures"]["NeedsHeld"]["mean"] > 0.5
+    assert "NeedsInAnswer" in data["measures"]
+    policy = tmp_path / "gate.toml"
+    policy.write_text("[measure.NeedsHeld]\nfloor = 0.5\n")
+    run("eval", "gate", out, "--policy", str(policy))
+    policy.write_text("[measure.NeedsHeld]\nfloor = 1.0\n")
+    assert run("eval", "gate", out, "--policy", str(policy), "--json", code=4)
+    report = run("eval", "report", out, "--json").stdout
+    assert valid(report, "eval_report")["primary"] == "NeedsHeld"
+    swept = run("eval", "sweep", *common, "-k", "1,2,5", "--chunk-tokens", "40,400", "--json")
+    found = valid(swept.stdout, "eval_sweep")
+    assert (found["measure"], found["n"]) == ("NeedsHeld", 135)
+    assert {point["setting"]["embedder"] for s in found["series"] for point in s["points"]} == {
+        None
+    }
+    assert found["baseline"]["quality"] > 0.5
+    trim = str(tmp_path / "trim.json")
+    certified = run("calibrate", *common, "--retain", "0.9", "--out", trim, "--json").stdout
+    assert valid(certified, "calibrate")["policy"]["certificate"]["metric"] == "NeedsHeld"
+    refused = run("eval", "sweep", *common, "--store", str(tmp_path / "nowhere"), code=2)
+    assert "no store" in refused.stderr
+
+
+def test_questions_beside_their_documents_are_a_dataset(tmp_path: Path) -> None:
+    """A folder with `questions.jsonl` and `docs/` needs no store of its own."""
+    (tmp_path / "docs" / "town").mkdir(parents=True)
+    for name, (text, _) in NOTICES.items():
+        (tmp_path / "docs" / "town" / f"{name}.md").write_text(text)
+    rows = [
+        {"_id": name, "text": questions[0][0], "docs": [f"town/{name}.md"], "kind": "when",
+         "split": "test", "needs": [[questions[0][1]]]}
+        for name, (_, questions) in NOTICES.items()
+    ]  # fmt: skip
+    write_lines(tmp_path / "questions.jsonl", rows)
+    options = ["--cache", str(tmp_path / "cache"), "--embedder", "none", "--json"]
+    out = str(tmp_path / "run")
+    data = valid(run("eval", "run", str(tmp_path), "--out", out, *options).stdout, "eval_run")
+    assert data["measures"]["NeedsHeld"]["mean"] > 0.5
+    assert data["measures"]["R@5"]["mean"] == 1.0
+    sliced = run("eval", "report", out, "--slice", "kind").stdout
+    assert "kind=when" in sliced
+    swept = run("eval", "sweep", str(tmp_path), *options, "-k", "5", "--chunk-tokens", "400")
+    assert valid(swept.stdout, "eval_sweep")["measure"] == "NeedsHeld"

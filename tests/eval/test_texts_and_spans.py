@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from ragkit_eval.data import texts
+from ragkit_eval.data.datasets import json_lines, load_dataset
 from ragkit_eval.data.spans import (
     GoldSpan,
     Place,
@@ -159,3 +162,37 @@ def test_groundedness_counts_words_and_numbers_of_the_context() -> None:
     assert grounded is not None
     assert grounded < 1.0
     assert texts.groundedness("…!", context) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "answer", "expected"),
+    [
+        ("渡轮于1908年首航，船长是伊达。", "伊达", True),
+        ("渡轮于1908年首航，船长是伊达。", "1908年", True),
+        ("渡轮于1908年首航，船长是伊达。", "908", False),
+        ("渡轮于１９０８年首航。", "1908", True),
+        ("渡轮于1908年首航，船长是伊达。", "达伊", False),
+        ("灯台は1987年に自動化されました。", "自動化", True),
+        ("灯台は1987年に自動化されました。", "自動車", False),
+        ("ฟรีเรือเฟอร์รี่ออกเวลาเก้าโมงเช้า", "เก้าโมงเช้า", True),
+        ("ฟรีเรือเฟอร์รี่ออกเวลาเก้าโมงเช้า", "เกาโมงเชา", False),
+    ],
+)
+def test_answers_in_languages_without_spaces(text: str, answer: str, *, expected: bool) -> None:
+    """Characters are compared one by one, vowel signs included; numbers stay whole."""
+    assert texts.holds_answer(text, [answer]) == expected
+
+
+@pytest.mark.parametrize("language", ["zh", "th"])
+def test_answers_that_stand_there_are_found(test_data: Path, language: str) -> None:
+    """The passage that an answer was taken from holds it, unless it was cut out of a number."""
+    folder = test_data / "xquad" / language
+    if not folder.is_dir():
+        pytest.skip("no such data")
+    stored = {row["_id"]: str(row["text"]) for _, row in json_lines(folder / "corpus.jsonl")}
+    questions = load_dataset(folder, split="all").questions
+    found = [
+        texts.holds_answer(stored[question.evidence[0][0].document_id], question.answers)
+        for question in questions
+    ]
+    assert sum(found) >= 0.99 * len(found) > 1000

@@ -123,7 +123,7 @@ def _checked_scorer(task: Task) -> Scorer | None:
 def _answers(task: Task, rag: RAG, questions: Sequence[Question]) -> list[Answer]:
     answers: list[Answer] = []
     for question in questions:
-        answers.append(rag.ask(question.text, id=question.id))
+        answers.append(rag.ask(question.text, id=question.id, history=question.history))
         if task.on_progress is not None:
             task.on_progress(len(answers), len(questions))
     return answers

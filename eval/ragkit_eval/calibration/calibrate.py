@@ -273,7 +273,7 @@ def _refusal_facts(task: Task, refusal: Cut, policy: TrimPolicy) -> dict[str, Js
     unanswerable = [q for q in task.dataset.questions if q.unanswerable]
     refused = 0
     for question in unanswerable:
-        terms, pool = task.rag.pool(question.text, k=policy.pool)
+        terms, pool = task.rag.pool(question.searched, k=policy.pool)
         support = support_score(terms, pool)
         refused += support is None or support < policy.refuse_below
     return {

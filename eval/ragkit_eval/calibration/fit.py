@@ -12,7 +12,7 @@ import json
 import math
 import random
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol, TypeAlias
 
 from ragkit.errors import ConfigError, MissingExtraError
@@ -98,13 +98,15 @@ def collect(
     found = Examples()
     for done, i in enumerate(chosen, start=1):
         question = questions[i]
-        words, pool = rag.pool(question.text, k=POOL)
+        words, pool = rag.pool(question.searched, k=POOL)
         signals = measure(words, pool)
+        # A sentence that meets one need of several is needed, though worth nothing on its own.
+        wanted = [replace(question, needs=(need,)) for need in question.needs] or [question]
         needed: list[bool] = []
         for sentence in signals.sentences:
             passage = passage_of(pool[sentence.chunk].hit, *sentence.span, 0)
-            worth = quality(question, gold.with_repeats(question, [passage]))
-            needed.append(bool(worth))
+            passages = gold.with_repeats(question, [passage])
+            needed.append(any(quality(part, passages) for part in wanted))
         if any(needed):
             plain = features(signals.without_vectors())
             full = features(signals) if signals.with_vectors else [()] * len(plain)

@@ -86,7 +86,7 @@ def measure_needs(
     gold = Gold(rag)
     found: list[Needs] = []
     for i, question in enumerate(questions):
-        terms, chunks = rag.pool(question.text, k=max(pool, BASELINE_HITS))
+        terms, chunks = rag.pool(question.searched, k=max(pool, BASELINE_HITS))
         whole = whole_chunks(chunks[:BASELINE_HITS])
         ranking = rank(terms, chunks[:pool], policy)
         passages = ranked_passages(ranking, rag.counter)

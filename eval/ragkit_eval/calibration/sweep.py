@@ -186,7 +186,7 @@ class _Measuring:
         ]
         deepest = max([max(depths)] + [max(grid.pools)] * bool(ranked) + [p.pool for p in policies])
         for i, question in enumerate(self._questions):
-            terms, pool = rag.pool(question.text, k=deepest, mode=way.mode)
+            terms, pool = rag.pool(question.searched, k=deepest, mode=way.mode)
             chunks = gold.with_repeats(question, whole_chunks(pool))
             untrimmed.add(question, chunks, depths, quality)
             for curves in ranked:

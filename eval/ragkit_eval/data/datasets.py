@@ -1,7 +1,8 @@
 """Labelled questions: the places of their answers, and which documents are relevant.
 
 A dataset is a folder in BEIR's layout with spans (`corpus.jsonl`, `queries.jsonl`,
-`qrels/SPLIT.tsv`, `spans.jsonl`), a SQuAD JSON file, or a CSV or JSON Lines file of questions.
+`qrels/SPLIT.tsv`, `spans.jsonl`), a folder with `questions.jsonl` and the documents' files in
+`docs/`, a SQuAD JSON file, or a CSV or JSON Lines file of questions.
 """
 
 from __future__ import annotations
@@ -16,7 +17,8 @@ from typing import Literal, TypeAlias
 
 from ragkit.errors import ConfigError
 from ragkit.text.jsontext import as_object, as_objects, read_json
-from ragkit.types import Document, Json
+from ragkit.types import Document, Json, Turn
+from ragkit_eval.data.labels import Needs, documents_of, history_of, metadata_of, needs_of
 from ragkit_eval.data.spans import GoldSpan
 from ragkit_eval.data.trec import read_qrels
 
@@ -30,8 +32,9 @@ class Question:
     """A question with what is known about its answer.
 
     `relevance` grades documents (0 means not relevant). `evidence` contains alternatives, any one
-    of which is enough; each is a group of spans that are needed together. `answers` are reference
-    answers.
+    of which is enough; each is a group of spans that are needed together. `needs` are texts that
+    must all be there, each in one of its alternatives. `answers` are reference answers. `history`
+    are the earlier turns of the conversation.
     """
 
     id: str
@@ -41,6 +44,14 @@ class Question:
     evidence: tuple[tuple[GoldSpan, ...], ...] = ()
     unanswerable: bool = False
     metadata: Mapping[str, Json] = field(default_factory=dict[str, Json])
+    needs: Needs = ()
+    history: tuple[Turn, ...] = ()
+
+    @property
+    def searched(self) -> str:
+        """What is searched for: after earlier turns the user's last one too, as `RAG.ask` does."""
+        last = next((turn.content for turn in reversed(self.history) if turn.role == "user"), "")
+        return f"{last}\n{self.text}".strip()
 
     def cluster(self, by: str = "document") -> str:
         """Return the name of the cluster that the question belongs to.
@@ -59,9 +70,9 @@ class Question:
 class Dataset:
     """The questions of one split, and where to find the documents.
 
-    `sha256` covers the questions and their labels, not the documents. `corpus` is a file that
-    `ragkit ingest` can read, or None if the documents are already in a store. The documents of a
-    SQuAD file are in `documents`.
+    `sha256` covers the questions and their labels, not the documents. `corpus` is a file or folder
+    that `ragkit ingest` can read, or None if the documents are already in a store. The documents of
+    a SQuAD file are in `documents`.
     """
 
     name: str
@@ -98,7 +109,8 @@ def load_dataset(path: str | Path, *, split: str | None = None, needed: Needed =
     """Read a dataset.
 
     Args:
-        path: A folder in BEIR's layout, a SQuAD `.json`, a `.csv` or a `.jsonl` of questions.
+        path: A folder in BEIR's layout, a folder with `questions.jsonl` and `docs/`, a SQuAD
+            `.json`, a `.csv` or a `.jsonl` of questions.
         split: Name of the split: a file `qrels/SPLIT.tsv`, or the `split` in a question's metadata.
             None means `test` if there is one, otherwise the only split.
         needed: Whether `any` span of a question is enough or `all` are needed. With `auto`, spans
@@ -112,7 +124,8 @@ def load_dataset(path: str | Path, *, split: str | None = None, needed: Needed =
     if needed not in NEEDED:
         raise ConfigError(f"evidence {needed!r}; allowed: {' '.join(NEEDED)}")
     if place.is_dir():
-        return _folder(place, split, needed)
+        read = _folder if questions_name(place) == "queries" else _with_files
+        return read(place, split, needed)
     if not place.exists():
         raise ConfigError(f"there is no dataset at {place}")
     if place.suffix == ".json":
@@ -120,6 +133,20 @@ def load_dataset(path: str | Path, *, split: str | None = None, needed: Needed =
     if place.suffix in {".csv", ".tsv"}:
         return _table(place, split, needed, list(_csv_rows(place)))
     return _table(place, split, needed, [row for _, row in json_lines(place)])
+
+
+def questions_name(folder: Path) -> str:
+    """Return how the file of a folder's questions is called: `queries`, or else `questions`."""
+    has_queries = (folder / "queries.jsonl").exists()
+    return "questions" if not has_queries and (folder / "questions.jsonl").exists() else "queries"
+
+
+def _with_files(folder: Path, split: str | None, needed: Needed) -> Dataset:
+    """Return the dataset of `questions.jsonl`, and of the files in `docs/` if there are any."""
+    path, documents = folder / "questions.jsonl", folder / "docs"
+    found = _table(path, split, needed, [row for _, row in json_lines(path)])
+    corpus = documents if documents.is_dir() else None
+    return replace(found, name=folder.resolve().name, corpus=corpus)
 
 
 def splits(folder: Path) -> list[str]:
@@ -143,7 +170,7 @@ def _folder(folder: Path, split: str | None, needed: Needed) -> Dataset:
         questions.append(
             replace(
                 question,
-                relevance=judged or {},
+                relevance={**question.relevance, **(judged or {})},
                 evidence=_evidence(spans.get(question.id, ()), question.answers, needed),
             )
         )
@@ -161,14 +188,14 @@ def _folder(folder: Path, split: str | None, needed: Needed) -> Dataset:
 
 
 def _belongs(question: Question, split: str, *, has_judgements: bool) -> bool:
-    """Whether an unjudged question is part of a split: unanswerable ones have no document.
+    """Whether an unjudged question is part of a split, by the split that it names, if any.
 
-    Without any judgements all questions belong.
+    Where others are judged only those belong that need no judgement: unanswerable ones, which have
+    no document, and those that name their documents or needs themselves.
     """
-    if not has_judgements:
-        return True
-    own = question.metadata.get("split")
-    return question.unanswerable and (split == "all" or own in {split, None})
+    if has_judgements and not (question.unanswerable or question.relevance or question.needs):
+        return False
+    return split == "all" or question.metadata.get("split") in {split, None}
 
 
 def _split(folder: Path, split: str | None) -> str:
@@ -248,19 +275,25 @@ def _question(where: str, row: _Row) -> Question:
         answers = [answers] if answers else []
     if not isinstance(answers, list | tuple):
         raise ConfigError(f"{where}: answers {answers!r}; allowed: a list of texts")
-    metadata = row.get("metadata") or {}
-    if not isinstance(metadata, Mapping):
-        raise ConfigError(f"{where}: metadata {metadata!r}; allowed: an object")
+    metadata, history = metadata_of(where, row), history_of(where, row)
+    unanswerable = _is_true(metadata.get("unanswerable", row.get("unanswerable")))
     identity = row.get("_id", row.get("id"))
     return Question(
-        id=hashlib.sha256(text.strip().encode()).hexdigest()[:16]
-        if identity is None
-        else str(identity),
+        id=_made_id(text.strip(), history) if identity is None else str(identity),
         text=text.strip(),
         answers=tuple(str(answer) for answer in answers),
-        unanswerable=_is_true(metadata.get("unanswerable", row.get("unanswerable"))),
+        # Of an unanswerable question they are the nearest documents, not relevant ones.
+        relevance={} if unanswerable else dict.fromkeys(documents_of(where, row), 1),
+        unanswerable=unanswerable,
         metadata=metadata,
+        needs=needs_of(where, row),
+        history=history,
     )
+
+
+def _made_id(text: str, history: Iterable[Turn]) -> str:
+    said = "\0".join([text, *(turn.content for turn in history)])
+    return hashlib.sha256(said.encode("utf-8", "surrogatepass")).hexdigest()[:16]
 
 
 def _is_true(value: object) -> bool:
@@ -299,7 +332,7 @@ def _object(where: str, value: object) -> _Row:
 
 
 def _csv_rows(path: Path) -> Iterator[_Row]:
-    """Yield rows of question, answer, and maybe id, unanswerable, document_id, start and end."""
+    """Yield rows of question, answer, and maybe other labels, such as needs, or document_id."""
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             rows = csv.DictReader(file, delimiter="\t" if path.suffix == ".tsv" else ",")
@@ -341,13 +374,18 @@ def _table(path: Path, split: str | None, needed: Needed, rows: Sequence[_Row]) 
             raise ConfigError(f"{where}: the id {question.id!r} stands for two questions")
         for span in _listed(where, row.get("spans")):
             spans.append((_span(where, span), span.get("set")))
-        answers = tuple(dict.fromkeys((*old.answers, *question.answers)))
-        found[question.id] = (replace(old, answers=answers), spans)
+        joined = replace(
+            old,
+            answers=tuple(dict.fromkeys((*old.answers, *question.answers))),
+            needs=tuple(dict.fromkeys((*old.needs, *question.needs))),
+            relevance={**old.relevance, **question.relevance},
+        )
+        found[question.id] = (joined, spans)
     questions = [
         replace(
             question,
             evidence=_evidence(spans, question.answers, needed),
-            relevance={span.document_id: 1 for span, _ in spans},
+            relevance={**question.relevance, **{span.document_id: 1 for span, _ in spans}},
         )
         for question, spans in found.values()
         if split in {None, "all"} or question.metadata.get("split") in {None, split}
@@ -432,5 +470,7 @@ def _made(dataset: Dataset, questions: Sequence[Question]) -> Dataset:
             question.unanswerable,
             dict(question.metadata),
         ]
+        if question.needs or question.history:
+            row += [question.needs, [[turn.role, turn.content] for turn in question.history]]
         digest.update(json.dumps(row, ensure_ascii=False, sort_keys=True).encode() + b"\n")
     return replace(dataset, questions=tuple(questions), sha256=digest.hexdigest())

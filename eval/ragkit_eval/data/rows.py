@@ -48,6 +48,9 @@ class Row:
     overlap the evidence. `oracle_tokens` is the number of tokens of the sentences that the cheapest
     alternative of the evidence needs.
 
+    `orphans` is the number of kept units of which something is missing that they need; None where
+    the structure of the documents is unknown, or nothing was sent.
+
     `seconds` and `cpu_seconds` include the time that cached parts took when they were computed.
     `joules` is (low, mid, high).
     """
@@ -73,6 +76,7 @@ class Row:
     cpu_seconds: float | None = None
     joules: tuple[float, float, float] | None = None
     from_cache: tuple[str, ...] = ()
+    orphans: int | None = None
 
     def to_dict(self) -> dict[str, Json]:
         """Return the JSON form, a line of rows.jsonl."""

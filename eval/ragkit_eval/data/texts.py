@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import string
+import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
@@ -97,11 +98,42 @@ def holds_answer(text: str, gold: Iterable[str]) -> bool:
 
 
 def _tokens(text: str) -> list[str]:
-    """Return words cut at punctuation, except inside numbers; without articles."""
-    return [word for word in _WORDS.findall(text.casefold()) if word not in {"a", "an", "the"}]
+    """Return words cut at punctuation, except inside numbers; without articles.
+
+    In scripts that put no space between words each character is a word.
+    """
+    folded = unicodedata.normalize("NFKC", text).casefold()
+    return [word for word in _WORDS.findall(folded) if word not in {"a", "an", "the"}]
 
 
-_WORDS = re.compile(r"\d+(?:[.,]\d+)+|\w+")
+# Thai, Lao, Burmese and Khmer with their vowel signs, Chinese and Japanese; without digits.
+_UNSPACED = (
+    "\u0e01-\u0e3a\u0e40-\u0e4e\u0e81-\u0ecd\u0edc-\u0edf\u1000-\u103f\u1050-\u108f\u109a-\u109d"
+    "\u1780-\u17d3\u17d7\u17dc\u17dd\u3005-\u3007\u3041-\u309f\u30a1-\u30fa\u30fc-\u30ff\u31f0-\u31ff"
+    "\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U000323af"
+)
+_WORDS = re.compile(rf"\d+(?:[.,]\d+)+|[{_UNSPACED}]|[^\W{_UNSPACED}]+")
+
+
+def squeezed(text: str) -> str:
+    """Return a text as needs are compared: each run of white space and column bars is one space.
+
+    Characters without a width are dropped; case is kept. A table's cells are told apart by bars in
+    one rendering and by spaces in another.
+    """
+    return " ".join(_INVISIBLE.sub("", text).replace("|", " ").split())
+
+
+_INVISIBLE = re.compile("[\u200b\u200c\u200d\u2060\ufeff\u00ad]")
+
+
+def holds_needs(texts: Iterable[str], needs: Iterable[Sequence[str]]) -> bool:
+    """Whether each need has an alternative that stands in one of the texts, never across two."""
+    held = [squeezed(text) for text in texts]
+    return all(
+        any(wanted in text for wanted in map(squeezed, alternatives) for text in held)
+        for alternatives in needs
+    )
 
 
 def groundedness(answer: str, context: Sequence[str]) -> float | None:

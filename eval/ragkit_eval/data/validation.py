@@ -9,7 +9,14 @@ from pathlib import Path
 from ragkit.errors import ConfigError
 from ragkit.text.jsontext import as_object, read_json
 from ragkit.types import Json
-from ragkit_eval.data.datasets import Dataset, SpanRow, load_dataset, read_spans, splits
+from ragkit_eval.data.datasets import (
+    Dataset,
+    SpanRow,
+    load_dataset,
+    questions_name,
+    read_spans,
+    splits,
+)
 from ragkit_eval.data.trec import read_qrels
 
 
@@ -20,7 +27,7 @@ class Fault:
     `code` is one of `unreadable` (not UTF-8, not JSON, a field is missing), `bom`, `crlf`,
     `duplicate_id`, `duplicate_question`, `unstripped_question`, `unknown_question`,
     `missing_document` (judged, but not in the corpus), `wrong_offsets`, `unlabelled_question`
-    (no judgement, span or answer), `split_overlap` (a question in two splits that should be
+    (no judgement, span, need or answer), `split_overlap` (a question in two splits that should be
     disjoint).
     """
 
@@ -67,12 +74,14 @@ def validate(path: str | Path, *, split: str | None = None) -> Validation:
     place = Path(path)
     if not place.exists():
         raise ConfigError(f"there is no dataset at {place}")
-    if place.is_dir() and split is not None and split not in splits(place):
-        raise ConfigError(f"split {split!r}; allowed: {' '.join(splits(place))}")
+    known = splits(place)
+    if known and split is not None and split not in known:
+        raise ConfigError(f"split {split!r}; allowed: {' '.join(known)}")
     found = _Faults()
     if place.is_dir():
         found.folder(place)
-    else:
+    elif place.suffix not in {".csv", ".tsv"}:
+        # Spreadsheets write byte order marks and carriage returns, and sheets are read with them.
         found.encoding(place)
     counts = {"n_questions": 0, "n_judgements": 0, "n_spans": 0, "n_unanswerable": 0}
     try:
@@ -104,7 +113,7 @@ class _Faults:
         self.faults.append(Fault(code=code, where=str(where), detail=detail))
 
     def folder(self, folder: Path) -> None:
-        files = [folder / f"{name}.jsonl" for name in ("corpus", "queries", "spans")]
+        files = [folder / f"{name}.jsonl" for name in ("corpus", questions_name(folder), "spans")]
         tables = [folder / "qrels" / f"{name}.tsv" for name in splits(folder)]
         for path in (*files, *tables):
             if path.exists():
@@ -139,7 +148,9 @@ class _Faults:
                 continue
             if text != text.strip():
                 self.add("unstripped_question", where, f"question {identity!r}")
-            other = texts.setdefault(text.strip(), identity)
+            # After other turns the same words ask something else.
+            asked = f"{text.strip()}{row.get('history', '')}"
+            other = texts.setdefault(asked, identity)
             if other != identity:
                 self.add("duplicate_question", where, f"question {identity!r} repeats {other!r}")
         return ids
@@ -205,12 +216,12 @@ class _Faults:
 
     def unlabelled(self, dataset: Dataset) -> None:
         for question in dataset.questions:
-            labels = (question.relevance, question.evidence, question.answers)
+            labels = (question.relevance, question.evidence, question.answers, question.needs)
             if not any(labels) and not question.unanswerable:
                 self.add(
                     "unlabelled_question",
                     f"question {question.id}",
-                    "it has no judgement, no span and no answer",
+                    "it has no judgement, no span, no need and no answer",
                 )
 
     def rows(self, path: Path) -> Iterator[tuple[str, Mapping[str, Json]]]:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from ragkit.pipeline import RAG
-from ragkit.types import Span
+from ragkit.types import Span, Unit
 from ragkit_eval.data.datasets import Question
 from ragkit_eval.data.rows import Passage
 from ragkit_eval.data.spans import GoldSpan, Place
@@ -14,10 +14,11 @@ from ragkit_eval.data.spans import GoldSpan, Place
 
 @dataclass(frozen=True, slots=True)
 class _GoldDocument:
-    """A stored document: its chunks, its sentences, its text, and which sentences are equal."""
+    """A stored document: its chunks, sentences and units, its text, and equal sentences."""
 
     chunks: list[Passage]
     sentences: list[Span]
+    units: list[Unit]
     text: str
     equal: dict[str, list[Span]]
 
@@ -72,6 +73,11 @@ class Gold:
             for passage in passages
         )
 
+    def units(self, document_id: str) -> tuple[str, Sequence[Unit]]:
+        """Return a document's text and its units; none where its structure is unknown."""
+        document = self._document(document_id)
+        return document.text, document.units
+
     def _copies(self, question: Question) -> list[tuple[Place, Span]]:
         """Return each place of a sentence of the evidence with the span of each repeat of it."""
         if question.id not in self._found:
@@ -117,7 +123,8 @@ class Gold:
                 )
                 for chunk in chunks
             ]
-            self._known[document_id] = _GoldDocument(passages, sentences, text, equal)
+            units = [unit for chunk in chunks for unit in chunk.units]
+            self._known[document_id] = _GoldDocument(passages, sentences, units, text, equal)
         return self._known[document_id]
 
 

@@ -21,6 +21,7 @@ from ragkit_eval.measuring import ranking
 Direction: TypeAlias = Literal["higher", "lower"]
 Value: TypeAlias = Callable[[Question, Row], float | None]
 OrderValue: TypeAlias = Callable[[Sequence[str], ranking.Judgements], float | None]
+_Labels: TypeAlias = Literal["judgements", "evidence", "answers", "needs", "nothing"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,7 +42,7 @@ class Measure:
     value: Value
     bounds: tuple[float, float] | None = (0.0, 1.0)
     k: int | None = None
-    needs: Literal["judgements", "evidence", "answers", "nothing"] = "nothing"
+    needs: _Labels = "nothing"
     of_order: OrderValue | None = None
 
     def __str__(self) -> str:
@@ -123,7 +124,7 @@ def _one(
     citation: str = _OWN,
     direction: Direction = "higher",
     bounds: tuple[float, float] | None = (0.0, 1.0),
-    needs: Literal["judgements", "evidence", "answers", "nothing"] = "nothing",
+    needs: _Labels = "nothing",
 ) -> _Family:
     measure = Measure(
         name=name,
@@ -155,7 +156,23 @@ def _answered(score: Callable[[str, tuple[str, ...]], float]) -> Value:
 def _answer_in_context(question: Question, row: Row) -> float | None:
     if not question.answers:
         return None
-    return float(texts.holds_answer("\n".join(p.text or "" for p in row.context), question.answers))
+    return float(
+        any(texts.holds_answer(passage.text or "", question.answers) for passage in row.context)
+    )
+
+
+def _needs_held(question: Question, row: Row) -> float | None:
+    if not question.needs:
+        return None
+    held = [passage.text or "" for passage in row.context]
+    return float(texts.holds_needs(held, question.needs))
+
+
+def _needs_in_answer(question: Question, row: Row) -> float | None:
+    """Whether the answer meets the needs; a refusal answers nothing."""
+    if not question.needs or question.unanswerable:
+        return None
+    return float(texts.holds_needs([row.text or ""], question.needs))
 
 
 def _answer_hit(k: int | None) -> Measure:
@@ -324,6 +341,14 @@ _FAMILIES: Mapping[str, _Family] = {
         "1 when the context holds an answer's words in a row", needs="answers",
     ),
     "AnswerHit": _Family(_answer_hit, "needed"),
+    "NeedsHeld": _one(
+        "NeedsHeld", _needs_held,
+        "1 when every needed text stands in the context, each in one passage", needs="needs",
+    ),
+    "NeedsInAnswer": _one(
+        "NeedsInAnswer", _needs_in_answer, "1 when every needed text stands in the answer",
+        needs="needs",
+    ),
     "ExactMatch": _one(
         "ExactMatch", _answered(texts.exact_match), "answer equals a reference, normalised",
         citation=_SQUAD, needs="answers",
@@ -382,6 +407,11 @@ _FAMILIES: Mapping[str, _Family] = {
         "WasteRatio", _waste,
         "context tokens over those of the sentences that the cheapest evidence needs",
         direction="lower", bounds=None, needs="evidence",
+    ),
+    "Orphans": _cost(
+        "Orphans", lambda row: row.orphans,
+        "kept parts without what they need: code without its introduction, items without their "
+        "lead-in, rows without their header, steps without the others",
     ),
     "LLMCalls": _cost("LLMCalls", lambda row: row.llm_calls, "calls of a language model"),
     "Seconds": _cost("Seconds", lambda row: row.seconds, "wall seconds"),
@@ -443,6 +473,8 @@ def default_measures(questions: Iterable[Question]) -> list[Measure]:
     """Return the measures that the questions' labels allow."""
     kinds = list(questions)
     names: list[str] = []
+    if any(question.needs for question in kinds):
+        names += ["NeedsHeld", "NeedsInAnswer"]
     if any(question.relevance for question in kinds):
         names += ["nDCG@10", "R@5", "R@10"]
     if any(question.evidence for question in kinds):
@@ -453,5 +485,13 @@ def default_measures(questions: Iterable[Question]) -> list[Measure]:
     names.append("AnswerableKept")
     if any(question.unanswerable for question in kinds):
         names.append("UnanswerableRefused")
-    names += ["Groundedness", "ContextTokens", "InputTokens", "Seconds", "CPUSeconds", "Joules"]
+    names += [
+        "Groundedness",
+        "Orphans",
+        "ContextTokens",
+        "InputTokens",
+        "Seconds",
+        "CPUSeconds",
+        "Joules",
+    ]
     return [parse_measure(name) for name in names]

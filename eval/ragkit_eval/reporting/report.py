@@ -24,7 +24,7 @@ from ragkit_eval.running.finished import Run, Score
 from ragkit_eval.stats.inference import bootstrap, known
 
 N_WORST = 10
-_PRIMARY = ("EvidenceFound", "EvidenceRecall", "AnswerInContext", "F1", "nDCG@10")
+_PRIMARY = ("NeedsHeld", "EvidenceFound", "EvidenceRecall", "AnswerInContext", "F1", "nDCG@10")
 """The first that both runs have; a sweep and a calibration go by the same (`default_quality`)."""
 
 _COSTS = ("ContextTokens", "InputTokens", "OutputTokens", "WasteRatio", "Seconds", "CPUSeconds",
@@ -94,8 +94,8 @@ def make_report(
         base: What it is compared with.
         gate: The gate's verdict, if there is one.
         sweep: Curves to draw.
-        primary: The measure by which questions are ranked. None means the first of evidence, answer
-            in context, F1 and nDCG that both runs have.
+        primary: The measure by which questions are ranked. None means the first of needs,
+            evidence, answer in context, F1 and nDCG that both runs have.
         slice_by: A metadata field.
         margin: As in `compare`.
         force: As in `compare`.
@@ -401,10 +401,11 @@ def _change_line(change: Change) -> str:
 
 
 def evidence_texts(score: Score) -> list[str]:
-    """Return the texts of a question's evidence, else its answers."""
+    """Return the texts of a question's evidence, else those that it needs, else its answers."""
     groups = as_list(score.evidence)
     texts = [str(span["text"]) for group in groups for span in as_objects(group)]
-    return list(dict.fromkeys(texts)) or list(score.answers)
+    needed = [alternatives[0] for alternatives in score.needs if alternatives]
+    return list(dict.fromkeys(texts)) or needed or list(score.answers)
 
 
 def junit(gate: GateResult) -> str:

@@ -73,7 +73,10 @@ def estimate(
     """
     step = max(1, -(-len(questions) // SAMPLE))
     sample = questions[::step]
-    answers = [rag.ask(question.text, groups=groups, dry_run=True) for question in sample]
+    answers = [
+        rag.ask(question.text, groups=groups, history=question.history, dry_run=True)
+        for question in sample
+    ]
     sent = [a.usage.input_tokens or 0 for a in answers if not a.refused]
     share = len(questions) / len(sample) if sample else 0.0
     n_calls = round(share * len(sent)) if calls_llm else 0

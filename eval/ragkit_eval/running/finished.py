@@ -29,6 +29,7 @@ class Score:
     metadata: Mapping[str, Json]
     status: str
     values: Mapping[str, float | None]
+    needs: tuple[tuple[str, ...], ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,4 +110,5 @@ def _score(data: Mapping[str, Json]) -> Score:
     values = checked(Score, data)
     numbers(as_object(values["values"]))
     answers = tuple(map(str, as_list(values["answers"])))
-    return Score(**{**values, "answers": answers})  # type: ignore[arg-type]
+    needs = tuple(tuple(map(str, as_list(need))) for need in as_list(values.get("needs") or []))
+    return Score(**{**values, "answers": answers, "needs": needs})  # type: ignore[arg-type]

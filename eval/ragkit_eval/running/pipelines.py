@@ -16,6 +16,7 @@ from ragkit_eval.data.rows import Passage, Row
 from ragkit_eval.data.texts import holds_answer
 from ragkit_eval.measuring.gold import Gold
 from ragkit_eval.measuring.measures import Measure
+from ragkit_eval.measuring.orphans import count_orphans
 from ragkit_eval.running.cache import CachingEmbedder, CachingGenerator
 
 Pipeline: TypeAlias = Callable[[Question], Row]
@@ -67,10 +68,12 @@ class RagPipeline:
         """
         for cache in self._caches.values():
             cache.forget_saved()
-        answer = self.rag.ask(question.text, id=question.id, groups=self._groups)
+        answer = self.rag.ask(
+            question.text, id=question.id, groups=self._groups, history=question.history
+        )
         row = self._add_caches(_answered(question, answer))
         hits = self.rag.search(
-            question.text,
+            question.searched,
             k=min(MOST_HITS, max(self._documents * _CHUNKS_PER_DOCUMENT, self._hits)),
             mode=None,
             groups=self._groups,
@@ -83,6 +86,7 @@ class RagPipeline:
             answer_rank=_answer_rank(question, hits[: self._hits]),
             gold_chunks=self._gold.chunks(question),
             oracle_tokens=self._gold.oracle_tokens(question),
+            orphans=count_orphans(answer.context, self._gold),
         )
 
     def _add_caches(self, row: Row) -> Row:

@@ -308,6 +308,7 @@ def _scored(question: Question, row: Row, measures: Iterable[Measure], cluster: 
         metadata=question.metadata,
         status=row.status,
         values={str(m): None if failed else m.value(question, row) for m in measures},
+        needs=question.needs,
     )
 
 
@@ -322,6 +323,7 @@ def _as_json(score: Score) -> dict[str, Json]:
         "metadata": dict(score.metadata),
         "status": score.status,
         "values": dict(score.values),
+        "needs": [list(need) for need in score.needs],
     }
 
 

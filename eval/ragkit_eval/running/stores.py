@@ -20,7 +20,7 @@ from ragkit.pipeline.opening import (
     open_generator,
 )
 from ragkit.storage.database import FILE_NAME as STORE_FILE
-from ragkit.types import Embedder, Generator, fingerprint_of
+from ragkit.types import Document, Embedder, Generator, fingerprint_of
 from ragkit_eval.data.datasets import Dataset
 from ragkit_eval.running.cache import Cache, CachingEmbedder, CachingGenerator
 
@@ -67,7 +67,7 @@ class OpenedRag:
         self.caches: dict[str, CachingEmbedder | CachingGenerator] = {}
         given = None if store is None else Path(store)
         ready = given is not None and (given / STORE_FILE).exists()
-        name = settings.embedder or (_stored_embedder(given) if given and ready else None)
+        name = settings.embedder or (stored_embedder(given) if given and ready else None)
         name = name or default_embedder_name()
         # Without numpy a store with vectors is opened by name, and only keyword search answers.
         embedder: str | Embedder | None = None if ready else name
@@ -139,7 +139,8 @@ class OpenedRag:
                 time.sleep(_POLL_SECONDS)
 
 
-def _stored_embedder(folder: Path) -> str | None:
+def stored_embedder(folder: Path) -> str | None:
+    """Return the name of the embedder that a store's vectors were made with."""
     from ragkit.storage import LocalStore
 
     store = LocalStore(folder)
@@ -159,7 +160,7 @@ def _digest(dataset: Dataset, settings: Settings, embedder: Embedder | None) -> 
     """Return a name for the documents as they are ingested."""
     digest = hashlib.sha256()
     if dataset.corpus is not None:
-        digest.update(_file_digest(dataset.corpus))
+        digest.update(_corpus_digest(dataset.corpus))
     for document in dataset.documents:
         digest.update(f"{document.id}\n{document.text}\n".encode())
     given: dict[str, object] = {name: getattr(settings, name) for name in _INGEST}
@@ -174,6 +175,35 @@ def _digest(dataset: Dataset, settings: Settings, embedder: Embedder | None) -> 
 def _file_digest(path: Path) -> bytes:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").digest()
+
+
+def _corpus_digest(path: Path) -> bytes:
+    """Return a digest of a file, or of the names and contents of a folder's files."""
+    if path.is_file():
+        return _file_digest(path)
+    digest = hashlib.sha256()
+    for file in sorted(file for file in path.rglob("*") if file.is_file()):
+        name = file.relative_to(path).as_posix().encode("utf-8", "surrogateescape")
+        digest.update(hashlib.sha256(name).digest() + _file_digest(file))
+    return digest.digest()
+
+
+def stored_documents(folder: str | Path) -> tuple[Document, ...]:
+    """Return the documents of a store, to be ingested in other ways.
+
+    Raises:
+        ConfigError: there is no store, or it is protected: only its readers may see them.
+    """
+    from ragkit.storage import LocalStore
+
+    if not (Path(folder) / STORE_FILE).exists():
+        raise ConfigError(f"there is no store at {folder}")
+    store = LocalStore(Path(folder))
+    try:
+        rows = [store.document(row.document_id) for row in list(store.documents())]
+    finally:
+        store.close()
+    return tuple(row[0] for row in rows if row is not None)
 
 
 def missing_documents(rag: RAG, dataset: Dataset, groups: Sequence[str] | None = None) -> int:
