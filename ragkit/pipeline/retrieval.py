@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, cast
 
 from ragkit.costs.stopwatch import Stopwatch
 from ragkit.errors import ConfigError, MissingExtraError
+from ragkit.fusion import FUSION_DEPTH
 from ragkit.groups import readers_of
+from ragkit.pipeline.identified import exact_first, telling, with_identifiers
 from ragkit.pipeline.opening import has_numpy
 from ragkit.storage import (
     Manifest,
@@ -19,6 +21,7 @@ from ragkit.storage import (
     StoreSettings,
     VectorCounts,
 )
+from ragkit.text.identifiers import asked_identifiers, identifiers, without_numbers
 from ragkit.text.words import detect_language, index_terms, query_terms
 from ragkit.trimming import PoolChunk
 from ragkit.types import MOST_HITS, Fusion, Hit, Json, Mode, Query, Retriever, embeds_like
@@ -273,7 +276,8 @@ def _search(
         fusion=cast("Fusion", parts.settings.fusion),
     )
     with watch.stage("retrieve"):
-        hits = view.search(query, watch=watch)
+        asked = asked_identifiers(request.question)
+        hits = _hits(view, query, asked, watch)
         terms = view.terms(request.question, groups=request.groups)
     for problem in view.damaged_files:
         parts.notice(
@@ -284,6 +288,9 @@ def _search(
         # A reranker decides which of them are the first.
         first = hits if parts.reranker is not None else hits[: request.n_candidates]
         pool: Sequence[PoolChunk] = view.pool(first, vector) if request.n_candidates else ()
+        if asked and pool:
+            pool = with_identifiers(pool, asked)
+            terms = _telling(view, request, terms, pool)
     return Found(
         hits=hits,
         terms=terms,
@@ -291,6 +298,24 @@ def _search(
         mode=request.mode or ("lexical" if vector is None else "hybrid"),
         revision=view.manifest().revision,
     )
+
+
+def _hits(view: Snapshot, query: Query, asked: Sequence[str], watch: Stopwatch) -> Sequence[Hit]:
+    """Return the hits, those that hold the question's identifiers further up."""
+    if not asked or query.mode == "dense":
+        return view.search(query, watch=watch)
+    # A retriever that is paid for by the hit gives no more than were asked for.
+    deeper = query.k if isinstance(view, _Live) and not view.is_store else FUSION_DEPTH
+    hits = view.search(replace(query, k=max(query.k, deeper)), watch=watch)
+    return exact_first(hits, asked)[: query.k]
+
+
+def _telling(
+    view: Snapshot, request: Request, terms: Sequence[str], pool: Sequence[PoolChunk]
+) -> Sequence[str]:
+    rest = without_numbers(request.question)
+    numbers = {*identifiers(request.question)} - {*identifiers(rest)}
+    return telling(terms, pool, numbers=numbers, others=view.terms(rest, groups=request.groups))
 
 
 def _reranked(parts: Parts, request: Request, found: Found, watch: Stopwatch) -> Found:
@@ -314,6 +339,7 @@ class _Live:
 
     def __init__(self, store: Store | Retriever) -> None:
         self._store = store
+        self.is_store = isinstance(store, Store)
         self._manifest: Manifest | None = None
         self._languages: dict[tuple[str, ...] | None, str | None] = {}
 

@@ -187,7 +187,7 @@ def test_ideographs_outweigh_latin_names() -> None:
         ("ปี ๒๕๖๓", "th", ["ปี", "2563"]),
         ("GPT4模型", "zh", ["gpt4", "模型", "型"]),
         ("in\u00adfor\u00admation", "en", ["inform"]),
-        ("snake_case-name", "en", ["snake", "case", "name"]),
+        ("snake_case-name", "en", ["snake", "case", "name", "snake\ue05fcase\ue02dname"]),
         ("Internationale XJ900123", "de", ["intern", "xj900123"]),
         ("железнодорожная and Londoners", "en", ["железн", "and", "london"]),
     ],
@@ -362,11 +362,14 @@ def _unassigned(character: str) -> bool:
 
 @given(text=st.text(max_size=200), language=st.sampled_from(["en", "de", "vi", "zh", None]))
 def test_tokens_hold_token_characters_only(text: str, language: str | None) -> None:
-    """Tokens are letters, marks and digits, or not known to this Python yet, on either side."""
+    """Tokens are letters, marks, digits and an identifier's signs, or not known to this Python."""
     tokens = index_terms(text, language=language) + query_terms(text, language=language)
     for token in tokens:
         assert token
-        assert all(unicodedata.category(c)[0] in "LMN" or _unassigned(c) for c in token)
+        assert all(
+            unicodedata.category(c)[0] in "LMN" or "\ue000" <= c <= "\ue07f" or _unassigned(c)
+            for c in token
+        )
         assert len(token) <= MAX_WORD_CHARACTERS
 
 
