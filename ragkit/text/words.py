@@ -74,6 +74,9 @@ _SAME_LETTER = str.maketrans("ıłđøٱىیةک", "ildoاييهك")
 _ARABIC_ARTICLE = re.compile("^(?:[وفبك]?ال|لل)")
 _FORMAT = re.compile("[\u00ad\u200c\u200d\u2060]")
 _DIGIT = re.compile(r"\d")
+_REQUEST = re.compile(
+    r"\s{0,9}(?:please )?(?:can you |could you )?tell me\b(?=\W{1,9}\w)", re.IGNORECASE
+)
 _UNUSABLE = re.compile('["\0\ud800-\udfff]')
 
 
@@ -142,6 +145,9 @@ def search_terms(question: str, *, own: str | None, stored: str | None) -> list[
     everything: dict[str, None] = {}
     content: dict[str, None] = {}
     question = question[:MAX_QUERY_CHARACTERS]
+    if request := _REQUEST.match(question):
+        # Elsewhere, as in the name of William Tell, the word counts.
+        question = question[request.end() :]
     for run, size in _runs(question):
         terms = _pieces(run, size) if size else [_FOLDED[ending][run] for ending in endings]
         for term in filter(None, terms):

@@ -233,6 +233,9 @@ def test_english_stems(word: str, stem: str) -> None:
     ("question", "language", "tokens"),
     [
         ("What is the capital of the country?", "en", ["capit", "countri"]),
+        ("Please tell me about the oil.", "en", ["oil"]),
+        ("Tell me!", "en", ["tell"]),
+        ("Who was William Tell?", "en", ["william", "tell"]),
         ("to be or not to be", "en", ["to", "be", "or", "not"]),
         ("railway railways RAILWAY", "en", ["railwai"]),
         ("Ποια είναι η πρωτεύουσα της χώρας;", "el", ["πρωτευ", "χωρασ"]),
