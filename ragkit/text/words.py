@@ -75,7 +75,7 @@ _ARABIC_ARTICLE = re.compile("^(?:[وفبك]?ال|لل)")
 _FORMAT = re.compile("[\u00ad\u200c\u200d\u2060]")
 _DIGIT = re.compile(r"\d")
 _REQUEST = re.compile(
-    r"\s{0,9}(?:please )?(?:can you |could you )?tell me\b(?=\W{1,9}\w)", re.IGNORECASE
+    r"\s{0,9}(?:please )?(?:can you |could you )?tell me\b(?=\W{1,9}[^\W_])", re.IGNORECASE
 )
 _UNUSABLE = re.compile('["\0\ud800-\udfff]')
 
