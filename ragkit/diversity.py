@@ -9,11 +9,12 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from ragkit.errors import ConfigError
-from ragkit.text.words import index_terms
+from ragkit.text.words import index_terms, query_terms
 from ragkit.types import Hit
 
 NEAR_DUPLICATE = 0.9
-"""Jaccard index of three-word sequences from which on a hit repeats a better one."""
+"""Jaccard index from which on a hit repeats a better one: of three-word sequences in a search, of
+words in a pool."""
 
 _SEQUENCE_WORDS = 3
 
@@ -26,6 +27,36 @@ def drop_near_duplicates(hits: Sequence[Hit]) -> list[Hit]:
         if all(_jaccard(features, other) < NEAR_DUPLICATE for _, other in kept):
             kept.append((hit, features))
     return _ranked([hit for hit, _ in kept])
+
+
+def one_of_each(hits: Sequence[Hit], question: str, n: int) -> list[Hit]:
+    """Return one of each group of near-identical hits, for the first n groups.
+
+    Editions of a page differ in few words, and these stand in many sequences of a short text, so
+    words are compared here. Of a group the hit stays that holds most of the question's words, which
+    is the edition that the question names, or else the first.
+
+    Args:
+        hits: Best first.
+        question: What is asked.
+        n: 1 or more.
+    """
+    groups: list[tuple[frozenset[str], list[Hit]]] = []
+    for hit in hits:
+        words = frozenset(index_terms(hit.chunk.text, language=None))
+        group = next((g for w, g in groups if _jaccard(words, w) >= NEAR_DUPLICATE), None)
+        if group is not None:
+            group.append(hit)
+        elif len(groups) < n:
+            groups.append((words, [hit]))
+    if all(len(group) == 1 for _, group in groups):
+        return [hit for _, (hit,) in groups]
+    asked = frozenset(query_terms(question, language=None))
+    return [max(group, key=lambda hit: _n_held(hit, asked)) for _, group in groups]
+
+
+def _n_held(hit: Hit, asked: frozenset[str]) -> int:
+    return len(asked.intersection(index_terms(f"{hit.title}\n{hit.chunk.text}", language=None)))
 
 
 def marginal_relevance(hits: Sequence[Hit], *, relevance: float) -> list[Hit]:

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from ragkit.errors import LoadError, MissingExtraError
+from ragkit.loading.hyphens import without_breaks
 from ragkit.loading.loaded import LoadedText, TextBuilder, clean
 from ragkit.types import Json, Location
 
@@ -33,6 +34,8 @@ def missing_extra() -> MissingExtraError | None:
 
 def load_pdf(data: bytes, *, password: str | None = None) -> LoadedText:
     """Load a PDF: its pages in order, joined by a blank line, each marked with its number.
+
+    Words broken at the end of a line are joined.
 
     Pages that cannot be read are named in the metadata as `unreadable_pages`.
 
@@ -69,6 +72,7 @@ def _read(reader: pypdf.PdfReader) -> LoadedText:
     builder = TextBuilder()
     n_characters, deadline = 0, time.monotonic() + MAX_SECONDS
     unreadable: list[Json] = []
+    pages: dict[int, str] = {}
     for number in range(1, n_pages + 1):
         text = _page_text(reader, number)
         if text is None:
@@ -79,11 +83,13 @@ def _read(reader: pypdf.PdfReader) -> LoadedText:
             raise LoadError("limit", f"more than {MAX_CHARACTERS:,} characters")
         if time.monotonic() > deadline:
             raise LoadError("limit", f"more than {MAX_SECONDS:.0f} s for {number} pages")
-        builder.add(text, location=Location(page=number), kind="page")
+        pages[number] = text
     if unreadable and len(unreadable) == n_pages:
         raise LoadError("broken", f"none of its {n_pages:,} pages can be read")
     if n_characters == 0:
         raise LoadError("no_text", f"no text in {n_pages:,} pages; is it a scan?")
+    for number, text in zip(pages, without_breaks(list(pages.values())), strict=True):
+        builder.add(text, location=Location(page=number), kind="page")
     metadata: dict[str, Json] = {"unreadable_pages": unreadable} if unreadable else {}
     return builder.build(title=_title(reader), metadata=metadata)
 

@@ -74,6 +74,7 @@ def draft(
         options,
         k=max(k, BASELINE_HITS),
         n_candidates=k,
+        drops_repeats=policy is not None,
     )
     found = retrieve(parts, request, watch)
     counter = parts.counter

@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, cast
 
 from ragkit.costs.stopwatch import Stopwatch
 from ragkit.errors import ConfigError, MissingExtraError
+from ragkit.fusion import FUSION_DEPTH
 from ragkit.groups import readers_of
+from ragkit.pipeline.identified import exact_first, telling, with_identifiers
 from ragkit.pipeline.opening import has_numpy
 from ragkit.storage import (
     Manifest,
@@ -19,6 +21,7 @@ from ragkit.storage import (
     StoreSettings,
     VectorCounts,
 )
+from ragkit.text.identifiers import asked_identifiers, identifiers, without_numbers
 from ragkit.text.words import detect_language, index_terms, query_terms
 from ragkit.trimming import PoolChunk
 from ragkit.types import MOST_HITS, Fusion, Hit, Json, Mode, Query, Retriever, embeds_like
@@ -40,6 +43,7 @@ class Request:
         filters: Conditions on metadata.
         groups: The reader's; None if unspecified.
         n_candidates: How many of the hits are prepared for trimming.
+        drops_repeats: Whether one of near-identical hits is prepared, and later ones for the rest.
     """
 
     question: str
@@ -48,6 +52,7 @@ class Request:
     filters: Mapping[str, Json] | None
     groups: tuple[str, ...] | None
     n_candidates: int = 0
+    drops_repeats: bool = False
 
     @classmethod
     def of(
@@ -58,6 +63,7 @@ class Request:
         *,
         k: int,
         n_candidates: int = 0,
+        drops_repeats: bool = False,
     ) -> Request:
         """Make a request of a call's options and of the settings.
 
@@ -71,6 +77,7 @@ class Request:
             filters=options.get("filters"),
             groups=readers_of(options.get("groups")),
             n_candidates=n_candidates,
+            drops_repeats=drops_repeats,
         )
 
 
@@ -81,7 +88,7 @@ class Found:
     Attributes:
         hits: Best first.
         terms: The question's index terms, without stop words.
-        pool: The first hits of the request, prepared for trimming.
+        pool: The first hits of the request, without repeats if it says so, prepared for trimming.
         mode: The mode asked for, or the one chosen for the question.
         revision: The store's; None if it does not count its writes, 0 for a retriever.
     """
@@ -128,7 +135,7 @@ def pool(
 ) -> tuple[Sequence[str], Sequence[PoolChunk]]:
     """Do what `RAG.pool` does."""
     k = depth(k, None, k)
-    request = Request.of(parts, question, options, k=k, n_candidates=k)
+    request = Request.of(parts, question, options, k=k, n_candidates=k, drops_repeats=True)
     found = retrieve(parts, request, Stopwatch())
     return found.terms, found.pool
 
@@ -273,7 +280,8 @@ def _search(
         fusion=cast("Fusion", parts.settings.fusion),
     )
     with watch.stage("retrieve"):
-        hits = view.search(query, watch=watch)
+        asked = asked_identifiers(request.question)
+        hits = _hits(view, query, asked, watch)
         terms = view.terms(request.question, groups=request.groups)
     for problem in view.damaged_files:
         parts.notice(
@@ -282,8 +290,13 @@ def _search(
         )
     with watch.stage("trim"):
         # A reranker decides which of them are the first.
-        first = hits if parts.reranker is not None else hits[: request.n_candidates]
+        first = hits
+        if parts.reranker is None:
+            first = _candidates(view, query, hits, request, watch)
         pool: Sequence[PoolChunk] = view.pool(first, vector) if request.n_candidates else ()
+        if asked and pool:
+            pool = with_identifiers(pool, asked)
+            terms = _telling(view, request, terms, pool)
     return Found(
         hits=hits,
         terms=terms,
@@ -293,16 +306,61 @@ def _search(
     )
 
 
+def _hits(view: Snapshot, query: Query, asked: Sequence[str], watch: Stopwatch) -> Sequence[Hit]:
+    """Return the hits, those that hold the question's identifiers further up."""
+    if not asked or query.mode == "dense":
+        return view.search(query, watch=watch)
+    hits = view.search(_deeper(view, query), watch=watch)
+    return exact_first(hits, asked)[: query.k]
+
+
+def _deeper(view: Snapshot, query: Query) -> Query:
+    """Return a query for as many hits as take part in a fusion, and cost little to find."""
+    # A retriever that is paid for by the hit gives no more than were asked for.
+    if isinstance(view, _Live) and not view.is_store:
+        return query
+    return replace(query, k=max(query.k, FUSION_DEPTH))
+
+
+def _candidates(
+    view: Snapshot, query: Query, hits: Sequence[Hit], request: Request, watch: Stopwatch
+) -> Sequence[Hit]:
+    """Return the hits that are prepared for trimming."""
+    n = request.n_candidates
+    if not request.drops_repeats or len(hits) < 2:
+        return hits[:n]
+    from ragkit.diversity import one_of_each
+
+    distinct = one_of_each(hits[:n], request.question, n)
+    if len(distinct) == len(hits[:n]):
+        return distinct
+    asked = asked_identifiers(request.question)
+    return one_of_each(_hits(view, _deeper(view, query), asked, watch), request.question, n)
+
+
+def _telling(
+    view: Snapshot, request: Request, terms: Sequence[str], pool: Sequence[PoolChunk]
+) -> Sequence[str]:
+    rest = without_numbers(request.question)
+    numbers = {*identifiers(request.question)} - {*identifiers(rest)}
+    return telling(terms, pool, numbers=numbers, others=view.terms(rest, groups=request.groups))
+
+
 def _reranked(parts: Parts, request: Request, found: Found, watch: Stopwatch) -> Found:
     if parts.reranker is None:
         return found
     with watch.stage("rerank"):
         hits = list(parts.reranker.rerank(request.question, found.hits))
+    first = hits[: request.n_candidates]
+    if request.drops_repeats:
+        from ragkit.diversity import one_of_each
+
+        first = one_of_each(hits, request.question, request.n_candidates)
     prepared = {chunk.hit.chunk.id: chunk for chunk in found.pool}
     pool = [
         # A reranker of the user's own may return a chunk that it was not given.
         replace(prepared[hit.chunk.id], hit=hit) if hit.chunk.id in prepared else _unprepared(hit)
-        for hit in hits[: request.n_candidates]
+        for hit in first
     ]
     return replace(found, hits=hits, pool=pool)
 
@@ -314,6 +372,7 @@ class _Live:
 
     def __init__(self, store: Store | Retriever) -> None:
         self._store = store
+        self.is_store = isinstance(store, Store)
         self._manifest: Manifest | None = None
         self._languages: dict[tuple[str, ...] | None, str | None] = {}
 

@@ -3,7 +3,8 @@
 A text becomes index terms: words folded, cut into overlapping pieces in scripts without spaces,
 stemmed in English, cut to their beginning in other languages. The store keeps them joined by spaces
 and matches them with SQLite FTS5; a question becomes terms by the same rules, so none of its
-characters can act as an operator.
+characters can act as an operator. An identifier (`v1.2.3`, `C#`, `max_connections`) has one more
+term, for the whole of it (`ragkit.text.identifiers`).
 
 Folding drops what people leave out when they type: accents (`é` and `e`, `ä` and `a`), Arabic and
 Hebrew vowel points, the Arabic article. `ß` becomes `ss`, the Turkish `ı` becomes `i`. Vowel signs
@@ -20,6 +21,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache, partial
 from typing import Literal, TypeAlias
 
+from ragkit.text.identifiers import asked_identifiers, identifiers
 from ragkit.text.languages import STOP_WORDS, detect_language
 from ragkit.text.memo import Memo
 from ragkit.text.porter import stem
@@ -72,11 +74,16 @@ _SAME_LETTER = str.maketrans("ıłđøٱىیةک", "ildoاييهك")
 _ARABIC_ARTICLE = re.compile("^(?:[وفبك]?ال|لل)")
 _FORMAT = re.compile("[\u00ad\u200c\u200d\u2060]")
 _DIGIT = re.compile(r"\d")
+_REQUEST = re.compile(
+    r"\s{0,9}(?:please )?(?:can you |could you )?tell me\b(?=\W{1,9}[^\W_])", re.IGNORECASE
+)
 _UNUSABLE = re.compile('["\0\ud800-\udfff]')
 
 
 def index_terms(text: str, *, language: str | None) -> list[str]:
     """Return the index terms of a text, in order, repeated as often as they occur.
+
+    Those of identifiers come after those of words.
 
     Args:
         text: Any text.
@@ -86,7 +93,7 @@ def index_terms(text: str, *, language: str | None) -> list[str]:
     ending = _ending(language)
     folded = _FOLDED[ending]
     if text.isascii():
-        return list(map(folded.__getitem__, _ascii_runs(text)))
+        return [*map(folded.__getitem__, _ascii_runs(text)), *identifiers(text)]
     terms: list[str] = []
     for run, size in _runs(text):
         if size:
@@ -96,7 +103,7 @@ def index_terms(text: str, *, language: str | None) -> list[str]:
                 terms.append(run[1 - size :])
         elif term := folded[run]:
             terms.append(term)
-    return terms
+    return terms + identifiers(text)
 
 
 def index_lines(text: str, spans: Iterable[Span], *, language: str | None) -> list[str]:
@@ -104,12 +111,14 @@ def index_lines(text: str, spans: Iterable[Span], *, language: str | None) -> li
     if not text.isascii():
         return [" ".join(index_terms(text[a:b], language=language)) for a, b in spans]
     folded = _FOLDED[_ending(language)].__getitem__
-    text = text.translate(_ASCII_LOWER)
-    return [" ".join(map(folded, text[a:b].split())) for a, b in spans]
+    lower = text.translate(_ASCII_LOWER)
+    return [" ".join([*map(folded, lower[a:b].split()), *identifiers(text[a:b])]) for a, b in spans]
 
 
 def query_terms(question: str, *, language: str | None) -> list[str]:
     """Return the terms to search for: distinct, in order, without stop words, at most 64.
+
+    Those of identifiers come last.
 
     Args:
         question: Any text; only its letters, digits and marks count, in the first 10,000
@@ -135,13 +144,18 @@ def search_terms(question: str, *, own: str | None, stored: str | None) -> list[
     stop_words = _stop_words(own or stored)
     everything: dict[str, None] = {}
     content: dict[str, None] = {}
-    for run, size in _runs(question[:MAX_QUERY_CHARACTERS]):
+    question = question[:MAX_QUERY_CHARACTERS]
+    if request := _REQUEST.match(question):
+        # Elsewhere, as in the name of William Tell, the word counts.
+        question = question[request.end() :]
+    for run, size in _runs(question):
         terms = _pieces(run, size) if size else [_FOLDED[ending][run] for ending in endings]
         for term in filter(None, terms):
             everything[term] = None
             if run not in stop_words:
                 content[term] = None
-    return list(content or everything)[:MAX_QUERY_TERMS]
+    wholes = asked_identifiers(question)
+    return [*list(content or everything)[: MAX_QUERY_TERMS - len(wholes)], *wholes]
 
 
 def fts5_terms(terms: Sequence[str]) -> list[tuple[str, bool]]:

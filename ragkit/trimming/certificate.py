@@ -15,7 +15,7 @@ from ragkit.types import Json
 MAX_CORPUS_CHANGE = 0.10
 """A certificate is stale when a larger share of the chunks has changed since it was made."""
 
-SIGNALS = "signals/2"
+SIGNALS = "signals/3"
 """Changes whenever signals, their fusion or the support score are computed differently."""
 
 _LATER = frozenset({"generator settings", "reranker settings", "retriever settings"})
