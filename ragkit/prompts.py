@@ -1,8 +1,8 @@
 """Prompt templates: plain data files with literal `{{name}}` placeholders.
 
-A template file is TOML with `id`, `version`, `text`, and optionally `item` (one piece of context),
-`separator` (between items) and `turn` (one earlier turn). Nothing in it is ever executed, and
-nothing in a document, a question or a turn is ever taken for a placeholder. A
+A template file is TOML with `id`, `version`, `text`, and optionally `item` (one passage: what is
+kept of a document), `separator` (between items) and `turn` (one earlier turn). Nothing in it is
+ever executed, and nothing in a document, a question or a turn is ever taken for a placeholder. A
 `prompts.lock` beside the file pins the SHA-256 of each `id@version`.
 """
 
@@ -13,12 +13,13 @@ import os
 import re
 import shlex
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from ragkit.errors import TemplateError
 from ragkit.narrowing import is_object
 from ragkit.text.jsontext import read_json, read_toml
+from ragkit.text.passages import passage_text, passages
 from ragkit.types import ContextItem, Prompt, TokenCounter, Turn
 
 LOCK_NAME = "prompts.lock"
@@ -57,10 +58,20 @@ class Template:
         context: Sequence[ContextItem],
         history: Sequence[Turn] = (),
     ) -> Prompt:
-        """Return the exact text to send."""
+        """Return the exact text to send; a passage is one item, and its items carry its label."""
+        if self.numbers_items:
+            labels = item_labels(context, history)
+            context = [replace(i, label=n) for i, n in zip(context, labels, strict=True)]
         pieces = [
-            _fill(self.item, {"n": str(n), "text": item.text, "title": item.hit.title})
-            for n, item in zip(item_labels(context, history), context, strict=True)
+            _fill(
+                self.item,
+                {
+                    "n": str(items[0].label),
+                    "text": passage_text(items),
+                    "title": items[0].hit.title,
+                },
+            )
+            for items in passages(context)
         ]
         values = {
             "question": question,
@@ -94,10 +105,11 @@ _LABEL_NUMBER = re.compile(r"\d{1,6}")
 def item_labels(context: Sequence[ContextItem], history: Sequence[Turn] = ()) -> list[int]:
     """Return the number that labels each item: from 1 up, skipping those in the prompt already.
 
-    Numbers that a passage, a title or an earlier turn itself has in brackets are skipped, so that
-    no passage can pass for another one.
+    All items of a passage have its label. Numbers that a passage, a title or an earlier turn itself
+    has in brackets are skipped, so that no passage can pass for another one.
     """
-    texts = [f"{item.hit.title}\n{item.text}" for item in context]
+    found = list(passages(context))
+    texts = [f"{items[0].hit.title}\n{passage_text(items)}" for items in found]
     held = {
         int(number)
         for text in (*texts, *(turn.content for turn in history))
@@ -105,7 +117,7 @@ def item_labels(context: Sequence[ContextItem], history: Sequence[Turn] = ()) ->
         for number in _LABEL_NUMBER.findall(bracketed)
     }
     free = (n for n in itertools.count(1) if n not in held)
-    return list(itertools.islice(free, len(context)))
+    return [n for n, items in zip(free, found, strict=False) for _ in items]
 
 
 def load_template(name_or_path: str) -> Template:

@@ -293,18 +293,22 @@ def place(hit: Hit, start: int, end: int) -> dict[str, Json]:
     }
 
 
+ItemRole: TypeAlias = Literal["unit", "header", "lead_in", "heading", "referent"]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScoredSentence:
-    """A sentence that was kept, its score (any scale, higher is better) and its token count."""
+    """A sentence that was kept, its score (any scale, higher is better) and its token count.
+
+    `role` is `unit`, or what another one needs it for if that is all it is there for.
+    """
 
     start: int
     end: int
     text: str
     score: float
     n_tokens: int
-
-
-ItemRole: TypeAlias = Literal["unit", "header", "lead_in", "heading", "referent"]
+    role: ItemRole = "unit"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -314,6 +318,10 @@ class ContextItem:
     `role` is `unit`, or what other items need it for if that is all it is there for. `unit_kind` is
     the kind of its first unit that is kept for its own sake. `gap_before` says whether text of the
     document is left out between the item and the one before it, of the same document.
+    `steps_left_out_before` (and `_after`, for a document's last item) is the number of steps left
+    out there of a procedure of which others are kept; None if steps are, or may be, and their
+    number is unknown. `label` is the number that the prompt gives to the item's passage, all
+    consecutive items of a document; None where a template numbers nothing.
     """
 
     hit: Hit
@@ -325,12 +333,16 @@ class ContextItem:
     role: ItemRole = "unit"
     unit_kind: UnitKind | None = None
     gap_before: bool = False
+    steps_left_out_before: int | None = 0
+    steps_left_out_after: int | None = 0
+    label: int | None = None
 
     def to_dict(self) -> dict[str, Json]:
         """Return the JSON form of `ragkit ask`."""
         return {
             "text": self.text,
             "n_tokens": self.n_tokens,
+            "label": self.label,
             "role": self.role,
             "unit_kind": self.unit_kind,
             "gap_before": self.gap_before,

@@ -182,11 +182,11 @@ def test_citations(unit: str, *, labelled: bool) -> None:
     """An answer of any length is matched with the context once."""
     text = "The ferry leaves at nine."
     sentence = ScoredSentence(start=0, end=len(text), text=text, score=1.0, n_tokens=5)
-    context = [dataclasses.replace(item(text), sentences=(sentence,))]
+    label = 1 if labelled else None
+    context = [dataclasses.replace(item(text), sentences=(sentence,), label=label)]
     assert_linear(
-        lambda text: cite(Generation(text=text, usage=Usage()), context, labelled=labelled),
-        repeated(unit), 10_000,
-    )  # fmt: skip
+        lambda text: cite(Generation(text=text, usage=Usage()), context), repeated(unit), 10_000
+    )
 
 
 @pytest.mark.parametrize("unit", ["1,", "1.", "a ", "a", "the "])

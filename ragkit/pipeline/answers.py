@@ -52,13 +52,18 @@ class Evidence:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrimUse:
-    """Which trim policy was applied."""
+    """Which trim policy was applied.
+
+    `orphans` is the number of units of the context that lack something they need: none, unless a
+    cap on the context leaves no room for it.
+    """
 
     name: str
     sha256: str | None = None
     certified: bool = False
     stale: bool = False
     void_because: str | None = None
+    orphans: int = 0
 
     def to_dict(self) -> dict[str, Json]:
         """Return the JSON form of `ragkit ask`."""
@@ -68,6 +73,7 @@ class TrimUse:
             "certified": self.certified,
             "stale": self.stale,
             "void_because": self.void_because,
+            "orphans": self.orphans,
         }
 
 

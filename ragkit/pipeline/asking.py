@@ -14,6 +14,7 @@ from ragkit.pipeline.answers import Answer, Evidence, TrimUse, sound_usage, stop
 from ragkit.pipeline.citing import cite
 from ragkit.pipeline.history import newest_turns, read_turns
 from ragkit.pipeline.retrieval import Found, Request, depth, retrieve
+from ragkit.text.passages import context_tokens, n_orphans
 from ragkit.trimming import BASELINE_HITS, BUILTIN_POLICY, Trimmed, rank, select, untrimmed
 from ragkit.trimming.certificate import has_refusal
 from ragkit.types import (
@@ -44,6 +45,7 @@ class Draft:
     id: str | None
     question: str
     trimmed: Trimmed
+    context_tokens: int
     prompt: Prompt | None
     refusal: RefusalReason | None
     evidence: Evidence
@@ -87,21 +89,27 @@ def draft(
         calibrated=_is_calibrated(parts, trim_use),
     )
     refusal = trimmed.refusal or _low(evidence)
+    context = trimmed.context if refusal is None else ()
+    if trim_use is not None:
+        trim_use = replace(trim_use, orphans=n_orphans(context))
     with watch.stage("render"):
         cap, template = parts.settings.max_history_tokens, parts.template
         turns = newest_turns(history, cap, counter, template.render_turns)
         first = found.hits[:BASELINE_HITS]
-        baseline = template.render(question, untrimmed(first, counter=counter).context, turns)
+        # The baseline is compared with as it stands, without marks where text is left out.
+        plain = [replace(i, gap_before=False) for i in untrimmed(first, counter=counter).context]
+        baseline = template.render(question, plain, turns)
         baseline_tokens = counter.count(baseline.text) if first else None
         prompt = template.render(question, trimmed.context, turns)
         input_tokens = counter.count(prompt.text)
-        context_tokens = sum(item.n_tokens for item in trimmed.context)
+        n_context_tokens = context_tokens(trimmed.context, counter.count)
         said = [question, *(turn.content for turn in turns)]
-        template_tokens = input_tokens - context_tokens - sum(map(counter.count, said))
+        template_tokens = input_tokens - n_context_tokens - sum(map(counter.count, said))
     return Draft(
         id=options.get("id"),
         question=question,
-        trimmed=trimmed if refusal is None else replace(trimmed, context=()),
+        trimmed=replace(trimmed, context=prompt.context if refusal is None else ()),
+        context_tokens=n_context_tokens if refusal is None else 0,
         prompt=prompt if refusal is None else None,
         refusal=refusal,
         evidence=evidence,
@@ -207,12 +215,7 @@ def finish(
 def _cite(parts: Parts, generation: Generation, draft: Draft) -> tuple[Citation, ...]:
     """Return the answer's citations; none, with a notice, if finding them fails."""
     try:
-        return cite(
-            generation,
-            draft.trimmed.context,
-            labelled=parts.template.numbers_items,
-            history=draft.prompt.history if draft.prompt is not None else (),
-        )
+        return cite(generation, draft.trimmed.context)
     except Exception as error:
         # Whatever the error: the answer has been paid for and must be returned.
         parts.notice(f"an answer has no citations: {type(error).__name__} while citing")
@@ -264,7 +267,7 @@ def _receipt(parts: Parts, draft: Draft, usage: Usage, *, generated: bool) -> Re
         stages=watch.stages,
         baseline_tokens=draft.baseline_tokens,
         baseline_comparable=draft.baseline_comparable,
-        context_tokens=sum(item.n_tokens for item in draft.trimmed.context),
+        context_tokens=draft.context_tokens,
         template_tokens=draft.template_tokens,
         input_tokens=draft.input_tokens,
         llm_calls=calls,

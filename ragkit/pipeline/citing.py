@@ -4,34 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ragkit.prompts import item_labels
 from ragkit.text.words import detect_language, query_terms
-from ragkit.types import Citation, ContextItem, Generation, Turn
+from ragkit.types import Citation, ContextItem, Generation
 
 SUPPORT = 0.5
 """Share of an answer sentence's words that a context sentence must hold to be cited for it."""
 
 
-def cite(
-    generation: Generation,
-    context: Sequence[ContextItem],
-    *,
-    labelled: bool,
-    history: Sequence[Turn] = (),
-) -> tuple[Citation, ...]:
+def cite(generation: Generation, context: Sequence[ContextItem]) -> tuple[Citation, ...]:
     """Return the spans of documents that support an answer; only what can be checked.
 
-    A generator's own citations come first; then labels such as `[1]`, where the template gave
-    them; otherwise each sentence of the answer is matched with the context sentence that holds
-    most of its words, at least half of them.
+    A generator's own citations come first; then labels such as `[1]`, where the context has them:
+    of a passage the runs that hold at least half the words of what is said before its label, or
+    all if none does. Otherwise each sentence of the answer is matched with the context sentence
+    that holds most of its words, at least half of them.
     """
     if generation.citations is not None:
         return tuple(c for c in generation.citations if _stands(c))
-    if labelled:
-        cited = _by_label(generation.text, context, history)
-        if cited:
-            return cited
-    return _by_words(generation.text, context)
+    return _by_label(generation.text, context) or _by_words(generation.text, context)
 
 
 def _stands(citation: Citation) -> bool:
@@ -41,17 +31,35 @@ def _stands(citation: Citation) -> bool:
     return chunk.text[citation.start - chunk.start : citation.end - chunk.start] == citation.text
 
 
-def _by_label(
-    answer: str, context: Sequence[ContextItem], history: Sequence[Turn]
-) -> tuple[Citation, ...]:
+def _by_label(answer: str, context: Sequence[ContextItem]) -> tuple[Citation, ...]:
     import re
 
-    labelled = dict(zip(item_labels(context, history), context, strict=True))
-    numbers = dict.fromkeys(int(n) for n in re.findall(r"\[(\d{1,6})\]", answer))
-    items = [labelled[n] for n in numbers if n in labelled]
+    passages: dict[int | None, dict[int, set[str]]] = {}
+    language = detect_language(answer)
+    for i, item in enumerate(context):
+        if item.role == "unit":
+            words = set(query_terms(item.text, language=language))
+            passages.setdefault(item.label, {})[i] = words
+    cited: dict[int, dict[int, None]] = {}
+    said = set[str]()
+    claim, *rest = re.split(r"\[(\d{1,6})\]", answer)
+    for label, after in zip(map(int, rest[::2]), rest[1::2], strict=True):
+        # Labels without words between them stand for the same.
+        said = set(query_terms(claim, language=language)) or said
+        claim = after
+        passage = passages.get(label, {})
+        cited.setdefault(label, {}).update(
+            (i, None) for i, words in passage.items() if _holds(words, said)
+        )
+    runs = [i for label, found in cited.items() for i in found or passages.get(label, {})]
+    items = [context[i] for i in runs]
     return tuple(
         Citation(hit=item.hit, start=item.start, end=item.end, text=item.text) for item in items
     )
+
+
+def _holds(words: set[str], said: set[str]) -> bool:
+    return len(words & said) >= SUPPORT * len(said)
 
 
 def _by_words(answer: str, context: Sequence[ContextItem]) -> tuple[Citation, ...]:

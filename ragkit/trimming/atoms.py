@@ -40,25 +40,39 @@ class Atoms:
                     key = (chunk.document_id, *unit.procedure)
                     self._steps.setdefault(key, []).append((i, j))
 
-    def of(self, i: int, j: int) -> Iterator[Piece]:
-        """Yield a unit and what it is kept with: first itself, then its procedure, then needs."""
-        yield Piece(i, j)
+    def of(self, i: int, j: int, *, whole: bool = True) -> Iterator[Piece]:
+        """Yield a unit and what it is kept with: first itself, then its procedure, then needs.
+
+        Unless it is to be `whole`, the rest of the procedure is left out.
+        """
         chunk = self._chunks[i]
-        unit = unit_of(chunk, j)
-        together = [(i, j)]
-        if unit.procedure is not None:
-            together = self._steps[chunk.document_id, *unit.procedure]
-            yield from (Piece(*place) for place in together)
-        for place in together:
+        together = [(i, j), *(self.procedure(i, j) if whole else ())]
+        beside = _neighbours_and_heading(chunk, j, self._policy)
+        yield from (Piece(*place) for place in together)
+        for place in (*together, *((i, k) for k in beside)):
             yield from self._needs(*place)
-        yield from (Piece(i, k) for k in _neighbours_and_heading(chunk, j, self._policy))
+        yield from (Piece(i, k) for k in beside)
+
+    def procedure(self, i: int, j: int) -> Sequence[tuple[int, int]]:
+        """Return the places in the pool of all units of the procedure that a unit belongs to."""
+        chunk = self._chunks[i]
+        procedure = unit_of(chunk, j).procedure
+        return () if procedure is None else self._steps[chunk.document_id, *procedure]
+
+    def span(self, piece: Piece) -> tuple[str, int, int]:
+        """Return the document of a piece and where it stands there."""
+        chunk = self._chunks[piece.chunk]
+        if piece.position is not None:
+            return chunk.document_id, *chunk.sentences[piece.position]
+        assert piece.need is not None  # noqa: S101 (a piece without a position is a need)
+        return chunk.document_id, piece.need.start, piece.need.end
 
     def _needs(self, i: int, j: int) -> Iterator[Piece]:
         chunk = self._chunks[i]
         for need in unit_of(chunk, j).needs:
             place = self._at.get((chunk.document_id, need.start))
-            # Of a long need only the start is one.
-            if place is not None and self._end(*place) <= need.end:
+            # Of a long need only the start is one, and a chunk may hold only the start of a need.
+            if place is not None and self._end(*place) == need.end:
                 yield Piece(*place, need)
                 yield from (Piece(i, k) for k in _markup_between(chunk, place, (i, j)))
             else:

@@ -5,15 +5,17 @@ from __future__ import annotations
 import functools
 import itertools
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import TypeAlias
 
-from ragkit.trimming.atoms import unit_of
+from ragkit.text.passages import context_tokens
+from ragkit.trimming.capping import Capping
 from ragkit.trimming.policy import BASELINE_HITS, TrimPolicy
 from ragkit.trimming.ranking import RankedSentence, Ranking, rank, text_of
+from ragkit.trimming.runs import item_of, items_of, with_gaps
 from ragkit.trimming.signals import PoolChunk
-from ragkit.types import ContextItem, Hit, RefusalReason, ScoredSentence, Span, TokenCounter
+from ragkit.types import ContextItem, Hit, RefusalReason, ScoredSentence, TokenCounter
 
 _Count: TypeAlias = Callable[[str], int]
 
@@ -61,7 +63,7 @@ def select(
         policy: How much to keep.
         counter: Counts the tokens of what is kept.
         level: From 0 (the best sentence) to 1 (the whole pool); replaces the policy's limits.
-        max_context_tokens: Never exceeded by the sum of the items' `n_tokens`.
+        max_context_tokens: Never exceeded by the tokens of the items and of the marks between them.
 
     Returns:
         Items in document order, documents in order of their best chunk. Empty with `refusal` set
@@ -76,11 +78,12 @@ def select(
         kept = _keep(ranked, count, _limit(policy, ranking.pool), above=policy.keep_above)
     else:
         kept = _keep(ranked, count, level * sum(count(s.text) for s in ranked))
-    context = (
-        _items(kept, ranking.pool, count)
-        if max_context_tokens is None
-        else _capped(kept, ranking, count, max_context_tokens)
-    )
+    if max_context_tokens is None:
+        context = items_of(kept, ranking.pool, count)
+    else:
+        capping = Capping(ranking, policy, count, max_context_tokens)
+        one_by_one = (capping.items([atom]) for atom in _by_atom(ranked))
+        context = capping.items(_by_atom(kept)) or next(filter(None, one_by_one), ())
     refusal: RefusalReason | None = None if context else "cap_too_small"
     return Trimmed(context=context, support=ranking.support, refusal=refusal)
 
@@ -108,18 +111,22 @@ def untrimmed(
     n_tokens = 0
     for hit in hits:
         chunk = hit.chunk
-        if max_context_tokens is not None and n_tokens + count(chunk.text) > max_context_tokens:
-            continue
-        n_tokens += count(chunk.text)
-        sentences: list[ScoredSentence] = []
-        for span in chunk.sentences:
-            score = scores.get((chunk.id, span[0]))
-            sentences.append(
-                _sentence(span, text_of(chunk, span), unscored, None)
-                if score is None
-                else _sentence(span, text_of(chunk, span), score, count)
+        sentences = [
+            ScoredSentence(
+                start=span[0],
+                end=span[1],
+                text=text_of(chunk, span),
+                score=scores.get((chunk.id, span[0]), unscored),
+                n_tokens=count(text_of(chunk, span)) if (chunk.id, span[0]) in scores else 0,
             )
-        items.append(_item(hit, (chunk.start, chunk.end), chunk.text, sentences, count))
+            for span in chunk.sentences
+        ]
+        item = item_of(hit, (chunk.start, chunk.end), chunk.text, sentences, count(chunk.text))
+        *last, item = with_gaps([*items[-1:], item])
+        more = context_tokens([*last, item], count) - context_tokens(last, count)
+        if max_context_tokens is None or n_tokens + more <= max_context_tokens:
+            n_tokens += more
+            items.append(item)
     refusal: RefusalReason | None = None if items else "cap_too_small"
     return Trimmed(context=tuple(items), support=support, refusal=refusal)
 
@@ -151,86 +158,3 @@ def _keep(
             break
         kept += atom
     return kept
-
-
-def _capped(
-    kept: Sequence[RankedSentence], ranking: Ranking, count: _Count, cap: int
-) -> tuple[ContextItem, ...]:
-    """Return items of the atoms that fit under the cap, best first; else of the best that does."""
-    fitting = _fitting(_by_atom(kept), count, cap)
-    if not fitting:
-        atoms = (_fitting([atom], count, cap) for atom in _by_atom(ranking.sentences))
-        fitting = next((atom for atom in atoms if atom), [])
-    # Sentences joined into a run may have more tokens than on their own, so runs are counted.
-    while fitting:
-        items = _items([piece for atom in fitting for piece in atom], ranking.pool, count)
-        if sum(item.n_tokens for item in items) <= cap:
-            return items
-        fitting.pop()
-    return ()
-
-
-def _fitting(
-    atoms: Iterable[list[RankedSentence]], count: _Count, cap: int
-) -> list[list[RankedSentence]]:
-    fitting: list[list[RankedSentence]] = []
-    n_tokens = 0
-    for atom in atoms:
-        size = sum(count(piece.text) for piece in atom)
-        if n_tokens + size <= cap:
-            fitting.append(atom)
-            n_tokens += size
-    return fitting
-
-
-def _items(
-    kept: Sequence[RankedSentence], pool: Sequence[PoolChunk], count: _Count
-) -> tuple[ContextItem, ...]:
-    """Join kept units into maximal runs, in document order; a borrowed need is a run of its own."""
-    order: dict[str, int] = {}
-    for chunk in pool:
-        order.setdefault(chunk.hit.chunk.document_id, len(order))
-    runs: list[list[RankedSentence]] = []
-    for piece in sorted(
-        kept, key=lambda s: (order[s.hit.chunk.document_id], s.place.span, s.place.chunk)
-    ):
-        if runs and _continues(runs[-1][-1], piece):
-            runs[-1].append(piece)
-        else:
-            runs.append([piece])
-    before: Sequence[RankedSentence | None] = [None, *(run[-1] for run in runs)]
-    return tuple(_run(run, last, count) for run, last in zip(runs, before, strict=False))
-
-
-def _continues(last: RankedSentence, piece: RankedSentence) -> bool:
-    a, b = last.place, piece.place
-    together = (a.chunk, a.position + 1) == (b.chunk, b.position)
-    return together and not (last.is_borrowed or piece.is_borrowed)
-
-
-def _run(run: Sequence[RankedSentence], last: RankedSentence | None, count: _Count) -> ContextItem:
-    hit, span = run[0].hit, (run[0].place.span[0], run[-1].place.span[1])
-    text = run[0].text if run[0].is_borrowed else text_of(hit.chunk, span)
-    own = [piece for piece in run if piece.need is None]
-    sentences = [_sentence(piece.place.span, piece.text, piece.score, count) for piece in run]
-    item = _item(hit, span, text, sentences, count)
-    need = run[0].need
-    return replace(
-        item,
-        role="unit" if own or need is None else need.role,
-        unit_kind=unit_of(hit.chunk, own[0].place.position).kind if own else None,
-        gap_before=last is not None and last.hit.chunk.document_id == hit.chunk.document_id,
-    )
-
-
-def _item(
-    hit: Hit, span: Span, text: str, sentences: Sequence[ScoredSentence], count: _Count
-) -> ContextItem:
-    n, scored = count(text), tuple(sentences)
-    start, end = span
-    return ContextItem(hit=hit, start=start, end=end, text=text, n_tokens=n, sentences=scored)
-
-
-def _sentence(span: Span, text: str, score: float, count: _Count | None) -> ScoredSentence:
-    n_tokens = 0 if count is None else count(text)
-    return ScoredSentence(start=span[0], end=span[1], text=text, score=score, n_tokens=n_tokens)

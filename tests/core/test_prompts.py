@@ -16,9 +16,9 @@ from ragkit.types import Chunk, ContextItem, Hit, Turn
 
 
 def item(text: str) -> ContextItem:
-    """Return a piece of context."""
+    """Return a piece of context, of a document of its own."""
     chunk = Chunk(
-        id="c", document_id="d", start=0, end=len(text), text=text, n_tokens=1, sentences=()
+        id="c", document_id=text, start=0, end=len(text), text=text, n_tokens=1, sentences=()
     )
     return ContextItem(
         hit=Hit(rank=1, score=1.0, chunk=chunk), start=0, end=len(text), text=text, n_tokens=1

@@ -1,0 +1,85 @@
+"""Keeping under a hard cap: what fits of the units that a policy keeps."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+
+from ragkit.text.passages import context_tokens
+from ragkit.trimming.atoms import Atoms
+from ragkit.trimming.policy import TrimPolicy
+from ragkit.trimming.ranking import RankedSentence, Ranking
+from ragkit.trimming.runs import items_of
+from ragkit.types import ContextItem
+
+
+class Capping:
+    """Fits units, with what they need, under a cap that nothing exceeds."""
+
+    def __init__(
+        self, ranking: Ranking, policy: TrimPolicy, count: Callable[[str], int], cap: int
+    ) -> None:
+        self._pool = ranking.pool
+        self._count = count
+        self._cap = cap
+        self._atoms = Atoms(ranking.pool, policy)
+        self._ranked = {_key(piece): piece for piece in ranking.sentences}
+
+    def items(self, atoms: Iterable[Sequence[RankedSentence]]) -> tuple[ContextItem, ...]:
+        """Return items of the atoms that fit, best first."""
+        groups = self._fitting(atoms)
+        # Runs may have more tokens than their units on their own, and so have marks.
+        while groups:
+            pieces = [piece for group in groups for piece in group]
+            items = items_of(pieces, self._pool, self._count)
+            if context_tokens(items, self._count) <= self._cap:
+                return items
+            groups.pop()
+        return ()
+
+    def _fitting(self, atoms: Iterable[Sequence[RankedSentence]]) -> list[list[RankedSentence]]:
+        """Return what fits, best first.
+
+        Of a procedure that does not fit whole, that is the best step, and then the others from the
+        first on while they fit.
+        """
+        fitting = _Fitting(self._count, self._cap)
+        for atom in atoms:
+            if atom[0].need is not None:
+                continue  # More for a unit that is there only because another one needs it.
+            place = atom[0].place.chunk, atom[0].place.position
+            if not fitting.add(self._with_needs(*place, whole=True)):
+                for step in (place, *self._atoms.procedure(*place)):
+                    if not fitting.add(self._with_needs(*step, whole=False)):
+                        break
+        return fitting.groups
+
+    def _with_needs(self, i: int, j: int, *, whole: bool) -> list[RankedSentence]:
+        """Return a unit and all that it is kept with; of its procedure only itself if not whole."""
+        pieces = self._atoms.of(i, j, whole=whole)
+        known = ((self._ranked.get(self._atoms.span(piece)), piece.need) for piece in pieces)
+        distinct = {_key(found): replace(found, need=need) for found, need in known if found}
+        return list(distinct.values())
+
+
+class _Fitting:
+    def __init__(self, count: Callable[[str], int], cap: int) -> None:
+        self.groups: list[list[RankedSentence]] = []
+        self._count = count
+        self._left = cap
+        self._taken: set[tuple[str, int, int]] = set()
+
+    def add(self, pieces: Iterable[RankedSentence]) -> bool:
+        """Add what is not there yet if all of it fits; return whether it does."""
+        group = [piece for piece in pieces if _key(piece) not in self._taken]
+        n_tokens = sum(self._count(piece.text) for piece in group)
+        if n_tokens > self._left:
+            return False
+        self._left -= n_tokens
+        self._taken.update(map(_key, group))
+        self.groups.append(group)
+        return True
+
+
+def _key(piece: RankedSentence) -> tuple[str, int, int]:
+    return piece.hit.chunk.document_id, *piece.place.span
