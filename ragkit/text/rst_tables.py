@@ -115,7 +115,7 @@ def list_rows(text: str, lines: Sequence[Line], n_headers: int) -> Iterator[Row]
     column = min((line.column for line in lines if not line.is_blank), default=0)
     for line in lines:
         is_bullet = text.startswith(("*", "-", "+"), line.start, line.end)
-        if is_bullet and line.column == column:
+        if (is_bullet and line.column == column) or not (rows or line.is_blank):
             rows.append([])
         if rows:
             rows[-1].append(line)
