@@ -216,7 +216,7 @@ def test_labels_are_added(tmp_path: Path) -> None:
     labels = Labels(groups=("staff",), metadata={"owner": "y"})
     (document,) = loaded(FileSource([tmp_path], labels=labels).documents())
     assert document.groups == ("staff",)
-    assert document.metadata == {"owner": "y", "year": "1"}
+    assert document.metadata == {"owner": "y", "year": 1}
 
 
 def test_fingerprints_change_with_what_is_loaded(tmp_path: Path) -> None:

@@ -311,6 +311,23 @@ QUIRKS = re.compile(r"(?:[-+*]|\d[.)])[ \t]*$|(?: {4}|\t)[ \t]*[>|]", re.MULTILI
 """An empty item; a quote or row that is indented like code."""
 
 
+CONSTRUCTS = (
+    "-   a\n\n    b\n\n  c\n", "- a\n\n b\n", "10. a\n\n    b\n   - c\n", "-      a\n\n  b\n",
+    "- a\n - b\n  - c\n   - d\n    - e\n", "> - a\n>   b\n> - c\n", ">     a\n", ">    a\n",
+    ">\ta\n", "-\ta\n\n\tb\n", " -\ta\n\n\t- b\n", "-\n\n  a\n", "-\n  a\n", "Born\n1984. A year\n",
+    "Do\n1. this\n", "a\n-\n", "a\n- b\n", "> a\n2. b\n", "> a\nb\n===\n", "- a\n\n\n- b\n",
+    "- ```\n  a\n\n  b\n  ```\n- c\n", "- a\n  ```\nb\n```\n", "- a\n\n      b\n", "a\n    b\n",
+    "~~~\n```\n~~~~\na\n", "``` a`b\n", "#a\n", "####### a\n", "- - - a\n", "* * *\n",
+    "a | b\n--|--\n1\n- c\n", "a | b\n--|\n", "| a |\n|---|\n> b\n", "a\nb | c\n-|-\nd | e\n\nf\n",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("text", CONSTRUCTS)
+def test_constructs_are_read_as_by_another_parser(text: str) -> None:
+    """Columns, tabs, laziness, what ends a paragraph and what does not."""
+    assert of_kinds(blocks(text)) == of_kinds(expected(text))
+
+
 @given(st.lists(PIECES, max_size=25).map("".join))
 def test_blocks_are_those_of_another_parser(text: str) -> None:
     """Lists, items, headings, code and rows lie on the same lines."""
@@ -342,8 +359,9 @@ ANYTHING = st.lists(
         PIECES,
         st.sampled_from(
             ["[a]: b", ": d", "T\n: d", "[^1]: f", "!!! note\n", "> [!NOTE]\n", ":::", "{% a %}",
-             "<div>", "<!--", "-->", "<pre>", "</pre>", "<table>\n", "<tr><td>", "<th>a", "<a id=x>",
-             "[a](#a)", "[TOC]", "[![a](b)](c)", "`-x`: y", "\u00a0", "\u2028", "\x0b", "\r"]
+             "<div>", "<!--", "-->", "<pre>", "</pre>", "<table>\n", "<tr><td>", "<th>a",
+             "<a id=x>", "[a](#a)", "[TOC]", "[![a](b)](c)", "`-x`: y", "\u00a0",
+             "\u2028", "\x0b", "\r"]
         ),
         st.text(max_size=5),
     ),
