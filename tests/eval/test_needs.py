@@ -178,12 +178,21 @@ def test_needs_in_a_sheet(tmp_path: Path, newline: str, mark: str) -> None:
     assert validate(path).faults == ()
 
 
-@pytest.mark.parametrize(
-    "row",
-    [{"needs": 3}, {"needs": [3]}, {"needs": [[]]}, {"needs": [["a", " | "]]}, {"needs": [""]},
-     {"needs": {"a": 1}}, {"docs": 1}, {"history": "x"}, {"history": [{"role": "cook"}]},
-     {"history": [{"role": "user", "content": 1}]}],
-)  # fmt: skip
+NONSENSE: list[dict[str, object]] = [
+    {"needs": 3},
+    {"needs": [3]},
+    {"needs": [[]]},
+    {"needs": [["a", " | "]]},
+    {"needs": [""]},
+    {"needs": {"a": 1}},
+    {"docs": 1},
+    {"history": "x"},
+    {"history": [{"role": "cook"}]},
+    {"history": [{"role": "user", "content": 1}]},
+]
+
+
+@pytest.mark.parametrize("row", NONSENSE)
 def test_labels_that_make_no_sense_are_refused(tmp_path: Path, row: dict[str, object]) -> None:
     """A blank need would always be met, so it is refused like anything of another kind."""
     write_lines(tmp_path / "x.jsonl", [{"text": "How?", **row}])
