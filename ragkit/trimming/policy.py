@@ -27,7 +27,8 @@ REFUSE_BELOW = 0.15
 """Bundled refusal threshold: 1 % of the calibration halves' answerable questions lie below it."""
 
 _LIMITS = ("keep_above", "budget_tokens", "budget_share")
-_PLAIN = ("name", "pool", *_LIMITS, "second_hop", "neighbours", "headings", "refuse_below")
+_SWITCHES = ("headings", "units")
+_PLAIN = ("name", "pool", *_LIMITS, "second_hop", "neighbours", *_SWITCHES, "refuse_below")
 _WEIGHTS = (*FUSION_WEIGHTS, "length", "best")
 """Keys of the policy file, in its order; a weight's field is called `KEY_weight`."""
 
@@ -50,8 +51,11 @@ class TrimPolicy:
     `second_hop` is the weight of what a sentence gains because others lead to it, for questions
     that need two documents. A weight of 1 is that of the training-free score.
 
-    Each sentence is kept together with `neighbours` sentences on either side in its chunk and, if
-    `headings` is true, with the heading above it.
+    Each sentence is kept together with what it needs, with `neighbours` sentences on either side in
+    its chunk and, if `headings` is true, with the heading above it.
+
+    If `units` is true and there is no `scorer`, a pool from documents with structure (code, lists,
+    tables) is scored by the scorer of units instead (`ragkit.trimming.unit_scorer`).
 
     If the support, from 0 to 1, is below `refuse_below`, there is no answer. `certificate` is what
     `ragkit calibrate` has shown about the policy.
@@ -65,6 +69,7 @@ class TrimPolicy:
     second_hop: float = 0.0
     neighbours: int = 0
     headings: bool = False
+    units: bool = True
     refuse_below: float = 0.0
     scorer: Scorer | None = None
     cosine_weight: float = FUSION_WEIGHTS["cosine"]
@@ -132,9 +137,12 @@ class TrimPolicy:
 
         weights = _weights(path, data.get("weights", {}))
         tokens = limit("budget_tokens")
-        headings = given["headings"]
-        if not isinstance(headings, bool):
-            raise ConfigError(f"trim policy {path}: headings {headings!r}; allowed: true false")
+        switches: dict[str, bool] = {}
+        for name in _SWITCHES:
+            value = given[name]
+            if not isinstance(value, bool):
+                raise ConfigError(f"trim policy {path}: {name} {value!r}; allowed: true false")
+            switches[name] = value
         certificate = given["certificate"]
         if certificate is not None and not isinstance(certificate, Mapping):
             raise ConfigError(f"trim policy {path}: certificate must be an object")
@@ -146,10 +154,11 @@ class TrimPolicy:
             budget_share=limit("budget_share"),
             second_hop=number("second_hop"),
             neighbours=int(number("neighbours")),
-            headings=headings,
             refuse_below=number("refuse_below"),
             scorer=_named_scorer(path, given["scorer"]),
             certificate=None if certificate is None else Certificate.from_dict(certificate),
+            headings=switches["headings"],
+            units=switches["units"],
             **weights,
         )
 
@@ -176,7 +185,7 @@ class TrimPolicy:
 
 
 BUILTIN_POLICY = TrimPolicy(
-    name="bundled/4",
+    name="bundled/5",
     keep_above=-4.5,
     budget_share=1.0,
     chunk_weight=1.0,
@@ -186,12 +195,13 @@ BUILTIN_POLICY = TrimPolicy(
 
 With this weight of the chunk, -4.5 is the highest cut, in steps of 0.5, that kept at least 95 % of
 the untrimmed top 5's evidence on each of squad11, SciFact (train), hotpotqa_100, chunking_eval and
-howto (calibration questions, sentence vectors of the kind `short`). No context is larger than the
-untrimmed top 5.
+howto (calibration questions, sentence vectors of the kind `short`, sentences as units). The scores
+of units are on a scale on which the same cut keeps that share on howto. No context is larger than
+the untrimmed top 5.
 """
 
 _LEFT_OUT = TrimPolicy(
-    name="bundled/3", keep_above=-4.0, budget_share=1.0, refuse_below=REFUSE_BELOW
+    name="bundled/3", keep_above=-4.0, budget_share=1.0, units=False, refuse_below=REFUSE_BELOW
 )
 """What a policy file means by the keys that it leaves out, whatever is bundled today."""
 

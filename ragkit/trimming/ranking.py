@@ -9,6 +9,12 @@ from dataclasses import dataclass
 from ragkit.trimming.atoms import Atoms, Piece, unit_of
 from ragkit.trimming.policy import TrimPolicy
 from ragkit.trimming.signals import PoolChunk, Sentence, Signals, fused, measure
+from ragkit.trimming.unit_scorer import (
+    CHARACTERS_PER_TOKEN,
+    is_structured,
+    relative_unit_score,
+    unit_scores,
+)
 from ragkit.types import Chunk, Hit, Need, Span
 
 _SHORT_TERMS = 3
@@ -83,12 +89,15 @@ def rank(question_terms: Sequence[str], pool: Sequence[PoolChunk], policy: TrimP
     sentences = signals.sentences
     if not sentences:
         return Ranking(pool=pool, sentences=(), support=None)
-    scores = _scores(question_terms, pool, signals, policy)
-    relative = _relative_scores(scores, sentences, policy)
-    support = _support(signals, pool)
-    return Ranking(
-        pool=pool, sentences=_kept_order(signals, scores, relative, pool, policy), support=support
-    )
+    atoms = Atoms(pool, policy)
+    if policy.units and policy.scorer is None and is_structured(pool):
+        scores = unit_scores(question_terms, pool, signals, atoms)
+        kept = _kept_order(sentences, scores, scores, pool, atoms, by_size=True)
+    else:
+        scores = _scores(question_terms, pool, signals, policy)
+        relative = _relative_scores(scores, sentences, policy)
+        kept = _kept_order(sentences, scores, relative, pool, atoms)
+    return Ranking(pool=pool, sentences=kept, support=_support(signals, pool))
 
 
 def support_score(question_terms: Sequence[str], pool: Sequence[PoolChunk]) -> float | None:
@@ -153,31 +162,41 @@ def _support(signals: Signals, pool: Sequence[PoolChunk]) -> float:
 
 
 def _kept_order(
-    signals: Signals,
+    sentences: Sequence[Sentence],
     scores: Sequence[float],
     relative: Sequence[float],
     pool: Sequence[PoolChunk],
-    policy: TrimPolicy,
+    atoms: Atoms,
+    *,
+    by_size: bool = False,
 ) -> tuple[RankedSentence, ...]:
     """Return all units from the best down, each with what it needs and is not there yet.
 
-    A unit that has the words, or the span, of a better one is dropped.
+    A unit that has the words of a better one, and the same needs, is dropped. With `by_size`,
+    relative scores depend on what is kept before as well.
     """
-    sentences = signals.sentences
     index = {(s.chunk, s.position): k for k, s in enumerate(sentences)}
-    atoms, seen = Atoms(pool, policy), _Seen()
+    seen, n_tokens, lowest, best = _Seen(), 0.0, math.inf, max(relative)
     kept: list[RankedSentence] = []
     for atom, k in enumerate(sorted(range(len(relative)), key=lambda k: -relative[k])):
         main = sentences[k]
         if seen.is_repeat(pool[main.chunk].hit.chunk, main):
             continue
-        for piece in atoms.of(main.chunk, main.position):
+        places = [
+            (piece, _place(piece, pool[piece.chunk].hit.chunk, sentences, index))
+            for piece in atoms.of(main.chunk, main.position)
+        ]
+        new = [(p, at) for p, at in places if seen.is_new(pool[p.chunk].hit.chunk, at)]
+        n_tokens += sum(at.span[1] - at.span[0] for _, at in new) / CHARACTERS_PER_TOKEN
+        effective = relative[k]
+        if by_size:
+            effective = relative_unit_score(relative[k], best=best, n_tokens=n_tokens)
+        lowest = min(lowest, effective)
+        for piece, at in new:
+            own = index.get((piece.chunk, at.position))
+            score = -math.inf if own is None else scores[own]
             hit = pool[piece.chunk].hit
-            place = _place(piece, hit.chunk, sentences, index)
-            if seen.is_new(hit.chunk, place):
-                own = index.get((piece.chunk, place.position))
-                score = -math.inf if own is None else scores[own]
-                kept.append(RankedSentence(hit, place, score, relative[k], atom, piece.need))
+            kept.append(RankedSentence(hit, at, score, lowest, atom, piece.need))
     return tuple(kept)
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 
 from ragkit.types import Hit, Span
@@ -97,7 +98,7 @@ def measure(question_terms: Sequence[str], pool: Sequence[PoolChunk]) -> Signals
     own = [found[s.chunk][s.position] for s in sentences]
     windows = [_joined(found[s.chunk][max(0, s.position - 1) : s.position + 2]) for s in sentences]
     chunks = [_joined(parts) for parts in found]
-    idf = _idf(asked, own)
+    idf = inverse_frequencies(asked, [text.counts.keys() for text in own])
     total = math.fsum(idf.values()) or 1.0
     chunk_words = _bm25(idf, chunks)
     columns: dict[str, Sequence[float]] = {
@@ -186,12 +187,19 @@ def _joined(texts: Sequence[_Text]) -> _Text:
     return _Text(counts, sum(text.n_terms for text in texts))
 
 
-def _idf(asked: set[str], sentences: Sequence[_Text]) -> dict[str, float]:
-    """Return Robertson-Sparck Jones weights of the question's terms over the pool's sentences."""
+def inverse_frequencies(
+    asked: AbstractSet[str], texts: Sequence[Iterable[str]]
+) -> dict[str, float]:
+    """Return Robertson-Sparck Jones weights of the question's terms over the pool's units.
+
+    Args:
+        asked: The question's terms.
+        texts: Which of them stand in each unit, each term once.
+    """
     found = Counter[str]()
-    for sentence in sentences:
-        found.update(sentence.counts.keys())
-    n = len(sentences)
+    for terms in texts:
+        found.update(terms)
+    n = len(texts)
     return {term: math.log(1.0 + (n - found[term] + 0.5) / (found[term] + 0.5)) for term in asked}
 
 

@@ -1,0 +1,219 @@
+"""The score of units in documents with structure, where sentences' scores alone mislead.
+
+A line of code or a table's cell shares few words with a question; what introduces it, the headings
+above it and its section do. A logistic regression over relative features weighs them. Its numbers
+are a data file, made by `tools/fit_unit_scorer.py` from questions about manuals.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import TypeVar
+
+from ragkit.text.words import index_terms
+from ragkit.trimming.atoms import Atoms, Piece, unit_of
+from ragkit.trimming.scorer import FUSION_WEIGHTS
+from ragkit.trimming.signals import PoolChunk, Signals, fused, inverse_frequencies
+from ragkit.types import Chunk, Span, UnitKind
+
+_Key = TypeVar("_Key", bound=Hashable)
+_Value = TypeVar("_Value")
+_Result = TypeVar("_Result")
+
+_FUSION = {**FUSION_WEIGHTS, "chunk": 1.0}
+_KINDS: tuple[UnitKind, ...] = ("item", "step", "row", "code", "definition", "option")
+_STRUCTURED = frozenset(_KINDS)
+
+FEATURES = (
+    "fused", "near", "words", "rank", "hit", "length", "needs_length", "covered", "covered_titled",
+    "covered_needs", "chunk", "section", "section_covered", "in_section", "section_length",
+    *_KINDS,
+)  # fmt: skip
+VECTOR_FEATURES = ("cosine", "window_cosine", "chunk_cosine")
+"""Further columns where the pool has vectors."""
+
+CHARACTERS_PER_TOKEN = 4.0
+"""By which lengths are estimated: counting tokens would cost more than all else."""
+
+
+def is_structured(pool: Sequence[PoolChunk]) -> bool:
+    """Whether at least half of a pool's chunks hold code, lists, tables, definitions or options."""
+    chunks = [chunk.hit.chunk for chunk in pool]
+    n_structured = sum(any(u.kind in _STRUCTURED for u in chunk.units) for chunk in chunks)
+    return 2 * n_structured >= len(chunks) > 0
+
+
+def unit_scores(
+    question_terms: Sequence[str], pool: Sequence[PoolChunk], signals: Signals, atoms: Atoms
+) -> list[float]:
+    """Return ln(probability of being needed) of each unit, less half the logarithm of its length.
+
+    Its length is that of all that it is kept with.
+    """
+    columns = unit_features(question_terms, pool, signals, atoms)
+    model = _weights()["with_vectors" if signals.with_vectors else "by_words"]
+    scores: list[float] = []
+    for i in range(len(signals.sentences)):
+        log_odds = model["offset"] + sum(model[name] * columns[name][i] for name in columns)
+        size = math.expm1(columns["length"][i]) + math.expm1(columns["needs_length"][i])
+        scores.append(-math.log1p(math.exp(-log_odds)) - 0.5 * math.log(3.0 + size))
+    return scores
+
+
+def unit_features(
+    question_terms: Sequence[str], pool: Sequence[PoolChunk], signals: Signals, atoms: Atoms
+) -> dict[str, list[float]]:
+    """Return one column per feature, one value per unit of `signals`.
+
+    Scores and shares are distances from the pool's best (0 or less), lengths ln(1 + tokens), the
+    tokens estimated from characters.
+    """
+    sentences = signals.sentences
+    asked = frozenset(question_terms)
+    own = [_found(pool[s.chunk].terms[s.position], asked) for s in sentences]
+    share = _shares(own, asked)
+    paths = [_heading_path(pool[s.chunk].hit.chunk, s.span[0]) for s in sentences]
+    titled = [(pool[s.chunk].hit.title, *path) for s, path in zip(sentences, paths, strict=True)]
+    of_titles = {titles: _of_texts(titles, asked) for titles in set(titled)}
+    above = [of_titles[titles] for titles in titled]
+    pieces = [list(atoms.of(s.chunk, s.position)) for s in sentences]
+    needed = [[p.need.text for p in some if p.need is not None] for some in pieces]
+    with_needs = [o | _of_texts(texts, asked) for o, texts in zip(own, needed, strict=True)]
+    lengths = [(s.span[1] - s.span[0]) / CHARACTERS_PER_TOKEN for s in sentences]
+    sizes = [atom_size(some, pool) for some in pieces]
+    fusion = fused(signals, _FUSION)
+    documents = [pool[s.chunk].hit.chunk.document_id for s in sentences]
+    section = list(zip(documents, paths, strict=True))
+    chunk = [s.chunk for s in sentences]
+    in_section = _together(section, own, lambda sets: frozenset[str]().union(*sets))
+    columns = {
+        "fused": _gaps(fusion),
+        "near": _gaps(_lent(fusion, section)),
+        "words": _gaps(signals.columns["words"]),
+        "rank": [math.log1p(s.chunk) for s in sentences],
+        "hit": _gaps(signals.columns["chunk"]),
+        "length": [math.log1p(n) for n in lengths],
+        "needs_length": [math.log1p(max(0.0, a - b)) for a, b in zip(sizes, lengths, strict=True)],
+        "covered": _gaps([share(words) for words in own]),
+        "covered_titled": _gaps([share(o | t) for o, t in zip(own, above, strict=True)]),
+        "covered_needs": _gaps([share(words) for words in with_needs]),
+        "chunk": _gaps(_together(chunk, fusion, max)),
+        "section": _gaps(_together(section, fusion, max)),
+        "section_covered": _gaps([share(o | t) for o, t in zip(in_section, above, strict=True)]),
+        "in_section": [math.log1p(n) for n in _positions(section)],
+        "section_length": [math.log1p(n) for n in _together(section, lengths, math.fsum)],
+    }
+    kinds = [unit_of(pool[s.chunk].hit.chunk, s.position).kind for s in sentences]
+    columns |= {kind: [float(of == kind) for of in kinds] for kind in _KINDS}
+    if signals.with_vectors:
+        cosines = signals.columns["cosine"]
+        columns["cosine"] = _gaps(cosines)
+        columns["window_cosine"] = _gaps(signals.columns["window_cosine"])
+        columns["chunk_cosine"] = _gaps(_together(chunk, cosines, max))
+    return columns
+
+
+def atom_size(pieces: Sequence[Piece], pool: Sequence[PoolChunk]) -> float:
+    """Return about how many tokens a unit has with all that it is kept with."""
+    n_characters = 0
+    for span in {_span(piece, pool): None for piece in pieces}:
+        n_characters += span[1] - span[0]
+    return n_characters / CHARACTERS_PER_TOKEN
+
+
+def _span(piece: Piece, pool: Sequence[PoolChunk]) -> Span:
+    if piece.position is None and piece.need is not None:
+        return piece.need.start, piece.need.end
+    return pool[piece.chunk].hit.chunk.sentences[piece.position or 0]
+
+
+def relative_unit_score(score: float, *, best: float, n_tokens: float) -> float:
+    """Return what a cut is compared with, on the scale of the score of sentences.
+
+    Scores of different questions are only partly comparable here, so that the size of the context
+    counts as well: each doubling lowers the score by the same amount. The numbers were chosen on
+    calibration questions about manuals, each folder left out in turn; the last one makes the
+    bundled cut keep about 800 tokens there.
+
+    Args:
+        score: The unit's.
+        best: The pool's best score.
+        n_tokens: About how many tokens are kept with the unit and all better ones.
+    """
+    return score - 0.7 * best - 2.0 * math.log(max(n_tokens, 50.0) / 300.0) + 1.5
+
+
+def _found(terms: Iterable[str], asked: frozenset[str]) -> frozenset[str]:
+    return asked.intersection(terms)
+
+
+def _of_texts(texts: Iterable[str], asked: frozenset[str]) -> frozenset[str]:
+    """Return which of the question's terms stand in headings or needs."""
+    return _found((term for text in texts for term in _terms(text)), asked)
+
+
+@lru_cache(maxsize=4096)
+def _terms(text: str) -> Sequence[str]:
+    return index_terms(text, language=None)
+
+
+def _shares(
+    own: Sequence[frozenset[str]], asked: frozenset[str]
+) -> Callable[[frozenset[str]], float]:
+    """Return what gives the share of the question's term weight that some terms have."""
+    idf = inverse_frequencies(asked, own)
+    total = math.fsum(idf.values()) or 1.0
+    return lambda terms: math.fsum(idf[term] for term in terms) / total
+
+
+def _heading_path(chunk: Chunk, start: int) -> tuple[str, ...]:
+    path: tuple[str, ...] = ()
+    for mark in chunk.marks:
+        if mark.start > start:
+            break
+        path = mark.location.heading
+    return path
+
+
+def _together(
+    keys: Sequence[_Key], values: Sequence[_Value], combine: Callable[[Sequence[_Value]], _Result]
+) -> list[_Result]:
+    """Return for each value what it and those of the same key give together."""
+    groups: dict[_Key, list[_Value]] = {}
+    for key, value in zip(keys, values, strict=True):
+        groups.setdefault(key, []).append(value)
+    combined = {key: combine(group) for key, group in groups.items()}
+    return [combined[key] for key in keys]
+
+
+def _positions(keys: Sequence[Hashable]) -> list[int]:
+    """Return how far each place is from the first one of the same key."""
+    first: dict[Hashable, int] = {}
+    return [i - first.setdefault(key, i) for i, key in enumerate(keys)]
+
+
+def _lent(scores: Sequence[float], section: Sequence[Hashable]) -> list[float]:
+    """Return scores that a neighbour in the same section has raised to the mean of both."""
+    lent = list(scores)
+    for i, key in enumerate(section):
+        for k in (i - 1, i + 1):
+            if 0 <= k < len(lent) and section[k] == key:
+                lent[i] = max(lent[i], 0.5 * (scores[i] + scores[k]))
+    return lent
+
+
+def _gaps(values: Sequence[float]) -> list[float]:
+    best = max(values)
+    return [value - best for value in values]
+
+
+@lru_cache(maxsize=1)
+def _weights() -> Mapping[str, Mapping[str, float]]:
+    """Return the numbers that `tools/fit_unit_scorer.py` wrote."""
+    raw = (Path(__file__).parents[1] / "data" / "unit_scorer.json").read_bytes()
+    weights: Mapping[str, Mapping[str, float]] = json.loads(raw)
+    return weights
