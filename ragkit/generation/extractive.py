@@ -109,23 +109,48 @@ def _unit(sentence: ScoredSentence, item: ContextItem) -> Unit | None:
 def _pieces(
     chosen: Sequence[tuple[ScoredSentence, ContextItem]], context: Sequence[ContextItem]
 ) -> list[_Piece]:
-    """Return each chosen sentence once, after what it needs of the context, except headings."""
+    """Return each chosen sentence once, after what it needs of the context, except headings.
+
+    What only introduces others is followed by them.
+    """
     pieces: dict[tuple[str, int], _Piece] = {}
     for sentence, item in chosen:
-        unit = _unit(sentence, item)
-        for need in () if unit is None else unit.needs:
-            holds = _holder(context, item.hit.chunk.document_id, need.start, need.end)
-            if holds is not None and need.role != "heading":
-                cited = Citation(hit=holds.hit, start=need.start, end=need.end, text=need.text)
-                pieces.setdefault(_key(cited), _Piece(cited, on_its_own=True))
-        cited = Citation(hit=item.hit, start=sentence.start, end=sentence.end, text=sentence.text)
-        is_text = unit is None or (unit.kind == "sentence" and not unit.needs)
-        pieces.setdefault(_key(cited), _Piece(cited, on_its_own=not is_text))
+        for found in (sentence, item), *_introduced(sentence, item, context):
+            for piece in _with_needs(*found, context):
+                cited = piece.citation
+                pieces.setdefault((cited.hit.chunk.document_id, cited.start), piece)
     return list(pieces.values())
 
 
-def _key(cited: Citation) -> tuple[str, int]:
-    return cited.hit.chunk.document_id, cited.start
+def _introduced(
+    sentence: ScoredSentence, item: ContextItem, context: Sequence[ContextItem]
+) -> Iterator[tuple[ScoredSentence, ContextItem]]:
+    """Yield what a sentence with a colon at its end introduces, as far as the context has it."""
+    if sentence.text[-1:] not in {":", "："} or not item.hit.chunk.units:
+        return
+    document_id = item.hit.chunk.document_id
+    for other in context:
+        if other.hit.chunk.document_id != document_id:
+            continue
+        for introduced in other.sentences:
+            unit = _unit(introduced, other)
+            needs = () if unit is None else unit.needs
+            if any(n.role == "lead_in" and n.start == sentence.start for n in needs):
+                yield introduced, other
+
+
+def _with_needs(
+    sentence: ScoredSentence, item: ContextItem, context: Sequence[ContextItem]
+) -> Iterator[_Piece]:
+    unit = _unit(sentence, item)
+    for need in () if unit is None else unit.needs:
+        holds = _holder(context, item.hit.chunk.document_id, need.start, need.end)
+        if holds is not None and need.role != "heading":
+            cited = Citation(hit=holds.hit, start=need.start, end=need.end, text=need.text)
+            yield _Piece(cited, on_its_own=True)
+    cited = Citation(hit=item.hit, start=sentence.start, end=sentence.end, text=sentence.text)
+    is_text = unit is None or (unit.kind == "sentence" and not unit.needs)
+    yield _Piece(cited, on_its_own=not is_text)
 
 
 def _holder(

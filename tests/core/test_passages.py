@@ -336,6 +336,10 @@ blue   shut
     [
         ("wait lamp close", "The valves are listed below.\n   close(valve)\n     wait(lamp)"),
         ("press button", "Restart the boiler as follows:\n2. Press the button."),
+        (
+            "how to restart the boiler",
+            "Restart the boiler as follows:\n1. Close the red valve.\n2. Press the button.",
+        ),
         ("blue shut", "Valve  State\nblue   shut"),
         ("note lamp", "A note about the lamp."),
         ("valves listed", "The valves are listed below."),
