@@ -191,6 +191,9 @@ def document_text(data: Shown) -> str:
     for chunk in data["chunks"]:
         text = _one_line(data["text"][chunk["start"] : chunk["end"]])
         lines.append(f"{chunk['start']}-{chunk['end']}  {chunk['n_tokens']} tokens  {text}")
+        for span in chunk["borrowed"]:
+            text = _one_line(data["text"][span["start"] : span["end"]])
+            lines.append(f"  needs {span['start']}-{span['end']} ({span['role']})  {text}")
     return "\n".join(lines)
 
 

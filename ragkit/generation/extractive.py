@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from bisect import bisect_left
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
+from ragkit.text.passages import indentation
 from ragkit.types import (
     Citation,
     ContextItem,
@@ -12,6 +15,7 @@ from ragkit.types import (
     Prompt,
     ScoredSentence,
     TokenCounter,
+    Unit,
     Usage,
 )
 
@@ -22,8 +26,9 @@ _CLOSE = 0.2
 class ExtractiveGenerator:
     """Answers with the best supported sentences of the context, cited.
 
-    It is the best sentence, and a second one if its score comes close. The number in the
-    fingerprint is increased when the same context gives a different answer than before.
+    It is the best sentence, and a second one if its score comes close; or a step, a table row, a
+    block of code or the like, below what it cannot be read without. The number in the fingerprint
+    is increased when the same context gives a different answer than before.
     """
 
     name = "extractive"
@@ -36,20 +41,19 @@ class ExtractiveGenerator:
 
     def generate(self, prompt: Prompt, options: GenerationOptions) -> Generation:
         """Return the best sentences in document order; `options.max_tokens` is respected."""
-        found = [
-            (sentence, item)
-            for item in prompt.context
-            for sentence in item.sentences
-            if not item.hit.chunk.is_heading(sentence.start)
-        ] or [(sentence, item) for item in prompt.context for sentence in item.sentences]
+        context = prompt.context
+        sentences = [(sentence, item) for item in context for sentence in item.sentences]
+        own = [pair for pair in sentences if _is_kept_alone(*pair)]
+        found = [pair for pair in own if not pair[1].hit.chunk.is_heading(pair[0].start)] or own
         best = sorted(found, key=lambda pair: -pair[0].score)[: self._max_sentences]
         chosen = [pair for pair in best if pair[0].score >= best[0][0].score - _CLOSE]
-        chosen = self._within(chosen, options.max_tokens)
+        chosen = self._within(chosen, context, options.max_tokens)
         chosen.sort(key=found.index)
-        text = " ".join(sentence.text for sentence, _ in chosen)
+        pieces = _pieces(chosen, context)
+        text = _text(pieces)
         return Generation(
             text=text,
-            citations=tuple(_citation(*pair) for pair in chosen),
+            citations=tuple(piece.citation for piece in pieces),
             usage=Usage(
                 input_tokens=self.counter.count(prompt.text),
                 output_tokens=self.counter.count(text),
@@ -66,18 +70,107 @@ class ExtractiveGenerator:
         yield generation
 
     def _within(
-        self, chosen: list[tuple[ScoredSentence, ContextItem]], max_tokens: int | None
+        self,
+        chosen: list[tuple[ScoredSentence, ContextItem]],
+        context: Sequence[ContextItem],
+        max_tokens: int | None,
     ) -> list[tuple[ScoredSentence, ContextItem]]:
         if max_tokens is None:
             return chosen
         kept: list[tuple[ScoredSentence, ContextItem]] = []
         for pair in chosen:
-            texts = [sentence.text for sentence, _ in [*kept, pair]]
-            if kept and self.counter.count(" ".join(texts)) > max_tokens:
+            text = _text(_pieces([*kept, pair], context))
+            if kept and self.counter.count(text) > max_tokens:
                 break
             kept.append(pair)
         return kept
 
 
-def _citation(sentence: ScoredSentence, item: ContextItem) -> Citation:
-    return Citation(hit=item.hit, start=sentence.start, end=sentence.end, text=sentence.text)
+@dataclass(frozen=True, slots=True)
+class _Piece:
+    """A span of the answer; what is not running text stands on lines of its own."""
+
+    citation: Citation
+    on_its_own: bool
+
+
+def _is_kept_alone(sentence: ScoredSentence, item: ContextItem) -> bool:
+    """Whether a sentence says something, and is not there only for others."""
+    unit = _unit(sentence, item)
+    return sentence.role == "unit" and (unit is None or unit.is_kept_alone)
+
+
+def _unit(sentence: ScoredSentence, item: ContextItem) -> Unit | None:
+    units = item.hit.chunk.units
+    k = bisect_left(units, sentence.start, key=lambda unit: unit.start)
+    return units[k] if k < len(units) and units[k].start == sentence.start else None
+
+
+def _pieces(
+    chosen: Sequence[tuple[ScoredSentence, ContextItem]], context: Sequence[ContextItem]
+) -> list[_Piece]:
+    """Return each chosen sentence once, after what it needs of the context, except headings.
+
+    What only introduces others is followed by them.
+    """
+    pieces: dict[tuple[str, int], _Piece] = {}
+    for sentence, item in chosen:
+        for found in (sentence, item), *_introduced(sentence, item, context):
+            for piece in _with_needs(*found, context):
+                cited = piece.citation
+                pieces.setdefault((cited.hit.chunk.document_id, cited.start), piece)
+    return list(pieces.values())
+
+
+def _introduced(
+    sentence: ScoredSentence, item: ContextItem, context: Sequence[ContextItem]
+) -> Iterator[tuple[ScoredSentence, ContextItem]]:
+    """Yield what a sentence with a colon at its end introduces, as far as the context has it."""
+    if sentence.text[-1:] not in {":", "："} or not item.hit.chunk.units:
+        return
+    document_id = item.hit.chunk.document_id
+    for other in context:
+        if other.hit.chunk.document_id != document_id:
+            continue
+        for introduced in other.sentences:
+            unit = _unit(introduced, other)
+            needs = () if unit is None else unit.needs
+            if any(n.role == "lead_in" and n.start == sentence.start for n in needs):
+                yield introduced, other
+
+
+def _with_needs(
+    sentence: ScoredSentence, item: ContextItem, context: Sequence[ContextItem]
+) -> Iterator[_Piece]:
+    unit = _unit(sentence, item)
+    for need in () if unit is None else unit.needs:
+        holds = _holder(context, item.hit.chunk.document_id, need.start, need.end)
+        if holds is not None and need.role != "heading":
+            cited = Citation(hit=holds.hit, start=need.start, end=need.end, text=need.text)
+            yield _Piece(cited, on_its_own=True)
+    cited = Citation(hit=item.hit, start=sentence.start, end=sentence.end, text=sentence.text)
+    is_text = unit is None or (unit.kind == "sentence" and not unit.needs)
+    yield _Piece(cited, on_its_own=not is_text)
+
+
+def _holder(
+    context: Sequence[ContextItem], document_id: str, start: int, end: int
+) -> ContextItem | None:
+    """Return the item of the context that holds a span of a document."""
+    for item in context:
+        if item.hit.chunk.document_id == document_id and item.start <= start and end <= item.end:
+            return item
+    return None
+
+
+def _text(pieces: Sequence[_Piece]) -> str:
+    text = ""
+    for before, piece in zip((None, *pieces), pieces, strict=False):
+        if before is not None:
+            text += "\n" if before.on_its_own or piece.on_its_own else " "
+        cited = piece.citation
+        # Further lines are indented as in the document, and the first is to fit them.
+        is_block = piece.on_its_own and "\n" in cited.text
+        text += indentation(cited.hit.chunk, cited.start) if is_block else ""
+        text += cited.text
+    return text

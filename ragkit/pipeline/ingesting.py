@@ -476,13 +476,19 @@ def difference(stored: StoreSettings, wanted: StoreSettings) -> str:
     )
 
 
-def stored_document(store: Store, document_id: str) -> SourceItem:
-    """Return a stored document for a rebuild; it keeps its fingerprint, so that ingests skip it."""
+def stored_document(
+    store: Store, document_id: str, read_again: Callable[[Document], Document] | None = None
+) -> SourceItem:
+    """Return a stored document for a rebuild; it keeps its fingerprint, so that ingests skip it.
+
+    `read_again` adds what the store does not hold.
+    """
     fingerprint, source = store.stored([document_id])[document_id]
 
     def load() -> Document:
         found = store.document(document_id, ignore_groups=True)
         assert found is not None  # noqa: S101 (the writer's lock is held)
-        return replace(found[0], source=source)
+        document = replace(found[0], source=source)
+        return document if read_again is None else read_again(document)
 
     return PendingDocument(id=document_id, source=source, fingerprint=fingerprint, load=load)

@@ -111,7 +111,7 @@ class StoreMethods:
         self, document_id: str, *, groups: Sequence[str] | None = None
     ) -> dict[str, Json] | None:
         """Return a document with its chunks as `ragkit show ID --json` prints it, or None."""
-        from ragkit.pipeline.upkeep import as_shown
+        from ragkit.pipeline.showing import as_shown
 
         found = self.stored(document_id, groups=groups)
         return None if found is None else as_shown(*found)

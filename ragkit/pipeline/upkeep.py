@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterable, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -28,6 +28,7 @@ from ragkit.types import (
     Json,
     Retriever,
     Source,
+    SourceItem,
     embeds_like,
     sentence_embedder,
 )
@@ -156,18 +157,37 @@ def _dry_run(parts: Parts, source: Joined, options: IngestOptions) -> IngestRepo
 
 def rebuild(parts: Parts, on_progress: Callable[[Progress], None] | None) -> IngestReport:
     """Do what `RAG.rebuild` does."""
-    store = parts.writable()
+    store, unread = parts.writable(), list[str]()
     with store.exclusive(), _settling(parts, store):
-        settings = _wanted_settings(parts, store.manifest().settings, renew=True)
+        stored = store.manifest().settings
+        is_older = not _keeps_units(_chunker(parts, stored)) and _keeps_units(
+            _chunker(parts, stored, renew=True)
+        )
+        settings = _wanted_settings(parts, stored, renew=True)
+
+        def load(document_id: str) -> SourceItem:
+            return stored_document(store, document_id, read_again if is_older else None)
+
+        def read_again(document: Document) -> Document:
+            from ragkit.pipeline.structure import is_converted, with_structure
+
+            unread.extend([document.id] if is_converted(document) else ())
+            return with_structure(document)
+
         with store.rebuilding(settings) as target:
             ingester = _make_ingester(
                 parts, target, settings, {"on_progress": on_progress}, force=True
             )
             ids = [document_id for document_id, _ in store.sources()]
-            ingester.add(stored_document(store, document_id) for document_id in ids)
+            ingester.add(map(load, ids))
             if ingester.report.failures:
                 failure = ingester.report.failures[0]
                 raise StoreError(f"the store stays as it is: {failure.source}: {failure.detail}")
+    if unread:
+        parts.notice(
+            "documents stored without the lists, tables and code of their HTML, Word, CSV or JSON "
+            f"files: {len(unread):,}; ingest these files again to add them"
+        )
     return ingester.finish()
 
 
@@ -195,30 +215,6 @@ def _may_be_stored(document_id: str) -> bool:
     except ValueError:
         return False
     return True
-
-
-def as_shown(document: Document, sha256: str, chunks: Iterable[Chunk]) -> dict[str, Json]:
-    """Return a document as `ragkit show ID --json` prints it."""
-    return {
-        "schema": 1,
-        "document_id": document.id,
-        "source": document.source,
-        "title": document.title,
-        "text": document.text,
-        "metadata": dict(document.metadata),
-        "sha256": sha256,
-        "chunks": [
-            {
-                "chunk_id": chunk.id,
-                "start": chunk.start,
-                "end": chunk.end,
-                "n_tokens": chunk.n_tokens,
-                "sentences": [list(span) for span in chunk.sentences],
-                "location": chunk.location().to_dict(),
-            }
-            for chunk in chunks
-        ],
-    }
 
 
 def describe(parts: Parts) -> dict[str, Json]:
@@ -301,6 +297,11 @@ def _ingester(parts: Parts, store: Store | None, options: IngestOptions) -> Inge
             wanted = replace(wanted, sentence_vector_kind=None)
     if stored is not None and stored != wanted:
         raise ConfigError(difference(stored, wanted))
+    if parts.given_chunker is None and not _keeps_units(_chunker(parts, wanted)):
+        parts.notice(
+            "the store keeps no lists, tables or code together, as it was made by an older ragkit; "
+            "ragkit rebuild makes it do so"
+        )
     return _make_ingester(parts, store, wanted, options, looks_for_moves=not is_new)
 
 
@@ -346,6 +347,10 @@ def _chunker(parts: Parts, stored: StoreSettings | None, *, renew: bool = False)
     without_units = replace(chunker, units=False)
     has_none = without_units.fingerprint == stored.chunker_fingerprint
     return without_units if has_none else chunker
+
+
+def _keeps_units(chunker: Chunker) -> bool:
+    return not isinstance(chunker, SpanChunker) or chunker.units
 
 
 def _wanted_settings(

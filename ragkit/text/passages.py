@@ -6,7 +6,7 @@ import itertools
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
-from ragkit.types import ContextItem, Span
+from ragkit.types import Chunk, ContextItem, Span
 
 GAP = "…"
 
@@ -86,7 +86,10 @@ def _marks(items: Sequence[ContextItem]) -> list[str]:
     first = items[0]
     marks = [_mark(first.steps_left_out_before, shown=first.steps_left_out_before != 0)]
     marks += ["\n" + _mark(i.steps_left_out_before, shown=i.gap_before) for i in items[1:]]
-    marks = [mark + _indentation(item) for mark, item in zip(marks, items, strict=True)]
+    marks = [
+        mark + indentation(item.hit.chunk, item.start)
+        for mark, item in zip(marks, items, strict=True)
+    ]
     n_steps = items[-1].steps_left_out_after
     return [*marks, "" if n_steps == 0 else "\n" + _mark(n_steps, shown=True).rstrip()]
 
@@ -99,12 +102,11 @@ def _mark(n_steps: int | None, *, shown: bool) -> str:
     return f"{GAP} ({n_steps} {'step' if n_steps == 1 else 'steps'} left out)\n"
 
 
-def _indentation(item: ContextItem) -> str:
-    """Return the white space before an item in its line, which its span leaves out."""
-    chunk = item.hit.chunk
-    if not chunk.start <= item.start <= chunk.end:
+def indentation(chunk: Chunk, start: int) -> str:
+    """Return the white space before a span in its line, which the span leaves out."""
+    if not chunk.start <= start <= chunk.end:
         return ""
-    position = item.start - chunk.start
+    position = start - chunk.start
     line = chunk.text.rfind("\n", 0, position)
     before = chunk.text[line + 1 : position]
     return before if line >= 0 and before.isspace() else ""

@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ragkit.chunking import SpanChunker
+from ragkit.generation.extractive import ExtractiveGenerator
 from ragkit.pipeline.citing import cite
 from ragkit.prompts import load_template
 from ragkit.text.passages import context_tokens, n_orphans, passage_text, passages
@@ -19,7 +20,7 @@ from ragkit.text.rst import rst_parts
 from ragkit.text.wordpiece import load_wordpiece
 from ragkit.text.words import index_terms
 from ragkit.trimming import PoolChunk, TrimPolicy, rank, select, trim, untrimmed
-from ragkit.types import ContextItem, Document, Generation, Hit, Usage
+from ragkit.types import ContextItem, Document, Generation, GenerationOptions, Hit, Usage
 
 COUNTER = load_wordpiece()
 POLICY = TrimPolicy(name="test", keep_above=0.0)
@@ -299,3 +300,65 @@ def test_a_label_cites_what_supports_the_claim(answer: str, cited: list[int]) ->
     labelled = load_template("guarded").render("q", context).context
     found = cite(Generation(text=answer, usage=Usage()), labelled)
     assert [citation.text for citation in found] == [context[i].text for i in cited]
+
+
+ANSWERS = """Valves
+======
+
+.. note::
+
+   A note about the lamp.
+
+The valves are listed below.
+
+.. code-block:: text
+
+   close(valve)
+     wait(lamp)
+
+Restart the boiler as follows:
+
+1. Close the red valve.
+2. Press the button.
+
+====== =====
+Valve  State
+====== =====
+red    open
+blue   shut
+====== =====
+"""
+
+
+@pytest.mark.parametrize("trimmed", [True, False])
+@pytest.mark.parametrize(
+    ("question", "expected"),
+    [
+        ("wait lamp close", "The valves are listed below.\n   close(valve)\n     wait(lamp)"),
+        ("press button", "Restart the boiler as follows:\n2. Press the button."),
+        (
+            "how to restart the boiler",
+            "Restart the boiler as follows:\n1. Close the red valve.\n2. Press the button.",
+        ),
+        ("blue shut", "Valve  State\nblue   shut"),
+        ("note lamp", "A note about the lamp."),
+        ("valves listed", "The valves are listed below."),
+    ],
+)
+def test_an_extractive_answer_can_be_read(question: str, expected: str, *, trimmed: bool) -> None:
+    """It is a unit below what it needs; never a heading, a directive or a header alone."""
+    words = index_terms(question, language="en")
+    pool = pool_of(ANSWERS)
+    ranking = rank(words, pool, POLICY)
+    context = (
+        select(ranking, policy=POLICY, counter=COUNTER, level=1.0)
+        if trimmed
+        else untrimmed([chunk.hit for chunk in pool], counter=COUNTER, ranking=ranking)
+    ).context
+    generator = ExtractiveGenerator(counter=COUNTER, max_sentences=1)
+    prompt = load_template("default").render(question, context)
+    generation = generator.generate(prompt, GenerationOptions())
+    assert generation.text == expected
+    assert "".join(c.text for c in cite(generation, context)) == "".join(
+        c.text for c in generation.citations or ()
+    )

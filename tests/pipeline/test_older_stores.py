@@ -14,8 +14,11 @@ from typing import TypedDict, cast, get_args
 import pytest
 
 from ragkit import RAG, Settings
+from ragkit.chunking import SpanChunker
 from ragkit.embedding import BuiltinEmbedder
-from ragkit.types import Mode
+from ragkit.text.rst import rst_parts
+from ragkit.text.wordpiece import load_wordpiece
+from ragkit.types import Document, Mode
 
 FIXTURE = Path(__file__).parents[1] / "fixtures" / "store_schema_2"
 
@@ -78,3 +81,82 @@ def test_an_older_store_is_written_to(store: Path) -> None:
         assert rag.rm("fares.csv") == ["fares.csv"]
         assert len(list(rag.list())) == 5
         assert not rag.doctor()
+
+
+STEPS = """Boiler
+======
+
+Restart it as follows:
+
+1. Close the red valve.
+2. Press the button.
+3. Wait for the blue lamp.
+"""
+OLDER = (
+    Document(id="boiler.rst", text=STEPS, source="/gone/boiler.rst"),
+    Document(
+        id="ferry.txt", text="The ferry leaves at nine. Dogs travel free.", source="ferry.txt"
+    ),
+    Document(id="pass.html", text="A day pass costs fourteen euros.", source="/gone/pass.html"),
+)
+
+
+@pytest.fixture
+def plain(tmp_path: Path) -> Path:
+    """Return a store as made before structure was kept."""
+    chunker = SpanChunker(name="recursive", counter=load_wordpiece(), units=False)
+    with RAG(tmp_path / "plain", chunker=chunker) as rag:
+        rag.ingest(*OLDER)
+    return tmp_path / "plain"
+
+
+def test_a_store_without_units_goes_on_without(plain: Path) -> None:
+    """New documents are cut as its others; each ingest advises a rebuild once."""
+    told: list[str] = []
+    for name in ("more.rst", "other.rst"):
+        with RAG(plain, notify=told.append) as rag:
+            parts = rst_parts(STEPS)
+            rag.ingest(Document(id=name, text=STEPS, source=name, parts=parts))
+            found = rag.stored(name)
+            assert found is not None
+            assert not any(chunk.units for chunk in found[2])
+            settings = cast("dict[str, str]", rag.describe()["settings"])
+            assert settings["chunker_fingerprint"].startswith("recursive/1 ")
+    assert [line for line in told if "ragkit rebuild" in line] == told[:1] * 2
+
+
+def test_a_rebuild_adds_what_the_stored_text_shows(plain: Path) -> None:
+    """Steps are kept whole then; what only a file shows is counted, and vectors are reused."""
+    told: list[str] = []
+    with RAG(plain, notify=told.append) as rag:
+        report = rag.rebuild()
+        assert report.embedded == 0
+        assert [line for line in told if "files: 1; ingest these" in line] == told
+        assert "step" in {item.unit_kind for item in rag.ask("Which button?").context}
+        found = rag.stored("boiler.rst")
+        assert found is not None
+        assert [u.kind for u in found[2][0].units].count("step") == 3
+        assert rag.rebuild().sentences_embedded == 0
+        assert len(told) == 1
+        assert not rag.doctor()
+
+
+def test_a_rebuild_of_prose_embeds_nothing(tmp_path: Path) -> None:
+    """Where no chunk and no sentence changes, all vectors are those of before."""
+    chunker = SpanChunker(name="recursive", counter=load_wordpiece(), units=False)
+    with RAG(tmp_path / "kb", chunker=chunker) as rag:
+        rag.ingest(OLDER[1])
+    with RAG(tmp_path / "kb") as rag:
+        report = rag.rebuild()
+        assert (report.chunks, report.embedded, report.sentences_embedded) == (1, 0, 0)
+
+
+def test_an_older_store_is_rebuilt(store: Path) -> None:
+    """A store of an older schema gets units, and says which files to ingest again."""
+    told: list[str] = []
+    with RAG(store, embedder=BuiltinEmbedder(runtime="numpy"), notify=told.append) as rag:
+        rag.rebuild()
+        assert any("files: 3; ingest these files again" in line for line in told)
+        assert not rag.doctor()
+        settings = cast("dict[str, str]", rag.describe()["settings"])
+        assert settings["chunker_fingerprint"].startswith("recursive/2 ")
