@@ -13,6 +13,8 @@ GAP = "…"
 MOST_BLANKS = 2
 """Characters between two chunks that are taken for white space; more may hold a text unseen."""
 
+_WIDEST_INDENTATION = 200
+
 
 def passages(context: Sequence[ContextItem]) -> Iterator[list[ContextItem]]:
     """Yield the passages of a context: consecutive items of one document."""
@@ -107,6 +109,6 @@ def indentation(chunk: Chunk, start: int) -> str:
     if not chunk.start <= start <= chunk.end:
         return ""
     position = start - chunk.start
-    line = chunk.text.rfind("\n", 0, position)
+    line = chunk.text.rfind("\n", max(0, position - _WIDEST_INDENTATION), position)
     before = chunk.text[line + 1 : position]
     return before if line >= 0 and before.isspace() else ""

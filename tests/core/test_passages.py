@@ -265,6 +265,20 @@ def test_a_procedure_is_kept_whole_unless_a_cap_cuts_it() -> None:
     ]
 
 
+def test_a_lead_in_is_kept_with_the_steps_it_introduces() -> None:
+    """What asks for the head sentence gets the steps; under a cap, the first ones."""
+    words = index_terms("restart the boiler after a power cut", language="en")
+    whole = trim(words, pool_of(BOILER), policy=POLICY, counter=COUNTER, level=0.0).context
+    assert passage_text(whole).endswith("5. Write the time into the log book.")
+    cut = trim(
+        words, pool_of(BOILER), policy=POLICY, counter=COUNTER, level=0.0, max_context_tokens=40
+    ).context
+    assert [item.text for item in cut] == [
+        "Restart the boiler after a power cut as follows:\n\n1. Close the red valve below the tank."
+    ]
+    assert cut[0].steps_left_out_after == 4
+
+
 def test_steps_of_chunks_that_were_not_found_show_as_a_mark() -> None:
     """Without the rest of a procedure at hand, a plain mark says that there is more."""
     pool = pool_of(BOILER, max_tokens=24)
