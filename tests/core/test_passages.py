@@ -131,22 +131,25 @@ def document_of(seed: int) -> str:
 
 
 SEEDS = st.integers(0, 2**32)
-POOLS = st.builds(
-    lambda seeds, max_tokens, overlap, share: (
-        [document_of(seed) for seed in seeds],
-        pool_of(
-            *map(document_of, seeds),
-            max_tokens=max_tokens,
-            overlap=overlap * max_tokens // 4,
-            seed=seeds[0],
-            share=share,
-        ),
-    ),
-    st.lists(SEEDS, min_size=1, max_size=2),
-    st.sampled_from([8, 20, 60, 400]),
-    st.sampled_from([0, 0, 1]),
-    st.sampled_from([0.4, 0.8, 1.0]),
-)
+
+
+@st.composite
+def made(draw: st.DrawFn) -> tuple[list[str], list[PoolChunk]]:
+    """Return documents and a pool of some of their chunks."""
+    seeds = draw(st.lists(SEEDS, min_size=1, max_size=2))
+    max_tokens = draw(st.sampled_from([8, 20, 60, 400]))
+    texts = [document_of(seed) for seed in seeds]
+    pool = pool_of(
+        *texts,
+        max_tokens=max_tokens,
+        overlap=draw(st.sampled_from([0, 0, max_tokens // 4])),
+        seed=seeds[0],
+        share=draw(st.sampled_from([0.4, 0.8, 1.0])),
+    )
+    return texts, pool
+
+
+POOLS = made()
 
 
 def covered(context: Sequence[ContextItem]) -> set[tuple[str, int]]:
