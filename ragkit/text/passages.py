@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from ragkit.types import Chunk, ContextItem, Span
@@ -60,6 +59,8 @@ def leaves_out(before: ContextItem, item: ContextItem) -> bool:
 
 def n_orphans(context: Sequence[ContextItem]) -> int:
     """Return how many units that are kept for their own sake lack a span that they need."""
+    from bisect import bisect_right
+
     by_document: dict[str, list[ContextItem]] = {}
     for item in context:
         by_document.setdefault(item.hit.chunk.document_id, []).append(item)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
@@ -164,6 +163,8 @@ class _LeftOut:
 
     def between(self, start: int, end: int | None) -> int | None:
         """Return how many steps are left out of a span; None where that is unknown."""
+        from bisect import bisect_left, bisect_right
+
         n_steps, n_others = 0, 0
         for k in range(bisect_right(self.procedures, start, key=_end), len(self.procedures)):
             first, last = self.procedures[k]
@@ -178,6 +179,8 @@ class _LeftOut:
 
     def _is_known(self, start: int, end: int) -> bool:
         """Whether the pool's chunks hold all of a span but white space."""
+        from bisect import bisect_right
+
         for k in range(bisect_right(self.chunks, start, key=_end), len(self.chunks)):
             a, b = self.chunks[k]
             if start >= end or a > start + MOST_BLANKS:
