@@ -17,17 +17,28 @@ import pytest
 
 from ragkit.chunking import SpanChunker
 from ragkit.filters import compile_filter
+from ragkit.generation.extractive import ExtractiveGenerator
 from ragkit.loading import load_bytes
 from ragkit.pipeline.citing import cite
 from ragkit.prompts import load_template
+from ragkit.text.rst import rst_parts
 from ragkit.text.sentences import sentence_spans
 from ragkit.text.wordpiece import load_wordpiece
 from ragkit.text.words import detect_language, index_terms, query_terms
-from ragkit.trimming import measure
+from ragkit.trimming import PoolChunk, TrimPolicy, measure, trim
 from ragkit.trimming.scorer import FUSION_WEIGHTS
 from ragkit.trimming.second_hop import second_hop
 from ragkit.trimming.signals import fused
-from ragkit.types import Document, Generation, Json, ScoredSentence, Usage
+from ragkit.types import (
+    Chunk,
+    Document,
+    Generation,
+    GenerationOptions,
+    Hit,
+    Json,
+    ScoredSentence,
+    Usage,
+)
 from ragkit_connectors.support.events import events, lines
 from ragkit_connectors.support.stopping import StoppedText
 from ragkit_eval.data.texts import holds_answer, rouge_l, token_f1
@@ -39,6 +50,7 @@ from .loading.test_formats import word
 from .test_patterns import LINEAR, uses
 
 COUNTER = load_wordpiece()
+STRUCTURED = TrimPolicy(name="test", keep_above=-1.0)
 
 
 def repeated(unit: str) -> Callable[[int], str]:
@@ -167,6 +179,28 @@ def test_titles_of_the_second_hop(unit: str) -> None:
         return second_hop(PASS_WORDS, pool, signals, fused(signals, FUSION_WEIGHTS))
 
     assert_linear(hop, repeated(unit), 20_000)
+
+
+@pytest.mark.parametrize(
+    "unit", ["1. go N\n\n", "Do N::\n\n  x N\n\n", "1. go N\n\n   - so N:\n\n     - a N\n\nb N\n\n"]
+)
+@pytest.mark.parametrize("cap", [None, 1_000])
+def test_structured_contexts(unit: str, cap: int | None) -> None:
+    """Lists and code without end in one chunk, with every other unit kept."""
+    chunker = SpanChunker(name="whole", counter=COUNTER)
+
+    def chunk_of(size: int) -> Chunk:
+        text = "".join(unit.replace("N", str(n)) for n in range(size // len(unit)))
+        return chunker.split(Document(id="a", text=text, parts=rst_parts(text)))[0]
+
+    def answer(chunk: Chunk) -> object:
+        terms = [["a"] if i % 2 else ["b", "c", "d"] for i in range(len(chunk.sentences))]
+        pool = [PoolChunk(hit=Hit(rank=1, score=1.0, chunk=chunk), terms=terms)]
+        kept = trim(["a"], pool, policy=STRUCTURED, counter=COUNTER, max_context_tokens=cap)
+        prompt = load_template("guarded").render("a", kept.context)
+        return ExtractiveGenerator(counter=COUNTER).generate(prompt, GenerationOptions())
+
+    assert_linear(answer, chunk_of, 10_000)
 
 
 @pytest.mark.parametrize("unit", ["{{context}}", "{{", "#0", "[1] ", "\n"])

@@ -116,9 +116,7 @@ def _pieces(
     pieces: dict[tuple[str, int], _Piece] = {}
     for sentence, item in chosen:
         for found in (sentence, item), *_introduced(sentence, item, context):
-            for piece in _with_needs(*found, context):
-                cited = piece.citation
-                pieces.setdefault((cited.hit.chunk.document_id, cited.start), piece)
+            _add(pieces, *found, context)
     return list(pieces.values())
 
 
@@ -139,18 +137,23 @@ def _introduced(
                 yield introduced, other
 
 
-def _with_needs(
-    sentence: ScoredSentence, item: ContextItem, context: Sequence[ContextItem]
-) -> Iterator[_Piece]:
-    unit = _unit(sentence, item)
+def _add(
+    pieces: dict[tuple[str, int], _Piece],
+    sentence: ScoredSentence,
+    item: ContextItem,
+    context: Sequence[ContextItem],
+) -> None:
+    unit, document_id = _unit(sentence, item), item.hit.chunk.document_id
     for need in () if unit is None else unit.needs:
-        holds = _holder(context, item.hit.chunk.document_id, need.start, need.end)
-        if holds is not None and need.role != "heading":
+        if need.role == "heading" or (document_id, need.start) in pieces:
+            continue
+        holds = _holder(context, document_id, need.start, need.end)
+        if holds is not None:
             cited = Citation(hit=holds.hit, start=need.start, end=need.end, text=need.text)
-            yield _Piece(cited, on_its_own=True)
+            pieces[document_id, need.start] = _Piece(cited, on_its_own=True)
     cited = Citation(hit=item.hit, start=sentence.start, end=sentence.end, text=sentence.text)
     is_text = unit is None or (unit.kind == "sentence" and not unit.needs)
-    yield _Piece(cited, on_its_own=not is_text)
+    pieces.setdefault((document_id, sentence.start), _Piece(cited, on_its_own=not is_text))
 
 
 def _holder(

@@ -9,7 +9,6 @@ from typing import cast
 
 from ragkit.chunking import DEFAULT_CHUNK_TOKENS, SpanChunker
 from ragkit.config import Settings
-from ragkit.generation import ExtractiveGenerator
 from ragkit.text.wordpiece import load_wordpiece
 from ragkit.types import (
     ChunkerName,
@@ -62,6 +61,9 @@ def open_generator(settings: Settings) -> Generator:
         ConfigError: there is no generator of this name.
     """
     if settings.generator == "extractive":
+        # Opening a store does not need it.
+        from ragkit.generation import ExtractiveGenerator
+
         return ExtractiveGenerator(counter=open_counter())
     given = {
         "base_url": settings.base_url,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from ragkit.types import Chunk, ContextItem, Span
@@ -12,6 +11,8 @@ GAP = "…"
 
 MOST_BLANKS = 2
 """Characters between two chunks that are taken for white space; more may hold a text unseen."""
+
+_WIDEST_INDENTATION = 200
 
 
 def passages(context: Sequence[ContextItem]) -> Iterator[list[ContextItem]]:
@@ -58,6 +59,8 @@ def leaves_out(before: ContextItem, item: ContextItem) -> bool:
 
 def n_orphans(context: Sequence[ContextItem]) -> int:
     """Return how many units that are kept for their own sake lack a span that they need."""
+    from bisect import bisect_right
+
     by_document: dict[str, list[ContextItem]] = {}
     for item in context:
         by_document.setdefault(item.hit.chunk.document_id, []).append(item)
@@ -107,6 +110,6 @@ def indentation(chunk: Chunk, start: int) -> str:
     if not chunk.start <= start <= chunk.end:
         return ""
     position = start - chunk.start
-    line = chunk.text.rfind("\n", 0, position)
+    line = chunk.text.rfind("\n", max(0, position - _WIDEST_INDENTATION), position)
     before = chunk.text[line + 1 : position]
     return before if line >= 0 and before.isspace() else ""

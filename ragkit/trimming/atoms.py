@@ -33,20 +33,34 @@ class Atoms:
         self._policy = policy
         self._at: dict[tuple[str, int], tuple[int, int]] = {}
         self._steps: dict[tuple[str, int, int], list[tuple[int, int]]] = {}
+        self._given: set[tuple[int, int]] = set()
+        self._introduced: dict[tuple[str, int], tuple[str, int, int]] = {}
         for i, chunk in enumerate(self._chunks):
             for j, unit in enumerate(chunk.units):
                 self._at.setdefault((chunk.document_id, unit.start), (i, j))
                 if unit.procedure is not None:
                     key = (chunk.document_id, *unit.procedure)
                     self._steps.setdefault(key, []).append((i, j))
+                    self._introduced |= {
+                        (chunk.document_id, need.start): key
+                        for need in unit.needs
+                        if need.role == "lead_in" and need.start < unit.procedure[0]
+                    }
+        for places in self._steps.values():
+            places.sort(key=lambda place: self._chunks[place[0]].units[place[1]].start)
 
-    def of(self, i: int, j: int, *, whole: bool = True) -> Iterator[Piece]:
+    def of(self, i: int, j: int, *, whole: bool | None = None) -> Iterator[Piece]:
         """Yield a unit and what it is kept with: first itself, then its procedure, then needs.
 
-        Unless it is to be `whole`, the rest of the procedure is left out.
+        The procedure comes if it is to be `whole`; with None it comes with the first of its units
+        that is asked for, because a sequence of atoms has it from there on.
         """
         chunk = self._chunks[i]
-        together = [(i, j), *(self.procedure(i, j) if whole else ())]
+        procedure = () if whole is False else self.procedure(i, j)
+        if whole is None and procedure:
+            procedure = () if procedure[0] in self._given else procedure
+            self._given.update(procedure[:1])
+        together = [(i, j), *procedure]
         beside = _neighbours_and_heading(chunk, j, self._policy)
         yield from (Piece(*place) for place in together)
         for place in (*together, *((i, k) for k in beside)):
@@ -54,10 +68,14 @@ class Atoms:
         yield from (Piece(i, k) for k in beside)
 
     def procedure(self, i: int, j: int) -> Sequence[tuple[int, int]]:
-        """Return the places in the pool of all units of the procedure that a unit belongs to."""
+        """Return where in the pool the procedure is that a unit stands in, or introduces."""
         chunk = self._chunks[i]
         procedure = unit_of(chunk, j).procedure
-        return () if procedure is None else self._steps[chunk.document_id, *procedure]
+        if procedure is None:
+            key = self._introduced.get((chunk.document_id, chunk.sentences[j][0]))
+        else:
+            key = chunk.document_id, *procedure
+        return () if key is None else self._steps[key]
 
     def span(self, piece: Piece) -> tuple[str, int, int]:
         """Return the document of a piece and where it stands there."""
@@ -87,13 +105,13 @@ def unit_of(chunk: Chunk, position: int) -> Unit:
     return chunk.units[position] if chunk.units else PLAIN
 
 
-def _markup_between(chunk: Chunk, need: tuple[int, int], unit: tuple[int, int]) -> list[int]:
+def _markup_between(chunk: Chunk, need: tuple[int, int], unit: tuple[int, int]) -> Sequence[int]:
     """Return the positions between a need and its unit where nothing but markup stands there.
 
     A directive says what the code after it is; a table's delimiter makes it one.
     """
-    between = list(range(need[1] + 1, unit[1])) if need[0] == unit[0] else []
-    return between if all(chunk.units[k].kind == "markup" for k in between) else []
+    between = range(need[1] + 1, unit[1]) if need[0] == unit[0] else ()
+    return between if all(chunk.units[k].kind == "markup" for k in between) else ()
 
 
 def _neighbours_and_heading(chunk: Chunk, position: int, policy: TrimPolicy) -> list[int]:

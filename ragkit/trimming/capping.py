@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 
@@ -29,13 +30,24 @@ class Capping:
         """Return items of the atoms that fit, best first."""
         groups = self._fitting(atoms)
         # Runs may have more tokens than their units on their own, and so have marks.
-        while groups:
-            pieces = [piece for group in groups for piece in group]
-            items = items_of(pieces, self._pool, self._count)
-            if context_tokens(items, self._count) <= self._cap:
-                return items
-            groups.pop()
-        return ()
+        best, first, last = self._items_of(groups), 0, len(groups)
+        while best is None:
+            middle = (first + last) // 2
+            items = self._items_of(groups[:middle])
+            if items is None:
+                last = middle
+            elif first == middle:
+                best = items
+            else:
+                first = middle
+        return best
+
+    def _items_of(
+        self, groups: Iterable[Iterable[RankedSentence]]
+    ) -> tuple[ContextItem, ...] | None:
+        """Return items of all groups; None if they exceed the cap."""
+        items = items_of(list(itertools.chain(*groups)), self._pool, self._count)
+        return items if context_tokens(items, self._count) <= self._cap else None
 
     def _fitting(self, atoms: Iterable[Sequence[RankedSentence]]) -> list[list[RankedSentence]]:
         """Return what fits, best first.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
@@ -147,12 +146,13 @@ class _LeftOut:
         pool: Sequence[PoolChunk],
     ) -> _LeftOut:
         chunks = [c.hit.chunk for c in pool if c.hit.chunk.document_id == document_id]
+        wanted = frozenset(procedures)
         known = {s.place.span[0] for s in kept if s.hit.chunk.document_id == document_id}
         left = {
             unit.start: _is_whole_step(unit)
             for chunk in chunks
             for unit in chunk.units
-            if unit.procedure in procedures and unit.start not in known
+            if unit.procedure in wanted and unit.start not in known
         }
         return cls(
             procedures,
@@ -163,11 +163,14 @@ class _LeftOut:
 
     def between(self, start: int, end: int | None) -> int | None:
         """Return how many steps are left out of a span; None where that is unknown."""
+        from bisect import bisect_left, bisect_right
+
         n_steps, n_others = 0, 0
-        for first, last in self.procedures:
+        for k in range(bisect_right(self.procedures, start, key=_end), len(self.procedures)):
+            first, last = self.procedures[k]
             a, b = max(first, start), last if end is None else min(last, end)
             if a >= b:
-                continue
+                break
             if not self._is_known(a, b):
                 return None
             n_steps += bisect_left(self.steps, b) - bisect_left(self.steps, a)
@@ -176,12 +179,18 @@ class _LeftOut:
 
     def _is_known(self, start: int, end: int) -> bool:
         """Whether the pool's chunks hold all of a span but white space."""
-        for a, b in self.chunks:
-            if b > start and start < end:
-                if a > start + MOST_BLANKS:
-                    return False
-                start = b
+        from bisect import bisect_right
+
+        for k in range(bisect_right(self.chunks, start, key=_end), len(self.chunks)):
+            a, b = self.chunks[k]
+            if start >= end or a > start + MOST_BLANKS:
+                break
+            start = b
         return end - start <= MOST_BLANKS
+
+
+def _end(span: Span) -> int:
+    return span[1]
 
 
 def _is_whole_step(unit: Unit) -> bool:

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from ragkit.text.passages import context_tokens
-from ragkit.trimming.capping import Capping
 from ragkit.trimming.policy import BASELINE_HITS, TrimPolicy
 from ragkit.trimming.ranking import RankedSentence, Ranking, rank, text_of
 from ragkit.trimming.runs import item_of, items_of, with_gaps
@@ -81,6 +80,8 @@ def select(
     if max_context_tokens is None:
         context = items_of(kept, ranking.pool, count)
     else:
+        from ragkit.trimming.capping import Capping
+
         capping = Capping(ranking, policy, count, max_context_tokens)
         one_by_one = (capping.items([atom]) for atom in _by_atom(ranked))
         context = capping.items(_by_atom(kept)) or next(filter(None, one_by_one), ())

@@ -131,22 +131,25 @@ def document_of(seed: int) -> str:
 
 
 SEEDS = st.integers(0, 2**32)
-POOLS = st.builds(
-    lambda seeds, max_tokens, overlap, share: (
-        [document_of(seed) for seed in seeds],
-        pool_of(
-            *map(document_of, seeds),
-            max_tokens=max_tokens,
-            overlap=overlap * max_tokens // 4,
-            seed=seeds[0],
-            share=share,
-        ),
-    ),
-    st.lists(SEEDS, min_size=1, max_size=2),
-    st.sampled_from([8, 20, 60, 400]),
-    st.sampled_from([0, 0, 1]),
-    st.sampled_from([0.4, 0.8, 1.0]),
-)
+
+
+@st.composite
+def made(draw: st.DrawFn) -> tuple[list[str], list[PoolChunk]]:
+    """Return documents and a pool of some of their chunks."""
+    seeds = draw(st.lists(SEEDS, min_size=1, max_size=2))
+    max_tokens = draw(st.sampled_from([8, 20, 60, 400]))
+    texts = [document_of(seed) for seed in seeds]
+    pool = pool_of(
+        *texts,
+        max_tokens=max_tokens,
+        overlap=draw(st.sampled_from([0, 0, max_tokens // 4])),
+        seed=seeds[0],
+        share=draw(st.sampled_from([0.4, 0.8, 1.0])),
+    )
+    return texts, pool
+
+
+POOLS = made()
 
 
 def covered(context: Sequence[ContextItem]) -> set[tuple[str, int]]:
@@ -263,6 +266,20 @@ def test_a_procedure_is_kept_whole_unless_a_cap_cuts_it() -> None:
         "3. Wait until the blue lamp stops blinking.",
         "… (2 steps left out)",
     ]
+
+
+def test_a_lead_in_is_kept_with_the_steps_it_introduces() -> None:
+    """What asks for the head sentence gets the steps; under a cap, the first ones."""
+    words = index_terms("restart the boiler after a power cut", language="en")
+    whole = trim(words, pool_of(BOILER), policy=POLICY, counter=COUNTER, level=0.0).context
+    assert passage_text(whole).endswith("5. Write the time into the log book.")
+    cut = trim(
+        words, pool_of(BOILER), policy=POLICY, counter=COUNTER, level=0.0, max_context_tokens=40
+    ).context
+    assert [item.text for item in cut] == [
+        "Restart the boiler after a power cut as follows:\n\n1. Close the red valve below the tank."
+    ]
+    assert cut[0].steps_left_out_after == 4
 
 
 def test_steps_of_chunks_that_were_not_found_show_as_a_mark() -> None:
