@@ -13,8 +13,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 from ragkit.errors import ConfigError
+from ragkit.text.referents import refers_back
 from ragkit.text.sentences import sentence_spans
-from ragkit.text.units import document_units
+from ragkit.text.units import MAX_NEED_CHARACTERS, document_units
 from ragkit.text.wordpiece import WordPiece
 from ragkit.types import (
     CHUNKER_NAMES,
@@ -22,6 +23,7 @@ from ragkit.types import (
     ChunkerName,
     Document,
     Mark,
+    Need,
     Span,
     TokenCounter,
     Unit,
@@ -262,6 +264,9 @@ class SpanChunker:
                 inside[0] = max(inside[0][0], start), inside[0][1]
                 inside[-1] = inside[-1][0], min(inside[-1][1], end)
             its_units = _within(units[first:last], inside)
+            follows = first and (not units or units[first - 1].kind == "sentence")
+            if self.units and inside and follows:
+                its_units = _with_referent(document.text, sentences[first - 1], inside, its_units)
             text = document.text[start:end]
             chunks.append(
                 Chunk(
@@ -287,6 +292,21 @@ def _within(units: Sequence[Unit], spans: Sequence[Span]) -> tuple[Unit, ...]:
         unit if (unit.start, unit.end) == span else replace(unit, start=span[0], end=span[1])
         for unit, span in zip(units, spans, strict=True)
     )
+
+
+def _with_referent(
+    text: str, before: Span, inside: Sequence[Span], units: tuple[Unit, ...]
+) -> tuple[Unit, ...]:
+    """Give a chunk's first sentence the one before it where it opens with a pronoun."""
+    start, end = inside[0]
+    first = units[0] if units else Unit(start=start, end=end)
+    if first.kind != "sentence" or before[1] > start or not refers_back(text[start:end]):
+        return units
+    if text.count("\n", before[1], start) > 1 or before[1] - before[0] > MAX_NEED_CHARACTERS:
+        return units  # Another paragraph, or what is no sentence.
+    need = Need(start=before[0], end=before[1], role="referent", text=text[slice(*before)])
+    rest = units[1:] or [Unit(start=a, end=b) for a, b in inside[1:]]
+    return (replace(first, needs=(need, *first.needs)), *rest)
 
 
 def chunk_id(document_id: str, span: Span, text: str, chunker_fingerprint: str) -> str:

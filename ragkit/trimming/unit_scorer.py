@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import TypeVar
 
 from ragkit.text.words import index_terms
-from ragkit.trimming.atoms import Atoms, Piece, unit_of
+from ragkit.trimming.atoms import Atoms, unit_of
 from ragkit.trimming.scorer import FUSION_WEIGHTS
 from ragkit.trimming.signals import PoolChunk, Signals, fused, inverse_frequencies
-from ragkit.types import Chunk, Span, UnitKind
+from ragkit.types import Chunk, UnitKind
 
 _Key = TypeVar("_Key", bound=Hashable)
 _Value = TypeVar("_Value")
@@ -84,7 +84,8 @@ def unit_features(
     needed = [[p.need.text for p in some if p.need is not None] for some in pieces]
     with_needs = [o | _of_texts(texts, asked) for o, texts in zip(own, needed, strict=True)]
     lengths = [(s.span[1] - s.span[0]) / CHARACTERS_PER_TOKEN for s in sentences]
-    sizes = [atom_size(some, pool) for some in pieces]
+    spans = [{atoms.span(piece) for piece in some} for some in pieces]
+    sizes = [sum(b - a for _, a, b in some) / CHARACTERS_PER_TOKEN for some in spans]
     fusion = fused(signals, _FUSION)
     documents = [pool[s.chunk].hit.chunk.document_id for s in sentences]
     section = list(zip(documents, paths, strict=True))
@@ -115,20 +116,6 @@ def unit_features(
         columns["window_cosine"] = _gaps(signals.columns["window_cosine"])
         columns["chunk_cosine"] = _gaps(_together(chunk, cosines, max))
     return columns
-
-
-def atom_size(pieces: Sequence[Piece], pool: Sequence[PoolChunk]) -> float:
-    """Return about how many tokens a unit has with all that it is kept with."""
-    n_characters = 0
-    for span in {_span(piece, pool): None for piece in pieces}:
-        n_characters += span[1] - span[0]
-    return n_characters / CHARACTERS_PER_TOKEN
-
-
-def _span(piece: Piece, pool: Sequence[PoolChunk]) -> Span:
-    if piece.position is None and piece.need is not None:
-        return piece.need.start, piece.need.end
-    return pool[piece.chunk].hit.chunk.sentences[piece.position or 0]
 
 
 def relative_unit_score(score: float, *, best: float, n_tokens: float) -> float:
