@@ -222,12 +222,12 @@ def test_marks_stay_under_the_cap(
 
 
 @settings(max_examples=200, deadline=None)
-@given(POOLS, st.floats(-3, 2), st.sampled_from([0, 1]))
+@given(POOLS, st.floats(-3, 2), st.booleans())
 def test_a_cap_that_does_not_bind_changes_nothing(
-    made: tuple[list[str], list[PoolChunk]], above: float, neighbours: int
+    made: tuple[list[str], list[PoolChunk]], above: float, headings: bool
 ) -> None:
     """Under a cap with room for all of it, the context is that without a cap."""
-    policy = dataclasses.replace(POLICY, keep_above=above, neighbours=neighbours)
+    policy = dataclasses.replace(POLICY, keep_above=above, headings=headings)
     free = trim(VALVE, made[1], policy=policy, counter=COUNTER)
     capped = trim(VALVE, made[1], policy=policy, counter=COUNTER, max_context_tokens=10**6)
     assert [(i.start, i.end, i.gap_before) for i in capped.context] == [
