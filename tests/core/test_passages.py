@@ -221,6 +221,20 @@ def test_marks_stay_under_the_cap(
             assert sum(len(passage_text(passage)) for passage in passages(context)) <= cap
 
 
+@settings(max_examples=200, deadline=None)
+@given(POOLS, st.floats(-3, 2), st.booleans())
+def test_a_cap_that_does_not_bind_changes_nothing(
+    made: tuple[list[str], list[PoolChunk]], above: float, headings: bool
+) -> None:
+    """Under a cap with room for all of it, the context is that without a cap."""
+    policy = dataclasses.replace(POLICY, keep_above=above, headings=headings)
+    free = trim(VALVE, made[1], policy=policy, counter=COUNTER)
+    capped = trim(VALVE, made[1], policy=policy, counter=COUNTER, max_context_tokens=10**6)
+    assert [(i.start, i.end, i.gap_before) for i in capped.context] == [
+        (i.start, i.end, i.gap_before) for i in free.context
+    ]
+
+
 def test_a_mark_stands_where_text_is_left_out() -> None:
     """One label a passage; what is left out between its runs shows as a mark on its own line."""
     context = trim(VALVE, pool_of(LAMP), policy=POLICY, counter=COUNTER, level=0.5).context
