@@ -169,3 +169,15 @@ def test_rows_keep_their_cells() -> None:
     assert chunk.location().cells == "A2:B4"
     second = chunk.sentences[1]
     assert chunk.location(*second).cells == "A3:B3"
+
+
+def test_navigation_is_a_chunk_of_its_own() -> None:
+    """It can be found, and is never embedded with the text around it."""
+    page = b"<nav><ul><li>Home</li><li>Docs</li></ul></nav><main><p>To reset, press the red "
+    page += b"button.</p></main><footer>Copyright 2020 Foo.</footer>"
+    loaded = load_bytes(page, name="reset.html")
+    document = Document(id="reset.html", text=loaded.text, marks=loaded.marks, parts=loaded.parts)
+    chunker = SpanChunker(name="recursive", counter=load_wordpiece())
+    assert [chunk.text for chunk in chunker.split(document)] == [
+        "- Home\n- Docs", "To reset, press the red button.", "Copyright 2020 Foo.",
+    ]  # fmt: skip
