@@ -226,6 +226,7 @@ def describe(parts: Parts) -> dict[str, Json]:
     return {
         "schema": 1,
         "store": store.name,
+        "schema_version": manifest.schema_version,
         "generation": manifest.revision,
         "protected": manifest.protected,
         **store.count(),

@@ -71,6 +71,10 @@ LEFT JOIN vector ON vector.row = chunk.vector
 WHERE chunk.id IN (SELECT value FROM json_each(?))"""
 
 
+_SCHEMA = "schema_version"
+"""Key of the file's schema beside those of its manifest."""
+
+
 class LocalSnapshot:
     """One state of a local store, for the thread and the block that it was opened in.
 
@@ -106,7 +110,7 @@ class LocalSnapshot:
     @cached_property
     def _values(self) -> dict[str, str]:
         with self._reading() as connection:
-            return read_manifest(connection)
+            return {**read_manifest(connection), _SCHEMA: str(schema_version(connection))}
 
     @cached_property
     def _version(self) -> Version | None:
@@ -123,6 +127,7 @@ class LocalSnapshot:
             settings=None if settings is None else read_settings(settings),
             protected=self._is_protected,
             revision=int(self._values["generation"]),
+            schema_version=int(self._values[_SCHEMA]),
         )
 
     @property

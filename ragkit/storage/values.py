@@ -145,11 +145,13 @@ class Manifest:
 
     `settings` are None before the first ingest. In a `protected` store a query must state its
     groups. `revision` counts the writes, None where the store does not count them.
+    `schema_version` is that of the store's format, None where it has none.
     """
 
     settings: StoreSettings | None
     protected: bool = False
     revision: int | None = None
+    schema_version: int | None = None
 
 
 @runtime_checkable

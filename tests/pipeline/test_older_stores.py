@@ -160,3 +160,14 @@ def test_an_older_store_is_rebuilt(store: Path) -> None:
         assert not rag.doctor()
         settings = cast("dict[str, str]", rag.describe()["settings"])
         assert settings["chunker_fingerprint"].startswith("recursive/2 ")
+
+
+def test_show_tells_the_schema_before_and_after_a_write(store: Path) -> None:
+    """The first write migrates a store."""
+    page = store / "new.md"
+    page.write_text("A new page.", encoding="utf-8")
+    with RAG(store) as rag:
+        assert rag.describe()["schema_version"] == 2
+        with pytest.warns(UserWarning, match="ragkit rebuild"):
+            rag.ingest(page)
+        assert rag.describe()["schema_version"] == 3
