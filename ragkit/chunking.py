@@ -13,9 +13,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 from ragkit.errors import ConfigError
-from ragkit.text.referents import refers_back
-from ragkit.text.sentences import sentence_spans
-from ragkit.text.units import MAX_NEED_CHARACTERS, document_units
+from ragkit.text.sentences import refers_back, sentence_spans
 from ragkit.text.wordpiece import WordPiece
 from ragkit.types import (
     CHUNKER_NAMES,
@@ -33,6 +31,9 @@ DEFAULT_CHUNK_TOKENS = 400
 
 _WIDEST_TOKEN = 6
 """Characters, white space included, that a token takes on average: hardly ever more."""
+
+_LONGEST_REFERENT = 600
+"""Characters of a sentence that another one needs; what is longer is none."""
 
 _SENTENCE, _PARAGRAPH, _SECTION, _APART = 1, 2, 3, 4
 """How strong the boundary before an atom is; what is `_APART` always begins a chunk."""
@@ -93,6 +94,8 @@ class SpanChunker:
         """Return chunks in order of `start`; together they hold all text but white space."""
         units: Sequence[Unit] = ()
         if self.units and document.parts:
+            from ragkit.text.units import document_units  # only ingesting needs it
+
             units = document_units(document.text, document.parts)
             sentences = [(unit.start, unit.end) for unit in units]
         else:
@@ -302,7 +305,7 @@ def _with_referent(
     first = units[0] if units else Unit(start=start, end=end)
     if first.kind != "sentence" or before[1] > start or not refers_back(text[start:end]):
         return units
-    if text.count("\n", before[1], start) > 1 or before[1] - before[0] > MAX_NEED_CHARACTERS:
+    if text.count("\n", before[1], start) > 1 or before[1] - before[0] > _LONGEST_REFERENT:
         return units  # Another paragraph, or what is no sentence.
     need = Need(start=before[0], end=before[1], role="referent", text=text[slice(*before)])
     rest = units[1:] or [Unit(start=a, end=b) for a, b in inside[1:]]

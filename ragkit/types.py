@@ -318,10 +318,10 @@ class ContextItem:
     `role` is `unit`, or what other items need it for if that is all it is there for. `unit_kind` is
     the kind of its first unit that is kept for its own sake. `gap_before` says whether text of the
     document is left out between the item and the one before it, of the same document.
-    `steps_left_out_before` (and `_after`, for a document's last item) is the number of steps left
-    out there of a procedure of which others are kept; None if steps are, or may be, and their
-    number is unknown. `label` is the number that the prompt gives to the item's passage, all
-    consecutive items of a document; None where a template numbers nothing.
+    `steps_left_out_before` (for a document's last item also `steps_left_out_after`) is the number
+    of steps left out there of a procedure of which others are kept; None if steps are, or may be,
+    and their number is unknown. `label` is the number that the prompt gives to the item's passage,
+    all consecutive items of a document; None where a template numbers nothing.
     """
 
     hit: Hit

@@ -69,6 +69,10 @@ _OPENING_WORD = re.compile(
     r"|However|But|And|If|When|While|After|Before|For|From|By|With|To|His|Her|Their|Some|Many)\b"
 )
 
+_OPENING_PRONOUN = re.compile(
+    r"[\s\"'“‘(*_]*(?:It|Its|They|Their|He|She|His|Her|This|These|Those|Such|That)\b"
+)
+
 _ABBREVIATIONS = frozenset(
     # Followed by a number they never end a sentence; followed by a word they may.
     "etc approx no nos vol pp p ca est art par sec ch ed eds ps jan feb mar apr jun jul aug sep "
@@ -99,6 +103,14 @@ def sentence_spans(text: str, *, start: int = 0, end: int | None = None) -> list
             elif a < b:
                 spans.append((a, b))
     return spans
+
+
+def refers_back(sentence: str) -> bool:
+    """Whether a sentence opens with an English pronoun; in other languages none is known.
+
+    Connectives such as "However" do not count: what follows them mostly names its subject.
+    """
+    return _OPENING_PRONOUN.match(sentence) is not None
 
 
 def _blocks(text: str, start: int, end: int) -> Iterator[tuple[int, int, bool]]:

@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from ragkit.text.referents import refers_back
+from ragkit.text.sentences import refers_back
 from ragkit.trimming.policy import TrimPolicy
 from ragkit.trimming.signals import PoolChunk
-from ragkit.types import Chunk, Need, Unit
+from ragkit.types import Chunk, Need, Unit, UnitKind
+
+STRUCTURED_KINDS: tuple[UnitKind, ...] = ("item", "step", "row", "code", "definition", "option")
+"""Kinds of units that running text does not have."""
 
 PLAIN = Unit(start=0, end=0)
 """What is known of a sentence whose document's structure is unknown."""
@@ -103,6 +106,13 @@ class Atoms:
 
     def _end(self, i: int, j: int) -> int:
         return self._chunks[i].units[j].end
+
+
+def is_structured(pool: Sequence[PoolChunk]) -> bool:
+    """Whether at least half of a pool's chunks hold code, lists, tables, definitions or options."""
+    chunks = [chunk.hit.chunk for chunk in pool]
+    n_structured = sum(any(u.kind in STRUCTURED_KINDS for u in chunk.units) for chunk in chunks)
+    return 2 * n_structured >= len(chunks) > 0
 
 
 def unit_of(chunk: Chunk, position: int) -> Unit:

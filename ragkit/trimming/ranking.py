@@ -3,18 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from ragkit.trimming.atoms import Atoms, Piece, unit_of
+from ragkit.trimming.atoms import Atoms, Piece, is_structured, unit_of
 from ragkit.trimming.policy import TrimPolicy
 from ragkit.trimming.signals import PoolChunk, Sentence, Signals, fused, measure
-from ragkit.trimming.unit_scorer import (
-    CHARACTERS_PER_TOKEN,
-    is_structured,
-    relative_unit_score,
-    unit_scores,
-)
 from ragkit.types import Chunk, Hit, Need, Span
 
 _SHORT_TERMS = 3
@@ -91,12 +85,16 @@ def rank(question_terms: Sequence[str], pool: Sequence[PoolChunk], policy: TrimP
         return Ranking(pool=pool, sentences=(), support=None)
     atoms = Atoms(pool, policy)
     if policy.units and policy.scorer is None and is_structured(pool):
+        # Only pools with structure load it.
+        from ragkit.trimming.unit_scorer import relative_unit_scores, unit_scores
+
         scores = unit_scores(question_terms, pool, signals, atoms)
-        kept = _kept_order(sentences, scores, scores, pool, atoms, by_size=True)
+        order, relative_of = _best_first(scores), relative_unit_scores(scores)
     else:
         scores = _scores(question_terms, pool, signals, policy)
         relative = _relative_scores(scores, sentences, policy)
-        kept = _kept_order(sentences, scores, relative, pool, atoms)
+        order, relative_of = _best_first(relative), lambda k, _: relative[k]
+    kept = _kept_order(sentences, scores, pool, atoms, order=order, relative_of=relative_of)
     return Ranking(pool=pool, sentences=kept, support=_support(signals, pool))
 
 
@@ -161,24 +159,29 @@ def _support(signals: Signals, pool: Sequence[PoolChunk]) -> float:
     return 1.0 / (1.0 + math.exp(-max(logits)))
 
 
+def _best_first(scores: Sequence[float]) -> list[int]:
+    return sorted(range(len(scores)), key=lambda k: -scores[k])
+
+
 def _kept_order(
     sentences: Sequence[Sentence],
     scores: Sequence[float],
-    relative: Sequence[float],
     pool: Sequence[PoolChunk],
     atoms: Atoms,
     *,
-    by_size: bool = False,
+    order: Sequence[int],
+    relative_of: Callable[[int, int], float],
 ) -> tuple[RankedSentence, ...]:
-    """Return all units from the best down, each with what it needs and is not there yet.
+    """Return all units in this order, each with what it needs and is not there yet.
 
-    A unit that has the words of a better one, and the same needs, is dropped. With `by_size`,
-    relative scores depend on what is kept before as well.
+    A unit that has the words of a better one, and the same needs, is dropped. `relative_of` takes a
+    unit's index and how many characters are kept with it and all before; its running minimum is
+    the relative score, so that every cut keeps a prefix.
     """
     index = {(s.chunk, s.position): k for k, s in enumerate(sentences)}
-    seen, n_tokens, lowest, best = _Seen(), 0.0, math.inf, max(relative)
+    seen, n_characters, lowest = _Seen(), 0, math.inf
     kept: list[RankedSentence] = []
-    for atom, k in enumerate(sorted(range(len(relative)), key=lambda k: -relative[k])):
+    for atom, k in enumerate(order):
         main = sentences[k]
         if seen.is_repeat(pool[main.chunk].hit.chunk, main):
             continue
@@ -187,11 +190,8 @@ def _kept_order(
             for piece in atoms.of(main.chunk, main.position)
         ]
         new = [(p, at) for p, at in places if seen.is_new(pool[p.chunk].hit.chunk, at)]
-        n_tokens += sum(at.span[1] - at.span[0] for _, at in new) / CHARACTERS_PER_TOKEN
-        effective = relative[k]
-        if by_size:
-            effective = relative_unit_score(relative[k], best=best, n_tokens=n_tokens)
-        lowest = min(lowest, effective)
+        n_characters += sum(at.span[1] - at.span[0] for _, at in new)
+        lowest = min(lowest, relative_of(k, n_characters))
         for piece, at in new:
             own = index.get((piece.chunk, at.position))
             score = -math.inf if own is None else scores[own]

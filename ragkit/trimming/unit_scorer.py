@@ -15,36 +15,26 @@ from pathlib import Path
 from typing import TypeVar
 
 from ragkit.text.words import index_terms
-from ragkit.trimming.atoms import Atoms, unit_of
+from ragkit.trimming.atoms import STRUCTURED_KINDS, Atoms, unit_of
 from ragkit.trimming.scorer import FUSION_WEIGHTS
 from ragkit.trimming.signals import PoolChunk, Signals, fused, inverse_frequencies
-from ragkit.types import Chunk, UnitKind
+from ragkit.types import Chunk
 
 _Key = TypeVar("_Key", bound=Hashable)
 _Value = TypeVar("_Value")
 _Result = TypeVar("_Result")
 
 _FUSION = {**FUSION_WEIGHTS, "chunk": 1.0}
-_KINDS: tuple[UnitKind, ...] = ("item", "step", "row", "code", "definition", "option")
-_STRUCTURED = frozenset(_KINDS)
-
 FEATURES = (
     "fused", "near", "words", "rank", "hit", "length", "needs_length", "covered", "covered_titled",
     "covered_needs", "chunk", "section", "section_covered", "in_section", "section_length",
-    *_KINDS,
+    *STRUCTURED_KINDS,
 )  # fmt: skip
 VECTOR_FEATURES = ("cosine", "window_cosine", "chunk_cosine")
 """Further columns where the pool has vectors."""
 
-CHARACTERS_PER_TOKEN = 4.0
+_CHARACTERS_PER_TOKEN = 4.0
 """By which lengths are estimated: counting tokens would cost more than all else."""
-
-
-def is_structured(pool: Sequence[PoolChunk]) -> bool:
-    """Whether at least half of a pool's chunks hold code, lists, tables, definitions or options."""
-    chunks = [chunk.hit.chunk for chunk in pool]
-    n_structured = sum(any(u.kind in _STRUCTURED for u in chunk.units) for chunk in chunks)
-    return 2 * n_structured >= len(chunks) > 0
 
 
 def unit_scores(
@@ -83,9 +73,9 @@ def unit_features(
     pieces = [list(atoms.of(s.chunk, s.position)) for s in sentences]
     needed = [[p.need.text for p in some if p.need is not None] for some in pieces]
     with_needs = [o | _of_texts(texts, asked) for o, texts in zip(own, needed, strict=True)]
-    lengths = [(s.span[1] - s.span[0]) / CHARACTERS_PER_TOKEN for s in sentences]
+    lengths = [(s.span[1] - s.span[0]) / _CHARACTERS_PER_TOKEN for s in sentences]
     spans = [{atoms.span(piece) for piece in some} for some in pieces]
-    sizes = [sum(b - a for _, a, b in some) / CHARACTERS_PER_TOKEN for some in spans]
+    sizes = [sum(b - a for _, a, b in some) / _CHARACTERS_PER_TOKEN for some in spans]
     fusion = fused(signals, _FUSION)
     documents = [pool[s.chunk].hit.chunk.document_id for s in sentences]
     section = list(zip(documents, paths, strict=True))
@@ -109,7 +99,7 @@ def unit_features(
         "section_length": [math.log1p(n) for n in _together(section, lengths, math.fsum)],
     }
     kinds = [unit_of(pool[s.chunk].hit.chunk, s.position).kind for s in sentences]
-    columns |= {kind: [float(of == kind) for of in kinds] for kind in _KINDS}
+    columns |= {kind: [float(of == kind) for of in kinds] for kind in STRUCTURED_KINDS}
     if signals.with_vectors:
         cosines = signals.columns["cosine"]
         columns["cosine"] = _gaps(cosines)
@@ -118,20 +108,22 @@ def unit_features(
     return columns
 
 
-def relative_unit_score(score: float, *, best: float, n_tokens: float) -> float:
-    """Return what a cut is compared with, on the scale of the score of sentences.
+def relative_unit_scores(scores: Sequence[float]) -> Callable[[int, int], float]:
+    """Return what gives the number that a cut is compared with, on the scale of sentences' scores.
 
-    Scores of different questions are only partly comparable here, so that the size of the context
-    counts as well: each doubling lowers the score by the same amount. The numbers were chosen on
+    It takes a unit's index and how many characters are kept with it and all better ones: scores of
+    different questions are only partly comparable here, so that the size of the context counts as
+    well, and each doubling lowers the score by the same amount. The numbers were chosen on
     calibration questions about manuals, each folder left out in turn; the last one makes the
     bundled cut keep about 800 tokens there.
-
-    Args:
-        score: The unit's.
-        best: The pool's best score.
-        n_tokens: About how many tokens are kept with the unit and all better ones.
     """
-    return score - 0.7 * best - 2.0 * math.log(max(n_tokens, 50.0) / 300.0) + 1.5
+    best = max(scores)
+
+    def relative(index: int, n_characters: int) -> float:
+        n_tokens = max(n_characters / _CHARACTERS_PER_TOKEN, 50.0)
+        return scores[index] - 0.7 * best - 2.0 * math.log(n_tokens / 300.0) + 1.5
+
+    return relative
 
 
 def _found(terms: Iterable[str], asked: frozenset[str]) -> frozenset[str]:

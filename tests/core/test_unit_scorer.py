@@ -15,8 +15,8 @@ from ragkit.loading import load_bytes
 from ragkit.text.wordpiece import load_wordpiece
 from ragkit.text.words import index_terms, query_terms
 from ragkit.trimming import BUILTIN_POLICY, PoolChunk, measure, rank, select
-from ragkit.trimming.atoms import Atoms
-from ragkit.trimming.unit_scorer import is_structured, unit_features
+from ragkit.trimming.atoms import Atoms, is_structured
+from ragkit.trimming.unit_scorer import unit_features
 from ragkit.types import Document, Hit
 
 MANUAL = """# Pump
