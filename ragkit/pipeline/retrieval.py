@@ -20,6 +20,7 @@ from ragkit.storage import (
     Store,
     StoreSettings,
     VectorCounts,
+    as_holding_sentences,
 )
 from ragkit.text.identifiers import asked_identifiers, identifiers, without_numbers
 from ragkit.text.words import detect_language, index_terms, query_terms
@@ -404,7 +405,9 @@ class _Live:
         return list(self._store.search(query))
 
     def pool(self, hits: Sequence[Hit], vector: Vector | None) -> Sequence[PoolChunk]:
-        del vector
+        remote = as_holding_sentences(self._store)
+        if remote is not None and remote.can_hold_sentences():
+            return remote.pool(hits, vector)
         return [_unprepared(hit) for hit in hits]
 
 

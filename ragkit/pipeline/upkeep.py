@@ -19,7 +19,7 @@ from ragkit.groups import PUBLIC, group_names, readers_of
 from ragkit.pipeline.ingesting import Ingester, difference, stored_document
 from ragkit.pipeline.opening import default_embedder_name, has_numpy, make_chunker
 from ragkit.pipeline.pruning import check_prune, moved_away, refuse_emptying, vanished
-from ragkit.storage import Finding, Maintained, Store, StoreSettings
+from ragkit.storage import Finding, Maintained, Store, StoreSettings, as_holding_sentences
 from ragkit.text.jsontext import check_json
 from ragkit.types import (
     Chunk,
@@ -298,12 +298,24 @@ def _ingester(parts: Parts, store: Store | None, options: IngestOptions) -> Inge
             wanted = replace(wanted, sentence_vector_kind=None)
     if stored is not None and stored != wanted:
         raise ConfigError(difference(stored, wanted))
-    if parts.given_chunker is None and not _keeps_units(_chunker(parts, wanted)):
+    _tell_older(parts, store, wanted)
+    return _make_ingester(parts, store, wanted, options, looks_for_moves=not is_new)
+
+
+def _tell_older(parts: Parts, store: Store | None, settings: StoreSettings) -> None:
+    """Tell what a store made by an older ragkit goes without."""
+    if parts.given_chunker is None and not _keeps_units(_chunker(parts, settings)):
         parts.notice(
             "the store keeps no lists, tables or code together, as it was made by an older ragkit; "
             "ragkit rebuild makes it do so"
         )
-    return _make_ingester(parts, store, wanted, options, looks_for_moves=not is_new)
+    wants = settings.dim is not None and parts.settings.sentence_vectors is None
+    remote = as_holding_sentences(store)
+    if wants and remote is not None and not remote.can_hold_sentences():
+        parts.notice(
+            "the store holds no vectors of sentences, as it was made by an older ragkit, so that "
+            "trimming keeps more; ragkit rebuild adds them"
+        )
 
 
 def _make_ingester(
@@ -363,14 +375,7 @@ def _wanted_settings(
     ours = chunker if isinstance(chunker, SpanChunker) else None
     asked = parts.settings
     default_title = stored.embed_title if stored is not None else False
-    # A store without vectors says nothing about sentence vectors, so the default applies.
-    with_sentences = (
-        stored.sentence_vectors if stored is not None and stored.dim is not None else parts.is_local
-    )
-    if asked.sentence_vectors and not parts.is_local:
-        raise ConfigError("sentence_vectors true; only a local store holds them")
-    if asked.sentence_vectors is not None:
-        with_sentences = asked.sentence_vectors
+    with_sentences = _with_sentences(parts, stored, renew=renew)
     return StoreSettings(
         embedder=embedder_name(parts, stored),
         embedder_fingerprint=None if embedder is None else embedder.fingerprint,
@@ -383,6 +388,23 @@ def _wanted_settings(
         sentence_vectors=with_sentences and embedder is not None,
         sentence_vector_kind=_kind(parts, stored) if with_sentences and embedder else None,
     )
+
+
+def _with_sentences(parts: Parts, stored: StoreSettings | None, *, renew: bool) -> bool:
+    """Return whether vectors of sentences are asked for, or else kept."""
+    is_local = parts.is_local
+    remote = None if is_local else as_holding_sentences(parts.store())
+    can_ever = is_local or remote is not None
+    can_now = is_local or (remote is not None and remote.can_hold_sentences())
+    asked = parts.settings.sentence_vectors
+    if asked and not can_ever:
+        raise ConfigError("sentence_vectors true; this store cannot hold them")
+    if asked is not None:
+        return asked
+    # A store without vectors, or without a place for those of sentences, says nothing about them.
+    if stored is not None and stored.dim is not None and can_now:
+        return stored.sentence_vectors
+    return can_ever if renew else can_now
 
 
 def _kind(parts: Parts, stored: StoreSettings | None) -> str | None:

@@ -6,8 +6,10 @@ from ragkit.storage.findings import Finding
 from ragkit.storage.local import LocalStore
 from ragkit.storage.rows import (
     join_vectors,
+    joined_sentences,
     pack_sentences,
     pack_vector,
+    pool_chunk,
     text_key,
     unpack_vector,
 )
@@ -16,6 +18,7 @@ from ragkit.storage.values import (
     DerivedSizes,
     DocumentRow,
     FilledChunk,
+    HoldsSentences,
     Maintained,
     Manifest,
     PreparedDocument,
@@ -26,6 +29,7 @@ from ragkit.storage.values import (
     StoreSettings,
     VectorCounts,
     WaitingChunk,
+    as_holding_sentences,
     as_maintained,
 )
 
@@ -34,6 +38,7 @@ __all__ = [
     "DocumentRow",
     "FilledChunk",
     "Finding",
+    "HoldsSentences",
     "LocalStore",
     "Maintained",
     "Manifest",
@@ -45,12 +50,15 @@ __all__ = [
     "StoredVectors",
     "VectorCounts",
     "WaitingChunk",
+    "as_holding_sentences",
     "as_maintained",
     "join_vectors",
+    "joined_sentences",
     "pack_sentences",
     "pack_vector",
     "packed_parts",
     "packed_units",
+    "pool_chunk",
     "text_key",
     "unpack_vector",
     "unpacked_parts",

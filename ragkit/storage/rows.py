@@ -17,7 +17,7 @@ from ragkit.errors import StoreDamagedError
 from ragkit.narrowing import is_object
 from ragkit.storage.schema import checksum, schema_version, unsealed
 from ragkit.storage.units import packed_parts, packed_units, unpacked_parts, unpacked_units
-from ragkit.storage.values import StoreSettings
+from ragkit.storage.values import StoredVectors, StoreSettings
 from ragkit.trimming import PoolChunk
 from ragkit.types import Chunk, Document, Hit, Json, Location, Mark, MarkKind, Metadata
 
@@ -364,6 +364,25 @@ def pack_sentences(vectors: Vectors) -> bytes:
     scale = np.maximum(np.abs(vectors).max(axis=1, keepdims=True), 1e-9)
     packed: bytes = np.rint(vectors / scale * 127.0).astype(np.int8).tobytes()
     return packed
+
+
+def as_sentence(packed: bytes) -> bytes:
+    """Return a chunk's stored vector as that of a sentence of the same text is stored."""
+    return pack_sentences(unpack_vector(packed)[None])
+
+
+def joined_sentences(keys: Sequence[bytes], vectors: Mapping[bytes, StoredVectors]) -> bytes:
+    """Return the vectors of a chunk's sentences, one after the other, as `pool_chunk` takes them.
+
+    A sentence without a vector of its own takes that of a chunk of the same text.
+    """
+    parts: list[bytes] = []
+    for stored in map(vectors.__getitem__, keys):
+        if stored.sentence is not None:
+            parts.append(stored.sentence)
+        elif stored.chunk is not None:
+            parts.append(as_sentence(stored.chunk))
+    return b"".join(parts)
 
 
 def text_key(fingerprint: str, text: str) -> bytes:

@@ -326,6 +326,19 @@ class Snapshots(Protocol):
 
 
 @runtime_checkable
+class HoldsSentences(Protocol):
+    """What a store offers that is no folder of this machine and holds vectors of sentences."""
+
+    def can_hold_sentences(self) -> bool:
+        """Whether there is a place for them in the store as it is, or as it would be made."""
+        ...
+
+    def pool(self, hits: Sequence[Hit], vector: Vector | None) -> Sequence[PoolChunk]:
+        """Return what `Snapshot.pool` does."""
+        ...
+
+
+@runtime_checkable
 class Maintained(Protocol):
     """What a store in a folder of this machine offers beyond `Store`.
 
@@ -397,3 +410,8 @@ class Maintained(Protocol):
 def as_maintained(store: object) -> Maintained | None:
     """Return a store in a folder of this machine as such; None for any other."""
     return store if isinstance(store, Maintained) else None
+
+
+def as_holding_sentences(store: object) -> HoldsSentences | None:
+    """Return a remote store that offers this as such; None for any other."""
+    return store if isinstance(store, HoldsSentences) else None

@@ -8,16 +8,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from ragkit.storage.rows import (
+    as_sentence,
     byte_offsets,
     chunk_checksum,
     encoded,
     marks_json,
     pack_rows,
-    pack_sentences,
     structure_json,
     units_json,
     unpack_rows,
-    unpack_vector,
 )
 from ragkit.storage.schema import UNSWEPT, checksum, sealed, unsealed, write_manifest
 from ragkit.storage.values import PreparedDocument, StoredVectors
@@ -111,10 +110,9 @@ def use_sentences(
 def _from_chunk(connection: sqlite3.Connection, key: bytes) -> int:
     (stored,) = connection.execute("SELECT vector FROM vector WHERE key = ?", (key,)).fetchone()
     what = "a vector that is needed (drop it: ragkit doctor --repair)"
-    vector = unpack_vector(unsealed(stored, what))
+    packed = as_sentence(unsealed(stored, what))
     cursor = connection.execute(
-        "INSERT INTO sentence(key, vector) VALUES (?, ?)",
-        (key, sealed(pack_sentences(vector[None]))),
+        "INSERT INTO sentence(key, vector) VALUES (?, ?)", (key, sealed(packed))
     )
     return int(cursor.lastrowid or 0)
 

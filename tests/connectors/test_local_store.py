@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from ragkit.storage import LocalStore
-from ragkit_connectors.testing import StoreContract
+from ragkit_connectors.testing import StoreContract, TrimmingContract
 
 
-class TestLocalStore(StoreContract):
+class TestLocalStore(StoreContract, TrimmingContract):
     """A folder on this machine."""
 
     @pytest.fixture(autouse=True)

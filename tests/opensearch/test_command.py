@@ -26,7 +26,7 @@ def test_every_command_works_on_an_index(tmp_path: Path) -> None:
         assert "blue reader" in answer["text"]
         assert len(run("list", *store, "--json").stdout.splitlines()) == 23
         shown = valid(run("show", *store, "--json").stdout, "store")
-        assert (shown["chunks"], shown["file_bytes"], shown["generation"]) == (23, None, None)
+        assert (shown["chunks"], shown["file_bytes"], shown["generation"]) == (24, None, None)
         assert "generation: unknown" in run("show", *store).stdout
         assert json.loads(run("show", "fleet.json", *store, "--json").stdout)["chunks"]
         assert json.loads(run("rm", "fleet.json", *store, "--json").stdout)["removed"]

@@ -8,12 +8,12 @@ from collections.abc import Generator
 import pytest
 
 from ragkit_connectors.opensearch import OpenSearchStore
-from ragkit_connectors.testing import OpenSearchServer, StoreContract
+from ragkit_connectors.testing import OpenSearchServer, StoreContract, TrimmingContract
 
 from .opening import opened
 
 
-class TestRealServer(StoreContract):
+class TestRealServer(StoreContract, TrimmingContract):
     """A node of its own."""
 
     @pytest.fixture(autouse=True)
@@ -41,13 +41,14 @@ class TestRealServerOfBytes(TestRealServer):
     """Vectors are kept as bytes."""
 
     score_tolerance = 3e-2
+    cosine_tolerance = 1e-2
 
     def make(self, name: str) -> OpenSearchStore:
         """Return the store behind an alias of this test's own."""
         return opened(f"{self.prefix}-{name}", vector_type="byte")
 
 
-class TestServerInThisProcess(StoreContract):
+class TestServerInThisProcess(StoreContract, TrimmingContract):
     """The server for tests without Java."""
 
     @pytest.fixture(autouse=True)
@@ -61,7 +62,7 @@ class TestServerInThisProcess(StoreContract):
         return opened(f"{self.url}/{name}")
 
 
-class TestServerlessInThisProcess(StoreContract):
+class TestServerlessInThisProcess(StoreContract, TrimmingContract):
     """A vector collection of OpenSearch Serverless: no ids, no refresh, late visibility."""
 
     @pytest.fixture(autouse=True)

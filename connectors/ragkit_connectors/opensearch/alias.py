@@ -5,14 +5,13 @@ from __future__ import annotations
 import re
 import shlex
 import time
-from dataclasses import dataclass
 
 from ragkit.errors import ConfigError, RemoteError, StoreMissingError
-from ragkit.storage import Manifest, StoreSettings
+from ragkit.storage import StoreSettings
 from ragkit.types import Json
 from ragkit_connectors.opensearch import mapping
 from ragkit_connectors.opensearch.connecting import Connection, path_of
-from ragkit_connectors.opensearch.mapping import NewIndex, VectorIndex
+from ragkit_connectors.opensearch.mapping import Index, NewIndex
 from ragkit_connectors.support.json_values import record
 from ragkit_connectors.support.retrying import Backoff
 
@@ -20,23 +19,6 @@ _MANIFEST_SECONDS = 5.0
 """How long an index's description of itself is kept; whether it is protected is part of it."""
 
 _NUMBERED = re.compile(r"(.+)-(\d{6})")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Index:
-    """An index and its description of itself; `replaces` is the index before the last rebuild."""
-
-    name: str
-    manifest: Manifest
-    vectors: VectorIndex
-    replaces: str | None
-
-    @property
-    def settings(self) -> StoreSettings:
-        """What the index was made with; raises `RemoteError` where it does not say."""
-        if self.manifest.settings is None:
-            raise RemoteError(f"index {self.name!r} does not say what it was made with")
-        return self.manifest.settings
 
 
 class IndexAlias:
@@ -76,10 +58,7 @@ class IndexAlias:
                     "ragkit needs an alias of one"
                 )
             concrete, told = next(iter(answer.items()))
-            manifest, vectors, replaces = mapping.read_meta(
-                record(record(told).get("mappings")), concrete
-            )
-            index = Index(name=concrete, manifest=manifest, vectors=vectors, replaces=replaces)
+            index = mapping.read_index(record(record(told).get("mappings")), concrete)
         self._known = (now, index)
         return index
 
@@ -154,7 +133,13 @@ class IndexAlias:
         """Note that the store holds documents for certain groups, before the first is written."""
         if index.manifest.protected:
             return
-        meta = mapping.meta(index.settings, index.vectors, protected=True, replaces=index.replaces)
+        meta = mapping.meta(
+            index.settings,
+            index.vectors,
+            protected=True,
+            replaces=index.replaces,
+            schema=index.schema,
+        )
         self._connection.call("PUT", path_of(index.name, "_mapping"), {"_meta": meta})
         self.look(fresh=True)
 

@@ -9,17 +9,21 @@ release has what: the tags of the k-NN plugin.
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
 
-from ragkit.errors import ConfigError
+from ragkit.errors import ConfigError, RemoteError
 from ragkit.storage import (
     Manifest,
     PreparedDocument,
+    StoredVectors,
     StoreSettings,
+    joined_sentences,
+    pack_vector,
     packed_parts,
     packed_units,
     unpack_vector,
@@ -30,8 +34,10 @@ from ragkit.types import Chunk, Document, Hit, Json, Location, Mark, MarkKind, P
 from ragkit_connectors.opensearch.facts import facts
 from ragkit_connectors.support.json_values import (
     Record,
+    count,
     items,
     json_record,
+    number,
     record,
     required_count,
     text_or_none,
@@ -44,8 +50,11 @@ Engine: TypeAlias = Literal["lucene", "faiss"]
 VectorType: TypeAlias = Literal["float", "byte", "fp16"]
 Compression: TypeAlias = Literal["1x", "2x", "4x", "8x", "16x", "32x"]
 
-SCHEMA = 1
+SCHEMA = 2
 META = "ragkit"
+
+_SCHEMA_WITH_SENTENCES = 2
+"""From here on there is a field for vectors of sentences."""
 
 _MAX_DIMENSION = 16_000
 _COMPRESSIONS = {"lucene": {"1x", "4x", "32x"}, "faiss": {"1x", "2x", "8x", "16x", "32x"}}
@@ -129,6 +138,13 @@ class VectorIndex:
         # Vectors are stored as float16, whose values five digits tell apart.
         return [float(f"{x:.5g}") for x in vector.tolist()]
 
+    def decode(self, numbers: Sequence[object]) -> bytes:
+        """Return the vector that these numbers were sent for, as a local store holds it."""
+        import numpy as np
+
+        scale = 127.0 if self.type == "byte" else 1.0
+        return pack_vector(np.array([number(x) or 0.0 for x in numbers], np.float32) / scale)
+
     def cosine(self, score: float) -> float:
         """Return the cosine behind the score of a vector query.
 
@@ -154,6 +170,29 @@ class NewIndex:
     n_replicas: int | None = None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Index:
+    """An index and its description of itself; `replaces` is the index before the last rebuild."""
+
+    name: str
+    schema: int
+    manifest: Manifest
+    vectors: VectorIndex
+    replaces: str | None
+
+    @property
+    def settings(self) -> StoreSettings:
+        """What the index was made with; raises `RemoteError` where it does not say."""
+        if self.manifest.settings is None:
+            raise RemoteError(f"index {self.name!r} does not say what it was made with")
+        return self.manifest.settings
+
+    @property
+    def can_hold_sentences(self) -> bool:
+        """Whether its records have a place for vectors of sentences."""
+        return self.schema >= _SCHEMA_WITH_SENTENCES
+
+
 def index_body(
     settings: StoreSettings, new: NewIndex, meta: dict[str, Json], *, version: tuple[int, ...]
 ) -> dict[str, Json]:
@@ -175,6 +214,8 @@ def index_body(
         ),
         **dict.fromkeys(("start", "end", "n_tokens", "n_chunks", "n_bytes"), number),
         "metadata": {"type": "object", "enabled": False},
+        # One int8 per dimension and sentence, as a local store holds them.
+        "sentence_vectors": {"type": "binary", "doc_values": False},
         # ragkit cuts the words itself, so that every language is cut as in the local store.
         "words": {"type": "text", "analyzer": "whitespace"},
     }
@@ -191,12 +232,17 @@ def index_body(
 
 
 def meta(
-    settings: StoreSettings, vectors: VectorIndex, *, protected: bool, replaces: str | None
+    settings: StoreSettings,
+    vectors: VectorIndex,
+    *,
+    protected: bool,
+    replaces: str | None,
+    schema: int = SCHEMA,
 ) -> dict[str, Json]:
     """Return what an index says of itself; `replaces` is the index before the last rebuild."""
     return {
         META: {
-            "schema": SCHEMA,
+            "schema": schema,
             "settings": json_record(asdict(settings)),
             "vectors": json_record(asdict(vectors)),
             "protected": protected,
@@ -205,8 +251,8 @@ def meta(
     }
 
 
-def read_meta(mapping: Record, index: str) -> tuple[Manifest, VectorIndex, str | None]:
-    """Read what an index says of itself.
+def read_index(mapping: Record, index: str) -> Index:
+    """Return the index of this name, from what its mapping says of it.
 
     Raises:
         ConfigError: it is not an index of this version of ragkit's.
@@ -217,15 +263,21 @@ def read_meta(mapping: Record, index: str) -> tuple[Manifest, VectorIndex, str |
             f"index {index!r} was not made by ragkit. To search it as it is, name its fields: "
             "text_field, and vector_field with an embedder"
         )
-    if told.get("schema") != SCHEMA:
+    schema = count(told.get("schema"))
+    if schema is None or not 1 <= schema <= SCHEMA:
         raise ConfigError(
             f"index {index!r} has schema {told.get('schema')}, this ragkit writes {SCHEMA}; "
             "use the ragkit that made it, or another index name"
         )
     settings = StoreSettings(**record(told["settings"]))  # type: ignore[arg-type]
     vectors = VectorIndex(**record(told["vectors"]))  # type: ignore[arg-type]
-    manifest = Manifest(settings=settings, protected=told.get("protected") is True)
-    return manifest, vectors, text_or_none(told.get("replaces"))
+    return Index(
+        name=index,
+        schema=schema,
+        manifest=Manifest(settings=settings, protected=told.get("protected") is True),
+        vectors=vectors,
+        replaces=text_or_none(told.get("replaces")),
+    )
 
 
 # --- records ---------------------------------------------------------------------------------
@@ -238,7 +290,7 @@ def document_key(document_id: str) -> str:
 
 def chunk_key(chunk: Chunk, settings: StoreSettings) -> str:
     """Return the key of a chunk's record: another embedder's vector is another record."""
-    identity = json.dumps([chunk.document_id, chunk.id, settings.embedder_fingerprint, SCHEMA])
+    identity = json.dumps([chunk.document_id, chunk.id, settings.embedder_fingerprint, 1])
     return f"c{hashlib.sha256(identity.encode()).hexdigest()[:40]}"
 
 
@@ -267,25 +319,33 @@ def document_record(item: PreparedDocument) -> dict[str, Json]:
 
 
 def chunk_record(
-    item: PreparedDocument, number: int, packed: bytes | None, vectors: VectorIndex
+    item: PreparedDocument,
+    position: int,
+    made: Mapping[bytes, StoredVectors],
+    vectors: VectorIndex,
 ) -> dict[str, Json]:
-    """Return the record of a document's chunk of this number, with its vector."""
-    chunk = item.chunks[number]
-    made: dict[str, Json] = {
+    """Return the record of a document's chunk at this position, with its vectors."""
+    chunk, key = item.chunks[position], item.vector_keys[position]
+    fields: dict[str, Json] = {
         "kind": "chunk",
         **_shared(item.document, version_of(item)),
         "chunk_id": chunk.id,
         "text": chunk.text,
-        "words": item.terms[number],
+        "words": item.terms[position],
         "start": chunk.start,
         "end": chunk.end,
         "n_tokens": chunk.n_tokens,
         "sentences": json.dumps(packed_units(chunk)),
         "marks": _pack_marks(chunk.marks),
     }
+    packed = None if key is None else made[key].chunk
     if packed is not None:
-        made["vector"] = vectors.encode(unpack_vector(packed))
-    return made
+        fields["vector"] = vectors.encode(unpack_vector(packed))
+    of_sentences = None if item.sentence_keys is None else item.sentence_keys[position]
+    if of_sentences:
+        joined = joined_sentences(of_sentences, made)
+        fields["sentence_vectors"] = base64.b64encode(joined).decode()
+    return fields
 
 
 def _shared(document: Document, version: str) -> dict[str, Json]:
@@ -331,6 +391,12 @@ def read_chunk(fields: Record) -> Chunk:
         marks=_unpack_marks(fields.get("marks")),
         units=units,
     )
+
+
+def read_sentence_vectors(fields: Record) -> bytes | None:
+    """Return the vectors of a chunk's sentences from its record; None where it has none."""
+    packed = fields.get("sentence_vectors")
+    return None if packed is None else base64.b64decode(str(packed))
 
 
 def read_hit(fields: Record, rank: int, score: float) -> Hit:

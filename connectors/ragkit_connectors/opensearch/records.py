@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 
+from ragkit.errors import RemoteError
 from ragkit.types import Json
 from ragkit_connectors.opensearch.connecting import Connection, path_of
 from ragkit_connectors.support.json_values import (
@@ -89,6 +90,13 @@ class RecordReader:
         n_chunks = required_count(record(record(answer.get("hits")).get("total")), "value")
         return n_chunks, int(_aggregate(answer, "tokens")), int(_aggregate(answer, "largest"))
 
+    def by_document(self, index: str, ids: Collection[str]) -> dict[str, set[str]]:
+        """Return the server's ids of all records of these documents."""
+        found: dict[str, set[str]] = {}
+        for fields in self.pages(index, of_documents(ids), ("chunk_id",), ("document_id",)):
+            found.setdefault(str(fields["document_id"]), set()).add(str(fields["_id"]))
+        return found
+
     def language(self, index: str, query: Json) -> str | None:
         """Return the most frequent language of the documents of a query."""
         by: Json = {"field": "language", "size": 1, "order": _MOST_FREQUENT}
@@ -129,6 +137,12 @@ class RecordReader:
             if "after_key" not in answer:
                 return
             by["after"] = json_value(answer["after_key"])
+
+    def compare(self, old: str, new: str) -> None:
+        """Raise `RemoteError` unless a rebuilt index holds all documents and answers a search."""
+        n_old, n_new = self.count(old, "document"), self.count(new, "document")
+        if n_old != n_new or (n_new and not self.found(new, page(CHUNKS, 1, ["chunk_id"]))):
+            raise RemoteError(f"{n_new} of {n_old} documents are in the new index; nothing changed")
 
     def copies(self, index: str) -> Iterator[list[str]]:
         """Yield the server's ids of the surplus copies of a chunk, for each that has any."""

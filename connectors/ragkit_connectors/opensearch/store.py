@@ -7,6 +7,7 @@ import time
 from collections.abc import Collection, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ragkit.errors import ConfigError, DimensionMismatchError, RemoteError
 from ragkit.groups import readers_of
@@ -20,10 +21,11 @@ from ragkit.storage import (
 )
 from ragkit.types import Chunk, Document, Hit, Json, Query
 from ragkit_connectors.opensearch import mapping, querying
-from ragkit_connectors.opensearch.alias import Index, IndexAlias, next_name
+from ragkit_connectors.opensearch.alias import IndexAlias, next_name
 from ragkit_connectors.opensearch.bulk import BulkReport, BulkWriter, Operation
 from ragkit_connectors.opensearch.connecting import Connection, path_of
-from ragkit_connectors.opensearch.mapping import NewIndex
+from ragkit_connectors.opensearch.mapping import Index, NewIndex
+from ragkit_connectors.opensearch.pooling import read_pool
 from ragkit_connectors.opensearch.records import (
     CHUNKS,
     DOCUMENTS,
@@ -36,6 +38,10 @@ from ragkit_connectors.opensearch.searching import Hybrid, Searched, Searcher
 from ragkit_connectors.support.fingerprints import fingerprint
 from ragkit_connectors.support.json_values import record, records, required_count
 from ragkit_connectors.support.retrying import Backoff
+
+if TYPE_CHECKING:
+    from ragkit.trimming import PoolChunk
+    from ragkit.types import Vector
 
 _LANGUAGE_SECONDS = 60.0
 _MAX_READERS = 64
@@ -187,6 +193,15 @@ class OpenSearchStore:
             for rank, (fields, score) in enumerate(scored, start=1)
         ]
 
+    def can_hold_sentences(self) -> bool:
+        """Whether chunks' records have, or in a new index would have, vectors of sentences."""
+        index = self._alias.look()
+        return index is None or index.can_hold_sentences
+
+    def pool(self, hits: Sequence[Hit], vector: Vector | None) -> list[PoolChunk]:
+        """Return the hits prepared for trimming, with sentence cosines where they are stored."""
+        return read_pool(self._reader, self._alias.need(), hits, vector)
+
     def stored(self, ids: Collection[str]) -> Mapping[str, tuple[str, str]]:
         """Return fingerprint and source of those documents that are stored in full."""
         index = self._alias.look()
@@ -289,7 +304,7 @@ class OpenSearchStore:
         taken = [item for item in prepared if item.document.id not in refused]
         self._remove(index, {i.document.id: old.get(i.document.id, set()) - owner.keys()
                              for i in taken})  # fmt: skip
-        own = {self._key(item): item for item in taken}
+        own = {mapping.document_key(item.document.id): item for item in taken}
         finished = self._bulk.write(
             index.name,
             [
@@ -340,7 +355,7 @@ class OpenSearchStore:
         try:
             yield target
             target.checkpoint()
-            self._compare(old, target._alias.need())
+            self._reader.compare(old.name, name)
         except BaseException:
             self._alias.delete(name)
             raise
@@ -417,14 +432,6 @@ class OpenSearchStore:
         target._alias = IndexAlias(self._connection, self._new, fixed=concrete)
         return target
 
-    def _compare(self, old: Index, new: Index) -> None:
-        """Raise `RemoteError` unless a rebuilt index holds all documents and answers a search."""
-        n_old = self._reader.count(old.name, "document")
-        n_new = self._reader.count(new.name, "document")
-        probe: dict[str, Json] = {"size": 1, "query": CHUNKS, "_source": ["chunk_id"]}
-        if n_old != n_new or (n_new and not self._reader.found(new.name, probe)):
-            raise RemoteError(f"{n_new} of {n_old} documents are in the new index; nothing changed")
-
     def _refresh(self, index: Index) -> None:
         # Serverless has no such request and shows what is written in its own time.
         if not self._connection.is_serverless:
@@ -464,31 +471,23 @@ class OpenSearchStore:
 
     # --- inside: writing ---------------------------------------------------------------------
 
-    def _key(self, item: PreparedDocument) -> str:
-        return mapping.document_key(item.document.id)
-
     def _chunk_operations(
         self, index: Index, item: PreparedDocument, vectors: Mapping[bytes, StoredVectors]
     ) -> Iterator[Operation]:
         settings = index.settings
-        for i, (chunk, key) in enumerate(zip(item.chunks, item.vector_keys, strict=True)):
-            packed = None if key is None else vectors[key].chunk
+        for i, chunk in enumerate(item.chunks):
             name = mapping.chunk_key(chunk, settings)
             yield Operation(
                 key=name,
                 target=None if self._connection.is_serverless else name,
-                source=mapping.chunk_record(item, i, packed, index.vectors),
+                source=mapping.chunk_record(item, i, vectors, index.vectors),
             )
 
     def _records_of(self, index: Index, ids: Sequence[str]) -> dict[str, set[str]]:
-        """Return the server's ids of all records of these documents."""
+        """Return the server's ids of all records of these documents, of those not seen yet too."""
         if not self._is_fresh:
             self._refresh(index)
-        found: dict[str, set[str]] = {}
-        query = of_documents(ids)
-        for fields in self._reader.pages(index.name, query, ("chunk_id",), ("document_id",)):
-            found.setdefault(str(fields["document_id"]), set()).add(str(fields["_id"]))
-        return found
+        return self._reader.by_document(index.name, ids)
 
     def _remove(self, index: Index, targets: Mapping[str, set[str]]) -> None:
         names = sorted(name for some in targets.values() for name in some)

@@ -13,6 +13,7 @@ from ragkit_connectors.testing.openai_server import Fault, OpenAIServer, Reply, 
 from ragkit_connectors.testing.opensearch_server import Asked, OpenSearchServer, Trouble
 from ragkit_connectors.testing.serving import Request, ServedModel
 from ragkit_connectors.testing.stores import RetrieverContract, StoreContract, WordEmbedder
+from ragkit_connectors.testing.trimming import TrimmingContract
 
 __all__ = [
     "Asked",
@@ -28,6 +29,7 @@ __all__ = [
     "ServedModel",
     "Software",
     "StoreContract",
+    "TrimmingContract",
     "Trouble",
     "WordEmbedder",
     "sample_prompt",
