@@ -13,6 +13,7 @@ from ragkit.loading.html_tables import Row, Table, cell_of
 from ragkit.loading.loaded import Allowance, Headings, LoadedText, OpenPart, TextBuilder, clean
 from ragkit.loading.markup import EndTag, StartTag, tokens
 from ragkit.loading.numbering import indentation, numeral
+from ragkit.loading.scripts import LOWERED, RAISED, Scripts
 from ragkit.types import Json, Location, MarkKind, PartKind
 
 _HIDDEN_TAGS = frozenset(
@@ -36,6 +37,7 @@ _CLOSED_BY_ITS_LIKE = {
 }
 """Elements whose end tag may be omitted, and which open ones (innermost first) they close."""
 _HEADINGS = {f"h{level}": level for level in range(1, 7)}
+_SCRIPTS = {"sup": RAISED, "sub": LOWERED}
 _SECTIONS = frozenset({"article", "section", "main"})
 _HIDDEN_STYLE = re.compile(
     r"display\s*:\s*none|visibility\s*:\s*hidden"
@@ -52,7 +54,8 @@ def load_html(data: bytes) -> LoadedText:
     Left out: scripts, comments, and what is hidden by an attribute or a style. The items of lists
     have their bullets and numbers and are indented by the lists around them. A table's row is a
     line `a | b | c`, an empty cell keeping its place and a spanned one repeated; until one row has
-    more than one filled cell or is a header, rows are layout and give paragraphs.
+    more than one filled cell or is a header, rows are layout and give paragraphs. A raised number
+    behind another one is set apart: `10^12`, `45 [2]`.
     """
     declared = _CHARSET.search(data[:4096])
     text, encoding = decode_text(data, declared=declared[1].decode() if declared else None)
@@ -101,6 +104,7 @@ class _Reader:
         self._n_notes = 0
         self._n_sections = 0
         self._marker = ""
+        self._scripts = Scripts()
         self._preformatted = 0
         self._title: list[str] = []
         self._in_title = False
@@ -147,7 +151,15 @@ class _Reader:
             if self._rows and self._marker and text.strip():
                 self._pieces.append(self._marker)
                 self._marker = ""
-            self._pieces.append(text if self._preformatted else re.sub(r"\s+", " ", text))
+            shown = text if self._preformatted else re.sub(r"\s+", " ", text)
+            self._pieces.append(self._apart(shown))
+
+    def _apart(self, text: str) -> str:
+        """Return text as it stands behind a number, set apart if it is raised."""
+        tags = [element.tag for element in self._open[-3:]]
+        self._scripts.sign = next((_SCRIPTS[tag] for tag in tags if tag in _SCRIPTS), "")
+        before = self._pieces[-1] if self._pieces else ""
+        return self._scripts.apart(before, text, is_link="a" in tags)
 
     def finish(self, metadata: dict[str, Json]) -> LoadedText:
         """Return what was read."""

@@ -10,6 +10,7 @@ from ragkit.loading.detecting import markup_of
 from ragkit.loading.front_matter import front_matter
 from ragkit.loading.loaded import Headings, LoadedText, decoded
 from ragkit.text.markdown import markdown_parts
+from ragkit.text.plain_lists import plain_list_parts
 from ragkit.text.rst import rst_parts
 from ragkit.types import Location, Mark, MarkKind, Part, PartKind
 
@@ -18,12 +19,15 @@ _MARK_KINDS: Mapping[PartKind, MarkKind] = {"code": "code", "header_row": "row",
 
 
 def load_text(data: bytes) -> LoadedText:
-    """Load a text file, which has no title; one written in a markup is read as that."""
+    """Load a text file, which has no title; one written in a markup is read as that.
+
+    In others only lists are known: numbers in sequence, and bullets below a colon.
+    """
     text, metadata = decoded(data)
     markup = markup_of(text)
     if markup is not None:
         return load_rst(data) if markup == "rst" else load_markdown(data)
-    return LoadedText(text=text, metadata=metadata)
+    return LoadedText(text=text, parts=plain_list_parts(text), metadata=metadata)
 
 
 def load_markdown(data: bytes) -> LoadedText:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from ragkit.text.words import detect_language, query_terms
 from ragkit.types import Citation, ContextItem, Generation
@@ -14,7 +14,8 @@ SUPPORT = 0.5
 def cite(generation: Generation, context: Sequence[ContextItem]) -> tuple[Citation, ...]:
     """Return the spans of documents that support an answer; only what can be checked.
 
-    A generator's own citations come first; then labels such as `[1]`, where the context has them:
+    A generator's own citations come first; then labels such as `[1]` or `[1, 3-5]`, where the
+    context has them:
     of a passage the runs that hold at least half the words of what is said before its label, or
     all if none does. Otherwise each sentence of the answer is matched with the context sentence
     that holds most of its words, at least half of them.
@@ -32,8 +33,6 @@ def _stands(citation: Citation) -> bool:
 
 
 def _by_label(answer: str, context: Sequence[ContextItem]) -> tuple[Citation, ...]:
-    import re
-
     passages: dict[int | None, dict[int, set[str]]] = {}
     language = detect_language(answer)
     for i, item in enumerate(context):
@@ -42,20 +41,39 @@ def _by_label(answer: str, context: Sequence[ContextItem]) -> tuple[Citation, ..
             passages.setdefault(item.label, {})[i] = words
     cited: dict[int, dict[int, None]] = {}
     said = set[str]()
-    claim, *rest = re.split(r"\[(\d{1,6})\]", answer)
-    for label, after in zip(map(int, rest[::2]), rest[1::2], strict=True):
+    for claim, labels in _claims(answer, last=len(context)):
         # Labels without words between them stand for the same.
         said = set(query_terms(claim, language=language)) or said
-        claim = after
-        passage = passages.get(label, {})
-        cited.setdefault(label, {}).update(
-            (i, None) for i, words in passage.items() if _holds(words, said)
-        )
+        for label in labels:
+            passage = passages.get(label, {})
+            cited.setdefault(label, {}).update(
+                (i, None) for i, words in passage.items() if _holds(words, said)
+            )
     runs = [i for label, found in cited.items() for i in found or passages.get(label, {})]
     items = [context[i] for i in runs]
     return tuple(
         Citation(hit=item.hit, start=item.start, end=item.end, text=item.text) for item in items
     )
+
+
+def _claims(answer: str, *, last: int) -> Iterator[tuple[str, list[int]]]:
+    """Yield what stands before each label, or list of labels, and the numbers that it names.
+
+    Models write `[1, 2]`, `[1-3]`, `[^1]`, `【1】` and `【1†source】` as well. No list has a 0, and
+    numbers above `last` are no labels.
+    """
+    import re
+
+    one, apart = r"\^?\d{1,6}", r"\s{0,3}[-–—,;，、]\s{0,3}"
+    numbers_or_source = rf"({one}(?:{apart}{one}){{0,99}})(?:†[^\]】］]{{0,99}})?"
+    claim, *rest = re.split(rf"[\[【［]{numbers_or_source}[\]】］]", answer)
+    for named, after in zip(rest[::2], rest[1::2], strict=True):
+        numbers: dict[int, None] = {}
+        for first, to in re.findall(r"(\d+)(?:\s*[-–—]\s*\^?(\d+))?", named):
+            until = min(int(to or first), last)
+            numbers.update(dict.fromkeys(range(int(first), until + 1)))
+        yield claim, [] if 0 in numbers else list(numbers)
+        claim = after
 
 
 def _holds(words: set[str], said: set[str]) -> bool:

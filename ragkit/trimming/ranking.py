@@ -111,7 +111,7 @@ def _scores(
     policy: TrimPolicy,
 ) -> list[float]:
     scorer = policy.scorer
-    fusion = fused(signals, policy.weights)
+    fusion = fused(signals, _weights(policy, len(pool)) if policy.units else policy.weights)
     scores = fusion if scorer is None else scorer.score(signals)
     if not policy.second_hop:
         return scores
@@ -121,6 +121,15 @@ def _scores(
     weight = policy.second_hop * (1.0 if scorer is None else scorer.fused_weight)
     gains = second_hop(question_terms, pool, signals, fusion)
     return [score + weight * gain for score, gain in zip(scores, gains, strict=True)]
+
+
+def _weights(policy: TrimPolicy, n_chunks: int) -> Mapping[str, float]:
+    """Return the policy's weights, less for the chunk's score where all of a store was found.
+
+    The last of two hits is as far from the mean as can be, even if it is nearly as good.
+    """
+    weight = policy.weights.get("chunk", 0.0) * min(1.0, n_chunks / policy.pool)
+    return {**policy.weights, "chunk": weight}
 
 
 def _relative_scores(
@@ -140,11 +149,13 @@ def _support(signals: Signals, pool: Sequence[PoolChunk]) -> float:
     """Return the support of the part with vectors, or of the part without if that is greater.
 
     Each part is judged by what is known of it: the pool supports an answer where either part does.
+    Rows of tables are in both: the vector of a few names and numbers says little.
     """
-    covered = signals.columns["window_covered"]
+    covered = signals.columns["supported"]
     indices = range(len(covered))
-    by_words = [i for i in indices if not signals.with_vectors or i in signals.estimated]
     by_vectors = [i for i in indices if signals.with_vectors and i not in signals.estimated]
+    rows = (i for i in by_vectors if _is_row(pool, signals.sentences[i]))
+    by_words = [*(i for i in indices if not signals.with_vectors or i in signals.estimated), *rows]
     logits: list[float] = []
     if by_words:
         coverage = max(covered[i] for i in by_words)
@@ -161,6 +172,10 @@ def _support(signals: Signals, pool: Sequence[PoolChunk]) -> float:
 
 def _best_first(scores: Sequence[float]) -> list[int]:
     return sorted(range(len(scores)), key=lambda k: -scores[k])
+
+
+def _is_row(pool: Sequence[PoolChunk], place: Sentence) -> bool:
+    return unit_of(pool[place.chunk].hit.chunk, place.position).kind == "row"
 
 
 def _kept_order(

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
+from functools import lru_cache
 
 from ragkit.types import Hit, Span
 
@@ -54,9 +55,11 @@ class Signals:
     """The sentences of a pool with one column of numbers per signal.
 
     Columns have one value per sentence: `words`, `window_words` and `chunk_words` are BM25 scores,
-    `covered` and `window_covered` shares in [0, 1] of the question's term weight, `chunk` the hit's
-    own score; with vectors also `cosine`, `window_cosine`, and the largest (`chunk_cosine`) and the
-    mean (`mean_cosine`) of the chunk's sentences. A window is a sentence with its neighbours.
+    `covered`, `window_covered` and `supported` shares in [0, 1] of the question's term weight (the
+    last one that of the window, or of the unit with its needs if that is more and the unit has a
+    share itself), `chunk` the hit's own score; with vectors also `cosine`, `window_cosine`, and the
+    largest (`chunk_cosine`) and the mean (`mean_cosine`) of the chunk's sentences. A window is a
+    sentence with its neighbours.
 
     Where only a part of the pool has vectors, `estimated` holds the indices of the sentences whose
     cosines are estimated from words.
@@ -101,13 +104,18 @@ def measure(question_terms: Sequence[str], pool: Sequence[PoolChunk]) -> Signals
     idf = inverse_frequencies(asked, [text.counts.keys() for text in own])
     total = math.fsum(idf.values()) or 1.0
     chunk_words = _bm25(idf, chunks)
+    window_covered = [sum(idf[term] for term in text.counts) / total for text in windows]
     columns: dict[str, Sequence[float]] = {
         "words": _bm25(idf, own),
         "window_words": _bm25(idf, windows),
         "chunk_words": [chunk_words[s.chunk] for s in sentences],
         "chunk": [pool[s.chunk].hit.score for s in sentences],
         "covered": [sum(idf[term] for term in text.counts) / total for text in own],
-        "window_covered": [sum(idf[term] for term in text.counts) / total for text in windows],
+        "window_covered": window_covered,
+        "supported": [
+            max(covered, math.fsum(idf[term] for term in _with_needs(pool, s, text, asked)) / total)
+            for covered, s, text in zip(window_covered, sentences, own, strict=True)
+        ],
     }
     estimated = frozenset(i for i, s in enumerate(sentences) if not _has_vectors(pool[s.chunk]))
     if len(estimated) == len(sentences):
@@ -178,6 +186,31 @@ class _Text:
 
 def _found(terms: Sequence[str], asked: set[str]) -> _Text:
     return _Text(Counter(term for term in terms if term in asked), len(terms))
+
+
+def _with_needs(
+    pool: Sequence[PoolChunk], place: Sentence, own: _Text, asked: AbstractSet[str]
+) -> AbstractSet[str]:
+    """Return the question's terms that a unit or its needs have; none where itself has none.
+
+    Otherwise every row of a table would support whatever its header is about.
+    """
+    units = pool[place.chunk].hit.chunk.units
+    if not units or not own.counts:
+        return frozenset()
+    return own.counts.keys() | asked_terms((n.text for n in units[place.position].needs), asked)
+
+
+def asked_terms(texts: Iterable[str], asked: AbstractSet[str]) -> frozenset[str]:
+    """Return which of the question's terms stand in headings or needs."""
+    return frozenset(term for text in texts for term in _terms(text) if term in asked)
+
+
+@lru_cache(maxsize=4096)
+def _terms(text: str) -> Sequence[str]:
+    from ragkit.text.words import index_terms  # only units with needs need it
+
+    return index_terms(text, language=None)
 
 
 def _joined(texts: Sequence[_Text]) -> _Text:

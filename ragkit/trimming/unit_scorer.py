@@ -14,10 +14,9 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TypeVar
 
-from ragkit.text.words import index_terms
 from ragkit.trimming.atoms import STRUCTURED_KINDS, Atoms, unit_of
 from ragkit.trimming.scorer import FUSION_WEIGHTS
-from ragkit.trimming.signals import PoolChunk, Signals, fused, inverse_frequencies
+from ragkit.trimming.signals import PoolChunk, Signals, asked_terms, fused, inverse_frequencies
 from ragkit.types import Chunk
 
 _Key = TypeVar("_Key", bound=Hashable)
@@ -68,11 +67,11 @@ def unit_features(
     share = _shares(own, asked)
     paths = [_heading_path(pool[s.chunk].hit.chunk, s.span[0]) for s in sentences]
     titled = [(pool[s.chunk].hit.title, *path) for s, path in zip(sentences, paths, strict=True)]
-    of_titles = {titles: _of_texts(titles, asked) for titles in set(titled)}
+    of_titles = {titles: asked_terms(titles, asked) for titles in set(titled)}
     above = [of_titles[titles] for titles in titled]
     pieces = [list(atoms.of(s.chunk, s.position)) for s in sentences]
     needed = [[p.need.text for p in some if p.need is not None] for some in pieces]
-    with_needs = [o | _of_texts(texts, asked) for o, texts in zip(own, needed, strict=True)]
+    with_needs = [o | asked_terms(texts, asked) for o, texts in zip(own, needed, strict=True)]
     lengths = [(s.span[1] - s.span[0]) / _CHARACTERS_PER_TOKEN for s in sentences]
     spans = [{atoms.span(piece) for piece in some} for some in pieces]
     sizes = [sum(b - a for _, a, b in some) / _CHARACTERS_PER_TOKEN for some in spans]
@@ -128,16 +127,6 @@ def relative_unit_scores(scores: Sequence[float]) -> Callable[[int, int], float]
 
 def _found(terms: Iterable[str], asked: frozenset[str]) -> frozenset[str]:
     return asked.intersection(terms)
-
-
-def _of_texts(texts: Iterable[str], asked: frozenset[str]) -> frozenset[str]:
-    """Return which of the question's terms stand in headings or needs."""
-    return _found((term for text in texts for term in _terms(text)), asked)
-
-
-@lru_cache(maxsize=4096)
-def _terms(text: str) -> Sequence[str]:
-    return index_terms(text, language=None)
 
 
 def _shares(

@@ -323,6 +323,13 @@ def test_indentation_is_as_in_the_document() -> None:
         ("It is blue [1].", [0]),
         ("It is red. [1] [7]", [1]),
         ("Nobody knows [1].", [0, 1]),
+        ("It is blue [^1], they say.", [0]),
+        ("It is blue 【1】.", [0]),
+        ("It is blue 【1†lamp】.", [0]),
+        ("It is blue ［1］.", [0]),
+        ("It is blue [1, 2].", [0]),
+        ("It is blue [7;1].", [0]),
+        ("It is blue [1 – 999999].", [0]),
     ],
 )
 def test_a_label_cites_what_supports_the_claim(answer: str, cited: list[int]) -> None:
@@ -331,6 +338,24 @@ def test_a_label_cites_what_supports_the_claim(answer: str, cited: list[int]) ->
     labelled = load_template("guarded").render("q", context).context
     found = cite(Generation(text=answer, usage=Usage()), labelled)
     assert [citation.text for citation in found] == [context[i].text for i in cited]
+
+
+@pytest.mark.parametrize(
+    ("labels", "cited"),
+    [
+        ("[1][3]", [1, 3]), ("[1, 3]", [1, 3]), ("[1;3]", [1, 3]), ("[1-3]", [1, 2, 3]),
+        ("[3, 1–2]", [3, 1, 2]), ("[^2][^3]", [2, 3]), ("【2、3】", [2, 3]), ("[2-9]", [2, 3]),
+        ("[3-2]", []), ("[0, 1]", []), ("[4]", []), ("[1.2]", []), ("[a1]", []), ("[1", []),
+    ],
+)  # fmt: skip
+def test_labels_are_read_as_models_write_them(labels: str, cited: list[int]) -> None:
+    """Lists, ranges, notes and wide brackets name the passages of their numbers."""
+    pool = pool_of("Dogs bark.\n", "Cats purr.\n", "Cows moo.\n")
+    context = trim(["dog"], pool, policy=POLICY, counter=COUNTER, level=1.0).context
+    labelled = load_template("guarded").render("q", context).context
+    found = cite(Generation(text=f"Animals {labels} talk.", usage=Usage()), labelled)
+    numbers = {item.text: item.label for item in labelled}
+    assert [numbers[citation.text] for citation in found] == cited
 
 
 ANSWERS = """Valves

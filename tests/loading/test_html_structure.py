@@ -49,6 +49,25 @@ def test_lists_as_a_reader_sees_them(page: str, text: str) -> None:
     assert_sound(loaded.text, loaded.parts)
 
 
+@pytest.mark.parametrize(
+    ("page", "text"),
+    [
+        ("<p>3 x 10<sup>12</sup> ohm", "3 x 10^12 ohm"),
+        ("<p>10<sup>-3</sup> and 5<sup> 2 </sup>", "10^-3 and 5^2"),
+        ("<p>A day is 18<sup>2</sup> crowns", "A day is 18 [2] crowns"),
+        ("<p>9<sup><a href='#n'>1</a></sup>, 9<a href='#n'><sup>1</sup></a>", "9 [1], 9 [1]"),
+        ("<p><sup>3</sup>12 days", "3 12 days"),
+        ("<p>m<sup>2</sup>, H<sub>2</sub>O, 1<sup>st</sup>", "m2, H2O, 1st"),
+        ("<p>10<sub>2</sub> is 2", "10_2 is 2"),
+        ("<p>7<sup>\n<b>40</b></sup>5", "7 40 5"),
+        ("<table><tr><td>12<sup>1</sup><td>a</table>", "12 [1] | a"),
+    ],
+)
+def test_a_raised_number_is_apart_from_the_number_before(page: str, text: str) -> None:
+    """Otherwise they would be one other number."""
+    assert html(page).text == text
+
+
 def test_items_own_their_first_paragraph() -> None:
     """What follows the first paragraph of an item stands in it as parts of its own."""
     page = "<ol><li><p>a</p><p>b</p><pre>c</pre><ul><li>d</ul><li><pre>e</pre></ol>"

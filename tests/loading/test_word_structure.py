@@ -161,3 +161,18 @@ def test_code() -> None:
     loaded = document(styled("a:", "Src"), styled("", "Src"), styled("  b", "Src"), paragraph("c"))
     assert loaded.text == "a:\n\n  b\n\nc"
     assert [part.kind for part in loaded.parts] == ["code", "paragraph"]
+
+
+def test_a_raised_number_is_apart_from_the_number_before() -> None:
+    """Otherwise they would be one other number."""
+    runs = (
+        ("It is 10", ""), ("-", "superscript"), ("12", "superscript"), (" ohm, 18", ""),
+        ("2", "superscript"), (" crowns, 4 m", "baseline"), ("2", "superscript"), (", 10", ""),
+        ("2", "subscript"), ("0", ""),
+    )  # fmt: skip
+    body = "".join(
+        f'<w:r><w:rPr><w:vertAlign w:val="{place}"/></w:rPr>'
+        f'<w:t xml:space="preserve">{text}</w:t></w:r>'
+        for text, place in runs
+    )
+    assert document(f"<w:p>{body}</w:p>").text == "It is 10^-12 ohm, 18 [2] crowns, 4 m2, 10_2 0"

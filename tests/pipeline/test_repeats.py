@@ -53,6 +53,7 @@ def test_one_edition_stays_and_the_pool_is_filled(rag: RAG) -> None:
     assert second == "prices.md"
     context = "\n".join(item.text for item in rag.ask(QUESTION).context)
     assert context.count("Berths in the old harbour") <= 1
+    assert "300 crowns" in context
     assert _pool(rag, QUESTION, k=1) == [first]
 
 
