@@ -31,6 +31,7 @@ from ragkit.types import TokenCounter
 from ragkit_eval.data.datasets import Question, load_dataset
 from ragkit_eval.data.rows import Passage
 from ragkit_eval.measuring.gold import Gold
+from ragkit_eval.measuring.pools import retrieve
 from ragkit_eval.measuring.quality import (
     Quality,
     default_quality,
@@ -252,17 +253,19 @@ def _measure(
     rag, gold = opened.rag, Gold(opened.rag)
     baseline: list[float] = []
     tokens: list[float] = []
-    deepest = max(BASELINE_HITS, *(curve.pool for curve in curves))
-    words, pool = rag.pool(questions[0].text, k=deepest)
+    sizes = {curve.pool for curve in curves}
+    first = retrieve(rag, questions[0].searched, k=BASELINE_HITS, pools=sizes)
     for curve in curves:  # first calls import and load
-        curve.rival(questions[0].text, words, pool[: curve.pool], SHARES[0], SHARES)
+        chunks = first.pools[curve.pool]
+        curve.rival(questions[0].text, first.terms, chunks, SHARES[0], SHARES)
     for question in questions:
-        words, pool = rag.pool(question.text, k=deepest)
-        whole = whole_chunks(pool[:BASELINE_HITS])
+        found = retrieve(rag, question.searched, k=BASELINE_HITS, pools=sizes)
+        words = found.terms
+        whole = whole_chunks(found.hits)
         baseline.append(quality(question, gold.with_repeats(question, whole)) or 0.0)
-        tokens.append(sum(c.hit.chunk.n_tokens for c in pool[:BASELINE_HITS]))
+        tokens.append(sum(hit.chunk.n_tokens for hit in found.hits))
         for curve in curves:
-            chunks = pool[: curve.pool]
+            chunks = found.pools[curve.pool]
             started = time.process_time()
             for share in SHARES:
                 sent = curve.rival(question.text, words, chunks, share, SHARES)

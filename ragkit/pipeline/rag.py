@@ -205,16 +205,22 @@ class RAG(StoreMethods):
 
     @counted
     def pool(
-        self, question: str, *, k: int, **options: Unpack[PoolOptions]
+        self,
+        question: str,
+        *,
+        k: int,
+        drops_repeats: bool = True,
+        **options: Unpack[PoolOptions],
     ) -> tuple[Sequence[str], Sequence[PoolChunk]]:
         """Return a question's index terms and its best k chunks, prepared for trimming.
 
-        This is the pool that `ask` trims. `ragkit.trimming.rank` orders its sentences.
+        This is the pool that `ask` trims: of near-identical chunks one, unless `drops_repeats` is
+        false. `ragkit.trimming.rank` orders its sentences.
         """
         from ragkit.pipeline.retrieval import pool
 
         check_names("pool", PoolOptions, options)
-        return pool(self._parts, question, k, options)
+        return pool(self._parts, question, k, options, drops_repeats=drops_repeats)
 
     @counted
     def ask(self, question: str, **options: Unpack[AskOptions]) -> Answer:

@@ -132,11 +132,11 @@ def search(parts: Parts, question: str, options: SearchOptions) -> Sequence[Hit]
 
 
 def pool(
-    parts: Parts, question: str, k: int, options: PoolOptions
+    parts: Parts, question: str, k: int, options: PoolOptions, *, drops_repeats: bool
 ) -> tuple[Sequence[str], Sequence[PoolChunk]]:
     """Do what `RAG.pool` does."""
     k = depth(k, None, k)
-    request = Request.of(parts, question, options, k=k, n_candidates=k, drops_repeats=True)
+    request = Request.of(parts, question, options, k=k, n_candidates=k, drops_repeats=drops_repeats)
     found = retrieve(parts, request, Stopwatch())
     return found.terms, found.pool
 

@@ -16,6 +16,7 @@ from ragkit.types import Json
 from ragkit_eval.data.datasets import Dataset, Question
 from ragkit_eval.data.rows import Passage
 from ragkit_eval.measuring.gold import Gold
+from ragkit_eval.measuring.pools import retrieve
 from ragkit_eval.measuring.quality import Quality, quality_measure, ranked_passages, whole_chunks
 from ragkit_eval.stats.inference import quantile
 
@@ -84,11 +85,12 @@ def measure_needs(
     """Return what each question needs of a pool; arguments as in `calibrate`."""
     policy = TrimPolicy(name="asked", pool=pool, scorer=scorer, second_hop=second_hop)
     gold = Gold(rag)
-    found: list[Needs] = []
+    needs: list[Needs] = []
     for i, question in enumerate(questions):
-        terms, chunks = rag.pool(question.searched, k=max(pool, BASELINE_HITS))
-        whole = whole_chunks(chunks[:BASELINE_HITS])
-        ranking = rank(terms, chunks[:pool], policy)
+        found = retrieve(rag, question.searched, k=BASELINE_HITS, pools=(pool,))
+        chunks = found.pools[pool]
+        whole = whole_chunks(found.hits)
+        ranking = rank(found.terms, chunks, policy)
         passages = ranked_passages(ranking, rag.counter)
         need = Needs(
             question=question,
@@ -102,10 +104,10 @@ def measure_needs(
             support=ranking.support,
             lexical=all(chunk.cosines is None for chunk in chunks),
         )
-        found.append(_with_quality(need, gold.with_repeats(question, passages), quality))
+        needs.append(_with_quality(need, gold.with_repeats(question, passages), quality))
         if on_progress is not None:
             on_progress(i + 1, len(questions))
-    return found
+    return needs
 
 
 def _with_quality(need: Needs, passages: Sequence[Passage], quality: Quality) -> Needs:

@@ -29,6 +29,7 @@ from ragkit.types import Json, Mode
 from ragkit_eval.calibration.curves import Curve, Point, Series, Sweep
 from ragkit_eval.data.datasets import Dataset, Question
 from ragkit_eval.measuring.gold import Gold
+from ragkit_eval.measuring.pools import retrieve
 from ragkit_eval.measuring.quality import (
     Quality,
     default_quality,
@@ -184,15 +185,18 @@ class _Measuring:
             )
             for policy in policies
         ]
-        deepest = max([max(depths)] + [max(grid.pools)] * bool(ranked) + [p.pool for p in policies])
+        sizes = {curves.pool for curves in ranked} | {policy.pool for policy in policies}
         for i, question in enumerate(self._questions):
-            terms, pool = rag.pool(question.searched, k=deepest, mode=way.mode)
-            chunks = gold.with_repeats(question, whole_chunks(pool))
+            found = retrieve(rag, question.searched, k=max(depths), pools=sizes, mode=way.mode)
+            terms = found.terms
+            chunks = gold.with_repeats(question, whole_chunks(found.hits))
             untrimmed.add(question, chunks, depths, quality)
             for curves in ranked:
+                pool = found.pools[curves.pool]
                 curves.add(rag, gold, question, terms=terms, pool=pool, quality=quality)
             for policy, curve in zip(policies, fixed, strict=True):
-                context = trim(terms, pool[: policy.pool], policy=policy, counter=rag.counter)
+                pool = found.pools[policy.pool]
+                context = trim(terms, pool, policy=policy, counter=rag.counter)
                 passages = [
                     passage_of(item.hit, item.start, item.end, item.n_tokens)
                     for item in context.context
@@ -285,6 +289,7 @@ class _RankedCurves:
     def __init__(self, grid: Grid, way: _Way, scorer: str, pool: int) -> None:
         used = open_scorer(scorer)
         self._policy = TrimPolicy(name="swept", pool=pool, scorer=used, second_hop=grid.second_hop)
+        self.pool = pool
         self._above = sorted(grid.keep_above, reverse=True)
         self._budgets = sorted(grid.budgets)
         name = "trimmed" if used is None else f"trimmed by {used.name}"
@@ -310,8 +315,8 @@ class _RankedCurves:
         pool: Sequence[PoolChunk],
         quality: Quality,
     ) -> None:
-        """Add a question; `pool` is at least as deep as the ranking's."""
-        ranking = rank(terms, pool[: self._policy.pool], self._policy)
+        """Add a question with its pool."""
+        ranking = rank(terms, pool, self._policy)
         ranked = ranked_passages(ranking, rag.counter)
         passages = gold.with_repeats(question, ranked)
         ranks = [-sentence.relative_score for sentence in ranking.sentences]

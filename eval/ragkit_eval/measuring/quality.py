@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 from ragkit.errors import ConfigError
-from ragkit.trimming import PoolChunk, Ranking
+from ragkit.trimming import Ranking
 from ragkit.trimming.ranking import text_of
 from ragkit.types import Chunk, Hit, TokenCounter
 from ragkit_eval.data.datasets import Question
@@ -93,9 +93,9 @@ def _document_recall(question: Question, passages: Sequence[Passage]) -> float |
     return len(relevant & {passage.document_id for passage in passages}) / len(relevant)
 
 
-def whole_chunks(pool: Sequence[PoolChunk]) -> list[Passage]:
-    """Return the chunks of a pool as passages."""
-    chunks = [(e.hit, e.hit.chunk) for e in pool]
+def whole_chunks(hits: Sequence[Hit]) -> list[Passage]:
+    """Return the chunks of hits as passages."""
+    chunks = [(hit, hit.chunk) for hit in hits]
     return [passage_of(hit, chunk.start, chunk.end, chunk.n_tokens) for hit, chunk in chunks]
 
 
