@@ -111,13 +111,29 @@ def _pieces(
 ) -> list[_Piece]:
     """Return each chosen sentence once, after what it needs of the context, except headings.
 
-    What only introduces others is followed by them.
+    What only introduces others is followed by them, and a step stands in its whole procedure.
     """
     pieces: dict[tuple[str, int], _Piece] = {}
     for sentence, item in chosen:
-        for found in (sentence, item), *_introduced(sentence, item, context):
+        steps = list(_procedure(sentence, item, context))
+        for found in steps or [(sentence, item), *_introduced(sentence, item, context)]:
             _add(pieces, *found, context)
     return list(pieces.values())
+
+
+def _procedure(
+    sentence: ScoredSentence, item: ContextItem, context: Sequence[ContextItem]
+) -> Iterator[tuple[ScoredSentence, ContextItem]]:
+    """Yield all that the context has of the procedure that a sentence is a step of."""
+    unit = _unit(sentence, item)
+    if unit is None or unit.procedure is None:
+        return
+    for other in context:
+        if other.hit.chunk.document_id == item.hit.chunk.document_id:
+            for step in other.sentences:
+                found = _unit(step, other)
+                if found and found.is_kept_alone and found.procedure == unit.procedure:
+                    yield step, other
 
 
 def _introduced(

@@ -37,7 +37,6 @@ class Atoms:
         self._policy = policy
         self._at: dict[tuple[str, int], tuple[int, int]] = {}
         self._steps: dict[tuple[str, int, int], list[tuple[int, int]]] = {}
-        self._given: set[tuple[int, int]] = set()
         self._introduced: dict[tuple[str, int], tuple[str, int, int]] = {}
         for i, chunk in enumerate(self._chunks):
             for j, unit in enumerate(chunk.units):
@@ -53,18 +52,13 @@ class Atoms:
         for places in self._steps.values():
             places.sort(key=lambda place: self._chunks[place[0]].units[place[1]].start)
 
-    def of(self, i: int, j: int, *, whole: bool | None = None) -> Iterator[Piece]:
+    def of(self, i: int, j: int, *, whole: bool = True) -> Iterator[Piece]:
         """Yield a unit and what it is kept with: first itself, then its procedure, then needs.
 
-        The procedure comes if it is to be `whole`; with None it comes with the first of its units
-        that is asked for, because a sequence of atoms has it from there on.
+        Unless it is to be `whole`, the rest of the procedure is left out.
         """
         chunk = self._chunks[i]
-        procedure = () if whole is False else self.procedure(i, j)
-        if whole is None and procedure:
-            procedure = () if procedure[0] in self._given else procedure
-            self._given.update(procedure[:1])
-        together = [(i, j), *procedure]
+        together = [(i, j), *(self.procedure(i, j) if whole else ())]
         beside = _neighbours_and_heading(chunk, j, self._policy)
         yield from (Piece(*place) for place in together)
         for place in (*together, *((i, k) for k in beside)):

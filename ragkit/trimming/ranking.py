@@ -195,15 +195,19 @@ def _kept_order(
     """
     index = {(s.chunk, s.position): k for k, s in enumerate(sentences)}
     seen, n_characters, lowest = _Seen(), 0, math.inf
+    procedures: set[tuple[int, int]] = set()
     kept: list[RankedSentence] = []
     for atom, k in enumerate(order):
         main = sentences[k]
         if seen.is_repeat(pool[main.chunk].hit.chunk, main):
             continue
+        # Once with the first of its units: asking for all of it at each would be quadratic.
+        first = atoms.procedure(main.chunk, main.position)[:1]
         places = [
             (piece, _place(piece, pool[piece.chunk].hit.chunk, sentences, index))
-            for piece in atoms.of(main.chunk, main.position)
+            for piece in atoms.of(main.chunk, main.position, whole=not procedures.issuperset(first))
         ]
+        procedures.update(first)
         new = [(p, at) for p, at in places if seen.is_new(pool[p.chunk].hit.chunk, at)]
         n_characters += sum(at.span[1] - at.span[0] for _, at in new)
         lowest = min(lowest, relative_of(k, n_characters))

@@ -14,9 +14,16 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TypeVar
 
-from ragkit.trimming.atoms import STRUCTURED_KINDS, Atoms, unit_of
+from ragkit.trimming.atoms import STRUCTURED_KINDS, Atoms, Piece, unit_of
 from ragkit.trimming.scorer import FUSION_WEIGHTS
-from ragkit.trimming.signals import PoolChunk, Signals, asked_terms, fused, inverse_frequencies
+from ragkit.trimming.signals import (
+    PoolChunk,
+    Sentence,
+    Signals,
+    asked_terms,
+    fused,
+    inverse_frequencies,
+)
 from ragkit.types import Chunk
 
 _Key = TypeVar("_Key", bound=Hashable)
@@ -69,12 +76,16 @@ def unit_features(
     titled = [(pool[s.chunk].hit.title, *path) for s, path in zip(sentences, paths, strict=True)]
     of_titles = {titles: asked_terms(titles, asked) for titles in set(titled)}
     above = [of_titles[titles] for titles in titled]
-    pieces = [list(atoms.of(s.chunk, s.position)) for s in sentences]
+    pieces = [list(atoms.of(s.chunk, s.position, whole=False)) for s in sentences]
+    of_procedure = _procedure_sizes(sentences, atoms)
     needed = [[p.need.text for p in some if p.need is not None] for some in pieces]
     with_needs = [o | asked_terms(texts, asked) for o, texts in zip(own, needed, strict=True)]
     lengths = [(s.span[1] - s.span[0]) / _CHARACTERS_PER_TOKEN for s in sentences]
     spans = [{atoms.span(piece) for piece in some} for some in pieces]
-    sizes = [sum(b - a for _, a, b in some) / _CHARACTERS_PER_TOKEN for some in spans]
+    sizes = [
+        (n + sum(b - a for _, a, b in some)) / _CHARACTERS_PER_TOKEN
+        for some, n in zip(spans, of_procedure, strict=True)
+    ]
     fusion = fused(signals, _FUSION)
     documents = [pool[s.chunk].hit.chunk.document_id for s in sentences]
     section = list(zip(documents, paths, strict=True))
@@ -123,6 +134,19 @@ def relative_unit_scores(scores: Sequence[float]) -> Callable[[int, int], float]
         return scores[index] - 0.7 * best - 2.0 * math.log(n_tokens / 300.0) + 1.5
 
     return relative
+
+
+def _procedure_sizes(sentences: Sequence[Sentence], atoms: Atoms) -> list[int]:
+    """Return how many characters the procedure has that is kept with each unit; 0 without one."""
+    sizes: dict[tuple[int, int], int] = {}
+    found: list[int] = []
+    for s in sentences:
+        places = atoms.procedure(s.chunk, s.position)
+        if places and places[0] not in sizes:
+            spans = (atoms.span(Piece(*place)) for place in places)
+            sizes[places[0]] = sum(end - start for _, start, end in spans)
+        found.append(sizes[places[0]] - (s.span[1] - s.span[0]) if places else 0)
+    return [max(0, n) for n in found]
 
 
 def _found(terms: Iterable[str], asked: frozenset[str]) -> frozenset[str]:

@@ -391,7 +391,10 @@ blue   shut
     ("question", "expected"),
     [
         ("wait lamp close", "The valves are listed below.\n   close(valve)\n     wait(lamp)"),
-        ("press button", "Restart the boiler as follows:\n2. Press the button."),
+        (
+            "press button",
+            "Restart the boiler as follows:\n1. Close the red valve.\n2. Press the button.",
+        ),
         (
             "how to restart the boiler",
             "Restart the boiler as follows:\n1. Close the red valve.\n2. Press the button.",
