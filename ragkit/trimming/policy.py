@@ -122,7 +122,7 @@ class TrimPolicy:
         Raises:
             ConfigError: an unknown key, a value out of range, or a scorer that cannot be read.
         """
-        given: dict[str, Json] = {**_LEFT_OUT.to_dict(), "certificate": None}
+        given: dict[str, Json] = {**_LEFT_OUT.to_dict(), "units": False, "certificate": None}
         _check_keys(path, data, allowed=tuple(given))
         if set(_LIMITS) & set(data):
             # A file that gives one limit means that one alone.
@@ -179,6 +179,8 @@ class TrimPolicy:
             "scorer": None if scorer is None else {"name": scorer.name, "sha256": scorer.sha256()},
             "weights": self._weights(_WEIGHTS),
         }
+        if not self.units:
+            del data["units"]  # As it was before there was a scorer of units: digests stay.
         if self.certificate is not None:
             data["certificate"] = self.certificate.to_dict()
         return data

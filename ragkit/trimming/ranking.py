@@ -197,7 +197,8 @@ def _kept_order(
     seen, n_characters, lowest = _Seen(), 0, math.inf
     procedures: set[tuple[int, int]] = set()
     kept: list[RankedSentence] = []
-    for atom, k in enumerate(order):
+    n_atoms = 0
+    for k in order:
         main = sentences[k]
         if seen.is_repeat(pool[main.chunk].hit.chunk, main):
             continue
@@ -208,14 +209,20 @@ def _kept_order(
             for piece in atoms.of(main.chunk, main.position, whole=not procedures.issuperset(first))
         ]
         procedures.update(first)
-        new = [(p, at) for p, at in places if seen.is_new(pool[p.chunk].hit.chunk, at)]
+        new = [
+            (piece, at)
+            for piece, at in places
+            if seen.is_new(piece, pool[piece.chunk].hit.chunk, at, main)
+        ]
         n_characters += sum(at.span[1] - at.span[0] for _, at in new)
         lowest = min(lowest, relative_of(k, n_characters))
-        for piece, at in new:
+        for n, (piece, at) in enumerate(new):
+            hit = pool[piece.chunk].hit
+            # A limit may come between a sentence and its neighbours, which it does not need.
+            n_atoms += n == 0 or _is_neighbour(piece, hit.chunk)
             own = index.get((piece.chunk, at.position))
             score = -math.inf if own is None else scores[own]
-            hit = pool[piece.chunk].hit
-            kept.append(RankedSentence(hit, at, score, lowest, atom, piece.need))
+            kept.append(RankedSentence(hit, at, score, lowest, n_atoms, piece.need))
     return tuple(kept)
 
 
@@ -252,10 +259,17 @@ class _Seen:
         self._texts.add(key)
         return False
 
-    def is_new(self, chunk: Chunk, place: Sentence) -> bool:
-        """Whether a span was not kept before; notes it."""
+    def is_new(self, piece: Piece, chunk: Chunk, place: Sentence, main: Sentence) -> bool:
+        """Whether a span was not kept before, nor its words if it is a neighbour; notes it."""
+        if place is not main and _is_neighbour(piece, chunk) and self.is_repeat(chunk, place):
+            return False
         key = (chunk.document_id, *place.span)
         if key in self._spans:
             return False
         self._spans.add(key)
         return True
+
+
+def _is_neighbour(piece: Piece, chunk: Chunk) -> bool:
+    """Whether a sentence of running text is kept beside another one that does not need it."""
+    return piece.need is None and not chunk.units

@@ -15,7 +15,7 @@ import pytest
 
 from ragkit.text.wordpiece import load_wordpiece
 from ragkit.trimming import Certificate, PoolChunk, load_policy, rank, select
-from ragkit.trimming.certificate import has_refusal, is_stale, why_void, why_void_for_pool
+from ragkit.trimming.certificate import SIGNALS, has_refusal, is_stale, why_void, why_void_for_pool
 from ragkit.types import Json, Location, Mark
 
 from .test_trimming import FERRY, MUSEUM, PASS_WORDS, pool_of
@@ -93,6 +93,25 @@ def test_damaged_facts_are_unknown_and_are_written_back() -> None:
     assert not has_refusal(None)
 
 
+def of_today(name: str) -> Certificate:
+    """Return the certificate of a file as if it had been made with the signals of today."""
+    found = certificate(name)
+    known = found.fingerprints
+    return (
+        found
+        if known is None
+        else dataclasses.replace(found, fingerprints={**known, "signals": SIGNALS})
+    )
+
+
+def test_certificates_of_other_signals_are_void() -> None:
+    """What was kept then may not be kept now."""
+    policy, _ = load_policy(str(FILES / "certified.json"))
+    here = configuration(certificate("certified"))
+    void = why_void(certificate("certified"), here, policy)
+    assert void == f"signals is {SIGNALS!r}, certified with 'signals/2'"
+
+
 def configuration(of: Certificate) -> dict[str, Json]:
     """Return the configuration that a certificate was made with."""
     known = of.fingerprints
@@ -133,7 +152,7 @@ def test_what_voids_a_certificate(name: str, limits: dict[str, Any], named: str 
     """Limits that cut more than was certified, and missing facts; older files lack some keys."""
     policy, _ = load_policy(str(FILES / f"{name}.json"))
     here = configuration(certificate("certified"))
-    void = why_void(certificate(name), here, policy, **limits)
+    void = why_void(of_today(name), here, policy, **limits)
     assert (void is None) if named is None else (named in str(void))
     assert why_void_for_pool(policy, policy.pool) is None
     assert why_void_for_pool(policy, 3) == f"a pool of 3 replaces its {policy.pool}"
