@@ -2,12 +2,15 @@
 
     pip install 'ragkit-lean[local,fast,opensearch]'
     python benchmarks/opensearch.py recall URL DATASET [--split test] [--questions N]
+    python benchmarks/opensearch.py trim URL DATASET [--split test] [--questions N]
     python benchmarks/opensearch.py storm URL [--chunks 20000] [--share 0.3]
 
 `recall` ingests a dataset into an index and into a folder, and asks all questions of both, by
-vector, by words, and by both together, joined by the server and by the client. `storm` writes
-through a proxy that answers a share of the bulk requests with 429, 502 or 503, or loses the answer
-after the server has done the work; every chunk must be countable once.
+vector, by words, and by both together, joined by the server and by the client. `trim` compares the
+contexts that both keep for questions with evidence, in an index without vectors of sentences too:
+their tokens, and how many hold all the evidence. `storm` writes through a proxy that answers a
+share of the bulk requests with 429, 502 or 503, or loses the answer after the server has done the
+work; every chunk must be countable once.
 """
 
 from __future__ import annotations
@@ -28,6 +31,7 @@ from ragkit.types import Fusion, Mode
 from ragkit_connectors.opensearch import OpenSearchStore, open_opensearch
 from ragkit_connectors.opensearch.searching import Hybrid
 from ragkit_eval import Question, load_dataset
+from ragkit_eval.data.spans import evidence_found
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
@@ -64,12 +68,45 @@ def recalls(rag: RAG, questions: Sequence[Question], mode: Mode) -> dict[str, fl
     return {**shares, "milliseconds": 1000 * seconds}
 
 
+def drawn(questions: Sequence[Question], n: int | None) -> Sequence[Question]:
+    """Return n of the questions, or all."""
+    return questions if n is None else random.Random(1).sample(questions, n)
+
+
+def trim(url: str, dataset: Path, split: str, n_questions: int | None) -> dict[str, object]:
+    """Compare trimmed contexts of an index, with and without vectors of sentences, and a folder."""
+    loaded = load_dataset(dataset, split=split)
+    questions = drawn([q for q in loaded.questions if q.evidence], n_questions)
+    address, rows = f"{url}/bench{uuid.uuid4().hex[:8]}", dict[str, object]()
+    with tempfile.TemporaryDirectory() as folder:
+        places: tuple[tuple[str, Path | OpenSearchStore, bool], ...] = (
+            ("local", Path(folder) / "kb", True),
+            ("opensearch", store(address), True),
+            ("opensearch without vectors of sentences", store(f"{address}-words"), False),
+        )
+        for name, place, with_sentences in places:
+            settings = Settings(ledger="off", refuse_below="off", sentence_vectors=with_sentences)
+            with RAG(place, embedder="builtin", config=settings) as rag:
+                rag.ingest(dataset / "corpus.jsonl")
+                rows[name] = contexts(rag, questions)
+    return {"questions": len(questions), "rows": rows}
+
+
+def contexts(rag: RAG, questions: Sequence[Question]) -> dict[str, float]:
+    """Return the mean tokens of contexts, and the share that hold all the evidence."""
+    n_tokens, n_found = 0, 0.0
+    for question in questions:
+        answer = rag.ask(question.text, dry_run=True)
+        places = [(item.hit.chunk.document_id, item.start, item.end) for item in answer.context]
+        n_tokens += answer.receipt.context_tokens or 0
+        n_found += evidence_found(question.evidence, places) or 0.0
+    return {"tokens": n_tokens / len(questions), "with evidence": n_found / len(questions)}
+
+
 def recall(url: str, dataset: Path, split: str, n_questions: int | None) -> dict[str, object]:
     """Compare an index with a folder."""
     loaded = load_dataset(dataset, split=split)
-    questions = [question for question in loaded.questions if question.relevance]
-    if n_questions is not None:
-        questions = random.Random(1).sample(questions, n_questions)
+    questions = drawn([q for q in loaded.questions if q.relevance], n_questions)
     address = f"{url}/bench{uuid.uuid4().hex[:8]}"
     rows: dict[str, object] = {}
     with tempfile.TemporaryDirectory() as folder:
@@ -135,21 +172,23 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Run one measurement and print it as JSON."""
     parser = argparse.ArgumentParser(description=__doc__)
     actions = parser.add_subparsers(dest="action", required=True)
-    one = actions.add_parser("recall")
-    one.add_argument("url")
-    one.add_argument("dataset", type=Path)
-    one.add_argument("--split", default="test")
-    one.add_argument("--questions", type=int)
+    for name in ("recall", "trim"):
+        one = actions.add_parser(name)
+        one.add_argument("url")
+        one.add_argument("dataset", type=Path)
+        one.add_argument("--split", default="test")
+        one.add_argument("--questions", type=int)
     other = actions.add_parser("storm")
     other.add_argument("url")
     other.add_argument("--chunks", type=int, default=20_000)
     other.add_argument("--share", type=float, default=0.3)
     options = parser.parse_args(arguments)
-    result: Mapping[str, object] = (
-        recall(options.url, options.dataset, options.split, options.questions)
-        if options.action == "recall"
-        else storm(options.url, options.chunks, options.share)
-    )
+    result: Mapping[str, object]
+    if options.action == "storm":
+        result = storm(options.url, options.chunks, options.share)
+    else:
+        compare = recall if options.action == "recall" else trim
+        result = compare(options.url, options.dataset, options.split, options.questions)
     print(json.dumps(result, indent=2))
 
 

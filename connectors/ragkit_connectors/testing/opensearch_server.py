@@ -7,7 +7,6 @@ real one.
 
 from __future__ import annotations
 
-import base64
 import json
 import threading
 import uuid
@@ -284,9 +283,6 @@ class OpenSearchServer(LoopbackServer):
             told = index.field(key)
             if not told and strict:
                 return _failed(400, "strict_dynamic_mapping_exception", f"no field {key}")
-            if told.get("type") == "binary" and not _is_base64(value):
-                reason = f"failed to parse field [{key}] of type [binary]"
-                return _failed(400, "mapper_parsing_exception", reason)
             dim = told.get("dimension")
             if told.get("type") == "knn_vector" and len(items(value)) != dim:
                 reason = f"Vector dimension mismatch. Expected: {dim}"
@@ -299,14 +295,6 @@ _BUSY: Record = {
     "status": 429,
     "error": {"type": "rejected_execution_exception", "reason": "rejected execution of bulk"},
 }
-
-
-def _is_base64(value: object) -> bool:
-    try:
-        base64.b64decode(text(value), validate=True)
-    except (ValueError, TypeError):
-        return False
-    return True
 
 
 def _failed(status: int, kind: str, reason: str) -> Record:
