@@ -53,6 +53,13 @@ class Atoms:
             yield from self._needs(*place)
         yield from (Piece(i, k) for k in beside)
 
+    def is_alone(self, i: int, j: int) -> bool:
+        """Whether a unit is kept with nothing else, as a sentence of prose is."""
+        units = self._chunks[i].units
+        if self._policy.neighbours or self._policy.headings:
+            return False
+        return not units or not (units[j].needs or units[j].procedure)
+
     def procedure(self, i: int, j: int) -> Sequence[tuple[int, int]]:
         """Return the places in the pool of all units of the procedure that a unit belongs to."""
         chunk = self._chunks[i]

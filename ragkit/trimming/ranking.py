@@ -197,21 +197,23 @@ def _kept_order(
         main = sentences[k]
         if seen.is_repeat(pool[main.chunk].hit.chunk, main):
             continue
-        places = [
-            (piece, _place(piece, pool[piece.chunk].hit.chunk, sentences, index))
-            for piece in atoms.of(main.chunk, main.position)
-        ]
-        new = [(p, at) for p, at in places if seen.is_new(pool[p.chunk].hit.chunk, at)]
-        n_tokens += sum(at.span[1] - at.span[0] for _, at in new) / CHARACTERS_PER_TOKEN
+        # Most units are sentences that need nothing.
+        places: list[tuple[Need | None, Sentence]] = [(None, main)]
+        if not atoms.is_alone(main.chunk, main.position):
+            places = [
+                (piece.need, _place(piece, pool[piece.chunk].hit.chunk, sentences, index))
+                for piece in atoms.of(main.chunk, main.position)
+            ]
+        new = [(n, at) for n, at in places if seen.is_new(pool[at.chunk].hit.chunk, at)]
         effective = relative[k]
         if by_size:
+            n_tokens += sum(at.span[1] - at.span[0] for _, at in new) / CHARACTERS_PER_TOKEN
             effective = relative_unit_score(relative[k], best=best, n_tokens=n_tokens)
         lowest = min(lowest, effective)
-        for piece, at in new:
-            own = index.get((piece.chunk, at.position))
+        for need, at in new:
+            own = index.get((at.chunk, at.position))
             score = -math.inf if own is None else scores[own]
-            hit = pool[piece.chunk].hit
-            kept.append(RankedSentence(hit, at, score, lowest, atom, piece.need))
+            kept.append(RankedSentence(pool[at.chunk].hit, at, score, lowest, atom, need))
     return tuple(kept)
 
 
@@ -235,14 +237,16 @@ class _Seen:
     """What stands before in the order of keeping."""
 
     def __init__(self) -> None:
-        self._texts: set[tuple[str, ...]] = set()
+        self._texts: set[str] = set()
         self._spans: set[tuple[str, int, int]] = set()
 
     def is_repeat(self, chunk: Chunk, sentence: Sentence) -> bool:
         """Whether a unit's words, with those of all its needs, were kept for their own sake."""
         needs = unit_of(chunk, sentence.position).needs
-        texts = (text_of(chunk, sentence.span), *(need.text for need in needs))
-        key = tuple(" ".join(text.casefold().split()) for text in texts)
+        key = "\n".join(
+            " ".join(text.casefold().split())
+            for text in (text_of(chunk, sentence.span), *(need.text for need in needs))
+        )
         if key in self._texts:
             return True
         self._texts.add(key)
