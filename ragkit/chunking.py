@@ -250,11 +250,13 @@ class SpanChunker:
     ) -> list[Chunk]:
         chunks: list[Chunk] = []
         first, mark = 0, 0
-        for start, end, n_tokens in spans:
-            while first < len(sentences) and sentences[first][1] <= start:
+        for at, end, n_tokens in spans:
+            while first < len(sentences) and sentences[first][1] <= at:
                 first += 1
-            while mark < len(document.marks) and document.marks[mark].start <= start:
+            while mark < len(document.marks) and document.marks[mark].start <= at:
                 mark += 1
+            above = document.marks[max(0, mark - 1) : mark]
+            start = _line_start(document.text, at, above) if units else at
             last_mark = mark
             while last_mark < len(document.marks) and document.marks[last_mark].start < end:
                 last_mark += 1
@@ -310,6 +312,18 @@ def _with_referent(
     need = Need(start=before[0], end=before[1], role="referent", text=text[slice(*before)])
     rest = units[1:] or [Unit(start=a, end=b) for a, b in inside[1:]]
     return (replace(first, needs=(need, *first.needs)), *rest)
+
+
+def _line_start(text: str, start: int, marks: Sequence[Mark]) -> int:
+    """Return where the line begins, if only its indentation, and no mark, stands before `start`.
+
+    How deep code and nested items stand is part of what they say.
+    """
+    first = start
+    while first and text[first - 1] in " \t":
+        first -= 1
+    is_indent = first == 0 or text[first - 1] == "\n"
+    return first if is_indent and all(mark.start <= first for mark in marks) else start
 
 
 def chunk_id(document_id: str, span: Span, text: str, chunker_fingerprint: str) -> str:

@@ -14,10 +14,12 @@ from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 from ragkit.text.markdown_paragraphs import (
+    bar_lines,
     is_inner_link,
     is_option_item,
     is_option_term,
     link_definitions,
+    n_cells,
     paragraph_spans,
 )
 from ragkit.text.raw_html import raw_html_spans, raw_html_start
@@ -44,7 +46,6 @@ _DIRECTIVE = re.compile(r":{3,}+[^:]*+$|\{%[^%]*+%\}$|\{\{[<%][^>%]*+[%>]\}\}$")
 _UNDERLINE = re.compile(r"(?:=++|-++)$")
 _DELIMITERS = re.compile(r"[-:|][-:| \t]++")
 _DELIMITER = re.compile(r"[ \t]*+:?+-++:?+[ \t]*+")
-_BAR = re.compile(r"\\.|\|")
 
 
 def markdown_parts(text: str, start: int = 0) -> tuple[Part, ...]:
@@ -429,18 +430,20 @@ class _Parser:
         return True
 
     def _delimits(self, line: _Line) -> bool:
-        """Make the last line of the paragraph a header row, if this line delimits its columns."""
+        """Make the end of the paragraph header rows, if this line delimits their columns."""
         leaf = self._leaf
         if leaf is None or not _DELIMITERS.fullmatch(*line.rest):
             return False
         header = self._text[leaf.words : leaf.end]
         cells = self._text[line.at : line.end].removeprefix("|").removesuffix("|").split("|")
-        if _n_cells(header) != len(cells) or not all(map(_DELIMITER.fullmatch, cells)):
+        if n_cells(header) != len(cells) or not all(map(_DELIMITER.fullmatch, cells)):
             return False
-        start, end, leaf.end = leaf.last, leaf.end, leaf.last
+        rows = bar_lines(self._text, leaf.start, leaf.end) or [(leaf.last, leaf.end)]
+        leaf.end = start = rows[0][0]
         self._close_leaf()
         table = self.emit(start, line.end, "table")
-        self.emit(start, end, "header_row", parent=table)
+        for row in rows:
+            self.emit(*row, "header_row", parent=table)
         self.emit(line.lead, line.end, "markup", parent=table)
         self._leaf = _Leaf("table", start, line.end, line.lead, line.at, part=table)
         return True
@@ -491,10 +494,3 @@ class _Parser:
 def _closes(line: _Line, fence: str) -> bool:
     rest = line.text[line.at : line.end]
     return len(rest) >= len(fence) and not rest.strip(fence[0])
-
-
-def _n_cells(row: str) -> int:
-    """Return the number of cells of a row, 0 without a bar."""
-    bars = [bar.start() for bar in _BAR.finditer(row) if bar[0] == "|"]
-    outer = (bars[0] == 0) + (bars[-1] == len(row) - 1) if bars else 0
-    return len(bars) + 1 - outer if "|" in row else 0

@@ -9,6 +9,7 @@ from ragkit.text.raw_html import raw_html_spans
 from ragkit.types import PartKind, Span
 
 _LINE = re.compile(r"[^\n]++")
+_BAR = re.compile(r"\\.|\|")
 _LINK_DEFINITION = re.compile(
     r"[\s>]*+\[(?!\^)(?:[^\[\]\\]|\\.)++\]:\s*+(?:<[^<>\n]*+>|[^\s<]\S*+)"
     r"(?:\s++(?:\"[^\"]*+\"|'[^']*+'|\([^()]*+\))(?=[ \t]*+(?:\n|\Z)))?+[ \t]*+(?:\n|\Z)"
@@ -70,3 +71,22 @@ def is_inner_link(text: str, start: int, end: int) -> bool:
     title, link, target = text[start:end].rstrip().partition("](#")
     is_one = "](" not in title and target.find(")") == len(target) - 1
     return link != "" and is_one and len(target.split()) == 1
+
+
+def bar_lines(text: str, start: int, end: int) -> list[Span]:
+    """Return the lines of words at the end of a paragraph that begin with a bar, unindented."""
+    spans: list[Span] = []
+    for line in _LINE.finditer(text, start, end):
+        words = line[0].lstrip(" ")
+        if words.startswith("|") and words.strip("|:- "):
+            spans.append((line.end() - len(words), line.end()))
+        else:
+            spans.clear()
+    return spans
+
+
+def n_cells(row: str) -> int:
+    """Return the number of cells of a row, 0 without a bar."""
+    bars = [bar.start() for bar in _BAR.finditer(row) if bar[0] == "|"]
+    outer = (bars[0] == 0) + (bars[-1] == len(row) - 1) if bars else 0
+    return len(bars) + 1 - outer if "|" in row else 0

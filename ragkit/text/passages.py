@@ -106,10 +106,13 @@ def _mark(n_steps: int | None, *, shown: bool) -> str:
 
 
 def indentation(chunk: Chunk, start: int) -> str:
-    """Return the white space before a span in its line, which the span leaves out."""
+    """Return the white space before a span in its line, which the span leaves out.
+
+    A chunk begins with it where it stands in its first line.
+    """
     if not chunk.start <= start <= chunk.end:
         return ""
     position = start - chunk.start
     line = chunk.text.rfind("\n", max(0, position - _WIDEST_INDENTATION), position)
     before = chunk.text[line + 1 : position]
-    return before if line >= 0 and before.isspace() else ""
+    return before if before.isspace() else ""

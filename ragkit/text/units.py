@@ -56,7 +56,7 @@ class _Shared:
     def and_needs(self, nearest: Iterable[Need | None]) -> _Shared:
         """Return the same with further needs, which come before those of farther parts."""
         distinct = {(n.start, n.end): n for n in (*nearest, *self.needs) if n is not None}
-        return replace(self, needs=tuple(distinct.values())[:MAX_NEEDS])
+        return _Shared(tuple(distinct.values())[:MAX_NEEDS], self.procedure)
 
 
 def document_units(text: str, parts: Sequence[Part]) -> list[Unit]:
@@ -141,10 +141,14 @@ class _Reader:
         yield from self._read(index, span, shared, last, depth)
 
     def _sentences(self, span: Span, shared: _Shared) -> Iterator[Unit]:
-        for a, b in (
-            sentence_spans(self._text, start=span[0], end=span[1]) if span[0] < span[1] else ()
-        ):
-            yield Unit(start=a, end=b, needs=_ordered(shared.needs), procedure=shared.procedure)
+        start, end = span
+        # Mostly white space between two parts, which is found out at once.
+        if start >= end or self._text[start:end].isspace():
+            return
+        for a, b in sentence_spans(self._text, start=start, end=end):
+            yield Unit(
+                start=a, end=b, needs=_beside(shared.needs, a, b), procedure=shared.procedure
+            )
 
     def _pieces(self, of: str, kind: UnitKind, span: Span, shared: _Shared) -> Iterator[Unit]:
         """Yield one unit, or several where it would be too long: each needs the first."""
@@ -154,7 +158,7 @@ class _Reader:
                 start=start,
                 end=end,
                 kind=kind,
-                needs=_ordered(n for n in needs if n.end <= start or n.start >= end),
+                needs=_beside(needs, start, end),
                 procedure=shared.procedure,
             )
             if of in _WITH_TEXT or of == "row":
@@ -193,8 +197,10 @@ class _Reader:
         return Need(start=start, end=end, role=role, text=self._text[start:end])
 
 
-def _ordered(needs: Iterable[Need]) -> tuple[Need, ...]:
-    return tuple(sorted(needs, key=lambda need: need.start))
+def _beside(needs: Sequence[Need], start: int, end: int) -> tuple[Need, ...]:
+    """Return the needs that do not overlap a span, in order."""
+    beside = [need for need in needs if need.end <= start or need.start >= end]
+    return tuple(sorted(beside, key=lambda need: need.start)) if needs else ()
 
 
 def _trimmed(text: str, start: int, end: int) -> Span:

@@ -65,6 +65,15 @@ class Atoms:
             yield from self._needs(*place)
         yield from (Piece(i, k) for k in beside)
 
+    def is_alone(self, i: int, j: int) -> bool:
+        """Whether a unit is kept with nothing else, as a sentence of prose is."""
+        chunk = self._chunks[i]
+        if self._policy.neighbours or self._policy.headings:
+            return False
+        if self._policy.units and j and _needs_the_one_before(chunk, j):
+            return False
+        return not chunk.units or not (chunk.units[j].needs or self.procedure(i, j))
+
     def procedure(self, i: int, j: int) -> Sequence[tuple[int, int]]:
         """Return where in the pool the procedure is that a unit stands in, or introduces."""
         chunk = self._chunks[i]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from ragkit.trimming.atoms import Atoms, Piece, is_structured, unit_of
@@ -193,75 +193,82 @@ def _kept_order(
     unit's index and how many characters are kept with it and all before; its running minimum is
     the relative score, so that every cut keeps a prefix.
     """
-    index = {(s.chunk, s.position): k for k, s in enumerate(sentences)}
-    seen, n_characters, lowest = _Seen(), 0, math.inf
-    procedures: set[tuple[int, int]] = set()
+    growing, n_characters, lowest, n_atoms = _Order(sentences, pool, atoms), 0, math.inf, 0
     kept: list[RankedSentence] = []
-    n_atoms = 0
     for k in order:
-        main = sentences[k]
-        if seen.is_repeat(pool[main.chunk].hit.chunk, main):
-            continue
-        # Once with the first of its units: asking for all of it at each would be quadratic.
-        first = atoms.procedure(main.chunk, main.position)[:1]
-        places = [
-            (piece, _place(piece, pool[piece.chunk].hit.chunk, sentences, index))
-            for piece in atoms.of(main.chunk, main.position, whole=not procedures.issuperset(first))
-        ]
-        procedures.update(first)
-        new = [
-            (piece, at)
-            for piece, at in places
-            if seen.is_new(piece, pool[piece.chunk].hit.chunk, at, main)
-        ]
+        new = growing.new(sentences[k])
         n_characters += sum(at.span[1] - at.span[0] for _, at in new)
         lowest = min(lowest, relative_of(k, n_characters))
-        for n, (piece, at) in enumerate(new):
-            hit = pool[piece.chunk].hit
+        for n, (need, at) in enumerate(new):
+            hit = pool[at.chunk].hit
             # A limit may come between a sentence and its neighbours, which it does not need.
-            n_atoms += n == 0 or _is_neighbour(piece, hit.chunk)
-            own = index.get((piece.chunk, at.position))
+            n_atoms += n == 0 or _is_neighbour(need, hit.chunk)
+            own = growing.index.get((at.chunk, at.position))
             score = -math.inf if own is None else scores[own]
-            kept.append(RankedSentence(hit, at, score, lowest, n_atoms, piece.need))
+            kept.append(RankedSentence(hit, at, score, lowest, n_atoms, need))
     return tuple(kept)
 
 
-def _place(
-    piece: Piece,
-    chunk: Chunk,
-    sentences: Sequence[Sentence],
-    index: Mapping[tuple[int, int], int],
-) -> Sentence:
-    """Return where a piece stands; a borrowed need is at position -1 of what needs it."""
-    if piece.position is not None:
-        known = index.get((piece.chunk, piece.position))
-        span = chunk.sentences[piece.position]
-        return Sentence(piece.chunk, piece.position, span, 0) if known is None else sentences[known]
-    need = piece.need
-    assert need is not None  # noqa: S101 (a piece without a position is a need)
-    return Sentence(piece.chunk, -1, (need.start, need.end), 0)
+class _Order:
+    """What stands in the order of keeping already, and what a further unit adds to it."""
 
-
-class _Seen:
-    """What stands before in the order of keeping."""
-
-    def __init__(self) -> None:
-        self._texts: set[tuple[str, ...]] = set()
+    def __init__(
+        self, sentences: Sequence[Sentence], pool: Sequence[PoolChunk], atoms: Atoms
+    ) -> None:
+        self.index = {(s.chunk, s.position): k for k, s in enumerate(sentences)}
+        self._sentences = sentences
+        self._chunks = [chunk.hit.chunk for chunk in pool]
+        self._atoms = atoms
+        self._procedures: set[tuple[int, int]] = set()
+        self._texts: set[str] = set()
         self._spans: set[tuple[str, int, int]] = set()
 
-    def is_repeat(self, chunk: Chunk, sentence: Sentence) -> bool:
+    def new(self, main: Sentence) -> list[tuple[Need | None, Sentence]]:
+        """Return a unit and what it is kept with, of that what is not there yet; note it."""
+        if self._is_repeat(main):
+            return []
+        if self._atoms.is_alone(main.chunk, main.position):
+            together: Iterable[tuple[Need | None, Sentence]] = [(None, main)]
+        else:
+            together = self._together(main)
+        return [(need, at) for need, at in together if self._is_new(need, at, main)]
+
+    def _together(self, main: Sentence) -> Iterator[tuple[Need | None, Sentence]]:
+        # A procedure comes with the first of its units: at each, the work would be quadratic.
+        first = self._atoms.procedure(main.chunk, main.position)[:1]
+        whole = not self._procedures.issuperset(first)
+        self._procedures.update(first)
+        for piece in self._atoms.of(main.chunk, main.position, whole=whole):
+            yield piece.need, self._place(piece)
+
+    def _place(self, piece: Piece) -> Sentence:
+        """Return where a piece stands; a borrowed need is at position -1 of what needs it."""
+        if piece.position is None:
+            _, start, end = self._atoms.span(piece)
+            return Sentence(piece.chunk, -1, (start, end), 0)
+        known = self.index.get((piece.chunk, piece.position))
+        if known is not None:
+            return self._sentences[known]
+        span = self._chunks[piece.chunk].sentences[piece.position]
+        return Sentence(piece.chunk, piece.position, span, 0)
+
+    def _is_repeat(self, sentence: Sentence) -> bool:
         """Whether a unit's words, with those of all its needs, were kept for their own sake."""
+        chunk = self._chunks[sentence.chunk]
         needs = unit_of(chunk, sentence.position).needs
-        texts = (text_of(chunk, sentence.span), *(need.text for need in needs))
-        key = tuple(" ".join(text.casefold().split()) for text in texts)
+        key = "\n".join(
+            " ".join(text.casefold().split())
+            for text in (text_of(chunk, sentence.span), *(need.text for need in needs))
+        )
         if key in self._texts:
             return True
         self._texts.add(key)
         return False
 
-    def is_new(self, piece: Piece, chunk: Chunk, place: Sentence, main: Sentence) -> bool:
+    def _is_new(self, need: Need | None, place: Sentence, main: Sentence) -> bool:
         """Whether a span was not kept before, nor its words if it is a neighbour; notes it."""
-        if place is not main and _is_neighbour(piece, chunk) and self.is_repeat(chunk, place):
+        chunk = self._chunks[place.chunk]
+        if place is not main and _is_neighbour(need, chunk) and self._is_repeat(place):
             return False
         key = (chunk.document_id, *place.span)
         if key in self._spans:
@@ -270,6 +277,6 @@ class _Seen:
         return True
 
 
-def _is_neighbour(piece: Piece, chunk: Chunk) -> bool:
+def _is_neighbour(need: Need | None, chunk: Chunk) -> bool:
     """Whether a sentence of running text is kept beside another one that does not need it."""
-    return piece.need is None and not chunk.units
+    return need is None and not chunk.units

@@ -44,7 +44,7 @@ def item_of(
 def with_gaps(items: Iterable[ContextItem]) -> list[ContextItem]:
     """Return items that know whether text is left out before them in their passage."""
     return [
-        replace(item, gap_before=k > 0 and leaves_out(passage[k - 1], item))
+        replace(item, gap_before=True) if k > 0 and leaves_out(passage[k - 1], item) else item
         for passage in passages(list(items))
         for k, item in enumerate(passage)
     ]
@@ -84,8 +84,13 @@ def _run(run: Sequence[RankedSentence], count: Callable[[str], int]) -> ContextI
         for piece in run
     ]
     kinds = [_unit(piece).kind for piece in run if _role(piece) == "unit"]
-    return replace(
-        item_of(hit, span, text, sentences, count(text)),
+    return ContextItem(
+        hit=hit,
+        start=span[0],
+        end=span[1],
+        text=text,
+        n_tokens=count(text),
+        sentences=tuple(sentences),
         role="unit" if kinds else sentences[0].role,
         unit_kind=kinds[0] if kinds else None,
     )

@@ -112,11 +112,13 @@ def measure(question_terms: Sequence[str], pool: Sequence[PoolChunk]) -> Signals
         "chunk": [pool[s.chunk].hit.score for s in sentences],
         "covered": [sum(idf[term] for term in text.counts) / total for text in own],
         "window_covered": window_covered,
-        "supported": [
+        "supported": window_covered,
+    }
+    if any(chunk.hit.chunk.units for chunk in pool):
+        columns["supported"] = [
             max(covered, math.fsum(idf[term] for term in _with_needs(pool, s, text, asked)) / total)
             for covered, s, text in zip(window_covered, sentences, own, strict=True)
-        ],
-    }
+        ]
     estimated = frozenset(i for i, s in enumerate(sentences) if not _has_vectors(pool[s.chunk]))
     if len(estimated) == len(sentences):
         return Signals(sentences=sentences, columns=columns)

@@ -317,6 +317,19 @@ def test_indentation_is_as_in_the_document() -> None:
     assert passage_text(late) == "- Red.\n\n  - Blue valve."
 
 
+@pytest.mark.parametrize("max_tokens", [8, 12, 400])
+def test_indentation_is_as_in_the_document_at_the_border_of_chunks(max_tokens: int) -> None:
+    """What begins a chunk stands as deep as it did, and nothing seems to be left out before it."""
+    text = (
+        "Do this:\n\n1. Open the red valve::\n\n      valve()\n        lamp()\n\n"
+        "   - Red.\n\n     - Blue.\n\n2. Wait.\n"
+    )
+    pool = pool_of(text, max_tokens=max_tokens)
+    context = trim(VALVE, pool, policy=POLICY, counter=COUNTER, level=1.0).context
+    kept = [line for line in passage_text(context).splitlines() if line]
+    assert kept == [line for line in text.splitlines() if line]
+
+
 @pytest.mark.parametrize(
     ("answer", "cited"),
     [

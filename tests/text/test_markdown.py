@@ -101,6 +101,19 @@ def test_another_sign_begins_another_list() -> None:
     )
 
 
+def test_a_header_of_several_rows() -> None:
+    """Rows that begin with a bar above the header are header rows, too."""
+    text = "Fees\n| Room | Winter ||\n| | 1 | 2 |\n|---|---|---|\n| A | 5 | 6 |\n"
+    assert tree(text) == (
+        "paragraph 'Fees'\n"
+        "table '| Room | Winter ||\\n| | 1 | 2 |\\n|---|---|---|\\n| A | 5 | 6 |'\n"
+        "  header_row '| Room | Winter ||'\n"
+        "  header_row '| | 1 | 2 |'\n"
+        "  markup '|---|---|---|'\n"
+        "  row '| A | 5 | 6 |'"
+    )
+
+
 def test_tables() -> None:
     """The line above the delimiters is the header; bars at the ends may be left out."""
     text = (
@@ -307,8 +320,10 @@ PIECES = st.sampled_from(
      "\n\n", "```", "~~~", "````x", "===", "---", "***", "| a | b |\n|---|---|\n", "|", "\\|",
      "x | y", "--|--", "- - -", "`c`"]
 )  # fmt: skip
-QUIRKS = re.compile(r"(?:[-+*]|\d[.)])[ \t]*$|(?: {4}|\t)[ \t]*[>|]", re.MULTILINE)
-"""An empty item; a quote or row that is indented like code."""
+QUIRKS = re.compile(
+    r"(?:[-+*]|\d[.)])[ \t]*$|(?: {4}|\t)[ \t]*[>|]|\|[^\n]*\n[^\n]*\|[^\n]*\n[^\n]*-", re.MULTILINE
+)
+"""An empty item; a quote or row that is indented like code; a header of several rows."""
 
 
 CONSTRUCTS = (
