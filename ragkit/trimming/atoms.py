@@ -43,8 +43,15 @@ class Atoms:
     def of(self, i: int, j: int, *, whole: bool = True) -> Iterator[Piece]:
         """Yield a unit and what it is kept with: first itself, then its procedure, then needs.
 
-        Unless it is to be `whole`, the rest of the procedure is left out.
+        What only introduces others is kept with the first of them. Unless it is to be `whole`, the
+        rest of the procedure is left out.
         """
+        yield from self._with_needs(i, j, whole=whole)
+        introduced = _introduced(self._chunks[i], j)
+        if introduced is not None:
+            yield from self._with_needs(i, introduced, whole=whole)
+
+    def _with_needs(self, i: int, j: int, *, whole: bool) -> Iterator[Piece]:
         chunk = self._chunks[i]
         together = [(i, j), *(self.procedure(i, j) if whole else ())]
         beside = _neighbours_and_heading(chunk, j, self._policy)
@@ -85,6 +92,19 @@ class Atoms:
 def unit_of(chunk: Chunk, position: int) -> Unit:
     """Return the unit at a position; where units are unknown, a plain sentence's properties."""
     return chunk.units[position] if chunk.units else PLAIN
+
+
+def _introduced(chunk: Chunk, position: int) -> int | None:
+    """Return the position of the first unit that a unit with a colon at its end introduces."""
+    end = chunk.sentences[position][1]
+    if not chunk.units or chunk.text[end - 1 - chunk.start] not in ":：":
+        return None
+    start = chunk.units[position].start
+    for k in range(position + 1, len(chunk.units)):
+        if chunk.units[k].kind != "markup":
+            is_needed = any(need.start == start for need in chunk.units[k].needs)
+            return k if is_needed else None
+    return None
 
 
 def _markup_between(chunk: Chunk, need: tuple[int, int], unit: tuple[int, int]) -> list[int]:
