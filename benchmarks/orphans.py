@@ -47,7 +47,7 @@ KINDS = ("code", "code_in_part", "item", "row", "procedure", "heading", "lead_in
 LEAST_LETTERS = 8
 """Fewer letters and digits do not tell a line from others."""
 
-_SENTENCE_END = re.compile(r"(?<=[.!?])\s+(?=[A-Z\"'`(*:])")
+_SENTENCE_END = re.compile(r"(?:(?<=[.!?])|(?<=[.!?][\"')\]]))\s+(?=[A-Z\"'`(*:])")
 
 
 @dataclass
@@ -403,7 +403,8 @@ class Document:
         reader = Reader(root)
         source = path.read_text(encoding="utf-8")
         whole = plain(" ".join(texts_in(root)) if self.format == "html" else source)
-        self.headings = reader.headings
+        items = {plain(part.shown) for part in reader.parts if part.kind == "item"}
+        self.headings = reader.headings - items
         self.parts = reader.parts
         for part in self.parts:
             part.pieces = [piece for piece in part.pieces if _tells(piece, whole)]

@@ -20,6 +20,7 @@ import re
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,7 @@ from ragkit.trimming import BASELINE_HITS, PoolChunk, TrimPolicy, trim
 from ragkit.types import TokenCounter
 from ragkit_eval.data.datasets import Question, load_dataset
 from ragkit_eval.data.rows import Passage
+from ragkit_eval.measuring.contexts import WholeHits
 from ragkit_eval.measuring.gold import Gold
 from ragkit_eval.measuring.pools import retrieve
 from ragkit_eval.measuring.quality import (
@@ -37,7 +39,6 @@ from ragkit_eval.measuring.quality import (
     default_quality,
     passage_of,
     quality_measure,
-    whole_chunks,
 )
 from ragkit_eval.running.cache import Cache
 from ragkit_eval.running.stores import OpenedRag
@@ -261,9 +262,10 @@ def _measure(
     for question in questions:
         found = retrieve(rag, question.searched, k=BASELINE_HITS, pools=sizes)
         words = found.terms
-        whole = whole_chunks(found.hits)
-        baseline.append(quality(question, gold.with_repeats(question, whole)) or 0.0)
-        tokens.append(sum(hit.chunk.n_tokens for hit in found.hits))
+        untrimmed = WholeHits(found.hits, partial(gold.with_repeats, question))
+        full = untrimmed[len(untrimmed)]
+        baseline.append(quality(question, full.passages) or 0.0)
+        tokens.append(full.n_tokens)
         for curve in curves:
             chunks = found.pools[curve.pool]
             started = time.process_time()

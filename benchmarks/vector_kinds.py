@@ -31,6 +31,7 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import accumulate
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -50,8 +51,9 @@ from ragkit.trimming import (
 from ragkit.types import Chunk
 from ragkit_eval.calibration.needs import measurable
 from ragkit_eval.data.datasets import Question, load_dataset
+from ragkit_eval.measuring.contexts import Cuts
 from ragkit_eval.measuring.gold import Gold
-from ragkit_eval.measuring.quality import quality_measure, ranked_passages
+from ragkit_eval.measuring.quality import quality_measure
 from ragkit_eval.stats.inference import percentile_bounds
 
 if TYPE_CHECKING:
@@ -267,8 +269,9 @@ def _questions(folder: Path, split: str, rag: RAG, limit: int) -> list[_Labelled
 
     def held_spans(question: Question) -> Callable[[Ranking], int | None]:
         def n_needed(ranking: Ranking) -> int | None:
-            passages = gold.with_repeats(question, ranked_passages(ranking, rag.counter))
-            return first_enough(len(passages), lambda n: quality(question, passages[:n]) == 1.0)
+            cuts = Cuts(ranking, rag.counter, partial(gold.with_repeats, question))
+            n = first_enough(len(cuts), lambda n: quality(question, cuts[n].passages) == 1.0)
+            return None if n is None else cuts.n_pieces(n)
 
         return n_needed
 

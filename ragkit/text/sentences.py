@@ -21,6 +21,9 @@ MAX_CHARACTERS = 1000
 WRAPPED_LINE_COLUMNS = 50
 """A line at least this wide, without closing punctuation, may continue in the next line."""
 
+FULL_LINE_COLUMNS = 70
+"""A line was wrapped before inline markup that would have made it longer than this."""
+
 UNSPACED_CHARACTERS = 100
 """Minimum length at which a space ends a piece of text in a script without full stops."""
 
@@ -44,6 +47,7 @@ _STRUCTURE = re.compile(
     r"\s*(?:[-*+•‣◦–—]\s|\d{1,3}[.)]\s|[A-Za-z][.)]\s|#{1,6}\s|\||>|\.\.\s|={3,}|-{3,}|~{3,}|```)"
 )
 _WHOLE_LINE = re.compile(r"\s*(?:#{1,6}\s|\||```|~~~)")
+_INLINE_MARKUP = re.compile(r"(?::[\w:+.-]{1,40}:)?`{1,2}[^`\n]{1,200}`{0,2}\S{0,20}")
 _ROW = re.compile(r"\s*+[^\t|]*+(?:\t|(?<=\s)\|\s)\s*+\S")
 _WIDE_LETTER = re.compile(r"[\u3000-\u30ff\u3400-\u9fff\uac00-\ud7a3\uf900-\ufaff\uff01-\uff60]")
 _UNSPACED = re.compile(r"[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff]")
@@ -141,6 +145,9 @@ def _is_whole(line: str, words: str) -> bool:
 
 def _wraps(previous: str, before: str, line: str, words: str) -> bool:
     """Whether a line continues in the next one; both are given with and without their margins."""
+    if words[0] == ">" and before[0] == ">":
+        previous, line = before.lstrip("> "), words.lstrip("> ")
+        return bool(previous and line) and _wraps(previous, previous, line, line)
     # What a letter begins is no structure, unless it numbers an item.
     if (not words[0].isalpha() or words[1:2] in ".)") and _STRUCTURE.match(line):
         return False
@@ -149,9 +156,13 @@ def _wraps(previous: str, before: str, line: str, words: str) -> bool:
     if _is_row(line) or _is_row(previous):
         return False
     columns = len(before) * (2 if _WIDE_LETTER.match(before[-1]) else 1)
-    if columns >= WRAPPED_LINE_COLUMNS:
-        return True
-    # A short line ends here, unless what follows plainly continues it.
+    return columns >= WRAPPED_LINE_COLUMNS or _plainly_continues(previous, words)
+
+
+def _plainly_continues(previous: str, words: str) -> bool:
+    """Whether a line continues a short one."""
+    if words[0] in ":`" and (markup := _INLINE_MARKUP.match(words)):
+        return len(previous.rstrip()) + 1 + len(markup[0]) > FULL_LINE_COLUMNS
     return words[0].islower()
 
 

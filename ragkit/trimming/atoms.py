@@ -55,8 +55,15 @@ class Atoms:
     def of(self, i: int, j: int, *, whole: bool = True) -> Iterator[Piece]:
         """Yield a unit and what it is kept with: first itself, then its procedure, then needs.
 
-        Unless it is to be `whole`, the rest of the procedure is left out.
+        What only introduces others is kept with the first of them. Unless it is to be `whole`, the
+        rest of the procedure is left out.
         """
+        yield from self._with_needs(i, j, whole=whole)
+        introduced = _first_introduced(self._chunks[i], j)
+        if introduced is not None:
+            yield from self._with_needs(i, introduced, whole=whole)
+
+    def _with_needs(self, i: int, j: int, *, whole: bool) -> Iterator[Piece]:
         chunk = self._chunks[i]
         together = [(i, j), *(self.procedure(i, j) if whole else ())]
         beside = _neighbours_and_heading(chunk, j, self._policy)
@@ -72,7 +79,10 @@ class Atoms:
             return False
         if self._policy.units and j and _needs_the_one_before(chunk, j):
             return False
-        return not chunk.units or not (chunk.units[j].needs or self.procedure(i, j))
+        if not chunk.units:
+            return True
+        brings = chunk.units[j].needs or self.procedure(i, j)
+        return not brings and _first_introduced(chunk, j) is None
 
     def procedure(self, i: int, j: int) -> Sequence[tuple[int, int]]:
         """Return where in the pool the procedure is that a unit stands in, or introduces."""
@@ -136,6 +146,19 @@ def _needs_the_one_before(chunk: Chunk, position: int) -> bool:
     if chunk.is_heading(chunk.sentences[position - 1][0]):
         return False
     return refers_back(chunk.text[start - chunk.start : end - chunk.start])
+
+
+def _first_introduced(chunk: Chunk, position: int) -> int | None:
+    """Return the position of the first unit that a unit with a colon at its end introduces."""
+    end = chunk.sentences[position][1]
+    if not chunk.units or chunk.text[end - 1 - chunk.start] not in ":：":
+        return None
+    start = chunk.units[position].start
+    for k in range(position + 1, len(chunk.units)):
+        if chunk.units[k].kind != "markup":
+            is_needed = any(need.start == start for need in chunk.units[k].needs)
+            return k if is_needed else None
+    return None
 
 
 def _markup_between(chunk: Chunk, need: tuple[int, int], unit: tuple[int, int]) -> Sequence[int]:

@@ -296,6 +296,25 @@ def test_a_lead_in_is_kept_with_the_steps_it_introduces() -> None:
     assert cut[0].steps_left_out_after == 4
 
 
+@pytest.mark.parametrize(
+    ("introduced", "kept"),
+    [
+        (".. code-block:: sh\n\n   lamp --red\n\nWait.\n", "lamp --red"),
+        ("- Close the door.\n- Wait.\n", "- Close the door."),
+        ("1. Close the door.\n2. Wait.\n\nGo.\n", "1. Close the door.\n2. Wait."),
+    ],
+)
+def test_what_only_introduces_is_kept_with_the_first_that_it_introduces(
+    introduced: str, kept: str
+) -> None:
+    """And with the whole procedure, if that is one."""
+    text = f"The cellar is cold.\n\nOf the valve and the blue lamp we say:\n\n{introduced}"
+    context = trim(VALVE, pool_of(text), policy=POLICY, counter=COUNTER, level=0.0).context
+    assert passage_text(context).startswith("Of the valve and the blue lamp we say:")
+    assert passage_text(context).endswith(kept)
+    assert n_orphans(context) == 0
+
+
 def test_steps_of_chunks_that_were_not_found_show_as_a_mark() -> None:
     """Without the rest of a procedure at hand, a plain mark says that there is more."""
     pool = pool_of(BOILER, max_tokens=24)

@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 
 from ragkit import RAG, Document, Settings
 from ragkit.errors import ConfigError
-from ragkit.trimming import BUILTIN_POLICY, TrimPolicy, rank, select
 from ragkit.types import Turn
 from ragkit_eval.calibration.calibrate import calibrate
 from ragkit_eval.data.datasets import Question, load_dataset
@@ -21,7 +20,7 @@ from ragkit_eval.data.rows import Passage, Row
 from ragkit_eval.data.texts import holds_needs, squeezed
 from ragkit_eval.data.validation import validate
 from ragkit_eval.measuring.measures import default_measures, parse_measure
-from ragkit_eval.measuring.quality import default_quality, quality_measure, ranked_passages
+from ragkit_eval.measuring.quality import default_quality, quality_measure
 
 from .made import NOTICES, write_lines
 
@@ -232,36 +231,6 @@ def asked() -> list[Question]:
                 Question(id=f"{name}-{i}", text=question, needs=needs, relevance={name: 1})
             )
     return found
-
-
-def test_a_cut_is_worth_what_the_context_is_worth_that_it_makes(town: Path) -> None:
-    """A ranking's first n spans hold the needs that `ask` would send, and never fewer with more."""
-    _, quality = quality_measure("NeedsHeld")
-    measure = parse_measure("NeedsHeld")
-    seen: set[float] = set()
-    with RAG(town, config=WORDS, ledger="off") as rag:
-        for question in asked():
-            terms, pool = rag.pool(question.searched, k=5)
-            ranking = rank(terms, pool, BUILTIN_POLICY)
-            passages = ranked_passages(ranking, rag.counter)
-            before = 0.0
-            for n in range(1, len(passages) + 1):
-                value = quality(question, passages[:n])
-                limit = sum(passage.n_tokens or 0 for passage in passages[:n])
-                policy = TrimPolicy(name="n", pool=5, budget_tokens=limit)
-                kept = select(ranking, policy=policy, counter=rag.counter)
-                context = tuple(
-                    Passage(document_id=i.hit.chunk.document_id, start=i.start, end=i.end,
-                            text=i.text)
-                    for i in kept.context
-                )  # fmt: skip
-                sent = measure.value(question, Row(id="q", status="ok", context=context))
-                assert value == sent
-                assert value is not None
-                assert value >= before
-                before = value
-                seen.add(value)
-    assert seen == {0.0, 1.0}
 
 
 def test_needs_certify_a_cut(town: Path, tmp_path: Path) -> None:

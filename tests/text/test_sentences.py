@@ -142,7 +142,14 @@ def test_wide_lines_wrap_at_fewer_characters() -> None:
         ("- one\n- two\n* three", ["- one", "- two", "* three"]),
         (f"- {'one ' * 20}\n- two", [f"- {'one ' * 20}".strip(), "- two"]),
         ("1. one\n2. two\n3) three", ["1. one", "2. two", "3) three"]),
-        ("> one\n> two", ["> one", "> two"]),
+        ("> one\n> two", ["> one\n> two"]),
+        ("> one\n> - two\n>\n> Three", ["> one", "> - two", ">", "> Three"]),
+        ("> one\ntwo", ["> one\ntwo"]),
+        (
+            "If you have logged before and must remove\n:meth:`app.logger <flask.logger>`, do:",
+            ["If you have logged before and must remove\n:meth:`app.logger <flask.logger>`, do:"],
+        ),
+        ("Options\n``--all`` is one.", ["Options", "``--all`` is one."]),
         (
             "| a | Dr. No. Yes. |\n|---|---|\n| b | c |",
             ["| a | Dr. No. Yes. |", "|---|---|", "| b | c |"],

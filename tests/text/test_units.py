@@ -42,6 +42,16 @@ def test_code_needs_the_sentence_that_introduces_it() -> None:
     assert needs(find(text, units, "Then wait")) == []
 
 
+def test_the_introduction_is_whole_where_a_long_word_wraps_or_a_quote_has_lines() -> None:
+    """A line is short where what follows had no room in it; `>` begins each line of a quote."""
+    rst = "If you need to remove the default handler\n:meth:`app.logger <flask.Flask.logger>`, do::"
+    units = document_units(text := f"{rst}\n\n    remove()\n", rst_parts(text))
+    assert needs(units[-1]) == [("lead_in", rst.replace("\n", " "))]
+    quote = "> To listen on all interfaces that are available, listen on\n> `0.0.0.0` like so:"
+    text = f"{quote}\n>\n> ```js\n> listen()\n> ```\n"
+    assert needs(find(text, units_of(text), "> ```js")) == [("lead_in", quote.replace("\n", " "))]
+
+
 def test_code_right_below_a_heading_needs_the_heading() -> None:
     """Nothing else says what it is for."""
     text = "# Install on Debian\n\n```\napt install x\n```\n"

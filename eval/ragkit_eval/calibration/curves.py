@@ -5,11 +5,12 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import accumulate, pairwise
+from functools import cache
+from itertools import pairwise
 
 from ragkit.types import Json
 from ragkit_eval.data.datasets import Question
-from ragkit_eval.data.rows import Passage
+from ragkit_eval.measuring.contexts import Contexts
 from ragkit_eval.measuring.quality import Quality
 from ragkit_eval.stats.inference import interval, quantile
 
@@ -157,31 +158,21 @@ class Curve:
         self._minimum: list[int] = []
 
     def add(
-        self,
-        question: Question,
-        passages: Sequence[Passage],
-        sizes: Sequence[int],
-        quality: Quality,
+        self, question: Question, contexts: Contexts, sizes: Sequence[int], quality: Quality
     ) -> None:
-        """Add a question.
-
-        `passages` are in the order in which they are kept, `sizes` how many each setting keeps;
-        sizes grow, and quality never falls with them.
-        """
-        totals = [0, *accumulate(passage.n_tokens or 0 for passage in passages)]
-        seen, value = -1, 0.0
+        """Add a question; `sizes` are the numbers of the contexts of the settings, and grow."""
+        known = cache(lambda n: quality(question, contexts[n].passages) or 0.0)
+        most = len(contexts)
+        value = 0.0
         for i, size in enumerate(sizes):
-            n = min(size, len(passages))
-            if n != seen and value < 1.0:
-                value = max(value, quality(question, passages[:n]) or 0.0)
-            seen = n
-            self._tokens[i].append(totals[n])
+            n = min(size, most)
+            # More never holds less, so that nothing is left to learn about it.
+            value = value if value == 1.0 else max(value, known(n))
+            self._tokens[i].append(contexts[n].n_tokens)
             self._quality[i].append(value)
-        if quality(question, passages) == 1.0:
-            fewest = bisect_left(
-                range(len(passages)), True, key=lambda n: quality(question, passages[:n]) == 1.0
-            )
-            self._minimum.append(totals[fewest])
+        if known(most) == 1.0:
+            fewest = bisect_left(range(most), True, key=lambda n: known(n) == 1.0)
+            self._minimum.append(contexts[fewest].n_tokens)
 
     def values(self, i: int) -> list[float]:
         """Return the quality of each question at a setting."""

@@ -5,19 +5,18 @@ from __future__ import annotations
 import math
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from itertools import accumulate
-from operator import neg
+from dataclasses import dataclass
+from functools import cache, partial
 
 from ragkit.errors import ConfigError
 from ragkit.pipeline import RAG
 from ragkit.trimming import BASELINE_HITS, Scorer, TrimPolicy, rank
 from ragkit.types import Json
 from ragkit_eval.data.datasets import Dataset, Question
-from ragkit_eval.data.rows import Passage
+from ragkit_eval.measuring.contexts import Cuts, WholeHits
 from ragkit_eval.measuring.gold import Gold
 from ragkit_eval.measuring.pools import retrieve
-from ragkit_eval.measuring.quality import Quality, quality_measure, ranked_passages, whole_chunks
+from ragkit_eval.measuring.quality import Quality, quality_measure
 from ragkit_eval.stats.inference import quantile
 
 CUTS = tuple(-14.0 + 0.25 * i for i in range(81))
@@ -28,18 +27,16 @@ CUTS = tuple(-14.0 + 0.25 * i for i in range(81))
 class Needs:
     """What one question needs of one pool.
 
-    `scores` are the relative scores of the pool's sentences, best first, `totals` the tokens of the
-    best sentence, the best two, and so on; `quality` is that of each cut of `CUTS`. `lowest` is the
-    score of the last sentence that is needed: minus infinity where the pool does not hold all
-    evidence, infinity where the best sentence, which every cut keeps, is enough. `full` is the
-    quality of the untrimmed top 5 and `full_tokens` its size; `support` tells how well the pool
-    supports an answer, and `lexical` that no vector took part.
+    `kept_tokens` and `quality` are those of the contexts of each cut of `CUTS`. `lowest` is the
+    score of the last unit that is needed: minus infinity where the pool does not hold all evidence,
+    infinity where the best unit, which every cut keeps, is enough. `full` is the quality of the
+    untrimmed top 5 and `full_tokens` its size; `support` tells how well the pool supports an
+    answer, and `lexical` that no vector took part.
     """
 
     question: Question
     cluster: str
-    scores: tuple[float, ...]
-    totals: tuple[int, ...]
+    kept_tokens: tuple[int, ...]
     quality: tuple[float, ...]
     lowest: float
     full: float
@@ -47,13 +44,9 @@ class Needs:
     support: float | None
     lexical: bool
 
-    def n_kept(self, cut: float) -> int:
-        """Return how many sentences a cut keeps."""
-        return max(1, bisect_right(self.scores, -cut, key=neg)) if self.scores else 0
-
     def tokens(self, cut: float) -> int:
-        """Return the tokens that a cut keeps."""
-        return self.totals[self.n_kept(cut) - 1] if self.totals else 0
+        """Return the tokens that a cut keeps: those of the next lower one of `CUTS`."""
+        return self.kept_tokens[max(0, bisect_right(CUTS, cut) - 1)]
 
     def quality_at(self, cut: float) -> float:
         """Return the quality that a cut keeps: at least that of the next higher one of `CUTS`."""
@@ -88,41 +81,42 @@ def measure_needs(
     needs: list[Needs] = []
     for i, question in enumerate(questions):
         found = retrieve(rag, question.searched, k=BASELINE_HITS, pools=(pool,))
-        chunks = found.pools[pool]
-        whole = whole_chunks(found.hits)
-        ranking = rank(found.terms, chunks, policy)
-        passages = ranked_passages(ranking, rag.counter)
-        need = Needs(
-            question=question,
-            cluster=question.cluster(cluster),
-            scores=tuple(sentence.relative_score for sentence in ranking.sentences),
-            totals=tuple(accumulate(passage.n_tokens or 0 for passage in passages)),
-            quality=(),
-            lowest=-math.inf,
-            full=quality(question, gold.with_repeats(question, whole)) or 0.0,
-            full_tokens=sum(passage.n_tokens or 0 for passage in whole),
-            support=ranking.support,
-            lexical=all(chunk.cosines is None for chunk in chunks),
+        noting = partial(gold.with_repeats, question)
+        untrimmed = WholeHits(found.hits, noting)
+        full = untrimmed[len(untrimmed)]
+        ranking = rank(found.terms, found.pools[pool], policy)
+        cuts = Cuts(ranking, rag.counter, noting)
+        known = _quality_of(question, cuts, quality)
+        kept = [cuts.n_above(cut) for cut in CUTS]
+        needs.append(
+            Needs(
+                question=question,
+                cluster=question.cluster(cluster),
+                kept_tokens=tuple(cuts[n].n_tokens for n in kept),
+                quality=tuple(map(known, kept)),
+                lowest=_lowest(cuts, known),
+                full=quality(question, full.passages) or 0.0,
+                full_tokens=full.n_tokens,
+                support=ranking.support,
+                lexical=all(chunk.cosines is None for chunk in found.pools[pool]),
+            )
         )
-        needs.append(_with_quality(need, gold.with_repeats(question, passages), quality))
         if on_progress is not None:
             on_progress(i + 1, len(questions))
     return needs
 
 
-def _with_quality(need: Needs, passages: Sequence[Passage], quality: Quality) -> Needs:
-    known: dict[int, float] = {}
+def _quality_of(question: Question, cuts: Cuts, quality: Quality) -> Callable[[int], float]:
+    """Return what gives the quality of the best n atoms, and measures none twice."""
+    return cache(lambda n: quality(question, cuts[n].passages) or 0.0)
 
-    def at(n: int) -> float:
-        if n not in known:
-            known[n] = quality(need.question, passages[:n]) or 0.0
-        return known[n]
 
-    lowest = -math.inf
-    if passages and at(len(passages)) == 1.0:
-        n = 1 + bisect_left(range(1, len(passages) + 1), True, key=lambda n: at(n) == 1.0)
-        lowest = need.scores[n - 1] if n > 1 else math.inf
-    return replace(need, lowest=lowest, quality=tuple(at(need.n_kept(cut)) for cut in CUTS))
+def _lowest(cuts: Cuts, quality: Callable[[int], float]) -> float:
+    """Return the score of the last atom that is needed; see `Needs`."""
+    if not cuts or quality(len(cuts)) < 1.0:
+        return -math.inf
+    n = 1 + bisect_left(range(1, len(cuts) + 1), True, key=lambda n: quality(n) == 1.0)
+    return cuts.scores[n - 1] if n > 1 else math.inf
 
 
 def mean_tokens(needs: Sequence[Needs], cut: float) -> float:

@@ -7,10 +7,10 @@ is marked is the cheapest that reaches the target on these questions: a choice, 
 
 from __future__ import annotations
 
-from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from itertools import accumulate, product
+from functools import partial
+from itertools import product
 
 from ragkit.config import Settings
 from ragkit.errors import ConfigError
@@ -19,6 +19,7 @@ from ragkit.trimming import (
     BASELINE_HITS,
     BUILTIN_POLICY,
     PoolChunk,
+    Ranking,
     TrimPolicy,
     load_policy,
     open_scorer,
@@ -28,15 +29,13 @@ from ragkit.trimming import (
 from ragkit.types import Json, Mode
 from ragkit_eval.calibration.curves import Curve, Point, Series, Sweep
 from ragkit_eval.data.datasets import Dataset, Question
+from ragkit_eval.measuring.contexts import Cuts, Sent, WholeHits
 from ragkit_eval.measuring.gold import Gold
 from ragkit_eval.measuring.pools import retrieve
 from ragkit_eval.measuring.quality import (
     Quality,
     default_quality,
-    passage_of,
     quality_measure,
-    ranked_passages,
-    whole_chunks,
 )
 from ragkit_eval.running.cache import Cache
 from ragkit_eval.running.stores import OpenedRag, missing_documents
@@ -189,19 +188,15 @@ class _Measuring:
         for i, question in enumerate(self._questions):
             found = retrieve(rag, question.searched, k=max(depths), pools=sizes, mode=way.mode)
             terms = found.terms
-            chunks = gold.with_repeats(question, whole_chunks(found.hits))
-            untrimmed.add(question, chunks, depths, quality)
+            noting = partial(gold.with_repeats, question)
+            untrimmed.add(question, WholeHits(found.hits, noting), depths, quality)
             for curves in ranked:
-                pool = found.pools[curves.pool]
-                curves.add(rag, gold, question, terms=terms, pool=pool, quality=quality)
+                ranking = curves.ranking(terms, found.pools[curves.pool])
+                curves.add(question, Cuts(ranking, rag.counter, noting), quality)
             for policy, curve in zip(policies, fixed, strict=True):
                 pool = found.pools[policy.pool]
                 context = trim(terms, pool, policy=policy, counter=rag.counter)
-                passages = [
-                    passage_of(item.hit, item.start, item.end, item.n_tokens)
-                    for item in context.context
-                ]
-                curve.add(question, gold.with_repeats(question, passages), [len(passages)], quality)
+                curve.add(question, Sent(context.context, rag.counter, noting), [1], quality)
             if self._on_progress is not None:
                 self._on_progress(untrimmed.name, i + 1, len(self._questions))
         self._curves += [untrimmed, *(c for curves in ranked for c in curves.curves()), *fixed]
@@ -305,27 +300,16 @@ class _RankedCurves:
             trimmed=True,
         )
 
-    def add(
-        self,
-        rag: RAG,
-        gold: Gold,
-        question: Question,
-        *,
-        terms: Sequence[str],
-        pool: Sequence[PoolChunk],
-        quality: Quality,
-    ) -> None:
-        """Add a question with its pool."""
-        ranking = rank(terms, pool, self._policy)
-        ranked = ranked_passages(ranking, rag.counter)
-        passages = gold.with_repeats(question, ranked)
-        ranks = [-sentence.relative_score for sentence in ranking.sentences]
-        kept = [max(1, bisect_right(ranks, -above)) for above in self._above]
-        self._by_score.add(question, passages, kept, quality)
+    def ranking(self, terms: Sequence[str], pool: Sequence[PoolChunk]) -> Ranking:
+        """Return a pool in the order of keeping."""
+        return rank(terms, pool, self._policy)
+
+    def add(self, question: Question, cuts: Cuts, quality: Quality) -> None:
+        """Add a question with the cuts of its ranked pool."""
+        self._by_score.add(question, cuts, [cuts.n_above(above) for above in self._above], quality)
         if self._budgets:
-            totals = list(accumulate(passage.n_tokens or 0 for passage in ranked))
-            kept = [max(1, bisect_right(totals, budget)) for budget in self._budgets]
-            self._by_budget.add(question, passages, kept, quality)
+            kept = [cuts.n_within(budget) for budget in self._budgets]
+            self._by_budget.add(question, cuts, kept, quality)
 
     def curves(self) -> list[Curve]:
         """Return the curves that were asked for."""
