@@ -9,7 +9,7 @@ from ragkit.text.passages import MOST_BLANKS, leaves_out, passages
 from ragkit.trimming.atoms import PLAIN, unit_of
 from ragkit.trimming.ranking import RankedSentence, text_of
 from ragkit.trimming.signals import PoolChunk
-from ragkit.types import ContextItem, Hit, ItemRole, ScoredSentence, Span, Unit
+from ragkit.types import ContextItem, Hit, ItemRole, ScoredSentence, Span, Unit, UnitKind
 
 
 def items_of(
@@ -83,7 +83,7 @@ def _run(run: Sequence[RankedSentence], count: Callable[[str], int]) -> ContextI
         )
         for piece in run
     ]
-    kinds = [_unit(piece).kind for piece in run if _role(piece) == "unit"]
+    kinds: list[UnitKind] = [_unit(piece).kind for piece in run if _role(piece) == "unit"]
     return ContextItem(
         hit=hit,
         start=span[0],
