@@ -1,7 +1,7 @@
 """How many tokens hold what how-to questions need: trimmed units beside plain top k.
 
-    PYTHONPATH=tools python benchmarks/structure.py DATASET STORE [--split test] [--rival NAME=STORE ...]
-        [--left-out FOLDER] [--followups]
+    PYTHONPATH=tools python benchmarks/structure.py DATASET STORE [--split test]
+        [--rival NAME=STORE ...] [--left-out] [--followups]
 
 DATASET is a folder of questions with `needs`, STORE its documents, ingested with default settings.
 A rival store holds the same documents in other chunks (`ragkit rebuild --chunk-tokens 160`, or
