@@ -1,7 +1,9 @@
 """Measure whether certificates hold on real questions: re-split a dataset by document.
 
-    python benchmarks/certificates.py DATASET [--split all] [--times 400] [--retain 0.95]
-        [--scorer none|FILE]
+    python benchmarks/certificates.py DATASET [--store STORE] [--split all] [--times 400]
+        [--retain 0.95] [--scorer none|FILE]
+
+STORE holds the dataset's documents; without one they are ingested.
 
 Half of the documents certify, the other half is read, again and again. A violation is a half whose
 own loss exceeds the target: it holds that half's noise too. Beside it stands the share of
@@ -12,14 +14,15 @@ from __future__ import annotations
 
 import argparse
 import random
+from contextlib import ExitStack
 from pathlib import Path
 
-from ragkit import Settings
+from ragkit import RAG, Settings
 from ragkit.trimming import open_scorer
 from ragkit_eval.calibration.certify import highest_cut
 from ragkit_eval.calibration.needs import Needs, measurable, measure_needs
 from ragkit_eval.data.datasets import load_dataset
-from ragkit_eval.measuring.quality import quality_measure
+from ragkit_eval.measuring.quality import default_quality, quality_measure
 from ragkit_eval.running.cache import Cache
 from ragkit_eval.running.stores import OpenedRag
 from ragkit_eval.stats.certificates import kept_questions
@@ -41,13 +44,18 @@ def main() -> None:
     parser.add_argument("--pool", type=int, default=10)
     parser.add_argument("--scorer", default="none")
     parser.add_argument("--cache", type=Path, default=Path(".ragkit-eval"))
+    parser.add_argument("--store", type=Path)
     options = parser.parse_args()
     dataset = load_dataset(options.dataset, split=options.split)
-    with Cache(options.cache) as cache, OpenedRag(dataset, Settings(), cache) as opened:
-        measure, quality = quality_measure("EvidenceFound")
-        scorer = open_scorer(options.scorer)
+    with ExitStack() as stack:
+        if options.store is None:
+            cache = stack.enter_context(Cache(options.cache))
+            rag = stack.enter_context(OpenedRag(dataset, Settings(), cache)).rag
+        else:
+            rag = stack.enter_context(RAG(options.store, ledger="off"))
+        measure, quality = quality_measure(default_quality(dataset.questions))
         everything = measure_needs(
-            opened.rag, measurable(dataset, measure), quality=quality, scorer=scorer,
+            rag, measurable(dataset, measure), quality=quality, scorer=open_scorer(options.scorer),
             pool=options.pool, cluster=options.cluster,
         )  # fmt: skip
     needs = [need for need in everything if need.full == 1.0]
