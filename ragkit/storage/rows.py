@@ -79,7 +79,8 @@ class StoredDocument:
         try:
             text, structure = decoded(raw), json.loads(self.marks)
             parts = unpacked_parts(structure["parts"]) if is_object(structure) else ()
-            marks = _marks(_of(list, structure["marks"] if is_object(structure) else structure))
+            rows: Any = structure["marks"] if is_object(structure) else structure
+            marks = _marks(rows)
         except MALFORMED:
             raise damaged_document(self.id) from None
         return Document(

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, get_args
 
+from ragkit.narrowing import is_array
 from ragkit.types import Chunk, Json, Need, NeedRole, Part, PartKind, Span, Unit, UnitKind
 
 _PART_KINDS: frozenset[str] = frozenset(get_args(PartKind))
@@ -30,10 +31,8 @@ def unpacked_parts(rows: object) -> tuple[Part, ...]:
         TypeError: the rows make no sense.
         ValueError: the same.
     """
-    if not isinstance(rows, list):
-        raise TypeError
     parts: list[Part] = []
-    for start, end, kind, *parent in rows:
+    for start, end, kind, *parent in _rows(rows):
         if kind not in _PART_KINDS or (parent and not 0 <= _number(parent[0]) < len(parts)):
             raise ValueError
         inside = parent[0] if parent else None
@@ -75,12 +74,9 @@ def unpacked_units(
         TypeError: the row makes no sense.
         ValueError: the same.
     """
-    if not isinstance(rows, list):
-        raise TypeError
     spans: list[Span] = []
     units: list[Unit] = []
-    for row in rows:
-        first, last, *known = row
+    for first, last, *known in _rows(rows):
         spans.append((_number(first), _number(last)))
         if known:
             units.append(_unit(spans[-1], known, start, text))
@@ -114,6 +110,14 @@ def _need(row: Sequence[Any], start: int, text: str) -> Need:
     if not isinstance(words, str) or len(words) != b - a:
         raise ValueError
     return Need(start=a, end=b, role=role, text=words)
+
+
+def _rows(value: object) -> list[list[Any]]:
+    """Return what is read with unknown content; who reads a row checks what is in it."""
+    if not is_array(value):
+        raise TypeError
+    rows: list[Any] = [*value]
+    return rows
 
 
 def _number(value: object) -> int:

@@ -89,11 +89,13 @@ def rank(question_terms: Sequence[str], pool: Sequence[PoolChunk], policy: TrimP
         from ragkit.trimming.unit_scorer import relative_unit_scores, unit_scores
 
         scores = unit_scores(question_terms, pool, signals, atoms)
-        order, relative_of = _best_first(scores), relative_unit_scores(scores)
+        order = _best_first(scores)
+        relative_of: Callable[[int, int], float] = relative_unit_scores(scores)
     else:
         scores = _scores(question_terms, pool, signals, policy)
         relative = _relative_scores(scores, sentences, policy)
-        order, relative_of = _best_first(relative), lambda k, _: relative[k]
+        order = _best_first(relative)
+        relative_of = lambda k, _: relative[k]  # noqa: E731 (its type is stated above)
     kept = _kept_order(sentences, scores, pool, atoms, order=order, relative_of=relative_of)
     return Ranking(pool=pool, sentences=kept, support=_support(signals, pool))
 

@@ -14,7 +14,7 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 
 from ragkit.errors import ConfigError, RemoteError
 from ragkit.storage import (
@@ -419,7 +419,7 @@ def _pack_structure(document: Document) -> str:
 
 
 def _unpack_structure(packed: object) -> tuple[tuple[Mark, ...], tuple[Part, ...]]:
-    found = json.loads(str(packed or "[]"))
+    found: list[Any] | dict[str, Any] = json.loads(str(packed or "[]"))
     if isinstance(found, dict):
         return _read_marks(found["marks"]), unpacked_parts(found["parts"])
     return _read_marks(found), ()
