@@ -95,6 +95,7 @@ def test_languages_are_told_apart(tmp_path: Path) -> None:
             assert rag.search(f"Where are the rules for {name}?")[0].chunk.document_id == name
 
 
+@pytest.mark.filterwarnings("ignore:the store keeps no lists")  # the store is of before
 def test_a_store_of_before_finds_identifiers(tmp_path: Path) -> None:
     """Its index has none of their terms: its best hits are read for them. It stays sound."""
     fixture = Path(__file__).parents[1] / "fixtures" / "store_schema_2"

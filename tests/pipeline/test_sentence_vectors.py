@@ -306,6 +306,7 @@ def test_reading_does_not_change_an_older_store(older: Path) -> None:
     assert (older / "store.sqlite").read_bytes() == FIXTURE.read_bytes()
 
 
+@pytest.mark.filterwarnings("ignore:the store keeps no lists")  # the store is of before
 def test_a_reader_goes_on_while_another_process_migrates(older: Path) -> None:
     """One that opened the store before answers alike after, and sees what is new."""
     question = "When does the museum open?"
@@ -318,6 +319,7 @@ def test_a_reader_goes_on_while_another_process_migrates(older: Path) -> None:
         assert reader.doctor() == []
 
 
+@pytest.mark.filterwarnings("ignore:documents stored without")  # the store is of before
 def test_a_migration_keeps_the_vectors(older: Path) -> None:
     """Nothing is embedded again: not by a rebuild, and of smaller chunks only the chunks."""
     embedder = Counting(BuiltinEmbedder())
