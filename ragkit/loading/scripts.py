@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 RAISED, LOWERED = "^", "_"
 
-_NUMBER = re.compile(r"\s*(?:[-+\u2212\u2013\xb1(](?:\d|$)|\d)")
+_BEFORE_NUMBERS = "-+\u2212\u2013\xb1("
 _NOTE = re.compile(r"\s*\d{1,2}\s*$")
 _BASE = re.compile(r"(?<![\d.,])(?:10|\d)$")
 """Of a power, mostly; a price or a count has a note instead."""
@@ -32,9 +32,16 @@ class Scripts:
             return text
         if not self.sign:
             return f" {text}" if text[0].isdigit() else text
-        if not _NUMBER.match(text):
+        if not _is_number(text):
             return text
         is_note = is_link or (self.sign == RAISED and not _BASE.search(before[-4:]))
         if is_note and _NOTE.match(text):
             return f" [{text.strip()}]"
         return self.sign + text.lstrip()
+
+
+def _is_number(text: str) -> bool:
+    """Whether a text begins with a number, or is the sign of one."""
+    text = text.lstrip()
+    bare = text[1:] if text[:1] in _BEFORE_NUMBERS else text
+    return bare[:1].isdecimal() or (bool(text) and not bare)

@@ -64,7 +64,8 @@ def _claims(answer: str, *, last: int) -> Iterator[tuple[str, list[int]]]:
     """
     import re
 
-    one, apart = r"\^?\d{1,6}", r"\s{0,3}[-–—,;，、]\s{0,3}"
+    one = r"\^?\d{1,6}"
+    apart = r"\s{0,3}[-–—,;，、]\s{0,3}"
     numbers_or_source = rf"({one}(?:{apart}{one}){{0,99}})(?:†[^\]】］]{{0,99}})?"
     claim, *rest = re.split(rf"[\[【［]{numbers_or_source}[\]】］]", answer)
     for named, after in zip(rest[::2], rest[1::2], strict=True):

@@ -172,7 +172,8 @@ def test_rows_come_back_as_they_were_written() -> None:
 def test_a_rag_is_measured_from_end_to_end(town: Dataset, tmp_path: Path) -> None:
     """Every measure but those of what is missing here has a value, within its bounds."""
     with Cache(tmp_path / "cache") as cache, OpenedRag(town, WORDS, cache) as opened:
-        chosen = m.all_measures()
+        # The questions name no texts that they need, and the documents have no units.
+        chosen = [x for x in m.all_measures() if x.needs != "needs" and str(x) != "Orphans"]
         pipeline = RagPipeline(opened.rag, chosen, caches=opened.caches)
         run = evaluate(pipeline, town, measures=chosen, out=tmp_path / "run")
     for measure in chosen:
