@@ -16,8 +16,10 @@ _Sign: TypeAlias = Literal[
     "directive", "target", "role", "literal", "rst title", "title", "list",
     "heading", "subheading", "fence", "link", "table", "foreign", "line",
 ]  # fmt: skip
-_RST: frozenset[_Sign] = frozenset({"directive", "target", "role", "literal", "rst title"})
+_RST_BUT_TITLES: frozenset[_Sign] = frozenset({"directive", "target", "role", "literal"})
+_RST: frozenset[_Sign] = frozenset({"rst title", *_RST_BUT_TITLES})
 _MARKDOWN: frozenset[_Sign] = frozenset({"heading", "subheading", "fence", "link", "table"})
+_MARKDOWN_OR_LIST: frozenset[_Sign] = frozenset({"list", *_MARKDOWN})
 _FRONT_MATTER = re.compile(r"---\n(?:[^-\n][^\n]*\n)++---\n")
 _HEADER = re.compile(r"(?:From|To|Date|Subject|Received|Return-Path|Message-ID|MIME-Version): ?\S")
 _PROGRAM = re.compile(r"#!|<\?|<!|<html|[{\[]")
@@ -69,12 +71,10 @@ def markup_of(text: str) -> Literal["rst", "markdown"] | None:
     n_markdown = sum(signs[sign] for sign in _MARKDOWN)
     has_outline = n_titles > 1 and signs["list"] > 0
     is_rst = n_rst > 0 and (
-        has_outline
-        or signs["directive"] > 0
-        or _kinds(signs, _RST - {"rst title"}) + (n_titles > 0) > 1
+        has_outline or signs["directive"] > 0 or _kinds(signs, _RST_BUT_TITLES) + (n_titles > 0) > 1
     )
     is_markdown = has_outline or (
-        n_markdown > 0 and signs["table"] + _kinds(signs, _MARKDOWN | {"list"}) + (n_titles > 0) > 1
+        n_markdown > 0 and signs["table"] + _kinds(signs, _MARKDOWN_OR_LIST) + (n_titles > 0) > 1
     )
     if is_rst and (n_rst >= n_markdown or not is_markdown):
         return "rst"

@@ -100,12 +100,3 @@ def _rst_marks(text: str, parts: Sequence[Part]) -> Iterator[Mark]:
             styles.append(style)
         path = headings.enter(styles.index(style) + 1, text[heading.start : heading.end])
         yield Mark(start=heading.start, location=Location(heading=path), kind="heading")
-
-
-def _lines(text: str, start: int) -> Iterator[tuple[int, str]]:
-    position = start
-    while position < len(text):
-        end = text.find("\n", position)
-        end = len(text) if end < 0 else end
-        yield position, text[position:end]
-        position = end + 1

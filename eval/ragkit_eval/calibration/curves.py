@@ -161,7 +161,11 @@ class Curve:
         self, question: Question, contexts: Contexts, sizes: Sequence[int], quality: Quality
     ) -> None:
         """Add a question; `sizes` are the numbers of the contexts of the settings, and grow."""
-        known = cache(lambda n: quality(question, contexts[n].passages) or 0.0)
+
+        def measured(n: int) -> float:
+            return quality(question, contexts[n].passages) or 0.0
+
+        known = cache(measured)
         most = len(contexts)
         value = 0.0
         for i, size in enumerate(sizes):

@@ -108,7 +108,11 @@ def measure_needs(
 
 def _quality_of(question: Question, cuts: Cuts, quality: Quality) -> Callable[[int], float]:
     """Return what gives the quality of the best n atoms, and measures none twice."""
-    return cache(lambda n: quality(question, cuts[n].passages) or 0.0)
+
+    def measured(n: int) -> float:
+        return quality(question, cuts[n].passages) or 0.0
+
+    return cache(measured)
 
 
 def _lowest(cuts: Cuts, quality: Callable[[int], float]) -> float:
