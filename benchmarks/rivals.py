@@ -21,7 +21,6 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +28,7 @@ from ragkit import Settings
 from ragkit.embedding.builtin import BuiltinEmbedder
 from ragkit.trimming import BASELINE_HITS, PoolChunk, TrimPolicy, trim
 from ragkit.types import TokenCounter
+from ragkit_eval.calibration.curves import tokens_at
 from ragkit_eval.data.datasets import Question, load_dataset
 from ragkit_eval.data.rows import Passage
 from ragkit_eval.measuring.contexts import WholeHits
@@ -153,12 +153,7 @@ class Curve:
     def needed(self, target: float) -> float | None:
         """Return the tokens at a target, between settings; the settings are in order of tokens."""
         points = sorted((mean(self.tokens[s]), mean(self.quality[s])) for s in self.tokens)
-        if points[0][1] >= target:
-            return points[0][0]
-        for (t0, q0), (t1, q1) in pairwise(points):
-            if q0 < target <= q1:
-                return t0 + (target - q0) / (q1 - q0) * (t1 - t0)
-        return None
+        return tokens_at(points, target)
 
 
 def mean(values: Sequence[float]) -> float:

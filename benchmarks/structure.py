@@ -20,7 +20,6 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, field
 from functools import partial
-from itertools import pairwise
 from pathlib import Path
 from unittest import mock
 
@@ -29,6 +28,7 @@ from rivals import SHARES, Rival, kept_passages, llama_index, llmslim
 
 from ragkit import RAG
 from ragkit.trimming import BASELINE_HITS, BUILTIN_POLICY, TrimPolicy, rank, select, unit_scorer
+from ragkit_eval.calibration.curves import tokens_at
 from ragkit_eval.data.datasets import Question, load_dataset
 from ragkit_eval.data.rows import Passage
 from ragkit_eval.measuring.contexts import Context, Cuts, Sent, WholeHits
@@ -60,13 +60,7 @@ class Curve:
 
     def needed(self, target: float) -> float | None:
         """Return the tokens at a target, between points; None where it is not reached."""
-        points = self.points()
-        if points[0][1] >= target:
-            return points[0][0]
-        for (t0, q0), (t1, q1) in pairwise(points):
-            if q0 < target <= q1:
-                return t0 + (target - q0) / (q1 - q0) * (t1 - t0)
-        return None
+        return tokens_at(self.points(), target)
 
 
 def mean(values: Sequence[float]) -> float:

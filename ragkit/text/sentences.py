@@ -101,7 +101,7 @@ def sentence_spans(text: str, *, start: int = 0, end: int | None = None) -> list
     spans: list[Span] = []
     for first, last, whole in _blocks(text, start, end):
         for a, b in ((first, last),) if whole else _sentences(text, first, last):
-            a, b = _trimmed(text, a, b)  # noqa: PLW2901
+            a, b = trimmed(text, a, b)  # noqa: PLW2901
             if b - a > MAX_CHARACTERS:
                 spans.extend(_bounded(text, a, b))
             elif a < b:
@@ -269,7 +269,8 @@ def _cut_at_gaps(text: str, start: int, end: int) -> Iterator[Span]:
     yield first, end
 
 
-def _trimmed(text: str, start: int, end: int) -> Span:
+def trimmed(text: str, start: int, end: int) -> Span:
+    """Return a span without white space at either end; an empty one if there is nothing else."""
     piece = text[start:end].lstrip()
     start = end - len(piece)
     return start, start + len(piece.rstrip())
@@ -279,7 +280,7 @@ def _bounded(text: str, start: int, end: int) -> Iterator[Span]:
     """Cut a sentence that is too long; yield nothing for an empty one."""
     while end - start > MAX_CHARACTERS:
         cut = _cut(text, start, start + MAX_CHARACTERS)
-        yield _trimmed(text, start, cut)
+        yield trimmed(text, start, cut)
         start = cut
         while start < end and text[start].isspace():
             start += 1

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from ragkit.text.sentences import MAX_CHARACTERS, sentence_spans
+from ragkit.text.sentences import MAX_CHARACTERS, sentence_spans, trimmed
 from ragkit.types import Need, NeedRole, Part, Span, Unit, UnitKind
 
 MAX_CODE_CHARACTERS = 1600
@@ -153,7 +153,7 @@ class _Reader:
     def _pieces(self, of: str, kind: UnitKind, span: Span, shared: _Shared) -> Iterator[Unit]:
         """Yield one unit, or several where it would be too long: each needs the first."""
         needs = () if kind in {"heading", "nav", "markup"} else shared.needs
-        for start, end in self._bounded(kind, _trimmed(self._text, *span)):
+        for start, end in self._bounded(kind, trimmed(self._text, *span)):
             yield Unit(
                 start=start,
                 end=end,
@@ -193,7 +193,7 @@ class _Reader:
                 return
 
     def _need(self, start: int, end: int, role: NeedRole) -> Need:
-        start, end = _trimmed(self._text, start, min(end, start + MAX_NEED_CHARACTERS))
+        start, end = trimmed(self._text, start, min(end, start + MAX_NEED_CHARACTERS))
         return Need(start=start, end=end, role=role, text=self._text[start:end])
 
 
@@ -203,17 +203,12 @@ def _beside(needs: Sequence[Need], start: int, end: int) -> tuple[Need, ...]:
     return tuple(sorted(beside, key=lambda need: need.start)) if needs else ()
 
 
-def _trimmed(text: str, start: int, end: int) -> Span:
-    piece = text[start:end]
-    return start + len(piece) - len(piece.lstrip()), start + len(piece.rstrip())
-
-
 def _runs_of_lines(text: str, start: int, end: int) -> Iterator[Span]:
     """Cut code between lines, after a blank line where one is near; a long line anywhere."""
     while end - start > MAX_CODE_CHARACTERS:
         middle, limit = start + MAX_CODE_CHARACTERS // 2, start + MAX_CODE_CHARACTERS
         cut = max(text.rfind("\n\n", middle, limit), 0) or max(text.rfind("\n", middle, limit), 0)
         cut = cut or limit
-        yield _trimmed(text, start, cut)
-        start = _trimmed(text, cut, end)[0]
+        yield trimmed(text, start, cut)
+        start = trimmed(text, cut, end)[0]
     yield start, end

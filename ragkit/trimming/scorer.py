@@ -67,12 +67,13 @@ def _features(signals: Signals, fusion: Sequence[float]) -> list[tuple[float, ..
     table: list[Sequence[float]] = []
     for name in names:
         values = columns[name]
-        table += [_gaps(values), z_scores(values), _log_ranks(values)]
-    table += [_gaps(columns[name]) for name in _GAPS]
+        table += [gaps(values), z_scores(values), _log_ranks(values)]
+    table += [gaps(columns[name]) for name in _GAPS]
     return list(zip(*table, strict=True))
 
 
-def _gaps(values: Sequence[float]) -> list[float]:
+def gaps(values: Sequence[float]) -> list[float]:
+    """Return each value's distance from the best: 0 or less."""
     best = max(values)
     return [value - best for value in values]
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from ragkit.trimming.atoms import STRUCTURED_KINDS, Atoms, Piece, unit_of
-from ragkit.trimming.scorer import FUSION_WEIGHTS
+from ragkit.trimming.scorer import FUSION_WEIGHTS, gaps
 from ragkit.trimming.signals import (
     PoolChunk,
     Sentence,
@@ -24,21 +24,12 @@ from ragkit.trimming.signals import (
     fused,
     inverse_frequencies,
 )
-from ragkit.types import Chunk
 
 _Key = TypeVar("_Key", bound=Hashable)
 _Value = TypeVar("_Value")
 _Result = TypeVar("_Result")
 
 _FUSION = {**FUSION_WEIGHTS, "chunk": 1.0}
-FEATURES = (
-    "fused", "near", "words", "rank", "hit", "length", "needs_length", "covered", "covered_titled",
-    "covered_needs", "chunk", "section", "section_covered", "in_section", "section_length",
-    *STRUCTURED_KINDS,
-)  # fmt: skip
-VECTOR_FEATURES = ("cosine", "window_cosine", "chunk_cosine")
-"""Further columns where the pool has vectors."""
-
 _CHARACTERS_PER_TOKEN = 4.0
 """By which lengths are estimated: counting tokens would cost more than all else."""
 
@@ -72,7 +63,8 @@ def unit_features(
     asked = frozenset(question_terms)
     own = [_found(pool[s.chunk].terms[s.position], asked) for s in sentences]
     share = _shares(own, asked)
-    paths = [_heading_path(pool[s.chunk].hit.chunk, s.span[0]) for s in sentences]
+    starts = [(pool[s.chunk].hit.chunk, s.span[0]) for s in sentences]
+    paths = [chunk.location(start, start).heading for chunk, start in starts]
     titled = [(pool[s.chunk].hit.title, *path) for s, path in zip(sentences, paths, strict=True)]
     of_titles = {titles: asked_terms(titles, asked) for titles in set(titled)}
     above = [of_titles[titles] for titles in titled]
@@ -92,19 +84,19 @@ def unit_features(
     chunk = [s.chunk for s in sentences]
     in_section = _together(section, own, lambda sets: frozenset[str]().union(*sets))
     columns = {
-        "fused": _gaps(fusion),
-        "near": _gaps(_lent(fusion, section)),
-        "words": _gaps(signals.columns["words"]),
+        "fused": gaps(fusion),
+        "near": gaps(_lent(fusion, section)),
+        "words": gaps(signals.columns["words"]),
         "rank": [math.log1p(s.chunk) for s in sentences],
-        "hit": _gaps(signals.columns["chunk"]),
+        "hit": gaps(signals.columns["chunk"]),
         "length": [math.log1p(n) for n in lengths],
         "needs_length": [math.log1p(max(0.0, a - b)) for a, b in zip(sizes, lengths, strict=True)],
-        "covered": _gaps([share(words) for words in own]),
-        "covered_titled": _gaps([share(o | t) for o, t in zip(own, above, strict=True)]),
-        "covered_needs": _gaps([share(words) for words in with_needs]),
-        "chunk": _gaps(_together(chunk, fusion, max)),
-        "section": _gaps(_together(section, fusion, max)),
-        "section_covered": _gaps([share(o | t) for o, t in zip(in_section, above, strict=True)]),
+        "covered": gaps([share(words) for words in own]),
+        "covered_titled": gaps([share(o | t) for o, t in zip(own, above, strict=True)]),
+        "covered_needs": gaps([share(words) for words in with_needs]),
+        "chunk": gaps(_together(chunk, fusion, max)),
+        "section": gaps(_together(section, fusion, max)),
+        "section_covered": gaps([share(o | t) for o, t in zip(in_section, above, strict=True)]),
         "in_section": [math.log1p(n) for n in _positions(section)],
         "section_length": [math.log1p(n) for n in _together(section, lengths, math.fsum)],
     }
@@ -112,9 +104,9 @@ def unit_features(
     columns |= {kind: [float(of == kind) for of in kinds] for kind in STRUCTURED_KINDS}
     if signals.with_vectors:
         cosines = signals.columns["cosine"]
-        columns["cosine"] = _gaps(cosines)
-        columns["window_cosine"] = _gaps(signals.columns["window_cosine"])
-        columns["chunk_cosine"] = _gaps(_together(chunk, cosines, max))
+        columns["cosine"] = gaps(cosines)
+        columns["window_cosine"] = gaps(signals.columns["window_cosine"])
+        columns["chunk_cosine"] = gaps(_together(chunk, cosines, max))
     return columns
 
 
@@ -162,15 +154,6 @@ def _shares(
     return lambda terms: math.fsum(idf[term] for term in terms) / total
 
 
-def _heading_path(chunk: Chunk, start: int) -> tuple[str, ...]:
-    path: tuple[str, ...] = ()
-    for mark in chunk.marks:
-        if mark.start > start:
-            break
-        path = mark.location.heading
-    return path
-
-
 def _together(
     keys: Sequence[_Key], values: Sequence[_Value], combine: Callable[[Sequence[_Value]], _Result]
 ) -> list[_Result]:
@@ -196,11 +179,6 @@ def _lent(scores: Sequence[float], section: Sequence[Hashable]) -> list[float]:
             if 0 <= k < len(lent) and section[k] == key:
                 lent[i] = max(lent[i], 0.5 * (scores[i] + scores[k]))
     return lent
-
-
-def _gaps(values: Sequence[float]) -> list[float]:
-    best = max(values)
-    return [value - best for value in values]
 
 
 @lru_cache(maxsize=1)

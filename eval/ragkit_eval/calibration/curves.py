@@ -64,13 +64,20 @@ class Series:
 
     def needed(self, target: float) -> float | None:
         """Return the mean tokens at which the curve reaches a target, between its points."""
-        if self.points[0].quality >= target:
-            return self.points[0].tokens
-        for a, b in pairwise(self.points):
-            if a.quality < target <= b.quality:
-                share = (target - a.quality) / (b.quality - a.quality)
-                return a.tokens + share * (b.tokens - a.tokens)
-        return None
+        return tokens_at([(p.tokens, p.quality) for p in self.points], target)
+
+
+def tokens_at(points: Sequence[tuple[float, float]], target: float) -> float | None:
+    """Return the tokens at which a curve reaches a quality, between its points; None: it does not.
+
+    Points are tokens and quality, in order of tokens.
+    """
+    if points[0][1] >= target:
+        return points[0][0]
+    for (t0, q0), (t1, q1) in pairwise(points):
+        if q0 < target <= q1:
+            return t0 + (target - q0) / (q1 - q0) * (t1 - t0)
+    return None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
