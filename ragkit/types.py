@@ -293,6 +293,7 @@ def place(hit: Hit, start: int, end: int) -> dict[str, Json]:
     }
 
 
+Placement: TypeAlias = Literal["document", "best_last", "best_first"]
 ItemRole: TypeAlias = Literal["unit", "header", "lead_in", "heading", "referent"]
 
 
