@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass, field
 
 from ragkit.loading.encodings import decode_text
+from ragkit.loading.payloads import without_payloads
 from ragkit.types import Json, Location, Mark, MarkKind, Metadata, Part, PartKind
 
 
@@ -193,10 +194,11 @@ def clean(text: str) -> str:
 
 
 def decoded(data: bytes) -> tuple[str, dict[str, Json]]:
-    """Return a text file's characters, and as metadata its encoding if that is a guess.
+    """Return a text file's characters without payloads, and as metadata its encoding if guessed.
 
     Raises:
         LoadError: `encoding` for data that is not text.
     """
     text, guessed = decode_text(data)
-    return clean(text), {} if guessed is None else {"encoding": guessed}
+    text, _ = without_payloads(clean(text))
+    return text, {} if guessed is None else {"encoding": guessed}
