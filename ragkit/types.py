@@ -51,6 +51,9 @@ PartKind: TypeAlias = Literal[
 """`list` holds `item`s and `procedure`, an ordered list, `step`s; `table` holds `caption`,
 `header_row` and `row`s; `note`, an admonition, holds whatever it says. `nav` is navigation, header
 or footer of a page; `markup` is what only a program reads: directives, labels, underlines."""
+Dropped: TypeAlias = Literal["payload", "hidden", "furniture", "nav"]
+"""Why characters of a file are left out of its text: data for programs, text that nobody sees, page
+furniture, navigation."""
 UnitKind: TypeAlias = Literal[
     "sentence",
     "item",
