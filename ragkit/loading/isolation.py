@@ -111,7 +111,7 @@ class Limits:
 
     memory_bytes: int = 2**30
     cpu_seconds: int = 60
-    seconds: float = 120.0
+    seconds: float = 240.0
     seconds_per_mib: float = 5.0
     answer_bytes: int = 2**28
     files: int = 500
@@ -125,18 +125,21 @@ class Worker:
 
     Attributes:
         cpu_seconds: CPU seconds of all processes that have ended.
-        peak_bytes: Most memory that one of them has held.
         n_started: How many were started.
     """
 
     def __init__(self, limits: Limits | None = None) -> None:
         self.cpu_seconds = 0.0
-        self.peak_bytes = 0
         self.n_started = 0
         self._limits = limits or Limits()
         self._lock = threading.Lock()
         self._process: _Process | None = None
         self._finalizer: weakref.finalize[[], Worker] | None = None
+
+    @property
+    def pid(self) -> int | None:
+        """The number of the process that parses; None while there is none."""
+        return None if self._process is None else self._process.pid
 
     def load(
         self, content: Content, *, name: str, loader: Loader, password: str | None = None
@@ -216,7 +219,6 @@ class Worker:
         if self._finalizer is not None:
             self._finalizer.detach()
         self.cpu_seconds += process.cpu_seconds
-        self.peak_bytes = max(self.peak_bytes, process.peak_bytes)
         return process.status
 
 
@@ -235,7 +237,7 @@ class _Process:
         self.n_files = 0
         self.status = 0
         self.cpu_seconds = 0.0
-        self.peak_bytes = 0
+        self.pid = popen.pid
         self._popen = popen
         self._started_by = os.getpid()
         self._requests, self._answers = popen.stdin.fileno(), popen.stdout.fileno()
@@ -305,15 +307,13 @@ class _Process:
         popen.returncode = 0
         if not self.is_ours:
             return
-        os.kill(popen.pid, SIGKILL)  # until it is waited for, the number is that of no other
+        os.kill(self.pid, SIGKILL)  # until it is waited for, the number is that of no other
         try:
-            _, status, usage = os.wait4(popen.pid, 0)
+            _, status, usage = os.wait4(self.pid, 0)
         except ChildProcessError:
             return  # The program has its system reap for it.
         self.status = popen.returncode = os.waitstatus_to_exitcode(status)
         self.cpu_seconds = usage.ru_utime + usage.ru_stime
-        # In KiB on Linux, in bytes on macOS (getrusage(2) of each).
-        self.peak_bytes = usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
 def _wait(pipe: poll, deadline: float) -> None:

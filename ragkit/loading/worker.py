@@ -15,6 +15,7 @@ import math
 import os
 import pkgutil
 import resource
+import signal
 import sys
 import time
 import warnings
@@ -94,7 +95,7 @@ def _limit(memory_bytes: int) -> list[Json]:
         "RLIMIT_NOFILE": 0,
     }
     held: list[Json] = []
-    if _no_new_privileges():
+    if _bound_to_parent():
         held.append("no_new_privs")
     # What failed before this is told there; from here on nobody reads it.
     nothing = os.open(os.devnull, os.O_WRONLY)
@@ -111,15 +112,17 @@ def _limit(memory_bytes: int) -> list[Json]:
     return held
 
 
-def _no_new_privileges() -> bool:
-    """Give up privileges of programs that might be started; only Linux knows this."""
+def _bound_to_parent() -> bool:
+    """Gain no privileges, and end with the thread that has started this; only Linux knows both."""
     if sys.platform != "linux":
         return False
     try:
         import ctypes
 
-        set_no_new_privileges = 38
-        return bool(ctypes.CDLL(None).prctl(set_no_new_privileges, 1, 0, 0, 0) == 0)
+        end_with_parent, no_new_privileges = 1, 38
+        control = ctypes.CDLL(None).prctl
+        control(end_with_parent, signal.SIGKILL, 0, 0, 0)
+        return bool(control(no_new_privileges, 1, 0, 0, 0) == 0)
     except (ImportError, OSError, AttributeError):
         return False
 
