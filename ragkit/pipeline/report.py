@@ -46,8 +46,12 @@ class IngestReport:
 
     `chunks_without_vectors` counts all chunks of the store that wait for `ragkit embed`. None means
     that there is no embedder, or that the store does not tell.
+
+    `isolated` says whether files are parsed in a process of their own. None means that no files
+    are read.
     """
 
+    isolated: bool | None = None
     documents: dict[Status, int] = field(default_factory=lambda: dict.fromkeys(STATUSES, 0))
     moved: int | None = 0
     chunks: int = 0
@@ -72,6 +76,7 @@ class IngestReport:
             "schema": 1,
             "documents": {str(status): n for status, n in self.documents.items()},
             "moved": self.moved,
+            "isolated": self.isolated,
             "chunks": self.chunks,
             "chunks_without_vectors": self.chunks_without_vectors,
             "embedded": self.embedded,

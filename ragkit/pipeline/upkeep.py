@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -46,8 +46,12 @@ def ingest(
     """Do what `RAG.ingest` does."""
     _check_vectors(parts, options)
     source = _source(parts, what, options)
-    if options.get("dry_run"):
-        return _dry_run(parts, source, options)
+    with closing(source.parser):
+        ingests = _dry_run if options.get("dry_run") else _write
+        return ingests(parts, source, options)
+
+
+def _write(parts: Parts, source: Joined, options: IngestOptions) -> IngestReport:
     prune, confirm = options.get("prune", False), options.get("confirm")
     store = parts.writable(create=True)
     was_protected = store.manifest().protected
@@ -62,7 +66,7 @@ def ingest(
                 # The disk may have been unmounted while it was read.
                 refuse_emptying(store, gone, source.roots, confirm)
             ingester.remove(list(gone))
-    report = ingester.finish()
+    report = _finished(ingester, source, options)
     report.chunks_without_vectors = n_waiting(store)
     _tell_languages(parts, report)
     parts.record(report.to_record())
@@ -106,6 +110,7 @@ def _source(
         metadata=metadata or {},
         password=options.get("password"),
         rules=parts.settings.ingest_rules,
+        isolate=options.get("isolate", True),
     )
 
 
@@ -115,18 +120,16 @@ def _forecast(parts: Parts, source: Joined, ingester: Ingester, options: IngestO
     if tell is None or not (files := source.sizes()):
         return
     from ragkit.embedding.builtin import BuiltinEmbedder
-    from ragkit.loading import load_bytes
+    from ragkit.loading import Labels
+    from ragkit.loading.formats import find_loader
+    from ragkit.loading.isolation import Content
     from ragkit.pipeline.estimating import Forecaster, measure_rate, pays
 
     def load(path: Path) -> Document:
-        loaded = load_bytes(path.read_bytes(), name=path.name, password=options.get("password"))
-        return Document(
-            id=path.name,
-            text=loaded.text,
-            title=loaded.title,
-            marks=loaded.marks,
-            parts=loaded.parts,
-        )
+        content, password = Content.of(path.read_bytes()), options.get("password")
+        loader = find_loader(path.name)
+        loaded = source.parser.load(content, name=path.name, loader=loader, password=password)
+        return Labels().document(path.name, "", loaded)
 
     rate, later = None, options.get("vectors") == "later"
     embedder = None if later else parts.embedder()
@@ -152,7 +155,14 @@ def _dry_run(parts: Parts, source: Joined, options: IngestOptions) -> IngestRepo
         gone = _vanished(store, source.roots, ingester, prune=options.get("prune", False))
         ingester.remove(list(gone))
     ingester.report.rules = source.ruled()
-    return ingester.finish()
+    return _finished(ingester, source, options)
+
+
+def _finished(ingester: Ingester, source: Joined, options: IngestOptions) -> IngestReport:
+    """End parsing, and return the report with what that has cost."""
+    source.parser.close()
+    ingester.report.isolated = options.get("isolate", True)
+    return ingester.finish(parsing_cpu_seconds=source.parser.cpu_seconds)
 
 
 def rebuild(parts: Parts, on_progress: Callable[[Progress], None] | None) -> IngestReport:
