@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from ragkit.loading.encodings import decode_text
-from ragkit.types import Json, Location, Mark, MarkKind, Metadata, Part, PartKind
+from ragkit.types import Dropped, Json, Location, Mark, MarkKind, Metadata, Part, PartKind
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoadedText:
-    """The text of a file, its title, the location of each part in the file, and its structure."""
+    """The text of a file, its title, the location of each part in the file, and its structure.
+
+    `dropped` counts the characters of the file that the text leaves out, by why.
+    """
 
     text: str
     title: str = ""
     marks: tuple[Mark, ...] = ()
     parts: tuple[Part, ...] = ()
     metadata: Metadata = field(default_factory=dict[str, Json])
+    dropped: Mapping[Dropped, int] = field(default_factory=dict[Dropped, int])
 
 
 MAX_NAME_CHARACTERS = 500

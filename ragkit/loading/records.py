@@ -50,6 +50,7 @@ class Labels:
             groups=self.groups,
             marks=loaded.marks,
             parts=loaded.parts,
+            dropped=loaded.dropped,
         )
 
 
@@ -122,7 +123,8 @@ def _documents(
                 raise LoadError("broken", f"the id {document.id!r} is already taken")
         except LoadError as error:
             detail = f"{unit} {number}: {error.detail}"
-            yield Failure(source=source, code=error.code, detail=detail)
+            fingerprint = digest(["record", LOADERS_VERSION], labels, raw)
+            yield Failure(source=source, code=error.code, detail=detail, fingerprint=fingerprint)
             continue
         taken.add(document.id)
         yield PendingDocument(
@@ -131,6 +133,7 @@ def _documents(
             fingerprint=digest(["record", LOADERS_VERSION], labels, raw),
             load=partial(_with_text, document, f"{unit} {number}"),
             groups=document.groups,
+            n_bytes=len(raw) + 1,
         )
 
 
