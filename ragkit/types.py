@@ -136,8 +136,9 @@ class Document:
     `source` is the absolute path, the URI or the `-` that the document came from. Only readers of
     one of the `groups` may see it; the group `public` means everybody, and no groups means
     unspecified. `marks` are in order of `start`. So are `parts`, each after the part that it stands
-    in; parts of one parent do not overlap; text outside all parts is running text. Raises
-    `ConfigError` if `groups` is not a sequence of names.
+    in; parts of one parent do not overlap; text outside all parts is running text. `dropped` counts
+    the characters of the file that the text leaves out; no store keeps it. Raises `ConfigError` if
+    `groups` is not a sequence of names.
     """
 
     id: str
@@ -148,6 +149,7 @@ class Document:
     groups: tuple[str, ...] = ()
     marks: tuple[Mark, ...] = ()
     parts: tuple[Part, ...] = ()
+    dropped: Mapping[Dropped, int] = field(default_factory=dict[Dropped, int])
 
     def __post_init__(self) -> None:
         """Check the groups; a list becomes a tuple. Limits on names are checked when writing."""
@@ -159,7 +161,8 @@ class PendingDocument:
     """A document that is loaded only if its fingerprint is new to the store.
 
     `fingerprint` changes whenever the loaded document could; `load` raises `LoadError`. `groups`
-    are those that it will have, None if only loading reveals them.
+    are those that it will have, None if only loading reveals them. `n_bytes` is what it takes of a
+    source that holds several; None means all of it.
     """
 
     id: str
@@ -167,16 +170,24 @@ class PendingDocument:
     fingerprint: str
     load: Callable[[], Document]
     groups: tuple[str, ...] | None = None
+    n_bytes: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Failure:
-    """An input that yielded no document. `skipped` inputs are not errors: nobody named them."""
+    """An input that yielded no document.
+
+    `skipped` inputs are not errors: nobody named them, or they are `known`: the same input failed
+    in an earlier ingest, and has not changed. `fingerprint` changes whenever the failure could;
+    None where only trying again tells.
+    """
 
     source: str
     code: str
     detail: str
     skipped: bool = False
+    known: bool = False
+    fingerprint: str | None = None
 
     def to_dict(self) -> dict[str, Json]:
         """Return the JSON form of the ingest report."""

@@ -53,6 +53,7 @@ class Labels:
             groups=self.groups,
             marks=loaded.marks,
             parts=loaded.parts,
+            dropped=loaded.dropped,
         )
 
 
@@ -125,7 +126,8 @@ def _documents(
                 raise LoadError("broken", f"the id {document.id!r} is already taken")
         except LoadError as error:
             detail = f"{unit} {number}: {error.detail}"
-            yield Failure(source=source, code=error.code, detail=detail)
+            fingerprint = _digest_of(["record", LOADERS_VERSION], labels, raw)
+            yield Failure(source=source, code=error.code, detail=detail, fingerprint=fingerprint)
             continue
         taken.add(document.id)
         yield PendingDocument(
@@ -134,6 +136,7 @@ def _documents(
             fingerprint=_digest_of(["record", LOADERS_VERSION], labels, raw),
             load=partial(_with_text, document, f"{unit} {number}"),
             groups=document.groups,
+            n_bytes=len(raw) + 1,
         )
 
 

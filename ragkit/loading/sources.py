@@ -34,6 +34,7 @@ from ragkit.loading.records import (
     record_values,
 )
 from ragkit.loading.rules import Ruled, Rules
+from ragkit.loading.sizes import FileSize
 from ragkit.loading.tables import is_guarded
 from ragkit.types import Document, Failure, Json, Metadata, PendingDocument, Source, SourceItem
 
@@ -151,15 +152,18 @@ class FileSource:
             return []
         return [self._rules.find(f.id).shown(_shown(f.path)) for f in self._files([])]
 
-    def sizes(self) -> list[tuple[str, Path, int]]:
-        """Return id, path and bytes of each file that is a document to come; none is read."""
-        found: list[tuple[str, Path, int]] = []
+    def sizes(self) -> list[FileSize]:
+        """Return the size of each file that is to be read; none is read."""
+        found: list[FileSize] = []
         for file in self._files([]):
             rule = self._rules.find(file.id)
-            suffix_is_read = file.suffix in LOADERS and not _holds_records(file)
-            if not rule.skip and (rule.loader or suffix_is_read):
+            if not rule.skip and (rule.loader or file.suffix in LOADERS):
+                holds_records = not rule.loader and _holds_records(file)
                 with suppress(OSError):
-                    found.append((file.id, Path(file.path), os.stat(file.path).st_size))
+                    n_bytes = os.stat(file.path).st_size
+                    found.append(
+                        FileSize(_shown(file.path), Path(file.path), n_bytes, holds_records)
+                    )
         return found
 
     def listed(self) -> tuple[set[str], set[str]]:
@@ -278,7 +282,14 @@ class FileSource:
             return Failure(source=source, code="unreadable", detail=str(error.strerror or error))
         except LoadError as error:
             skipped = error.code == "unsupported" and not file.named
-            return Failure(source=source, code=error.code, detail=error.detail, skipped=skipped)
+            return Failure(
+                source=source,
+                code=error.code,
+                detail=error.detail,
+                skipped=skipped,
+                # It names the size: as long as that stays, the file is too large.
+                fingerprint=error.detail if error.code == "limit" else None,
+            )
         return PendingDocument(
             id=file.id,
             source=source,
@@ -443,8 +454,8 @@ class Joined:
                 return None
         return ids, unread
 
-    def sizes(self) -> list[tuple[str, Path, int]]:
-        """Return the id, the path and the bytes of the files of all sources."""
+    def sizes(self) -> list[FileSize]:
+        """Return the sizes of the files of all sources."""
         files = (source for source in self._sources if isinstance(source, FileSource))
         return [file for source in files for file in source.sizes()]
 

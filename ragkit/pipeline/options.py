@@ -103,7 +103,10 @@ class IngestOptions(TypedDict, total=False):
         secure: At the end, rewrite everything that still contains words of removed or replaced
             text, even if the store is very large. In smaller stores every call does this.
         on_progress: Called once per document, after its commit.
+        retry_failed: Try also the inputs that failed in an earlier ingest and have not changed.
         on_forecast: Called once with what there is to do, before any of it is done.
+        on_step: Called with what is left, whenever a file is begun and while a large one is in
+            work; first when the files have been counted, which may be before `on_forecast`.
     """
 
     root: str | Path | None
@@ -118,7 +121,9 @@ class IngestOptions(TypedDict, total=False):
     confirm: Confirm | None
     secure: bool
     on_progress: Callable[[Progress], None] | None
+    retry_failed: bool
     on_forecast: Callable[[Forecast], None] | None
+    on_step: Callable[[Forecast], None] | None
 
 
 def check_names(call: str, allowed: type, options: Mapping[str, object]) -> None:
