@@ -11,6 +11,7 @@ from ragkit.errors import LoadError
 from ragkit.loading.loaded import MAX_NAME_CHARACTERS, LoadedText, TextBuilder, clean, decoded
 from ragkit.narrowing import is_array, is_object
 from ragkit.text.columns import ROW
+from ragkit.text.lines import raw_lines
 from ragkit.types import Location
 
 _JSON_SPACE = re.compile(r"[ \t\n\r]*+")
@@ -53,6 +54,7 @@ def load_csv(data: bytes) -> LoadedText:
             part="paragraph" if header_index is not None and index < header_index else "row",
             row=number,
         )
+    del text, rows, first  # which are not needed beside the text that is made now
     return builder.build(metadata=metadata)
 
 
@@ -73,22 +75,14 @@ def _rows(text: str) -> Iterator[tuple[int, list[str]]]:
 
     # A cell may be as long as the file; the limit is per process, so it is only ever increased.
     csv.field_size_limit(max(len(text), csv.field_size_limit()))
-    reader = csv.reader(_text_lines(text), delimiter=_delimiter(text))
+    lines = (line + "\n" for _, line in raw_lines(text))
+    reader = csv.reader(lines, delimiter=_delimiter(text))
     try:
         for number, row in enumerate(reader, start=1):
             if any(cell.strip() for cell in row):
                 yield number, row
     except csv.Error as error:
         raise LoadError("broken", f"not CSV: {error}") from error
-
-
-def _text_lines(text: str) -> Iterator[str]:
-    """Yield lines with their ends; all at once, they would take several times the file's size."""
-    at = 0
-    while at < len(text):
-        end = text.find("\n", at) + 1 or len(text)
-        yield text[at:end]
-        at = end
 
 
 def _delimiter(text: str) -> str:
@@ -227,7 +221,7 @@ def load_json_lines(data: bytes) -> LoadedText:
     """
     text, metadata = decoded(data)
     builder = TextBuilder()
-    for number, line in enumerate(text.split("\n"), start=1):
+    for number, (_, line) in enumerate(raw_lines(text), start=1):
         if is_guarded(line):
             raise LoadError("groups", f"line {number} is a record with groups")
         try:

@@ -69,6 +69,11 @@ class MarkColumns(Columns[Mark]):
         self.places.append(place)
         self.rows.append(row)
 
+    def cut(self, n: int) -> None:
+        """Keep only the first n marks."""
+        for column in (self.starts, self.places, self.rows, self.kinds):
+            del column[n:]
+
     def __len__(self) -> int:
         """Return the number of marks."""
         return len(self.kinds)
