@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from ragkit.loading.encodings import decode_text
 from ragkit.loading.payloads import without_payloads
+from ragkit.text.columns import MarkColumns, PartColumns
 from ragkit.types import Dropped, Json, Location, Mark, MarkKind, Metadata, Part, PartKind
 
 
@@ -20,8 +21,8 @@ class LoadedText:
 
     text: str
     title: str = ""
-    marks: tuple[Mark, ...] = ()
-    parts: tuple[Part, ...] = ()
+    marks: Sequence[Mark] = ()
+    parts: Sequence[Part] = ()
     metadata: Metadata = field(default_factory=dict[str, Json])
     dropped: Mapping[Dropped, int] = field(default_factory=dict[Dropped, int])
 
@@ -69,6 +70,9 @@ class Headings:
 MAX_OPEN_PARTS = 100
 """Parts inside one another; what is nested deeper belongs to the innermost of these."""
 
+_PIECES = 4_096
+"""So many pieces of a text are joined at a time: each takes more than its characters."""
+
 _HAS_OWN_TEXT = frozenset({"item", "step", "definition", "option"})
 
 
@@ -83,7 +87,6 @@ class OpenPart:
     kind: PartKind
     parent: OpenPart | None = None
     index: int | None = None
-    start: int = 0
     end: int = 0
     takes_paragraph: bool = False
     is_open: bool = True
@@ -94,9 +97,11 @@ class TextBuilder:
 
     def __init__(self) -> None:
         self._pieces: list[str] = []
-        self._marks: list[Mark] = []
+        self._n_joined = 0
+        self._marks = MarkColumns()
         self._length = 0
-        self._parts: list[OpenPart] = []
+        self._parts = PartColumns()
+        self._begun: list[OpenPart] = []
         self._open: list[OpenPart] = []
         self._n_begun = 0
 
@@ -128,6 +133,7 @@ class TextBuilder:
         kind: MarkKind = "text",
         separator: str = "\n\n",
         part: PartKind | None = None,
+        row: int = 0,
     ) -> None:
         """Append a piece, stripped of white space at its ends, unless it is empty.
 
@@ -138,29 +144,33 @@ class TextBuilder:
             separator: What stands before it, unless it is the first piece.
             part: The kind of the part that the piece is, None for text of the innermost open part.
                 The first paragraph of an item, a step or a definition is such text, too.
+            row: The number that `ROW` stands for in the location's cells.
         """
         text = text.strip()
         if not text:
             return
-        if self._pieces:
+        if self._length:
             self._pieces.append(separator)
             self._length += len(separator)
-        self._marks.append(Mark(start=self._length, location=location or Location(), kind=kind))
+        self._marks.append(self._length, kind, location or Location(), row)
         self._pieces.append(text)
+        if len(self._pieces) - self._n_joined > _PIECES:
+            self._pieces[self._n_joined :] = ["".join(self._pieces[self._n_joined :])]
+            self._n_joined += 1
         self._begin_parts()
         outer, start = self.innermost, self._length
         self._length += len(text)
         if part is not None and not (outer and outer.takes_paragraph and part == "paragraph"):
-            whole = OpenPart(part, outer, len(self._parts), start, self._length, is_open=False)
-            self._parts.append(whole)
+            self._parts.append(start, self._length, part, outer.index if outer else None)
         if outer and part is not None:
             outer.takes_paragraph = False
 
     def _begin_parts(self) -> None:
         """Let the open parts that have no text yet start here."""
         for part in self._open[self._n_begun :]:
-            part.index, part.start = len(self._parts), self._length
-            self._parts.append(part)
+            inside = part.parent.index if part.parent else None
+            part.index = self._parts.append(self._length, self._length, part.kind, inside)
+            self._begun.append(part)
             if part.parent:
                 part.parent.takes_paragraph = False
         self._n_begun = len(self._open)
@@ -174,19 +184,14 @@ class TextBuilder:
     ) -> LoadedText:
         """Close what is open and return the loaded text."""
         self.close(self._open[0] if self._open else None)
+        for part in self._begun:
+            if part.index is not None:
+                self._parts.change(part.index, end=part.end, kind=part.kind)
         return LoadedText(
             text="".join(self._pieces),
             title=title,
-            marks=tuple(self._marks),
-            parts=tuple(
-                Part(
-                    start=part.start,
-                    end=part.end,
-                    kind=part.kind,
-                    parent=part.parent.index if part.parent else None,
-                )
-                for part in self._parts
-            ),
+            marks=self._marks,
+            parts=self._parts,
             metadata=metadata or {},
             dropped=dropped or {},
         )

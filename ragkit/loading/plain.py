@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import zip_longest
+from itertools import chain, pairwise
 
 from ragkit.loading.detecting import markup_of
 from ragkit.loading.front_matter import front_matter
 from ragkit.loading.loaded import Headings, LoadedText, decoded
+from ragkit.text.columns import MarkColumns
 from ragkit.text.markdown import markdown_parts
 from ragkit.text.plain_lists import plain_list_parts
 from ragkit.text.rst import rst_parts
@@ -36,7 +37,7 @@ def load_markdown(data: bytes) -> LoadedText:
     body, front = front_matter(text)
     metadata.update(front)
     parts = markdown_parts(text, body)
-    marks = tuple(_markdown_marks(text, parts, body))
+    marks = _markdown_marks(text, parts, body)
     title = metadata.get("title")
     if not isinstance(title, str | int | float):
         headings = (mark.location.heading for mark in marks if mark.kind == "heading")
@@ -44,10 +45,11 @@ def load_markdown(data: bytes) -> LoadedText:
     return LoadedText(text=text, title=str(title), marks=marks, parts=parts, metadata=metadata)
 
 
-def _markdown_marks(text: str, parts: Sequence[Part], body: int) -> list[Mark]:
+def _markdown_marks(text: str, parts: Sequence[Part], body: int) -> MarkColumns:
     """Return marks of headings, code and rows, and of the text that resumes behind them."""
-    headings, marks, resumes = Headings(), list[Mark](), False
-    for part, following in zip_longest(parts, parts[1:]):
+    headings, marks, resumes = Headings(), MarkColumns(), False
+    for part, following in pairwise(chain(parts, (None,))):
+        assert part is not None  # noqa: S101 (only the last is)
         heading = _section(text, part, following) if part.kind == "heading" else None
         kind: MarkKind = "heading" if heading else _MARK_KINDS.get(part.kind, "text")
         if part.kind == "markup" and part.parent is not None and parts[part.parent].kind == "table":
@@ -56,9 +58,9 @@ def _markdown_marks(text: str, parts: Sequence[Part], body: int) -> list[Mark]:
             headings.enter(*heading)
         if kind != "text" or (resumes and part.kind != "table"):
             start = text.rfind("\n", 0, part.start) + 1
-            if marks and marks[-1].start == start:
-                marks.pop()
-            marks.append(Mark(start=start, location=Location(heading=headings.path), kind=kind))
+            if marks.starts and marks.starts[-1] == start:
+                marks.cut(len(marks) - 1)
+            marks.append(start, kind, Location(heading=headings.path))
         resumes = kind in {"code", "row"} or part.end <= body
     return marks
 

@@ -51,8 +51,8 @@ class Labels:
             title=loaded.title,
             metadata={**loaded.metadata, **self.metadata},
             groups=self.groups,
-            marks=loaded.marks,
-            parts=loaded.parts,
+            marks=tuple(loaded.marks),
+            parts=tuple(loaded.parts),
             dropped=loaded.dropped,
         )
 
