@@ -87,6 +87,7 @@ def ingest_options(args: argparse.Namespace, bar: IngestBar) -> IngestOptions:
         "password": _password(args.password_file),
         "require_groups": args.require_groups,
         "vectors": args.vectors,
+        "isolate": not args.no_isolate,
         "dry_run": args.dry_run,
         "confirm": _confirm(yes=args.yes),
         "secure": args.secure,

@@ -123,16 +123,22 @@ class Ingester:
         finally:
             self._committer.close()
 
-    def finish(self) -> IngestReport:
-        """Return the report, with the time that everything took."""
+    def finish(self, *, parsing_cpu_seconds: float = 0.0) -> IngestReport:
+        """Return the report, with the time that everything took.
+
+        Args:
+            parsing_cpu_seconds: What processes that parse have used.
+        """
+        if parsing_cpu_seconds:
+            self.watch.add("load", 0.0, parsing_cpu_seconds)
         if self.forecaster is not None:
             self.forecaster.finish()
             self._step()
         self.report.sentences = self._committer.n_sentences
         self.report.seconds = self.watch.seconds
-        self.report.cpu_seconds = self.watch.cpu_seconds
+        self.report.cpu_seconds = self.watch.cpu_seconds + parsing_cpu_seconds
         # All that other threads do is embedding.
-        others = self.report.cpu_seconds - (time.thread_time() - self._began_thread_seconds)
+        others = self.watch.cpu_seconds - (time.thread_time() - self._began_thread_seconds)
         self.report.stages = tuple(
             replace(stage, cpu_seconds=max(0.0, others)) if stage.name == "embed" else stage
             for stage in self.watch.stages

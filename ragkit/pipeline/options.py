@@ -93,6 +93,9 @@ class IngestOptions(TypedDict, total=False):
         require_groups: Fail documents that end up without groups.
         vectors: `now`, or `later` to store new chunks at once without vectors: they are found by
             their words until `RAG.embed` makes their vectors. It needs a local store.
+        isolate: Parse files in a process of their own, which can open nothing and has limits of
+            memory and time, so that a hostile file costs an error and nothing else. False parses
+            them in this process, for systems without such limits.
         dry_run: Read and chunk, but store nothing.
         confirm: Called before `prune` removes more than half of the documents stored from one of
             the paths, which may mean that a folder is empty by mistake or a disk is not mounted.
@@ -113,6 +116,7 @@ class IngestOptions(TypedDict, total=False):
     password: str | None
     require_groups: bool
     vectors: Literal["now", "later"]
+    isolate: bool
     dry_run: bool
     confirm: Confirm | None
     secure: bool

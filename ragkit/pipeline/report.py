@@ -52,8 +52,12 @@ class IngestReport:
 
     `chunks_without_vectors` counts all chunks of the store that wait for `ragkit embed`. None means
     that there is no embedder, or that the store does not tell.
+
+    `isolated` says whether files are parsed in a process of their own. None means that no files
+    are read.
     """
 
+    isolated: bool | None = None
     documents: dict[Status, int] = field(default_factory=lambda: dict.fromkeys(STATUSES, 0))
     moved: int | None = 0
     changes: list[tuple[str, Status]] = field(default_factory=list[tuple[str, Status]])
@@ -93,6 +97,7 @@ class IngestReport:
             "moved": self.moved,
             "changes": [{"document_id": name, "status": status} for name, status in self.changes],
             "dropped": {str(why): n for why, n in self.dropped.items()},
+            "isolated": self.isolated,
             "chunks": self.chunks,
             "chunks_without_vectors": self.chunks_without_vectors,
             "embedded": self.embedded,

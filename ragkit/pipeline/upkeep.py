@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Generator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -60,8 +60,12 @@ def ingest(
     """Do what `RAG.ingest` does."""
     _check_vectors(parts, options)
     source = _source(parts, what, options)
-    if options.get("dry_run"):
-        return _dry_run(parts, source, options)
+    with closing(source.parser):
+        ingests = _dry_run if options.get("dry_run") else _write
+        return ingests(parts, source, options)
+
+
+def _write(parts: Parts, source: Joined, options: IngestOptions) -> IngestReport:
     prune, confirm = options.get("prune", False), options.get("confirm")
     store = parts.writable(create=True)
     was_protected = store.manifest().protected
@@ -77,7 +81,7 @@ def ingest(
                 refuse_emptying(store, gone, source.roots, confirm)
             ingester.remove(list(gone))
             _close_journal(store, source.roots, ingester, prune=prune)
-    report = ingester.finish()
+    report = _finished(ingester, source, options)
     report.chunks_without_vectors = n_waiting(store)
     _tell_languages(parts, report)
     parts.record(report.to_record())
@@ -121,6 +125,7 @@ def _source(
         metadata=metadata or {},
         password=options.get("password"),
         rules=parts.settings.ingest_rules,
+        isolate=options.get("isolate", True),
     )
 
 
@@ -130,18 +135,16 @@ def _forecast(parts: Parts, source: Joined, ingester: Ingester, options: IngestO
     if (tell is None and step is None) or not (files := source.sizes()):
         return
     from ragkit.embedding.builtin import BuiltinEmbedder
-    from ragkit.loading import load_bytes
-    from ragkit.pipeline.estimating import Forecaster, measure_rate, pays
+    from ragkit.loading import Labels
+    from ragkit.loading.formats import find_loader
+    from ragkit.loading.isolation import Content
+    from ragkit.pipeline.estimating import Forecaster, beginning, measure_rate, pays
 
     def load(path: Path) -> Document:
-        loaded = load_bytes(path.read_bytes(), name=path.name, password=options.get("password"))
-        return Document(
-            id=path.name,
-            text=loaded.text,
-            title=loaded.title,
-            marks=loaded.marks,
-            parts=loaded.parts,
-        )
+        content, password = Content.of(beginning(path)), options.get("password")
+        loader = find_loader(path.name)
+        loaded = source.parser.load(content, name=path.name, loader=loader, password=password)
+        return Labels().document(path.name, "", loaded)
 
     sizes = {file.source: file.n_bytes for file in files}
     of_records = {file.source for file in files if file.holds_records}
@@ -172,7 +175,14 @@ def _dry_run(parts: Parts, source: Joined, options: IngestOptions) -> IngestRepo
         gone = _vanished(store, source.roots, ingester, prune=options.get("prune", False))
         ingester.remove(list(gone))
     ingester.report.rules = source.ruled()
-    return ingester.finish()
+    return _finished(ingester, source, options)
+
+
+def _finished(ingester: Ingester, source: Joined, options: IngestOptions) -> IngestReport:
+    """End parsing, and return the report with what that has cost."""
+    source.parser.close()
+    ingester.report.isolated = options.get("isolate", True)
+    return ingester.finish(parsing_cpu_seconds=source.parser.cpu_seconds)
 
 
 def rebuild(parts: Parts, on_progress: Callable[[Progress], None] | None) -> IngestReport:
