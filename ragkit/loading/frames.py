@@ -12,17 +12,19 @@ import struct
 from array import array
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain, pairwise
-from typing import BinaryIO
+from typing import BinaryIO, get_args
 
 from ragkit.loading.loaded import LoadedText
 from ragkit.narrowing import is_array, is_object
 from ragkit.text.columns import MARK_KINDS, PART_KINDS, MarkColumns, PartColumns
-from ragkit.types import Json, Location, Mark, Part
+from ragkit.types import Dropped, Json, Location, Mark, Part
 
 LENGTHS = struct.Struct("!IQ")
 """The lengths of a frame's JSON and of its bytes."""
 
 PIECE_CHARACTERS = 2**20
+_ENCODER = json.JSONEncoder(separators=(",", ":"))
+_DROPPED: tuple[Dropped, ...] = get_args(Dropped)
 _PLACES: Mapping[str, type] = {"page": int, "slide": int, "sheet": str, "cells": str}
 
 
@@ -32,7 +34,7 @@ class FrameError(ValueError):
 
 def frame_head(header: Mapping[str, Json], n_bytes: int) -> bytes:
     """Return a frame up to its bytes."""
-    text = json.dumps(header, separators=(",", ":")).encode()
+    text = _ENCODER.encode(header).encode()
     return LENGTHS.pack(len(text), n_bytes) + text
 
 
@@ -70,6 +72,7 @@ def packed(loaded: LoadedText) -> tuple[dict[str, Json], Iterator[bytes | memory
     header: dict[str, Json] = {
         "title": loaded.title,
         "metadata": loaded.metadata,
+        "dropped": {str(why): n for why, n in loaded.dropped.items()},
         "places": [place.to_dict() for place in marks.locations],
         "marks": len(marks),
         "parts": len(parts),
@@ -130,7 +133,21 @@ def unpacked(header: Mapping[str, Json], data: bytes) -> LoadedText:
     marks.locations = [_location(place) for place in places]
     _check_marks(marks, len(text))
     _check_parts(parts, len(text))
-    return LoadedText(text=text, title=title, marks=marks, parts=parts, metadata=metadata)
+    return LoadedText(
+        text=text,
+        title=title,
+        marks=marks,
+        parts=parts,
+        metadata=metadata,
+        dropped=_dropped(header),
+    )
+
+
+def _dropped(header: Mapping[str, Json]) -> dict[Dropped, int]:
+    counts = header.get("dropped")
+    if not is_object(counts) or not counts.keys() <= set(_DROPPED):
+        raise FrameError("no counts of what was dropped")
+    return {why: _count(counts, why) for why in _DROPPED if why in counts}
 
 
 def _count(header: Mapping[str, Json], name: str) -> int:
