@@ -12,12 +12,12 @@ import struct
 from array import array
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain, pairwise
-from typing import BinaryIO
+from typing import BinaryIO, get_args
 
 from ragkit.loading.loaded import LoadedText
 from ragkit.narrowing import is_array, is_object
 from ragkit.text.columns import MARK_KINDS, PART_KINDS, MarkColumns, PartColumns
-from ragkit.types import Json, Location, Mark, Part
+from ragkit.types import Dropped, Json, Location, Mark, Part
 
 LENGTHS = struct.Struct("!IQ")
 """The lengths of a frame's JSON and of its bytes."""
@@ -73,6 +73,7 @@ def packed(loaded: LoadedText) -> tuple[dict[str, Json], Iterator[bytes | memory
         "places": [place.to_dict() for place in marks.locations],
         "marks": len(marks),
         "parts": len(parts),
+        "dropped": {str(why): n for why, n in loaded.dropped.items()},
     }
     encoded = (text[at : at + PIECE_CHARACTERS].encode() for at in pieces)
     return header, chain(columns, encoded), n_text + sum(map(len, columns))
@@ -130,7 +131,20 @@ def unpacked(header: Mapping[str, Json], data: bytes) -> LoadedText:
     marks.locations = [_location(place) for place in places]
     _check_marks(marks, len(text))
     _check_parts(parts, len(text))
-    return LoadedText(text=text, title=title, marks=marks, parts=parts, metadata=metadata)
+    return LoadedText(
+        text=text,
+        title=title,
+        marks=marks,
+        parts=parts,
+        metadata=metadata,
+        dropped=_dropped(header.get("dropped")),
+    )
+
+
+def _dropped(counts: object) -> dict[Dropped, int]:
+    if not is_object(counts) or not counts.keys() <= set(get_args(Dropped)):
+        raise FrameError("no counts of what was dropped")
+    return {why: _count(counts, why) for why in get_args(Dropped) if why in counts}
 
 
 def _count(header: Mapping[str, Json], name: str) -> int:

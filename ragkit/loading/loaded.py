@@ -210,12 +210,13 @@ def clean(text: str) -> str:
     return _UNWANTED.sub("", text.replace("\x0c", "\n").replace("\x85", "\n"))
 
 
-def decoded(data: bytes) -> tuple[str, dict[str, Json]]:
-    """Return a text file's characters without payloads, and as metadata its encoding if guessed.
+def decoded(data: bytes) -> tuple[str, dict[str, Json], dict[Dropped, int]]:
+    """Return a text file's characters, as metadata its encoding if guessed, and what is left out.
 
     Raises:
         LoadError: `encoding` for data that is not text.
     """
     text, guessed = decode_text(data)
-    text, _ = without_payloads(clean(text))
-    return text, {} if guessed is None else {"encoding": guessed}
+    text, n_dropped = without_payloads(clean(text))
+    metadata: dict[str, Json] = {} if guessed is None else {"encoding": guessed}
+    return text, metadata, {"payload": n_dropped} if n_dropped else {}

@@ -24,16 +24,16 @@ def load_text(data: bytes) -> LoadedText:
 
     In others only lists are known: numbers in sequence, and bullets below a colon.
     """
-    text, metadata = decoded(data)
+    text, metadata, dropped = decoded(data)
     markup = markup_of(text)
     if markup is not None:
         return load_rst(data) if markup == "rst" else load_markdown(data)
-    return LoadedText(text=text, parts=plain_list_parts(text), metadata=metadata)
+    return LoadedText(text=text, parts=plain_list_parts(text), metadata=metadata, dropped=dropped)
 
 
 def load_markdown(data: bytes) -> LoadedText:
     """Load Markdown: headings, code and rows marked, its structure, front matter as metadata."""
-    text, metadata = decoded(data)
+    text, metadata, dropped = decoded(data)
     body, front = front_matter(text)
     metadata.update(front)
     parts = markdown_parts(text, body)
@@ -42,7 +42,9 @@ def load_markdown(data: bytes) -> LoadedText:
     if not isinstance(title, str | int | float):
         headings = (mark.location.heading for mark in marks if mark.kind == "heading")
         title = next((path[-1] for path in headings if path), "")
-    return LoadedText(text=text, title=str(title), marks=marks, parts=parts, metadata=metadata)
+    return LoadedText(
+        text=text, title=str(title), marks=marks, parts=parts, metadata=metadata, dropped=dropped
+    )
 
 
 def _markdown_marks(text: str, parts: Sequence[Part], body: int) -> MarkColumns:
@@ -83,11 +85,13 @@ def _section(text: str, part: Part, following: Part | None) -> tuple[int, str] |
 
 def load_rst(data: bytes) -> LoadedText:
     """Load reStructuredText; a heading's level is the order in which its underline first occurs."""
-    text, metadata = decoded(data)
+    text, metadata, dropped = decoded(data)
     parts = rst_parts(text)
     marks = tuple(_rst_marks(text, parts))
     title = marks[0].location.heading[-1] if marks else ""
-    return LoadedText(text=text, title=title, marks=marks, parts=parts, metadata=metadata)
+    return LoadedText(
+        text=text, title=title, marks=marks, parts=parts, metadata=metadata, dropped=dropped
+    )
 
 
 def _rst_marks(text: str, parts: Sequence[Part]) -> Iterator[Mark]:

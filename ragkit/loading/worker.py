@@ -34,11 +34,11 @@ Answer: TypeAlias = "tuple[dict[str, Json], Iterable[bytes | memoryview], int]"
 OUT_OF_MEMORY = 3
 """The exit status of a worker without the memory to say so."""
 
-_PACKAGES = ("encodings", "ragkit.loading", "ragkit.text", "pypdf")
+_PACKAGES = ("encodings", "ragkit.loading", "ragkit.text")
 """Packages all of whose modules are loaded before the first file: none can be opened later."""
 
-_MODULES = ("bz2", "csv", "html.entities", "lzma", "pypdfium2", "zlib")
-"""Modules that parsers import where they use them."""
+_MODULES = ("bz2", "csv", "heapq", "html.entities", "lzma", "pypdfium2", "zlib")
+"""Modules that parsers import where they use them, or the standard library does for them."""
 
 
 def main(settings: Mapping[str, int]) -> None:
