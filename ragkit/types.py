@@ -51,6 +51,9 @@ PartKind: TypeAlias = Literal[
 """`list` holds `item`s and `procedure`, an ordered list, `step`s; `table` holds `caption`,
 `header_row` and `row`s; `note`, an admonition, holds whatever it says. `nav` is navigation, header
 or footer of a page; `markup` is what only a program reads: directives, labels, underlines."""
+Dropped: TypeAlias = Literal["payload", "hidden", "furniture", "nav"]
+"""Why characters of a file are left out of its text: data for programs, text that nobody sees, page
+furniture, navigation."""
 UnitKind: TypeAlias = Literal[
     "sentence",
     "item",
@@ -137,8 +140,9 @@ class Document:
     `source` is the absolute path, the URI or the `-` that the document came from. Only readers of
     one of the `groups` may see it; the group `public` means everybody, and no groups means
     unspecified. `marks` are in order of `start`. So are `parts`, each after the part that it stands
-    in; parts of one parent do not overlap; text outside all parts is running text. Raises
-    `ConfigError` if `groups` is not a sequence of names.
+    in; parts of one parent do not overlap; text outside all parts is running text. `dropped` counts
+    the characters of the file that the text leaves out; no store keeps it. Raises `ConfigError` if
+    `groups` is not a sequence of names.
     """
 
     id: str
@@ -149,6 +153,7 @@ class Document:
     groups: tuple[str, ...] = ()
     marks: tuple[Mark, ...] = ()
     parts: tuple[Part, ...] = ()
+    dropped: Mapping[Dropped, int] = field(default_factory=dict[Dropped, int])
 
     def __post_init__(self) -> None:
         """Check the groups; a list becomes a tuple. Limits on names are checked when writing."""
@@ -160,7 +165,8 @@ class PendingDocument:
     """A document that is loaded only if its fingerprint is new to the store.
 
     `fingerprint` changes whenever the loaded document could; `load` raises `LoadError`. `groups`
-    are those that it will have, None if only loading reveals them.
+    are those that it will have, None if only loading reveals them. `n_bytes` is what it takes of a
+    source that holds several; None means all of it.
     """
 
     id: str
@@ -168,16 +174,24 @@ class PendingDocument:
     fingerprint: str
     load: Callable[[], Document]
     groups: tuple[str, ...] | None = None
+    n_bytes: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Failure:
-    """An input that yielded no document. `skipped` inputs are not errors: nobody named them."""
+    """An input that yielded no document.
+
+    `skipped` inputs are not errors: nobody named them, or they are `known`: the same input failed
+    in an earlier ingest, and has not changed. `fingerprint` changes whenever the failure could;
+    None where only trying again tells.
+    """
 
     source: str
     code: str
     detail: str
     skipped: bool = False
+    known: bool = False
+    fingerprint: str | None = None
 
     def to_dict(self) -> dict[str, Json]:
         """Return the JSON form of the ingest report."""
@@ -297,6 +311,7 @@ def place(hit: Hit, start: int, end: int) -> dict[str, Json]:
     }
 
 
+Placement: TypeAlias = Literal["document", "best_last", "best_first"]
 ItemRole: TypeAlias = Literal["unit", "header", "lead_in", "heading", "referent"]
 
 

@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from ragkit.loading.encodings import decode_text
-from ragkit.types import Json, Location, Mark, MarkKind, Metadata, Part, PartKind
+from ragkit.loading.payloads import without_payloads
+from ragkit.types import Dropped, Json, Location, Mark, MarkKind, Metadata, Part, PartKind
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoadedText:
-    """The text of a file, its title, the location of each part in the file, and its structure."""
+    """The text of a file, its title, the location of each part in the file, and its structure.
+
+    `dropped` counts the characters of the file that the text leaves out, by why.
+    """
 
     text: str
     title: str = ""
     marks: tuple[Mark, ...] = ()
     parts: tuple[Part, ...] = ()
     metadata: Metadata = field(default_factory=dict[str, Json])
+    dropped: Mapping[Dropped, int] = field(default_factory=dict[Dropped, int])
 
 
 MAX_NAME_CHARACTERS = 500
@@ -164,7 +170,13 @@ class TextBuilder:
                 part.parent.takes_paragraph = False
         self._n_begun = len(self._open)
 
-    def build(self, *, title: str = "", metadata: Metadata | None = None) -> LoadedText:
+    def build(
+        self,
+        *,
+        title: str = "",
+        metadata: Metadata | None = None,
+        dropped: Mapping[Dropped, int] | None = None,
+    ) -> LoadedText:
         """Close what is open and return the loaded text."""
         self.close(self._open[0] if self._open else None)
         return LoadedText(
@@ -181,6 +193,7 @@ class TextBuilder:
                 for part in self._parts
             ),
             metadata=metadata or {},
+            dropped=dropped or {},
         )
 
 
@@ -198,10 +211,11 @@ def clean(text: str) -> str:
 
 
 def decoded(data: bytes) -> tuple[str, dict[str, Json]]:
-    """Return a text file's characters, and as metadata its encoding if that is a guess.
+    """Return a text file's characters without payloads, and as metadata its encoding if guessed.
 
     Raises:
         LoadError: `encoding` for data that is not text.
     """
     text, guessed = decode_text(data)
-    return clean(text), {} if guessed is None else {"encoding": guessed}
+    text, _ = without_payloads(clean(text))
+    return text, {} if guessed is None else {"encoding": guessed}

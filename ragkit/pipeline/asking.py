@@ -5,7 +5,7 @@ from __future__ import annotations
 import collections.abc
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from ragkit.costs.energy import Range, answer_joules, carbon_grams, local_joules
 from ragkit.costs.receipt import Receipt
@@ -22,6 +22,7 @@ from ragkit.types import (
     Citation,
     Generation,
     Json,
+    Placement,
     Prompt,
     PromptCounter,
     RefusalReason,
@@ -129,6 +130,7 @@ def draft(
 
 def _trimmed(parts: Parts, found: Found, counter: TokenCounter) -> Trimmed:
     policy, settings = parts.policy, parts.settings
+    placement = cast("Placement", settings.placement)  # the settings have checked it
     ranking = rank(found.terms, found.pool, policy or BUILTIN_POLICY)
     if policy is None:
         return untrimmed(
@@ -136,6 +138,7 @@ def _trimmed(parts: Parts, found: Found, counter: TokenCounter) -> Trimmed:
             counter=counter,
             max_context_tokens=settings.max_context_tokens,
             ranking=ranking,
+            placement=placement,
         )
     return select(
         ranking,
@@ -143,6 +146,7 @@ def _trimmed(parts: Parts, found: Found, counter: TokenCounter) -> Trimmed:
         counter=counter,
         level=settings.trim_level,
         max_context_tokens=settings.max_context_tokens,
+        placement=placement,
     )
 
 

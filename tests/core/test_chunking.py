@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from ragkit.chunking import SpanChunker
 from ragkit.errors import ConfigError
 from ragkit.loading import load_bytes
+from ragkit.text.rst import rst_parts
 from ragkit.text.wordpiece import load_wordpiece
 from ragkit.types import CHUNKER_NAMES, Document, Mark
 
@@ -181,3 +182,24 @@ def test_navigation_is_a_chunk_of_its_own() -> None:
     assert [chunk.text for chunk in chunker.split(document)] == [
         "- Home\n- Docs", "To reset, press the red button.", "Copyright 2020 Foo.",
     ]  # fmt: skip
+
+
+@given(
+    st.lists(st.integers(1, 14), min_size=1, max_size=6),
+    st.lists(st.integers(1, 9), min_size=1, max_size=6),
+    st.sampled_from(["recursive", "markdown"]),
+    st.sampled_from([0, 5]),
+)
+def test_a_procedure_that_fits_is_not_divided(
+    before: list[int], steps: list[int], name: str, overlap: int
+) -> None:
+    """Whatever stands before it, and even if the chunk before it is left short."""
+    intro = " ".join(f"Sentence {'word ' * n}ends." for n in before)
+    procedure = "\n".join(f"{i}. Turn {'knob ' * n}now." for i, n in enumerate(steps, start=1))
+    text = f"{intro}\n\n{procedure}\n\nMore text follows here."
+    start = text.index("1. Turn")
+    made = chunker(name, max_tokens=45, overlap_tokens=overlap)
+    chunks = made.split(Document(id="d", text=text, parts=rst_parts(text)))
+    fits = COUNTER.count(procedure) <= 45
+    whole = any(c.start <= start and start + len(procedure) <= c.end for c in chunks)
+    assert whole or not fits
