@@ -21,7 +21,9 @@ LENGTHS = struct.Struct("!IQ")
 
 _MARK_KINDS: tuple[MarkKind, ...] = get_args(MarkKind)
 _PART_KINDS: tuple[PartKind, ...] = get_args(PartKind)
-_PLACES: Mapping[str, type] = {"page": int, "slide": int, "sheet": str, "cells": str}
+_PLACES: Mapping[str, type] = {
+    "page": int, "slide": int, "sheet": str, "cells": str, "anchor": str,
+}  # fmt: skip
 
 
 class FrameError(ValueError):
