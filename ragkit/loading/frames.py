@@ -23,7 +23,9 @@ LENGTHS = struct.Struct("!IQ")
 """The lengths of a frame's JSON and of its bytes."""
 
 PIECE_CHARACTERS = 2**20
-_PLACES: Mapping[str, type] = {"page": int, "slide": int, "sheet": str, "cells": str}
+_PLACES: Mapping[str, type] = {
+    "page": int, "slide": int, "sheet": str, "cells": str, "anchor": str,
+}  # fmt: skip
 
 
 class FrameError(ValueError):

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
+from ragkit.loading.anchors import bounded
 from ragkit.loading.encodings import decode_text
 from ragkit.loading.html_lists import List, integer, is_backwards, item_counts, numerals_of
 from ragkit.loading.html_roles import is_navigation, is_note, is_note_title, is_option
@@ -14,7 +15,7 @@ from ragkit.loading.loaded import Allowance, Headings, LoadedText, OpenPart, Tex
 from ragkit.loading.markup import EndTag, StartTag, tokens
 from ragkit.loading.numbering import indentation, numeral
 from ragkit.loading.scripts import LOWERED, RAISED, Scripts
-from ragkit.types import Json, Location, MarkKind, PartKind
+from ragkit.types import Json, MarkKind, PartKind
 
 _HIDDEN_TAGS = frozenset(
     "script style template noscript head svg math iframe object select datalist".split()
@@ -104,6 +105,7 @@ class _Reader:
         self._n_notes = 0
         self._n_sections = 0
         self._marker = ""
+        self._anchor: str | None = None
         self._scripts = Scripts()
         self._preformatted = 0
         self._title: list[str] = []
@@ -131,8 +133,14 @@ class _Reader:
         self._hidden += element.hides
         if not self._hidden:
             self._start_block(tag)
+            self._note_anchor(token)
             self._start_structure(element, token.attributes, n_items)
         self._n_sections += tag in _SECTIONS
+
+    def _note_anchor(self, token: StartTag) -> None:
+        """Note an element's id, the anchor of a heading that follows with no text between."""
+        name = token.attributes.get("name", "") if token.name == "a" else ""
+        self._anchor = bounded(token.attributes.get("id", name)) or self._anchor
 
     def end(self, tag: str) -> None:
         """Take the end of an element."""
@@ -414,7 +422,7 @@ class _Reader:
             # What follows the note is not below its title.
             self._emit(text, "heading")
         else:
-            self._headings.enter(level, text)
+            self._headings.enter(level, text, anchor=self._anchor)
             self._emit(text, "heading", kind="heading")
         if header:
             header.part = self._builder.open("nav")
@@ -442,10 +450,11 @@ class _Reader:
     def _add(
         self, text: str, part: PartKind | None, *, kind: MarkKind = "text", separator: str
     ) -> None:
+        self._anchor = None
         self._has_content |= bool(text) and not self._navs
         self._builder.add(
             text,
-            location=Location(heading=self._headings.path),
+            location=self._headings.location,
             kind=kind,
             separator=separator,
             part=None if self._navs else part,

@@ -52,19 +52,24 @@ class Headings:
     """The path of headings above a text."""
 
     def __init__(self) -> None:
-        self._open: list[tuple[int, str]] = []
+        self._open: list[tuple[int, str, str | None]] = []
 
-    def enter(self, level: int, title: str) -> tuple[str, ...]:
-        """Note a heading and return its path, itself last."""
+    def enter(self, level: int, title: str, anchor: str | None = None) -> Location:
+        """Note a heading and return its location, itself the last of its headings.
+
+        One without an `anchor` is reached by that of the nearest heading above it.
+        """
         while self._open and self._open[-1][0] >= level:
             self._open.pop()
-        self._open.append((level, " ".join(title.split())[:MAX_NAME_CHARACTERS]))
-        return self.path
+        anchor = anchor or (self._open[-1][2] if self._open else None)
+        self._open.append((level, " ".join(title.split())[:MAX_NAME_CHARACTERS], anchor))
+        return self.location
 
     @property
-    def path(self) -> tuple[str, ...]:
-        """The headings above what follows."""
-        return tuple(title for _, title in self._open)
+    def location(self) -> Location:
+        """The headings above what follows, and the anchor that is nearest."""
+        path = tuple(title for _, title, _ in self._open)
+        return Location(heading=path, anchor=self._open[-1][2] if self._open else None)
 
 
 MAX_OPEN_PARTS = 100

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain, pairwise
 
+from ragkit.loading.anchors import Ids, Slugs, label_of
 from ragkit.loading.detecting import markup_of
 from ragkit.loading.front_matter import front_matter
 from ragkit.loading.loaded import Headings, LoadedText, decoded
@@ -13,7 +14,7 @@ from ragkit.text.columns import MarkColumns
 from ragkit.text.markdown import markdown_parts
 from ragkit.text.plain_lists import plain_list_parts
 from ragkit.text.rst import rst_parts
-from ragkit.types import Location, Mark, MarkKind, Part, PartKind
+from ragkit.types import Mark, MarkKind, Part, PartKind
 
 _MARKDOWN_HEADING = re.compile(r"#{1,6}(?=\s|\Z)")
 _MARK_KINDS: Mapping[PartKind, MarkKind] = {"code": "code", "header_row": "row", "row": "row"}
@@ -49,7 +50,7 @@ def load_markdown(data: bytes) -> LoadedText:
 
 def _markdown_marks(text: str, parts: Sequence[Part], body: int) -> MarkColumns:
     """Return marks of headings, code and rows, and of the text that resumes behind them."""
-    headings, marks, resumes = Headings(), MarkColumns(), False
+    headings, slugs, marks, resumes = Headings(), Slugs(), MarkColumns(), False
     for part, following in pairwise(chain(parts, (None,))):
         assert part is not None  # noqa: S101 (only the last is)
         heading = _section(text, part, following) if part.kind == "heading" else None
@@ -57,12 +58,12 @@ def _markdown_marks(text: str, parts: Sequence[Part], body: int) -> MarkColumns:
         if part.kind == "markup" and part.parent is not None and parts[part.parent].kind == "table":
             kind = "row"
         if heading:
-            headings.enter(*heading)
+            headings.enter(*heading, anchor=slugs.of(heading[1]))
         if kind != "text" or (resumes and part.kind != "table"):
             start = text.rfind("\n", 0, part.start) + 1
             if marks.starts and marks.starts[-1] == start:
                 marks.cut(len(marks) - 1)
-            marks.append(start, kind, Location(heading=headings.path))
+            marks.append(start, kind, headings.location)
         resumes = kind in {"code", "row"} or part.end <= body
     return marks
 
@@ -95,14 +96,18 @@ def load_rst(data: bytes) -> LoadedText:
 
 
 def _rst_marks(text: str, parts: Sequence[Part]) -> Iterator[Mark]:
-    headings, styles = Headings(), list[str]()
+    headings, ids, styles, label = Headings(), Ids(), list[str](), None
     for before, heading, under in zip((None, *parts), parts, parts[1:], strict=False):
         if heading.kind != "heading":
+            is_above = heading.kind == "markup"
+            label = (label_of(text[heading.start : heading.end]) or label) if is_above else None
             continue
         style = text[under.start]
         if before is not None and text[before.end : heading.start].strip(" \t") == "\n":
             style += text[before.end - 1] if before.kind == "markup" else ""
         if style not in styles:
             styles.append(style)
-        path = headings.enter(styles.index(style) + 1, text[heading.start : heading.end])
-        yield Mark(start=heading.start, location=Location(heading=path), kind="heading")
+        title = text[heading.start : heading.end]
+        here = headings.enter(styles.index(style) + 1, title, anchor=ids.of(title, label))
+        label = None
+        yield Mark(start=heading.start, location=here, kind="heading")
