@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, replace
 
+from ragkit.loading.anchors import bounded
 from ragkit.loading.encodings import decode_text
 from ragkit.loading.html_hidden import UNSHOWN_TAGS, Look, Looks
 from ragkit.loading.html_lists import List, integer, is_backwards, item_counts, numerals_of
@@ -14,7 +15,7 @@ from ragkit.loading.loaded import Allowance, Headings, LoadedText, OpenPart, Tex
 from ragkit.loading.markup import EndTag, StartTag, tokens
 from ragkit.loading.numbering import indentation, numeral
 from ragkit.loading.scripts import LOWERED, RAISED, Scripts
-from ragkit.types import Json, Location, MarkKind, PartKind
+from ragkit.types import Json, MarkKind, PartKind
 
 _VOID = frozenset("area base br col embed hr img input link meta param source track wbr".split())
 _BLOCKS = frozenset(
@@ -110,6 +111,7 @@ class _Reader:
         self._n_notes = 0
         self._n_sections = 0
         self._marker = ""
+        self._anchor: str | None = None
         self._scripts = Scripts()
         self._preformatted = 0
         self._title: list[str] = []
@@ -138,8 +140,14 @@ class _Reader:
         self._hidden += element.hides
         if not self._is_shut:
             self._start_block(tag)
+            self._note_anchor(token)
             self._start_structure(element, token.attributes, n_items)
         self._n_sections += tag in _SECTIONS
+
+    def _note_anchor(self, token: StartTag) -> None:
+        """Note an element's id, the anchor of a heading that follows with no text between."""
+        name = token.attributes.get("name", "") if token.name == "a" else ""
+        self._anchor = bounded(token.attributes.get("id", name)) or self._anchor
 
     @property
     def _look(self) -> Look:
@@ -436,7 +444,7 @@ class _Reader:
             # What follows the note is not below its title.
             self._emit(text, "heading")
         else:
-            self._headings.enter(level, text)
+            self._headings.enter(level, text, anchor=self._anchor)
             self._emit(text, "heading", kind="heading")
         if header:
             header.part = self._builder.open("nav")
@@ -464,10 +472,11 @@ class _Reader:
     def _add(
         self, text: str, part: PartKind | None, *, kind: MarkKind = "text", separator: str
     ) -> None:
+        self._anchor = None
         self._has_content |= bool(text) and not self._navs
         self._builder.add(
             text,
-            location=Location(heading=self._headings.path),
+            location=self._headings.location,
             kind=kind,
             separator=separator,
             part=None if self._navs else part,

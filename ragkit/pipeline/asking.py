@@ -5,7 +5,7 @@ from __future__ import annotations
 import collections.abc
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from ragkit.costs.energy import Range, answer_joules, carbon_grams, local_joules
 from ragkit.costs.receipt import Receipt
@@ -13,6 +13,7 @@ from ragkit.costs.stopwatch import Stopwatch, peak_rss_bytes
 from ragkit.pipeline.answers import Answer, Evidence, TrimUse, sound_usage, stop_reason
 from ragkit.pipeline.citing import cite
 from ragkit.pipeline.history import newest_turns, read_turns
+from ragkit.pipeline.links import linked, suggestions
 from ragkit.pipeline.retrieval import Found, Request, depth, retrieve
 from ragkit.text.passages import context_tokens, n_orphans
 from ragkit.trimming import BASELINE_HITS, BUILTIN_POLICY, Trimmed, rank, select, untrimmed
@@ -21,9 +22,11 @@ from ragkit.types import (
     Citation,
     Generation,
     Json,
+    Placement,
     Prompt,
     PromptCounter,
     RefusalReason,
+    Suggestion,
     TokenCount,
     TokenCounter,
     Usage,
@@ -48,6 +51,7 @@ class Draft:
     context_tokens: int
     prompt: Prompt | None
     refusal: RefusalReason | None
+    suggestions: tuple[Suggestion, ...]
     evidence: Evidence
     trim: TrimUse | None
     baseline_tokens: int | None
@@ -112,6 +116,7 @@ def draft(
         context_tokens=n_context_tokens if refusal is None else 0,
         prompt=prompt if refusal is None else None,
         refusal=refusal,
+        suggestions=() if refusal is None else suggestions(trimmed.context, found.hits),
         evidence=evidence,
         trim=trim_use,
         baseline_tokens=baseline_tokens,
@@ -125,6 +130,7 @@ def draft(
 
 def _trimmed(parts: Parts, found: Found, counter: TokenCounter) -> Trimmed:
     policy, settings = parts.policy, parts.settings
+    placement = cast("Placement", settings.placement)  # the settings have checked it
     ranking = rank(found.terms, found.pool, policy or BUILTIN_POLICY)
     if policy is None:
         return untrimmed(
@@ -132,6 +138,7 @@ def _trimmed(parts: Parts, found: Found, counter: TokenCounter) -> Trimmed:
             counter=counter,
             max_context_tokens=settings.max_context_tokens,
             ranking=ranking,
+            placement=placement,
         )
     return select(
         ranking,
@@ -139,6 +146,7 @@ def _trimmed(parts: Parts, found: Found, counter: TokenCounter) -> Trimmed:
         counter=counter,
         level=settings.trim_level,
         max_context_tokens=settings.max_context_tokens,
+        placement=placement,
     )
 
 
@@ -201,6 +209,7 @@ def finish(
         reason=draft.refusal,
         evidence=draft.evidence,
         citations=citations,
+        suggestions=draft.suggestions,
         context=draft.trimmed.context,
         usage=usage,
         prompt=None if draft.prompt is None else draft.prompt.text,
@@ -215,7 +224,8 @@ def finish(
 def _cite(parts: Parts, generation: Generation, draft: Draft) -> tuple[Citation, ...]:
     """Return the answer's citations; none, with a notice, if finding them fails."""
     try:
-        return cite(generation, draft.trimmed.context)
+        context = draft.trimmed.context
+        return tuple(linked(citation, context) for citation in cite(generation, context))
     except Exception as error:
         # Whatever the error: the answer has been paid for and must be returned.
         parts.notice(f"an answer has no citations: {type(error).__name__} while citing")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ragkit.errors import ConfigError
@@ -202,10 +202,31 @@ of units are on a scale on which the same cut keeps that share on howto. No cont
 the untrimmed top 5.
 """
 
+TIGHT_POLICY = replace(BUILTIN_POLICY, name="tight/1", keep_above=0.0)
+"""For small language models, which answer best from few tokens: about 100 to 150 on prose.
+
+It gives up evidence for that (docs/units.md has the shares by collection and kind), so it is for
+models that are known to answer better from less.
+"""
+
+BUNDLED = {"bundled": BUILTIN_POLICY, "tight": TIGHT_POLICY}
+"""Policies that need no file, by the names that `--trim` takes."""
+
 _LEFT_OUT = TrimPolicy(
     name="bundled/3", keep_above=-4.0, budget_share=1.0, units=False, refuse_below=REFUSE_BELOW
 )
 """What a policy file means by the keys that it leaves out, whatever is bundled today."""
+
+
+def open_policy(given: str) -> tuple[TrimPolicy | None, str | None]:
+    """Return the policy that `--trim` names, None for `off`, and the SHA-256 of its file.
+
+    Raises:
+        ConfigError: as `load_policy`.
+    """
+    if given == "off":
+        return None, None
+    return (BUNDLED[given], None) if given in BUNDLED else load_policy(given)
 
 
 def load_policy(path: str) -> tuple[TrimPolicy, str]:
