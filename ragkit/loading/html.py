@@ -7,7 +7,16 @@ from dataclasses import dataclass, replace
 
 from ragkit.loading.anchors import bounded
 from ragkit.loading.encodings import decode_text
-from ragkit.loading.html_hidden import UNSHOWN_TAGS, Look, Looks
+from ragkit.loading.html_elements import (
+    BLOCKS,
+    CLOSED_BY_ITS_LIKE,
+    GROUPS,
+    HEADINGS,
+    SECTIONS,
+    UNSHOWN_TAGS,
+    VOID,
+)
+from ragkit.loading.html_hidden import Look, Looks
 from ragkit.loading.html_lists import List, integer, is_backwards, item_counts, numerals_of
 from ragkit.loading.html_roles import is_navigation, is_note, is_note_title, is_option
 from ragkit.loading.html_tables import Row, Table, cell_of
@@ -15,28 +24,10 @@ from ragkit.loading.loaded import Allowance, Headings, LoadedText, OpenPart, Tex
 from ragkit.loading.markup import EndTag, StartTag, tokens
 from ragkit.loading.numbering import indentation, numeral
 from ragkit.loading.scripts import LOWERED, RAISED, Scripts
+from ragkit.loading.unseen import without_unseen
 from ragkit.types import Json, MarkKind, PartKind
 
-_VOID = frozenset("area base br col embed hr img input link meta param source track wbr".split())
-_BLOCKS = frozenset(
-    "address article aside blockquote body caption center dd details dialog div dl dt fieldset "
-    "figcaption figure footer form h1 h2 h3 h4 h5 h6 header hr legend li main nav ol p pre section "
-    "summary table tbody tfoot thead tr ul".split()
-)
-_ROWS = frozenset({"p", "td", "th", "tr"})
-_GROUPS = frozenset({"thead", "tbody", "tfoot"})
-_CLOSED_BY_ITS_LIKE = {
-    "p": frozenset({"p"}),
-    "li": frozenset({"p", "li"}),
-    **dict.fromkeys(("dt", "dd"), frozenset({"p", "dt", "dd"})),
-    **dict.fromkeys(("td", "th"), frozenset({"p", "td", "th"})),
-    "tr": _ROWS,
-    **dict.fromkeys(_GROUPS, _ROWS | _GROUPS),
-}
-"""Elements whose end tag may be omitted, and which open ones (innermost first) they close."""
-_HEADINGS = {f"h{level}": level for level in range(1, 7)}
 _SCRIPTS = {"sup": RAISED, "sub": LOWERED}
-_SECTIONS = frozenset({"article", "section", "main"})
 _CHARSET = re.compile(rb"<meta[^>]{0,200}charset\s*=\s*[\"']?([A-Za-z0-9_-]+)", re.IGNORECASE)
 _MAX_LOOK_UP = 50
 """How many open elements an end tag may close: one further out is noise, not structure."""
@@ -53,7 +44,7 @@ def load_html(data: bytes) -> LoadedText:
     """
     declared = _CHARSET.search(data[:4096])
     text, encoding = decode_text(data, declared=declared[1].decode() if declared else None)
-    page = clean(text)
+    page, n_unseen = without_unseen(clean(text))
     reader = _read(page, Looks(page))
     if "aria-hidden" in page.lower() and reader.n_hidden > reader.n_seen:
         # Perhaps the whole page stands behind a dialogue.
@@ -62,6 +53,7 @@ def load_html(data: bytes) -> LoadedText:
     guessed = encoding is not None and (
         declared is None or declared[1].decode().lower() != encoding
     )
+    reader.n_hidden += n_unseen
     return reader.finish({"encoding": encoding} if guessed else {})
 
 
@@ -128,11 +120,11 @@ class _Reader:
         if tag == "body":
             # A page whose head was never closed still shows its body.
             self._unhide_head()
-        if tag in _VOID:
+        if tag in VOID:
             self._add_void(tag)
             return
-        if tag in _CLOSED_BY_ITS_LIKE:
-            self._close_alike(_CLOSED_BY_ITS_LIKE[tag])
+        if tag in CLOSED_BY_ITS_LIKE:
+            self._close_alike(CLOSED_BY_ITS_LIKE[tag])
         n_items = next(self._item_counts, 1) if is_backwards(token) else 1
         look = self._looks.of(tag, token.attributes, self._look)
         element = _Element(tag, look, hides=tag in UNSHOWN_TAGS)
@@ -142,7 +134,7 @@ class _Reader:
             self._start_block(tag)
             self._note_anchor(token)
             self._start_structure(element, token.attributes, n_items)
-        self._n_sections += tag in _SECTIONS
+        self._n_sections += tag in SECTIONS
 
     def _note_anchor(self, token: StartTag) -> None:
         """Note an element's id, the anchor of a heading that follows with no text between."""
@@ -207,7 +199,7 @@ class _Reader:
             return
         if tag == "br":
             self._pieces.append("\n")
-        elif tag in _BLOCKS:
+        elif tag in BLOCKS:
             self._flush()
 
     def _unhide_head(self) -> None:
@@ -230,16 +222,16 @@ class _Reader:
             self._end_structure(element)
             self._open.pop()
             self._hidden -= element.hides
-            self._n_sections -= element.tag in _SECTIONS
+            self._n_sections -= element.tag in SECTIONS
 
     def _start_block(self, tag: str) -> None:
         if tag in {"td", "th"}:
             self._end_cell()
             return
-        if self._rows and (tag in {"table", "tr"} or tag in _HEADINGS):
+        if self._rows and (tag in {"table", "tr"} or tag in HEADINGS):
             self._end_cell()
             self._emit_outer()
-        elif tag in _BLOCKS:
+        elif tag in BLOCKS:
             self._flush()
         if tag == "tr":
             self._rows.append(Row(in_head=bool(self._tables) and self._tables[-1].in_head))
@@ -249,7 +241,7 @@ class _Reader:
     def _start_structure(self, element: _Element, attributes: dict[str, str], n_items: int) -> None:
         """Open what an element that has just begun is in the structure of the page."""
         tag = element.tag
-        if tag not in _BLOCKS and tag not in {"td", "th"}:
+        if tag not in BLOCKS and tag not in {"td", "th"}:
             return
         if is_navigation(tag, attributes, in_section=self._n_sections > 0) and not self._rows:
             element.is_nav = True
@@ -314,7 +306,7 @@ class _Reader:
                 element.part = self._opened("list")
             element.table = Table(part=self._around())
             self._tables.append(element.table)
-        elif tag in _GROUPS and table:
+        elif tag in GROUPS and table:
             table.start_rows(in_head=tag == "thead")
         elif tag == "div" and "table" in classes and not element.part:
             # DocBook's way: the title of a table stands before it, in an element around both.
@@ -335,11 +327,11 @@ class _Reader:
         elif tag == "pre":
             self._flush("code", kind="code")
             self._preformatted = max(0, self._preformatted - 1)
-        elif tag in _HEADINGS:
-            self._flush("heading", kind="heading", level=_HEADINGS[tag])
+        elif tag in HEADINGS:
+            self._flush("heading", kind="heading", level=HEADINGS[tag])
         elif element.is_caption and not self._rows:
             self._flush_caption()
-        elif tag in _BLOCKS:
+        elif tag in BLOCKS:
             self._flush()
         if tag == "li":
             self._marker = ""

@@ -9,10 +9,6 @@ from dataclasses import dataclass, replace
 from ragkit.loading.html_style import StyleSheet
 from ragkit.loading.markup import EndTag, StartTag, tokens
 
-UNSHOWN_TAGS = frozenset(
-    "script style template noscript head svg math iframe object select datalist".split()
-)
-"""Elements whose text is no part of what a page shows."""
 _FORMULAS = frozenset({"katex-html", "mjx-math", "mathjax", "mathjax_display"})
 """Classes of formulas as they are seen; the aria-hidden attribute is for readers of MathML."""
 _SHEETS = re.compile("<style|<link", re.IGNORECASE)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from ragkit.loading.encodings import decode_text
 from ragkit.loading.payloads import without_payloads
+from ragkit.loading.unseen import without_unseen
 from ragkit.text.columns import MarkColumns, PartColumns
 from ragkit.types import Dropped, Json, Location, Mark, MarkKind, Metadata, Part, PartKind
 
@@ -61,6 +62,7 @@ class Headings:
         """
         while self._open and self._open[-1][0] >= level:
             self._open.pop()
+        title, _ = without_unseen(title)
         anchor = anchor or (self._open[-1][2] if self._open else None)
         self._open.append((level, " ".join(title.split())[:MAX_NAME_CHARACTERS], anchor))
         return self.location
@@ -109,6 +111,7 @@ class TextBuilder:
         self._begun: list[OpenPart] = []
         self._open: list[OpenPart] = []
         self._n_begun = 0
+        self._n_unseen = 0
 
     @property
     def innermost(self) -> OpenPart | None:
@@ -151,6 +154,8 @@ class TextBuilder:
                 The first paragraph of an item, a step or a definition is such text, too.
             row: The number that `ROW` stands for in the location's cells.
         """
+        text, n_unseen = without_unseen(text)
+        self._n_unseen += n_unseen
         text = text.strip()
         if not text:
             return
@@ -192,13 +197,14 @@ class TextBuilder:
         for part in self._begun:
             if part.index is not None:
                 self._parts.change(part.index, end=part.end, kind=part.kind)
+        n_hidden = (dropped or {}).get("hidden", 0) + self._n_unseen
         return LoadedText(
             text="".join(self._pieces),
-            title=title,
+            title=without_unseen(title)[0],
             marks=self._marks,
             parts=self._parts,
             metadata=metadata or {},
-            dropped=dropped or {},
+            dropped={**(dropped or {}), "hidden": n_hidden} if n_hidden else dropped or {},
         )
 
 
@@ -222,6 +228,8 @@ def decoded(data: bytes) -> tuple[str, dict[str, Json], dict[Dropped, int]]:
         LoadError: `encoding` for data that is not text.
     """
     text, guessed = decode_text(data)
-    text, n_dropped = without_payloads(clean(text))
+    text, n_payload = without_payloads(clean(text))
+    text, n_unseen = without_unseen(text)
     metadata: dict[str, Json] = {} if guessed is None else {"encoding": guessed}
-    return text, metadata, {"payload": n_dropped} if n_dropped else {}
+    counts: dict[Dropped, int] = {"payload": n_payload, "hidden": n_unseen}
+    return text, metadata, {why: n for why, n in counts.items() if n}

@@ -25,6 +25,10 @@ _TRANSPARENT = 8
 _SAME = 12
 """Of 255: how far colours may differ that look like one."""
 _MOST_PIXELS = 4_000_000
+_LETTER_PIXELS = 10.0
+"""In a word of this size something would be seen."""
+_LARGEST_SCALE = 8.0
+"""Pixels a point."""
 _MOST_OBJECTS = 100_000
 _MOST_NESTED = 8
 
@@ -140,19 +144,24 @@ def _runs(indices: Sequence[int]) -> Iterator[tuple[int, int]]:
 
 @dataclass(frozen=True, slots=True)
 class _Picture:
-    """A part of a rendered page that begins at `left` and `top`. Four bytes are a pixel."""
+    """A part of a rendered page that begins at `left` and `top`, `scale` pixels a point.
+
+    Four bytes are a pixel.
+    """
 
     pixels: bytes
     left: int
     top: int
+    scale: float
     width: int
     height: int
 
     def place(self, box: Box) -> tuple[range, range]:
         """Return the rows and the columns of a box."""
-        left, top, right, bottom = (round(edge) for edge in box)
-        rows = range(max(0, top - self.top), min(self.height, bottom + 1 - self.top))
-        return rows, range(max(0, left - self.left), min(self.width, right + 1 - self.left))
+        left, right = (round((x - self.left) * self.scale) for x in (box[0], box[2]))
+        top, bottom = (round((y - self.top) * self.scale) for y in (box[1], box[3]))
+        rows = range(max(0, top), min(self.height, bottom + 1))
+        return rows, range(max(0, left), min(self.width, right + 1))
 
     def is_plain(self, rows: range, columns: range) -> bool:
         """Whether there is no more than one colour."""
@@ -171,14 +180,20 @@ class _Picture:
 
 
 def _render(page: TextPage, boxes: Sequence[Box]) -> _Picture | None:
-    """Render the part of a page that holds the boxes, at a pixel a point; None if it is huge."""
+    """Render the part of a page that holds the boxes, large enough for the smallest of them.
+
+    Returns None where that takes too many pixels.
+    """
     raw = page.raw
     lefts, tops, rights, bottoms = zip(*boxes, strict=True)
-    width, height = int(raw.FPDF_GetPageWidthF(page.page)), int(raw.FPDF_GetPageHeightF(page.page))
     left, top = max(0, int(min(lefts))), max(0, int(min(tops)))
-    n_columns = min(width, int(max(rights)) + 2) - left
-    n_rows = min(height, int(max(bottoms)) + 2) - top
-    n_columns, n_rows = max(1, n_columns), max(1, n_rows)
+    width = min(int(raw.FPDF_GetPageWidthF(page.page)), int(max(rights)) + 2) - left
+    height = min(int(raw.FPDF_GetPageHeightF(page.page)), int(max(bottoms)) + 2) - top
+    smallest = min(
+        max(b - a, d - c) for a, b, c, d in zip(lefts, rights, tops, bottoms, strict=True)
+    )
+    scale = _LETTER_PIXELS / max(_LETTER_PIXELS / _LARGEST_SCALE, min(smallest, _LETTER_PIXELS))
+    n_columns, n_rows = max(1, int(width * scale)), max(1, int(height * scale))
     if n_columns * n_rows > _MOST_PIXELS:
         return None
     bitmap = raw.FPDFBitmap_Create(n_columns, n_rows, 0)
@@ -186,7 +201,7 @@ def _render(page: TextPage, boxes: Sequence[Box]) -> _Picture | None:
         return None
     try:
         raw.FPDFBitmap_FillRect(bitmap, 0, 0, n_columns, n_rows, 0xFFFFFFFF)
-        shift = raw.FS_MATRIX(1, 0, 0, 1, -left, -top)
+        shift = raw.FS_MATRIX(scale, 0, 0, scale, -left * scale, -top * scale)
         clip = raw.FS_RECTF(0, 0, n_columns, n_rows)
         flags = raw.FPDF_ANNOT | raw.FPDF_RENDER_NO_SMOOTHPATH
         raw.FPDF_RenderPageBitmapWithMatrix(bitmap, page.page, shift, clip, flags)
@@ -194,7 +209,7 @@ def _render(page: TextPage, boxes: Sequence[Box]) -> _Picture | None:
         pixels = ctypes.string_at(raw.FPDFBitmap_GetBuffer(bitmap), size)
     finally:
         raw.FPDFBitmap_Destroy(bitmap)
-    return _Picture(pixels, left, top, n_columns, n_rows)
+    return _Picture(pixels, left, top, scale, n_columns, n_rows)
 
 
 def _to_pixels(page: TextPage) -> _Matrix:
