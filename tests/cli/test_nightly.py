@@ -64,6 +64,15 @@ def test_known_failures_are_one_line_and_no_error(tmp_path: Path, docs: Path) ->
     assert (retried["known_failures"], len(retried["failures"])) == (0, 30)
 
 
+def test_what_is_left_out_of_texts_is_counted(tmp_path: Path) -> None:
+    """Characters that nobody sees, by why, in one line; spaces are none."""
+    (tmp_path / "page.html").write_text("<p>Seen.</p><p style='display:none'>Hidden words</p>")
+    command = ("ingest", str(tmp_path / "page.html"), "--embedder", "none", "--store")
+    dropped = valid(run(*command, str(tmp_path / "a"), "--json").stdout, "ingest")["dropped"]
+    assert dropped == {"payload": 0, "hidden": 11, "furniture": 0, "nav": 0}
+    assert "characters left out of texts: 11 hidden" in run(*command, str(tmp_path / "b")).stdout
+
+
 def test_no_report_is_longer_than_a_screen() -> None:
     """Whatever happened, all at once."""
     report = IngestReport()
