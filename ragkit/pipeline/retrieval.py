@@ -93,6 +93,7 @@ class Found:
         pool: The first hits of the request, without repeats if it says so, prepared for trimming.
         mode: The mode asked for, or the one chosen for the question.
         revision: The store's; None if it does not count its writes, 0 for a retriever.
+        embedder: The name of the store's; None for a retriever.
     """
 
     hits: Sequence[Hit]
@@ -100,6 +101,7 @@ class Found:
     pool: Sequence[PoolChunk]
     mode: Mode
     revision: int | None
+    embedder: str | None
 
 
 def depth(asked: int | None, setting: int | None, default: int) -> int:
@@ -299,12 +301,14 @@ def _search(
         if asked and pool:
             pool = with_identifiers(pool, asked)
             terms = _telling(view, request, terms, pool)
+    manifest = view.manifest()
     return Found(
         hits=hits,
         terms=terms,
         pool=pool,
         mode=request.mode or ("lexical" if vector is None else "hybrid"),
-        revision=view.manifest().revision,
+        revision=manifest.revision,
+        embedder=None if manifest.settings is None else manifest.settings.embedder,
     )
 
 
