@@ -13,6 +13,7 @@ from ragkit.types import Json
 from ragkit_eval.calibration.needs import CUTS, Needs
 from ragkit_eval.calibration.untrimmed import Whole
 from ragkit_eval.stats.certificates import (
+    LEAST_DOCUMENTS,
     binomial_tail,
     certify_limit,
     document_means,
@@ -165,8 +166,8 @@ def certified_depth(
     """
     at = asked_about(needs, goal)
     asked = [needs[i] for i in at]
-    if binomial_tail(0, len(asked), 1.0 - goal.retain) > goal.risk_of_each:
-        return None  # Too few to show anything.
+    if _are_too_few(asked, goal):
+        return None
     _, confidence = goal.confidences(len(asked))
     baseline = wholes[:1] if goal.mode != "absolute" else ()
     given = next((whole for whole in baseline if whole.k == BASELINE_HITS), None)
@@ -205,6 +206,13 @@ def certified_refusal(
 def _is_order_statistic(needs: Sequence[Needs], goal: Goal) -> bool:
     all_or_nothing = all(need.full in {0.0, 1.0} for need in needs)
     return goal.mode == "strict" or (goal.mode == "absolute" and all_or_nothing)
+
+
+def _are_too_few(asked: Sequence[Needs], goal: Goal) -> bool:
+    """Whether such labels show nothing, whatever they hold."""
+    n_documents = len({need.cluster for need in asked})
+    crowded = n_documents < LEAST_DOCUMENTS and n_documents < len(asked)
+    return crowded or binomial_tail(0, len(asked), 1.0 - goal.retain) > goal.risk_of_each
 
 
 def _levels_kept(levels: Sequence[Sequence[float]]) -> list[float]:
