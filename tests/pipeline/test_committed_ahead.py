@@ -167,6 +167,7 @@ def test_nonsense_about_them_is_a_typed_error(tmp_path: Path, value: str) -> Non
 def test_a_large_file_tells_how_far_it_is(tmp_path: Path) -> None:
     """Its share grows while its vectors are made, and bytes with it."""
     folder, seen = write(tmp_path / "docs"), list[Forecast]()
+    (folder / "z.txt").write_text("A small file comes last.")
     with RAG(tmp_path / "kb", embedder=Interrupted(), config=CONFIG) as rag:
         rag.ingest(folder, on_step=seen.append)
     inside = [step for step in seen if step.share > 0]
@@ -175,7 +176,7 @@ def test_a_large_file_tells_how_far_it_is(tmp_path: Path) -> None:
     assert all(step.current == str(folder / "large.txt") for step in inside)
     done = [step.bytes_done for step in seen]
     assert done == sorted(done)
-    assert (seen[0].files_done, seen[0].files_total, seen[0].current) == (0, 2, None)
+    assert (seen[0].files_done, seen[0].files_total, seen[0].current) == (0, 3, None)
     assert seen[-1].bytes_done == seen[-1].bytes_total
 
 
