@@ -1,7 +1,7 @@
 # Each target makes its own virtual environment; nothing is installed outside this folder.
 PYTHON ?= $(or $(shell command -v python3.11),python3)
 
-.PHONY: demo demo-core test test-fast test-torch test-llamacpp fuzz check clean
+.PHONY: demo demo-core test test-fast test-torch test-llamacpp fuzz nights check clean
 
 demo: .venv-demo/ready
 	@rm -rf demo-kb
@@ -49,6 +49,12 @@ FUZZ_SECONDS ?= 300
 
 fuzz: .venv-test/ready
 	FUZZ_SECONDS=$(FUZZ_SECONDS) .venv-test/bin/pytest tests/fuzz -p no:randomly
+
+# Nights of an ingest with everything that goes wrong, others each time.
+NIGHTS ?= 300
+
+nights: .venv-test/ready
+	NIGHTS=$(NIGHTS) SEED=$${SEED:-$$$$} .venv-test/bin/pytest tests/pipeline/test_thirty_nights.py -s
 
 check: .venv-test/ready
 	.venv-test/bin/ruff check .

@@ -48,6 +48,8 @@ class _Atom:
     end: int
     n_tokens: int
     strength: int
+    is_joined: bool = False
+    """Whether a cut before it would divide a procedure that fits into a chunk."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,9 +57,9 @@ class SpanChunker:
     """Packs a document's atoms into chunks of at most `max_tokens`.
 
     `recursive` cuts at the strongest boundary in a chunk's second half: a heading or page before
-    a paragraph before a sentence. `markdown` cuts before every heading as well. `sentence` fills
-    chunks with whole sentences, `tokens` with whole words; `whole` makes one chunk per document,
-    however long.
+    a paragraph before a sentence, and never inside a procedure that fits into a chunk. `markdown`
+    cuts before every heading as well. `sentence` fills chunks with whole sentences, `tokens` with
+    whole words; `whole` makes one chunk per document, however long.
 
     With `units` the document's parts decide what an atom is; without them all text is cut as
     running text, as the first version did.
@@ -102,11 +104,15 @@ class SpanChunker:
             sentences = _sentences(document)
         bounds = _boundaries(document, units)
         return self._chunks(
-            document, list(self._spans(document, sentences, bounds)), sentences, units
+            document, list(self._spans(document, sentences, bounds, units)), sentences, units
         )
 
     def _spans(
-        self, document: Document, sentences: Sequence[Span], bounds: Sequence[tuple[int, int]]
+        self,
+        document: Document,
+        sentences: Sequence[Span],
+        bounds: Sequence[tuple[int, int]],
+        units: Sequence[Unit],
     ) -> Iterator[tuple[int, int, int]]:
         """Yield start, end and number of tokens of each chunk."""
         if not sentences:
@@ -123,6 +129,8 @@ class SpanChunker:
                 yield first, last, n_tokens
                 return
         atoms = list(self._atoms(text, sentences, self._counts(text, sentences), bounds))
+        if self.name in {"recursive", "markdown"}:
+            _join_procedures(atoms, units, self.max_tokens)
         for a, b in self._pack(atoms):
             pack = atoms[a:b]
             first, last, ends = pack[0].start, pack[-1].end, [atom.end for atom in pack[:-1]]
@@ -222,6 +230,10 @@ class SpanChunker:
         """Return where to end the chunk that starts at `first` and cannot hold `stop`."""
         if self.name in {"sentence", "tokens"}:
             return stop
+        whole = stop
+        while whole > first and atoms[whole].is_joined:
+            whole -= 1
+        stop = whole if whole > first else stop
         best, strength, n_tokens = stop, atoms[stop].strength, 0
         for i in range(stop - 1, first, -1):
             n_tokens += atoms[i].n_tokens
@@ -287,6 +299,16 @@ class SpanChunker:
                 )
             )
         return chunks
+
+
+def _join_procedures(atoms: Sequence[_Atom], units: Sequence[Unit], max_tokens: int) -> None:
+    """Note which atoms belong into the same chunk as the one before them."""
+    procedures = {unit.start: unit.procedure for unit in units if unit.procedure is not None}
+    for procedure, some in itertools.groupby(atoms, key=lambda atom: procedures.get(atom.start)):
+        together = list(some)
+        if procedure is not None and sum(atom.n_tokens for atom in together) <= max_tokens:
+            for atom in together[1:]:
+                atom.is_joined = True
 
 
 def _within(units: Sequence[Unit], spans: Sequence[Span]) -> tuple[Unit, ...]:

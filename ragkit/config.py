@@ -18,7 +18,7 @@ from ragkit.errors import ConfigError
 from ragkit.ingest_rules import IngestRule, read_rules
 from ragkit.narrowing import is_array, is_object
 from ragkit.text.jsontext import read_json, read_toml
-from ragkit.types import MOST_HITS, Json, Mode
+from ragkit.types import MOST_HITS, Json, Mode, Placement
 
 if TYPE_CHECKING:
     from ragkit.trust import Sensitive
@@ -68,6 +68,7 @@ class Settings:
     trim_level: float | None = None
     refuse_below: str | None = None
     max_context_tokens: int | None = None
+    placement: str = "document"
     max_history_tokens: int = 512
     generator: str = "extractive"
     generator_options: dict[str, Json] = field(default_factory=dict[str, Json])
@@ -91,6 +92,7 @@ class Settings:
         """Check the ranges; raises `ConfigError` naming the value and what is allowed."""
         _check_choice("mode", self.mode, get_args(Mode))
         _check_choice("fusion", self.fusion, ("convex", "rrf"))
+        _check_choice("placement", self.placement, get_args(Placement))
         _check_within("k", self.k, 1, MOST_HITS)
         for name in ("max_context_tokens", "max_tokens", "top_k"):
             _check_within(name, getattr(self, name), 1, MOST_TOKENS)

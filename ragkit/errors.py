@@ -2,7 +2,8 @@
 
 RagkitError                     exit code
 ├── ConfigError(ValueError)         2   a wrong option, setting, file or question
-│   └── TemplateError               2   a prompt template that cannot be used
+│   ├── TemplateError               2   a prompt template that cannot be used
+│   └── IsolationError              2   files cannot be parsed in a process of their own
 ├── MissingExtraError(ImportError)  2   an optional dependency is not installed
 ├── LoadError                       1   one document could not be read; carries a code word
 ├── StoreError                      6   the store cannot be used
@@ -55,6 +56,16 @@ class ConfigError(RagkitError, ValueError):
 
 class TemplateError(ConfigError):
     """A prompt template is malformed, changed since it was locked, or lacks a variable."""
+
+
+class IsolationError(ConfigError):
+    """Files cannot be parsed in a process of their own; the message says why, and the way out."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(
+            f"no process can be started to parse files in: {reason}. To parse them in this one, "
+            "where a hostile file can stop it or fill its memory: isolate=False (--no-isolate)"
+        )
 
 
 class MissingExtraError(RagkitError, ImportError):

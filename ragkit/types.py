@@ -51,6 +51,9 @@ PartKind: TypeAlias = Literal[
 """`list` holds `item`s and `procedure`, an ordered list, `step`s; `table` holds `caption`,
 `header_row` and `row`s; `note`, an admonition, holds whatever it says. `nav` is navigation, header
 or footer of a page; `markup` is what only a program reads: directives, labels, underlines."""
+Dropped: TypeAlias = Literal["payload", "hidden", "furniture", "nav"]
+"""Why characters of a file are left out of its text: data for programs, text that nobody sees, page
+furniture, navigation."""
 UnitKind: TypeAlias = Literal[
     "sentence",
     "item",
@@ -77,18 +80,22 @@ RefusalReason: TypeAlias = Literal["no_hits", "low_evidence", "cap_too_small"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Location:
-    """The location of a text in its source; what a format does not have is None or empty."""
+    """The location of a text in its source; what a format does not have is None or empty.
+
+    `anchor` is the id by which a link to the page reaches the nearest heading that has one.
+    """
 
     page: int | None = None
     slide: int | None = None
     sheet: str | None = None
     cells: str | None = None
     heading: tuple[str, ...] = ()
+    anchor: str | None = None
 
     def to_dict(self) -> dict[str, Json]:
         """Return only what is known."""
         known: dict[str, Json] = {}
-        for name in ("page", "slide", "sheet", "cells"):
+        for name in ("page", "slide", "sheet", "cells", "anchor"):
             value: Json = getattr(self, name)
             if value is not None:
                 known[name] = value
@@ -133,8 +140,9 @@ class Document:
     `source` is the absolute path, the URI or the `-` that the document came from. Only readers of
     one of the `groups` may see it; the group `public` means everybody, and no groups means
     unspecified. `marks` are in order of `start`. So are `parts`, each after the part that it stands
-    in; parts of one parent do not overlap; text outside all parts is running text. Raises
-    `ConfigError` if `groups` is not a sequence of names.
+    in; parts of one parent do not overlap; text outside all parts is running text. `dropped` counts
+    the characters of the file that the text leaves out; no store keeps it. Raises `ConfigError` if
+    `groups` is not a sequence of names.
     """
 
     id: str
@@ -145,6 +153,7 @@ class Document:
     groups: tuple[str, ...] = ()
     marks: tuple[Mark, ...] = ()
     parts: tuple[Part, ...] = ()
+    dropped: Mapping[Dropped, int] = field(default_factory=dict[Dropped, int])
 
     def __post_init__(self) -> None:
         """Check the groups; a list becomes a tuple. Limits on names are checked when writing."""
@@ -156,7 +165,8 @@ class PendingDocument:
     """A document that is loaded only if its fingerprint is new to the store.
 
     `fingerprint` changes whenever the loaded document could; `load` raises `LoadError`. `groups`
-    are those that it will have, None if only loading reveals them.
+    are those that it will have, None if only loading reveals them. `n_bytes` is what it takes of a
+    source that holds several; None means all of it.
     """
 
     id: str
@@ -164,16 +174,24 @@ class PendingDocument:
     fingerprint: str
     load: Callable[[], Document]
     groups: tuple[str, ...] | None = None
+    n_bytes: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Failure:
-    """An input that yielded no document. `skipped` inputs are not errors: nobody named them."""
+    """An input that yielded no document.
+
+    `skipped` inputs are not errors: nobody named them, or they are `known`: the same input failed
+    in an earlier ingest, and has not changed. `fingerprint` changes whenever the failure could;
+    None where only trying again tells.
+    """
 
     source: str
     code: str
     detail: str
     skipped: bool = False
+    known: bool = False
+    fingerprint: str | None = None
 
     def to_dict(self) -> dict[str, Json]:
         """Return the JSON form of the ingest report."""
@@ -293,6 +311,7 @@ def place(hit: Hit, start: int, end: int) -> dict[str, Json]:
     }
 
 
+Placement: TypeAlias = Literal["document", "best_last", "best_first"]
 ItemRole: TypeAlias = Literal["unit", "header", "lead_in", "heading", "referent"]
 
 
@@ -352,16 +371,49 @@ class ContextItem:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Citation:
-    """A span of a document that supports the answer: `document.text[start:end] == text`."""
+    """A span of a document that supports the answer: `document.text[start:end] == text`.
+
+    `url` leads to the page, and to the heading above the span where its anchor is known. `label` is
+    the number of its passage in the prompt. `supported` says whether the span says what it is cited
+    for: true for a verbatim answer, where `answer.text[answer_start:answer_end] == text`. None
+    means unknown.
+    """
 
     hit: Hit
     start: int
     end: int
     text: str
+    url: str | None = None
+    label: int | None = None
+    supported: bool | None = None
+    answer_start: int | None = None
+    answer_end: int | None = None
 
     def to_dict(self) -> dict[str, Json]:
         """Return the JSON form of `ragkit ask`."""
-        return {"text": self.text, **place(self.hit, self.start, self.end)}
+        return {
+            "text": self.text,
+            "label": self.label,
+            "url": self.url,
+            "supported": self.supported,
+            "answer_start": self.answer_start,
+            "answer_end": self.answer_end,
+            **place(self.hit, self.start, self.end),
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Suggestion:
+    """Where to look instead of an answer: a span of a document near the question, without text."""
+
+    hit: Hit
+    start: int
+    end: int
+    url: str | None = None
+
+    def to_dict(self) -> dict[str, Json]:
+        """Return the JSON form of `ragkit ask`."""
+        return {"url": self.url, **place(self.hit, self.start, self.end)}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import argparse
 import math
 from collections.abc import Callable
-from typing import TypeAlias
+from typing import TypeAlias, get_args
 
-from ragkit.types import CHUNKER_NAMES
+from ragkit.types import CHUNKER_NAMES, Placement
 
 AddCommand: TypeAlias = Callable[[str, str, str], argparse.ArgumentParser]
 """Makes the parser of a command from its name, its description and an example."""
@@ -121,8 +121,9 @@ def add_search_mode(parser: argparse.ArgumentParser) -> None:
 
 def add_answering(parser: argparse.ArgumentParser) -> None:
     """Add how the context is trimmed, and who answers from it."""
-    parser.add_argument("--trim", metavar="FILE",
-                        help="trim policy file, or off to send whole chunks")  # fmt: skip
+    parser.add_argument("--trim", metavar="bundled|tight|FILE|off",
+                        help="bundled (default), tight for small models that answer better from "
+                        "less, a trim policy file, or off to send whole chunks")  # fmt: skip
     parser.add_argument("--trim-level", type=finite, metavar="X",
                         help="how much to keep: 0 keeps only the best sentence, 1 the whole "
                         "pool")  # fmt: skip
@@ -130,6 +131,9 @@ def add_answering(parser: argparse.ArgumentParser) -> None:
                         help="lowest support with which to answer, 0 to 1, or off")  # fmt: skip
     parser.add_argument("--max-context-tokens", type=whole, metavar="N",
                         help="hard limit on the tokens of the context")  # fmt: skip
+    parser.add_argument("--placement", choices=get_args(Placement),
+                        help="order of the context: as in the documents (default), or with the "
+                        "best place last or first")  # fmt: skip
     add_generating(parser)
 
 

@@ -32,11 +32,12 @@ if TYPE_CHECKING:
 
 def ingest(args: argparse.Namespace) -> ExitCode:
     """Run `ragkit ingest`."""
-    from ragkit.cli.progress import Bar
+    from ragkit.cli.ingest_output import ingest_text
+    from ragkit.cli.ingest_progress import IngestBar
 
-    with open_rag(args) as rag, Bar(args.progress) as bar:
-        report = rag.ingest(*args.paths, **ingest_options(args, bar.advance, bar.forecast))
-    output.show(report.to_dict(), output.ingest_text, as_json=args.json)
+    with IngestBar(args.progress) as bar, open_rag(args, bar.tell) as rag:
+        report = rag.ingest(*args.paths, **ingest_options(args, bar))
+    output.show(report.to_dict(), ingest_text, as_json=args.json)
     _tell_waiting(args, report.chunks_without_vectors)
     return ExitCode.SOME_FAILED if report.documents["failed"] else ExitCode.DONE
 
@@ -59,11 +60,12 @@ def embed(args: argparse.Namespace) -> ExitCode:
 
 def rebuild(args: argparse.Namespace) -> ExitCode:
     """Run `ragkit rebuild`."""
+    from ragkit.cli.ingest_output import ingest_text
     from ragkit.cli.progress import Bar
 
     with open_rag(args) as rag, Bar(args.progress) as bar:
         report = rag.rebuild(on_progress=bar.advance)
-    output.show(report.to_dict(), output.ingest_text, as_json=args.json)
+    output.show(report.to_dict(), ingest_text, as_json=args.json)
     return ExitCode.DONE
 
 

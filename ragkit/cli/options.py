@@ -20,8 +20,8 @@ from ragkit.text.jsontext import read_json
 from ragkit.types import MOST_HITS, Json, Mode
 
 if TYPE_CHECKING:
-    from ragkit.pipeline import RAG, Progress
-    from ragkit.pipeline.estimating import Forecast
+    from ragkit.cli.ingest_progress import IngestBar
+    from ragkit.pipeline import RAG
     from ragkit.pipeline.options import (
         IngestOptions,
         RetrievalOptions,
@@ -35,8 +35,8 @@ _MODES: tuple[Mode, ...] = get_args(Mode)
 _SETTINGS = (
     "store", "embedder", "chunker", "chunk_tokens", "chunk_overlap", "embed_title",
     "sentence_vectors", "sentence_vector_kind", "k", "mode", "fusion", "trim", "trim_level",
-    "refuse_below",
-    "max_context_tokens", "generator", "base_url", "api_key_env", "timeout", "total_timeout",
+    "refuse_below", "max_context_tokens", "placement",
+    "generator", "base_url", "api_key_env", "timeout", "total_timeout",
     "template", "max_tokens", "temperature", "top_p", "top_k", "stop", "seed", "ledger",
     "model_billions",
 )  # fmt: skip
@@ -59,8 +59,8 @@ def settings_of(args: argparse.Namespace, **replaced: str | int | None) -> Setti
     )
 
 
-def open_rag(args: argparse.Namespace) -> RAG:
-    """Return the pipeline of a command's settings; notices go to stderr."""
+def open_rag(args: argparse.Namespace, tell: Callable[[str], None] = output.tell) -> RAG:
+    """Return the pipeline of a command's settings; notices go to stderr, or where they are told."""
     from ragkit.pipeline import RAG
 
     settings = settings_of(args)
@@ -68,7 +68,7 @@ def open_rag(args: argparse.Namespace) -> RAG:
         settings.store,
         config=settings,
         n_jobs=getattr(args, "jobs", None) or 1,
-        notify=output.tell,
+        notify=tell,
     )
 
 
@@ -77,12 +77,8 @@ def embed_command(args: argparse.Namespace) -> str:
     return f"ragkit embed --store {shlex.quote(settings_of(args).store)}"
 
 
-def ingest_options(
-    args: argparse.Namespace,
-    on_progress: Callable[[Progress], None],
-    on_forecast: Callable[[Forecast], None],
-) -> IngestOptions:
-    """Return the options of an ingest."""
+def ingest_options(args: argparse.Namespace, bar: IngestBar) -> IngestOptions:
+    """Return the options of an ingest; the bar follows it."""
     return {
         "root": args.root,
         "prune": args.prune,
@@ -91,11 +87,14 @@ def ingest_options(
         "password": _password(args.password_file),
         "require_groups": args.require_groups,
         "vectors": args.vectors,
+        "isolate": not args.no_isolate,
         "dry_run": args.dry_run,
-        "confirm": _confirm(yes=args.yes),
+        "confirm": _confirm(bar, yes=args.yes),
         "secure": args.secure,
-        "on_progress": on_progress,
-        "on_forecast": on_forecast,
+        "retry_failed": args.retry_failed,
+        "on_progress": bar.advance,
+        "on_forecast": bar.forecast,
+        "on_step": bar.step,
     }
 
 
@@ -233,7 +232,7 @@ def _password(path: str | None) -> str | None:
         raise ConfigError(f"password file {path} cannot be read: {error}") from error
 
 
-def _confirm(*, yes: bool) -> Callable[[str], bool]:
+def _confirm(bar: IngestBar, *, yes: bool) -> Callable[[str], bool]:
     """Return a function that agrees if `--yes` was given, or if a person at a terminal does."""
 
     def confirm(what: str) -> bool:
@@ -241,7 +240,8 @@ def _confirm(*, yes: bool) -> Callable[[str], bool]:
             return True
         if not (sys.stdin.isatty() and sys.stderr.isatty()):
             return False
-        output.tell(f"{what}. Go on? [y/N]")
-        return sys.stdin.readline().strip().lower() in {"y", "yes"}
+        with bar.aside():
+            output.tell(f"{what}. Go on? [y/N]")
+            return sys.stdin.readline().strip().lower() in {"y", "yes"}
 
     return confirm

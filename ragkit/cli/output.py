@@ -70,28 +70,6 @@ def place_text(data: Shown) -> str:
     return ", ".join([*parts, f"{data['start']}-{data['end']}"])
 
 
-def ingest_text(data: Shown) -> str:
-    """Return an ingest report."""
-    counts = ", ".join(f"{n} {status}" for status, n in data["documents"].items() if n)
-    moved = f" ({data['moved']} of them moved)" if data["moved"] else ""
-    lines = [
-        f"{counts or 'nothing to do'}{moved}",
-        f"{data['chunks']} chunks, {data['embedded']} embedded, {data['seconds']:.1f} s",
-    ]
-    sentences = data["sentence_vectors"]
-    if sentences["bytes"] or sentences["reused"]:
-        lines.append(
-            f"sentence vectors: {sentences['embedded']} embedded, {sentences['reused']} reused, "
-            f"{sentences['seconds']:.1f} s, {sentences['bytes'] / 1024:.0f} KiB"
-        )
-    if data["truncated"]:
-        lines.append(f"{data['truncated']} texts were longer than the embedder reads")
-    lines += [f"failed  {f['source']}: {f['code']}: {f['detail']}" for f in data["failures"]]
-    lines += [f"skipped {f['source']}: {f['detail']}" for f in data["skipped"]]
-    lines += map(_rule_text, data["rules"])
-    return "\n".join(lines)
-
-
 def embed_text(data: Shown) -> str:
     """Return the report of making vectors later."""
     lines = [
@@ -101,13 +79,6 @@ def embed_text(data: Shown) -> str:
     if data["truncated"]:
         lines.append(f"{data['truncated']} texts were longer than the embedder reads")
     return "\n".join(lines)
-
-
-def _rule_text(file: Shown) -> str:
-    """Return the line of a file in the table of a dry run."""
-    rule = "no rule" if file["rule"] is None else f"rule {file['rule']}"
-    groups = "left out" if file["skip"] else f"groups {','.join(file['groups']) or '-'}"
-    return f"{rule:<9}{groups}  {file['document_id']}"
 
 
 def search_text(data: Shown) -> str:
@@ -126,10 +97,17 @@ def ask_text(data: Shown) -> str:
         lines.append(f"No answer: {_REASONS[data['reason']]}")
     elif data["text"] is not None:
         lines.append(data["text"])
-    lines += [f"  [{i}] {place_text(c)}" for i, c in enumerate(data["citations"], start=1)]
+    lines += [f"  [{i}] {_linked_text(c)}" for i, c in enumerate(data["citations"], start=1)]
+    if data["suggestions"]:
+        lines += ["Perhaps look here:", *(f"  {_linked_text(s)}" for s in data["suggestions"])]
     if data.get("prompt") is not None:
         lines += ["--- prompt ---", data["prompt"], "--- end of prompt ---"]
     return "\n".join([*lines, _receipt_text(data)])
+
+
+def _linked_text(place: Shown) -> str:
+    """Return a place, with its link where there is one."""
+    return place_text(place) + (f"  {place['url']}" if place["url"] else "")
 
 
 def ask_text_without_answer(data: Shown) -> str:

@@ -23,10 +23,11 @@ COMMENTED = """\
 # k = 20
 
 # How the context is trimmed, and when ragkit refuses to answer.
-# trim = "trim.json"          # a trim policy, or "off"
+# trim = "trim.json"          # bundled | tight | off | a trim policy
 # trim_level = 0.1            # 0 keeps only the best sentence, 1 the whole pool
 # refuse_below = "0.5"        # lowest support with which to answer, 0 to 1, or "off"
 # max_context_tokens = 1000
+# placement = "document"      # document | best_last | best_first
 # max_history_tokens = 512
 
 # Who answers.
@@ -57,7 +58,7 @@ COMMENTED = """\
 # glob = "hr/**"              # relative to the ingested folder, or to --root
 # groups = ["hr", "board"]    # "public" is everybody
 # metadata = { department = "HR" }
-# url = "https://wiki.example/"
+# url = "https://wiki.example/{page}/"   # where citations link to
 # loader = "text"
 # skip = false
 """

@@ -10,15 +10,19 @@ import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 from ragkit.errors import ConfigError, LoadError
 from ragkit.groups import group_names
 from ragkit.loading.formats import LOADERS_VERSION
 from ragkit.loading.loaded import LoadedText
+from ragkit.loading.unseen import without_unseen
 from ragkit.narrowing import is_object
 from ragkit.text.jsontext import read_answer_json, read_json
 from ragkit.types import Document, Failure, Json, Metadata, PendingDocument, SourceItem
+
+if TYPE_CHECKING:
+    import hashlib
 
 MAX_RECORD_BYTES = 64 * 2**20
 """A longer line is a failure of its own; the lines after it are still read."""
@@ -48,8 +52,9 @@ class Labels:
             title=loaded.title,
             metadata={**loaded.metadata, **self.metadata},
             groups=self.groups,
-            marks=loaded.marks,
-            parts=loaded.parts,
+            marks=tuple(loaded.marks),
+            parts=tuple(loaded.parts),
+            dropped=loaded.dropped,
         )
 
 
@@ -122,15 +127,17 @@ def _documents(
                 raise LoadError("broken", f"the id {document.id!r} is already taken")
         except LoadError as error:
             detail = f"{unit} {number}: {error.detail}"
-            yield Failure(source=source, code=error.code, detail=detail)
+            fingerprint = _digest_of(["record", LOADERS_VERSION], labels, raw)
+            yield Failure(source=source, code=error.code, detail=detail, fingerprint=fingerprint)
             continue
         taken.add(document.id)
         yield PendingDocument(
             id=document.id,
             source=source,
-            fingerprint=digest(["record", LOADERS_VERSION], labels, raw),
+            fingerprint=_digest_of(["record", LOADERS_VERSION], labels, raw),
             load=partial(_with_text, document, f"{unit} {number}"),
             groups=document.groups,
+            n_bytes=len(raw) + 1,
         )
 
 
@@ -164,11 +171,13 @@ def _document(value: object, source: str, labels: Labels) -> Document:
     title, metadata = value.get("title"), value.get("metadata")
     if metadata is not None and not isinstance(metadata, Mapping):
         raise LoadError("broken", f"metadata of record {identity!r} is not an object")
+    text, n_unseen = without_unseen(text)
     return Document(
         id=str(identity),
         source=source,
         text=text,
-        title=title if isinstance(title, str) else "",
+        title=without_unseen(title)[0] if isinstance(title, str) else "",
+        dropped={"hidden": n_unseen} if n_unseen else {},
         metadata={**(metadata or {}), **labels.metadata},
         groups=_groups(value.get("groups"), identity) or labels.groups,
     )
@@ -182,9 +191,15 @@ def _groups(value: object, identity: str | int) -> tuple[str, ...]:
         raise LoadError("broken", str(error)) from None
 
 
-def digest(kind: Sequence[Json], labels: Labels, data: bytes) -> str:
-    """Return the fingerprint of a document: SHA-256 of its loader, its labels and its raw bytes."""
+def digest(kind: Sequence[Json], labels: Labels) -> hashlib._Hash:
+    """Begin a document's fingerprint: SHA-256 of its loader and its labels, then of its bytes."""
     import hashlib
 
     header = json.dumps([list(kind), list(labels.groups), dict(labels.metadata)], sort_keys=True)
-    return hashlib.sha256(header.encode() + b"\0" + data).hexdigest()
+    return hashlib.sha256(header.encode() + b"\0")
+
+
+def _digest_of(kind: Sequence[Json], labels: Labels, data: bytes) -> str:
+    found = digest(kind, labels)
+    found.update(data)
+    return found.hexdigest()

@@ -5,11 +5,10 @@ from __future__ import annotations
 import glob
 import os
 import shlex
-import stat
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path, PurePath
 from typing import BinaryIO
@@ -22,21 +21,22 @@ from ragkit.loading.formats import (
     MAX_FILE_BYTES,
     Loader,
     find_loader,
-    load_bytes,
     usable,
 )
 from ragkit.loading.ignoring import IGNORE_FILE, IgnoreRules
+from ragkit.loading.isolation import Content, InProcess, Parser, Worker
+from ragkit.loading.reading import read_content
 from ragkit.loading.records import (
     Labels,
-    digest,
     is_record_line,
     record_documents,
     record_lines,
     record_values,
 )
 from ragkit.loading.rules import Ruled, Rules
+from ragkit.loading.sizes import FileSize
 from ragkit.loading.tables import is_guarded
-from ragkit.types import Document, Failure, Metadata, PendingDocument, Source, SourceItem
+from ragkit.types import Document, Failure, Json, Metadata, PendingDocument, Source, SourceItem
 
 RECORDS_FILE = "corpus.jsonl"
 _RECORD_SUFFIXES = {".jsonl", ".ndjson"}
@@ -81,6 +81,7 @@ class FileSource:
         labels: Added to each document.
         password: Opens encrypted files.
         rules: What applies to which files, by their ids.
+        parser: Turns files into text; by default in a process of its own.
 
     Raises:
         ConfigError: none of the paths exists, or a rule names an unknown loader.
@@ -94,7 +95,9 @@ class FileSource:
         labels: Labels | None = None,
         password: str | None = None,
         rules: Sequence[IngestRule] = (),
+        parser: Parser | None = None,
     ) -> None:
+        self._parser = parser or Worker()
         self._root = None if root is None else _absolute(root)
         self._rules = Rules(rules, labels or Labels())
         self._password = password
@@ -149,15 +152,18 @@ class FileSource:
             return []
         return [self._rules.find(f.id).shown(_shown(f.path)) for f in self._files([])]
 
-    def sizes(self) -> list[tuple[str, Path, int]]:
-        """Return id, path and bytes of each file that is a document to come; none is read."""
-        found: list[tuple[str, Path, int]] = []
+    def sizes(self) -> list[FileSize]:
+        """Return the size of each file that is to be read; none is read."""
+        found: list[FileSize] = []
         for file in self._files([]):
             rule = self._rules.find(file.id)
-            suffix_is_read = file.suffix in LOADERS and not _holds_records(file)
-            if not rule.skip and (rule.loader or suffix_is_read):
+            if not rule.skip and (rule.loader or file.suffix in LOADERS):
+                holds_records = not rule.loader and _holds_records(file)
                 with suppress(OSError):
-                    found.append((file.id, Path(file.path), os.stat(file.path).st_size))
+                    n_bytes = os.stat(file.path).st_size
+                    found.append(
+                        FileSize(_shown(file.path), Path(file.path), n_bytes, holds_records)
+                    )
         return found
 
     def listed(self) -> tuple[set[str], set[str]]:
@@ -270,25 +276,32 @@ class FileSource:
         source, labels = _shown(file.path), ruled.labels
         try:
             loader = usable(ruled.loader) if ruled.loader else find_loader(file.name)
-            data = _read_regular(file.path)
+            kind: list[Json] = [loader.name, LOADERS_VERSION, file.name]
+            fingerprint, content = read_content(file.path, kind, labels)
         except OSError as error:
             return Failure(source=source, code="unreadable", detail=str(error.strerror or error))
         except LoadError as error:
-            skipped = error.code == "unsupported" and not file.named
-            return Failure(source=source, code=error.code, detail=error.detail, skipped=skipped)
+            failure = Failure(source=source, code=error.code, detail=error.detail)
+            if error.code == "limit":  # It names the size: until that changes, it is too large.
+                return replace(failure, fingerprint=f"{source}: {error.detail}")
+            return replace(failure, skipped=error.code == "unsupported" and not file.named)
         return PendingDocument(
             id=file.id,
             source=source,
-            fingerprint=digest([loader.name, LOADERS_VERSION, file.name], labels, data),
-            load=partial(self._load, file, source, labels, loader, data),
+            fingerprint=fingerprint,
+            load=partial(self._load, file, source, labels, loader, content),
             groups=labels.groups,
         )
 
     def _load(
-        self, file: _Found, source: str, labels: Labels, loader: Loader, data: bytes
+        self, file: _Found, source: str, labels: Labels, loader: Loader, content: Content
     ) -> Document:
         try:
-            loaded = load_bytes(data, name=file.name, password=self._password, loader=loader)
+            loaded = self._parser.load(
+                content, name=file.name, loader=loader, password=self._password
+            )
+        except OSError as error:
+            raise LoadError("unreadable", str(error.strerror or error)) from error
         except LoadError as error:
             if error.code != "groups" or file.suffix not in _RECORD_SUFFIXES:
                 raise
@@ -327,39 +340,25 @@ def _holds_records(file: _Found) -> bool:
     return named and file.suffix in _RECORD_SUFFIXES
 
 
-def _read_regular(path: str) -> bytes:
-    """Return a file's bytes; never blocks on a pipe or a device.
-
-    Raises:
-        LoadError: `limit` when it is too large, `unreadable` when it is no regular file.
-        OSError: the file system refuses.
-    """
-    flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
-    with open(os.open(path, flags), "rb") as file:
-        status = os.fstat(file.fileno())
-        if not stat.S_ISREG(status.st_mode):
-            raise LoadError("unreadable", "not a regular file")
-        if status.st_size > MAX_FILE_BYTES:
-            raise LoadError("limit", f"{status.st_size:,} bytes; allowed: {MAX_FILE_BYTES:,}")
-        data = file.read(status.st_size + 1)
-        if len(data) != status.st_size:
-            # It has changed meanwhile, or is of a file system that tells no sizes. Memory for all
-            # that is allowed is not asked for otherwise: that takes longer than a small file.
-            data += file.read(MAX_FILE_BYTES + 1 - len(data))
-        return data
-
-
 class StdinSource:
     """Standard input: records if its first line is one, else one document called `stdin`.
 
     Args:
         labels: Added to each document.
         stream: Read instead of standard input.
+        parser: Turns what it holds into text; by default in a process of its own.
     """
 
     roots: tuple[str, ...] = ()
 
-    def __init__(self, *, labels: Labels | None = None, stream: BinaryIO | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        labels: Labels | None = None,
+        stream: BinaryIO | None = None,
+        parser: Parser | None = None,
+    ) -> None:
+        self._parser = parser or Worker()
         self._labels = labels or Labels()
         self._stream = stream
 
@@ -378,7 +377,8 @@ class StdinSource:
             yield from record_documents(lines, "-", self._labels)
             return
         try:
-            loaded = load_bytes(before + stream.read(MAX_FILE_BYTES + 1), name="stdin.txt")
+            content = Content.of(before + stream.read(MAX_FILE_BYTES + 1))
+            loaded = self._parser.load(content, name="stdin.txt", loader=find_loader("stdin.txt"))
             if any(map(is_guarded, loaded.text.split("\n"))):
                 raise LoadError(
                     "groups",
@@ -416,11 +416,18 @@ class RecordSource:
 
 
 class Joined:
-    """Several sources, one after the other, and documents given directly."""
+    """Several sources, one after the other, and documents given directly.
 
-    def __init__(self, sources: Sequence[Source], documents: Sequence[Document]) -> None:
+    Attributes:
+        parser: Turns their files into text.
+    """
+
+    def __init__(
+        self, sources: Sequence[Source], documents: Sequence[Document], parser: Parser
+    ) -> None:
         self._sources = sources
         self._documents = documents
+        self.parser = parser
 
     @property
     def roots(self) -> tuple[str, ...]:
@@ -442,8 +449,8 @@ class Joined:
                 return None
         return ids, unread
 
-    def sizes(self) -> list[tuple[str, Path, int]]:
-        """Return the id, the path and the bytes of the files of all sources."""
+    def sizes(self) -> list[FileSize]:
+        """Return the sizes of the files of all sources."""
         files = (source for source in self._sources if isinstance(source, FileSource))
         return [file for source in files for file in source.sizes()]
 
@@ -467,15 +474,24 @@ def open_source(
     metadata: Metadata | None = None,
     password: str | None = None,
     rules: Sequence[IngestRule] = (),
+    isolate: bool = True,
 ) -> Joined:
-    """Return one source for paths, `-`, sources and documents."""
+    """Return one source for paths, `-`, sources and documents.
+
+    Unless `isolate`, files are parsed in this process.
+    """
+    parser = Worker() if isolate else InProcess()
     labels = Labels(groups=groups, metadata=metadata or {})
     paths = [item for item in what if isinstance(item, str | Path) and str(item) != "-"]
     sources: list[Source] = []
     if paths:
-        sources.append(FileSource(paths, root=root, labels=labels, password=password, rules=rules))
+        sources.append(
+            FileSource(
+                paths, root=root, labels=labels, password=password, rules=rules, parser=parser
+            )
+        )
     if "-" in [item for item in what if isinstance(item, str)]:
-        sources.append(StdinSource(labels=labels))
+        sources.append(StdinSource(labels=labels, parser=parser))
     documents = [item for item in what if isinstance(item, Document)]
     sources += [item for item in what if not isinstance(item, str | Path | Document)]
-    return Joined(sources, documents)
+    return Joined(sources, documents, parser)

@@ -11,7 +11,8 @@ MAX_PART_BYTES = 64 * 2**20
 MAX_DEPTH = 2_000
 """Depth of nested elements; Word itself writes a few dozen."""
 
-_BLOCK_BYTES = 65_536
+_BLOCK_BYTES = 2**22
+"""The parser reads a long attribute from its start again with each block."""
 
 
 class XmlPart:

@@ -7,7 +7,7 @@ files, with these settings on this machine, where the work is long enough to pay
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -27,7 +27,9 @@ LEAST_BYTES = 20_000_000
 
 PROBED_FILES = 8
 PROBED_BYTES = 256 * 1024
-"""A larger file is not probed."""
+"""Of a larger file, only a beginning of this size is probed, if it can be read alone."""
+
+_READ_IN_PART = {".txt", ".text", ".log", ".md", ".markdown", ".rst", ".csv", ".tsv", ".tab"}
 
 PROBE_SECONDS = 1.0
 """After this long no further file is probed."""
@@ -35,6 +37,10 @@ PROBE_SECONDS = 1.0
 WRITING = 0.4
 """What finding files and writing the store take, as a share of preparing documents, which is what a
 probe measures: .2 to .5 on collections of plain text, .1 where the files are PDFs."""
+
+
+LONG_SECONDS = 5.0
+"""After this long, what was done so far foretells the rest, however small a part it is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +62,9 @@ class Forecast:
         bytes_total: Bytes of all files.
         chunks: Expected chunks of all of them, at most, as unchanged files give none; or None.
         seconds_left: Expected wall seconds, at most; None where that is not known.
+        bytes_per_second: Bytes done so far, by wall second; None before any is done.
+        current: Source of the file in work; None if there is none.
+        share: How much of that file is done, 0 to 1.
     """
 
     files_done: int
@@ -64,15 +73,19 @@ class Forecast:
     bytes_total: int
     chunks: int | None
     seconds_left: float | None
+    bytes_per_second: float | None = None
+    current: str | None = None
+    share: float = 0.0
 
 
 class Forecaster:
     """Follows an ingest.
 
     Args:
-        sizes: Bytes of each file, by the id of its document.
+        sizes: Bytes of each file, by its source.
         rate: As measured before the start; None if it was not.
         clock: Returns wall seconds.
+        of_records: Those of the files that hold many documents.
     """
 
     def __init__(
@@ -80,41 +93,90 @@ class Forecaster:
         sizes: Mapping[str, int],
         rate: Rate | None,
         clock: Callable[[], float] = time.monotonic,
+        *,
+        of_records: Collection[str] = (),
     ) -> None:
         self._left = dict(sizes)
+        self._of_records = frozenset(of_records)
         self._n_files, self._n_bytes = len(sizes), sum(sizes.values())
         self._rate = rate
         self._clock = clock
         self._began = clock()
         self._bytes_done = self._bytes_worked = 0
+        self._current: str | None = None
+        self._share = 0.0
+        self._since: tuple[float, float] = (self._began, 0.0)
 
-    def note(self, document_id: str, status: Status) -> None:
-        """Record that a document is done."""
-        n_bytes = self._left.pop(document_id, 0)
-        self._bytes_done += n_bytes
+    def begin(self, source: str) -> None:
+        """Record that a file, or a document of it, is in work."""
+        self._current, self._share = source, 0.0
+
+    def advance(self, source: str, share: float) -> None:
+        """Record that this share of a file's work is done."""
+        if source != self._current or not self._share:
+            self._since = (self._clock(), share)
+        self._current, self._share = source, share
+
+    def note(self, source: str, status: Status, n_bytes: int | None = None) -> None:
+        """Record that a file is done, or a document of this many bytes in a file of records."""
+        if source not in self._left:
+            return
+        left = self._left[source]
+        if source in self._of_records:
+            done = min(left, n_bytes or 0)
+            self._left[source] = left - done
+        else:
+            done = left
+        if done == left:
+            del self._left[source]
+        if source == self._current:
+            self._share = 0.0
+        self._bytes_done += done
         if status in {"added", "changed"}:
-            self._bytes_worked += n_bytes
+            self._bytes_worked += done
+
+    def finish(self) -> None:
+        """Record that all files are done."""
+        self._bytes_done, self._current = self._n_bytes, None
+        self._left.clear()
 
     def forecast(self) -> Forecast:
         """Return what is known now."""
-        rate, n_left = self._rate, self._n_bytes - self._bytes_done
-        seconds = None if rate is None else n_left * rate.seconds
-        if self._bytes_worked:
-            by_now = n_left * (self._clock() - self._began) / self._bytes_worked
+        size = self._left.get(self._current or "", 0)
+        in_work = round(self._share * size)
+        n_done, n_worked = self._bytes_done + in_work, self._bytes_worked + in_work
+        rate, n_left, now = self._rate, self._n_bytes - n_done, self._clock()
+        seconds, elapsed = None if rate is None else n_left * rate.seconds, now - self._began
+        if n_worked:
+            by_now = n_left * elapsed / n_worked
+            began, share = self._since
+            if self._share > share and in_work > self._bytes_worked:
+                # Mostly one large file: reading it is over, so that it goes on as since then.
+                by_now = n_left * (now - began) / ((self._share - share) * size)
             # The first files tell little of the others; a tenth of all tells as much as it can.
-            weight = min(1.0, 10 * self._bytes_worked / self._n_bytes)
+            weight = min(1.0, 10 * n_worked / self._n_bytes)
             if seconds is not None:
                 seconds += weight * (by_now - seconds)
-            elif weight >= 1.0:
+            elif weight >= 1.0 or elapsed >= LONG_SECONDS:
                 seconds = by_now
         return Forecast(
             files_done=self._n_files - len(self._left),
             files_total=self._n_files,
-            bytes_done=self._bytes_done,
+            bytes_done=n_done,
             bytes_total=self._n_bytes,
             chunks=None if rate is None else round(self._n_bytes * rate.chunks),
             seconds_left=seconds,
+            bytes_per_second=n_done / elapsed if n_done and elapsed > 0 else None,
+            current=self._current,
+            share=self._share,
         )
+
+
+def beginning(path: Path) -> bytes:
+    """Return a file, or of a large one the lines at its beginning."""
+    with path.open("rb") as file:
+        data = file.read(PROBED_BYTES + 1)
+    return data if len(data) <= PROBED_BYTES else data[: data.rfind(b"\n") + 1] or data
 
 
 def sample(files: Sequence[tuple[Path, int]], n: int) -> list[Path]:
@@ -131,7 +193,7 @@ def sample(files: Sequence[tuple[Path, int]], n: int) -> list[Path]:
         position += size
         while wanted and wanted[0] < position:
             wanted.pop(0)
-            if size <= PROBED_BYTES:
+            if size <= PROBED_BYTES or path.suffix.lower() in _READ_IN_PART:
                 found[path] = None
     paths = list(found)
     # From both ends and the middle: time may be up before the last.
@@ -150,14 +212,14 @@ def measure_rate(
 
     Args:
         files: All files, with their sizes.
-        load: Reads one of them; may raise `LoadError` or `OSError`.
+        load: Reads the beginning of one of them; may raise `LoadError` or `OSError`.
         split: Does all that is done with a document before its vectors are made.
         embed: Embeds texts; None if nothing is embedded.
         clock: Returns wall seconds.
     """
     if embed is not None:
         embed(["warm"])  # opens the model, which the ingest then need not do
-    sizes = dict(files)
+    sizes = {path: min(size, PROBED_BYTES) for path, size in files}
     began = clock()
     n_bytes = n_chunks = n_tokens = n_embedded = 0
     prepared = embedded = 0.0

@@ -5,24 +5,20 @@ from __future__ import annotations
 import json
 import shlex
 import time
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, TypeAlias
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from ragkit.costs.stopwatch import Stopwatch
 from ragkit.errors import ConfigError, LoadError
 from ragkit.groups import group_names
-from ragkit.pipeline.chunk_vectors import ChunkVectors, Texts
+from ragkit.pipeline.chunk_vectors import ChunkVectors
+from ragkit.pipeline.committing import BATCH_CHARACTERS, Committer
 from ragkit.pipeline.pruning import is_gone, text_sha256
+from ragkit.pipeline.remembering import FailureMemory
 from ragkit.pipeline.report import IngestReport, Progress, Status
-from ragkit.storage import (
-    PreparedDocument,
-    Store,
-    StoredVectors,
-    StoreSettings,
-    as_maintained,
-)
+from ragkit.storage import PreparedDocument, Store, StoreSettings
 from ragkit.text.jsontext import check_json
 from ragkit.text.printable import printable_line
 from ragkit.text.words import detect_language, index_lines, index_terms
@@ -37,64 +33,15 @@ from ragkit.types import (
 )
 
 if TYPE_CHECKING:
-    from concurrent.futures import Future, ThreadPoolExecutor
+    from ragkit.pipeline.estimating import Forecast, Forecaster
 
-    from ragkit.pipeline.estimating import Forecaster
-
-
-BATCH_CHUNKS = 64
-"""New chunks per transaction: what an interruption can lose, and what is held in memory."""
-
-BATCH_CHUNKS_WITHOUT_VECTORS = 512
-"""The same where nothing is embedded: reading again is cheap, a transaction is not."""
-
-BATCH_CHARACTERS = 4_000_000
-"""Characters per transaction: a few long documents must not fill the memory."""
-
-BATCHES_WAITING = 2
-"""Batches being embedded or waiting for it; with the one being read, all that is in memory."""
 
 ITEMS_AHEAD = 64
 """Documents whose fingerprints are looked up in one request, since a remote store is slow."""
 
-_Vectors: TypeAlias = dict[bytes, StoredVectors]
 
-
-@dataclass(slots=True)
-class _Batch:
-    """Documents that are written together."""
-
-    items: list[tuple[PreparedDocument, Status]] = field(
-        default_factory=list[tuple[PreparedDocument, Status]]
-    )
-    n_chunks: int = 0
-    n_characters: int = 0
-
-    def add(self, item: PreparedDocument, status: Status) -> None:
-        self.items.append((item, status))
-        self.n_chunks += len(item.chunks)
-        self.n_characters += len(item.document.text)
-
-    @property
-    def documents(self) -> list[PreparedDocument]:
-        return [item for item, _ in self.items]
-
-    def leave_for_later(self, missing: Texts) -> None:
-        """Let chunks go without vectors that would need any of these."""
-        self.items = [(_without_keys(item, missing), status) for item, status in self.items]
-
-    @property
-    def n_sentence_keys(self) -> int:
-        return sum(len(keys or ()) for item, _ in self.items for keys in item.sentence_keys or ())
-
-
-@dataclass(frozen=True, slots=True)
-class _Sent:
-    """A batch, the texts that are embedded for it, and their vectors, which are being made."""
-
-    batch: _Batch
-    texts: Texts = field(default_factory=Texts)
-    vectors: Future[_Vectors] | None = None
+_PASSING = {"unreadable"}
+"""Codes of failures that may pass although the input does not change."""
 
 
 class Ingester:
@@ -110,7 +57,9 @@ class Ingester:
         force: Write unchanged documents too.
         looks_for_moves: Whether to keep a digest of each added document's text, to recognise moves.
         require_groups: Fail documents without groups.
+        memory: What is known of inputs that failed before.
         on_progress: Called once per document, after its commit.
+        on_step: Called when a document is begun, and as parts of a large one are committed.
     """
 
     def __init__(
@@ -125,7 +74,9 @@ class Ingester:
         force: bool = False,
         looks_for_moves: bool = False,
         require_groups: bool = False,
+        memory: FailureMemory | None = None,
         on_progress: Callable[[Progress], None] | None = None,
+        on_step: Callable[[Forecast], None] | None = None,
     ) -> None:
         self.report = IngestReport()
         self.watch = Stopwatch(time.thread_time)
@@ -135,19 +86,23 @@ class Ingester:
         self._vectors: ChunkVectors | None = None
         if embedder is not None:
             self._vectors = ChunkVectors(embedder, settings=settings, report=self.report)
-        self._vectors_later = vectors_later
-        embeds = embedder is not None and not vectors_later
-        self._batch_chunks = BATCH_CHUNKS if embeds else BATCH_CHUNKS_WITHOUT_VECTORS
+        self._committer = Committer(
+            None if dry_run else store,
+            self._vectors,
+            later=vectors_later,
+            in_one=force,
+            watch=self.watch,
+            listener=self,
+        )
         self._dry_run = dry_run
         self._force = force
         self._looks_for_moves = looks_for_moves
         self._require_groups = require_groups
+        self.memory = memory or FailureMemory()
         self._on_progress = on_progress
+        self._on_step = on_step
         self.forecaster: Forecaster | None = None
-        self._batch = _Batch()
-        self._waiting: deque[_Sent] = deque()
-        self._worker: ThreadPoolExecutor | None = None
-        self._underived = 0
+        self._n_bytes: dict[str, int] = {}
         self.n_grouped = 0
         self.seen: set[str] = set()
         self.failed_sources: set[str] = set()
@@ -164,90 +119,31 @@ class Ingester:
                         self._fail(item)
                     else:
                         self._add(item, stored.get(item.id))
-            self.flush()
+            self._committer.flush()
         finally:
-            if self._worker is not None and self._vectors is not None:
-                self._vectors.stopped = True
-                self._worker.shutdown(cancel_futures=True)
-                self._worker, self._vectors.stopped = None, False
+            self._committer.close()
 
-    def finish(self) -> IngestReport:
-        """Return the report, with the time that everything took."""
+    def finish(self, *, parsing_cpu_seconds: float = 0.0) -> IngestReport:
+        """Return the report, with the time that everything took.
+
+        Args:
+            parsing_cpu_seconds: What processes that parse have used.
+        """
+        if parsing_cpu_seconds:
+            self.watch.add("load", 0.0, parsing_cpu_seconds)
+        if self.forecaster is not None:
+            self.forecaster.finish()
+            self._step()
+        self.report.sentences = self._committer.n_sentences
         self.report.seconds = self.watch.seconds
-        self.report.cpu_seconds = self.watch.cpu_seconds
+        self.report.cpu_seconds = self.watch.cpu_seconds + parsing_cpu_seconds
         # All that other threads do is embedding.
-        others = self.report.cpu_seconds - (time.thread_time() - self._began_thread_seconds)
+        others = self.watch.cpu_seconds - (time.thread_time() - self._began_thread_seconds)
         self.report.stages = tuple(
             replace(stage, cpu_seconds=max(0.0, others)) if stage.name == "embed" else stage
             for stage in self.watch.stages
         )
         return self.report
-
-    def flush(self) -> None:
-        """Embed and commit what is waiting."""
-        self._send()
-        while self._waiting:
-            self._commit_oldest()
-
-    def _send(self) -> None:
-        """Embed the batch in another thread, while the next is read and the last one written."""
-        if not self._batch.items:
-            return
-        sent = _Sent(self._batch)
-        makes = None if self._vectors_later else self._vectors
-        if self._store is not None and not self._dry_run and makes is not None:
-            if self._worker is None:
-                from concurrent.futures import ThreadPoolExecutor
-
-                self._worker = ThreadPoolExecutor(1, thread_name_prefix="embed")
-            texts = makes.texts(self._batch.documents).not_in(self._store)
-            for earlier in self._waiting:
-                texts = texts.without(earlier.texts)
-            future = self._worker.submit(self._embed, makes, texts)
-            sent = _Sent(self._batch, texts, future)
-        self._waiting.append(sent)
-        self._batch = _Batch()
-        while len(self._waiting) > (0 if sent.vectors is None else BATCHES_WAITING):
-            self._commit_oldest()
-
-    def _commit_oldest(self) -> None:
-        sent = self._waiting.popleft()
-        batch = sent.batch
-        refused: Mapping[str, str] = {}
-        if self._store is not None and not self._dry_run:
-            vectors = {} if sent.vectors is None else sent.vectors.result()
-            with self.watch.stage("store"):
-                if self._vectors is not None:
-                    # A vector that was stored when this batch was sent may have gone since.
-                    texts = self._vectors.texts(batch.documents)
-                    lost = texts.without(sent.texts).not_in(self._store)
-                    if self._vectors_later:
-                        batch.leave_for_later(lost)
-                    else:
-                        vectors |= self._vectors.make(lost)
-                refused = self._store.write(batch.documents, vectors)
-                self.report.sentences += batch.n_sentence_keys
-                self._derive(batch.n_chunks)
-        for item, status in batch.items:
-            document = item.document
-            if document.id in refused:
-                reason = refused[document.id]
-                self._fail(Failure(source=document.source, code="rejected", detail=reason))
-            else:
-                if status == "added" and self._looks_for_moves:
-                    self.added_texts[text_sha256(document.text)] += 1
-                self.n_grouped += bool(document.groups)
-                self._done(document.id, status)
-
-    def _derive(self, n_chunks: int) -> None:
-        store = as_maintained(self._store)
-        if store is None:
-            return
-        self._underived += n_chunks
-        if self._underived >= store.sizes.file and not self._force:
-            # A failure now is told at the end, when it is tried again.
-            store.derive()
-            self._underived = 0
 
     def remove(self, ids: Sequence[str]) -> None:
         """Remove documents from the store."""
@@ -257,6 +153,32 @@ class Ingester:
         for document_id in ids:
             self._done(document_id, "removed")
 
+    def written(self, item: PreparedDocument, status: Status, refused: str | None) -> None:
+        """Acknowledge a document that has been committed, or report that the store refused it."""
+        document = item.document
+        if refused is not None:
+            self._fail(Failure(source=document.source, code="rejected", detail=refused))
+            return
+        if status == "added" and self._looks_for_moves:
+            self.added_texts[text_sha256(document.text)] += 1
+        self.n_grouped += bool(document.groups)
+        self._done(document.id, status, document.source)
+
+    def advanced(self, item: PreparedDocument, share: float) -> None:
+        """Tell that the vectors of a share of a large document have been committed."""
+        if self.forecaster is not None:
+            self.forecaster.advance(item.document.source, share)
+            self._step()
+
+    def _begin(self, item: Document | PendingDocument) -> None:
+        if self.forecaster is not None:
+            self.forecaster.begin(item.source)
+            self._step()
+
+    def _step(self) -> None:
+        if self._on_step is not None and self.forecaster is not None:
+            self._on_step(self.forecaster.forecast())
+
     def _stored(self, items: Iterable[SourceItem]) -> Mapping[str, tuple[str, str]]:
         if self._store is None:
             return {}
@@ -264,6 +186,7 @@ class Ingester:
 
     def _add(self, item: Document | PendingDocument, stored: tuple[str, str] | None) -> None:
         fingerprint = _fingerprint(item)
+        before = self.memory.before(item.source, fingerprint)
         if item.id in self.seen:
             self._fail(
                 Failure(
@@ -274,6 +197,8 @@ class Ingester:
             )
             return
         self.seen.add(item.id)
+        if isinstance(item, PendingDocument) and item.n_bytes is not None:
+            self._n_bytes[item.id] = item.n_bytes
         is_same = stored is not None and stored[0] == fingerprint
         is_unchanged = is_same and not self._force
         if stored is not None and stored[1] != item.source:
@@ -285,40 +210,70 @@ class Ingester:
             is_unchanged = False
         # Unchanged documents without groups are to fail too.
         if is_unchanged and (item.groups or not self._require_groups):
-            self._done(item.id, "unchanged")
+            self._done(item.id, "unchanged", item.source)
             return
+        if before is not None:
+            self._fail(before)
+            return
+        self._read(item, fingerprint, stored, is_unchanged=is_unchanged)
+
+    def _read(
+        self,
+        item: Document | PendingDocument,
+        fingerprint: str,
+        stored: tuple[str, str] | None,
+        *,
+        is_unchanged: bool,
+    ) -> None:
+        self._begin(item)
         try:
             with self.watch.stage("load"):
                 document = item if isinstance(item, Document) else item.load()
-                self._check_groups(document)
+            if (problem := self._problem_with_groups(document)) is not None:
+                self._fail_to_load(item, problem, stored)
+                return
             if is_unchanged:
-                self._done(item.id, "unchanged")
+                self._done(item.id, "unchanged", item.source)
                 return
             with self.watch.stage("chunk"):
                 prepared = self._prepare(document, fingerprint)
         except LoadError as error:
-            detail = error.detail
-            if error.code == "groups" and stored is not None:
-                detail += f"; what is stored of it stays: ragkit rm {shlex.quote(item.id)}"
-            self._fail(Failure(source=item.source, code=error.code, detail=detail))
+            self._fail_to_load(item, error, stored, fingerprint)
             return
         self.report.chunks += len(prepared.chunks)
+        for why, n in document.dropped.items():
+            self.report.dropped[why] += n
         if (language := prepared.language) is not None:
             self.report.languages[language] = self.report.languages.get(language, 0) + 1
-        self._batch.add(prepared, "added" if stored is None else "changed")
-        full = self._batch.n_chunks >= self._batch_chunks
-        if full or self._batch.n_characters >= BATCH_CHARACTERS:
-            self._send()
+        self._committer.add(prepared, "added" if stored is None else "changed")
 
-    def _check_groups(self, document: Document) -> None:
+    def _problem_with_groups(self, document: Document) -> LoadError | None:
+        """Return what this call, rather than the document, finds wrong with its groups."""
         if self._require_groups and not document.groups:
-            raise LoadError("groups", f"document {document.id!r} has no groups")
+            return LoadError("groups", f"document {document.id!r} has no groups")
         if self._force:
-            return  # An earlier ragkit may have stored names that are too long today.
+            return None  # An earlier ragkit may have stored names that are too long today.
         try:
             group_names(document.groups)
         except ConfigError as error:
-            raise LoadError("groups", str(error)) from None
+            return LoadError("groups", str(error))
+        return None
+
+    def _fail_to_load(
+        self,
+        item: Document | PendingDocument,
+        error: LoadError,
+        stored: tuple[str, str] | None,
+        fingerprint: str | None = None,
+    ) -> None:
+        detail = error.detail
+        if error.code == "groups" and stored is not None:
+            detail += f"; what is stored of it stays: ragkit rm {shlex.quote(item.id)}"
+        if error.code in _PASSING:
+            fingerprint = None
+        self._fail(
+            Failure(source=item.source, code=error.code, detail=detail, fingerprint=fingerprint)
+        )
 
     def rehearse(self, document: Document) -> Sequence[Chunk]:
         """Do what is done with a document before its vectors are made, and drop it."""
@@ -347,47 +302,24 @@ class Ingester:
             sentence_keys=None if vectors is None else vectors.sentence_keys(chunks),
         )
 
-    def _embed(self, makes: ChunkVectors, texts: Texts) -> _Vectors:
-        """Return the vectors of texts; runs in a thread of its own."""
-        began = time.perf_counter()
-        vectors = makes.make(texts)
-        self.watch.add("embed", time.perf_counter() - began, 0.0)
-        return vectors
-
     def _fail(self, failure: Failure) -> None:
         if failure.code != "rule":  # What a rule leaves out is to be pruned, as if it were gone.
             self.failed_sources.add(failure.source)
+        failure = self.memory.note(failure)
         if failure.skipped:
             self.report.skips.append(failure)
         else:
             self.report.failures.append(failure)
-        self._done(failure.source, "skipped" if failure.skipped else "failed")
+        self._done(failure.source, "skipped" if failure.skipped else "failed", failure.source)
 
-    def _done(self, document_id: str, status: Status) -> None:
-        self.report.documents[status] += 1
-        if self._on_progress is None:
-            return
-        forecast = None
+    def _done(self, document_id: str, status: Status, source: str = "") -> None:
+        self.report.note(document_id, status)
+        forecast, n_bytes = None, self._n_bytes.pop(document_id, None)
         if self.forecaster is not None:
-            self.forecaster.note(document_id, status)
+            self.forecaster.note(source, status, n_bytes)
             forecast = self.forecaster.forecast()
-        self._on_progress(Progress(document_id=document_id, status=status, forecast=forecast))
-
-
-def _without_keys(item: PreparedDocument, missing: Texts) -> PreparedDocument:
-    """Return a document in which no chunk names a vector that is missing."""
-    of_sentences = item.sentence_keys or [None] * len(item.chunks)
-    keys = [
-        (key, own)
-        if key not in missing.chunks and missing.sentences.keys().isdisjoint(own or ())
-        else (None, None)
-        for key, own in zip(item.vector_keys, of_sentences, strict=True)
-    ]
-    return replace(
-        item,
-        vector_keys=[key for key, _ in keys],
-        sentence_keys=None if item.sentence_keys is None else [own for _, own in keys],
-    )
+        if self._on_progress is not None:
+            self._on_progress(Progress(document_id=document_id, status=status, forecast=forecast))
 
 
 def _batched(items: Iterable[SourceItem], n: int) -> Iterator[list[SourceItem]]:
@@ -456,24 +388,6 @@ def _fingerprint(item: Document | PendingDocument) -> str:
 
     identity = json.dumps([item.text, item.title, item.metadata, item.groups])
     return hashlib.sha256(identity.encode()).hexdigest()
-
-
-def difference(stored: StoreSettings, wanted: StoreSettings) -> str:
-    """Return the message that names the first setting in which two differ."""
-    names = ("embedder", "chunker", "chunk_tokens", "chunk_overlap", "embed_title",
-             "sentence_vectors", "sentence_vector_kind", "embedder_fingerprint",
-             "chunker_fingerprint")  # fmt: skip
-    name = next(n for n in names if getattr(stored, n) != getattr(wanted, n))
-    ours, asked = (
-        settings.kind_of_sentence_vectors
-        if name == "sentence_vector_kind"
-        else getattr(settings, name)
-        for settings in (stored, wanted)
-    )
-    return (
-        f"the store was built with {name} {ours!r}, this call asks for {asked!r}. "
-        "Change the store with: ragkit rebuild"
-    )
 
 
 def stored_document(

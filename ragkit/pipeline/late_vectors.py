@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 from ragkit.costs.stopwatch import Stopwatch
 from ragkit.errors import ConfigError
 from ragkit.pipeline.chunk_vectors import ChunkVectors, Texts
-from ragkit.pipeline.ingesting import difference
 from ragkit.pipeline.report import EmbedProgress, EmbedReport, IngestReport
-from ragkit.pipeline.upkeep import embedder_name, n_waiting
+from ragkit.pipeline.upkeep import n_waiting
+from ragkit.pipeline.wanted import difference, embedder_name
 from ragkit.storage import FilledChunk, Maintained, Store, StoreSettings, WaitingChunk
 from ragkit.types import embeds_like, sentence_embedder
 

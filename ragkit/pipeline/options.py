@@ -93,6 +93,9 @@ class IngestOptions(TypedDict, total=False):
         require_groups: Fail documents that end up without groups.
         vectors: `now`, or `later` to store new chunks at once without vectors: they are found by
             their words until `RAG.embed` makes their vectors. It needs a local store.
+        isolate: Parse files in a process of their own, which can open nothing and has limits of
+            memory and time, so that a hostile file costs an error and nothing else. False parses
+            them in this process, for systems without such limits.
         dry_run: Read and chunk, but store nothing.
         confirm: Called before `prune` removes more than half of the documents stored from one of
             the paths, which may mean that a folder is empty by mistake or a disk is not mounted.
@@ -100,7 +103,10 @@ class IngestOptions(TypedDict, total=False):
         secure: At the end, rewrite everything that still contains words of removed or replaced
             text, even if the store is very large. In smaller stores every call does this.
         on_progress: Called once per document, after its commit.
+        retry_failed: Try also the inputs that failed in an earlier ingest and have not changed.
         on_forecast: Called once with what there is to do, before any of it is done.
+        on_step: Called with what is left, whenever a file is begun and while a large one is in
+            work; first when the files have been counted, which may be before `on_forecast`.
     """
 
     root: str | Path | None
@@ -110,11 +116,14 @@ class IngestOptions(TypedDict, total=False):
     password: str | None
     require_groups: bool
     vectors: Literal["now", "later"]
+    isolate: bool
     dry_run: bool
     confirm: Confirm | None
     secure: bool
     on_progress: Callable[[Progress], None] | None
+    retry_failed: bool
     on_forecast: Callable[[Forecast], None] | None
+    on_step: Callable[[Forecast], None] | None
 
 
 def check_names(call: str, allowed: type, options: Mapping[str, object]) -> None:

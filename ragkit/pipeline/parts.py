@@ -24,7 +24,7 @@ from ragkit.storage import LocalStore, Maintained, Store, as_maintained
 from ragkit.storage.calls import Forkable
 from ragkit.storage.database import has_store
 from ragkit.text.printable import printable_line
-from ragkit.trimming import BUILTIN_POLICY, TrimPolicy, load_policy
+from ragkit.trimming import BUILTIN_POLICY, TrimPolicy, open_policy
 from ragkit.types import (
     Chunker,
     Embedder,
@@ -297,9 +297,7 @@ def _policy(given: str | Path | TrimPolicy | None) -> tuple[TrimPolicy | None, s
         return given, None
     if given is None:
         return BUILTIN_POLICY, None
-    if str(given) == "off":
-        return None, None
-    return load_policy(str(given))
+    return open_policy(str(given))
 
 
 def _warn(message: str) -> None:

@@ -59,7 +59,7 @@ def vanished(
     return {
         document_id: source
         for document_id, source in (store.sources() if roots else ())
-        if document_id not in seen and _is_under(source, roots) and not _is_under(source, unread)
+        if document_id not in seen and is_under(source, roots) and not is_under(source, unread)
     }
 
 
@@ -146,13 +146,13 @@ def _emptied(
     touched = [
         (root, n_gone)
         for root in roots
-        if (n_gone := sum(_is_under(source, (root,)) for source in gone.values()))
+        if (n_gone := sum(is_under(source, (root,)) for source in gone.values()))
     ]
     if not touched:
         return None
     stored = [source for _, source in store.sources()]
     for root, n_gone in touched:
-        n_stored = sum(_is_under(source, (root,)) for source in stored)
+        n_stored = sum(is_under(source, (root,)) for source in stored)
         if 2 * n_gone > n_stored:
             return root, n_gone, n_stored
     return None
@@ -169,5 +169,6 @@ def _new_texts(items: Iterable[SourceItem], known: Collection[str]) -> Iterator[
         yield text_sha256(document.text)
 
 
-def _is_under(source: str, places: Iterable[str]) -> bool:
+def is_under(source: str, places: Iterable[str]) -> bool:
+    """Whether a source is one of the places, or below one."""
     return any(source == place or source.startswith(place.rstrip("/") + "/") for place in places)

@@ -55,7 +55,7 @@ class RAG(StoreMethods):
             `builtin`.
         generator: A generator, or its name. None means the one in the settings (by default
             `extractive`).
-        trim: A trim policy, the path of a policy file, or `off`.
+        trim: A trim policy, `bundled`, `tight`, the path of a policy file, or `off`.
         template: A template, the name of a bundled template, or the path of a template file.
         reranker: A reranker, or its name. It reorders hits before they are trimmed.
         chunker: A chunker. None makes one according to the settings.
@@ -214,8 +214,9 @@ class RAG(StoreMethods):
     ) -> tuple[Sequence[str], Sequence[PoolChunk]]:
         """Return a question's index terms and its best k chunks, prepared for trimming.
 
-        This is the pool that `ask` trims: of near-identical chunks one, unless `drops_repeats` is
-        false. `ragkit.trimming.rank` orders its sentences.
+        This is the pool that `ask` trims: of near-identical chunks one, and after the k chunks
+        those that hold the rest of their procedures, unless `drops_repeats` is false.
+        `ragkit.trimming.rank` orders its sentences.
         """
         from ragkit.pipeline.retrieval import pool
 

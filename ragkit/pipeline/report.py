@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
 
 from ragkit.costs.energy import local_joules
-from ragkit.types import Failure, Json
+from ragkit.types import Dropped, Failure, Json
 
 if TYPE_CHECKING:
     from ragkit.costs.stopwatch import StageCost
@@ -23,6 +23,8 @@ STATUSES: tuple[Status, ...] = (
     "skipped",
     "failed",
 )
+MOST_CHANGES = 100
+"""Documents that a report names of those added, of those changed and of those removed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,12 +46,22 @@ class IngestReport:
     `moved` counts documents whose file has been moved or renamed. Each of them is also counted as
     added or changed. None means that this was not checked.
 
+    `changes` names the first documents that were added, changed or removed. `known_failures` counts
+    those of the `skips` that failed in an earlier ingest and have not changed. `dropped` counts the
+    characters of files that their texts leave out, by why.
+
     `chunks_without_vectors` counts all chunks of the store that wait for `ragkit embed`. None means
     that there is no embedder, or that the store does not tell.
+
+    `isolated` says whether files are parsed in a process of their own. None means that no files
+    are read.
     """
 
+    isolated: bool | None = None
     documents: dict[Status, int] = field(default_factory=lambda: dict.fromkeys(STATUSES, 0))
     moved: int | None = 0
+    changes: list[tuple[str, Status]] = field(default_factory=list[tuple[str, Status]])
+    dropped: dict[Dropped, int] = field(default_factory=lambda: dict.fromkeys(_DROPPED, 0))
     chunks: int = 0
     chunks_without_vectors: int | None = None
     embedded: int = 0
@@ -66,12 +78,26 @@ class IngestReport:
     languages: dict[str, int] = field(default_factory=dict[str, int])
     rules: Sequence[RuledFile] = ()
 
+    def note(self, document_id: str, status: Status) -> None:
+        """Count a document that is done."""
+        self.documents[status] += 1
+        if status in _CHANGES and self.documents[status] <= MOST_CHANGES:
+            self.changes.append((document_id, status))
+
+    @property
+    def known_failures(self) -> int:
+        """Inputs that failed in an earlier ingest, have not changed, and were skipped."""
+        return sum(failure.known for failure in self.skips)
+
     def to_dict(self) -> dict[str, Json]:
         """Return the JSON form of `ragkit ingest`."""
         return {
             "schema": 1,
             "documents": {str(status): n for status, n in self.documents.items()},
             "moved": self.moved,
+            "changes": [{"document_id": name, "status": status} for name, status in self.changes],
+            "dropped": {str(why): n for why, n in self.dropped.items()},
+            "isolated": self.isolated,
             "chunks": self.chunks,
             "chunks_without_vectors": self.chunks_without_vectors,
             "embedded": self.embedded,
@@ -86,7 +112,8 @@ class IngestReport:
                 "reused": self.sentences - self.sentences_embedded,
             },
             "failures": [failure.to_dict() for failure in self.failures],
-            "skipped": [failure.to_dict() for failure in self.skips],
+            "known_failures": self.known_failures,
+            "skipped": [{**failure.to_dict(), "known": failure.known} for failure in self.skips],
             "languages": dict(self.languages),
             "rules": [file.to_dict() for file in self.rules],
         }
@@ -138,4 +165,6 @@ class EmbedReport:
         }
 
 
-_NAMES = {"schema", "failures", "skipped", "rules"}
+_NAMES = {"schema", "changes", "failures", "skipped", "rules"}
+_CHANGES = {"added", "changed", "removed"}
+_DROPPED: tuple[Dropped, ...] = get_args(Dropped)

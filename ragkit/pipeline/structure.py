@@ -11,7 +11,7 @@ from ragkit.types import Document
 _AS_IN_THE_FILE = frozenset({"text", "markdown", "rst"})
 """Loaders that keep a file's text as it is, so that it can be read again from the store."""
 
-_CONVERTED = frozenset({"html", "csv", "json", "docx"})
+_CONVERTED = frozenset({"html", "csv", "json", "docx", "pdf"})
 """Loaders that know a structure which their text does not show."""
 
 
@@ -23,7 +23,7 @@ def with_structure(document: Document) -> Document:
     loaded = loader.load(document.text.encode("utf-8"))
     if loaded.text != document.text:
         return document
-    return replace(document, marks=loaded.marks, parts=loaded.parts)
+    return replace(document, marks=tuple(loaded.marks), parts=tuple(loaded.parts))
 
 
 def is_converted(document: Document) -> bool:

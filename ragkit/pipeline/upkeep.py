@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Generator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ragkit.chunking import SpanChunker
 from ragkit.errors import (
     ConfigError,
     MissingExtraError,
@@ -16,21 +16,35 @@ from ragkit.errors import (
     StoreError,
 )
 from ragkit.groups import PUBLIC, group_names, readers_of
-from ragkit.pipeline.ingesting import Ingester, difference, stored_document
-from ragkit.pipeline.opening import default_embedder_name, has_numpy, make_chunker
-from ragkit.pipeline.pruning import check_prune, moved_away, refuse_emptying, vanished
-from ragkit.storage import Finding, Maintained, Store, StoreSettings, as_holding_sentences
+from ragkit.pipeline.ingesting import Ingester, stored_document
+from ragkit.pipeline.opening import has_numpy
+from ragkit.pipeline.pruning import (
+    check_prune,
+    is_gone,
+    is_under,
+    moved_away,
+    refuse_emptying,
+    vanished,
+)
+from ragkit.pipeline.remembering import FailureMemory
+from ragkit.pipeline.wanted import chunker_for, difference, keeps_units, wanted_settings
+from ragkit.storage import (
+    Finding,
+    Maintained,
+    Store,
+    StoreSettings,
+    as_holding_sentences,
+    as_maintained,
+)
 from ragkit.text.jsontext import check_json
 from ragkit.types import (
     Chunk,
-    Chunker,
     Document,
     Json,
     Retriever,
     Source,
     SourceItem,
     embeds_like,
-    sentence_embedder,
 )
 
 if TYPE_CHECKING:
@@ -46,8 +60,12 @@ def ingest(
     """Do what `RAG.ingest` does."""
     _check_vectors(parts, options)
     source = _source(parts, what, options)
-    if options.get("dry_run"):
-        return _dry_run(parts, source, options)
+    with closing(source.parser):
+        ingests = _dry_run if options.get("dry_run") else _write
+        return ingests(parts, source, options)
+
+
+def _write(parts: Parts, source: Joined, options: IngestOptions) -> IngestReport:
     prune, confirm = options.get("prune", False), options.get("confirm")
     store = parts.writable(create=True)
     was_protected = store.manifest().protected
@@ -62,7 +80,8 @@ def ingest(
                 # The disk may have been unmounted while it was read.
                 refuse_emptying(store, gone, source.roots, confirm)
             ingester.remove(list(gone))
-    report = ingester.finish()
+            _close_journal(store, source.roots, ingester, prune=prune)
+    report = _finished(ingester, source, options)
     report.chunks_without_vectors = n_waiting(store)
     _tell_languages(parts, report)
     parts.record(report.to_record())
@@ -106,41 +125,45 @@ def _source(
         metadata=metadata or {},
         password=options.get("password"),
         rules=parts.settings.ingest_rules,
+        isolate=options.get("isolate", True),
     )
 
 
 def _forecast(parts: Parts, source: Joined, ingester: Ingester, options: IngestOptions) -> None:
     """Tell what there is to do, and have it followed, if anybody asks."""
-    tell = options.get("on_forecast")
-    if tell is None or not (files := source.sizes()):
+    tell, step = options.get("on_forecast"), options.get("on_step")
+    if (tell is None and step is None) or not (files := source.sizes()):
         return
     from ragkit.embedding.builtin import BuiltinEmbedder
-    from ragkit.loading import load_bytes
-    from ragkit.pipeline.estimating import Forecaster, measure_rate, pays
+    from ragkit.loading import Labels
+    from ragkit.loading.formats import find_loader
+    from ragkit.loading.isolation import Content
+    from ragkit.pipeline.estimating import Forecaster, beginning, measure_rate, pays
 
     def load(path: Path) -> Document:
-        loaded = load_bytes(path.read_bytes(), name=path.name, password=options.get("password"))
-        return Document(
-            id=path.name,
-            text=loaded.text,
-            title=loaded.title,
-            marks=loaded.marks,
-            parts=loaded.parts,
-        )
+        content, password = Content.of(beginning(path)), options.get("password")
+        loader = find_loader(path.name)
+        loaded = source.parser.load(content, name=path.name, loader=loader, password=password)
+        return Labels().document(path.name, "", loaded)
 
+    sizes = {file.source: file.n_bytes for file in files}
+    of_records = {file.source for file in files if file.holds_records}
+    if step is not None:
+        step(Forecaster(sizes, None).forecast())
     rate, later = None, options.get("vectors") == "later"
     embedder = None if later else parts.embedder()
     # Texts are not sent to others, whose work may cost money, to learn how long that takes.
     is_ours = embedder is None or isinstance(embedder, BuiltinEmbedder)
-    if is_ours and pays(sum(size for _, _, size in files), embedder):
+    if is_ours and pays(sum(sizes.values()), embedder):
         rate = measure_rate(
-            [(path, size) for _, path, size in files],
+            [(file.path, file.n_bytes) for file in files if not file.holds_records],
             load=load,
             split=ingester.rehearse,
             embed=None if embedder is None else ingester.rehearse_vectors,
         )
-    ingester.forecaster = Forecaster({name: size for name, _, size in files}, rate)
-    tell(ingester.forecaster.forecast())
+    ingester.forecaster = Forecaster(sizes, rate, of_records=of_records)
+    if tell is not None:
+        tell(ingester.forecaster.forecast())
 
 
 def _dry_run(parts: Parts, source: Joined, options: IngestOptions) -> IngestReport:
@@ -152,7 +175,14 @@ def _dry_run(parts: Parts, source: Joined, options: IngestOptions) -> IngestRepo
         gone = _vanished(store, source.roots, ingester, prune=options.get("prune", False))
         ingester.remove(list(gone))
     ingester.report.rules = source.ruled()
-    return ingester.finish()
+    return _finished(ingester, source, options)
+
+
+def _finished(ingester: Ingester, source: Joined, options: IngestOptions) -> IngestReport:
+    """End parsing, and return the report with what that has cost."""
+    source.parser.close()
+    ingester.report.isolated = options.get("isolate", True)
+    return ingester.finish(parsing_cpu_seconds=source.parser.cpu_seconds)
 
 
 def rebuild(parts: Parts, on_progress: Callable[[Progress], None] | None) -> IngestReport:
@@ -160,10 +190,10 @@ def rebuild(parts: Parts, on_progress: Callable[[Progress], None] | None) -> Ing
     store, unread = parts.writable(), list[str]()
     with store.exclusive(), _settling(parts, store):
         stored = store.manifest().settings
-        is_older = not _keeps_units(_chunker(parts, stored)) and _keeps_units(
-            _chunker(parts, stored, renew=True)
+        is_older = not keeps_units(chunker_for(parts, stored)) and keeps_units(
+            chunker_for(parts, stored, renew=True)
         )
-        settings = _wanted_settings(parts, stored, renew=True)
+        settings = wanted_settings(parts, stored, renew=True)
 
         def load(document_id: str) -> SourceItem:
             return stored_document(store, document_id, read_again if is_older else None)
@@ -285,13 +315,13 @@ def _ingester(parts: Parts, store: Store | None, options: IngestOptions) -> Inge
         raise MissingExtraError(
             f"the store was built with embedder {stored.embedder!r}, and numpy", extra="local"
         )
-    wanted = _wanted_settings(parts, stored)
+    wanted = wanted_settings(parts, stored)
     is_new, embedder = stored is None, parts.embedder()
     if store is not None and is_new and not options.get("dry_run"):
         store.configure(wanted)
         # If the store has no lock, another process may have configured it first.
         stored = store.manifest().settings
-        wanted = _wanted_settings(parts, stored)
+        wanted = wanted_settings(parts, stored)
     if stored and embedder and embeds_like(embedder, stored.embedder_fingerprint):
         wanted = replace(wanted, embedder_fingerprint=stored.embedder_fingerprint)
         if stored.sentence_vector_kind is None and parts.settings.sentence_vector_kind != "short":
@@ -299,12 +329,13 @@ def _ingester(parts: Parts, store: Store | None, options: IngestOptions) -> Inge
     if stored is not None and stored != wanted:
         raise ConfigError(difference(stored, wanted))
     _tell_older(parts, store, wanted)
-    return _make_ingester(parts, store, wanted, options, looks_for_moves=not is_new)
+    memory = _memory(store, options)
+    return _make_ingester(parts, store, wanted, options, looks_for_moves=not is_new, memory=memory)
 
 
 def _tell_older(parts: Parts, store: Store | None, settings: StoreSettings) -> None:
     """Tell what a store made by an older ragkit goes without."""
-    if parts.given_chunker is None and not _keeps_units(_chunker(parts, settings)):
+    if parts.given_chunker is None and not keeps_units(chunker_for(parts, settings)):
         parts.notice(
             "the store keeps no lists, tables or code together, as it was made by an older ragkit; "
             "ragkit rebuild makes it do so"
@@ -326,10 +357,11 @@ def _make_ingester(
     *,
     force: bool = False,
     looks_for_moves: bool = False,
+    memory: FailureMemory | None = None,
 ) -> Ingester:
     return Ingester(
         store,
-        chunker=_chunker(parts, settings),
+        chunker=chunker_for(parts, settings),
         embedder=parts.embedder(),
         settings=settings,
         vectors_later=options.get("vectors") == "later",
@@ -337,101 +369,10 @@ def _make_ingester(
         force=force,
         looks_for_moves=looks_for_moves,
         require_groups=options.get("require_groups", False),
+        memory=memory,
         on_progress=options.get("on_progress"),
+        on_step=options.get("on_step"),
     )
-
-
-def _chunker(parts: Parts, stored: StoreSettings | None, *, renew: bool = False) -> Chunker:
-    """Return the chunker asked for; a store without units goes on without, unless renewed."""
-    if parts.given_chunker is not None:
-        return parts.given_chunker
-    asked = parts.settings
-    if stored is not None:
-        tokens, overlap = asked.chunk_tokens, asked.chunk_overlap
-        asked = replace(
-            asked,
-            chunker=asked.chunker or stored.chunker,
-            chunk_tokens=stored.chunk_tokens if tokens is None else tokens,
-            chunk_overlap=stored.chunk_overlap if overlap is None else overlap,
-        )
-    chunker = make_chunker(asked)
-    if stored is None or renew:
-        return chunker
-    without_units = replace(chunker, units=False)
-    has_none = without_units.fingerprint == stored.chunker_fingerprint
-    return without_units if has_none else chunker
-
-
-def _keeps_units(chunker: Chunker) -> bool:
-    return not isinstance(chunker, SpanChunker) or chunker.units
-
-
-def _wanted_settings(
-    parts: Parts, stored: StoreSettings | None, *, renew: bool = False
-) -> StoreSettings:
-    """Return the settings asked for, with the store's for those that were not."""
-    embedder = parts.embedder()
-    chunker = _chunker(parts, stored, renew=renew)
-    ours = chunker if isinstance(chunker, SpanChunker) else None
-    asked = parts.settings
-    default_title = stored.embed_title if stored is not None else False
-    with_sentences = _with_sentences(parts, stored, renew=renew)
-    return StoreSettings(
-        embedder=embedder_name(parts, stored),
-        embedder_fingerprint=None if embedder is None else embedder.fingerprint,
-        dim=None if embedder is None else embedder.dim,
-        chunker=ours.name if ours else type(chunker).__name__,
-        chunk_tokens=ours.max_tokens if ours else 0,
-        chunk_overlap=ours.overlap_tokens if ours else 0,
-        chunker_fingerprint=chunker.fingerprint,
-        embed_title=default_title if asked.embed_title is None else asked.embed_title,
-        sentence_vectors=with_sentences and embedder is not None,
-        sentence_vector_kind=_kind(parts, stored) if with_sentences and embedder else None,
-    )
-
-
-def _with_sentences(parts: Parts, stored: StoreSettings | None, *, renew: bool) -> bool:
-    """Return whether vectors of sentences are asked for, or else kept."""
-    is_local = parts.is_local
-    remote = None if is_local else as_holding_sentences(parts.store())
-    can_ever = is_local or remote is not None
-    can_now = is_local or (remote is not None and remote.can_hold_sentences())
-    asked = parts.settings.sentence_vectors
-    if asked and not can_ever:
-        raise ConfigError("sentence_vectors true; this store cannot hold them")
-    if asked is not None:
-        return asked
-    # A store without vectors, or without a place for those of sentences, says nothing about them.
-    if stored is not None and stored.dim is not None and can_now:
-        return stored.sentence_vectors
-    return can_ever if renew else can_now
-
-
-def _kind(parts: Parts, stored: StoreSettings | None) -> str | None:
-    """Return the kind of sentence vectors: the one asked for, else the store's, else the best."""
-    can = sentence_embedder(parts.embedder()) is not None
-    asked = parts.settings.sentence_vector_kind
-    if asked not in {None, "short", "full"}:
-        raise ConfigError(f"sentence_vector_kind {asked!r}; allowed: short full")
-    if asked == "short" and not can:
-        raise ConfigError(
-            f"sentence_vector_kind 'short'; embedder {embedder_name(parts, stored)!r} makes only "
-            "full ones"
-        )
-    if asked is None and stored is not None and stored.sentence_vectors:
-        asked = stored.sentence_vector_kind
-    return "short" if can and asked != "full" else "full"
-
-
-def embedder_name(parts: Parts, stored: StoreSettings | None) -> str:
-    """Return the name of the embedder asked for, or of the store's."""
-    given = parts.given_embedder
-    if isinstance(given, str):
-        return given
-    if given is not None:
-        # A wrapper, for example a cache, may have the name of what it wraps.
-        return str(getattr(given, "name", type(given).__name__))
-    return stored.embedder if stored is not None else default_embedder_name()
 
 
 def n_waiting(store: Store) -> int | None:
@@ -461,6 +402,34 @@ def _vanished(
     # Listing all documents of a remote store costs too much for a mere count.
     ingester.report.moved = moved if prune or is_local or not texts else None
     return gone if prune else {}
+
+
+def _memory(store: Store | None, options: IngestOptions) -> FailureMemory:
+    """Return what is known of inputs that failed before; only a store in a folder remembers."""
+    local = as_maintained(store)
+    return FailureMemory(
+        () if local is None else local.journal.failures(),
+        retry=options.get("retry_failed", False),
+        has_password=options.get("password") is not None,
+    )
+
+
+def _close_journal(store: Store, roots: Sequence[str], ingester: Ingester, *, prune: bool) -> None:
+    """Remember what failed, and delete vectors that were committed ahead for nothing.
+
+    Those of a file that is not under these roots stay: its ingest is still to be resumed.
+    """
+    local = as_maintained(store)
+    if local is None:
+        return
+    local.journal.drop_ahead(lambda source: not os.path.isabs(source) or is_under(source, roots))
+
+    def has_vanished(source: str) -> bool:
+        return prune and is_gone(source) and not is_under(source, ingester.failed_sources)
+
+    new, forgotten = ingester.memory.changes(has_vanished)
+    if new or forgotten:
+        local.journal.note_failures(new, forgotten=forgotten)
 
 
 def _tell_languages(parts: Parts, report: IngestReport) -> None:

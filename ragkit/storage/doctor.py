@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from ragkit.errors import StoreBusyError, StoreDamagedError
 from ragkit.storage.acknowledged import note_acknowledged, read_acknowledged
+from ragkit.storage.ahead import UNUSED, read_ahead
 from ragkit.storage.database import DERIVED_FOLDER, Database
 from ragkit.storage.findings import Finding
 from ragkit.storage.rows import (
@@ -26,11 +27,9 @@ from ragkit.storage.schema import checksum, read_manifest, schema_version, unsea
 from ragkit.storage.sealing import check_full_text
 
 _SHOWN = 5
-_UNUSED = {
-    "vector": "WHERE NOT EXISTS (SELECT 1 FROM chunk WHERE chunk.vector = vector.row)",
-    "sentence": "WHERE NOT EXISTS (SELECT 1 FROM sentence_use WHERE sentence = sentence.row)",
-}
-"""Which rows of these tables no chunk uses."""
+_MOST_ROWS = 2**63 - 1
+_LEFT_OVER = {table: f"WHERE row <= ? AND {unused}" for table, unused in UNUSED.items()}
+"""Which rows of these tables no chunk uses, nor a document that is being ingested."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,7 +207,8 @@ class _Doctor:
         with self._database.reading() as connection:
             for table in _vector_tables(connection):
                 (n_unused,) = connection.execute(
-                    f"SELECT count(*) FROM {table} {_UNUSED[table]}"  # noqa: S608
+                    f"SELECT count(*) FROM {table} {_LEFT_OVER[table]}",  # noqa: S608
+                    (_last_before_ahead(connection, table),),
                 ).fetchone()
                 n_bad = sum(1 for _ in _bad_vectors(connection, table))
                 of = " of sentences" if table == "sentence" else ""
@@ -221,7 +221,8 @@ class _Doctor:
             for table in _vector_tables(connection):
                 bad = list(_bad_vectors(connection, table))
                 delete = f"DELETE FROM {table}"  # noqa: S608
-                connection.execute(f"{delete} {_UNUSED[table]}")
+                last = _last_before_ahead(connection, table)
+                connection.execute(f"{delete} {_LEFT_OVER[table]}", (last,))
                 connection.executemany(f"{delete} WHERE row = ?", [(row,) for row in bad])
 
     def missing_vectors(self) -> str | None:
@@ -328,6 +329,12 @@ def _orphaned_files(database: Database) -> Sequence[str]:
 
 def _vector_tables(connection: sqlite3.Connection) -> Sequence[str]:
     return ("vector",) if schema_version(connection) == 2 else ("vector", "sentence")
+
+
+def _last_before_ahead(connection: sqlite3.Connection, table: str) -> int:
+    """Return the last row of a table of vectors before those that were committed ahead."""
+    ahead = read_ahead(connection)
+    return _MOST_ROWS if ahead is None else ahead.rows[table]
 
 
 def _bad_vectors(connection: sqlite3.Connection, table: str) -> Iterator[int]:

@@ -17,7 +17,13 @@ from ragkit.storage.database import Database
 from ragkit.storage.findings import Finding
 from ragkit.storage.kept import Memory
 from ragkit.storage.rows import DOCUMENT, chunk_columns, read_chunk, read_document
-from ragkit.storage.schema import SCHEMA_VERSION, read_manifest, schema_version, write_manifest
+from ragkit.storage.schema import (
+    SCHEMA_VERSION,
+    read_manifest,
+    schema_version,
+    stored_keys,
+    write_manifest,
+)
 from ragkit.storage.values import (
     DerivedSizes,
     DocumentRow,
@@ -37,16 +43,12 @@ from ragkit.types import (
 )
 
 if TYPE_CHECKING:
-    import sqlite3
-
     from ragkit.costs.stopwatch import Stopwatch
+    from ragkit.storage.journal import IngestJournal
     from ragkit.storage.maintenance import Maintenance
     from ragkit.storage.snapshot import LocalSnapshot
     from ragkit.trimming import PoolChunk
     from ragkit.types import Vector
-
-_KEYS_AT_ONCE = 500
-"""Keys per statement; SQLite takes 999 at least."""
 
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
@@ -307,7 +309,7 @@ class LocalStore:
     def known_vectors(self, keys: Collection[bytes]) -> set[bytes]:
         """Return those of the keys whose vectors are stored."""
         with self._database.reading() as connection:
-            return _stored_keys(connection, "vector", keys)
+            return stored_keys(connection, "vector", keys)
 
     @_in_one_state
     def known_sentences(self, keys: Collection[bytes]) -> set[bytes]:
@@ -316,9 +318,9 @@ class LocalStore:
         A store of an older schema keeps none by key.
         """
         with self._database.reading() as connection:
-            found = _stored_keys(connection, "vector", keys)
+            found = stored_keys(connection, "vector", keys)
             if schema_version(connection) >= SCHEMA_VERSION:
-                found |= _stored_keys(connection, "sentence", keys)
+                found |= stored_keys(connection, "sentence", keys)
         return found
 
     # --- writing -----------------------------------------------------------------------------
@@ -397,12 +399,14 @@ class LocalStore:
         Derived files, and in a large store the full-text index, hold their words until the store is
         settled.
         """
+        from ragkit.storage.ahead import drop_ahead
         from ragkit.storage.maintenance import n_chunks
         from ragkit.storage.writing import delete_documents, sweep_full_text
 
         with self._database.writing() as connection:
             deleted = delete_documents(connection, ids)
             if deleted:
+                drop_ahead(connection, lambda _: True)
                 self._has_removed = True
                 if n_chunks(connection) <= self.sizes.swept:
                     sweep_full_text(connection)
@@ -411,6 +415,13 @@ class LocalStore:
     def checkpoint(self) -> None:
         """Move everything from the log into the file."""
         self._database.checkpoint()
+
+    @property
+    def journal(self) -> IngestJournal:
+        """What ingests keep beside documents."""
+        from ragkit.storage.journal import IngestJournal
+
+        return IngestJournal(self._database)
 
     # --- upkeep ------------------------------------------------------------------------------
 
@@ -486,13 +497,3 @@ class LocalStore:
     def bytes_by_part(self) -> dict[str, int]:
         """Return the sizes of the store's parts in bytes, by the names that `describe` prints."""
         return self._maintenance.bytes_by_part()
-
-
-def _stored_keys(connection: sqlite3.Connection, table: str, keys: Collection[bytes]) -> set[bytes]:
-    left, found = list(keys), set[bytes]()
-    while left:
-        some = left[-_KEYS_AT_ONCE:]
-        del left[-_KEYS_AT_ONCE:]
-        find = f"SELECT key FROM {table} WHERE key IN ({','.join('?' * len(some))})"  # noqa: S608
-        found.update(key for (key,) in connection.execute(find, some))
-    return found

@@ -9,6 +9,7 @@ import sqlite3
 from contextlib import suppress
 
 from ragkit.errors import StoreError
+from ragkit.storage.ahead import drop_ahead
 from ragkit.storage.database import DERIVED_FOLDER, RESTORE_FOLDER, Database
 from ragkit.storage.findings import Finding
 from ragkit.storage.rows import has_segments, read_settings
@@ -193,9 +194,13 @@ class Maintenance:
         return findings
 
     def compact(self) -> int:
-        """Merge the full-text index, give free space back, and return the bytes saved."""
+        """Merge the full-text index, give free space back, and return the bytes saved.
+
+        Vectors that an interrupted ingest committed ahead go too.
+        """
         before = self._size_bytes()
         with self._database.writing() as connection:
+            drop_ahead(connection, lambda _: True)
             sweep_full_text(connection)
         with self._database.connection() as connection:
             connection.execute("VACUUM")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import zlib
+from collections.abc import Collection
 
 from ragkit.errors import StoreDamagedError
 
@@ -22,6 +23,9 @@ FILLED = "filled"
 
 _CRC_OF_SEALED = 0x2144DF1C
 """The CRC-32 of any bytes followed by their own CRC-32 is this number."""
+
+_KEYS_AT_ONCE = 500
+"""Keys per statement; SQLite takes 999 at least."""
 
 UNSWEPT = "unswept"
 """Manifest key, present while the full-text index still holds words of removed chunks."""
@@ -158,3 +162,14 @@ def schema_version(connection: sqlite3.Connection) -> int:
     """Return the schema of the file."""
     version: int = connection.execute("PRAGMA user_version").fetchone()[0]
     return version
+
+
+def stored_keys(connection: sqlite3.Connection, table: str, keys: Collection[bytes]) -> set[bytes]:
+    """Return those of the keys that a table of vectors holds."""
+    left, found = list(keys), set[bytes]()
+    while left:
+        some = left[-_KEYS_AT_ONCE:]
+        del left[-_KEYS_AT_ONCE:]
+        find = f"SELECT key FROM {table} WHERE key IN ({','.join('?' * len(some))})"  # noqa: S608
+        found.update(key for (key,) in connection.execute(find, some))
+    return found

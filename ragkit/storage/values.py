@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, TypeVar, runtime_checkable
 
 from ragkit.storage.findings import Finding
-from ragkit.types import Chunk, Document, Hit, Json, Query
+from ragkit.types import Chunk, Document, Failure, Hit, Json, Query
 
 if TYPE_CHECKING:
     from ragkit.costs.stopwatch import Stopwatch
@@ -338,6 +338,26 @@ class HoldsSentences(Protocol):
         ...
 
 
+class Journal(Protocol):
+    """What ingests keep in a store beside documents."""
+
+    def failures(self) -> Sequence[Failure]:
+        """Return the inputs that failed."""
+        ...
+
+    def note_failures(self, new: Iterable[Failure], *, forgotten: Iterable[Failure]) -> None:
+        """Remember failures, which have fingerprints, and forget others."""
+        ...
+
+    def commit_ahead(self, vectors: Mapping[bytes, StoredVectors], source: str) -> None:
+        """Commit vectors of a document of this source, which is to be written when all are made."""
+        ...
+
+    def drop_ahead(self, is_due: Callable[[str], bool]) -> None:
+        """Delete the vectors committed ahead that no chunk uses, if all their sources are due."""
+        ...
+
+
 @runtime_checkable
 class Maintained(Protocol):
     """What a store in a folder of this machine offers beyond `Store`.
@@ -358,6 +378,11 @@ class Maintained(Protocol):
     @property
     def sizes(self) -> DerivedSizes:
         """When files are derived, and how large they are."""
+        ...
+
+    @property
+    def journal(self) -> Journal:
+        """What ingests keep beside documents."""
         ...
 
     def settling(

@@ -7,7 +7,13 @@ with the limit, so a policy is one number.
 """
 
 from ragkit.trimming.certificate import Certificate
-from ragkit.trimming.policy import BASELINE_HITS, BUILTIN_POLICY, TrimPolicy, load_policy
+from ragkit.trimming.policy import (
+    BASELINE_HITS,
+    BUILTIN_POLICY,
+    TrimPolicy,
+    load_policy,
+    open_policy,
+)
 from ragkit.trimming.ranking import RankedSentence, Ranking, rank, support_score
 from ragkit.trimming.scorer import Forest, Scorer, Tree, features, load_scorer, open_scorer
 from ragkit.trimming.selection import Trimmed, select, trim, untrimmed
@@ -30,6 +36,7 @@ __all__ = [
     "load_policy",
     "load_scorer",
     "measure",
+    "open_policy",
     "open_scorer",
     "rank",
     "select",

@@ -12,7 +12,7 @@ from ragkit.trimming.atoms import Atoms, unit_of
 from ragkit.trimming.policy import TrimPolicy
 from ragkit.trimming.ranking import RankedSentence, Ranking
 from ragkit.trimming.runs import items_of
-from ragkit.types import ContextItem
+from ragkit.types import ContextItem, Placement
 
 _Key: TypeAlias = tuple[str, int, int]
 """A document, and a span of it."""
@@ -22,11 +22,17 @@ class Capping:
     """Fits units, with what they need, under a cap that nothing exceeds."""
 
     def __init__(
-        self, ranking: Ranking, policy: TrimPolicy, count: Callable[[str], int], cap: int
+        self,
+        ranking: Ranking,
+        policy: TrimPolicy,
+        count: Callable[[str], int],
+        cap: int,
+        placement: Placement,
     ) -> None:
         self._pool = ranking.pool
         self._count = count
         self._cap = cap
+        self._placement: Placement = placement
         self._atoms = Atoms(ranking.pool, policy)
         self._ranked = {_key(piece): piece for piece in ranking.sentences}
 
@@ -50,7 +56,8 @@ class Capping:
         self, groups: Iterable[Iterable[RankedSentence]]
     ) -> tuple[ContextItem, ...] | None:
         """Return items of all groups; None if they exceed the cap."""
-        items = items_of(list(itertools.chain(*groups)), self._pool, self._count)
+        kept = list(itertools.chain(*groups))
+        items = items_of(kept, self._pool, self._count, self._placement)
         return items if context_tokens(items, self._count) <= self._cap else None
 
     def _fitting(self, atoms: Iterable[Sequence[RankedSentence]]) -> list[list[RankedSentence]]:

@@ -137,7 +137,13 @@ def fingerprints(
 
 def _of_answers(configuration: Mapping[str, Json]) -> dict[str, Json]:
     found = {name: configuration[name] for name in _OF_ANSWERS}
-    return {**found, "generator settings": configuration["generator_fingerprint"]}
+    placement = configuration.get("placement")
+    return {
+        **found,
+        "generator settings": configuration["generator_fingerprint"],
+        # As it was before there were others.
+        "placement": None if placement == "document" else placement,
+    }
 
 
 def is_of_answers(certificate: Certificate) -> bool:

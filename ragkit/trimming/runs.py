@@ -9,13 +9,25 @@ from ragkit.text.passages import MOST_BLANKS, leaves_out, passages
 from ragkit.trimming.atoms import PLAIN, unit_of
 from ragkit.trimming.ranking import RankedSentence, text_of
 from ragkit.trimming.signals import PoolChunk
-from ragkit.types import ContextItem, Hit, ItemRole, ScoredSentence, Span, Unit, UnitKind
+from ragkit.types import (
+    ContextItem,
+    Hit,
+    ItemRole,
+    Placement,
+    ScoredSentence,
+    Span,
+    Unit,
+    UnitKind,
+)
 
 
 def items_of(
-    kept: Sequence[RankedSentence], pool: Sequence[PoolChunk], count: Callable[[str], int]
+    kept: Sequence[RankedSentence],
+    pool: Sequence[PoolChunk],
+    count: Callable[[str], int],
+    placement: Placement = "document",
 ) -> tuple[ContextItem, ...]:
-    """Join kept units into maximal runs, in document order; a borrowed need is a run of its own."""
+    """Join kept units into maximal runs, in this order; a borrowed need is a run of its own."""
     order: dict[str, int] = {}
     for chunk in pool:
         order.setdefault(chunk.hit.chunk.document_id, len(order))
@@ -27,8 +39,38 @@ def items_of(
             runs[-1].append(piece)
         else:
             runs.append([piece])
-    items = with_gaps([_run(run, count) for run in runs])
-    return tuple(_with_steps(items, kept, pool))
+    items = _with_steps(with_gaps([_run(run, count) for run in runs]), kept, pool)
+    return tuple(items if placement == "document" else _placed(list(items), placement))
+
+
+def _placed(items: Sequence[ContextItem], placement: Placement) -> list[ContextItem]:
+    """Return items with what is kept of a place, by its best unit, last or first.
+
+    Runs of one chunk stay together in document order, and so do those between which nothing, or
+    only steps of a procedure, is left out: what is needed stands before what needs it.
+    """
+    places: list[list[ContextItem]] = []
+    for before, item in zip((None, *items), items, strict=False):
+        if before is not None and _stays(before, item):
+            places[-1].append(item)
+        else:
+            places.append([item])
+    places.sort(key=lambda place: max(_best(item) for item in place))
+    if placement == "best_first":
+        places.reverse()
+    ordered = (replace(item, gap_before=False) for place in places for item in place)
+    return with_gaps(ordered)
+
+
+def _stays(before: ContextItem, item: ContextItem) -> bool:
+    if before.hit.chunk.document_id != item.hit.chunk.document_id:
+        return False
+    in_place = not item.gap_before or item.steps_left_out_before != 0
+    return in_place or before.hit.chunk.id == item.hit.chunk.id or before.role != "unit"
+
+
+def _best(item: ContextItem) -> float:
+    return max(sentence.score for sentence in item.sentences)
 
 
 def item_of(

@@ -14,7 +14,7 @@ from ragkit.trimming.policy import BASELINE_HITS, TrimPolicy
 from ragkit.trimming.ranking import RankedSentence, Ranking, rank, text_of
 from ragkit.trimming.runs import item_of, items_of, with_gaps
 from ragkit.trimming.signals import PoolChunk
-from ragkit.types import ContextItem, Hit, RefusalReason, ScoredSentence, TokenCounter
+from ragkit.types import ContextItem, Hit, Placement, RefusalReason, ScoredSentence, TokenCounter
 
 _Count: TypeAlias = Callable[[str], int]
 
@@ -54,6 +54,7 @@ def select(
     counter: TokenCounter,
     level: float | None = None,
     max_context_tokens: int | None = None,
+    placement: Placement = "document",
 ) -> Trimmed:
     """Keep the best sentences of a ranking within the policy's limits and under the hard cap.
 
@@ -63,10 +64,12 @@ def select(
         counter: Counts the tokens of what is kept.
         level: From 0 (the best sentence) to 1 (the whole pool); replaces the policy's limits.
         max_context_tokens: Never exceeded by the tokens of the items and of the marks between them.
+        placement: `document` for document order, documents in order of their best chunk; otherwise
+            what is kept of the place with the best unit comes last or first.
 
     Returns:
-        Items in document order, documents in order of their best chunk. Empty with `refusal` set
-        to `no_hits`, or to `cap_too_small` when not even one sentence fits under the cap.
+        Items in this order. Empty with `refusal` set to `no_hits`, or to `cap_too_small` when not
+        even one sentence fits under the cap.
     """
     ranked = ranking.sentences
     if not ranked:
@@ -78,11 +81,11 @@ def select(
     else:
         kept = _keep(ranked, count, level * sum(count(s.text) for s in ranked))
     if max_context_tokens is None:
-        context = items_of(kept, ranking.pool, count)
+        context = items_of(kept, ranking.pool, count, placement)
     else:
         from ragkit.trimming.capping import Capping
 
-        capping = Capping(ranking, policy, count, max_context_tokens)
+        capping = Capping(ranking, policy, count, max_context_tokens, placement)
         one_by_one = (capping.items([atom]) for atom in _by_atom(ranked))
         context = capping.items(_by_atom(kept)) or next(filter(None, one_by_one), ())
     refusal: RefusalReason | None = None if context else "cap_too_small"
@@ -95,8 +98,9 @@ def untrimmed(
     counter: TokenCounter,
     max_context_tokens: int | None = None,
     ranking: Ranking | None = None,
+    placement: Placement = "document",
 ) -> Trimmed:
-    """Keep whole chunks, as retrieved; under a cap, those that fit, best first.
+    """Keep whole chunks, best first or best last; under a cap, those that fit, from the best on.
 
     With a `ranking` of these hits each sentence carries its score; a repeat, which the ranking
     leaves out, carries minus infinity.
@@ -123,11 +127,15 @@ def untrimmed(
             for span in chunk.sentences
         ]
         item = item_of(hit, (chunk.start, chunk.end), chunk.text, sentences, count(chunk.text))
-        *last, item = with_gaps([*items[-1:], item])
-        more = context_tokens([*last, item], count) - context_tokens(last, count)
+        beside = items[:1] if placement == "best_last" else items[-1:]
+        pair = with_gaps([item, *beside] if placement == "best_last" else [*beside, item])
+        more = context_tokens(pair, count) - context_tokens(beside, count)
         if max_context_tokens is None or n_tokens + more <= max_context_tokens:
             n_tokens += more
-            items.append(item)
+            if placement == "best_last":
+                items[:1] = pair
+            else:
+                items[-1:] = pair
     refusal: RefusalReason | None = None if items else "cap_too_small"
     return Trimmed(context=tuple(items), support=support, refusal=refusal)
 

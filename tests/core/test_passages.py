@@ -20,7 +20,15 @@ from ragkit.text.rst import rst_parts
 from ragkit.text.wordpiece import load_wordpiece
 from ragkit.text.words import index_terms
 from ragkit.trimming import PoolChunk, TrimPolicy, rank, select, trim, untrimmed
-from ragkit.types import ContextItem, Document, Generation, GenerationOptions, Hit, Usage
+from ragkit.types import (
+    ContextItem,
+    Document,
+    Generation,
+    GenerationOptions,
+    Hit,
+    Placement,
+    Usage,
+)
 
 COUNTER = load_wordpiece()
 POLICY = TrimPolicy(name="test", keep_above=0.0)
@@ -235,6 +243,47 @@ def test_a_cap_that_does_not_bind_changes_nothing(
     ]
 
 
+@settings(max_examples=200, deadline=None)
+@given(POOLS, st.floats(-3, 2), st.sampled_from(["best_last", "best_first"]))
+def test_the_best_place_stands_at_an_end(
+    made: tuple[list[str], list[PoolChunk]], above: float, placement: Placement
+) -> None:
+    """Another order holds the same items, with needs before what needs them, and all gaps shown."""
+    texts, pool = made
+    policy = dataclasses.replace(POLICY, keep_above=above)
+    ranking = rank(VALVE, pool, policy)
+    context = select(ranking, policy=policy, counter=COUNTER).context
+    placed = select(ranking, policy=policy, counter=COUNTER, placement=placement).context
+    spans = [(i.hit.chunk.document_id, i.start, i.end) for i in placed]
+    assert sorted(spans) == sorted((i.hit.chunk.document_id, i.start, i.end) for i in context)
+    if placed:
+        scores = [max(s.score for s in item.sentences) for item in placed]
+        ends = [k for k, score in enumerate(scores) if score == max(scores)]
+        # Between it and the end stand only its neighbours in the document.
+        beside = placed[ends[-1] :] if placement == "best_last" else placed[: ends[0] + 1]
+        assert len({i.hit.chunk.document_id for i in beside}) == 1
+        assert [i.start for i in beside] == sorted(i.start for i in beside)
+    for before, item in itertools.pairwise(placed):
+        if before.hit.chunk.document_id == item.hit.chunk.document_id and not item.gap_before:
+            text = texts[int(item.hit.chunk.document_id[1:])]
+            assert not text[before.end : item.start].strip()
+            assert before.start <= item.start
+    for cap in (5, 40):
+        capped = select(
+            ranking, policy=policy, counter=COUNTER, max_context_tokens=cap, placement=placement
+        ).context
+        assert context_tokens(capped, COUNTER.count) <= cap
+
+
+def test_whole_chunks_can_be_placed_too() -> None:
+    """Untrimmed, the best one comes first or last."""
+    hits = [c.hit for c in pool_of(LAMP, BOILER, max_tokens=20)]
+    first = untrimmed(hits, counter=COUNTER).context
+    last = untrimmed(hits, counter=COUNTER, placement="best_last").context
+    assert [i.hit.chunk.id for i in last] == [i.hit.chunk.id for i in reversed(first)]
+    assert len(first) > 2
+
+
 def test_a_mark_stands_where_text_is_left_out() -> None:
     """One label a passage; what is left out between its runs shows as a mark on its own line."""
     context = trim(VALVE, pool_of(LAMP), policy=POLICY, counter=COUNTER, level=0.5).context
@@ -433,7 +482,7 @@ blue   shut
         ),
         ("blue shut", "Valve  State\nblue   shut"),
         ("note lamp", "A note about the lamp."),
-        ("valves listed", "The valves are listed below."),
+        ("valves listed", "The valves are listed below.\n   close(valve)\n     wait(lamp)"),
     ],
 )
 def test_an_extractive_answer_can_be_read(question: str, expected: str, *, trimmed: bool) -> None:
@@ -446,7 +495,7 @@ def test_an_extractive_answer_can_be_read(question: str, expected: str, *, trimm
         if trimmed
         else untrimmed([chunk.hit for chunk in pool], counter=COUNTER, ranking=ranking)
     ).context
-    generator = ExtractiveGenerator(counter=COUNTER, max_sentences=1)
+    generator = ExtractiveGenerator(counter=COUNTER, max_units=1)
     prompt = load_template("default").render(question, context)
     generation = generator.generate(prompt, GenerationOptions())
     assert generation.text == expected

@@ -8,13 +8,14 @@ from ragkit.loading import LoadedText, load_bytes
 from ragkit.types import Part
 
 
-def assert_sound(text: str, parts: Sequence[Part]) -> None:
+def assert_sound(text: str, parts: Sequence[Part], *, stripped: bool = True) -> None:
     """Assert that parts are in order, inside their parents and apart from their siblings."""
     reached: dict[int | None, int] = {}
     for index, part in enumerate(parts):
         assert 0 <= part.start < part.end <= len(text)
         assert index == 0 or parts[index - 1].start <= part.start
-        assert text[part.start : part.end] == text[part.start : part.end].strip()
+        own = text[part.start : part.end]
+        assert not stripped or own == own.strip()
         assert reached.get(part.parent, 0) <= part.start
         reached[part.parent] = part.end
         if part.parent is not None:

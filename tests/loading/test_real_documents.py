@@ -20,7 +20,7 @@ EXAMPLES = Path(__file__).parents[2] / "examples"
 @pytest.fixture(scope="module")
 def harbor() -> dict[str, Document]:
     """Return the demo corpus by id."""
-    pytest.importorskip("pypdf")
+    pytest.importorskip("pypdfium2")
     items = list(FileSource([EXAMPLES / "harbor"]).documents())
     assert not [item for item in items if isinstance(item, Failure)]
     return {item.id: item.load() for item in items if isinstance(item, PendingDocument)}
@@ -57,7 +57,7 @@ def test_demo_leaves_one_question_open(harbor: dict[str, Document]) -> None:
 
 def test_real_documents(test_data: Path) -> None:
     """Every file of the collection gives its words, or the error that its kind calls for."""
-    pytest.importorskip("pypdf")
+    pytest.importorskip("pypdfium2")
     wrong = [
         f"{entry['path']}: {problem}"
         for entry in _entries(test_data / "documents")

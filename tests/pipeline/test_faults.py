@@ -242,7 +242,7 @@ def test_what_is_acknowledged_or_named_is_durable_first(tmp_path: Path) -> None:
     """
     script = (
         "import sys\nfrom ragkit import RAG, Document, Settings\n"
-        "from ragkit.pipeline.ingesting import BATCH_CHUNKS_WITHOUT_VECTORS\n"
+        "from ragkit.pipeline.committing import BATCH_CHUNKS_WITHOUT_VECTORS\n"
         "from ragkit.storage import DerivedSizes, LocalStore\n"
         "n = 2 * BATCH_CHUNKS_WITHOUT_VECTORS + 2\n"
         "store = LocalStore(sys.argv[1], create=True, sizes=DerivedSizes(n, 5, 2 * n))\n"

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from ragkit import RAG, Document, Settings
-from ragkit.pipeline.ingesting import BATCH_CHUNKS, BATCHES_WAITING
+from ragkit.pipeline.committing import BATCH_CHUNKS, BATCHES_WAITING
 from ragkit.pipeline.report import Progress
 
 if TYPE_CHECKING:

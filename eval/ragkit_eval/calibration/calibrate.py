@@ -308,7 +308,7 @@ def _refusal_facts(task: Task, refusal: Cut, policy: TrimPolicy) -> dict[str, Js
     refused = 0
     for question in unanswerable:
         terms, pool = task.rag.pool(question.searched, k=policy.pool)
-        support = support_score(terms, pool)
+        support = support_score(terms, pool, policy)
         refused += support is None or support < policy.refuse_below
     return {
         "threshold": policy.refuse_below,

@@ -17,11 +17,10 @@ from ragkit.errors import ConfigError
 from ragkit.pipeline import RAG, Progress
 from ragkit.trimming import (
     BASELINE_HITS,
-    BUILTIN_POLICY,
     PoolChunk,
     Ranking,
     TrimPolicy,
-    load_policy,
+    open_policy,
     open_scorer,
     rank,
     trim,
@@ -317,4 +316,7 @@ class _RankedCurves:
 
 
 def _policy(given: str) -> TrimPolicy:
-    return BUILTIN_POLICY if given == "bundled" else load_policy(given)[0]
+    policy, _ = open_policy(given)
+    if policy is None:
+        raise ConfigError("trim off; allowed in a sweep: bundled tight FILE")
+    return policy

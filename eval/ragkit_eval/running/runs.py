@@ -45,7 +45,7 @@ from ragkit_eval.stats.inference import (
     quantile,
 )
 
-_VERSIONS = ("numpy", "faiss-cpu", "onnxruntime", "sentence-transformers", "torch", "pypdf")
+_VERSIONS = ("numpy", "faiss-cpu", "onnxruntime", "sentence-transformers", "torch", "pypdfium2")
 _SYNC_SECONDS = 1.0
 STATUSES: tuple[Status, ...] = ("ok", "refused", "error")
 

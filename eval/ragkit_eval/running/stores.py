@@ -111,7 +111,9 @@ class OpenedRag:
                 "--store NAME"
             )
         what = [dataset.corpus] if dataset.corpus is not None else dataset.documents
-        report = self._when_free(lambda: self.rag.ingest(*what, on_progress=on_progress), notify)
+        report = self._when_free(
+            lambda: self.rag.ingest(*what, on_progress=on_progress, retry_failed=True), notify
+        )
         if report.documents["failed"]:
             failures = [failure for failure in report.failures if failure.code != "no_text"]
             if failures:

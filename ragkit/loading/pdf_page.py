@@ -1,0 +1,166 @@
+"""PDFium's characters of a page: where they stand and how they are painted."""
+
+from __future__ import annotations
+
+import ctypes
+import math
+import re
+from collections.abc import Collection
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple, TypeAlias
+
+from ragkit.loading.loaded import clean
+
+_WORD = re.compile(r"\S+")
+_BOLD = re.compile(rb"bold|black|heavy|cmbx|-medi|demi", re.IGNORECASE)
+
+_LIGATURES = dict(zip(range(0xFB00, 0xFB07), "ff fi fl ffi ffl st st".split(), strict=True))
+_LEAST_SIZE, _MOST_SIZE = 0.1, 1000.0
+"""In points: letters of other heights are not to be believed."""
+
+Box: TypeAlias = tuple[float, float, float, float]
+"""Left, bottom, right and top, in points."""
+
+
+class Paint(NamedTuple):
+    """The render mode of a character, and the colour and opacity of it, 0 to 255."""
+
+    mode: int
+    red: int
+    green: int
+    blue: int
+    alpha: int
+
+
+_BLACK = Paint(0, 0, 0, 0, 255)
+
+
+@dataclass(slots=True, eq=False)
+class TextPage:
+    """PDFium's text of an open page: a character for each of its indices; `close` frees it."""
+
+    raw: Any
+    page: Any
+    text: str = ""
+    _text_page: Any = None
+    _rect: Any = None
+    _look: Any = None
+    _matrix: Any = None
+    _x: Any = None
+    _y: Any = None
+    _name: Any = None
+    _flags: Any = None
+    _colors: Any = None
+    _paints: dict[int, Paint] = field(default_factory=dict[int, Paint])
+
+    def __post_init__(self) -> None:
+        """Load the text."""
+        self._text_page = self.raw.FPDFText_LoadPage(self.page)
+        self._rect, self._look = self.raw.FS_RECTF(), self.raw.FPDFText_GetLooseCharBox
+        self._matrix = self.raw.FS_MATRIX()
+        self._x, self._y = ctypes.c_double(), ctypes.c_double()
+        self._name, self._flags = ctypes.create_string_buffer(80), ctypes.c_int()
+        self._colors = [ctypes.c_uint() for _ in range(4)]
+        self.text = self._loaded() if self._text_page else ""
+
+    def close(self) -> None:
+        """Free the text."""
+        if self._text_page:
+            self.raw.FPDFText_ClosePage(self._text_page)
+
+    def _loaded(self) -> str:
+        n = max(0, self.raw.FPDFText_CountChars(self._text_page))
+        units = (ctypes.c_ushort * (n + 1))()
+        if self.raw.FPDFText_GetText(self._text_page, 0, n, units) == n + 1:
+            text = bytes(units)[: 2 * n].decode("utf-16-le", "surrogatepass")
+            if len(text) == n:
+                return text
+        # Characters outside the first plane, or without a code: one by one.
+        codes = (self.raw.FPDFText_GetUnicode(self._text_page, i) for i in range(n))
+        return "".join(chr(code) if code <= 0x10FFFF else "\x00" for code in codes)
+
+    def box(self, first: int, last: int, turn: int = 0) -> Box:
+        """Return the box around two characters, in points of the page as it is turned."""
+        rect = self._rect
+        self._look(self._text_page, first, rect)
+        left, bottom, right, top = rect.left, rect.bottom, rect.right, rect.top
+        if last > first:
+            self._look(self._text_page, last, rect)
+            left, right = min(left, rect.left), max(right, rect.right)
+            bottom, top = min(bottom, rect.bottom), max(top, rect.top)
+        return _turned(left, bottom, right, top, turn) if turn else (left, bottom, right, top)
+
+    def shown(self, start: int, end: int, hidden: Collection[int]) -> str:
+        """Return the characters of a span that are not hidden."""
+        text = self.text[start:end]
+        if hidden:
+            text = "".join(c for i, c in enumerate(text, start) if i not in hidden)
+        if text.isascii() and text.isprintable():
+            return text
+        text = clean(text.encode("utf-16", "surrogatepass").decode("utf-16", "replace"))
+        return text.translate(_LIGATURES)
+
+    def paints(self) -> set[Paint]:
+        """Return how the words are painted: by the objects of the page, where these are fewer."""
+        raw = self.raw
+        n = raw.FPDFPage_CountObjects(self.page)
+        if n < self.text.count(" "):
+            items = [raw.FPDFPage_GetObject(self.page, i) for i in range(n)]
+            kinds = [raw.FPDFPageObj_GetType(item) for item in items]
+            if raw.FPDF_PAGEOBJ_FORM not in kinds:
+                texts = zip(items, kinds, strict=True)
+                return {self._paint(x) for x, kind in texts if kind == raw.FPDF_PAGEOBJ_TEXT}
+        return {self.paint(word.start()) for word in _WORD.finditer(self.text)}
+
+    def stand(self, first: int, middle: int) -> tuple[int, float, float]:
+        """Return how a line stands: its turn in quarters, the height of its letters, its base.
+
+        It is told by the larger one of two of its characters, since one may be raised.
+        """
+        raw, text_page, matrix = self.raw, self._text_page, self._matrix
+        raw.FPDFText_GetMatrix(text_page, first, matrix)
+        turn = round(math.atan2(matrix.b, matrix.a) / (math.pi / 2)) % 4
+        size = raw.FPDFText_GetFontSize(text_page, first)
+        if (other := raw.FPDFText_GetFontSize(text_page, middle)) >= size:
+            first, size = middle, other
+        raw.FPDFText_GetCharOrigin(text_page, first, self._x, self._y)
+        x, y = self._x.value, self._y.value
+        height = abs(size) * math.hypot(matrix.c, matrix.d)
+        if not _LEAST_SIZE < height < _MOST_SIZE:
+            _, bottom, _, top = self.box(first, first, turn)
+            height = max(top - bottom, _LEAST_SIZE)
+        return turn, height, (y, -x, -y, x)[turn]
+
+    def paint(self, index: int) -> Paint:
+        """Return how a character is painted; characters of one text object are painted alike."""
+        item = self.raw.FPDFText_GetTextObject(self._text_page, index)
+        if not item:
+            return _BLACK
+        address = ctypes.addressof(item.contents)
+        paint = self._paints.get(address)
+        if paint is None:
+            paint = self._paints[address] = self._paint(item)
+        return paint
+
+    def _paint(self, item: Any) -> Paint:  # noqa: ANN401 - PDFium has no types
+        raw = self.raw
+        mode = raw.FPDFTextObj_GetTextRenderMode(item)
+        stroked = mode in {raw.FPDF_TEXTRENDERMODE_STROKE, raw.FPDF_TEXTRENDERMODE_STROKE_CLIP}
+        look = raw.FPDFPageObj_GetStrokeColor if stroked else raw.FPDFPageObj_GetFillColor
+        if not look(item, *self._colors):
+            return _BLACK._replace(mode=mode)
+        return Paint(mode, *(color.value for color in self._colors))
+
+    def is_bold(self, index: int) -> bool:
+        """Whether the name of a character's font says that it is bold."""
+        self.raw.FPDFText_GetFontInfo(self._text_page, index, self._name, 79, self._flags)
+        return _BOLD.search(self._name.value) is not None
+
+
+def _turned(left: float, bottom: float, right: float, top: float, turn: int) -> Box:
+    """Return a box as seen when the page is turned so that its text reads from left to right."""
+    if turn == 1:
+        return bottom, -right, top, -left
+    if turn == 2:
+        return -right, -top, -left, -bottom
+    return -top, left, -bottom, right

@@ -1,0 +1,175 @@
+"""The process that parses files: it reads them from one pipe and answers through another.
+
+It loads everything that a parser may need, and then gives up what it needs no longer: opening
+files and sockets, starting programs, more memory and time than a file is allowed. So a parser that
+a file has taken over can still do what its process can: give a wrong text for that file.
+"""
+
+from __future__ import annotations
+
+import gc
+import importlib
+import importlib.util
+import logging
+import math
+import os
+import pkgutil
+import resource
+import signal
+import sys
+import time
+import warnings
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from typing import BinaryIO, TypeAlias
+
+from ragkit.errors import LoadError
+from ragkit.loading.formats import LOADERS, Loader, load_bytes
+from ragkit.loading.frames import frame_head, packed, read_frame
+from ragkit.types import Json
+
+Answer: TypeAlias = "tuple[dict[str, Json], Iterable[bytes | memoryview], int]"
+"""A JSON object, and bytes in pieces with their number."""
+
+OUT_OF_MEMORY = 3
+"""The exit status of a worker without the memory to say so."""
+
+_PACKAGES = ("encodings", "ragkit.loading", "ragkit.text")
+"""Packages all of whose modules are loaded before the first file: none can be opened later."""
+
+_MODULES = ("bz2", "csv", "heapq", "html.entities", "lzma", "pypdfium2", "zlib")
+"""Modules that parsers import where they use them, or the standard library does for them."""
+
+
+def main(settings: Mapping[str, int]) -> None:
+    """Serve until the other side closes its pipe.
+
+    Args:
+        settings: `memory_bytes` and `cpu_seconds` that a file may cost.
+    """
+    requests, answers = _take_pipes()
+    _preload()
+    held = _limit(settings["memory_bytes"])
+    gc.collect()
+    gc.freeze()
+    _send(answers, {"limits": held})
+    loaders = {loader.name: loader for loader in LOADERS.values()}
+    try:
+        while (frame := read_frame(requests)) is not None:
+            _allow(settings["cpu_seconds"])
+            answer = _answer(*frame, loaders)
+            del frame
+            _send(answers, *answer)
+            del answer
+    except MemoryError:
+        os._exit(OUT_OF_MEMORY)
+    except BrokenPipeError:
+        os._exit(0)
+
+
+def _take_pipes() -> tuple[BinaryIO, BinaryIO]:
+    """Return both pipes; what a parser prints, or reads from its input, is nothing to them."""
+    answers = os.fdopen(os.dup(1), "wb")
+    nothing = os.open(os.devnull, os.O_RDWR)
+    os.dup2(nothing, 1)
+    os.close(nothing)
+    return sys.stdin.buffer, answers
+
+
+def _preload() -> None:
+    for package in _PACKAGES:
+        if importlib.util.find_spec(package) is not None:
+            for module in pkgutil.iter_modules(importlib.import_module(package).__path__):
+                with suppress(ImportError):  # for another system, or of a part not installed
+                    importlib.import_module(f"{package}.{module.name}")
+    for name in _MODULES:
+        with suppress(ImportError):
+            importlib.import_module(name)
+    warnings.simplefilter("ignore")
+    logging.disable()
+
+
+def _limit(memory_bytes: int) -> list[Json]:
+    """Take away from this process what parsing does not need; return the names of what held."""
+    wanted = {
+        "RLIMIT_AS": memory_bytes,
+        "RLIMIT_CORE": 0,
+        "RLIMIT_FSIZE": 0,
+        "RLIMIT_NPROC": 0,
+        "RLIMIT_NOFILE": 0,
+    }
+    held: list[Json] = []
+    if _bound_to_parent():
+        held.append("no_new_privs")
+    # What failed before this is told there; from here on nobody reads it.
+    nothing = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nothing, 2)
+    os.close(nothing)
+    for name, value in wanted.items():
+        # Not every system has, or lets a process lower, each of them.
+        with suppress(AttributeError, ValueError, OSError):
+            number = getattr(resource, name)
+            hard = resource.getrlimit(number)[1]
+            most = value if hard == resource.RLIM_INFINITY else min(value, hard)
+            resource.setrlimit(number, (most, most))
+            held.append(name)
+    return held
+
+
+def _bound_to_parent() -> bool:
+    """Gain no privileges, and end with the thread that has started this; only Linux knows both."""
+    if sys.platform != "linux":
+        return False
+    try:
+        import ctypes
+
+        end_with_parent, no_new_privileges = 1, 38
+        control = ctypes.CDLL(None).prctl
+        control(end_with_parent, signal.SIGKILL, 0, 0, 0)
+        return bool(control(no_new_privileges, 1, 0, 0, 0) == 0)
+    except (ImportError, OSError, AttributeError):
+        return False
+
+
+def _allow(seconds: int) -> None:
+    """Let this process go on for some more seconds of CPU time; the system ends it then."""
+    hard = resource.getrlimit(resource.RLIMIT_CPU)[1]
+    until = math.ceil(time.process_time()) + seconds
+    resource.setrlimit(resource.RLIMIT_CPU, (until, hard))
+
+
+def _answer(request: Mapping[str, Json], data: bytes, loaders: Mapping[str, Loader]) -> Answer:
+    """Return the answer to one file."""
+    name, password = str(request.get("name")), request.get("password")
+    loader = loaders.get(str(request.get("loader")))
+    if loader is None:
+        detail = "its loader is not one of those that a process of its own knows"
+        return _error("unsupported", detail)
+    try:
+        loaded = load_bytes(
+            data,
+            name=name,
+            password=password if isinstance(password, str) else None,
+            loader=loader,
+        )
+        return packed(loaded)
+    except LoadError as error:
+        return _error(error.code, error.detail, spent=isinstance(error.__cause__, MemoryError))
+    except UnicodeError:
+        return _error("broken", "its text cannot be stored")
+
+
+def _error(code: str, detail: str, *, spent: bool = False) -> Answer:
+    """Return an error; a process that has `spent` its memory is to be replaced."""
+    return {"error": code, "detail": detail, "spent": spent}, (), 0
+
+
+def _send(
+    stream: BinaryIO,
+    header: Mapping[str, Json],
+    pieces: Iterable[bytes | memoryview] = (),
+    n_bytes: int = 0,
+) -> None:
+    stream.write(frame_head(header, n_bytes))
+    stream.writelines(pieces)
+    stream.flush()
