@@ -29,7 +29,8 @@ class IngestRule:
         groups: Who may see documents that name no groups themselves.
         metadata: Joined to each document's own.
         url: Prefix of `url` in the metadata of files that are one document each: the path follows
-            it, percent-encoded, or stands in place of `{path}`.
+            it, percent-encoded, or stands in place of `{path}`; `{stem}` is the path without its
+            suffix, `{page}` that without a last part `index` or `README`.
         loader: Name of what reads the files, whatever their suffix (`ragkit.loading.LOADERS`).
         skip: Leave the files out.
         where: Where the rule stands, for messages.

@@ -80,18 +80,22 @@ RefusalReason: TypeAlias = Literal["no_hits", "low_evidence", "cap_too_small"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Location:
-    """The location of a text in its source; what a format does not have is None or empty."""
+    """The location of a text in its source; what a format does not have is None or empty.
+
+    `anchor` is the id by which a link to the page reaches the nearest heading that has one.
+    """
 
     page: int | None = None
     slide: int | None = None
     sheet: str | None = None
     cells: str | None = None
     heading: tuple[str, ...] = ()
+    anchor: str | None = None
 
     def to_dict(self) -> dict[str, Json]:
         """Return only what is known."""
         known: dict[str, Json] = {}
-        for name in ("page", "slide", "sheet", "cells"):
+        for name in ("page", "slide", "sheet", "cells", "anchor"):
             value: Json = getattr(self, name)
             if value is not None:
                 known[name] = value
@@ -367,16 +371,49 @@ class ContextItem:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Citation:
-    """A span of a document that supports the answer: `document.text[start:end] == text`."""
+    """A span of a document that supports the answer: `document.text[start:end] == text`.
+
+    `url` leads to the page, and to the heading above the span where its anchor is known. `label` is
+    the number of its passage in the prompt. `supported` says whether the span says what it is cited
+    for: true for a verbatim answer, where `answer.text[answer_start:answer_end] == text`. None
+    means unknown.
+    """
 
     hit: Hit
     start: int
     end: int
     text: str
+    url: str | None = None
+    label: int | None = None
+    supported: bool | None = None
+    answer_start: int | None = None
+    answer_end: int | None = None
 
     def to_dict(self) -> dict[str, Json]:
         """Return the JSON form of `ragkit ask`."""
-        return {"text": self.text, **place(self.hit, self.start, self.end)}
+        return {
+            "text": self.text,
+            "label": self.label,
+            "url": self.url,
+            "supported": self.supported,
+            "answer_start": self.answer_start,
+            "answer_end": self.answer_end,
+            **place(self.hit, self.start, self.end),
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Suggestion:
+    """Where to look instead of an answer: a span of a document near the question, without text."""
+
+    hit: Hit
+    start: int
+    end: int
+    url: str | None = None
+
+    def to_dict(self) -> dict[str, Json]:
+        """Return the JSON form of `ragkit ask`."""
+        return {"url": self.url, **place(self.hit, self.start, self.end)}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

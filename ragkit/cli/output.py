@@ -97,10 +97,17 @@ def ask_text(data: Shown) -> str:
         lines.append(f"No answer: {_REASONS[data['reason']]}")
     elif data["text"] is not None:
         lines.append(data["text"])
-    lines += [f"  [{i}] {place_text(c)}" for i, c in enumerate(data["citations"], start=1)]
+    lines += [f"  [{i}] {_linked_text(c)}" for i, c in enumerate(data["citations"], start=1)]
+    if data["suggestions"]:
+        lines += ["Perhaps look here:", *(f"  {_linked_text(s)}" for s in data["suggestions"])]
     if data.get("prompt") is not None:
         lines += ["--- prompt ---", data["prompt"], "--- end of prompt ---"]
     return "\n".join([*lines, _receipt_text(data)])
+
+
+def _linked_text(place: Shown) -> str:
+    """Return a place, with its link where there is one."""
+    return place_text(place) + (f"  {place['url']}" if place["url"] else "")
 
 
 def ask_text_without_answer(data: Shown) -> str:

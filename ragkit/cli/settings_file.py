@@ -58,7 +58,7 @@ COMMENTED = """\
 # glob = "hr/**"              # relative to the ingested folder, or to --root
 # groups = ["hr", "board"]    # "public" is everybody
 # metadata = { department = "HR" }
-# url = "https://wiki.example/"
+# url = "https://wiki.example/{page}/"   # where citations link to
 # loader = "text"
 # skip = false
 """

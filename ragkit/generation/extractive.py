@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from ragkit.generation.candidates import (
+    Place,
+    best_candidates,
+    candidates,
+    is_scored_by_units,
+    unit_of,
+)
 from ragkit.text.passages import indentation
 from ragkit.types import (
     Citation,
@@ -15,45 +21,57 @@ from ragkit.types import (
     Prompt,
     ScoredSentence,
     TokenCounter,
-    Unit,
     Usage,
 )
+
+_MOST_SENTENCES = 2
+"""Of running text."""
 
 _CLOSE = 0.2
 """A second sentence is added if its score, a sum of z-scores, is this close to the best one's."""
 
 
 class ExtractiveGenerator:
-    """Answers with the best supported sentences of the context, cited.
+    """Answers with what the context says best, word for word, cited.
 
-    It is the best sentence, and a second one if its score comes close; or a step, a table row, a
-    block of code or the like, below what it cannot be read without. The number in the fingerprint
-    is increased when the same context gives a different answer than before.
+    In running text that is the best sentence, and a second one if its score comes close. In
+    documents with structure it is up to `max_units` of what a reader would copy, each with what it
+    cannot be read without: a sentence, code below its introduction, a whole list or procedure, a
+    row below its header. The number in the fingerprint is increased when the same context gives a
+    different answer than before.
     """
 
     name = "extractive"
     calls_llm = False
 
-    def __init__(self, *, counter: TokenCounter, max_sentences: int = 2) -> None:
+    def __init__(self, *, counter: TokenCounter, max_units: int = 3) -> None:
         self.counter: TokenCounter = counter
-        self.fingerprint = f"{self.name}/1 sentences={max_sentences} counter={counter.name}"
-        self._max_sentences = max_sentences
+        self.fingerprint = f"{self.name}/2 units={max_units} counter={counter.name}"
+        self._max_units = max_units
 
     def generate(self, prompt: Prompt, options: GenerationOptions) -> Generation:
-        """Return the best sentences in document order; `options.max_tokens` is respected."""
+        """Return the best units in document order; `options.max_tokens` is respected."""
         context = prompt.context
-        sentences = [(sentence, item) for item in context for sentence in item.sentences]
-        own = [pair for pair in sentences if _is_kept_alone(*pair)]
+        own = [
+            (sentence, item)
+            for item in context
+            for sentence in item.sentences
+            if sentence.role == "unit" and unit_of(sentence, item).is_kept_alone
+        ]
         found = [pair for pair in own if not pair[1].hit.chunk.is_heading(pair[0].start)] or own
-        best = sorted(found, key=lambda pair: -pair[0].score)[: self._max_sentences]
-        chosen = [pair for pair in best if pair[0].score >= best[0][0].score - _CLOSE]
+        if is_scored_by_units(context):
+            best = best_candidates(prompt.question, found, self._max_units)
+            chosen = [candidate.members for candidate in best]
+        else:
+            chosen = self._sentences(found)
         chosen = self._within(chosen, context, options.max_tokens)
-        chosen.sort(key=found.index)
-        pieces = _pieces(chosen, context)
-        text = _text(pieces)
+        order = {id(sentence): k for k, (sentence, _) in enumerate(found)}
+        chosen.sort(key=lambda members: order[id(members[0][0])])
+        pieces = _pieces([place for members in chosen for place in members], context)
+        text, citations = _joined(pieces)
         return Generation(
             text=text,
-            citations=tuple(piece.citation for piece in pieces),
+            citations=citations,
             usage=Usage(
                 input_tokens=self.counter.count(prompt.text),
                 output_tokens=self.counter.count(text),
@@ -63,6 +81,15 @@ class ExtractiveGenerator:
             stop_reason="end",
         )
 
+    def _sentences(self, found: Sequence[Place]) -> list[Sequence[Place]]:
+        """Return the best sentence, and a second one that comes close; of a list, all of it."""
+        n = min(_MOST_SENTENCES, self._max_units)
+        best = sorted(found, key=lambda pair: -pair[0].score)[:n]
+        close = [sentence for sentence, _ in best if sentence.score >= best[0][0].score - _CLOSE]
+        whole = {id(sentence): c.members for c in candidates(found) for sentence, _ in c.members}
+        chosen = (whole.get(id(sentence), ()) for sentence in close)
+        return list({id(members): members for members in chosen if members}.values())
+
     def stream(self, prompt: Prompt, options: GenerationOptions) -> Iterator[str | Generation]:
         """Yield the answer in one piece, then the `Generation`."""
         generation = self.generate(prompt, options)
@@ -71,18 +98,19 @@ class ExtractiveGenerator:
 
     def _within(
         self,
-        chosen: list[tuple[ScoredSentence, ContextItem]],
+        chosen: Sequence[Sequence[Place]],
         context: Sequence[ContextItem],
         max_tokens: int | None,
-    ) -> list[tuple[ScoredSentence, ContextItem]]:
+    ) -> list[Sequence[Place]]:
+        """Return the first of what was chosen, without what does not fit; at least the first."""
         if max_tokens is None:
-            return chosen
-        kept: list[tuple[ScoredSentence, ContextItem]] = []
-        for pair in chosen:
-            text = _text(_pieces([*kept, pair], context))
-            if kept and self.counter.count(text) > max_tokens:
+            return list(chosen)
+        kept: list[Sequence[Place]] = []
+        for members in chosen:
+            pieces = _pieces([place for some in (*kept, members) for place in some], context)
+            if kept and self.counter.count(_joined(pieces)[0]) > max_tokens:
                 break
-            kept.append(pair)
+            kept.append(members)
         return kept
 
 
@@ -94,21 +122,7 @@ class _Piece:
     on_its_own: bool
 
 
-def _is_kept_alone(sentence: ScoredSentence, item: ContextItem) -> bool:
-    """Whether a sentence says something, and is not there only for others."""
-    unit = _unit(sentence, item)
-    return sentence.role == "unit" and (unit is None or unit.is_kept_alone)
-
-
-def _unit(sentence: ScoredSentence, item: ContextItem) -> Unit | None:
-    units = item.hit.chunk.units
-    k = bisect_left(units, sentence.start, key=lambda unit: unit.start)
-    return units[k] if k < len(units) and units[k].start == sentence.start else None
-
-
-def _pieces(
-    chosen: Sequence[tuple[ScoredSentence, ContextItem]], context: Sequence[ContextItem]
-) -> list[_Piece]:
+def _pieces(chosen: Sequence[Place], context: Sequence[ContextItem]) -> list[_Piece]:
     """Return each chosen sentence once, after what it needs of the context, except headings.
 
     What only introduces others is followed by them, and a step stands in its whole procedure.
@@ -123,22 +137,22 @@ def _pieces(
 
 def _procedure(
     sentence: ScoredSentence, item: ContextItem, context: Sequence[ContextItem]
-) -> Iterator[tuple[ScoredSentence, ContextItem]]:
+) -> Iterator[Place]:
     """Yield all that the context has of the procedure that a sentence is a step of."""
-    unit = _unit(sentence, item)
-    if unit is None or unit.procedure is None:
+    unit = unit_of(sentence, item)
+    if unit.procedure is None:
         return
     for other in context:
         if other.hit.chunk.document_id == item.hit.chunk.document_id:
             for step in other.sentences:
-                found = _unit(step, other)
-                if found and found.is_kept_alone and found.procedure == unit.procedure:
+                found = unit_of(step, other)
+                if found.is_kept_alone and found.procedure == unit.procedure:
                     yield step, other
 
 
 def _introduced(
     sentence: ScoredSentence, item: ContextItem, context: Sequence[ContextItem]
-) -> Iterator[tuple[ScoredSentence, ContextItem]]:
+) -> Iterator[Place]:
     """Yield what a sentence with a colon at its end introduces, as far as the context has it."""
     if sentence.text[-1:] not in {":", "："} or not item.hit.chunk.units:
         return
@@ -147,8 +161,7 @@ def _introduced(
         if other.hit.chunk.document_id != document_id:
             continue
         for introduced in other.sentences:
-            unit = _unit(introduced, other)
-            needs = () if unit is None else unit.needs
+            needs = unit_of(introduced, other).needs
             if any(n.role == "lead_in" and n.start == sentence.start for n in needs):
                 yield introduced, other
 
@@ -159,8 +172,8 @@ def _add(
     item: ContextItem,
     context: Sequence[ContextItem],
 ) -> None:
-    unit, document_id = _unit(sentence, item), item.hit.chunk.document_id
-    for need in () if unit is None else unit.needs:
+    unit, document_id = unit_of(sentence, item), item.hit.chunk.document_id
+    for need in unit.needs:
         if need.role == "heading" or (document_id, need.start) in pieces:
             continue
         holds = _holder(context, document_id, need.start, need.end)
@@ -168,7 +181,7 @@ def _add(
             cited = Citation(hit=holds.hit, start=need.start, end=need.end, text=need.text)
             pieces[document_id, need.start] = _Piece(cited, on_its_own=True)
     cited = Citation(hit=item.hit, start=sentence.start, end=sentence.end, text=sentence.text)
-    is_text = unit is None or (unit.kind == "sentence" and not unit.needs)
+    is_text = unit.kind == "sentence" and not unit.needs
     pieces.setdefault((document_id, sentence.start), _Piece(cited, on_its_own=not is_text))
 
 
@@ -182,8 +195,10 @@ def _holder(
     return None
 
 
-def _text(pieces: Sequence[_Piece]) -> str:
+def _joined(pieces: Sequence[_Piece]) -> tuple[str, tuple[Citation, ...]]:
+    """Return the answer's text, and the citations with where each stands in it."""
     text = ""
+    citations: list[Citation] = []
     for before, piece in zip((None, *pieces), pieces, strict=False):
         if before is not None:
             text += "\n" if before.on_its_own or piece.on_its_own else " "
@@ -191,5 +206,8 @@ def _text(pieces: Sequence[_Piece]) -> str:
         # Further lines are indented as in the document, and the first is to fit them.
         is_block = piece.on_its_own and "\n" in cited.text
         text += indentation(cited.hit.chunk, cited.start) if is_block else ""
+        start = len(text)
         text += cited.text
-    return text
+        placed = replace(cited, supported=True, answer_start=start, answer_end=len(text))
+        citations.append(placed)
+    return text, tuple(citations)

@@ -20,7 +20,7 @@ from ragkit.loading.tables import load_csv, load_json, load_json_lines
 MAX_FILE_BYTES = 64 * 2**20
 """Larger files are not documents to cite from; JSON Lines records are read without this limit."""
 
-LOADERS_VERSION = 5
+LOADERS_VERSION = 6
 """Part of every file's fingerprint: increase it when a loader's output changes."""
 
 

@@ -24,8 +24,9 @@ LENGTHS = struct.Struct("!IQ")
 
 PIECE_CHARACTERS = 2**20
 _ENCODER = json.JSONEncoder(separators=(",", ":"))
-_DROPPED: tuple[Dropped, ...] = get_args(Dropped)
-_PLACES: Mapping[str, type] = {"page": int, "slide": int, "sheet": str, "cells": str}
+_PLACES: Mapping[str, type] = {
+    "page": int, "slide": int, "sheet": str, "cells": str, "anchor": str,
+}  # fmt: skip
 
 
 class FrameError(ValueError):
@@ -139,15 +140,14 @@ def unpacked(header: Mapping[str, Json], data: bytes) -> LoadedText:
         marks=marks,
         parts=parts,
         metadata=metadata,
-        dropped=_dropped(header),
+        dropped=_dropped(header.get("dropped")),
     )
 
 
-def _dropped(header: Mapping[str, Json]) -> dict[Dropped, int]:
-    counts = header.get("dropped")
-    if not is_object(counts) or not counts.keys() <= set(_DROPPED):
+def _dropped(counts: object) -> dict[Dropped, int]:
+    if not is_object(counts) or not counts.keys() <= set(get_args(Dropped)):
         raise FrameError("no counts of what was dropped")
-    return {why: _count(counts, why) for why in _DROPPED if why in counts}
+    return {why: _count(counts, why) for why in get_args(Dropped) if why in counts}
 
 
 def _count(header: Mapping[str, Json], name: str) -> int:

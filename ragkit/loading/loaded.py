@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from ragkit.loading.encodings import decode_text
 from ragkit.loading.payloads import without_payloads
+from ragkit.loading.unseen import without_unseen
 from ragkit.text.columns import MarkColumns, PartColumns
 from ragkit.types import Dropped, Json, Location, Mark, MarkKind, Metadata, Part, PartKind
 
@@ -52,19 +53,25 @@ class Headings:
     """The path of headings above a text."""
 
     def __init__(self) -> None:
-        self._open: list[tuple[int, str]] = []
+        self._open: list[tuple[int, str, str | None]] = []
 
-    def enter(self, level: int, title: str) -> tuple[str, ...]:
-        """Note a heading and return its path, itself last."""
+    def enter(self, level: int, title: str, anchor: str | None = None) -> Location:
+        """Note a heading and return its location, itself the last of its headings.
+
+        One without an `anchor` is reached by that of the nearest heading above it.
+        """
         while self._open and self._open[-1][0] >= level:
             self._open.pop()
-        self._open.append((level, " ".join(title.split())[:MAX_NAME_CHARACTERS]))
-        return self.path
+        title, _ = without_unseen(title)
+        anchor = anchor or (self._open[-1][2] if self._open else None)
+        self._open.append((level, " ".join(title.split())[:MAX_NAME_CHARACTERS], anchor))
+        return self.location
 
     @property
-    def path(self) -> tuple[str, ...]:
-        """The headings above what follows."""
-        return tuple(title for _, title in self._open)
+    def location(self) -> Location:
+        """The headings above what follows, and the anchor that is nearest."""
+        path = tuple(title for _, title, _ in self._open)
+        return Location(heading=path, anchor=self._open[-1][2] if self._open else None)
 
 
 MAX_OPEN_PARTS = 100
@@ -104,6 +111,7 @@ class TextBuilder:
         self._begun: list[OpenPart] = []
         self._open: list[OpenPart] = []
         self._n_begun = 0
+        self._n_unseen = 0
 
     @property
     def innermost(self) -> OpenPart | None:
@@ -146,6 +154,8 @@ class TextBuilder:
                 The first paragraph of an item, a step or a definition is such text, too.
             row: The number that `ROW` stands for in the location's cells.
         """
+        text, n_unseen = without_unseen(text)
+        self._n_unseen += n_unseen
         text = text.strip()
         if not text:
             return
@@ -187,13 +197,14 @@ class TextBuilder:
         for part in self._begun:
             if part.index is not None:
                 self._parts.change(part.index, end=part.end, kind=part.kind)
+        n_hidden = (dropped or {}).get("hidden", 0) + self._n_unseen
         return LoadedText(
             text="".join(self._pieces),
-            title=title,
+            title=without_unseen(title)[0],
             marks=self._marks,
             parts=self._parts,
             metadata=metadata or {},
-            dropped=dropped or {},
+            dropped={**(dropped or {}), "hidden": n_hidden} if n_hidden else dropped or {},
         )
 
 
@@ -210,12 +221,15 @@ def clean(text: str) -> str:
     return _UNWANTED.sub("", text.replace("\x0c", "\n").replace("\x85", "\n"))
 
 
-def decoded(data: bytes) -> tuple[str, dict[str, Json]]:
-    """Return a text file's characters without payloads, and as metadata its encoding if guessed.
+def decoded(data: bytes) -> tuple[str, dict[str, Json], dict[Dropped, int]]:
+    """Return a text file's characters, as metadata its encoding if guessed, and what is left out.
 
     Raises:
         LoadError: `encoding` for data that is not text.
     """
     text, guessed = decode_text(data)
-    text, _ = without_payloads(clean(text))
-    return text, {} if guessed is None else {"encoding": guessed}
+    text, n_payload = without_payloads(clean(text))
+    text, n_unseen = without_unseen(text)
+    metadata: dict[str, Json] = {} if guessed is None else {"encoding": guessed}
+    counts: dict[Dropped, int] = {"payload": n_payload, "hidden": n_unseen}
+    return text, metadata, {why: n for why, n in counts.items() if n}

@@ -20,7 +20,7 @@ from ragkit.loading.pdf_hidden import hidden_characters
 from ragkit.loading.pdf_lines import Line, lines_of
 from ragkit.loading.pdf_page import TextPage
 from ragkit.loading.pdf_tables import INDENT, TableLines
-from ragkit.types import Dropped, Json, Location, MarkKind, PartKind
+from ragkit.types import Dropped, Json, MarkKind, PartKind
 
 MAX_PAGES = 5_000
 MAX_CHARACTERS = 20_000_000
@@ -202,7 +202,7 @@ class _Writer:
         for page, segment in zip(piece.pages, segments, strict=True):
             self.builder.add(
                 segment,
-                location=Location(page=page, heading=self._headings.path),
+                location=replace(self._headings.location, page=page),
                 kind=self._mark(piece, page),
                 separator=separator,
                 part=None if part else piece.kind,

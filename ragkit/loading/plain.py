@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain, pairwise
 
+from ragkit.loading.anchors import Ids, Slugs, label_of
 from ragkit.loading.detecting import markup_of
 from ragkit.loading.front_matter import front_matter
 from ragkit.loading.loaded import Headings, LoadedText, decoded
@@ -13,7 +14,7 @@ from ragkit.text.columns import MarkColumns
 from ragkit.text.markdown import markdown_parts
 from ragkit.text.plain_lists import plain_list_parts
 from ragkit.text.rst import rst_parts
-from ragkit.types import Location, Mark, MarkKind, Part, PartKind
+from ragkit.types import Mark, MarkKind, Part, PartKind
 
 _MARKDOWN_HEADING = re.compile(r"#{1,6}(?=\s|\Z)")
 _MARK_KINDS: Mapping[PartKind, MarkKind] = {"code": "code", "header_row": "row", "row": "row"}
@@ -24,16 +25,16 @@ def load_text(data: bytes) -> LoadedText:
 
     In others only lists are known: numbers in sequence, and bullets below a colon.
     """
-    text, metadata = decoded(data)
+    text, metadata, dropped = decoded(data)
     markup = markup_of(text)
     if markup is not None:
         return load_rst(data) if markup == "rst" else load_markdown(data)
-    return LoadedText(text=text, parts=plain_list_parts(text), metadata=metadata)
+    return LoadedText(text=text, parts=plain_list_parts(text), metadata=metadata, dropped=dropped)
 
 
 def load_markdown(data: bytes) -> LoadedText:
     """Load Markdown: headings, code and rows marked, its structure, front matter as metadata."""
-    text, metadata = decoded(data)
+    text, metadata, dropped = decoded(data)
     body, front = front_matter(text)
     metadata.update(front)
     parts = markdown_parts(text, body)
@@ -42,12 +43,14 @@ def load_markdown(data: bytes) -> LoadedText:
     if not isinstance(title, str | int | float):
         headings = (mark.location.heading for mark in marks if mark.kind == "heading")
         title = next((path[-1] for path in headings if path), "")
-    return LoadedText(text=text, title=str(title), marks=marks, parts=parts, metadata=metadata)
+    return LoadedText(
+        text=text, title=str(title), marks=marks, parts=parts, metadata=metadata, dropped=dropped
+    )
 
 
 def _markdown_marks(text: str, parts: Sequence[Part], body: int) -> MarkColumns:
     """Return marks of headings, code and rows, and of the text that resumes behind them."""
-    headings, marks, resumes = Headings(), MarkColumns(), False
+    headings, slugs, marks, resumes = Headings(), Slugs(), MarkColumns(), False
     for part, following in pairwise(chain(parts, (None,))):
         assert part is not None  # noqa: S101 (only the last is)
         heading = _section(text, part, following) if part.kind == "heading" else None
@@ -55,12 +58,12 @@ def _markdown_marks(text: str, parts: Sequence[Part], body: int) -> MarkColumns:
         if part.kind == "markup" and part.parent is not None and parts[part.parent].kind == "table":
             kind = "row"
         if heading:
-            headings.enter(*heading)
+            headings.enter(*heading, anchor=slugs.of(heading[1]))
         if kind != "text" or (resumes and part.kind != "table"):
             start = text.rfind("\n", 0, part.start) + 1
             if marks.starts and marks.starts[-1] == start:
                 marks.cut(len(marks) - 1)
-            marks.append(start, kind, Location(heading=headings.path))
+            marks.append(start, kind, headings.location)
         resumes = kind in {"code", "row"} or part.end <= body
     return marks
 
@@ -83,22 +86,28 @@ def _section(text: str, part: Part, following: Part | None) -> tuple[int, str] |
 
 def load_rst(data: bytes) -> LoadedText:
     """Load reStructuredText; a heading's level is the order in which its underline first occurs."""
-    text, metadata = decoded(data)
+    text, metadata, dropped = decoded(data)
     parts = rst_parts(text)
     marks = tuple(_rst_marks(text, parts))
     title = marks[0].location.heading[-1] if marks else ""
-    return LoadedText(text=text, title=title, marks=marks, parts=parts, metadata=metadata)
+    return LoadedText(
+        text=text, title=title, marks=marks, parts=parts, metadata=metadata, dropped=dropped
+    )
 
 
 def _rst_marks(text: str, parts: Sequence[Part]) -> Iterator[Mark]:
-    headings, styles = Headings(), list[str]()
+    headings, ids, styles, label = Headings(), Ids(), list[str](), None
     for before, heading, under in zip((None, *parts), parts, parts[1:], strict=False):
         if heading.kind != "heading":
+            is_above = heading.kind == "markup"
+            label = (label_of(text[heading.start : heading.end]) or label) if is_above else None
             continue
         style = text[under.start]
         if before is not None and text[before.end : heading.start].strip(" \t") == "\n":
             style += text[before.end - 1] if before.kind == "markup" else ""
         if style not in styles:
             styles.append(style)
-        path = headings.enter(styles.index(style) + 1, text[heading.start : heading.end])
-        yield Mark(start=heading.start, location=Location(heading=path), kind="heading")
+        title = text[heading.start : heading.end]
+        here = headings.enter(styles.index(style) + 1, title, anchor=ids.of(title, label))
+        label = None
+        yield Mark(start=heading.start, location=here, kind="heading")

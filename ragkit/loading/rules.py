@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections.abc import Sequence
+from pathlib import PurePosixPath
 from urllib.parse import quote
 
 from ragkit.errors import ConfigError
@@ -11,6 +13,9 @@ from ragkit.ingest_rules import IngestRule, RuledFile
 from ragkit.loading.formats import LOADERS, Loader
 from ragkit.loading.ignoring import matches
 from ragkit.loading.records import Labels
+
+_FOLDER_PAGES = frozenset({"index", "readme"})
+"""Names of the page that a site shows for a folder."""
 
 _NO_RULE = IngestRule(glob="**")
 
@@ -73,8 +78,7 @@ class Ruled:
         url = self._rule.url
         if url is None:
             return self.record_labels
-        path = quote(self._path)
-        address = url.replace("{path}", path) if "{path}" in url else url + path
+        address = _address(url, self._path)
         return Labels(
             groups=self.record_labels.groups,
             metadata={**self.record_labels.metadata, "url": address},
@@ -89,6 +93,19 @@ class Ruled:
             groups=() if self.skip else self.record_labels.groups,
             skip=self.skip,
         )
+
+
+def _address(url: str, path: str) -> str:
+    """Return what a rule makes of a path: `{page}` has neither suffix nor a last part `index`."""
+    stem = path.removesuffix(PurePosixPath(path).suffix)
+    folder, _, name = stem.rpartition("/")
+    page = folder if name.lower() in _FOLDER_PAGES else stem
+    values = {"{path}": path, "{stem}": stem, "{page}": page}
+    if not any(field in url for field in values):
+        return url + quote(path)
+    made = re.sub(r"\{(?:path|stem|page)\}", lambda field: quote(values[field[0]]), url)
+    # Of the front page, nothing is left between two slashes.
+    return made if page else re.sub(r"(?<=[^:/])//+", "/", made)
 
 
 def _parts(path: str) -> tuple[str, ...]:

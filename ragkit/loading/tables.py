@@ -30,7 +30,7 @@ def load_csv(data: bytes) -> LoadedText:
     Raises:
         LoadError: `broken` when its quoting is invalid, `groups` when it holds records with groups.
     """
-    text, metadata = decoded(data)
+    text, metadata, dropped = decoded(data)
     rows = _rows(text)
     first = list(itertools.islice(rows, _HEAD_ROWS))
     header_index = _header_index([row for _, row in first])
@@ -55,7 +55,7 @@ def load_csv(data: bytes) -> LoadedText:
             row=number,
         )
     del text, rows, first  # which are not needed beside the text that is made now
-    return builder.build(metadata=metadata)
+    return builder.build(metadata=metadata, dropped=dropped)
 
 
 def _named_cells(row: Sequence[str], names: Sequence[str]) -> Iterator[str]:
@@ -165,7 +165,7 @@ def load_json(data: bytes) -> LoadedText:
         LoadError: `broken` when it is not JSON, `limit` when it is nested too deeply, `groups`
             when it holds a record with groups.
     """
-    text, metadata = decoded(data)
+    text, metadata, dropped = decoded(data)
     builder, title = TextBuilder(), ""
     try:
         for value in _values(text):
@@ -175,7 +175,7 @@ def load_json(data: bytes) -> LoadedText:
         raise LoadError("limit", f"JSON nested deeper than {MAX_DEPTH}") from error
     except ValueError as error:
         raise LoadError("broken", f"not JSON: {error}") from error
-    return builder.build(title=title, metadata=metadata)
+    return builder.build(title=title, metadata=metadata, dropped=dropped)
 
 
 def _is_list(text: str) -> bool:
@@ -219,7 +219,7 @@ def load_json_lines(data: bytes) -> LoadedText:
     Raises:
         LoadError: `groups` when a line is a record with groups: everyone could see it as text.
     """
-    text, metadata = decoded(data)
+    text, metadata, dropped = decoded(data)
     builder = TextBuilder()
     for number, (_, line) in enumerate(raw_lines(text), start=1):
         if is_guarded(line):
@@ -230,7 +230,7 @@ def load_json_lines(data: bytes) -> LoadedText:
             if isinstance(error, LoadError) and error.code == "groups":
                 raise
             builder.add(line, part="paragraph")
-    return builder.build(metadata=metadata)
+    return builder.build(metadata=metadata, dropped=dropped)
 
 
 def is_guarded(line: str) -> bool:

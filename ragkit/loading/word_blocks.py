@@ -8,7 +8,7 @@ from functools import partial
 
 from ragkit.loading.loaded import Headings, OpenPart, TextBuilder
 from ragkit.loading.numbering import indentation
-from ragkit.types import Location, MarkKind, PartKind
+from ragkit.types import MarkKind, PartKind
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -142,7 +142,7 @@ class Blocks:
     def _add(
         self, text: str, part: PartKind, *, kind: MarkKind = "text", separator: str = "\n\n"
     ) -> None:
-        location = Location(heading=self._headings.path)
+        location = self._headings.location
         self.builder.add(text, location=location, kind=kind, separator=separator, part=part)
 
 

@@ -39,7 +39,7 @@ _PACKAGES = ("encodings", "ragkit.loading", "ragkit.text")
 """Packages all of whose modules are loaded before the first file: none can be opened later."""
 
 _MODULES = ("bz2", "csv", "heapq", "html.entities", "lzma", "pypdfium2", "zlib")
-"""Modules that parsers, or modules that they use, import only when they are needed."""
+"""Modules that parsers import where they use them, or the standard library does for them."""
 
 
 # Numbers of Linux: prctl(2), landlock(7).

@@ -13,6 +13,7 @@ from ragkit.types import (
     Json,
     RefusalReason,
     StopReason,
+    Suggestion,
     Usage,
     token_count,
 )
@@ -83,7 +84,7 @@ class Answer:
 
     In a dry run, `text` is None and `refused` is false. `prompt` is the exact text that is sent.
     `stop_reason` says why the text ends (`timeout` if it was cut off); None means that the reason
-    is unknown or that there is no text.
+    is unknown or that there is no text. A refusal has `suggestions`: where to look instead.
     """
 
     id: str | None
@@ -99,6 +100,7 @@ class Answer:
     trim: TrimUse | None
     receipt: Receipt
     stop_reason: StopReason | None = None
+    suggestions: tuple[Suggestion, ...] = ()
 
     def to_dict(self, *, with_prompt: bool = True) -> dict[str, Json]:
         """Return the JSON form of `ragkit ask`."""
@@ -112,6 +114,7 @@ class Answer:
             "stop_reason": self.stop_reason,
             "evidence": self.evidence.to_dict(),
             "citations": [citation.to_dict() for citation in self.citations],
+            "suggestions": [suggestion.to_dict() for suggestion in self.suggestions],
             "context": [item.to_dict() for item in self.context],
             "usage": self.usage.to_dict(),
             "trim": None if self.trim is None else self.trim.to_dict(),

@@ -13,9 +13,17 @@ from ragkit.costs.stopwatch import Stopwatch, peak_rss_bytes
 from ragkit.pipeline.answers import Answer, Evidence, TrimUse, sound_usage, stop_reason
 from ragkit.pipeline.citing import cite
 from ragkit.pipeline.history import newest_turns, read_turns
+from ragkit.pipeline.links import linked, suggestions
 from ragkit.pipeline.retrieval import Found, Request, depth, retrieve
 from ragkit.text.passages import context_tokens, n_orphans
-from ragkit.trimming import BASELINE_HITS, BUILTIN_POLICY, Trimmed, rank, select, untrimmed
+from ragkit.trimming import (
+    BASELINE_HITS,
+    BUILTIN_POLICY,
+    Trimmed,
+    rank,
+    select,
+    untrimmed,
+)
 from ragkit.trimming.certificate import has_refusal
 from ragkit.types import (
     Citation,
@@ -25,6 +33,7 @@ from ragkit.types import (
     Prompt,
     PromptCounter,
     RefusalReason,
+    Suggestion,
     TokenCount,
     TokenCounter,
     Usage,
@@ -49,6 +58,7 @@ class Draft:
     context_tokens: int
     prompt: Prompt | None
     refusal: RefusalReason | None
+    suggestions: tuple[Suggestion, ...]
     evidence: Evidence
     trim: TrimUse | None
     baseline_tokens: int | None
@@ -86,7 +96,7 @@ def draft(
     trim_use = certification.trim_use(found.revision, found.mode, k)
     evidence = Evidence(
         score=trimmed.support,
-        threshold=_threshold(parts),
+        threshold=_threshold(parts, question, found),
         calibrated=_is_calibrated(parts, trim_use),
     )
     refusal = trimmed.refusal or _low(evidence)
@@ -113,6 +123,7 @@ def draft(
         context_tokens=n_context_tokens if refusal is None else 0,
         prompt=prompt if refusal is None else None,
         refusal=refusal,
+        suggestions=() if refusal is None else suggestions(trimmed.context, found.hits),
         evidence=evidence,
         trim=trim_use,
         baseline_tokens=baseline_tokens,
@@ -146,13 +157,22 @@ def _trimmed(parts: Parts, found: Found, counter: TokenCounter) -> Trimmed:
     )
 
 
-def _threshold(parts: Parts) -> float | None:
+def _threshold(parts: Parts, question: str, found: Found) -> float | None:
     asked = parts.settings.refuse_below
     if asked == "off":
         return None
     if asked is not None:
         return float(asked)
-    return (parts.policy or BUILTIN_POLICY).refuse_below
+    policy = parts.policy or BUILTIN_POLICY
+    if policy.fitted_support and not has_refusal(policy.certificate):
+        from ragkit.trimming.support import has_measured_threshold  # as `rank` does
+
+        # Cosines of other embedders are on other scales.
+        has_own_cosines = any(chunk.cosines is not None for chunk in found.pool)
+        if has_own_cosines and found.embedder != "builtin":
+            return None
+        return policy.refuse_below if has_measured_threshold(found.pool, question) else None
+    return policy.refuse_below
 
 
 def _is_calibrated(parts: Parts, trim_use: TrimUse | None) -> bool:
@@ -205,6 +225,7 @@ def finish(
         reason=draft.refusal,
         evidence=draft.evidence,
         citations=citations,
+        suggestions=draft.suggestions,
         context=draft.trimmed.context,
         usage=usage,
         prompt=None if draft.prompt is None else draft.prompt.text,
@@ -219,7 +240,8 @@ def finish(
 def _cite(parts: Parts, generation: Generation, draft: Draft) -> tuple[Citation, ...]:
     """Return the answer's citations; none, with a notice, if finding them fails."""
     try:
-        return cite(generation, draft.trimmed.context)
+        context = draft.trimmed.context
+        return tuple(linked(citation, context) for citation in cite(generation, context))
     except Exception as error:
         # Whatever the error: the answer has been paid for and must be returned.
         parts.notice(f"an answer has no citations: {type(error).__name__} while citing")

@@ -214,8 +214,9 @@ class RAG(StoreMethods):
     ) -> tuple[Sequence[str], Sequence[PoolChunk]]:
         """Return a question's index terms and its best k chunks, prepared for trimming.
 
-        This is the pool that `ask` trims: of near-identical chunks one, unless `drops_repeats` is
-        false. `ragkit.trimming.rank` orders its sentences.
+        This is the pool that `ask` trims: of near-identical chunks one, and after the k chunks
+        those that hold the rest of their procedures, unless `drops_repeats` is false.
+        `ragkit.trimming.rank` orders its sentences.
         """
         from ragkit.pipeline.retrieval import pool
 

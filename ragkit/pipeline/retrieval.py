@@ -25,7 +25,7 @@ from ragkit.storage import (
 from ragkit.text.identifiers import asked_identifiers, identifiers, without_numbers
 from ragkit.text.words import detect_language, index_terms, query_terms
 from ragkit.trimming import PoolChunk
-from ragkit.types import MOST_HITS, Fusion, Hit, Json, Mode, Query, Retriever, embeds_like
+from ragkit.types import MOST_HITS, Chunk, Fusion, Hit, Json, Mode, Query, Retriever, embeds_like
 
 if TYPE_CHECKING:
     from ragkit.pipeline.options import PoolOptions, SearchOptions
@@ -44,7 +44,8 @@ class Request:
         filters: Conditions on metadata.
         groups: The reader's; None if unspecified.
         n_candidates: How many of the hits are prepared for trimming.
-        drops_repeats: Whether one of near-identical hits is prepared, and later ones for the rest.
+        drops_repeats: Whether one of near-identical hits is prepared, and later ones for the rest;
+            and with them the rest of the procedures that they hold.
     """
 
     question: str
@@ -92,6 +93,7 @@ class Found:
         pool: The first hits of the request, without repeats if it says so, prepared for trimming.
         mode: The mode asked for, or the one chosen for the question.
         revision: The store's; None if it does not count its writes, 0 for a retriever.
+        embedder: The name of the store's; None for a retriever.
     """
 
     hits: Sequence[Hit]
@@ -99,6 +101,7 @@ class Found:
     pool: Sequence[PoolChunk]
     mode: Mode
     revision: int | None
+    embedder: str | None
 
 
 def depth(asked: int | None, setting: int | None, default: int) -> int:
@@ -156,7 +159,7 @@ def retrieve(parts: Parts, request: Request, watch: Stopwatch) -> Found:
     while True:
         found = _attempt(parts, store, request, embedder, watch)
         if isinstance(found, Found):
-            return _reranked(parts, request, found, watch)
+            return _completed(store, request, _reranked(parts, request, found, watch), watch)
         embedder = found
 
 
@@ -298,12 +301,14 @@ def _search(
         if asked and pool:
             pool = with_identifiers(pool, asked)
             terms = _telling(view, request, terms, pool)
+    manifest = view.manifest()
     return Found(
         hits=hits,
         terms=terms,
         pool=pool,
         mode=request.mode or ("lexical" if vector is None else "hybrid"),
-        revision=view.manifest().revision,
+        revision=manifest.revision,
+        embedder=None if manifest.settings is None else manifest.settings.embedder,
     )
 
 
@@ -364,6 +369,22 @@ def _reranked(parts: Parts, request: Request, found: Found, watch: Stopwatch) ->
         for hit in first
     ]
     return replace(found, hits=hits, pool=pool)
+
+
+def _completed(store: Store | Retriever, request: Request, found: Found, watch: Stopwatch) -> Found:
+    """Add the rest of the procedures that were found in part, which are to be kept whole."""
+    if not (request.drops_repeats and isinstance(store, Store)):
+        return found
+    if not any(unit.procedure for chunk in found.pool for unit in chunk.hit.chunk.units):
+        return found
+    from ragkit.pipeline.completing import completed
+
+    def chunks_of(document_id: str) -> Sequence[Chunk]:
+        document = store.document(document_id, groups=request.groups)
+        return () if document is None else document[2]
+
+    with watch.stage("retrieve"):
+        return replace(found, pool=completed(found.pool, chunks_of))
 
 
 class _Live:

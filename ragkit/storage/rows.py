@@ -325,6 +325,7 @@ def _marks(rows: list[tuple[int, MarkKind, dict[str, Any]]]) -> tuple[Mark, ...]
                 sheet=place.get("sheet"),
                 cells=place.get("cells"),
                 heading=tuple(place.get("heading", ())),
+                anchor=place.get("anchor"),
             ),
         )
         for start, kind, place in rows

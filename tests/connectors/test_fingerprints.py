@@ -188,7 +188,7 @@ def test_files_count_by_their_content(tmp_path: Path) -> None:
 def test_the_extractive_generator_has_one() -> None:
     """How many sentences it gives is part of it."""
     one, two = (
-        ExtractiveGenerator(counter=load_wordpiece(), max_sentences=n).fingerprint for n in (1, 2)
+        ExtractiveGenerator(counter=load_wordpiece(), max_units=n).fingerprint for n in (1, 2)
     )
     assert one != two
 

@@ -482,7 +482,7 @@ blue   shut
         ),
         ("blue shut", "Valve  State\nblue   shut"),
         ("note lamp", "A note about the lamp."),
-        ("valves listed", "The valves are listed below."),
+        ("valves listed", "The valves are listed below.\n   close(valve)\n     wait(lamp)"),
     ],
 )
 def test_an_extractive_answer_can_be_read(question: str, expected: str, *, trimmed: bool) -> None:
@@ -495,7 +495,7 @@ def test_an_extractive_answer_can_be_read(question: str, expected: str, *, trimm
         if trimmed
         else untrimmed([chunk.hit for chunk in pool], counter=COUNTER, ranking=ranking)
     ).context
-    generator = ExtractiveGenerator(counter=COUNTER, max_sentences=1)
+    generator = ExtractiveGenerator(counter=COUNTER, max_units=1)
     prompt = load_template("default").render(question, context)
     generation = generator.generate(prompt, GenerationOptions())
     assert generation.text == expected

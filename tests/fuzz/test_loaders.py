@@ -140,7 +140,9 @@ def check(data: bytes, suffix: str) -> None:
     except LoadError as error:
         assert error.code in CODES
         # What our own loaders raise is ours to know.
-        assert not (error.code == "broken" and isinstance(error.__cause__, _UNEXPECTED)), repr(error.__cause__)
+        assert not (error.code == "broken" and isinstance(error.__cause__, _UNEXPECTED)), repr(
+            error.__cause__
+        )
         return
     check_loaded(loaded)
 
