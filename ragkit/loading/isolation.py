@@ -6,6 +6,7 @@ other side.
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import re
@@ -370,10 +371,8 @@ def _start(limits: Limits) -> _Process:
 
 
 def _check_platform() -> None:
-    try:
-        import resource  # noqa: F401 (the other side needs it)
-    except ImportError:
-        raise IsolationError("this system cannot limit what a process uses") from None
+    if importlib.util.find_spec("resource") is None:
+        raise IsolationError("this system cannot limit what a process uses")
     name = os.path.basename(sys.executable or "")
     if getattr(sys, "frozen", False) or not _INTERPRETER.search(name):
         # To run it would start this program once more, not an interpreter.

@@ -10,7 +10,7 @@ import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING, BinaryIO
+from typing import BinaryIO, Protocol
 
 from ragkit.errors import ConfigError, LoadError
 from ragkit.groups import group_names
@@ -20,9 +20,6 @@ from ragkit.loading.unseen import without_unseen
 from ragkit.narrowing import is_object
 from ragkit.text.jsontext import read_answer_json, read_json
 from ragkit.types import Document, Failure, Json, Metadata, PendingDocument, SourceItem
-
-if TYPE_CHECKING:
-    import hashlib
 
 MAX_RECORD_BYTES = 64 * 2**20
 """A longer line is a failure of its own; the lines after it are still read."""
@@ -191,7 +188,18 @@ def _groups(value: object, identity: str | int) -> tuple[str, ...]:
         raise LoadError("broken", str(error)) from None
 
 
-def digest(kind: Sequence[Json], labels: Labels) -> hashlib._Hash:
+class Digest(Protocol):
+    """What `hashlib` gives."""
+
+    def update(self, data: bytes, /) -> None:
+        """Add bytes."""
+
+    def hexdigest(self) -> str:
+        """Return the digest of all bytes so far."""
+        ...
+
+
+def digest(kind: Sequence[Json], labels: Labels) -> Digest:
     """Begin a document's fingerprint: SHA-256 of its loader and its labels, then of its bytes."""
     import hashlib
 

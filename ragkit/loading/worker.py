@@ -45,7 +45,7 @@ _MODULES = ("bz2", "csv", "heapq", "html.entities", "lzma", "pypdfium2", "zlib")
 # Numbers of Linux: prctl(2), landlock(7).
 _PR_SET_PDEATHSIG, _PR_SET_NO_NEW_PRIVS = 1, 38
 _CREATE_RULESET, _RESTRICT_SELF = 444, 446
-_LANDLOCK = (
+_LANDLOCK: tuple[tuple[int, ...], ...] = (
     (0x1FFF,), (0x3FFF,), (0x7FFF,), (0x7FFF, 0x3), (0xFFFF, 0x3), (0xFFFF, 0x3, 0x3),
 )  # fmt: skip
 """By version: all there is to forbid of files, then of networks, then of other processes."""
@@ -143,7 +143,7 @@ def _restrict() -> list[Json]:
     control(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
     if control(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0:
         held.append("no_new_privs")
-    version = min(call(_CREATE_RULESET, None, 0, 1), len(_LANDLOCK))
+    version = min(int(call(_CREATE_RULESET, None, 0, 1)), len(_LANDLOCK))
     if version > 0:
         rights = _LANDLOCK[version - 1]
         rules = call(_CREATE_RULESET, struct.pack(f"{len(rights)}Q", *rights), 8 * len(rights), 0)

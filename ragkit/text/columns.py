@@ -9,7 +9,7 @@ from abc import abstractmethod
 from array import array
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from typing import TypeVar, get_args, overload
+from typing import TypeVar, cast, get_args, overload
 
 from ragkit.types import Location, Mark, MarkKind, Part, PartKind
 
@@ -45,7 +45,9 @@ class Columns(Sequence[_T]):
 
     def __eq__(self, other: object) -> bool:
         """Whether the values are the same."""
-        return isinstance(other, Sequence) and tuple(self) == tuple(other)
+        if not isinstance(other, Sequence):
+            return False
+        return tuple(self) == tuple(cast("Sequence[object]", other))
 
     __hash__ = None  # type: ignore[assignment]
 
