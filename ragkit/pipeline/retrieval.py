@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
+from itertools import zip_longest
 from typing import TYPE_CHECKING, cast
 
 from ragkit.costs.stopwatch import Stopwatch
@@ -13,6 +15,7 @@ from ragkit.fusion import FUSION_DEPTH
 from ragkit.groups import readers_of
 from ragkit.pipeline.identified import exact_first, telling, with_identifiers
 from ragkit.pipeline.opening import has_numpy
+from ragkit.pipeline.understanding import corrected, questions_of
 from ragkit.storage import (
     Manifest,
     Snapshot,
@@ -118,7 +121,7 @@ def search(parts: Parts, question: str, options: SearchOptions) -> Sequence[Hit]
         raise ConfigError(f"unit {unit!r}; allowed: chunk document")
     chosen = dedupe or mmr is not None or unit == "document"
     request = Request.of(parts, question, options, k=max(10 * k, 100) if chosen else k)
-    hits = retrieve(parts, request, Stopwatch()).hits
+    hits = hits_of(retrieve_each(parts, request, questions_of(question), Stopwatch()))
     if chosen:
         from ragkit.diversity import distinct_documents, drop_near_duplicates, marginal_relevance
 
@@ -137,8 +140,35 @@ def pool(
     """Do what `RAG.pool` does."""
     k = depth(k, None, k)
     request = Request.of(parts, question, options, k=k, n_candidates=k, drops_repeats=drops_repeats)
-    found = retrieve(parts, request, Stopwatch())
-    return found.terms, found.pool
+    founds = retrieve_each(parts, request, questions_of(question), Stopwatch())
+    if len(founds) == 1:
+        return founds[0].terms, founds[0].pool
+    terms = dict.fromkeys(term for found in founds for term in found.terms)
+    prepared = {chunk.hit.chunk.id: chunk for found in reversed(founds) for chunk in found.pool}
+    pooled = by_turns([[chunk.hit for chunk in found.pool] for found in founds])
+    return list(terms), [prepared[hit.chunk.id] for hit in pooled[:k]]
+
+
+def retrieve_each(
+    parts: Parts, request: Request, questions: Sequence[str], watch: Stopwatch
+) -> Sequence[Found]:
+    """Search for each question of a message; raises what `retrieve` does."""
+    return [retrieve(parts, replace(request, question=text), watch) for text in questions]
+
+
+def hits_of(founds: Sequence[Found]) -> Sequence[Hit]:
+    """Return what all questions of a message found."""
+    return founds[0].hits if len(founds) == 1 else by_turns([found.hits for found in founds])
+
+
+def by_turns(rankings: Sequence[Sequence[Hit]]) -> list[Hit]:
+    """Return the hits of several rankings, from each the best first, each chunk once."""
+    distinct: dict[str, Hit] = {}
+    for row in zip_longest(*rankings):
+        for hit in row:
+            if hit is not None:
+                distinct.setdefault(hit.chunk.id, hit)
+    return [replace(hit, rank=rank) for rank, hit in enumerate(distinct.values(), start=1)]
 
 
 def retrieve(parts: Parts, request: Request, watch: Stopwatch) -> Found:
@@ -153,11 +183,15 @@ def retrieve(parts: Parts, request: Request, watch: Stopwatch) -> Found:
     # A remote embedder is slow, and no read transaction should stay open meanwhile. So the question
     # is embedded first if the last one was; if that guess was wrong, the store is read again.
     embedder = None if request.mode == "lexical" else parts.question_embedder
+    is_read = False
     while True:
-        found = _attempt(parts, store, request, embedder, watch)
+        found = _attempt(parts, store, request, embedder, watch, is_read=is_read)
         if isinstance(found, Found):
             return _reranked(parts, request, found, watch)
-        embedder = found
+        if isinstance(found, str):
+            request, is_read = replace(request, question=found), True
+        else:
+            embedder = found
 
 
 def _attempt(
@@ -166,14 +200,22 @@ def _attempt(
     request: Request,
     embedder: Embedder | None,
     watch: Stopwatch,
-) -> Found | Embedder | None:
-    """Search with this embedder's question vector; if another embedder is needed, return that."""
+    *,
+    is_read: bool,
+) -> Found | Embedder | str | None:
+    """Search with this embedder's question vector; if another embedder is needed, return that.
+
+    If words are mistyped and the question was not read before (`is_read`), return it corrected.
+    """
     vector: Vector | None = None
     if request.mode != "lexical":
         with watch.stage("embed"):
             vector = None if embedder is None else embedder.embed_query(request.question)
 
-    def search_once(view: Snapshot) -> Found | Embedder | None:
+    def search_once(view: Snapshot) -> Found | Embedder | str | None:
+        question = request.question if is_read else _corrected(view, request)
+        if question != request.question:
+            return question
         settings = view.manifest().settings
         language = view.question_language(request.question, groups=request.groups)
         counts = None if request.mode == "lexical" else view.vector_counts(groups=request.groups)
@@ -185,6 +227,18 @@ def _attempt(
     if isinstance(store, Snapshots):
         return store.in_one_state(search_once)
     return search_once(_Live(store))
+
+
+def _corrected(view: Snapshot, request: Request) -> str:
+    """Return the question, mistyped words corrected where the store tells its terms."""
+
+    def known(terms: Iterable[str]) -> AbstractSet[str]:
+        wanted = set(terms)
+        held = view.known_terms(wanted, groups=request.groups)
+        return wanted if held is None else held
+
+    language = view.language(groups=request.groups)
+    return corrected(request.question, language=language, known=known)
 
 
 def _embedder_of(
@@ -395,6 +449,12 @@ class _Live:
 
     def terms(self, question: str, *, groups: tuple[str, ...] | None = None) -> Sequence[str]:
         return query_terms(question, language=self.language(groups=groups))
+
+    def known_terms(
+        self, terms: Iterable[str], *, groups: tuple[str, ...] | None = None
+    ) -> AbstractSet[str] | None:
+        del terms, groups
+        return None
 
     def vector_counts(self, *, groups: tuple[str, ...] | None = None) -> VectorCounts | None:
         del groups
