@@ -8,9 +8,9 @@ beside them if it is found. What is not installed is left out, and said.
 
 Words and pairs are compared page by page with the median of what the other readers count, in lower
 case, compatibility forms resolved and hyphens between letters taken out. A paragraph of ragkit that
-goes on on the next page counts where it stands; page furniture, which ragkit drops, counts as found
-(`--furniture` prints it). Rows are the lines of `pdftotext -layout` that have a label and at least
-two numbers; a row is whole if it stands on one line of the reader's text.
+goes on on the next page counts where it stands; the lines that ragkit drops as page furniture are
+left out of all. Rows are the lines of `pdftotext -layout` that have a label and at least two
+numbers; a row is whole if it stands on one line of the reader's text.
 """
 
 from __future__ import annotations
@@ -178,8 +178,8 @@ def measure(path: Path, readers: dict[str, Reader], results: dict[str, Result]) 
     others = [name for name in readers if name != "ragkit"]
     for number in range(max(map(len, texts.values()))):
         page = {name: _at(pages, number) for name, pages in texts.items()}
-        words = {name: _words(text) for name, text in page.items()}
-        words["ragkit"] += _words(dropped.get(number + 1, ""))
+        without = {name: _without(text, dropped.get(number + 1, [])) for name, text in page.items()}
+        words = {name: _words(text) for name, text in without.items()}
         for count, kind in ((Counter, "words"), (_pairs, "pairs")):
             counts = {name: count(found) for name, found in words.items()}
             expected = _median([counts[name] for name in others])
@@ -195,14 +195,25 @@ def measure(path: Path, readers: dict[str, Reader], results: dict[str, Result]) 
             result.rows_whole += sum(any(row in line for line in lines) for row in wanted)
 
 
-def furniture(path: Path) -> dict[int, str]:
-    """Return what ragkit drops of each page as furniture."""
+def furniture(path: Path) -> dict[int, list[str]]:
+    """Return the lines that ragkit drops of each page as furniture."""
     lines = pdf.read_lines(path.read_bytes()).lines
     kept = {id(line) for page in without_furniture(lines)[0] for line in page}
-    dropped: dict[int, str] = {}
+    dropped: dict[int, list[str]] = {}
     for line in (line for page in lines for line in page if id(line) not in kept):
-        dropped[line.page] = f"{dropped.get(line.page, '')}\n{line.text}"
+        dropped.setdefault(line.page, []).append("".join(line.text.split()))
     return dropped
+
+
+def _without(text: str, dropped: Sequence[str]) -> str:
+    """Return a page without the lines that are furniture, whatever their white space."""
+    left, lines = Counter(dropped), list[str]()
+    for line in text.split("\n"):
+        bare = "".join(line.split())
+        left[bare] -= 1
+        if left[bare] < 0:
+            lines.append(line)
+    return "\n".join(lines)
 
 
 def _at(pages: Sequence[str], number: int) -> str:

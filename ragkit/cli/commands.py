@@ -35,7 +35,7 @@ def ingest(args: argparse.Namespace) -> ExitCode:
     from ragkit.cli.ingest_output import ingest_text
     from ragkit.cli.ingest_progress import IngestBar
 
-    with open_rag(args) as rag, IngestBar(args.progress) as bar:
+    with IngestBar(args.progress) as bar, open_rag(args, bar.tell) as rag:
         report = rag.ingest(*args.paths, **ingest_options(args, bar))
     output.show(report.to_dict(), ingest_text, as_json=args.json)
     _tell_waiting(args, report.chunks_without_vectors)

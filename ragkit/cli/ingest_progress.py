@@ -6,10 +6,13 @@ import shutil
 import sys
 import threading
 import time
+from collections.abc import Generator
+from contextlib import contextmanager
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 from unicodedata import east_asian_width
 
+from ragkit.cli.output import tell
 from ragkit.cli.progress import Bar
 from ragkit.pipeline import Progress
 from ragkit.text.printable import printable_line
@@ -57,11 +60,12 @@ class IngestBar(Bar):
         """Tell what there is to do, before any of it is done; nothing to people if it is little."""
         self.step(forecast)
         if self._shown and not self._json and forecast.seconds_left is not None:
-            print(
-                f"{forecast.files_total:,} files, {_size(forecast.bytes_total)}: at most about "
-                f"{forecast.chunks:,} chunks in {_duration(forecast.seconds_left)}",
-                file=sys.stderr,
-            )
+            with self.aside():
+                print(
+                    f"{forecast.files_total:,} files, {_size(forecast.bytes_total)}: at most about "
+                    f"{forecast.chunks:,} chunks in {_duration(forecast.seconds_left)}",
+                    file=sys.stderr,
+                )
 
     def step(self, forecast: Forecast) -> None:
         """Record how far it is."""
@@ -77,6 +81,19 @@ class IngestBar(Bar):
         super().advance(progress)
         if progress.forecast is not None:
             self.step(progress.forecast)
+
+    @contextmanager
+    def aside(self) -> Generator[None]:
+        """Leave the terminal to others for a block."""
+        with self._lock:
+            if self._draws and self._drawn is not None:
+                print("\r\x1b[K", end="", file=sys.stderr, flush=True)
+            yield
+
+    def tell(self, message: object) -> None:
+        """Write one line for people to stderr."""
+        with self.aside():
+            tell(message)
 
     def _tick(self) -> None:
         while not self._stopped.wait(_TICK_SECONDS):

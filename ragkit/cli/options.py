@@ -59,8 +59,8 @@ def settings_of(args: argparse.Namespace, **replaced: str | int | None) -> Setti
     )
 
 
-def open_rag(args: argparse.Namespace) -> RAG:
-    """Return the pipeline of a command's settings; notices go to stderr."""
+def open_rag(args: argparse.Namespace, tell: Callable[[str], None] = output.tell) -> RAG:
+    """Return the pipeline of a command's settings; notices go to stderr, or where they are told."""
     from ragkit.pipeline import RAG
 
     settings = settings_of(args)
@@ -68,7 +68,7 @@ def open_rag(args: argparse.Namespace) -> RAG:
         settings.store,
         config=settings,
         n_jobs=getattr(args, "jobs", None) or 1,
-        notify=output.tell,
+        notify=tell,
     )
 
 
@@ -89,7 +89,7 @@ def ingest_options(args: argparse.Namespace, bar: IngestBar) -> IngestOptions:
         "vectors": args.vectors,
         "isolate": not args.no_isolate,
         "dry_run": args.dry_run,
-        "confirm": _confirm(yes=args.yes),
+        "confirm": _confirm(bar, yes=args.yes),
         "secure": args.secure,
         "retry_failed": args.retry_failed,
         "on_progress": bar.advance,
@@ -232,7 +232,7 @@ def _password(path: str | None) -> str | None:
         raise ConfigError(f"password file {path} cannot be read: {error}") from error
 
 
-def _confirm(*, yes: bool) -> Callable[[str], bool]:
+def _confirm(bar: IngestBar, *, yes: bool) -> Callable[[str], bool]:
     """Return a function that agrees if `--yes` was given, or if a person at a terminal does."""
 
     def confirm(what: str) -> bool:
@@ -240,7 +240,8 @@ def _confirm(*, yes: bool) -> Callable[[str], bool]:
             return True
         if not (sys.stdin.isatty() and sys.stderr.isatty()):
             return False
-        output.tell(f"{what}. Go on? [y/N]")
-        return sys.stdin.readline().strip().lower() in {"y", "yes"}
+        with bar.aside():
+            output.tell(f"{what}. Go on? [y/N]")
+            return sys.stdin.readline().strip().lower() in {"y", "yes"}
 
     return confirm

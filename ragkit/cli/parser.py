@@ -135,11 +135,11 @@ def _ingest(add: AddCommand) -> None:
     parser.add_argument("--vectors", choices=("now", "later"), default="now",
                         help="later stores new chunks at once, found by their words until "
                         "ragkit embed makes their vectors (default now)")  # fmt: skip
+    parser.add_argument("--retry-failed", action="store_true",
+                        help="try also files that failed before and have not changed")  # fmt: skip
     parser.add_argument("--no-isolate", action="store_true",
                         help="parse files in this process, for systems that cannot limit another; "
                         "a hostile file can then stop it or fill its memory")  # fmt: skip
-    parser.add_argument("--retry-failed", action="store_true",
-                        help="try also files that failed before and have not changed")  # fmt: skip
     parser.add_argument("--jobs", type=whole, metavar="N", help="embedding threads (default 1)")
     parser.add_argument("--ledger", metavar="FILE", help="ledger file, or off")
     parser.add_argument("--dry-run", action="store_true", help="read and chunk, but store nothing")

@@ -1,26 +1,28 @@
 """What goes between the process that opens files and the one that parses them.
 
-A frame is a length, a JSON object and bytes: a request holds a file, an answer its text. Nothing
-in an answer is trusted: a hostile file may have taken over the process that wrote it.
+A frame is two lengths, a JSON object and bytes: a request holds a file, an answer its text, and
+where its marks and parts are. Nothing in an answer is trusted: a hostile file may have taken over
+the process that wrote it.
 """
 
 from __future__ import annotations
 
 import json
 import struct
+from array import array
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import pairwise
+from itertools import chain, pairwise
 from typing import BinaryIO, get_args
 
 from ragkit.loading.loaded import LoadedText
 from ragkit.narrowing import is_array, is_object
-from ragkit.types import Json, Location, Mark, MarkKind, Part, PartKind
+from ragkit.text.columns import MARK_KINDS, PART_KINDS, MarkColumns, PartColumns
+from ragkit.types import Dropped, Json, Location, Mark, Part
 
 LENGTHS = struct.Struct("!IQ")
 """The lengths of a frame's JSON and of its bytes."""
 
-_MARK_KINDS: tuple[MarkKind, ...] = get_args(MarkKind)
-_PART_KINDS: tuple[PartKind, ...] = get_args(PartKind)
+PIECE_CHARACTERS = 2**20
 _PLACES: Mapping[str, type] = {
     "page": int, "slide": int, "sheet": str, "cells": str, "anchor": str,
 }  # fmt: skip
@@ -57,26 +59,51 @@ def header_of(text: bytes) -> dict[str, Json]:
     return header
 
 
-def packed(loaded: LoadedText) -> dict[str, Json]:
-    """Return all of a loaded file but its text, as columns of numbers where there is much."""
-    places: dict[Location, int] = {}
-    marks, parts = loaded.marks, loaded.parts
-    return {
+def packed(loaded: LoadedText) -> tuple[dict[str, Json], Iterator[bytes | memoryview], int]:
+    """Return an answer's JSON object, and its bytes in pieces with their number.
+
+    The bytes are the columns of the marks and parts, then the text.
+    """
+    marks, parts = _mark_columns(loaded.marks), _part_columns(loaded.parts)
+    columns = [memoryview(column).cast("B") for column in _columns(marks, parts)]
+    text = loaded.text
+    pieces = range(0, len(text), PIECE_CHARACTERS)
+    n_text = sum(len(text[at : at + PIECE_CHARACTERS].encode()) for at in pieces)
+    header: dict[str, Json] = {
         "title": loaded.title,
         "metadata": loaded.metadata,
-        "marks": {
-            "start": [mark.start for mark in marks],
-            "kind": [_MARK_KINDS.index(mark.kind) for mark in marks],
-            "place": [places.setdefault(mark.location, len(places)) for mark in marks],
-        },
-        "places": [place.to_dict() for place in places],
-        "parts": {
-            "start": [part.start for part in parts],
-            "end": [part.end for part in parts],
-            "kind": [_PART_KINDS.index(part.kind) for part in parts],
-            "parent": [-1 if part.parent is None else part.parent for part in parts],
-        },
+        "places": [place.to_dict() for place in marks.locations],
+        "marks": len(marks),
+        "parts": len(parts),
+        "dropped": {str(why): n for why, n in loaded.dropped.items()},
     }
+    encoded = (text[at : at + PIECE_CHARACTERS].encode() for at in pieces)
+    return header, chain(columns, encoded), n_text + sum(map(len, columns))
+
+
+def _columns(marks: MarkColumns, parts: PartColumns) -> list[array[int] | bytearray]:
+    return [
+        marks.starts, marks.places, marks.rows, marks.kinds,
+        parts.starts, parts.ends, parts.parents, parts.kinds,
+    ]  # fmt: skip
+
+
+def _mark_columns(marks: Sequence[Mark]) -> MarkColumns:
+    if isinstance(marks, MarkColumns):
+        return marks
+    columns = MarkColumns()
+    for mark in marks:
+        columns.append(mark.start, mark.kind, mark.location)
+    return columns
+
+
+def _part_columns(parts: Sequence[Part]) -> PartColumns:
+    if isinstance(parts, PartColumns):
+        return parts
+    columns = PartColumns()
+    for part in parts:
+        columns.append(part.start, part.end, part.kind, part.parent)
+    return columns
 
 
 def unpacked(header: Mapping[str, Json], data: bytes) -> LoadedText:
@@ -85,51 +112,48 @@ def unpacked(header: Mapping[str, Json], data: bytes) -> LoadedText:
     Raises:
         FrameError: the answer does not hold one whose marks and parts are in order and inside it.
     """
+    title, metadata, places = (header.get(name) for name in ("title", "metadata", "places"))
+    n_marks, n_parts = _count(header, "marks"), _count(header, "parts")
+    if not (isinstance(title, str) and is_object(metadata) and is_array(places)):
+        raise FrameError("no title, metadata or places")
+    marks, parts, rest = MarkColumns(), PartColumns(), memoryview(data)
+    for column, n in zip(_columns(marks, parts), [n_marks] * 4 + [n_parts] * 4, strict=True):
+        n_bytes = n * memoryview(column).itemsize
+        if n_bytes > len(rest):
+            raise FrameError("fewer marks and parts than it says")
+        if isinstance(column, array):
+            column.frombytes(rest[:n_bytes])
+        else:
+            column.extend(rest[:n_bytes])
+        rest = rest[n_bytes:]
     try:
-        text = data.decode()
+        text = str(rest, "utf-8")
     except UnicodeError:
         raise FrameError("no text") from None
-    title, metadata = header.get("title"), header.get("metadata")
-    if not isinstance(title, str) or not is_object(metadata):
-        raise FrameError("no title or metadata")
+    marks.locations = [_location(place) for place in places]
+    _check_marks(marks, len(text))
+    _check_parts(parts, len(text))
     return LoadedText(
         text=text,
         title=title,
-        marks=_marks(header, len(text)),
-        parts=tuple(_parts(header, len(text))),
+        marks=marks,
+        parts=parts,
         metadata=metadata,
+        dropped=_dropped(header.get("dropped")),
     )
 
 
-def _columns(header: Mapping[str, Json], name: str, *names: str) -> list[list[int]]:
-    """Return columns of whole numbers, all of one length."""
-    table = header.get(name)
-    columns = [table.get(column) if is_object(table) else None for column in names]
-    whole = [[n for n in column if type(n) is int] for column in columns if is_array(column)]
-    lengths = {len(column) for column in columns if is_array(column)}
-    if len(whole) < len(names) or len(lengths) > 1 or {len(column) for column in whole} != lengths:
-        raise FrameError(f"no {name}")
-    return whole
+def _dropped(counts: object) -> dict[Dropped, int]:
+    if not is_object(counts) or not counts.keys() <= set(get_args(Dropped)):
+        raise FrameError("no counts of what was dropped")
+    return {why: _count(counts, why) for why in get_args(Dropped) if why in counts}
 
 
-def _within(numbers: Sequence[int], least: int, below: int) -> bool:
-    return not numbers or (least <= min(numbers) and max(numbers) < below)
-
-
-def _marks(header: Mapping[str, Json], n_characters: int) -> tuple[Mark, ...]:
-    starts, kinds, at = _columns(header, "marks", "start", "kind", "place")
-    places = header.get("places")
-    if not is_array(places):
-        raise FrameError("no places")
-    locations = [_location(place) for place in places]
-    in_order = all(a <= b for a, b in pairwise(starts)) and _within(starts, 0, n_characters)
-    known = _within(kinds, 0, len(_MARK_KINDS)) and _within(at, 0, len(locations))
-    if not (in_order and known):
-        raise FrameError("marks out of order")
-    return tuple(
-        Mark(start=start, location=locations[place], kind=_MARK_KINDS[kind])
-        for start, kind, place in zip(starts, kinds, at, strict=True)
-    )
+def _count(header: Mapping[str, Json], name: str) -> int:
+    n = header.get(name)
+    if type(n) is not int or n < 0:
+        raise FrameError(f"no number of {name}")
+    return n
 
 
 def _location(place: Json) -> Location:
@@ -143,18 +167,26 @@ def _location(place: Json) -> Location:
     return Location(**place, heading=tuple(names))  # type: ignore[arg-type]
 
 
-def _parts(header: Mapping[str, Json], n_characters: int) -> Iterator[Part]:
-    columns = _columns(header, "parts", "start", "end", "kind", "parent")
-    starts, ends, kinds, _ = columns
-    if not (_within(kinds, 0, len(_PART_KINDS)) and all(a <= b for a, b in pairwise(starts))):
-        raise FrameError("parts out of order")
+def _check_marks(marks: MarkColumns, n_characters: int) -> None:
+    starts = marks.starts
+    in_order = all(a <= b for a, b in pairwise(starts)) and (
+        not starts or starts[-1] < n_characters
+    )
+    is_known = max(marks.kinds, default=0) < len(MARK_KINDS)
+    if not in_order or not is_known or max(marks.places, default=-1) >= len(marks.locations):
+        raise FrameError("marks out of order")
+
+
+def _check_parts(parts: PartColumns, n_characters: int) -> None:
+    starts, ends = parts.starts, parts.ends
+    if max(parts.kinds, default=0) >= len(PART_KINDS):
+        raise FrameError("a part of no kind")
     behind: dict[int, int] = {}
-    for index, (start, end, kind, parent) in enumerate(zip(*columns, strict=True)):
-        if not -1 <= parent < index:
-            raise FrameError("a part without its parent")
+    last = 0
+    for index, (start, end, parent) in enumerate(zip(starts, ends, parts.parents, strict=True)):
+        if not (-1 <= parent < index and start >= last):
+            raise FrameError("parts out of order")
         least, most = (starts[parent], ends[parent]) if parent >= 0 else (0, n_characters)
         if not max(least, behind.get(parent, 0)) <= start < end <= most:
             raise FrameError("parts that overlap")
-        behind[parent] = end
-        outer = parent if parent >= 0 else None
-        yield Part(start=start, end=end, kind=_PART_KINDS[kind], parent=outer)
+        behind[parent], last = end, start

@@ -3,11 +3,20 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from ragkit.loading.anchors import bounded
 from ragkit.loading.encodings import decode_text
+from ragkit.loading.html_elements import (
+    BLOCKS,
+    CLOSED_BY_ITS_LIKE,
+    GROUPS,
+    HEADINGS,
+    SECTIONS,
+    UNSHOWN_TAGS,
+    VOID,
+)
+from ragkit.loading.html_hidden import Look, Looks
 from ragkit.loading.html_lists import List, integer, is_backwards, item_counts, numerals_of
 from ragkit.loading.html_roles import is_navigation, is_note, is_note_title, is_option
 from ragkit.loading.html_tables import Row, Table, cell_of
@@ -15,35 +24,10 @@ from ragkit.loading.loaded import Allowance, Headings, LoadedText, OpenPart, Tex
 from ragkit.loading.markup import EndTag, StartTag, tokens
 from ragkit.loading.numbering import indentation, numeral
 from ragkit.loading.scripts import LOWERED, RAISED, Scripts
+from ragkit.loading.unseen import without_unseen
 from ragkit.types import Json, MarkKind, PartKind
 
-_HIDDEN_TAGS = frozenset(
-    "script style template noscript head svg math iframe object select datalist".split()
-)
-_VOID = frozenset("area base br col embed hr img input link meta param source track wbr".split())
-_BLOCKS = frozenset(
-    "address article aside blockquote body caption center dd details dialog div dl dt fieldset "
-    "figcaption figure footer form h1 h2 h3 h4 h5 h6 header hr legend li main nav ol p pre section "
-    "summary table tbody tfoot thead tr ul".split()
-)
-_ROWS = frozenset({"p", "td", "th", "tr"})
-_GROUPS = frozenset({"thead", "tbody", "tfoot"})
-_CLOSED_BY_ITS_LIKE = {
-    "p": frozenset({"p"}),
-    "li": frozenset({"p", "li"}),
-    **dict.fromkeys(("dt", "dd"), frozenset({"p", "dt", "dd"})),
-    **dict.fromkeys(("td", "th"), frozenset({"p", "td", "th"})),
-    "tr": _ROWS,
-    **dict.fromkeys(_GROUPS, _ROWS | _GROUPS),
-}
-"""Elements whose end tag may be omitted, and which open ones (innermost first) they close."""
-_HEADINGS = {f"h{level}": level for level in range(1, 7)}
 _SCRIPTS = {"sup": RAISED, "sub": LOWERED}
-_SECTIONS = frozenset({"article", "section", "main"})
-_HIDDEN_STYLE = re.compile(
-    r"display\s*:\s*none|visibility\s*:\s*hidden"
-    r"|(?:font-size|opacity)\s*:\s*0(?:\.0+)?[a-z%\s]*+(?:;|!|$)"
-)
 _CHARSET = re.compile(rb"<meta[^>]{0,200}charset\s*=\s*[\"']?([A-Za-z0-9_-]+)", re.IGNORECASE)
 _MAX_LOOK_UP = 50
 """How many open elements an end tag may close: one further out is noise, not structure."""
@@ -60,8 +44,21 @@ def load_html(data: bytes) -> LoadedText:
     """
     declared = _CHARSET.search(data[:4096])
     text, encoding = decode_text(data, declared=declared[1].decode() if declared else None)
-    page = clean(text)
-    reader = _Reader(len(page), item_counts(tokens(page)) if "reversed" in page.lower() else ())
+    page, n_unseen = without_unseen(clean(text))
+    reader = _read(page, Looks(page))
+    if "aria-hidden" in page.lower() and reader.n_hidden > reader.n_seen:
+        # Perhaps the whole page stands behind a dialogue.
+        shown = _read(page, Looks(page, knows_aria=False))
+        reader = shown if shown.n_seen > 2 * reader.n_seen else reader
+    guessed = encoding is not None and (
+        declared is None or declared[1].decode().lower() != encoding
+    )
+    reader.n_hidden += n_unseen
+    return reader.finish({"encoding": encoding} if guessed else {})
+
+
+def _read(page: str, looks: Looks) -> _Reader:
+    reader = _Reader(page, looks)
     for token in tokens(page):
         if isinstance(token, StartTag):
             reader.start(token)
@@ -69,10 +66,7 @@ def load_html(data: bytes) -> LoadedText:
             reader.end(token.name)
         else:
             reader.add(token)
-    guessed = encoding is not None and (
-        declared is None or declared[1].decode().lower() != encoding
-    )
-    return reader.finish({"encoding": encoding} if guessed else {})
+    return reader
 
 
 @dataclass(slots=True)
@@ -80,6 +74,7 @@ class _Element:
     """An open element, and what ends with it."""
 
     tag: str
+    look: Look
     hides: bool = False
     is_nav: bool = False
     is_note: bool = False
@@ -92,7 +87,10 @@ class _Element:
 class _Reader:
     """Tracks the open elements, and the open table rows from the outermost inwards."""
 
-    def __init__(self, n_characters: int, item_counts: Iterable[int]) -> None:
+    def __init__(self, page: str, looks: Looks) -> None:
+        self.n_seen = 0
+        self.n_hidden = 0
+        self._looks = looks
         self._builder = TextBuilder()
         self._headings = Headings()
         self._open: list[_Element] = []
@@ -111,8 +109,8 @@ class _Reader:
         self._title: list[str] = []
         self._in_title = False
         self._has_content = False
-        self._allowance = Allowance(n_characters)
-        self._item_counts = iter(item_counts)
+        self._allowance = Allowance(len(page))
+        self._item_counts = iter(item_counts(tokens(page)) if "reversed" in page.lower() else ())
 
     def start(self, token: StartTag) -> None:
         """Take the start of an element."""
@@ -122,25 +120,35 @@ class _Reader:
         if tag == "body":
             # A page whose head was never closed still shows its body.
             self._unhide_head()
-        if tag in _VOID:
+        if tag in VOID:
             self._add_void(tag)
             return
-        if tag in _CLOSED_BY_ITS_LIKE:
-            self._close_alike(_CLOSED_BY_ITS_LIKE[tag])
+        if tag in CLOSED_BY_ITS_LIKE:
+            self._close_alike(CLOSED_BY_ITS_LIKE[tag])
         n_items = next(self._item_counts, 1) if is_backwards(token) else 1
-        element = _Element(tag, hides=tag in _HIDDEN_TAGS or _is_hidden(token.attributes))
+        look = self._looks.of(tag, token.attributes, self._look)
+        element = _Element(tag, look, hides=tag in UNSHOWN_TAGS)
         self._open.append(element)
         self._hidden += element.hides
-        if not self._hidden:
+        if not self._is_shut:
             self._start_block(tag)
             self._note_anchor(token)
             self._start_structure(element, token.attributes, n_items)
-        self._n_sections += tag in _SECTIONS
+        self._n_sections += tag in SECTIONS
 
     def _note_anchor(self, token: StartTag) -> None:
         """Note an element's id, the anchor of a heading that follows with no text between."""
         name = token.attributes.get("name", "") if token.name == "a" else ""
         self._anchor = bounded(token.attributes.get("id", name)) or self._anchor
+
+    @property
+    def _look(self) -> Look:
+        return self._open[-1].look if self._open else self._looks.first
+
+    @property
+    def _is_shut(self) -> bool:
+        """Whether nothing is shown of what stands in the innermost element."""
+        return self._hidden > 0 or self._look.gone
 
     def end(self, tag: str) -> None:
         """Take the end of an element."""
@@ -156,6 +164,10 @@ class _Reader:
         if self._in_title:
             self._title.append(text)
         elif not self._hidden:
+            if not self._look.is_seen:
+                self.n_hidden += len("".join(text.split()))
+                return
+            self.n_seen += len("".join(text.split()))
             if self._rows and self._marker and text.strip():
                 self._pieces.append(self._marker)
                 self._marker = ""
@@ -175,17 +187,19 @@ class _Reader:
             self._end_row()
         self._flush()
         loaded = self._builder.build(
-            title=" ".join(clean("".join(self._title)).split()), metadata=metadata
+            title=" ".join(clean("".join(self._title)).split()),
+            metadata=metadata,
+            dropped={"hidden": self.n_hidden},
         )
         # What a page consists of is no navigation to it.
         return loaded if self._has_content else replace(loaded, parts=())
 
     def _add_void(self, tag: str) -> None:
-        if self._hidden:
+        if self._is_shut:
             return
         if tag == "br":
             self._pieces.append("\n")
-        elif tag in _BLOCKS:
+        elif tag in BLOCKS:
             self._flush()
 
     def _unhide_head(self) -> None:
@@ -203,21 +217,21 @@ class _Reader:
         """Close the innermost `depth` open elements."""
         for _ in range(depth):
             element = self._open[-1]
-            if not self._hidden:
+            if not self._is_shut:
                 self._end_block(element)
             self._end_structure(element)
             self._open.pop()
             self._hidden -= element.hides
-            self._n_sections -= element.tag in _SECTIONS
+            self._n_sections -= element.tag in SECTIONS
 
     def _start_block(self, tag: str) -> None:
         if tag in {"td", "th"}:
             self._end_cell()
             return
-        if self._rows and (tag in {"table", "tr"} or tag in _HEADINGS):
+        if self._rows and (tag in {"table", "tr"} or tag in HEADINGS):
             self._end_cell()
             self._emit_outer()
-        elif tag in _BLOCKS:
+        elif tag in BLOCKS:
             self._flush()
         if tag == "tr":
             self._rows.append(Row(in_head=bool(self._tables) and self._tables[-1].in_head))
@@ -227,7 +241,7 @@ class _Reader:
     def _start_structure(self, element: _Element, attributes: dict[str, str], n_items: int) -> None:
         """Open what an element that has just begun is in the structure of the page."""
         tag = element.tag
-        if tag not in _BLOCKS and tag not in {"td", "th"}:
+        if tag not in BLOCKS and tag not in {"td", "th"}:
             return
         if is_navigation(tag, attributes, in_section=self._n_sections > 0) and not self._rows:
             element.is_nav = True
@@ -292,7 +306,7 @@ class _Reader:
                 element.part = self._opened("list")
             element.table = Table(part=self._around())
             self._tables.append(element.table)
-        elif tag in _GROUPS and table:
+        elif tag in GROUPS and table:
             table.start_rows(in_head=tag == "thead")
         elif tag == "div" and "table" in classes and not element.part:
             # DocBook's way: the title of a table stands before it, in an element around both.
@@ -313,11 +327,11 @@ class _Reader:
         elif tag == "pre":
             self._flush("code", kind="code")
             self._preformatted = max(0, self._preformatted - 1)
-        elif tag in _HEADINGS:
-            self._flush("heading", kind="heading", level=_HEADINGS[tag])
+        elif tag in HEADINGS:
+            self._flush("heading", kind="heading", level=HEADINGS[tag])
         elif element.is_caption and not self._rows:
             self._flush_caption()
-        elif tag in _BLOCKS:
+        elif tag in BLOCKS:
             self._flush()
         if tag == "li":
             self._marker = ""
@@ -485,7 +499,3 @@ class _Reader:
             lines = (" ".join(line.split()) for line in text.split("\n"))
             text = "\n".join(line for line in lines if line)
         return text.strip("\n")
-
-
-def _is_hidden(attributes: dict[str, str]) -> bool:
-    return "hidden" in attributes or bool(_HIDDEN_STYLE.search(attributes.get("style", "").lower()))

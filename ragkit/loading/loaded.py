@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from ragkit.loading.encodings import decode_text
 from ragkit.loading.payloads import without_payloads
+from ragkit.loading.unseen import without_unseen
+from ragkit.text.columns import MarkColumns, PartColumns
 from ragkit.types import Dropped, Json, Location, Mark, MarkKind, Metadata, Part, PartKind
 
 
@@ -20,8 +22,8 @@ class LoadedText:
 
     text: str
     title: str = ""
-    marks: tuple[Mark, ...] = ()
-    parts: tuple[Part, ...] = ()
+    marks: Sequence[Mark] = ()
+    parts: Sequence[Part] = ()
     metadata: Metadata = field(default_factory=dict[str, Json])
     dropped: Mapping[Dropped, int] = field(default_factory=dict[Dropped, int])
 
@@ -60,6 +62,7 @@ class Headings:
         """
         while self._open and self._open[-1][0] >= level:
             self._open.pop()
+        title, _ = without_unseen(title)
         anchor = anchor or (self._open[-1][2] if self._open else None)
         self._open.append((level, " ".join(title.split())[:MAX_NAME_CHARACTERS], anchor))
         return self.location
@@ -73,6 +76,9 @@ class Headings:
 
 MAX_OPEN_PARTS = 100
 """Parts inside one another; what is nested deeper belongs to the innermost of these."""
+
+_PIECES = 4_096
+"""So many pieces of a text are joined at a time: each takes more than its characters."""
 
 _HAS_OWN_TEXT = frozenset({"item", "step", "definition", "option"})
 
@@ -88,7 +94,6 @@ class OpenPart:
     kind: PartKind
     parent: OpenPart | None = None
     index: int | None = None
-    start: int = 0
     end: int = 0
     takes_paragraph: bool = False
     is_open: bool = True
@@ -99,11 +104,14 @@ class TextBuilder:
 
     def __init__(self) -> None:
         self._pieces: list[str] = []
-        self._marks: list[Mark] = []
+        self._n_joined = 0
+        self._marks = MarkColumns()
         self._length = 0
-        self._parts: list[OpenPart] = []
+        self._parts = PartColumns()
+        self._begun: list[OpenPart] = []
         self._open: list[OpenPart] = []
         self._n_begun = 0
+        self._n_unseen = 0
 
     @property
     def innermost(self) -> OpenPart | None:
@@ -133,6 +141,7 @@ class TextBuilder:
         kind: MarkKind = "text",
         separator: str = "\n\n",
         part: PartKind | None = None,
+        row: int = 0,
     ) -> None:
         """Append a piece, stripped of white space at its ends, unless it is empty.
 
@@ -143,29 +152,35 @@ class TextBuilder:
             separator: What stands before it, unless it is the first piece.
             part: The kind of the part that the piece is, None for text of the innermost open part.
                 The first paragraph of an item, a step or a definition is such text, too.
+            row: The number that `ROW` stands for in the location's cells.
         """
+        text, n_unseen = without_unseen(text)
+        self._n_unseen += n_unseen
         text = text.strip()
         if not text:
             return
-        if self._pieces:
+        if self._length:
             self._pieces.append(separator)
             self._length += len(separator)
-        self._marks.append(Mark(start=self._length, location=location or Location(), kind=kind))
+        self._marks.append(self._length, kind, location or Location(), row)
         self._pieces.append(text)
+        if len(self._pieces) - self._n_joined > _PIECES:
+            self._pieces[self._n_joined :] = ["".join(self._pieces[self._n_joined :])]
+            self._n_joined += 1
         self._begin_parts()
         outer, start = self.innermost, self._length
         self._length += len(text)
         if part is not None and not (outer and outer.takes_paragraph and part == "paragraph"):
-            whole = OpenPart(part, outer, len(self._parts), start, self._length, is_open=False)
-            self._parts.append(whole)
+            self._parts.append(start, self._length, part, outer.index if outer else None)
         if outer and part is not None:
             outer.takes_paragraph = False
 
     def _begin_parts(self) -> None:
         """Let the open parts that have no text yet start here."""
         for part in self._open[self._n_begun :]:
-            part.index, part.start = len(self._parts), self._length
-            self._parts.append(part)
+            inside = part.parent.index if part.parent else None
+            part.index = self._parts.append(self._length, self._length, part.kind, inside)
+            self._begun.append(part)
             if part.parent:
                 part.parent.takes_paragraph = False
         self._n_begun = len(self._open)
@@ -179,21 +194,17 @@ class TextBuilder:
     ) -> LoadedText:
         """Close what is open and return the loaded text."""
         self.close(self._open[0] if self._open else None)
+        for part in self._begun:
+            if part.index is not None:
+                self._parts.change(part.index, end=part.end, kind=part.kind)
+        n_hidden = (dropped or {}).get("hidden", 0) + self._n_unseen
         return LoadedText(
             text="".join(self._pieces),
-            title=title,
-            marks=tuple(self._marks),
-            parts=tuple(
-                Part(
-                    start=part.start,
-                    end=part.end,
-                    kind=part.kind,
-                    parent=part.parent.index if part.parent else None,
-                )
-                for part in self._parts
-            ),
+            title=without_unseen(title)[0],
+            marks=self._marks,
+            parts=self._parts,
             metadata=metadata or {},
-            dropped=dropped or {},
+            dropped={**(dropped or {}), "hidden": n_hidden} if n_hidden else dropped or {},
         )
 
 
@@ -210,12 +221,15 @@ def clean(text: str) -> str:
     return _UNWANTED.sub("", text.replace("\x0c", "\n").replace("\x85", "\n"))
 
 
-def decoded(data: bytes) -> tuple[str, dict[str, Json]]:
-    """Return a text file's characters without payloads, and as metadata its encoding if guessed.
+def decoded(data: bytes) -> tuple[str, dict[str, Json], dict[Dropped, int]]:
+    """Return a text file's characters, as metadata its encoding if guessed, and what is left out.
 
     Raises:
         LoadError: `encoding` for data that is not text.
     """
     text, guessed = decode_text(data)
-    text, _ = without_payloads(clean(text))
-    return text, {} if guessed is None else {"encoding": guessed}
+    text, n_payload = without_payloads(clean(text))
+    text, n_unseen = without_unseen(text)
+    metadata: dict[str, Json] = {} if guessed is None else {"encoding": guessed}
+    counts: dict[Dropped, int] = {"payload": n_payload, "hidden": n_unseen}
+    return text, metadata, {why: n for why, n in counts.items() if n}

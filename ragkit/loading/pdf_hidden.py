@@ -25,6 +25,10 @@ _TRANSPARENT = 8
 _SAME = 12
 """Of 255: how far colours may differ that look like one."""
 _MOST_PIXELS = 4_000_000
+_LETTER_PIXELS = 10.0
+"""In a word of this size something would be seen."""
+_LARGEST_SCALE = 8.0
+"""Pixels a point."""
 _MOST_OBJECTS = 100_000
 _MOST_NESTED = 8
 
@@ -109,15 +113,26 @@ def _unit_square(matrix: _Matrix) -> Box:
 
 def _unseen(page: TextPage, indices: Sequence[int]) -> Iterator[int]:
     """Yield those of the characters at which the rendered page has one colour, by words."""
-    picture = _render(page) if indices else None
+    if not indices:
+        return
+    runs = list(_runs(indices))
+    to_pixels = _to_pixels(page)
+    boxes = [_pixel_box(page.box(first, last), to_pixels) for first, last in runs]
+    picture = _render(page, boxes)
     if picture is None:
         return
     n_left = _MOST_PIXELS
-    for first, last in _runs(indices):
-        rows, columns = picture.place(page.box(first, last))
+    for (first, last), box in zip(runs, boxes, strict=True):
+        rows, columns = picture.place(box)
         n_left -= len(rows) * len(columns)
         if n_left > 0 and picture.is_plain(rows, columns):
             yield from range(first, last + 1)
+
+
+def _pixel_box(box: Box, to_pixels: _Matrix) -> Box:
+    left, bottom, right, top = box
+    inner = (right - left, 0.0, 0.0, top - bottom, left, bottom)
+    return _unit_square(_product(inner, to_pixels))
 
 
 def _runs(indices: Sequence[int]) -> Iterator[tuple[int, int]]:
@@ -129,23 +144,29 @@ def _runs(indices: Sequence[int]) -> Iterator[tuple[int, int]]:
 
 @dataclass(frozen=True, slots=True)
 class _Picture:
-    """A rendered page; `to_pixels` maps its points to pixels. Four bytes are a pixel."""
+    """A part of a rendered page that begins at `left` and `top`, `scale` pixels a point.
+
+    Four bytes are a pixel.
+    """
 
     pixels: bytes
+    left: int
+    top: int
+    scale: float
     width: int
     height: int
-    to_pixels: _Matrix
 
     def place(self, box: Box) -> tuple[range, range]:
         """Return the rows and the columns of a box."""
-        left, bottom, right, top = box
-        inner = (right - left, 0.0, 0.0, top - bottom, left, bottom)
-        left, top, right, bottom = _unit_square(_product(inner, self.to_pixels))
-        rows = range(max(0, round(top)), min(self.height, round(bottom) + 1))
-        return rows, range(max(0, round(left)), min(self.width, round(right) + 1))
+        left, right = (round((x - self.left) * self.scale) for x in (box[0], box[2]))
+        top, bottom = (round((y - self.top) * self.scale) for y in (box[1], box[3]))
+        rows = range(max(0, top), min(self.height, bottom + 1))
+        return rows, range(max(0, left), min(self.width, right + 1))
 
     def is_plain(self, rows: range, columns: range) -> bool:
         """Whether there is no more than one colour."""
+        if not rows or not columns:
+            return True  # It stands beside the page.
         lows, highs = [255] * 3, [0] * 3
         for row in rows:
             start = 4 * (row * self.width + columns.start)
@@ -158,33 +179,46 @@ class _Picture:
         return True
 
 
-def _render(page: TextPage) -> _Picture | None:
-    """Render a page at a pixel a point; None for one that has no size."""
+def _render(page: TextPage, boxes: Sequence[Box]) -> _Picture | None:
+    """Render the part of a page that holds the boxes, large enough for the smallest of them.
+
+    Returns None where that takes too many pixels.
+    """
     raw = page.raw
-    width, height = raw.FPDF_GetPageWidthF(page.page), raw.FPDF_GetPageHeightF(page.page)
-    if not (width > 0 and height > 0):
-        return None
-    scale = min(1.0, (_MOST_PIXELS / (width * height)) ** 0.5)
+    lefts, tops, rights, bottoms = zip(*boxes, strict=True)
+    left, top = max(0, int(min(lefts))), max(0, int(min(tops)))
+    width = min(int(raw.FPDF_GetPageWidthF(page.page)), int(max(rights)) + 2) - left
+    height = min(int(raw.FPDF_GetPageHeightF(page.page)), int(max(bottoms)) + 2) - top
+    smallest = min(
+        max(b - a, d - c) for a, b, c, d in zip(lefts, rights, tops, bottoms, strict=True)
+    )
+    scale = _LETTER_PIXELS / max(_LETTER_PIXELS / _LARGEST_SCALE, min(smallest, _LETTER_PIXELS))
     n_columns, n_rows = max(1, int(width * scale)), max(1, int(height * scale))
+    if n_columns * n_rows > _MOST_PIXELS:
+        return None
     bitmap = raw.FPDFBitmap_Create(n_columns, n_rows, 0)
     if not bitmap:
         return None
     try:
         raw.FPDFBitmap_FillRect(bitmap, 0, 0, n_columns, n_rows, 0xFFFFFFFF)
-        raw.FPDF_RenderPageBitmap(bitmap, page.page, 0, 0, n_columns, n_rows, 0, raw.FPDF_ANNOT)
+        shift = raw.FS_MATRIX(scale, 0, 0, scale, -left * scale, -top * scale)
+        clip = raw.FS_RECTF(0, 0, n_columns, n_rows)
+        flags = raw.FPDF_ANNOT | raw.FPDF_RENDER_NO_SMOOTHPATH
+        raw.FPDF_RenderPageBitmapWithMatrix(bitmap, page.page, shift, clip, flags)
         size = raw.FPDFBitmap_GetStride(bitmap) * n_rows
         pixels = ctypes.string_at(raw.FPDFBitmap_GetBuffer(bitmap), size)
     finally:
         raw.FPDFBitmap_Destroy(bitmap)
-    return _Picture(pixels, n_columns, n_rows, _to_pixels(page, n_columns, n_rows))
+    return _Picture(pixels, left, top, scale, n_columns, n_rows)
 
 
-def _to_pixels(page: TextPage, n_columns: int, n_rows: int) -> _Matrix:
+def _to_pixels(page: TextPage) -> _Matrix:
     """Return the matrix from points to pixels, which knows how the page is turned and cropped."""
-    x, y = ctypes.c_int(), ctypes.c_int()
+    raw, x, y = page.raw, ctypes.c_int(), ctypes.c_int()
+    size = int(raw.FPDF_GetPageWidthF(page.page)), int(raw.FPDF_GetPageHeightF(page.page))
     found: list[tuple[int, int]] = []
     for across, up in ((0.0, 0.0), (1000.0, 0.0), (0.0, 1000.0)):
-        page.raw.FPDF_PageToDevice(page.page, 0, 0, n_columns, n_rows, 0, across, up, x, y)
+        raw.FPDF_PageToDevice(page.page, 0, 0, *size, 0, across, up, x, y)
         found.append((x.value, y.value))
     (e, f), (x1, y1), (x2, y2) = found
     return (x1 - e) / 1000, (y1 - f) / 1000, (x2 - e) / 1000, (y2 - f) / 1000, float(e), float(f)

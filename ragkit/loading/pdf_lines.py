@@ -143,9 +143,8 @@ def _append(line: Line, piece: Line) -> None:
     last, first = line.words[-1], piece.words[0]
     between = " "
     if first.left - last.right < 0.1 * max(line.size, piece.size):
-        is_level = abs(line.base - piece.base) < 0.1 * min(line.size, piece.size)
         is_power = last.text[-1].isdigit() and first.text[0].isdigit()
-        between = "" if is_level else "^" if is_power else " "
+        between = "^" if is_power and piece.base > line.base + 0.1 * line.size else " "
     if between == " ":
         line.words += piece.words
     else:

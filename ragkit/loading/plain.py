@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import zip_longest
+from itertools import chain, pairwise
 
 from ragkit.loading.anchors import Ids, Slugs, label_of
 from ragkit.loading.detecting import markup_of
 from ragkit.loading.front_matter import front_matter
 from ragkit.loading.loaded import Headings, LoadedText, decoded
+from ragkit.text.columns import MarkColumns
 from ragkit.text.markdown import markdown_parts
 from ragkit.text.plain_lists import plain_list_parts
 from ragkit.text.rst import rst_parts
@@ -24,31 +25,34 @@ def load_text(data: bytes) -> LoadedText:
 
     In others only lists are known: numbers in sequence, and bullets below a colon.
     """
-    text, metadata = decoded(data)
+    text, metadata, dropped = decoded(data)
     markup = markup_of(text)
     if markup is not None:
         return load_rst(data) if markup == "rst" else load_markdown(data)
-    return LoadedText(text=text, parts=plain_list_parts(text), metadata=metadata)
+    return LoadedText(text=text, parts=plain_list_parts(text), metadata=metadata, dropped=dropped)
 
 
 def load_markdown(data: bytes) -> LoadedText:
     """Load Markdown: headings, code and rows marked, its structure, front matter as metadata."""
-    text, metadata = decoded(data)
+    text, metadata, dropped = decoded(data)
     body, front = front_matter(text)
     metadata.update(front)
     parts = markdown_parts(text, body)
-    marks = tuple(_markdown_marks(text, parts, body))
+    marks = _markdown_marks(text, parts, body)
     title = metadata.get("title")
     if not isinstance(title, str | int | float):
         headings = (mark.location.heading for mark in marks if mark.kind == "heading")
         title = next((path[-1] for path in headings if path), "")
-    return LoadedText(text=text, title=str(title), marks=marks, parts=parts, metadata=metadata)
+    return LoadedText(
+        text=text, title=str(title), marks=marks, parts=parts, metadata=metadata, dropped=dropped
+    )
 
 
-def _markdown_marks(text: str, parts: Sequence[Part], body: int) -> list[Mark]:
+def _markdown_marks(text: str, parts: Sequence[Part], body: int) -> MarkColumns:
     """Return marks of headings, code and rows, and of the text that resumes behind them."""
-    headings, slugs, marks, resumes = Headings(), Slugs(), list[Mark](), False
-    for part, following in zip_longest(parts, parts[1:]):
+    headings, slugs, marks, resumes = Headings(), Slugs(), MarkColumns(), False
+    for part, following in pairwise(chain(parts, (None,))):
+        assert part is not None  # noqa: S101 (only the last is)
         heading = _section(text, part, following) if part.kind == "heading" else None
         kind: MarkKind = "heading" if heading else _MARK_KINDS.get(part.kind, "text")
         if part.kind == "markup" and part.parent is not None and parts[part.parent].kind == "table":
@@ -57,9 +61,9 @@ def _markdown_marks(text: str, parts: Sequence[Part], body: int) -> list[Mark]:
             headings.enter(*heading, anchor=slugs.of(heading[1]))
         if kind != "text" or (resumes and part.kind != "table"):
             start = text.rfind("\n", 0, part.start) + 1
-            if marks and marks[-1].start == start:
-                marks.pop()
-            marks.append(Mark(start=start, location=headings.location, kind=kind))
+            if marks.starts and marks.starts[-1] == start:
+                marks.cut(len(marks) - 1)
+            marks.append(start, kind, headings.location)
         resumes = kind in {"code", "row"} or part.end <= body
     return marks
 
@@ -82,11 +86,13 @@ def _section(text: str, part: Part, following: Part | None) -> tuple[int, str] |
 
 def load_rst(data: bytes) -> LoadedText:
     """Load reStructuredText; a heading's level is the order in which its underline first occurs."""
-    text, metadata = decoded(data)
+    text, metadata, dropped = decoded(data)
     parts = rst_parts(text)
     marks = tuple(_rst_marks(text, parts))
     title = marks[0].location.heading[-1] if marks else ""
-    return LoadedText(text=text, title=title, marks=marks, parts=parts, metadata=metadata)
+    return LoadedText(
+        text=text, title=title, marks=marks, parts=parts, metadata=metadata, dropped=dropped
+    )
 
 
 def _rst_marks(text: str, parts: Sequence[Part]) -> Iterator[Mark]:

@@ -16,6 +16,7 @@ from ragkit.errors import ConfigError, LoadError
 from ragkit.groups import group_names
 from ragkit.loading.formats import LOADERS_VERSION
 from ragkit.loading.loaded import LoadedText
+from ragkit.loading.unseen import without_unseen
 from ragkit.narrowing import is_object
 from ragkit.text.jsontext import read_answer_json, read_json
 from ragkit.types import Document, Failure, Json, Metadata, PendingDocument, SourceItem
@@ -51,8 +52,8 @@ class Labels:
             title=loaded.title,
             metadata={**loaded.metadata, **self.metadata},
             groups=self.groups,
-            marks=loaded.marks,
-            parts=loaded.parts,
+            marks=tuple(loaded.marks),
+            parts=tuple(loaded.parts),
             dropped=loaded.dropped,
         )
 
@@ -170,11 +171,13 @@ def _document(value: object, source: str, labels: Labels) -> Document:
     title, metadata = value.get("title"), value.get("metadata")
     if metadata is not None and not isinstance(metadata, Mapping):
         raise LoadError("broken", f"metadata of record {identity!r} is not an object")
+    text, n_unseen = without_unseen(text)
     return Document(
         id=str(identity),
         source=source,
         text=text,
-        title=title if isinstance(title, str) else "",
+        title=without_unseen(title)[0] if isinstance(title, str) else "",
+        dropped={"hidden": n_unseen} if n_unseen else {},
         metadata={**(metadata or {}), **labels.metadata},
         groups=_groups(value.get("groups"), identity) or labels.groups,
     )

@@ -8,7 +8,7 @@ import shlex
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path, PurePath
 from typing import BinaryIO
@@ -281,15 +281,10 @@ class FileSource:
         except OSError as error:
             return Failure(source=source, code="unreadable", detail=str(error.strerror or error))
         except LoadError as error:
-            skipped = error.code == "unsupported" and not file.named
-            return Failure(
-                source=source,
-                code=error.code,
-                detail=error.detail,
-                skipped=skipped,
-                # It names the size: as long as that stays, the file is too large.
-                fingerprint=error.detail if error.code == "limit" else None,
-            )
+            failure = Failure(source=source, code=error.code, detail=error.detail)
+            if error.code == "limit":  # It names the size: until that changes, it is too large.
+                return replace(failure, fingerprint=f"{source}: {error.detail}")
+            return replace(failure, skipped=error.code == "unsupported" and not file.named)
         return PendingDocument(
             id=file.id,
             source=source,

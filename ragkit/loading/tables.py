@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-import io
 import itertools
 import json
+import re
 from collections.abc import Iterator, Sequence
 
 from ragkit.errors import LoadError
 from ragkit.loading.loaded import MAX_NAME_CHARACTERS, LoadedText, TextBuilder, clean, decoded
 from ragkit.narrowing import is_array, is_object
+from ragkit.text.columns import ROW
+from ragkit.text.lines import raw_lines
 from ragkit.types import Location
+
+_JSON_SPACE = re.compile(r"[ \t\n\r]*+")
 
 MAX_DEPTH = 200
 """Nesting depth of JSON; deeper is an attack or a mistake."""
@@ -26,29 +30,32 @@ def load_csv(data: bytes) -> LoadedText:
     Raises:
         LoadError: `broken` when its quoting is invalid, `groups` when it holds records with groups.
     """
-    text, metadata = decoded(data)
-    rows = list(_rows(text))
-    header_index = _header_index([row for _, row in rows])
+    text, metadata, dropped = decoded(data)
+    rows = _rows(text)
+    first = list(itertools.islice(rows, _HEAD_ROWS))
+    header_index = _header_index([row for _, row in first])
     header = (
         []
         if header_index is None
-        else [_one_line(cell)[:MAX_NAME_CHARACTERS] for cell in rows[header_index][1]]
+        else [_one_line(cell)[:MAX_NAME_CHARACTERS] for cell in first[header_index][1]]
     )
     if {"_id", "groups"} <= set(header):
         raise _only_json_lines_keep_groups()
     builder = TextBuilder()
-    for index, (number, row) in enumerate(rows):
-        if index == header_index and len(rows) > index + 1:
+    for index, (number, row) in enumerate(itertools.chain(first, rows)):
+        if index == header_index and len(first) > index + 1:
             continue
         names = header if header_index is not None and index > header_index else []
         builder.add(
             "; ".join(_named_cells(row, names)),
-            location=Location(cells=f"A{number}:{_column(len(row))}{number}"),
+            location=Location(cells=f"A{ROW}:{_column(len(row))}{ROW}"),
             kind="row",
             separator="\n",
             part="paragraph" if header_index is not None and index < header_index else "row",
+            row=number,
         )
-    return builder.build(metadata=metadata)
+    del text, rows, first  # which are not needed beside the text that is made now
+    return builder.build(metadata=metadata, dropped=dropped)
 
 
 def _named_cells(row: Sequence[str], names: Sequence[str]) -> Iterator[str]:
@@ -68,7 +75,8 @@ def _rows(text: str) -> Iterator[tuple[int, list[str]]]:
 
     # A cell may be as long as the file; the limit is per process, so it is only ever increased.
     csv.field_size_limit(max(len(text), csv.field_size_limit()))
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=_delimiter(text))
+    lines = (line + "\n" for _, line in raw_lines(text))
+    reader = csv.reader(lines, delimiter=_delimiter(text))
     try:
         for number, row in enumerate(reader, start=1):
             if any(cell.strip() for cell in row):
@@ -89,10 +97,12 @@ def _delimiter(text: str) -> str:
 
 
 _MAX_TITLE_ROWS = 3
+_HEAD_ROWS = 100
+"""Rows that decide on the header."""
 
 
 def _header_index(rows: Sequence[Sequence[str]]) -> int | None:
-    width = max((len(row) for row in rows[:100]), default=0)
+    width = max(map(len, rows), default=0)
     for index, row in enumerate(rows[: _MAX_TITLE_ROWS + 1]):
         filled = [cell.strip() for cell in row if cell.strip()]
         if len(filled) > 1 or width <= 1:
@@ -155,17 +165,50 @@ def load_json(data: bytes) -> LoadedText:
         LoadError: `broken` when it is not JSON, `limit` when it is nested too deeply, `groups`
             when it holds a record with groups.
     """
-    text, metadata = decoded(data)
+    text, metadata, dropped = decoded(data)
+    builder, title = TextBuilder(), ""
     try:
-        value: object = json.loads(text)
+        for value in _values(text):
+            title = "" if _is_list(text) else _title(value)
+            _add_value(builder, value)
     except RecursionError as error:
         raise LoadError("limit", f"JSON nested deeper than {MAX_DEPTH}") from error
     except ValueError as error:
         raise LoadError("broken", f"not JSON: {error}") from error
-    builder, title = TextBuilder(), _title(value)
-    for part in value if is_array(value) else [value]:
-        _add_value(builder, part)
-    return builder.build(title=title, metadata=metadata)
+    return builder.build(title=title, metadata=metadata, dropped=dropped)
+
+
+def _is_list(text: str) -> bool:
+    return text.startswith("[", _behind_space(text, 0))
+
+
+def _behind_space(text: str, at: int) -> int:
+    space = _JSON_SPACE.match(text, at)
+    return space.end() if space else at
+
+
+def _values(text: str) -> Iterator[object]:
+    """Yield a list's values, one at a time, since all would take many times the file's size.
+
+    Anything else is the one value.
+    """
+    if not _is_list(text):
+        yield json.loads(text)
+        return
+    decoder = json.JSONDecoder()
+    at = _behind_space(text, _behind_space(text, 0) + 1)
+    if not text.startswith("]", at):
+        at -= 1
+        while at < len(text):
+            value, at = decoder.raw_decode(text, _behind_space(text, at + 1))
+            yield value
+            at = _behind_space(text, at)
+            if not text.startswith(",", at):
+                break
+    if not text.startswith("]", at):
+        raise json.JSONDecodeError("Expecting ',' delimiter", text, at)
+    if _behind_space(text, at + 1) < len(text):
+        raise json.JSONDecodeError("Extra data", text, at + 1)
 
 
 def load_json_lines(data: bytes) -> LoadedText:
@@ -176,9 +219,9 @@ def load_json_lines(data: bytes) -> LoadedText:
     Raises:
         LoadError: `groups` when a line is a record with groups: everyone could see it as text.
     """
-    text, metadata = decoded(data)
+    text, metadata, dropped = decoded(data)
     builder = TextBuilder()
-    for number, line in enumerate(text.split("\n"), start=1):
+    for number, (_, line) in enumerate(raw_lines(text), start=1):
         if is_guarded(line):
             raise LoadError("groups", f"line {number} is a record with groups")
         try:
@@ -187,7 +230,7 @@ def load_json_lines(data: bytes) -> LoadedText:
             if isinstance(error, LoadError) and error.code == "groups":
                 raise
             builder.add(line, part="paragraph")
-    return builder.build(metadata=metadata)
+    return builder.build(metadata=metadata, dropped=dropped)
 
 
 def is_guarded(line: str) -> bool:

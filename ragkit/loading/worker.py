@@ -19,23 +19,26 @@ import signal
 import sys
 import time
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
-from typing import BinaryIO
+from typing import BinaryIO, TypeAlias
 
 from ragkit.errors import LoadError
 from ragkit.loading.formats import LOADERS, Loader, load_bytes
 from ragkit.loading.frames import frame_head, packed, read_frame
 from ragkit.types import Json
 
+Answer: TypeAlias = "tuple[dict[str, Json], Iterable[bytes | memoryview], int]"
+"""A JSON object, and bytes in pieces with their number."""
+
 OUT_OF_MEMORY = 3
 """The exit status of a worker without the memory to say so."""
 
-_PACKAGES = ("encodings", "ragkit.loading", "ragkit.text", "pypdf")
+_PACKAGES = ("encodings", "ragkit.loading", "ragkit.text")
 """Packages all of whose modules are loaded before the first file: none can be opened later."""
 
-_MODULES = ("bz2", "csv", "html.entities", "lzma", "pypdfium2", "zlib")
-"""Modules that parsers import where they use them."""
+_MODULES = ("bz2", "csv", "heapq", "html.entities", "lzma", "pypdfium2", "zlib")
+"""Modules that parsers import where they use them, or the standard library does for them."""
 
 
 def main(settings: Mapping[str, int]) -> None:
@@ -52,11 +55,12 @@ def main(settings: Mapping[str, int]) -> None:
     _send(answers, {"limits": held})
     loaders = {loader.name: loader for loader in LOADERS.values()}
     try:
-        while frame := read_frame(requests):
+        while (frame := read_frame(requests)) is not None:
             _allow(settings["cpu_seconds"])
-            header, text = _answer(*frame, loaders)
-            frame = None
-            _send(answers, header, text)
+            answer = _answer(*frame, loaders)
+            del frame
+            _send(answers, *answer)
+            del answer
     except MemoryError:
         os._exit(OUT_OF_MEMORY)
     except BrokenPipeError:
@@ -134,15 +138,13 @@ def _allow(seconds: int) -> None:
     resource.setrlimit(resource.RLIMIT_CPU, (until, hard))
 
 
-def _answer(
-    request: Mapping[str, Json], data: bytes, loaders: Mapping[str, Loader]
-) -> tuple[dict[str, Json], bytes]:
-    """Return the answer to one file, and its text."""
+def _answer(request: Mapping[str, Json], data: bytes, loaders: Mapping[str, Loader]) -> Answer:
+    """Return the answer to one file."""
     name, password = str(request.get("name")), request.get("password")
     loader = loaders.get(str(request.get("loader")))
     if loader is None:
         detail = "its loader is not one of those that a process of its own knows"
-        return {"error": "unsupported", "detail": detail}, b""
+        return _error("unsupported", detail)
     try:
         loaded = load_bytes(
             data,
@@ -150,15 +152,24 @@ def _answer(
             password=password if isinstance(password, str) else None,
             loader=loader,
         )
-        return packed(loaded), loaded.text.encode()
+        return packed(loaded)
     except LoadError as error:
-        spent = isinstance(error.__cause__, MemoryError)
-        return {"error": error.code, "detail": error.detail, "spent": spent}, b""
+        return _error(error.code, error.detail, spent=isinstance(error.__cause__, MemoryError))
     except UnicodeError:
-        return {"error": "broken", "detail": "its text cannot be stored"}, b""
+        return _error("broken", "its text cannot be stored")
 
 
-def _send(stream: BinaryIO, header: Mapping[str, Json], text: bytes = b"") -> None:
-    stream.write(frame_head(header, len(text)))
-    stream.write(text)
+def _error(code: str, detail: str, *, spent: bool = False) -> Answer:
+    """Return an error; a process that has `spent` its memory is to be replaced."""
+    return {"error": code, "detail": detail, "spent": spent}, (), 0
+
+
+def _send(
+    stream: BinaryIO,
+    header: Mapping[str, Json],
+    pieces: Iterable[bytes | memoryview] = (),
+    n_bytes: int = 0,
+) -> None:
+    stream.write(frame_head(header, n_bytes))
+    stream.writelines(pieces)
     stream.flush()

@@ -14,10 +14,18 @@ from ragkit.pipeline.answers import Answer, Evidence, TrimUse, sound_usage, stop
 from ragkit.pipeline.citing import cite
 from ragkit.pipeline.history import newest_turns, read_turns
 from ragkit.pipeline.links import linked, suggestions
-from ragkit.pipeline.retrieval import Found, Request, depth, hits_of, retrieve_each
+from ragkit.pipeline.retrieval import Found, Request, depth
+from ragkit.pipeline.searching import hits_of, retrieve_each
 from ragkit.pipeline.understanding import questions_of
 from ragkit.text.passages import context_tokens, n_orphans
-from ragkit.trimming import BASELINE_HITS, BUILTIN_POLICY, Trimmed, rank, select, untrimmed
+from ragkit.trimming import (
+    BASELINE_HITS,
+    BUILTIN_POLICY,
+    Trimmed,
+    rank,
+    select,
+    untrimmed,
+)
 from ragkit.trimming.certificate import has_refusal
 from ragkit.trimming.merging import merged
 from ragkit.types import (
@@ -95,7 +103,7 @@ def draft(
     trim_use = certification.trim_use(found.revision, found.mode, k)
     evidence = Evidence(
         score=trimmed.support,
-        threshold=_threshold(parts),
+        threshold=_threshold(parts, question, found),
         calibrated=_is_calibrated(parts, trim_use),
     )
     refusal = trimmed.refusal or _low(evidence)
@@ -157,13 +165,22 @@ def _trimmed(parts: Parts, founds: Sequence[Found], counter: TokenCounter, k: in
     )
 
 
-def _threshold(parts: Parts) -> float | None:
+def _threshold(parts: Parts, question: str, found: Found) -> float | None:
     asked = parts.settings.refuse_below
     if asked == "off":
         return None
     if asked is not None:
         return float(asked)
-    return (parts.policy or BUILTIN_POLICY).refuse_below
+    policy = parts.policy or BUILTIN_POLICY
+    if policy.fitted_support and not has_refusal(policy.certificate):
+        from ragkit.trimming.support import has_measured_threshold  # as `rank` does
+
+        # Cosines of other embedders are on other scales.
+        has_own_cosines = any(chunk.cosines is not None for chunk in found.pool)
+        if has_own_cosines and found.embedder != "builtin":
+            return None
+        return policy.refuse_below if has_measured_threshold(found.pool, question) else None
+    return policy.refuse_below
 
 
 def _is_calibrated(parts: Parts, trim_use: TrimUse | None) -> bool:

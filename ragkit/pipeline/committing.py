@@ -26,6 +26,9 @@ BATCH_CHUNKS_WITHOUT_VECTORS = 512
 BATCH_CHARACTERS = 4_000_000
 """Characters per transaction: a few long documents must not fill the memory."""
 
+AHEAD_CHUNKS = 16
+"""Chunks of a larger document whose vectors are committed ahead at a time: a second of work."""
+
 BATCHES_WAITING = 2
 """Batches being embedded or waiting for it; with the one being read, all that is in memory."""
 
@@ -248,10 +251,11 @@ class Committer:
 
 
 def _portions(item: PreparedDocument) -> Iterator[_Portion]:
-    """Yield a document's chunks, as many at a time as a batch has."""
+    """Yield the chunks of a document, some at a time; all at once if they are a batch at most."""
     n, keys = len(item.chunks), item.sentence_keys
-    for first in range(0, n, BATCH_CHUNKS):
-        some = slice(first, min(n, first + BATCH_CHUNKS))
+    n_at_once = AHEAD_CHUNKS if n > BATCH_CHUNKS else BATCH_CHUNKS
+    for first in range(0, n, n_at_once):
+        some = slice(first, min(n, first + n_at_once))
         part = replace(
             item,
             chunks=item.chunks[some],

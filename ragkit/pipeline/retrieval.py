@@ -6,7 +6,6 @@ import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
-from itertools import zip_longest
 from typing import TYPE_CHECKING, cast
 
 from ragkit.costs.stopwatch import Stopwatch
@@ -15,7 +14,7 @@ from ragkit.fusion import FUSION_DEPTH
 from ragkit.groups import readers_of
 from ragkit.pipeline.identified import exact_first, telling, with_identifiers
 from ragkit.pipeline.opening import has_numpy
-from ragkit.pipeline.understanding import corrected, questions_of
+from ragkit.pipeline.understanding import corrected
 from ragkit.storage import (
     Manifest,
     Snapshot,
@@ -28,10 +27,10 @@ from ragkit.storage import (
 from ragkit.text.identifiers import asked_identifiers, identifiers, without_numbers
 from ragkit.text.words import detect_language, index_terms, query_terms
 from ragkit.trimming import PoolChunk
-from ragkit.types import MOST_HITS, Fusion, Hit, Json, Mode, Query, Retriever, embeds_like
+from ragkit.types import MOST_HITS, Chunk, Fusion, Hit, Json, Mode, Query, Retriever, embeds_like
 
 if TYPE_CHECKING:
-    from ragkit.pipeline.options import PoolOptions, SearchOptions
+    from ragkit.pipeline.options import PoolOptions
     from ragkit.pipeline.parts import Parts
     from ragkit.types import Embedder, Vector
 
@@ -47,7 +46,8 @@ class Request:
         filters: Conditions on metadata.
         groups: The reader's; None if unspecified.
         n_candidates: How many of the hits are prepared for trimming.
-        drops_repeats: Whether one of near-identical hits is prepared, and later ones for the rest.
+        drops_repeats: Whether one of near-identical hits is prepared, and later ones for the rest;
+            and with them the rest of the procedures that they hold.
     """
 
     question: str
@@ -95,6 +95,7 @@ class Found:
         pool: The first hits of the request, without repeats if it says so, prepared for trimming.
         mode: The mode asked for, or the one chosen for the question.
         revision: The store's; None if it does not count its writes, 0 for a retriever.
+        embedder: The name of the store's; None for a retriever.
     """
 
     hits: Sequence[Hit]
@@ -102,6 +103,7 @@ class Found:
     pool: Sequence[PoolChunk]
     mode: Mode
     revision: int | None
+    embedder: str | None
 
 
 def depth(asked: int | None, setting: int | None, default: int) -> int:
@@ -110,65 +112,6 @@ def depth(asked: int | None, setting: int | None, default: int) -> int:
     if not 1 <= k <= MOST_HITS:
         raise ConfigError(f"k {k}; allowed: 1 to {MOST_HITS:,}")
     return k
-
-
-def search(parts: Parts, question: str, options: SearchOptions) -> Sequence[Hit]:
-    """Do what `RAG.search` does."""
-    k = depth(options.get("k"), parts.settings.k, 10)
-    unit, mmr = options.get("unit", "chunk"), options.get("mmr")
-    dedupe = options.get("dedupe", False)
-    if unit not in {"chunk", "document"}:
-        raise ConfigError(f"unit {unit!r}; allowed: chunk document")
-    chosen = dedupe or mmr is not None or unit == "document"
-    request = Request.of(parts, question, options, k=max(10 * k, 100) if chosen else k)
-    hits = hits_of(retrieve_each(parts, request, questions_of(question), Stopwatch()))
-    if chosen:
-        from ragkit.diversity import distinct_documents, drop_near_duplicates, marginal_relevance
-
-        if unit == "document":
-            hits = distinct_documents(hits)
-        if dedupe:
-            hits = drop_near_duplicates(hits)
-        if mmr is not None:
-            hits = marginal_relevance(hits[: 4 * k], relevance=mmr)
-    return hits[:k]
-
-
-def pool(
-    parts: Parts, question: str, k: int, options: PoolOptions, *, drops_repeats: bool
-) -> tuple[Sequence[str], Sequence[PoolChunk]]:
-    """Do what `RAG.pool` does."""
-    k = depth(k, None, k)
-    request = Request.of(parts, question, options, k=k, n_candidates=k, drops_repeats=drops_repeats)
-    founds = retrieve_each(parts, request, questions_of(question), Stopwatch())
-    if len(founds) == 1:
-        return founds[0].terms, founds[0].pool
-    terms = dict.fromkeys(term for found in founds for term in found.terms)
-    prepared = {chunk.hit.chunk.id: chunk for found in reversed(founds) for chunk in found.pool}
-    pooled = by_turns([[chunk.hit for chunk in found.pool] for found in founds])
-    return list(terms), [prepared[hit.chunk.id] for hit in pooled[:k]]
-
-
-def retrieve_each(
-    parts: Parts, request: Request, questions: Sequence[str], watch: Stopwatch
-) -> Sequence[Found]:
-    """Search for each question of a message; raises what `retrieve` does."""
-    return [retrieve(parts, replace(request, question=text), watch) for text in questions]
-
-
-def hits_of(founds: Sequence[Found]) -> Sequence[Hit]:
-    """Return what all questions of a message found."""
-    return founds[0].hits if len(founds) == 1 else by_turns([found.hits for found in founds])
-
-
-def by_turns(rankings: Sequence[Sequence[Hit]]) -> list[Hit]:
-    """Return the hits of several rankings, from each the best first, each chunk once."""
-    distinct: dict[str, Hit] = {}
-    for row in zip_longest(*rankings):
-        for hit in row:
-            if hit is not None:
-                distinct.setdefault(hit.chunk.id, hit)
-    return [replace(hit, rank=rank) for rank, hit in enumerate(distinct.values(), start=1)]
 
 
 def retrieve(parts: Parts, request: Request, watch: Stopwatch) -> Found:
@@ -187,7 +130,7 @@ def retrieve(parts: Parts, request: Request, watch: Stopwatch) -> Found:
     while True:
         found = _attempt(parts, store, request, embedder, watch, is_read=is_read)
         if isinstance(found, Found):
-            return _reranked(parts, request, found, watch)
+            return _completed(store, request, _reranked(parts, request, found, watch), watch)
         if isinstance(found, str):
             request, is_read = replace(request, question=found), True
         else:
@@ -352,12 +295,14 @@ def _search(
         if asked and pool:
             pool = with_identifiers(pool, asked)
             terms = _telling(view, request, terms, pool)
+    manifest = view.manifest()
     return Found(
         hits=hits,
         terms=terms,
         pool=pool,
         mode=request.mode or ("lexical" if vector is None else "hybrid"),
-        revision=view.manifest().revision,
+        revision=manifest.revision,
+        embedder=None if manifest.settings is None else manifest.settings.embedder,
     )
 
 
@@ -418,6 +363,22 @@ def _reranked(parts: Parts, request: Request, found: Found, watch: Stopwatch) ->
         for hit in first
     ]
     return replace(found, hits=hits, pool=pool)
+
+
+def _completed(store: Store | Retriever, request: Request, found: Found, watch: Stopwatch) -> Found:
+    """Add the rest of the procedures that were found in part, which are to be kept whole."""
+    if not (request.drops_repeats and isinstance(store, Store)):
+        return found
+    if not any(unit.procedure for chunk in found.pool for unit in chunk.hit.chunk.units):
+        return found
+    from ragkit.pipeline.completing import completed
+
+    def chunks_of(document_id: str) -> Sequence[Chunk]:
+        document = store.document(document_id, groups=request.groups)
+        return () if document is None else document[2]
+
+    with watch.stage("retrieve"):
+        return replace(found, pool=completed(found.pool, chunks_of))
 
 
 class _Live:

@@ -138,10 +138,10 @@ def _forecast(parts: Parts, source: Joined, ingester: Ingester, options: IngestO
     from ragkit.loading import Labels
     from ragkit.loading.formats import find_loader
     from ragkit.loading.isolation import Content
-    from ragkit.pipeline.estimating import Forecaster, measure_rate, pays
+    from ragkit.pipeline.estimating import Forecaster, beginning, measure_rate, pays
 
     def load(path: Path) -> Document:
-        content, password = Content.of(path.read_bytes()), options.get("password")
+        content, password = Content.of(beginning(path)), options.get("password")
         loader = find_loader(path.name)
         loaded = source.parser.load(content, name=path.name, loader=loader, password=password)
         return Labels().document(path.name, "", loaded)

@@ -29,18 +29,26 @@ class Line(NamedTuple):
         return self.start == self.end
 
 
-def lines_of(text: str) -> Iterator[Line]:
-    """Yield the lines of a text."""
+def raw_lines(text: str) -> Iterator[tuple[int, str]]:
+    """Yield the start of each line, and the line without its end.
+
+    All at once, the lines of a large text would take many times its size.
+    """
     position = 0
     while position <= len(text):
         end = text.find("\n", position)
         end = len(text) if end < 0 else end
-        line = text[position:end]
+        yield position, text[position:end]
+        position = end + 1
+
+
+def lines_of(text: str) -> Iterator[Line]:
+    """Yield the lines of a text."""
+    for position, line in raw_lines(text):
         rest = line.lstrip()
         indent = line[: len(line) - len(rest)]
         start = position + len(indent)
         yield Line(start, start + len(rest.rstrip()), len(indent.expandtabs()))
-        position = end + 1
 
 
 @dataclass(slots=True)

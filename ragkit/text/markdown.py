@@ -13,6 +13,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
+from ragkit.text.columns import PartColumns
 from ragkit.text.markdown_paragraphs import (
     bar_lines,
     is_inner_link,
@@ -23,7 +24,7 @@ from ragkit.text.markdown_paragraphs import (
     paragraph_spans,
 )
 from ragkit.text.raw_html import raw_html_spans, raw_html_start
-from ragkit.types import Part, PartKind, Span
+from ragkit.types import PartKind, Span
 
 MOST_NESTED = 50
 """Containers inside one another, lists and their items apart; what stands deeper is text."""
@@ -48,7 +49,7 @@ _DELIMITERS = re.compile(r"[-:|][-:| \t]++")
 _DELIMITER = re.compile(r"[ \t]*+:?+-++:?+[ \t]*+")
 
 
-def markdown_parts(text: str, start: int = 0) -> tuple[Part, ...]:
+def markdown_parts(text: str, start: int = 0) -> PartColumns:
     """Return the parts of a Markdown text whose front matter ends at `start`.
 
     Each character but white space lies in a part. What quotes hold stands where the quote does;
@@ -64,20 +65,7 @@ def markdown_parts(text: str, start: int = 0) -> tuple[Part, ...]:
         parser.read(_Line(text, position, end))
         position = end + 1
     parser.close(0)
-    return tuple(
-        Part(start=part.start, end=part.end, kind=part.kind, parent=part.parent)
-        for part in parser.parts
-    )
-
-
-@dataclass(slots=True)
-class _Draft:
-    """A part whose end may not be known yet."""
-
-    start: int
-    end: int
-    kind: PartKind
-    parent: int | None
+    return parser.parts
 
 
 @dataclass(slots=True)
@@ -171,7 +159,7 @@ class _Parser:
     """Keeps the containers and the leaf that are open."""
 
     def __init__(self, text: str) -> None:
-        self.parts: list[_Draft] = []
+        self.parts = PartColumns()
         self._text = text
         self._open: list[_Container] = []
         self._leaf: _Leaf | None = None
@@ -317,7 +305,7 @@ class _Parser:
             return None
         if last.end != self._end or "\n" in self._text[last.start : last.end]:
             return None
-        self.parts.pop()
+        self.parts.cut(len(self.parts) - 1)
         return last.start
 
     def _enter(self, n: int, sign: str = "") -> None:
@@ -328,8 +316,8 @@ class _Parser:
 
     def _push(self, kind: PartKind, start: int, *, width: int = 0, sign: str = "") -> None:
         self._set_filled()
-        self.parts.append(_Draft(start, start, kind, self._parent))
-        self._open.append(_Container(kind, len(self.parts) - 1, width, sign))
+        index = self.parts.append(start, start, kind, self._parent)
+        self._open.append(_Container(kind, index, width, sign))
 
     def _set_filled(self) -> None:
         if self._open:
@@ -347,12 +335,12 @@ class _Parser:
             index = container.part
             if index is None or container.kind in {"quote", "footnote"}:
                 continue
-            self.parts[index].end = self._end
+            self.parts.change(index, end=self._end)
             if container.kind in _LISTS and self.parts[index].parent is None:
                 self._is_top = self._is_top and self._is_contents(index)
                 if self._is_top:
-                    self.parts[index].kind = "nav"
-                    del self.parts[index + 1 :]
+                    self.parts.change(index, kind="nav")
+                    self.parts.cut(index + 1)
 
     def _is_contents(self, index: int) -> bool:
         """Whether each item of a list is a link to a place in the same document."""
@@ -404,7 +392,7 @@ class _Parser:
             leaf.end, leaf.last, leaf.words = line.end, line.lead, line.at
         elif leaf and leaf.kind == "table" and n == len(self._open):
             self.emit(line.lead, line.end, "row", parent=leaf.part)
-            self.parts[leaf.part].end = line.end
+            self.parts.change(leaf.part, end=line.end)
         else:
             self._start("paragraph", line, n)
 
@@ -457,9 +445,10 @@ class _Parser:
         elif leaf.kind in {"fence", "code"}:
             self.emit(leaf.start, leaf.end, "code")
         elif leaf.is_own:
-            item = self.parts[self._open[-1].part or 0]
+            index = self._open[-1].part or 0
+            item = self.parts[index]
             if item.kind == "item" and is_option_item(self._text, item.start, leaf.end):
-                item.kind = "option"
+                self.parts.change(index, kind="option")
         else:
             self._emit_link_definitions(leaf)
             self._emit_all(paragraph_spans(self._text, leaf.start, leaf.end))
@@ -486,7 +475,7 @@ class _Parser:
                 parent = self._parent
             stripped = words.rstrip()
             start = end - len(words)
-            self.parts.append(_Draft(start, start + len(stripped), kind, parent))
+            self.parts.append(start, start + len(stripped), kind, parent)
             self._is_top = self._is_top and kind not in {"code", "table"}
         return len(self.parts) - 1
 

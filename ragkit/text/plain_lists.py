@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
+from ragkit.text.lines import raw_lines
 from ragkit.types import Part, PartKind
 
 MAX_STEPS = 40
@@ -29,13 +30,12 @@ _Kind: TypeAlias = Literal["list", "procedure", "item", "step", "paragraph"]
 
 def plain_list_parts(text: str) -> tuple[Part, ...]:
     """Return the lists of a text without markup, with their items and the items' paragraphs."""
-    reader, position = _Reader(), 0
-    for line in text.split("\n"):
+    reader = _Reader()
+    for position, line in raw_lines(text):
         if line.strip():
             reader.read(position, line)
         else:
             reader.is_after_blank = True
-        position += len(line) + 1
     return tuple(_parts(reader.drafts))
 
 

@@ -164,6 +164,33 @@ def test_trim_levels_keep_more_and_more(store: str) -> None:
     assert sizes[0] < sizes[1] < sizes[2]
 
 
+def test_a_tight_context_has_fewer_tokens_than_the_bundled_one(store: str) -> None:
+    """Both are policies by name; `off` sends whole chunks."""
+    sizes: dict[str, int] = {}
+    for name in ("tight", "bundled", "off"):
+        out = run("ask", "How do I reset my badge?", "--store", store, "--json", "--trim", name)
+        data: dict[str, Any] = valid(out.stdout, "ask")
+        assert (data["trim"] is None) == (name == "off")
+        assert name == "off" or str(data["trim"]["name"]).startswith(name)
+        sizes[name] = data["receipt"]["context_tokens"]
+    assert sizes["tight"] < sizes["bundled"] < sizes["off"]
+
+
+def test_the_best_place_comes_last_or_first(store: str) -> None:
+    """`--placement` changes the order of the prompt, and nothing else."""
+    prompts: dict[str, str] = {}
+    for placement in ("document", "best_last", "best_first"):
+        out = run("ask", "How do I reset my badge?", "--store", store, "--json", "--dry-run",
+                  "--placement", placement).stdout  # fmt: skip
+        prompts[placement] = str(valid(out, "ask")["prompt"])
+    places = {name: prompt.index("blue reader") for name, prompt in prompts.items()}
+    assert places["best_first"] < places["best_last"]
+    lines = {name: sorted(prompt.split()) for name, prompt in prompts.items()}
+    assert lines["document"] == lines["best_first"] == lines["best_last"]
+    refused = run("ask", "x", "--store", store, "--placement", "random", code=2).stderr
+    assert "best_last" in refused
+
+
 def test_a_trim_policy_file_is_used_and_named(store: str, tmp_path: Path) -> None:
     """A hand-written policy is applied, uncertified, and named with its hash."""
     path = tmp_path / "trim.json"

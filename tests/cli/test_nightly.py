@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import time
+import threading
 from pathlib import Path
 
 import pytest
@@ -65,6 +65,15 @@ def test_known_failures_are_one_line_and_no_error(tmp_path: Path, docs: Path) ->
     assert (retried["known_failures"], len(retried["failures"])) == (0, 30)
 
 
+def test_what_is_left_out_of_texts_is_counted(tmp_path: Path) -> None:
+    """Characters that nobody sees, by why, in one line; spaces are none."""
+    (tmp_path / "page.html").write_text("<p>Seen.</p><p style='display:none'>Hidden words</p>")
+    command = ("ingest", str(tmp_path / "page.html"), "--embedder", "none", "--store")
+    dropped = valid(run(*command, str(tmp_path / "a"), "--json").stdout, "ingest")["dropped"]
+    assert dropped == {"payload": 0, "hidden": 11, "furniture": 0, "nav": 0}
+    assert "characters left out of texts: 11 hidden" in run(*command, str(tmp_path / "b")).stdout
+
+
 def test_no_report_is_longer_than_a_screen() -> None:
     """Whatever happened, all at once."""
     report = IngestReport()
@@ -93,10 +102,13 @@ def test_progress_goes_on_while_a_file_is_in_work(tmp_path: Path) -> None:
     ) as process:
         assert process.stdin is not None
         assert process.stderr is not None
+        silence = threading.Timer(60, process.kill)
+        silence.start()
         events = [valid(process.stderr.readline(), "progress") for _ in range(2)]
         process.stdin.write("Some words.")
         process.stdin.close()
         rest = process.stderr.read().splitlines()
+        silence.cancel()
     assert process.returncode == 0
     for event in events:
         assert event["event"] == "progress"
@@ -121,30 +133,55 @@ def test_records_count_by_their_bytes(tmp_path: Path) -> None:
     assert sum("document_id" in line for line in lines) == 2000
 
 
-@pytest.mark.skipif(os.name != "posix", reason="needs a pseudo-terminal")
-def test_the_line_on_a_terminal_fits_and_names_the_file(tmp_path: Path) -> None:
-    """It is redrawn in place, cut to the width, and shows no control character of a name."""
+def on_a_terminal(*command: str, columns: int = 60, answer: bytes = b"") -> list[str]:
+    """Run the command on a terminal of its own, answer the first question, return what is drawn."""
     import pty
 
-    folder = tmp_path / "docs"
-    folder.mkdir()
-    name = "\x1b[31m" + "long" * 40 + ".txt"
-    (folder / name).write_text("A text. " * 200)
     parent, child = pty.openpty()
-    command = [RAGKIT, "ingest", str(folder), "--store", str(tmp_path / "kb"), "--embedder", "none"]
-    with subprocess.Popen(command, stderr=child, stdout=subprocess.DEVNULL,
-                          env={**os.environ, "COLUMNS": "60"}) as process:  # fmt: skip
+    with subprocess.Popen([RAGKIT, *command], stderr=child, stdin=child, stdout=subprocess.DEVNULL,
+                          env={**os.environ, "COLUMNS": str(columns)}) as process:  # fmt: skip
         os.close(child)
         shown = b""
-        deadline = time.monotonic() + 60
-        while time.monotonic() < deadline:
+        while True:
             try:
                 shown += os.read(parent, 4096)
             except OSError:
                 break
+            if answer and b"[y/N]" in shown:
+                os.write(parent, answer)
+                answer = b""
+        process.wait(timeout=60)
     os.close(parent)
-    assert process.returncode == 0
-    drawn = [line for line in shown.decode().replace("\r\n", "").split("\r\x1b[K") if line]
+    return [line for line in shown.decode().split("\r\x1b[K") if line]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs a pseudo-terminal")
+def test_a_question_is_not_drawn_over(tmp_path: Path, docs: Path) -> None:
+    """While somebody is asked, the line of progress waits, and what they answer counts."""
+    command = ("ingest", str(docs), "--store", str(tmp_path / "kb"), "--embedder", "none")
+    run(*command, code=1)
+    for path in docs.glob("page*"):
+        path.unlink()
+    for answer, n_left in ((b"n\n", 30), (b"y\n", 0)):
+        drawn = on_a_terminal(*command, "--prune", answer=answer)
+        asked = [line for line in drawn if "Go on? [y/N]" in line]
+        assert len(asked) == 1
+        assert asked[0].startswith("ragkit: prune would remove 30 of the 30 documents")
+        listed = run("list", "--store", str(tmp_path / "kb"), "--json").stdout.splitlines()
+        assert len(listed) == n_left
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs a pseudo-terminal")
+def test_the_line_on_a_terminal_fits_and_names_the_file(tmp_path: Path) -> None:
+    """It is redrawn in place, cut to the width, and shows no control character of a name."""
+    folder = tmp_path / "docs"
+    folder.mkdir()
+    name = "\x1b[31m" + "long" * 40 + ".txt"
+    (folder / name).write_text("A text. " * 200)
+    drawn = on_a_terminal(
+        "ingest", str(folder), "--store", str(tmp_path / "kb"), "--embedder", "none"
+    )
+    drawn = [line.removesuffix("\r\n") for line in drawn]
     assert all(len(line) < 60 for line in drawn)
     assert drawn[-1].startswith("1/1 files  2 kB of 2 kB")
-    assert "\x1b[31m" not in shown.decode()
+    assert "\x1b[31m" not in "".join(drawn)

@@ -83,7 +83,7 @@ def test_recursive_prefers_headings() -> None:
     """A chunk ends before a heading in its second half rather than in the middle of a section."""
     text = "# One\n\n" + "Alpha beta gamma delta. " * 5 + "\n\n# Two\n\n" + "Epsilon zeta. " * 9
     loaded = load_bytes(text.encode(), name="x.md")
-    document = Document(id="d", text=loaded.text, marks=loaded.marks)
+    document = Document(id="d", text=loaded.text, marks=tuple(loaded.marks))
     first, second, *_ = chunker("recursive", 50).split(document)
     assert first.text.startswith("# One")
     assert second.text.startswith("# Two")
@@ -93,7 +93,7 @@ def test_recursive_prefers_headings() -> None:
 def test_markdown_cuts_at_every_heading() -> None:
     """`markdown` gives each section a chunk of its own."""
     loaded = load_bytes(b"# A\n\nx.\n\n## B\n\ny.\n\n## C\n\nz.\n", name="x.md")
-    document = Document(id="d", text=loaded.text, marks=loaded.marks)
+    document = Document(id="d", text=loaded.text, marks=tuple(loaded.marks))
     chunks = chunker("markdown").split(document)
     assert [chunk.text.split("\n")[0] for chunk in chunks] == ["# A", "## B", "## C"]
     assert chunks[2].location().heading == ("A", "C")
@@ -165,7 +165,7 @@ def test_wrong_settings_are_named(name: str, max_tokens: int, overlap: int, faul
 def test_rows_keep_their_cells() -> None:
     """A span of table rows is located from the first row's cells to the last row's."""
     loaded = load_bytes(b"name,price\nTea,2\nCoffee,3\nMilk,1\n", name="x.csv")
-    document = Document(id="d", text=loaded.text, marks=loaded.marks)
+    document = Document(id="d", text=loaded.text, marks=tuple(loaded.marks))
     (chunk,) = chunker("recursive").split(document)
     assert chunk.location().cells == "A2:B4"
     second = chunk.sentences[1]
@@ -177,7 +177,9 @@ def test_navigation_is_a_chunk_of_its_own() -> None:
     page = b"<nav><ul><li>Home</li><li>Docs</li></ul></nav><main><p>To reset, press the red "
     page += b"button.</p></main><footer>Copyright 2020 Foo.</footer>"
     loaded = load_bytes(page, name="reset.html")
-    document = Document(id="reset.html", text=loaded.text, marks=loaded.marks, parts=loaded.parts)
+    document = Document(
+        id="reset.html", text=loaded.text, marks=tuple(loaded.marks), parts=tuple(loaded.parts)
+    )
     chunker = SpanChunker(name="recursive", counter=load_wordpiece())
     assert [chunk.text for chunk in chunker.split(document)] == [
         "- Home\n- Docs", "To reset, press the red button.", "Copyright 2020 Foo.",

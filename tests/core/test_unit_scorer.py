@@ -49,7 +49,9 @@ def pool_of(*texts: str) -> list[PoolChunk]:
     pool: list[PoolChunk] = []
     for n, text in enumerate(texts):
         loaded = load_bytes(text.encode(), name="page.md")
-        document = Document(id=f"page{n}", text=loaded.text, marks=loaded.marks, parts=loaded.parts)
+        document = Document(
+            id=f"page{n}", text=loaded.text, marks=tuple(loaded.marks), parts=tuple(loaded.parts)
+        )
         for chunk in chunker.split(document):
             terms = [
                 index_terms(chunk.text[a - chunk.start : b - chunk.start], language="en")

@@ -166,7 +166,7 @@ def check_loaded(loaded: LoadedText) -> None:
     assert all(0 <= start < len(loaded.text) for start in starts)
     for mark in loaded.marks:
         json.dumps(mark.location.to_dict(), allow_nan=False, ensure_ascii=False).encode()
-    document = Document(id="d", text=loaded.text, marks=loaded.marks)
+    document = Document(id="d", text=loaded.text, marks=tuple(loaded.marks))
     for name in CHUNKERS:
         check_chunks(document, name)
 

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ragkit.errors import LoadError
-from ragkit.loading import load_bytes
+from ragkit.loading import LoadedText, load_bytes
 from ragkit.loading.formats import find_loader
 from ragkit.loading.frames import FrameError, header_of, packed, unpacked
 from ragkit.loading.isolation import Content, Worker
@@ -82,27 +82,39 @@ def test_a_process_that_lies(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, li
 
 def test_nothing_is_lost() -> None:
     """Title, metadata, marks and parts come through as they were."""
-    loaded = load_bytes(MARKDOWN, name="a.md")
-    assert loaded.title
-    assert loaded.metadata
-    assert loaded.marks
-    assert {part.parent for part in loaded.parts} > {None, 2}
-    assert unpacked(_header(), loaded.text.encode()) == loaded
+    for name, data in (
+        ("a.md", MARKDOWN),
+        ("a.csv", b"a,b\n1,2\n\n3,4,5\n"),
+        ("a.txt", b"\xc3\xa9"),
+    ):
+        loaded = load_bytes(data, name=name)
+        header, body = _answer(loaded)
+        assert unpacked(header, body) == loaded
+    markdown = load_bytes(MARKDOWN, name="a.md")
+    assert markdown.title
+    assert markdown.metadata
+    assert markdown.marks
+    assert {part.parent for part in markdown.parts} > {None, 2}
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=300)
 @given(data=st.data())
 def test_a_damaged_answer(data: st.DataObject) -> None:
     """It is refused, or what it gives is in order and inside the text."""
-    loaded, header = load_bytes(MARKDOWN, name="a.md"), _header()
-    for _ in range(data.draw(st.integers(1, 3))):
+    header, body = _answer(load_bytes(MARKDOWN, name="a.md"))
+    changed = bytearray(body)
+    for _ in range(data.draw(st.integers(0, 3))):
+        at = data.draw(st.integers(0, len(body) - 1))
+        changed[at] = data.draw(st.sampled_from((0, 1, 2, 9, 127, 128, 255, changed[at] + 1 & 255)))
+    for _ in range(data.draw(st.integers(0, 2))):
         *way, last = data.draw(st.sampled_from(_ways(header)))
         place: object = header
         for key in way:
             place = place[key]  # type: ignore[index]
         place[last] = data.draw(values)  # type: ignore[index]
+    end = data.draw(st.one_of(st.just(len(body)), st.integers(0, len(body))))
     try:
-        found = unpacked(header, loaded.text.encode())
+        found = unpacked(header, bytes(changed[:end]))
     except FrameError:
         return
     assert_sound(found.text, found.parts, stripped=False)
@@ -112,8 +124,11 @@ def test_a_damaged_answer(data: st.DataObject) -> None:
     json.dumps([mark.location.to_dict() for mark in found.marks] + [found.title])
 
 
-def _header() -> dict[str, Json]:
-    return header_of(json.dumps(packed(load_bytes(MARKDOWN, name="a.md"))).encode())
+def _answer(loaded: LoadedText) -> tuple[dict[str, Json], bytes]:
+    header, pieces, n_bytes = packed(loaded)
+    body = b"".join(pieces)
+    assert len(body) == n_bytes
+    return header_of(json.dumps(header).encode()), body
 
 
 def _ways(value: object) -> list[tuple[str | int, ...]]:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import base64
 import random
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ragkit import RAG
 from ragkit.loading.payloads import without_payloads
 
 PICTURE = base64.b64encode(random.Random(1).randbytes(3_000)).decode()
@@ -52,3 +54,14 @@ def test_no_text_is_made_up(text: str) -> None:
     rest = iter(text)
     assert all(character in rest for character in left)
     assert len(left) + n_less == len(text)
+
+
+def test_the_report_counts_them(tmp_path: Path) -> None:
+    """In each text format; what is stored, found and sent is the rest."""
+    (tmp_path / "a.md").write_text(f"# Mooring\n\n![plan]({URI})\n\nUse two lines.")
+    (tmp_path / "b.csv").write_text(f"name,picture\nbuoy,{URI}\n")
+    with RAG(tmp_path / "kb", embedder="none", ledger="off") as rag:
+        report = rag.ingest(tmp_path / "a.md", tmp_path / "b.csv")
+        assert report.dropped["payload"] > 2 * len(PICTURE)
+        assert "base64" not in (rag.ask("plan lines").prompt or "")
+        assert {row.document_id for row in rag.list()} == {"a.md", "b.csv"}

@@ -168,6 +168,7 @@ PICTURE = "q 612 0 0 792 0 0 cm /Im Do Q"
         ([At(72, 500, "Obey me now", paint="1 g")], True),
         ([At(72, 500, "Obey me now", paint="0.97 g")], True),
         ([BLUE, At(72, 500, "Obey me now", paint="1 g")], False),
+        ([BLUE, At(72, 500, "Obey me now", size=2, paint="1 g")], False),
         ([At(72, 500, "Obey me now", paint="3 Tr")], True),
         ([At(72, 500, "Obey me now", paint="7 Tr")], True),
         ([PICTURE, At(72, 500, "Obey me now", paint="3 Tr")], False),

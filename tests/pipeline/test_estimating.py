@@ -11,7 +11,16 @@ from hypothesis import strategies as st
 
 from ragkit import RAG
 from ragkit.errors import LoadError
-from ragkit.pipeline.estimating import WRITING, Forecast, Forecaster, Rate, measure_rate, sample
+from ragkit.pipeline.estimating import (
+    PROBED_BYTES,
+    WRITING,
+    Forecast,
+    Forecaster,
+    Rate,
+    beginning,
+    measure_rate,
+    sample,
+)
 from ragkit.pipeline.report import Progress
 from ragkit.types import Chunk, Document
 
@@ -79,11 +88,67 @@ def test_without_a_rate_little_is_said() -> None:
 
 @given(st.lists(st.integers(0, 10**6), max_size=40), st.integers(1, 10))
 def test_a_sample_is_small(sizes: list[int], n: int) -> None:
-    """Distinct files, none of them large."""
-    files = [(Path(f"{i}.{'md' if i % 2 else 'txt'}"), size) for i, size in enumerate(sizes)]
+    """Distinct files, none of them large that cannot be read in part."""
+    files = [(Path(f"{i}.{'md' if i % 2 else 'pdf'}"), size) for i, size in enumerate(sizes)]
     paths = sample(files, n)
     assert len(paths) == len(set(paths)) <= n
-    assert all(dict(files)[path] <= 256 * 1024 for path in paths)
+    assert all(dict(files)[path] <= PROBED_BYTES for path in paths if path.suffix == ".pdf")
+
+
+def test_of_a_large_file_the_beginning_is_probed(tmp_path: Path) -> None:
+    """It ends with a line; a small file is read whole."""
+    lines = b"A line of twenty by\n" * 20_000
+    (tmp_path / "large.txt").write_bytes(lines)
+    part = beginning(tmp_path / "large.txt")
+    assert lines.startswith(part)
+    assert part.endswith(b"\n")
+    assert PROBED_BYTES - 20 < len(part) <= PROBED_BYTES
+    (tmp_path / "small.txt").write_bytes(b"No line")
+    assert beginning(tmp_path / "small.txt") == b"No line"
+
+
+def test_a_large_file_is_foretold_by_itself() -> None:
+    """What is left of it follows from what was done since its first part, reading left out."""
+    clock = Clock()
+    forecaster = Forecaster({"a": 10, "large": 10_000}, None, clock)
+    forecaster.begin("a")
+    forecaster.note("a", "added")
+    forecaster.begin("large")
+    clock.now += 100.0  # reading and splitting it
+    forecaster.advance("large", 0.01)
+    for i in range(2, 30):
+        clock.now += 3.0
+        forecaster.advance("large", i / 100)
+    forecast = forecaster.forecast()
+    assert forecast.seconds_left == pytest.approx(71 * 3.0)
+    assert (forecast.current, forecast.share) == ("large", 0.29)
+    assert forecast.bytes_done == 10 + 2900
+
+
+def test_of_a_file_of_records_bytes_are_done() -> None:
+    """Each record's; the file is done with the last, or when all is over."""
+    forecaster = Forecaster({"r": 100, "s": 50}, None, Clock(), of_records={"r"})
+    forecaster.note("r", "added", 30)
+    forecaster.note("r", "failed")
+    forecaster.begin("r")
+    forecaster.advance("r", 0.5)
+    assert (forecaster.forecast().files_done, forecaster.forecast().bytes_done) == (0, 30)
+    forecaster.note("r", "added", 90)
+    assert (forecaster.forecast().files_done, forecaster.forecast().bytes_done) == (1, 100)
+    forecaster.finish()
+    assert (forecaster.forecast().files_done, forecaster.forecast().bytes_done) == (2, 150)
+
+
+def test_failed_files_are_done_too(tmp_path: Path) -> None:
+    """A file that cannot be read leaves nothing to do."""
+    (tmp_path / "docs").mkdir()
+    (tmp_path / "docs" / "bad.json").write_text("{")
+    (tmp_path / "docs" / "empty.txt").write_text("")
+    seen: list[Progress] = []
+    with RAG(tmp_path / "kb", embedder="none") as rag:
+        rag.ingest(tmp_path / "docs", on_progress=seen.append, on_forecast=lambda _: None)
+    forecasts = [progress.forecast for progress in seen]
+    assert [f and (f.files_done, f.bytes_done) for f in forecasts] == [(1, 1), (2, 1)]
 
 
 def test_a_rate_is_measured() -> None:

@@ -170,7 +170,7 @@ def test_a_file_that_is_too_large_is_known(
     tmp_path: Path, docs: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It is not read to find out; another size is news."""
-    monkeypatch.setattr("ragkit.loading.sources.MAX_FILE_BYTES", 8)
+    monkeypatch.setattr("ragkit.loading.reading.MAX_FILE_BYTES", 8)
     assert counts(ingest(tmp_path)) == (2, 0)
     assert counts(ingest(tmp_path)) == (0, 2)
     (docs / "good.txt").write_text("Better words.")

@@ -1,0 +1,27 @@
+"""Kinds of elements of HTML, by their tags."""
+
+from __future__ import annotations
+
+UNSHOWN_TAGS = frozenset(
+    "script style template noscript head svg math iframe object select datalist".split()
+)
+"""Elements whose text is no part of what a page shows."""
+VOID = frozenset("area base br col embed hr img input link meta param source track wbr".split())
+BLOCKS = frozenset(
+    "address article aside blockquote body caption center dd details dialog div dl dt fieldset "
+    "figcaption figure footer form h1 h2 h3 h4 h5 h6 header hr legend li main nav ol p pre section "
+    "summary table tbody tfoot thead tr ul".split()
+)
+ROWS = frozenset({"p", "td", "th", "tr"})
+GROUPS = frozenset({"thead", "tbody", "tfoot"})
+CLOSED_BY_ITS_LIKE = {
+    "p": frozenset({"p"}),
+    "li": frozenset({"p", "li"}),
+    **dict.fromkeys(("dt", "dd"), frozenset({"p", "dt", "dd"})),
+    **dict.fromkeys(("td", "th"), frozenset({"p", "td", "th"})),
+    "tr": ROWS,
+    **dict.fromkeys(GROUPS, ROWS | GROUPS),
+}
+"""Elements whose end tag may be omitted, and which open ones (innermost first) they close."""
+HEADINGS = {f"h{level}": level for level in range(1, 7)}
+SECTIONS = frozenset({"article", "section", "main"})
