@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+import threading
 from pathlib import Path
 
 import pytest
@@ -101,10 +102,13 @@ def test_progress_goes_on_while_a_file_is_in_work(tmp_path: Path) -> None:
     ) as process:
         assert process.stdin is not None
         assert process.stderr is not None
+        silence = threading.Timer(60, process.kill)
+        silence.start()
         events = [valid(process.stderr.readline(), "progress") for _ in range(2)]
         process.stdin.write("Some words.")
         process.stdin.close()
         rest = process.stderr.read().splitlines()
+        silence.cancel()
     assert process.returncode == 0
     for event in events:
         assert event["event"] == "progress"
