@@ -37,7 +37,7 @@ def normal_rates(correlation: float, rng: random.Random) -> Callable[[], float]:
     def rate(latent: float, z: float) -> float:
         return normal.cdf((threshold - latent**0.5 * z) / (1.0 - latent) ** 0.5)
 
-    low, high = 0.0, 0.99
+    low, high, latent = 0.0, 0.99, 0.5
     for _ in range(30):
         latent = (low + high) / 2.0
         spread = sum((rate(latent, z) - SHARE) ** 2 for z in grid) / _STEPS

@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import importlib.metadata
 import json
 import os
 import subprocess
@@ -41,28 +42,44 @@ def lib(name: str) -> Any:  # noqa: ANN401 (frameworks are not installed where t
     return importlib.import_module(name)
 
 
-def embedder() -> tuple[Callable[[list[str]], list[list[float]]], Callable[[str], list[float]]]:
-    """Return what embeds texts, and what embeds a question."""
-    model = lib("ragkit.embedding.builtin").BuiltinEmbedder()
+class Embedder:
+    """ragkit's built-in embedder, with plain lists."""
 
-    def of_texts(texts: list[str]) -> list[list[float]]:
-        return [[float(x) for x in row] for row in model.embed_documents(texts)]
+    def __init__(self) -> None:
+        self._model = lib("ragkit.embedding.builtin").BuiltinEmbedder()
 
-    def of_question(text: str) -> list[float]:
-        return [float(x) for x in model.embed_query(text)]
+    def of_texts(self, texts: Sequence[str]) -> list[list[float]]:
+        """Return the vectors of texts."""
+        return [[float(x) for x in row] for row in self._model.embed_documents(list(texts))]
 
-    return of_texts, of_question
+    def of_question(self, text: str) -> list[float]:
+        """Return the vector of a question."""
+        return [float(x) for x in self._model.embed_query(text)]
+
+    def of_text(self, text: str) -> list[float]:
+        """Return the vector of a text."""
+        return self.of_texts([text])[0]
+
+
+def as_methods(embedder: Embedder, base: Any, names: dict[str, str]) -> Any:  # noqa: ANN401
+    """Return an object of a framework's class whose methods are those of the embedder."""
+
+    def method(name: str) -> Callable[[object, Any], object]:
+        call: Callable[[Any], object] = getattr(embedder, name)
+        # A function, because a class does not bind another object's method to its own objects.
+        return lambda _, given: call(given)
+
+    made = {theirs: method(ours) for theirs, ours in names.items()}
+    return type("Built", (base,), {"__module__": __name__, **made})()
 
 
 def langchain(texts: Texts) -> Ask:
     """Split by `RecursiveCharacterTextSplitter`, ask a vector store's retriever (k 4)."""
-    of_texts, of_question = embedder()
-    base: Any = lib("langchain_core.embeddings").Embeddings
-    methods = {
-        "embed_documents": lambda _, given: of_texts(list(given)),
-        "embed_query": lambda _, text: of_question(text),
-    }
-    model = type("Built", (base,), methods)()
+    model = as_methods(
+        Embedder(),
+        lib("langchain_core.embeddings").Embeddings,
+        {"embed_documents": "of_texts", "embed_query": "of_question"},
+    )
     document = lib("langchain_core.documents").Document
     splitter = lib("langchain_text_splitters").RecursiveCharacterTextSplitter()
     parts = splitter.split_documents(
@@ -76,15 +93,16 @@ def langchain(texts: Texts) -> Ask:
 
 def llamaindex(texts: Texts) -> Ask:
     """Make a `VectorStoreIndex` from documents and ask its retriever (top 2)."""
-    of_texts, of_question = embedder()
-    base: Any = lib("llama_index.core.base.embeddings.base").BaseEmbedding
-    methods: dict[str, Any] = {
-        "_get_query_embedding": lambda _, text: of_question(text),
-        "_aget_query_embedding": lambda _, text: of_question(text),
-        "_get_text_embedding": lambda _, text: of_texts([text])[0],
-        "_get_text_embeddings": lambda _, given: of_texts(list(given)),
-    }
-    model = type("Built", (base,), {"__module__": __name__, **methods})()
+    model = as_methods(
+        Embedder(),
+        lib("llama_index.core.base.embeddings.base").BaseEmbedding,
+        {
+            "_get_query_embedding": "of_question",
+            "_aget_query_embedding": "of_question",
+            "_get_text_embedding": "of_text",
+            "_get_text_embeddings": "of_texts",
+        },
+    )
     core = lib("llama_index.core")
     # File names as metadata would be embedded and sent, as its own reader does; not done here.
     documents = [core.Document(text=text, id_=name) for name, text in texts]
@@ -95,14 +113,14 @@ def llamaindex(texts: Texts) -> Ask:
 
 def haystack(texts: Texts) -> Ask:
     """Split by `DocumentSplitter` (200 words), ask the in-memory retriever (top 10)."""
-    of_texts, of_question = embedder()
+    embedder = Embedder()
     document = lib("haystack").Document
     splitter = lib("haystack.components.preprocessors").DocumentSplitter()
     if hasattr(splitter, "warm_up"):
         splitter.warm_up()
     given = [document(content=text, meta={"name": name}) for name, text in texts]
     parts = splitter.run(documents=given)["documents"]
-    for part, row in zip(parts, of_texts([part.content for part in parts]), strict=True):
+    for part, row in zip(parts, embedder.of_texts([part.content for part in parts]), strict=True):
         part.embedding = row
     store = lib("haystack.document_stores.in_memory").InMemoryDocumentStore()
     store.write_documents(parts)
@@ -110,22 +128,21 @@ def haystack(texts: Texts) -> Ask:
     retriever = kind(store)
 
     def ask(question: str) -> list[str]:
-        return [d.content for d in retriever.run(of_question(question))["documents"]]
+        return [d.content for d in retriever.run(embedder.of_question(question))["documents"]]
 
     return ask
 
 
 def txtai(texts: Texts) -> Ask:
     """Split by `Textractor(paragraphs=True)`'s rule, ask `Embeddings.search` (3 results)."""
-    of_texts, _ = embedder()
-    numpy = lib("numpy")
+    embedder, numpy = Embedder(), lib("numpy")
     split = lib("txtai.pipeline").Segmentation(paragraphs=True)
     parts = [part for _, text in texts for part in split(text)]
-    index = lib("txtai").Embeddings(
-        method="external",
-        transform=lambda given: numpy.array(of_texts(list(given)), dtype="float32"),
-        content=True,
-    )
+
+    def transform(given: Sequence[str]) -> object:
+        return numpy.array(embedder.of_texts(given), dtype="float32")
+
+    index = lib("txtai").Embeddings(method="external", transform=transform, content=True)
     index.index(parts)
     return lambda question: [found["text"] for found in index.search(question)]
 
@@ -229,12 +246,15 @@ def main() -> None:
             name, _, python = given.partition("=")
             done = run(name, python, task)
             version = None if done is None else done["version"]
-            for label, found in ({} if done is None else done["found"]).items():
-                values, tokens = [], []
-                for question, sent in zip(questions, found["sent"], strict=True):
+            rows_of: dict[str, dict[str, Any]] = {} if done is None else done["found"]
+            for label, found in rows_of.items():
+                values: list[float] = []
+                tokens: list[int] = []
+                contexts: list[list[str]] = found["sent"]
+                for question, sent in zip(questions, contexts, strict=True):
                     passages = [rows.Passage(document_id="", start=0, end=0, text=t) for t in sent]
-                    values.append(held(question, passages))
-                    tokens.append(sum(map(count, sent)))
+                    values.append(held(question, passages) or 0.0)
+                    tokens.append(sum(count(text) for text in sent))
                 print(
                     f"| {label} {version} | {sum(values) / len(values):.3f} "
                     f"| {sum(tokens) / len(tokens):,.0f} | {found['ingest']:.0f} "

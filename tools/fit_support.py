@@ -42,7 +42,7 @@ N_HITS = 10
 DEEP = 40
 """Hits among which ten are left when the question's own documents are taken out."""
 
-WEIGHED = {"with_vectors": ("agreeing", "words"), "by_words": ("unit", "chunk", "first")}
+WEIGHED = {"with_vectors": ("agreeing", "words"), "by_words": ("unit", "first")}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -210,8 +210,8 @@ def main() -> None:
     parser.add_argument("--limit", type=int, default=200, help="questions of each set and half")
     parser.add_argument("--foreign", type=int, default=30, help="of each other set and half")
     parser.add_argument("--refuse", type=float, default=0.03)
-    parser.add_argument("--refuse-words", type=float, default=0.025)
-    parser.add_argument("--refuse-structured", type=float, default=0.05)
+    parser.add_argument("--refuse-words", type=float, default=0.03)
+    parser.add_argument("--refuse-structured", type=float, default=0.04)
     args = parser.parse_args()
     numbers: dict[str, Any] = {"cosine_scale": COSINE_SCALE, "weights": {}, "moves": {}}
     for model, given in (("with_vectors", args.set), ("by_words", args.words)):

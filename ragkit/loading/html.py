@@ -47,8 +47,7 @@ def load_html(data: bytes) -> LoadedText:
     page, n_unseen = without_unseen(clean(text))
     reader = _read(page, Looks(page))
     if "aria-hidden" in page.lower() and reader.n_hidden > reader.n_seen:
-        # Perhaps the whole page stands behind a dialogue.
-        shown = _read(page, Looks(page, knows_aria=False))
+        shown = _read(page, Looks(page, knows_aria=False))  # as behind a dialogue
         reader = shown if shown.n_seen > 2 * reader.n_seen else reader
     guessed = encoding is not None and (
         declared is None or declared[1].decode().lower() != encoding

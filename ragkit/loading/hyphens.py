@@ -22,6 +22,8 @@ def without_breaks(texts: Sequence[str]) -> list[str]:
     The hyphen goes, unless the document has the word with it within a line too, or its first part
     is one that compounds begin with (`well-known`). A part that begins with a capital keeps it.
     """
+    if not any("\n" in text and _BREAK.search(text) for text in texts):
+        return list(texts)
     known = {word.lower() for text in texts for word in _HYPHENATED.findall(text)}
 
     def joined(found: re.Match[str]) -> str:
@@ -34,4 +36,4 @@ def without_breaks(texts: Sequence[str]) -> list[str]:
         is_compound = first in _FIRST_OF_COMPOUNDS or f"{first}-{second.lower()}" in known
         return "-" if found[1] != "\u00ad" and (is_compound or not second[0].islower()) else ""
 
-    return [_BREAK.sub(joined, text) for text in texts]
+    return [_BREAK.sub(joined, text) if "\n" in text else text for text in texts]

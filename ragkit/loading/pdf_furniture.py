@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from ragkit.loading.pdf_lines import Line
 
 _NUMBER = re.compile(r"\d+")
-_WORD = re.compile(r"\w+")
+_WORD = re.compile(r"[^\W\d_]+")
 _LETTER = re.compile(r"[^\W\d_]")
 MIN_PAGES = 3
 """Of a document with furniture, and of those that a line of it stands on."""
@@ -35,10 +35,10 @@ def without_furniture(pages: Sequence[Sequence[Line]]) -> tuple[list[list[Line]]
     if not found or len(found) == sum(map(len, pages)):
         return [list(lines) for lines in pages], 0
     drop = {id(line) for line in found}
-    kept_words = {w for page in pages for x in page if id(x) not in drop for w in _words(x)}
+    kept_words = _words("\n".join(x.text for page in pages for x in page if id(x) not in drop))
     n_characters = 0
     for line in found:
-        words = set(_words(line))
+        words = _words(line.text)
         if words <= kept_words or _is_number(line):
             n_characters += len(line.text)
         else:
@@ -47,8 +47,8 @@ def without_furniture(pages: Sequence[Sequence[Line]]) -> tuple[list[list[Line]]
     return [[line for line in page if id(line) not in drop] for page in pages], n_characters
 
 
-def _words(line: Line) -> Iterable[str]:
-    return (w for w in _WORD.findall(line.text.casefold()) if _LETTER.search(w))
+def _words(text: str) -> set[str]:
+    return set(_WORD.findall(text.casefold()))
 
 
 def _is_number(line: Line) -> bool:

@@ -41,6 +41,7 @@ class TableLines:
     captions: list[Line] = field(default_factory=list[Line])
     headers: list[Line] = field(default_factory=list[Line])
     rows: list[list[Line]] = field(default_factory=list[list[Line]])
+    has_numbers: list[bool] = field(default_factory=list[bool])
 
     @property
     def head(self) -> str:
@@ -55,7 +56,7 @@ class TableLines:
 
     def is_label(self, row: int) -> bool:
         """Whether a row has no numbers, and the one below it stands further in."""
-        if row + 1 >= len(self.rows) or _numbers_left(self.rows[row][-1]) is not None:
+        if row + 1 >= len(self.rows) or self.has_numbers[row]:
             return False
         line, below = self.rows[row][-1], self.rows[row + 1][0]
         return below.left > line.left + INDENT
@@ -68,6 +69,7 @@ def with_tables(lines: Sequence[Line]) -> Iterator[Line | TableLines]:
         if isinstance(item, TableLines) and last and not item.captions and len(item.headers) < 2:
             # A label between the rows that is as wide as they are.
             last.rows += [*([line] for line in item.headers), *item.rows]
+            last.has_numbers += [*(False for _ in item.headers), *item.has_numbers]
             continue
         if last:
             yield last
@@ -209,7 +211,7 @@ def _table(
     while split < first and _is_header(lines[split], left):
         split += 1
     table.headers = list(lines[start:split])
-    table.rows = _rows(lines[split:end], found[split:end])
+    _add_rows(table, lines[split:end], found[split:end])
     captions = start
     while captions > max(least, start - _MOST_CAPTIONS) and _is_caption(
         lines[captions - 1], lines[captions], (outer, right)
@@ -237,15 +239,16 @@ def _is_caption(line: Line, below: Line, table: tuple[float, float]) -> bool:
     return _near(line, below) and is_central and is_narrow
 
 
-def _rows(lines: Sequence[Line], found: Sequence[float | None]) -> list[list[Line]]:
-    """Return the rows: a label that goes on in the next line is one with it."""
-    rows, may_go_on = list[list[Line]](), False
+def _add_rows(table: TableLines, lines: Sequence[Line], found: Sequence[float | None]) -> None:
+    """Add rows: a label that goes on in the next line is one with it."""
+    rows, may_go_on = table.rows, False
     for line, left in zip(lines, found, strict=True):
         first = line.words[0].text
         is_small = first[:1].islower() or (may_go_on and NUMBER.fullmatch(first) is not None)
         if rows and is_small and (may_go_on or left is None):
             rows[-1].append(line)
+            table.has_numbers[-1] |= left is not None
         else:
             rows.append([line])
+            table.has_numbers.append(left is not None)
         may_go_on = left is None and not line.words[-1].text.endswith(":")
-    return rows

@@ -198,7 +198,7 @@ class RAG(StoreMethods):
         Raises:
             ConfigError: a value is not allowed, or the store needs `groups`.
         """
-        from ragkit.pipeline.retrieval import search
+        from ragkit.pipeline.searching import search
 
         check_names("search", SearchOptions, options)
         return search(self._parts, question, options)
@@ -218,7 +218,7 @@ class RAG(StoreMethods):
         those that hold the rest of their procedures, unless `drops_repeats` is false.
         `ragkit.trimming.rank` orders its sentences.
         """
-        from ragkit.pipeline.retrieval import pool
+        from ragkit.pipeline.searching import pool
 
         check_names("pool", PoolOptions, options)
         return pool(self._parts, question, k, options, drops_repeats=drops_repeats)

@@ -16,6 +16,7 @@ import json
 import math
 import re
 import unicodedata
+from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -30,7 +31,7 @@ _SHORTEST_ALIKE = 4
 """Characters of a word that can resemble another one."""
 
 _LEAST_ALIKE = 0.6
-_BEGINNING_ALIKE = 0.8
+"""Of the letter pairs of two words, the share in common."""
 
 _ASKING = {
     "pairs": "什么时候 为什么 什么 多少 哪 谁 如何 怎 何时 何 几 是 的 了 在 和 与 及 或 也 都 "
@@ -97,32 +98,25 @@ def support_features(
     """Return what both regressions weigh, from 0 to about 1; the higher, the more support.
 
     `unit` is the largest share of the question's term weight that a unit has, with its neighbours,
-    needs and headings. `chunk` is that of a chunk, in which similar words count, too; `first` that
-    of the best chunk; `words` is the largest plain share of words that a chunk has. `agreeing`, the
+    needs and headings. `first` is that of the best chunk, `words` the largest plain share of words
+    that a chunk has. `agreeing`, the
     one with vectors, is the largest mean of a unit's share, its chunk's, and its cosine. `is_row`,
     which they do not weigh, is 1 where the unit with the largest share is a row.
     """
-    asked = frozenset(telling_terms(question_terms))
-    table = _Table.of(asked, pool, signals)
+    table = _Table.of(frozenset(telling_terms(question_terms)), pool, signals)
     in_chunks = [table.share(terms) for terms in table.chunks]
-    alike = [_alike(asked - terms, c) for terms, c in zip(table.chunks, pool, strict=True)]
-    similar = [
-        share + sum(table.weights[term] * n for term, n in some.items())
-        for share, some in zip(in_chunks, alike, strict=True)
-    ]
     units = [table.share(terms) for terms in table.units]
     found = {
         "unit": max(units),
-        "chunk": max(similar),
         "first": in_chunks[0],
-        "words": max(len(terms) for terms in table.chunks) / max(1, len(asked)),
+        "words": max(map(len, table.chunks)) / max(1, len(table.weights)),
         "is_row": float(_is_row(pool, signals.sentences[units.index(max(units))])),
     }
     if signals.with_vectors:
         scale = _numbers()["cosine_scale"]
         cosines = [cosine / scale for cosine in signals.columns["window_cosine"]]
         found["agreeing"] = max(
-            (unit + similar[sentence.chunk] + 2.0 * cosine) / 4.0
+            (unit + in_chunks[sentence.chunk] + 2.0 * cosine) / 4.0
             for unit, sentence, cosine in zip(units, signals.sentences, cosines, strict=True)
         )
     return found
@@ -187,7 +181,15 @@ class _Table:
 
     @classmethod
     def of(cls, asked: frozenset[str], pool: Sequence[PoolChunk], signals: Signals) -> _Table:
-        by_unit = [[asked.intersection(terms) for terms in chunk.terms] for chunk in pool]
+        meant = _meant(asked, pool)
+        wanted = asked.union(meant)
+        by_unit = [
+            [
+                frozenset(meant.get(t, t) for t in wanted.intersection(terms))
+                for terms in chunk.terms
+            ]
+            for chunk in pool
+        ]
         own = [by_unit[s.chunk][s.position] for s in signals.sentences]
         # The square root, as most words that stand nowhere are not the question's subject.
         raw = {term: math.sqrt(idf) for term, idf in inverse_frequencies(asked, own).items()}
@@ -210,29 +212,37 @@ class _Table:
         return cls({term: w / total for term, w in raw.items()}, units, chunks)
 
 
-def _alike(missing: Collection[str], chunk: PoolChunk) -> dict[str, float]:
-    """Return how much each missing word resembles the nearest word of a chunk, if it does.
+def _meant(asked: frozenset[str], pool: Sequence[PoolChunk]) -> dict[str, str]:
+    """Return the words of a pool by which one of the question's may be meant that it lacks.
 
-    That is the share of letter pairs in common, for words with the same two first letters: endings
-    and typing errors differ less than that, and compounds are not cut.
+    They begin like it and share most of its letter pairs, one is the beginning of the other, or
+    they differ by one letter or the order of two: by endings and by typing errors.
     """
-    wanted = {word: _pairs(word) for word in missing if len(word) >= _SHORTEST_ALIKE}
-    beginnings = {word[:2] for word in wanted}
-    nearest: dict[str, float] = {}
-    words = {w for terms in chunk.terms for w in terms if w[:2] in beginnings}
+    words = {word for chunk in pool for terms in chunk.terms for word in terms}
+    missing: dict[str, list[str]] = {}
+    for word in asked - words:
+        if len(word) >= _SHORTEST_ALIKE and word[0].isalpha():
+            missing.setdefault(word[0], []).append(word)
+    meant: dict[str, str] = {}
     for other in words:
-        if len(other) < _SHORTEST_ALIKE:
-            continue
-        pairs = _pairs(other)
-        for word, own in wanted.items():
-            if word[:2] != other[:2]:
-                continue
-            alike = 2.0 * len(own & pairs) / (len(own) + len(pairs))
-            if other.startswith(word) or word.startswith(other):
-                alike = max(alike, _BEGINNING_ALIKE)
-            if alike >= max(_LEAST_ALIKE, nearest.get(word, 0.0)):
-                nearest[word] = alike
-    return nearest
+        if len(other) >= _SHORTEST_ALIKE:
+            for word in missing.get(other[0], ()):
+                if _are_alike(word, other):
+                    meant[other] = word
+    return meant
+
+
+def _are_alike(word: str, other: str) -> bool:
+    shorter = min(len(word), len(other))
+    if shorter > _SHORTEST_ALIKE and word[:shorter] == other[:shorter]:
+        return True
+    if abs(len(word) - len(other)) > shorter:
+        return False
+    letters, others = Counter(word), Counter(other)
+    if max((letters - others).total(), (others - letters).total()) <= 1:
+        return True
+    own, pairs = _pairs(word), _pairs(other)
+    return word[:2] == other[:2] and len(own & pairs) >= _LEAST_ALIKE * (len(own) + len(pairs)) / 2
 
 
 @lru_cache(maxsize=8192)
