@@ -143,30 +143,30 @@ def _is_item(line: Line) -> bool:
 
 def _joined(blocks: Iterable[Block | TableLines]) -> Iterator[Block | TableLines]:
     """Join paragraphs that go on in another column or on another page."""
-    held = list[Block | TableLines]()
+    first: Block | None = None
+    held = list[Block | TableLines]()  # what stands between it and where it may go on
     for block in blocks:
-        first = held[0] if held else None
-        if isinstance(first, Block) and isinstance(block, Block):
-            if _goes_on(first, block):
-                # PDFium does not tell a hyphen at the end of a page from others.
-                first.lines[-1].is_broken |= first.lines[-1].text.endswith("-")
-                first.lines += block.lines
-                first.left, first.right = block.left, block.right
-                if not _is_open(first):
-                    yield from held
-                    held = []
-                continue
-            if len(held) < _MOST_HELD and _may_stand_between(first, block):
-                held.append(block)
-                continue
-        elif isinstance(first, Block) and len(held) < _MOST_HELD:
+        if first and isinstance(block, Block) and _goes_on(first, block):
+            # PDFium does not tell a hyphen at the end of a page from others.
+            first.lines[-1].is_broken |= first.lines[-1].text.endswith("-")
+            first.lines += block.lines
+            first.left, first.right = block.left, block.right
+            if not _is_open(first):
+                yield from (first, *held)
+                first, held = None, []
+            continue
+        if first and len(held) < _MOST_HELD and _may_stand_between(first, block):
             held.append(block)
             continue
-        yield from held
-        held = [block] if isinstance(block, Block) and _is_open(block) else []
-        if not held:
+        if first:
+            yield from (first, *held)
+        first, held = None, []
+        if isinstance(block, Block) and _is_open(block):
+            first = block
+        else:
             yield block
-    yield from held
+    if first:
+        yield from (first, *held)
 
 
 def _is_open(block: Block) -> bool:
@@ -194,8 +194,10 @@ def _goes_on(block: Block, following: Block) -> bool:
     return is_alike and (last.page != first.page or first.base > last.base)
 
 
-def _may_stand_between(block: Block, other: Block) -> bool:
-    """Whether a sentence may go on behind a block: a footnote, or what a figure says."""
+def _may_stand_between(block: Block, other: Block | TableLines) -> bool:
+    """Whether a sentence may go on behind a table, a footnote, or what a figure says."""
+    if isinstance(other, TableLines):
+        return True
     last = block.lines[-1]
     return other.lines[0].size * 1.05 < last.size or other.lines[0].page != last.page
 
