@@ -25,8 +25,10 @@ case, since short lines by themselves look alike."""
 _SAME_SIZE = 1.12
 _LONGEST_WORD = 6
 """Times the height of a line: the longest word, unless it could be wrapped itself."""
-_MOST_HELD = 30
-"""Paragraphs at the end of a page and figures on the next that a sentence may go on behind."""
+_MOST_HELD = 2
+"""Footnotes, or figures and tables of the next column or page, that a sentence may go on behind."""
+_MOST_HELD_WORD = 30
+"""The same for a word, of which the rest is known when it is seen."""
 _MOST_HEADING_LINES = 3
 _LONGEST_HEADING = 200
 _HEADING_SHARE = 0.2
@@ -155,7 +157,7 @@ def _joined(blocks: Iterable[Block | TableLines]) -> Iterator[Block | TableLines
                 yield from (first, *held)
                 first, held = None, []
             continue
-        if first and len(held) < _MOST_HELD and _may_stand_between(first, block):
+        if first and len(held) < _most_held(first) and _may_stand_between(first, block):
             held.append(block)
             continue
         if first:
@@ -167,6 +169,10 @@ def _joined(blocks: Iterable[Block | TableLines]) -> Iterator[Block | TableLines
             yield block
     if first:
         yield from (first, *held)
+
+
+def _most_held(block: Block) -> int:
+    return _MOST_HELD_WORD if block.lines[-1].text.endswith("-") else _MOST_HELD
 
 
 def _is_open(block: Block) -> bool:
