@@ -1,7 +1,7 @@
 # Each target makes its own virtual environment; nothing is installed outside this folder.
 PYTHON ?= $(or $(shell command -v python3.11),python3)
 
-.PHONY: demo demo-core test test-fast test-torch test-llamacpp fuzz nights check clean
+.PHONY: demo demo-core test test-fast test-torch test-llamacpp fuzz fuzz-files nights check clean
 
 demo: .venv-demo/ready
 	@rm -rf demo-kb
@@ -55,6 +55,12 @@ NIGHTS ?= 300
 
 nights: .venv-test/ready
 	NIGHTS=$(NIGHTS) SEED=$${SEED:-$$$$} .venv-test/bin/pytest tests/pipeline/test_thirty_nights.py -s
+
+# Damaged files through the process that parses, this many of each format.
+FUZZ_FILES ?= 1000
+
+fuzz-files: .venv-test/ready
+	FUZZ_FILES=$(FUZZ_FILES) .venv-test/bin/pytest tests/fuzz/test_worker.py -p no:randomly
 
 check: .venv-test/ready
 	.venv-test/bin/ruff check .

@@ -84,12 +84,14 @@ class LoadError(RagkitError):
 
     `code` is one of the documented words: `no_text` (nothing to extract), `password` (encrypted),
     `unsupported` (no loader, or its extra is missing), `broken` (malformed), `limit` (too large or
-    too slow), `unreadable` (the file system refused), `encoding` (not text).
+    too slow), `unreadable` (the file system refused), `encoding` (not text). `may_pass` says that
+    the machine may be at fault rather than the document.
     """
 
-    def __init__(self, code: str, detail: str) -> None:
+    def __init__(self, code: str, detail: str, *, may_pass: bool = False) -> None:
         self.code = code
         self.detail = detail
+        self.may_pass = may_pass
         super().__init__(f"{code}: {detail}")
 
 

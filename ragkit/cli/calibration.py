@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ragkit.cli import output
 from ragkit.cli.calibration_output import calibration_text, explanation
 from ragkit.cli.datasets import open_over, read_dataset
 from ragkit.cli.options import names, numbers, settings_of
-from ragkit.errors import ExitCode
-from ragkit.types import Json
+from ragkit.errors import ConfigError, ExitCode
+from ragkit.types import MOST_HITS, Json
 
 if TYPE_CHECKING:
     from ragkit.config import Settings
@@ -22,11 +22,10 @@ if TYPE_CHECKING:
 def calibrate(args: argparse.Namespace) -> ExitCode:
     """Run `ragkit calibrate`."""
     dataset = read_dataset(args)
-    pools = numbers("pool", args.pool)
     # Here `--mode` is that of the guarantee; that of retrieval is `--search-mode`.
     settings = settings_of(args, mode=args.search_mode)
     out = Path(args.out or "trim.json")
-    found = _find(args, dataset, settings, pools, name=out.stem)
+    found = _find(args, dataset, settings, name=out.stem)
     if found.certified:
         _write(found, out)
     data: dict[str, Json] = {**found.to_dict(), "out": str(out) if found.certified else None}
@@ -36,17 +35,19 @@ def calibrate(args: argparse.Namespace) -> ExitCode:
 
 
 def _find(
-    args: argparse.Namespace,
-    dataset: Dataset,
-    settings: Settings,
-    pools: tuple[int, ...],
-    *,
-    name: str,
+    args: argparse.Namespace, dataset: Dataset, settings: Settings, *, name: str
 ) -> Calibration:
     from ragkit.cli.progress import Bar
     from ragkit_eval.calibration.calibrate import calibrate as find
     from ragkit_eval.running.stores import missing_documents
 
+    choices: dict[str, Any] = {
+        "pools": numbers("pool", args.pool),
+        "scorers": names(args.scorer) or (),
+        "neighbours": _neighbours(args.neighbours),
+        "headings": _switches("headings", args.headings),
+        "units": _switches("units", args.units),
+    }
     with open_over(dataset, args, settings) as opened:
         missing_documents(opened.rag, dataset)
         with Bar(args.progress, unit="questions") as bar:
@@ -58,14 +59,31 @@ def _find(
                 mode=args.mode,
                 metric=args.metric,
                 refuse_target=args.refuse_target,
-                pools=pools,
-                scorers=names(args.scorer) or (),
+                **choices,
                 second_hop=args.second_hop,
                 cluster=args.cluster,
                 name=name,
                 seed=settings.seed or 0,
                 on_progress=lambda done, total: bar.note({"question": done}, "measured", total),
             )
+
+
+def _neighbours(given: str) -> tuple[int, ...]:
+    """Read a comma-separated list of numbers, 0 or more; raises `ConfigError`."""
+    values = names(given) or ()
+    for value in values:
+        if not (value.isascii() and value.isdigit()) or int(value) > MOST_HITS:
+            raise ConfigError(f"--neighbours {value!r}; allowed: 0 to {MOST_HITS:,}")
+    return tuple(map(int, values))
+
+
+def _switches(name: str, given: str) -> tuple[bool, ...]:
+    """Read a comma-separated list of `on` and `off`; raises `ConfigError`."""
+    values = names(given) or ()
+    for value in values:
+        if value not in {"on", "off"}:
+            raise ConfigError(f"--{name} {value!r}; allowed: on off")
+    return tuple(value == "on" for value in values)
 
 
 def _write(found: Calibration, out: Path) -> None:

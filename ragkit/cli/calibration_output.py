@@ -6,6 +6,7 @@ import shlex
 from collections.abc import Sequence
 
 from ragkit.cli.output import Shown
+from ragkit.trimming import BASELINE_HITS
 
 _PLOT_WIDTH = 40
 
@@ -14,19 +15,31 @@ def calibration_text(data: Shown) -> str:
     """Return what was certified, or what more it would take."""
     if not data["certified"]:
         return _refused(data)
-    policy = data["policy"]
-    c = policy["certificate"]
+    c = data["policy"]["certificate"]
     nothing = ""
-    if c["expected_tokens"] >= c["untrimmed_tokens"]:
-        nothing = "\nthis saves nothing: the untrimmed top 5 is no larger; ask with --trim off"
+    if data["untrimmed_k"] == BASELINE_HITS or c["expected_tokens"] >= c["untrimmed_tokens"]:
+        nothing = "\nthis saves nothing against the untrimmed top 5: ask with --trim off"
     return (
-        f"certified: the sentences of a pool of {policy['pool']} that rank {policy['keep_above']} "
-        f"or better{_by(policy['scorer'])} keep {_guarantee(c)}\n"
-        f"n {c['n']} ({c['n_effective']:.0f} effective, {c['documents']} documents), "
+        f"certified: {_kept(data)} keep {_guarantee(c)}\n"
+        f"n {c['n']} ({c['n_effective']:.0f} effective, {c['documents']} {_clusters(c)}), "
         f"{c['failures']} failures, achieved {c['achieved']:.3f}\n"
         f"mean context {c['expected_tokens']:.0f} tokens instead of {c['untrimmed_tokens']:.0f}\n"
         f"wrote {data['out']}; use it with: ragkit ask --trim {shlex.quote(data['out'])}{nothing}"
     )
+
+
+def _kept(data: Shown) -> str:
+    policy = data["policy"]
+    if data["untrimmed_k"] is not None:
+        return f"the first {data['untrimmed_k']} chunks, untrimmed (no certified cut is cheaper),"
+    return (
+        f"the sentences of a pool of {policy['pool']} that rank {policy['keep_above']} or better"
+        f"{_by(policy['scorer'])}"
+    )
+
+
+def _clusters(certificate: Shown) -> str:
+    return "sections" if certificate["cluster"] == "section" else "documents"
 
 
 def _by(scorer: Shown | None) -> str:
@@ -58,19 +71,20 @@ def explanation(data: Shown) -> str:
     """Return what is guaranteed and what is not, and the curve."""
     lines: list[str] = []
     if data["certified"]:
-        policy = data["policy"]
-        c = policy["certificate"]
+        c = data["policy"]["certificate"]
         saved = 1.0 - c["expected_tokens"] / c["untrimmed_tokens"]
         change = f"{saved:.0%} less than" if saved >= 0.0 else f"{-saved:.0%} more than"
         lines += [
             calibration_text(data), "",
             "What this says",
-            f"  Send the model the sentences that rank {policy['keep_above']} or better: on "
-            f"average {c['expected_tokens']:.0f} tokens a question, {change} the untrimmed top 5, "
-            f"at most {c['largest_tokens']} for the labelled ones.",
+            f"  Send the model {_kept(data)}: on average {c['expected_tokens']:.0f} tokens a "
+            f"question, {change} the untrimmed top 5, at most {c['largest_tokens']} for the "
+            "labelled ones.",
             f"  If questions keep coming as they did, that keeps {_guarantee(c)}.",
-            f"  It was checked on {c['n']} questions about {c['documents']} documents; "
+            f"  It was checked on {c['n']} questions about {c['documents']} {_clusters(c)}; "
             f"{c['failures']} of them lost something.",
+            *_absolute(data["evidence"], c["metric"]),
+            *_price(c["expected_tokens"], data["uncertified_tokens"]),
         ]  # fmt: skip
         refusal = c["refusal"]
         if refusal is not None:
@@ -94,14 +108,77 @@ def explanation(data: Shown) -> str:
             f"  It is about {c['metric']}, not about how good the model's answers are.",
             "  It is about questions like the labelled ones, on documents like theirs; one question"
             " in particular may lose its evidence.",
+            *_weaker(c),
             "  It ends when the chunker, the embedder, the template, the token counter or the score"
             " changes, or when more than a tenth of the chunks has changed; ragkit ask then says"
             " so.",
         ]  # fmt: skip
     else:
         lines += [_refused(data), "", f"Asked was {_guarantee(data['target'])}."]
+        lines += _absolute(data["evidence"], data["target"]["metric"])
+    lines += _grid(data["grid"])
     lines += ["", "Tokens of context, and the share of the untrimmed top 5's quality kept"]
     return "\n".join([*lines, *_plot(data["curve"])])
+
+
+def _weaker(certificate: Shown) -> list[str]:
+    """Return what sections as clusters leave open."""
+    if certificate["cluster"] != "section":
+        return []
+    return [
+        "  It counts sections as independent, the weaker assumption: sections of one document are "
+        "more alike than documents, and nothing is said about other documents."
+    ]
+
+
+def _absolute(evidence: Shown | None, metric: str) -> list[str]:
+    """Return what the contexts hold in themselves, beside the promise, which is relative."""
+    if evidence is None:
+        return []
+
+    def share(name: str) -> str:
+        of = evidence[name]
+        if of is None or of["mean"] is None:
+            return "unknown"
+        bounds = [f"{of[end]:.3f}" if of[end] is not None else "?" for end in ("low", "high")]
+        return f"{of['mean']:.3f} (95 % interval {bounds[0]} to {bounds[1]})"
+
+    of_certified = "" if evidence["certified"] is None else f"; this context: {share('certified')}"
+    return [
+        f"  In themselves, over all {evidence['n']} labelled questions, mean {metric}: the "
+        f"untrimmed top 5 {share('untrimmed')}{of_certified}."
+    ]
+
+
+def _price(certified: float, uncertified: float | None) -> list[str]:
+    """Return what the certificate costs beside a cut that just keeps the share on these labels."""
+    if uncertified is None:
+        return []
+    return [
+        f"  A cut that just keeps that share of these very questions sends {uncertified:.0f} "
+        f"tokens and promises nothing: the certificate costs a factor of "
+        f"{certified / uncertified:.2f}."
+    ]
+
+
+def _grid(grid: Sequence[Shown]) -> list[str]:
+    """Return what other shares and confidences cost."""
+    if not grid:
+        return []
+    lines = ["", "Mean tokens for other goals (retain down, confidence across)"]
+    confidences = sorted({cell["confidence"] for cell in grid})
+    lines.append(f"{'':8}" + "".join(f"{c:>18.0%}" for c in confidences))
+    for retain in sorted({cell["retain"] for cell in grid}):
+        row = (_cell(cell) for cell in grid if cell["retain"] == retain)
+        lines.append(f"{retain:8.0%}" + "".join(f"{text:>18}" for text in row))
+    return lines
+
+
+def _cell(cell: Shown) -> str:
+    if cell["tokens"] is not None:
+        whole = "" if cell["untrimmed_k"] is None else f" (top {cell['untrimmed_k']})"
+        return f"{cell['tokens']:,.0f}{whole}"
+    return "never" if cell["n_needed"] is None else f"{cell['n_needed']:,} labels"
 
 
 def _plot(curve: Sequence[Shown]) -> list[str]:

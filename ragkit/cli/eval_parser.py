@@ -44,12 +44,21 @@ def _calibrate(add: AddCommand) -> None:
                         help="also set a refusal threshold that refuses at most this share of "
                         "the answerable questions")  # fmt: skip
     parser.add_argument("--pool", metavar="N,N", default="10",
-                        help="number of chunks in the pool; if you pass several numbers, one is "
-                        "selected on a third of the documents (default 10)")  # fmt: skip
+                        help="number of chunks in the pool; if you pass several values of this or "
+                        "of one of the next four, one policy is selected on a third of the "
+                        "documents (default 10)")  # fmt: skip
     parser.add_argument("--scorer", metavar="A,B", default="none",
                         help="sentence scorer: none (no training), a scorer file, or fit, which "
-                        "learns from some of the documents and writes a file next to the policy; "
-                        "if you pass several, one is selected (default none)")  # fmt: skip
+                        "learns from some of the documents and writes a file next to the policy "
+                        "(default none)")  # fmt: skip
+    parser.add_argument("--neighbours", metavar="N,N", default="0",
+                        help="sentences kept on either side of a kept one (default 0)")  # fmt: skip
+    for name, default, text in (
+        ("headings", "off", "keep the heading above a kept unit: off, on, or off,on (default off)"),
+        ("units", "on", "score code, lists and tables by the scorer of units: on, off, or on,off "
+                        "(default on)"),
+    ):  # fmt: skip
+        parser.add_argument(f"--{name}", metavar="A,B", default=default, help=text)
     _second_hop(parser)
     parser.add_argument("--out", metavar="FILE", help="trim policy to write (default trim.json)")
     parser.add_argument("--explain", action="store_true",
@@ -83,8 +92,9 @@ def _questions_of(parser: argparse.ArgumentParser) -> None:
                         "(default: any if the spans are the answers, otherwise all)")  # fmt: skip
     parser.add_argument("--cluster", metavar="FIELD", default="document",
                         help="which questions to treat as correlated: those with the same document "
-                        "(default), those with the same value of a metadata field, or none "
-                        "")  # fmt: skip
+                        "(default), those with the same value of a metadata field, or none; "
+                        "calibrate also takes section (the weaker assumption, for collections of a "
+                        "few handbooks)")  # fmt: skip
     parser.add_argument("--limit", type=whole, metavar="N", help="use only the first N questions")
     parser.add_argument("--cache", metavar="DIR", default=".ragkit-eval",
                         help="folder for stores, vectors and generations (default "

@@ -53,6 +53,7 @@ _ASKS_FOR_LIST = re.compile(
 _END_OF_LABEL = re.compile(r" ?\| ?|  | \(|: |\n")
 
 Place: TypeAlias = tuple[ScoredSentence, ContextItem]
+_Group: TypeAlias = tuple[str | int | tuple[int, int], ...]
 
 
 @dataclass(slots=True, eq=False)
@@ -154,8 +155,8 @@ def best_candidates(
 
 def candidates(places: Iterable[Place]) -> list[Candidate]:
     """Return all candidates of a context, in its order: a list and a procedure are one each."""
-    groups: dict[object, list[Place]] = {}
-    group_at: dict[tuple[str, int], object] = {}
+    groups: dict[_Group, list[Place]] = {}
+    group_at: dict[tuple[str, int], _Group] = {}
     for sentence, item in places:
         if unit_of(sentence, item).kind == "caption":
             continue  # the title of a table or a note
@@ -174,8 +175,8 @@ def candidates(places: Iterable[Place]) -> list[Candidate]:
 
 
 def _group(
-    sentence: ScoredSentence, item: ContextItem, group_at: dict[tuple[str, int], object]
-) -> object:
+    sentence: ScoredSentence, item: ContextItem, group_at: dict[tuple[str, int], _Group]
+) -> _Group:
     """Return what a unit has in common with those that it is given together with.
 
     `group_at` has the groups of the units before it, by document and start.
@@ -185,7 +186,7 @@ def _group(
         return chunk.document_id, unit.procedure
     for need in reversed(unit.needs):
         key = group_at.get((chunk.document_id, need.start))
-        if isinstance(key, tuple) and key[0] == "list":
+        if key is not None and key[0] == "list":
             return key
     if unit.kind != "item":
         return chunk.document_id, sentence.start

@@ -23,6 +23,7 @@ LENGTHS = struct.Struct("!IQ")
 """The lengths of a frame's JSON and of its bytes."""
 
 PIECE_CHARACTERS = 2**20
+_ENCODER = json.JSONEncoder(separators=(",", ":"))
 _PLACES: Mapping[str, type] = {
     "page": int, "slide": int, "sheet": str, "cells": str, "anchor": str,
 }  # fmt: skip
@@ -34,7 +35,7 @@ class FrameError(ValueError):
 
 def frame_head(header: Mapping[str, Json], n_bytes: int) -> bytes:
     """Return a frame up to its bytes."""
-    text = json.dumps(header, separators=(",", ":")).encode()
+    text = _ENCODER.encode(header).encode()
     return LENGTHS.pack(len(text), n_bytes) + text
 
 
@@ -72,10 +73,10 @@ def packed(loaded: LoadedText) -> tuple[dict[str, Json], Iterator[bytes | memory
     header: dict[str, Json] = {
         "title": loaded.title,
         "metadata": loaded.metadata,
+        "dropped": {str(why): n for why, n in loaded.dropped.items()},
         "places": [place.to_dict() for place in marks.locations],
         "marks": len(marks),
         "parts": len(parts),
-        "dropped": {str(why): n for why, n in loaded.dropped.items()},
     }
     encoded = (text[at : at + PIECE_CHARACTERS].encode() for at in pieces)
     return header, chain(columns, encoded), n_text + sum(map(len, columns))

@@ -34,6 +34,10 @@ START_SECONDS = 60.0
 
 BLOCK_BYTES = 2**20
 
+_TEXT = frozenset({"text", "markdown", "rst", "csv", "json", "json lines"})
+_WEAR_OF_TEXT = 0.05
+"""What Python alone reads leaves nothing behind; to start a worker costs as much as a thousand."""
+
 _OUT_OF_MEMORY = 3
 _INTERPRETER = re.compile(r"python|pypy|graalpy", re.IGNORECASE)
 _CODE = re.compile(r"[a-z_]{1,20}")
@@ -106,7 +110,7 @@ class Limits:
         seconds: Wall seconds of one file; those that its bytes may take come on top.
         seconds_per_mib: What each MiB of a file adds to them.
         answer_bytes: Most bytes of an answer's text, and of its marks.
-        files: A worker is replaced after so many.
+        files: A worker is replaced after so many; one of plain text counts for a twentieth.
     """
 
     memory_bytes: int = 2**30
@@ -154,14 +158,10 @@ class Worker:
         request: dict[str, Json] = {"name": name, "loader": loader.name, "password": password}
         with self._lock:
             try:
-                answer = self._answer(request, content)
+                return self._answer(request, content)
             except _WornError:
                 # What earlier files have left behind must not decide on this one.
-                try:
-                    answer = self._answer(request, content)
-                except _WornError as error:
-                    raise LoadError(error.code, error.detail) from None
-        return answer
+                return self._answer(request, content)
 
     def close(self) -> None:
         """End the process, if there is one."""
@@ -172,6 +172,7 @@ class Worker:
         process = self._ready()
         limits, is_fresh = self._limits, process.n_files == 0
         process.n_files += 1
+        process.wear += _WEAR_OF_TEXT if request["loader"] in _TEXT else 1.0
         seconds = limits.seconds + limits.seconds_per_mib * content.n_bytes / 2**20
         try:
             process.send(request, content, time.monotonic() + seconds)
@@ -180,14 +181,15 @@ class Worker:
                 return unpacked(header, text)
         except TimeoutError:
             self._end()
-            raise LoadError("limit", f"it takes more than {seconds:,.0f} s") from None
+            detail = f"it takes more than {seconds:,.0f} s"
+            raise LoadError("limit", detail, may_pass=True) from None
         except FrameError as error:
             self._end()
             raise LoadError("broken", f"its parser gave no answer of use: {error}") from None
         except EOFError:
-            code, detail = _cause(self._end(), limits)
-            can_retry = not is_fresh and "CPU" not in detail
-            raise (_WornError if can_retry else LoadError)(code, detail) from None
+            status = self._end()
+            is_own = is_fresh or status == -SIGXCPU
+            raise _cause(status, limits) if is_own else _WornError from None
         except BaseException:
             # An interruption, for example: what the pipes hold now is of use to nobody.
             self._end()
@@ -195,13 +197,12 @@ class Worker:
         code, detail = str(header["error"]), str(header.get("detail"))[:_MAX_DETAIL_CHARACTERS]
         if header.get("spent"):
             self._end()
-            detail = _memory(limits)
-            raise (LoadError if is_fresh else _WornError)("limit", detail)
+            raise _out_of_memory(limits) if is_fresh else _WornError
         raise LoadError(code if _CODE.fullmatch(code) else "broken", detail)
 
     def _ready(self) -> _Process:
         process = self._process
-        if process is not None and process.is_ours and process.n_files < self._limits.files:
+        if process is not None and process.is_ours and process.wear < self._limits.files:
             return process
         self._end()
         process = self._process = _start(self._limits)
@@ -222,7 +223,7 @@ class Worker:
         return process.status
 
 
-class _WornError(LoadError):
+class _WornError(Exception):
     """A failure that another process may not have."""
 
 
@@ -235,17 +236,18 @@ class _Process:
         assert popen.stdin is not None  # noqa: S101 (both are pipes)
         assert popen.stdout is not None  # noqa: S101
         self.n_files = 0
+        self.wear = 0.0
         self.status = 0
         self.cpu_seconds = 0.0
         self.pid = popen.pid
         self._popen = popen
         self._started_by = os.getpid()
+        self._read_ahead = bytearray()
         self._requests, self._answers = popen.stdin.fileno(), popen.stdout.fileno()
         self._is_writable, self._is_readable = poll(), poll()
         self._is_writable.register(self._requests, POLLOUT)
         self._is_readable.register(self._answers, POLLIN)
         os.set_blocking(self._requests, False)
-        os.set_blocking(self._answers, False)
 
     @property
     def is_ours(self) -> bool:
@@ -284,17 +286,15 @@ class _Process:
         return header, self._read(n_bytes, deadline)
 
     def _read(self, n_bytes: int, deadline: float) -> bytes:
-        data = bytearray()
-        while len(data) < n_bytes:
-            try:
-                block = os.read(self._answers, min(n_bytes - len(data), BLOCK_BYTES))
-            except BlockingIOError:
-                _wait(self._is_readable, deadline)
-                continue
+        while len(self._read_ahead) < n_bytes:
+            _wait(self._is_readable, deadline)
+            block = os.read(self._answers, BLOCK_BYTES)
             if not block:
                 raise EOFError
-            data += block
-        return bytes(data)
+            self._read_ahead += block
+        data = bytes(self._read_ahead[:n_bytes])
+        del self._read_ahead[:n_bytes]
+        return data
 
     def end(self) -> None:
         """Kill and reap it, and note what it has cost; a second call does nothing."""
@@ -387,21 +387,21 @@ def _search_path() -> list[str]:
     return paths if ours in paths else [*paths, ours]
 
 
-def _cause(status: int, limits: Limits) -> tuple[str, str]:
-    """Return the code and the detail of a file at which a worker has ended itself."""
+def _cause(status: int, limits: Limits) -> LoadError:
+    """Return the error of a file at which a worker has ended itself."""
     if status == -SIGXCPU:
-        return "limit", f"it takes more than {limits.cpu_seconds:,} CPU seconds"
+        return LoadError("limit", f"it takes more than {limits.cpu_seconds:,} CPU seconds")
     if status in {_OUT_OF_MEMORY, -SIGABRT, -SIGTRAP, -SIGILL}:
-        # PDFium aborts, or traps, where there is no memory left.
-        return "limit", _memory(limits)
+        return _out_of_memory(limits)  # PDFium aborts, or traps, where there is none left.
     if status == -SIGKILL:
-        return "limit", "the system ended its parser, perhaps for want of memory"
+        detail = "the system ended its parser, perhaps for want of memory"
+        return LoadError("limit", detail, may_pass=True)
     try:
         what = Signals(-status).name if status < 0 else f"status {status}"
     except ValueError:
         what = f"signal {-status}"
-    return "broken", f"its parser crashed: {what}"
+    return LoadError("broken", f"its parser crashed: {what}")
 
 
-def _memory(limits: Limits) -> str:
-    return f"it needs more than {limits.memory_bytes >> 20:,} MiB of memory"
+def _out_of_memory(limits: Limits) -> LoadError:
+    return LoadError("limit", f"it needs more than {limits.memory_bytes >> 20:,} MiB of memory")

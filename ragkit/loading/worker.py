@@ -16,6 +16,7 @@ import os
 import pkgutil
 import resource
 import signal
+import struct
 import sys
 import time
 import warnings
@@ -41,6 +42,15 @@ _MODULES = ("bz2", "csv", "heapq", "html.entities", "lzma", "pypdfium2", "zlib")
 """Modules that parsers import where they use them, or the standard library does for them."""
 
 
+# Numbers of Linux: prctl(2), landlock(7).
+_PR_SET_PDEATHSIG, _PR_SET_NO_NEW_PRIVS = 1, 38
+_CREATE_RULESET, _RESTRICT_SELF = 444, 446
+_LANDLOCK = (
+    (0x1FFF,), (0x3FFF,), (0x7FFF,), (0x7FFF, 0x3), (0xFFFF, 0x3), (0xFFFF, 0x3, 0x3),
+)  # fmt: skip
+"""By version: all there is to forbid of files, then of networks, then of other processes."""
+
+
 def main(settings: Mapping[str, int]) -> None:
     """Serve until the other side closes its pipe.
 
@@ -49,7 +59,7 @@ def main(settings: Mapping[str, int]) -> None:
     """
     requests, answers = _take_pipes()
     _preload()
-    held = _limit(settings["memory_bytes"])
+    held = give_up(settings["memory_bytes"])
     gc.collect()
     gc.freeze()
     _send(answers, {"limits": held})
@@ -89,7 +99,7 @@ def _preload() -> None:
     logging.disable()
 
 
-def _limit(memory_bytes: int) -> list[Json]:
+def give_up(memory_bytes: int) -> list[Json]:
     """Take away from this process what parsing does not need; return the names of what held."""
     wanted = {
         "RLIMIT_AS": memory_bytes,
@@ -98,11 +108,9 @@ def _limit(memory_bytes: int) -> list[Json]:
         "RLIMIT_NPROC": 0,
         "RLIMIT_NOFILE": 0,
     }
-    held: list[Json] = []
-    if _bound_to_parent():
-        held.append("no_new_privs")
-    # What failed before this is told there; from here on nobody reads it.
     nothing = os.open(os.devnull, os.O_WRONLY)
+    held = _restrict()
+    # What failed before this is told there; from here on nobody reads it.
     os.dup2(nothing, 2)
     os.close(nothing)
     for name, value in wanted.items():
@@ -116,19 +124,33 @@ def _limit(memory_bytes: int) -> list[Json]:
     return held
 
 
-def _bound_to_parent() -> bool:
-    """Gain no privileges, and end with the thread that has started this; only Linux knows both."""
+def _restrict() -> list[Json]:
+    """Do what only Linux can do; return the names of what held.
+
+    It ends with the thread that has started it, gains no privileges, and reaches neither files nor
+    other processes, nor networks, as far as the kernel's Landlock goes.
+    """
     if sys.platform != "linux":
-        return False
+        return []
     try:
         import ctypes
 
-        end_with_parent, no_new_privileges = 1, 38
-        control = ctypes.CDLL(None).prctl
-        control(end_with_parent, signal.SIGKILL, 0, 0, 0)
-        return bool(control(no_new_privileges, 1, 0, 0, 0) == 0)
+        library = ctypes.CDLL(None)
+        control, call = library.prctl, library.syscall
     except (ImportError, OSError, AttributeError):
-        return False
+        return []
+    held: list[Json] = []
+    control(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    if control(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0:
+        held.append("no_new_privs")
+    version = min(call(_CREATE_RULESET, None, 0, 1), len(_LANDLOCK))
+    if version > 0:
+        rights = _LANDLOCK[version - 1]
+        rules = call(_CREATE_RULESET, struct.pack(f"{len(rights)}Q", *rights), 8 * len(rights), 0)
+        if rules >= 0:
+            held += ["landlock"] if call(_RESTRICT_SELF, rules, 0) == 0 else []
+            os.close(rules)
+    return held
 
 
 def _allow(seconds: int) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import collections.abc
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, cast
 
@@ -14,10 +14,20 @@ from ragkit.pipeline.answers import Answer, Evidence, TrimUse, sound_usage, stop
 from ragkit.pipeline.citing import cite
 from ragkit.pipeline.history import newest_turns, read_turns
 from ragkit.pipeline.links import linked, suggestions
-from ragkit.pipeline.retrieval import Found, Request, depth, retrieve
+from ragkit.pipeline.retrieval import Found, Request, depth
+from ragkit.pipeline.searching import hits_of, retrieve_each
+from ragkit.pipeline.understanding import questions_of
 from ragkit.text.passages import context_tokens, n_orphans
-from ragkit.trimming import BASELINE_HITS, BUILTIN_POLICY, Trimmed, rank, select, untrimmed
+from ragkit.trimming import (
+    BASELINE_HITS,
+    BUILTIN_POLICY,
+    Trimmed,
+    rank,
+    select,
+    untrimmed,
+)
 from ragkit.trimming.certificate import has_refusal
+from ragkit.trimming.merging import merged
 from ragkit.types import (
     Citation,
     Generation,
@@ -74,22 +84,26 @@ def draft(
     policy = parts.policy
     k = depth(options.get("k"), parts.settings.k, policy.pool if policy else BASELINE_HITS)
     last_user = next((t.content for t in reversed(history) if t.role == "user"), "")
+    asked = questions_of(question)
+    if last_user:
+        asked = [f"{last_user}\n{text}".strip() for text in asked]
     request = Request.of(
         parts,
-        f"{last_user}\n{question}".strip() if last_user else question,
+        question,
         options,
         k=max(k, BASELINE_HITS),
         n_candidates=k,
         drops_repeats=policy is not None,
     )
-    found = retrieve(parts, request, watch)
+    founds = retrieve_each(parts, request, asked, watch)
+    found, hits = founds[0], hits_of(founds)
     counter = parts.counter
     with watch.stage("trim"):
-        trimmed = _trimmed(parts, found, counter)
+        trimmed = _trimmed(parts, founds, counter, k)
     trim_use = certification.trim_use(found.revision, found.mode, k)
     evidence = Evidence(
         score=trimmed.support,
-        threshold=_threshold(parts),
+        threshold=_threshold(parts, question, found),
         calibrated=_is_calibrated(parts, trim_use),
     )
     refusal = trimmed.refusal or _low(evidence)
@@ -99,7 +113,7 @@ def draft(
     with watch.stage("render"):
         cap, template = parts.settings.max_history_tokens, parts.template
         turns = newest_turns(history, cap, counter, template.render_turns)
-        first = found.hits[:BASELINE_HITS]
+        first = hits[:BASELINE_HITS]
         # The baseline is compared with as it stands, without marks where text is left out.
         plain = [replace(i, gap_before=False) for i in untrimmed(first, counter=counter).context]
         baseline = template.render(question, plain, turns)
@@ -116,7 +130,7 @@ def draft(
         context_tokens=n_context_tokens if refusal is None else 0,
         prompt=prompt if refusal is None else None,
         refusal=refusal,
-        suggestions=() if refusal is None else suggestions(trimmed.context, found.hits),
+        suggestions=() if refusal is None else suggestions(trimmed.context, hits),
         evidence=evidence,
         trim=trim_use,
         baseline_tokens=baseline_tokens,
@@ -128,13 +142,14 @@ def draft(
     )
 
 
-def _trimmed(parts: Parts, found: Found, counter: TokenCounter) -> Trimmed:
+def _trimmed(parts: Parts, founds: Sequence[Found], counter: TokenCounter, k: int) -> Trimmed:
     policy, settings = parts.policy, parts.settings
     placement = cast("Placement", settings.placement)  # the settings have checked it
-    ranking = rank(found.terms, found.pool, policy or BUILTIN_POLICY)
+    rankings = [rank(found.terms, found.pool, policy or BUILTIN_POLICY) for found in founds]
+    ranking = merged(rankings)
     if policy is None:
         return untrimmed(
-            [chunk.hit for chunk in found.pool],
+            [chunk.hit for chunk in ranking.pool[:k]],
             counter=counter,
             max_context_tokens=settings.max_context_tokens,
             ranking=ranking,
@@ -150,13 +165,22 @@ def _trimmed(parts: Parts, found: Found, counter: TokenCounter) -> Trimmed:
     )
 
 
-def _threshold(parts: Parts) -> float | None:
+def _threshold(parts: Parts, question: str, found: Found) -> float | None:
     asked = parts.settings.refuse_below
     if asked == "off":
         return None
     if asked is not None:
         return float(asked)
-    return (parts.policy or BUILTIN_POLICY).refuse_below
+    policy = parts.policy or BUILTIN_POLICY
+    if policy.fitted_support and not has_refusal(policy.certificate):
+        from ragkit.trimming.support import has_measured_threshold  # as `rank` does
+
+        # Cosines of other embedders are on other scales.
+        has_own_cosines = any(chunk.cosines is not None for chunk in found.pool)
+        if has_own_cosines and found.embedder != "builtin":
+            return None
+        return policy.refuse_below if has_measured_threshold(found.pool, question) else None
+    return policy.refuse_below
 
 
 def _is_calibrated(parts: Parts, trim_use: TrimUse | None) -> bool:

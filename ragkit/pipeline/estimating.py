@@ -78,6 +78,21 @@ class Forecast:
     share: float = 0.0
 
 
+@dataclass(slots=True)
+class _Large:
+    """A large file in work: its bytes, and how much was done when its first part was."""
+
+    source: str
+    n_bytes: int
+    since: float
+    share_then: float
+    share: float = 0.0
+
+    @property
+    def n_since(self) -> float:
+        return (self.share - self.share_then) * self.n_bytes
+
+
 class Forecaster:
     """Follows an ingest.
 
@@ -104,18 +119,20 @@ class Forecaster:
         self._began = clock()
         self._bytes_done = self._bytes_worked = 0
         self._current: str | None = None
-        self._share = 0.0
-        self._since: tuple[float, float] = (self._began, 0.0)
+        self._large: _Large | None = None
 
     def begin(self, source: str) -> None:
         """Record that a file, or a document of it, is in work."""
-        self._current, self._share = source, 0.0
+        self._current = source
 
     def advance(self, source: str, share: float) -> None:
-        """Record that this share of a file's work is done."""
-        if source != self._current or not self._share:
-            self._since = (self._clock(), share)
-        self._current, self._share = source, share
+        """Record that this share of a large file's work is done; others may be begun meanwhile."""
+        if self._large is None or self._large.source != source:
+            # Of a file of records, it is the share of one of them.
+            size = 0 if source in self._of_records else self._left.get(source, 0)
+            self._large = _Large(source, size, since=self._clock(), share_then=share)
+        self._large.share = share
+        self._current = source
 
     def note(self, source: str, status: Status, n_bytes: int | None = None) -> None:
         """Record that a file is done, or a document of this many bytes in a file of records."""
@@ -129,30 +146,29 @@ class Forecaster:
             done = left
         if done == left:
             del self._left[source]
-        if source == self._current:
-            self._share = 0.0
+        if self._large is not None and self._large.source == source:
+            self._large = None
         self._bytes_done += done
         if status in {"added", "changed"}:
             self._bytes_worked += done
 
     def finish(self) -> None:
         """Record that all files are done."""
-        self._bytes_done, self._current = self._n_bytes, None
+        self._bytes_done, self._current, self._large = self._n_bytes, None, None
         self._left.clear()
 
     def forecast(self) -> Forecast:
         """Return what is known now."""
-        size = self._left.get(self._current or "", 0)
-        in_work = round(self._share * size)
+        large = self._large
+        in_work = 0 if large is None else round(large.share * large.n_bytes)
         n_done, n_worked = self._bytes_done + in_work, self._bytes_worked + in_work
         rate, n_left, now = self._rate, self._n_bytes - n_done, self._clock()
         seconds, elapsed = None if rate is None else n_left * rate.seconds, now - self._began
         if n_worked:
             by_now = n_left * elapsed / n_worked
-            began, share = self._since
-            if self._share > share and in_work > self._bytes_worked:
+            if large is not None and in_work > self._bytes_worked and large.n_since:
                 # Mostly one large file: reading it is over, so that it goes on as since then.
-                by_now = n_left * (now - began) / ((self._share - share) * size)
+                by_now = n_left * (now - large.since) / large.n_since
             # The first files tell little of the others; a tenth of all tells as much as it can.
             weight = min(1.0, 10 * n_worked / self._n_bytes)
             if seconds is not None:
@@ -168,7 +184,7 @@ class Forecaster:
             seconds_left=seconds,
             bytes_per_second=n_done / elapsed if n_done and elapsed > 0 else None,
             current=self._current,
-            share=self._share,
+            share=large.share if large is not None and large.source == self._current else 0.0,
         )
 
 

@@ -269,7 +269,7 @@ class Ingester:
         detail = error.detail
         if error.code == "groups" and stored is not None:
             detail += f"; what is stored of it stays: ragkit rm {shlex.quote(item.id)}"
-        if error.code in _PASSING:
+        if error.may_pass or error.code in _PASSING:
             fingerprint = None
         self._fail(
             Failure(source=item.source, code=error.code, detail=detail, fingerprint=fingerprint)

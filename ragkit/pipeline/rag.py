@@ -198,7 +198,7 @@ class RAG(StoreMethods):
         Raises:
             ConfigError: a value is not allowed, or the store needs `groups`.
         """
-        from ragkit.pipeline.retrieval import search
+        from ragkit.pipeline.searching import search
 
         check_names("search", SearchOptions, options)
         return search(self._parts, question, options)
@@ -214,10 +214,11 @@ class RAG(StoreMethods):
     ) -> tuple[Sequence[str], Sequence[PoolChunk]]:
         """Return a question's index terms and its best k chunks, prepared for trimming.
 
-        This is the pool that `ask` trims: of near-identical chunks one, unless `drops_repeats` is
-        false. `ragkit.trimming.rank` orders its sentences.
+        This is the pool that `ask` trims: of near-identical chunks one, and after the k chunks
+        those that hold the rest of their procedures, unless `drops_repeats` is false.
+        `ragkit.trimming.rank` orders its sentences.
         """
-        from ragkit.pipeline.retrieval import pool
+        from ragkit.pipeline.searching import pool
 
         check_names("pool", PoolOptions, options)
         return pool(self._parts, question, k, options, drops_repeats=drops_repeats)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, cast
 
@@ -13,6 +14,7 @@ from ragkit.fusion import FUSION_DEPTH
 from ragkit.groups import readers_of
 from ragkit.pipeline.identified import exact_first, telling, with_identifiers
 from ragkit.pipeline.opening import has_numpy
+from ragkit.pipeline.understanding import corrected
 from ragkit.storage import (
     Manifest,
     Snapshot,
@@ -25,10 +27,10 @@ from ragkit.storage import (
 from ragkit.text.identifiers import asked_identifiers, identifiers, without_numbers
 from ragkit.text.words import detect_language, index_terms, query_terms
 from ragkit.trimming import PoolChunk
-from ragkit.types import MOST_HITS, Fusion, Hit, Json, Mode, Query, Retriever, embeds_like
+from ragkit.types import MOST_HITS, Chunk, Fusion, Hit, Json, Mode, Query, Retriever, embeds_like
 
 if TYPE_CHECKING:
-    from ragkit.pipeline.options import PoolOptions, SearchOptions
+    from ragkit.pipeline.options import PoolOptions
     from ragkit.pipeline.parts import Parts
     from ragkit.types import Embedder, Vector
 
@@ -44,7 +46,8 @@ class Request:
         filters: Conditions on metadata.
         groups: The reader's; None if unspecified.
         n_candidates: How many of the hits are prepared for trimming.
-        drops_repeats: Whether one of near-identical hits is prepared, and later ones for the rest.
+        drops_repeats: Whether one of near-identical hits is prepared, and later ones for the rest;
+            and with them the rest of the procedures that they hold.
     """
 
     question: str
@@ -92,6 +95,7 @@ class Found:
         pool: The first hits of the request, without repeats if it says so, prepared for trimming.
         mode: The mode asked for, or the one chosen for the question.
         revision: The store's; None if it does not count its writes, 0 for a retriever.
+        embedder: The name of the store's; None for a retriever.
     """
 
     hits: Sequence[Hit]
@@ -99,6 +103,7 @@ class Found:
     pool: Sequence[PoolChunk]
     mode: Mode
     revision: int | None
+    embedder: str | None
 
 
 def depth(asked: int | None, setting: int | None, default: int) -> int:
@@ -107,38 +112,6 @@ def depth(asked: int | None, setting: int | None, default: int) -> int:
     if not 1 <= k <= MOST_HITS:
         raise ConfigError(f"k {k}; allowed: 1 to {MOST_HITS:,}")
     return k
-
-
-def search(parts: Parts, question: str, options: SearchOptions) -> Sequence[Hit]:
-    """Do what `RAG.search` does."""
-    k = depth(options.get("k"), parts.settings.k, 10)
-    unit, mmr = options.get("unit", "chunk"), options.get("mmr")
-    dedupe = options.get("dedupe", False)
-    if unit not in {"chunk", "document"}:
-        raise ConfigError(f"unit {unit!r}; allowed: chunk document")
-    chosen = dedupe or mmr is not None or unit == "document"
-    request = Request.of(parts, question, options, k=max(10 * k, 100) if chosen else k)
-    hits = retrieve(parts, request, Stopwatch()).hits
-    if chosen:
-        from ragkit.diversity import distinct_documents, drop_near_duplicates, marginal_relevance
-
-        if unit == "document":
-            hits = distinct_documents(hits)
-        if dedupe:
-            hits = drop_near_duplicates(hits)
-        if mmr is not None:
-            hits = marginal_relevance(hits[: 4 * k], relevance=mmr)
-    return hits[:k]
-
-
-def pool(
-    parts: Parts, question: str, k: int, options: PoolOptions, *, drops_repeats: bool
-) -> tuple[Sequence[str], Sequence[PoolChunk]]:
-    """Do what `RAG.pool` does."""
-    k = depth(k, None, k)
-    request = Request.of(parts, question, options, k=k, n_candidates=k, drops_repeats=drops_repeats)
-    found = retrieve(parts, request, Stopwatch())
-    return found.terms, found.pool
 
 
 def retrieve(parts: Parts, request: Request, watch: Stopwatch) -> Found:
@@ -153,11 +126,15 @@ def retrieve(parts: Parts, request: Request, watch: Stopwatch) -> Found:
     # A remote embedder is slow, and no read transaction should stay open meanwhile. So the question
     # is embedded first if the last one was; if that guess was wrong, the store is read again.
     embedder = None if request.mode == "lexical" else parts.question_embedder
+    is_read = False
     while True:
-        found = _attempt(parts, store, request, embedder, watch)
+        found = _attempt(parts, store, request, embedder, watch, is_read=is_read)
         if isinstance(found, Found):
-            return _reranked(parts, request, found, watch)
-        embedder = found
+            return _completed(store, request, _reranked(parts, request, found, watch), watch)
+        if isinstance(found, str):
+            request, is_read = replace(request, question=found), True
+        else:
+            embedder = found
 
 
 def _attempt(
@@ -166,14 +143,22 @@ def _attempt(
     request: Request,
     embedder: Embedder | None,
     watch: Stopwatch,
-) -> Found | Embedder | None:
-    """Search with this embedder's question vector; if another embedder is needed, return that."""
+    *,
+    is_read: bool,
+) -> Found | Embedder | str | None:
+    """Search with this embedder's question vector; if another embedder is needed, return that.
+
+    If words are mistyped and the question was not read before (`is_read`), return it corrected.
+    """
     vector: Vector | None = None
     if request.mode != "lexical":
         with watch.stage("embed"):
             vector = None if embedder is None else embedder.embed_query(request.question)
 
-    def search_once(view: Snapshot) -> Found | Embedder | None:
+    def search_once(view: Snapshot) -> Found | Embedder | str | None:
+        question = request.question if is_read else _corrected(view, request)
+        if question != request.question:
+            return question
         settings = view.manifest().settings
         language = view.question_language(request.question, groups=request.groups)
         counts = None if request.mode == "lexical" else view.vector_counts(groups=request.groups)
@@ -185,6 +170,18 @@ def _attempt(
     if isinstance(store, Snapshots):
         return store.in_one_state(search_once)
     return search_once(_Live(store))
+
+
+def _corrected(view: Snapshot, request: Request) -> str:
+    """Return the question, mistyped words corrected where the store tells its terms."""
+
+    def known(terms: Iterable[str]) -> AbstractSet[str]:
+        wanted = set(terms)
+        held = view.known_terms(wanted, groups=request.groups)
+        return wanted if held is None else held
+
+    language = view.language(groups=request.groups)
+    return corrected(request.question, language=language, known=known)
 
 
 def _embedder_of(
@@ -298,12 +295,14 @@ def _search(
         if asked and pool:
             pool = with_identifiers(pool, asked)
             terms = _telling(view, request, terms, pool)
+    manifest = view.manifest()
     return Found(
         hits=hits,
         terms=terms,
         pool=pool,
         mode=request.mode or ("lexical" if vector is None else "hybrid"),
-        revision=view.manifest().revision,
+        revision=manifest.revision,
+        embedder=None if manifest.settings is None else manifest.settings.embedder,
     )
 
 
@@ -366,6 +365,22 @@ def _reranked(parts: Parts, request: Request, found: Found, watch: Stopwatch) ->
     return replace(found, hits=hits, pool=pool)
 
 
+def _completed(store: Store | Retriever, request: Request, found: Found, watch: Stopwatch) -> Found:
+    """Add the rest of the procedures that were found in part, which are to be kept whole."""
+    if not (request.drops_repeats and isinstance(store, Store)):
+        return found
+    if not any(unit.procedure for chunk in found.pool for unit in chunk.hit.chunk.units):
+        return found
+    from ragkit.pipeline.completing import completed
+
+    def chunks_of(document_id: str) -> Sequence[Chunk]:
+        document = store.document(document_id, groups=request.groups)
+        return () if document is None else document[2]
+
+    with watch.stage("retrieve"):
+        return replace(found, pool=completed(found.pool, chunks_of))
+
+
 class _Live:
     """A store without snapshots, whose manifest and language are asked for once."""
 
@@ -395,6 +410,12 @@ class _Live:
 
     def terms(self, question: str, *, groups: tuple[str, ...] | None = None) -> Sequence[str]:
         return query_terms(question, language=self.language(groups=groups))
+
+    def known_terms(
+        self, terms: Iterable[str], *, groups: tuple[str, ...] | None = None
+    ) -> AbstractSet[str] | None:
+        del terms, groups
+        return None
 
     def vector_counts(self, *, groups: tuple[str, ...] | None = None) -> VectorCounts | None:
         del groups

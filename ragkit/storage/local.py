@@ -416,7 +416,7 @@ class LocalStore:
         """Move everything from the log into the file."""
         self._database.checkpoint()
 
-    @cached_property
+    @property
     def journal(self) -> IngestJournal:
         """What ingests keep beside documents."""
         from ragkit.storage.journal import IngestJournal

@@ -33,6 +33,7 @@ from ragkit.storage.rows import (
 )
 from ragkit.storage.schema import FILLED, RESTORED, read_manifest, schema_version
 from ragkit.storage.values import Manifest, VectorCounts
+from ragkit.storage.vocabulary import held_terms
 from ragkit.text.words import detect_language, fts5_match, fts5_terms, search_terms
 from ragkit.types import Hit, Mode, Query
 
@@ -189,6 +190,16 @@ class LocalSnapshot:
                 question, own=self._own_language(question), stored=language
             )
         return self._terms[key]
+
+    def known_terms(
+        self, terms: Iterable[str], *, groups: tuple[str, ...] | None = None
+    ) -> set[str] | None:
+        """Return which of some terms the documents that these groups may see hold."""
+        with self._reading() as connection:
+            reader = self._reader(connection, groups)
+            if reader is None and self._is_protected:
+                return None
+            return held_terms(connection, terms, None if reader is None else reader.documents)
 
     def _own_language(self, question: str) -> str | None:
         if question not in self._own_languages:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -294,6 +295,15 @@ class Snapshot(Protocol):
 
     def terms(self, question: str, *, groups: tuple[str, ...] | None = None) -> Sequence[str]:
         """Return the terms that a question is searched by, in this order."""
+        ...
+
+    def known_terms(
+        self, terms: Iterable[str], *, groups: tuple[str, ...] | None = None
+    ) -> AbstractSet[str] | None:
+        """Return which of some terms the documents that these groups may see hold.
+
+        None where the store does not tell.
+        """
         ...
 
     def vector_counts(self, *, groups: tuple[str, ...] | None = None) -> VectorCounts | None:

@@ -123,7 +123,7 @@ class Atoms:
 
 def is_structured(pool: Sequence[PoolChunk]) -> bool:
     """Whether at least half of a pool's chunks hold code, lists, tables, definitions or options."""
-    chunks = [chunk.hit.chunk for chunk in pool]
+    chunks = [chunk.hit.chunk for chunk in pool if not chunk.completes]
     n_structured = sum(any(u.kind in STRUCTURED_KINDS for u in chunk.units) for chunk in chunks)
     return 2 * n_structured >= len(chunks) > 0
 

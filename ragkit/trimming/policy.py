@@ -24,10 +24,13 @@ BASELINE_HITS = 5
 """The baseline that trimming is compared with: so many chunks, untrimmed."""
 
 REFUSE_BELOW = 0.15
-"""Bundled refusal threshold: 1 % of the calibration halves' answerable questions lie below it."""
+"""Bundled refusal threshold: few answerable questions lie below it (`tools/fit_support.py`)."""
 
 _LIMITS = ("keep_above", "budget_tokens", "budget_share")
-_SWITCHES = ("headings", "units")
+_LATER_SWITCHES = ("units", "fitted_support")
+_SWITCHES = ("headings", *_LATER_SWITCHES)
+_OFF = dict.fromkeys(_LATER_SWITCHES, False)
+"""As policies were before there were these: their files lack them, and their digests stay."""
 _PLAIN = ("name", "pool", *_LIMITS, "second_hop", "neighbours", *_SWITCHES, "refuse_below")
 _WEIGHTS = (*FUSION_WEIGHTS, "length", "best")
 """Keys of the policy file, in its order; a weight's field is called `KEY_weight`."""
@@ -57,7 +60,9 @@ class TrimPolicy:
     If `units` is true and there is no `scorer`, a pool from documents with structure (code, lists,
     tables) is scored by the scorer of units instead (`ragkit.trimming.unit_scorer`).
 
-    If the support, from 0 to 1, is below `refuse_below`, there is no answer. `certificate` is what
+    If the support, from 0 to 1, is below `refuse_below`, there is no answer. If `fitted_support` is
+    true it is the support of `ragkit.trimming.support`; otherwise the formula of before, which
+    refuses many answerable questions in languages other than English. `certificate` is what
     `ragkit calibrate` has shown about the policy.
     """
 
@@ -70,6 +75,7 @@ class TrimPolicy:
     neighbours: int = 0
     headings: bool = False
     units: bool = True
+    fitted_support: bool = True
     refuse_below: float = 0.0
     scorer: Scorer | None = None
     cosine_weight: float = FUSION_WEIGHTS["cosine"]
@@ -122,7 +128,7 @@ class TrimPolicy:
         Raises:
             ConfigError: an unknown key, a value out of range, or a scorer that cannot be read.
         """
-        given: dict[str, Json] = {**_LEFT_OUT.to_dict(), "units": False, "certificate": None}
+        given: dict[str, Json] = {**_LEFT_OUT.to_dict(), **_OFF, "certificate": None}
         _check_keys(path, data, allowed=tuple(given))
         if set(_LIMITS) & set(data):
             # A file that gives one limit means that one alone.
@@ -159,6 +165,7 @@ class TrimPolicy:
             certificate=None if certificate is None else Certificate.from_dict(certificate),
             headings=switches["headings"],
             units=switches["units"],
+            fitted_support=switches["fitted_support"],
             **weights,
         )
 
@@ -179,15 +186,16 @@ class TrimPolicy:
             "scorer": None if scorer is None else {"name": scorer.name, "sha256": scorer.sha256()},
             "weights": self._weights(_WEIGHTS),
         }
-        if not self.units:
-            del data["units"]  # As it was before there was a scorer of units: digests stay.
+        for name in _LATER_SWITCHES:
+            if not data[name]:
+                del data[name]
         if self.certificate is not None:
             data["certificate"] = self.certificate.to_dict()
         return data
 
 
 BUILTIN_POLICY = TrimPolicy(
-    name="bundled/5",
+    name="bundled/6",
     keep_above=-4.5,
     budget_share=1.0,
     chunk_weight=1.0,
@@ -213,7 +221,12 @@ BUNDLED = {"bundled": BUILTIN_POLICY, "tight": TIGHT_POLICY}
 """Policies that need no file, by the names that `--trim` takes."""
 
 _LEFT_OUT = TrimPolicy(
-    name="bundled/3", keep_above=-4.0, budget_share=1.0, units=False, refuse_below=REFUSE_BELOW
+    name="bundled/3",
+    keep_above=-4.0,
+    budget_share=1.0,
+    units=False,
+    fitted_support=False,
+    refuse_below=REFUSE_BELOW,
 )
 """What a policy file means by the keys that it leaves out, whatever is bundled today."""
 

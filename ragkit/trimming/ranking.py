@@ -7,16 +7,16 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from ragkit.trimming.atoms import Atoms, Piece, is_structured, unit_of
-from ragkit.trimming.policy import TrimPolicy
+from ragkit.trimming.policy import BUILTIN_POLICY, TrimPolicy
 from ragkit.trimming.signals import PoolChunk, Sentence, Signals, fused, measure
 from ragkit.types import Chunk, Hit, Need, Span
 
 _SHORT_TERMS = 3
 """Added to every length, so that a heading cannot win merely by being short."""
 
-# Logistic regressions of "is the question answered here" on the calibration halves of squad20 and
-# hotpotqa_100, against questions of other collections (weight 1) and squad20's unanswerable ones
-# (weight 1/2). They order pools by their support; it is not yet a calibrated probability.
+# The support of policies of before (`fitted_support` is false): logistic regressions of "is the
+# question answered here" on the calibration halves of squad20 and hotpotqa_100, against questions
+# of other collections (weight 1) and squad20's unanswerable ones (weight 1/2).
 # Weights of coverage and cosine, and the offset. That of `_WITH_CHUNK` (benchmarks/support.py, on
 # vectors of the kind `short`) is raised so that no more answerable questions are refused.
 _OF_SENTENCE = (2.1, 10.2, -7.1)
@@ -97,13 +97,30 @@ def rank(question_terms: Sequence[str], pool: Sequence[PoolChunk], policy: TrimP
         order = _best_first(relative)
         relative_of = lambda k, _: relative[k]  # noqa: E731 (its type is stated above)
     kept = _kept_order(sentences, scores, pool, atoms, order=order, relative_of=relative_of)
-    return Ranking(pool=pool, sentences=kept, support=_support(signals, pool))
+    support = _support(question_terms, pool, signals, policy)
+    return Ranking(pool=pool, sentences=kept, support=support)
 
 
-def support_score(question_terms: Sequence[str], pool: Sequence[PoolChunk]) -> float | None:
+def support_score(
+    question_terms: Sequence[str], pool: Sequence[PoolChunk], policy: TrimPolicy = BUILTIN_POLICY
+) -> float | None:
     """Return how well the pool supports an answer, in [0, 1]; None for an empty pool."""
     signals = measure(question_terms, pool)
-    return _support(signals, pool) if signals.sentences else None
+    return _support(question_terms, pool, signals, policy) if signals.sentences else None
+
+
+def _support(
+    question_terms: Sequence[str],
+    pool: Sequence[PoolChunk],
+    signals: Signals,
+    policy: TrimPolicy,
+) -> float:
+    if policy.fitted_support:
+        # Loaded by the first question, not with the library.
+        from ragkit.trimming.support import fitted_support
+
+        return fitted_support(question_terms, pool, signals)
+    return _support_of_before(signals, pool)
 
 
 def _scores(
@@ -147,7 +164,7 @@ def _relative_scores(
     return [priority - policy.best_weight * best for priority in priorities]
 
 
-def _support(signals: Signals, pool: Sequence[PoolChunk]) -> float:
+def _support_of_before(signals: Signals, pool: Sequence[PoolChunk]) -> float:
     """Return the support of the part with vectors, or of the part without if that is greater.
 
     Each part is judged by what is known of it: the pool supports an answer where either part does.

@@ -31,6 +31,9 @@ class PoolChunk:
     each sentence, `window_cosines` with each sentence and its neighbours; both are None where the
     store has no sentence vectors of the chunk, or not yet. `with_chunk` says that each sentence's
     vector has a part of its chunk's added to it, which makes cosines larger.
+
+    One that `completes` others was not found itself: it comes after them, holds the rest of a
+    procedure of theirs, and takes no other part.
     """
 
     hit: Hit
@@ -38,6 +41,7 @@ class PoolChunk:
     cosines: Sequence[float] | None = None
     window_cosines: Sequence[float] | None = None
     with_chunk: bool = False
+    completes: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +91,7 @@ def measure(question_terms: Sequence[str], pool: Sequence[PoolChunk]) -> Signals
         question_terms: Index terms of the question, without stop words.
         pool: Best chunk first.
     """
+    pool = [chunk for chunk in pool if not chunk.completes]
     sentences = tuple(
         Sentence(i, j, span, len(chunk.terms[j]))
         for i, chunk in enumerate(pool)

@@ -35,7 +35,9 @@ def test_from_labels_to_a_certified_answer(tmp_path: Path) -> None:
     assert "not certified here: a pool of 2" in void.stderr
     assert valid(void.stdout, "ask")["trim"]["certified"] is False
     words = run(*arguments, "--explain").stdout
-    for part in ("What this says", "What this does not say", "90.0% of the questions", "█"):
+    for part in ("What this says", "What this does not say", "90.0% of the questions", "█",
+                 "In themselves, over all 120 labelled questions", "the certificate costs a factor",
+                 "Mean tokens for other goals"):  # fmt: skip
         assert part in words
 
 
@@ -50,6 +52,16 @@ def test_too_few_labels_exit_5_and_write_nothing(tmp_path: Path) -> None:
     assert not out.exists()
     text = run(*arguments, "--explain", code=5).stdout
     assert "about 59 questions like these are needed" in text
+
+
+@pytest.mark.parametrize(
+    ("option", "value"), [("--neighbours", "-1"), ("--headings", "maybe"), ("--units", "on,1")]
+)
+def test_wrong_choices_are_named(tmp_path: Path, option: str, value: str) -> None:
+    """The message names the option and what it takes."""
+    dataset = make_dataset(tmp_path / "town")
+    refused = run("calibrate", str(dataset), "--embedder", "none", f"{option}={value}", code=2)
+    assert f"{option} {value.rsplit(',', maxsplit=1)[-1]!r}; allowed" in refused.stderr
 
 
 def test_a_sheet_calibrates_the_default_store(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+import threading
 from pathlib import Path
 
 import pytest
@@ -64,6 +65,15 @@ def test_known_failures_are_one_line_and_no_error(tmp_path: Path, docs: Path) ->
     assert (retried["known_failures"], len(retried["failures"])) == (0, 30)
 
 
+def test_what_is_left_out_of_texts_is_counted(tmp_path: Path) -> None:
+    """Characters that nobody sees, by why, in one line; spaces are none."""
+    (tmp_path / "page.html").write_text("<p>Seen.</p><p style='display:none'>Hidden words</p>")
+    command = ("ingest", str(tmp_path / "page.html"), "--embedder", "none", "--store")
+    dropped = valid(run(*command, str(tmp_path / "a"), "--json").stdout, "ingest")["dropped"]
+    assert dropped == {"payload": 0, "hidden": 11, "furniture": 0, "nav": 0}
+    assert "characters left out of texts: 11 hidden" in run(*command, str(tmp_path / "b")).stdout
+
+
 def test_no_report_is_longer_than_a_screen() -> None:
     """Whatever happened, all at once."""
     report = IngestReport()
@@ -92,10 +102,13 @@ def test_progress_goes_on_while_a_file_is_in_work(tmp_path: Path) -> None:
     ) as process:
         assert process.stdin is not None
         assert process.stderr is not None
+        silence = threading.Timer(60, process.kill)
+        silence.start()
         events = [valid(process.stderr.readline(), "progress") for _ in range(2)]
         process.stdin.write("Some words.")
         process.stdin.close()
         rest = process.stderr.read().splitlines()
+        silence.cancel()
     assert process.returncode == 0
     for event in events:
         assert event["event"] == "progress"

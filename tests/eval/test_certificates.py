@@ -21,6 +21,7 @@ from ragkit_eval.stats.certificates import (
     questions_needed,
     t_quantile,
 )
+from ragkit_eval.stats.inference import design_effect
 
 stats: Any = pytest.importorskip("scipy.stats")
 
@@ -110,6 +111,18 @@ def test_single_questions_pay_no_penalty() -> None:
     """With one question a document the plain count is exact."""
     assert cluster_penalty([1.0, 0.0, 0.0], alone(3)) == 1.0
     assert cluster_penalty([1.0, 0.0] * 30, [str(i // 2) for i in range(60)]) > 1.0
+
+
+def test_documents_that_hardly_differ_pay_little() -> None:
+    """With equal losses only few documents count; where they differ much the bound is raised."""
+    documents = [str(i % 24) for i in range(2400)]
+    alike = [float(i < 120) for i in range(2400)]
+    ratio = (stats.t.ppf(0.95, 23) / stats.norm.ppf(0.95)) ** 2
+    assert cluster_penalty(alike, documents) == pytest.approx(ratio, rel=1e-6)
+    unlike = [float(int(document) < 2) for document in documents]
+    raised = 23 / stats.chi2.ppf(0.05, 23) * ratio
+    effect = design_effect(unlike, documents)
+    assert cluster_penalty(unlike, documents) == pytest.approx(effect * raised, rel=0.005)
 
 
 SE = math.sqrt(0.05 * 0.95 / 1000)

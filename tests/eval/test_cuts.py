@@ -95,7 +95,9 @@ def test_a_calibration_measures_what_is_sent(manuals: Path, tmp_path: Path) -> N
     config = Settings(embedder="none", chunk_tokens=40, refuse_below="off")
     with RAG(tmp_path / "kb", config=config, ledger="off") as rag:
         rag.ingest(manuals / "docs")
-        needs = measure_needs(rag, dataset.questions, quality=quality, scorer=None, pool=10)
+        needs = measure_needs(
+            rag, dataset.questions, quality=quality, policy=TrimPolicy(name="test")
+        )
         for i, cut in list(enumerate(CUTS))[::10]:
             trimmed = rag.trimmed_by(TrimPolicy(name="cut", pool=10, keep_above=cut))
             for need in needs:

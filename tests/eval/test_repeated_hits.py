@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from ragkit import RAG, Document, Settings
-from ragkit.trimming import BASELINE_HITS
+from ragkit.trimming import BASELINE_HITS, TrimPolicy
 from ragkit_eval.calibration.needs import measure_needs
 from ragkit_eval.calibration.sweep import Grid, sweep
 from ragkit_eval.data.datasets import Dataset, load_dataset
@@ -63,7 +63,7 @@ def test_the_hits_are_those_of_a_search(rag: RAG) -> None:
 def test_a_calibration_compares_with_the_plain_hits(rag: RAG, dataset: Dataset) -> None:
     """The five editions that come first do not answer; the trimmed pool does."""
     _, quality = quality_measure("NeedsHeld")
-    (need,) = measure_needs(rag, dataset.questions, quality=quality, scorer=None, pool=10)
+    (need,) = measure_needs(rag, dataset.questions, quality=quality, policy=TrimPolicy(name="test"))
     hits = rag.search(QUESTION, k=BASELINE_HITS)
     assert PRICES.id not in {hit.chunk.document_id for hit in hits}
     assert (need.full, need.full_tokens) == (0.0, sum(hit.chunk.n_tokens for hit in hits))

@@ -48,14 +48,18 @@ def opened(store: Path) -> RAG:
 
 
 def night(
-    store: Path, docs: Path, tell: Callable[[object], None] | None = None
+    store: Path,
+    docs: Path,
+    tell: Callable[[object], None] | None = None,
+    *,
+    isolate: bool = False,
 ) -> tuple[int, str, str]:
     """Ingest, and return the exit code of the command, its report, and why there is none."""
     try:
         with opened(store) as rag:
             report = rag.ingest(
                 docs / "own", docs / "mounted", root=docs, prune=True,
-                on_progress=tell, on_step=tell,
+                on_progress=tell, on_step=tell, isolate=isolate,
             )  # fmt: skip
     except RagkitError as error:
         return error.exit_code, "", str(error)
@@ -72,7 +76,7 @@ def main(store: str, docs: str, moment: str = "0", ending: str = "9") -> int:
         if left == 0:
             os.kill(os.getpid(), int(ending))
 
-    code, report, why = night(Path(store), Path(docs), tell)
+    code, report, why = night(Path(store), Path(docs), tell, isolate=True)
     sys.stdout.write(report)
     sys.stderr.write(why)
     return code

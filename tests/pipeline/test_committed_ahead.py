@@ -14,6 +14,7 @@ from ragkit import RAG, Document, Settings
 from ragkit.errors import StoreDamagedError
 from ragkit.pipeline.committing import BATCH_CHUNKS
 from ragkit.pipeline.estimating import Forecast
+from ragkit.storage import LocalStore, Maintained, Store
 from ragkit.storage.schema import checksum
 
 if TYPE_CHECKING:
@@ -166,6 +167,7 @@ def test_nonsense_about_them_is_a_typed_error(tmp_path: Path, value: str) -> Non
 def test_a_large_file_tells_how_far_it_is(tmp_path: Path) -> None:
     """Its share grows while its vectors are made, and bytes with it."""
     folder, seen = write(tmp_path / "docs"), list[Forecast]()
+    (folder / "z.txt").write_text("A small file comes last.")
     with RAG(tmp_path / "kb", embedder=Interrupted(), config=CONFIG) as rag:
         rag.ingest(folder, on_step=seen.append)
     inside = [step for step in seen if step.share > 0]
@@ -174,5 +176,42 @@ def test_a_large_file_tells_how_far_it_is(tmp_path: Path) -> None:
     assert all(step.current == str(folder / "large.txt") for step in inside)
     done = [step.bytes_done for step in seen]
     assert done == sorted(done)
-    assert (seen[0].files_done, seen[0].files_total, seen[0].current) == (0, 2, None)
+    assert (seen[0].files_done, seen[0].files_total, seen[0].current) == (0, 3, None)
     assert seen[-1].bytes_done == seen[-1].bytes_total
+
+
+class Elsewhere:
+    """A store that is no folder of this machine: it offers what every store must, no more."""
+
+    def __init__(self, store: LocalStore) -> None:
+        self._store = store
+
+    def __getattr__(self, name: str) -> object:
+        if name.startswith("_") or not hasattr(Store, name):
+            raise AttributeError(name)
+        return getattr(self._store, name)
+
+
+def test_a_store_elsewhere_gets_a_document_with_all_its_vectors(tmp_path: Path) -> None:
+    """Nothing is committed ahead, and failures are not remembered: each ingest reports them."""
+    folder = write(tmp_path / "docs")
+    (folder / "bad.json").write_text("{")
+
+    def opened(after: int = 10**9) -> RAG:
+        store: object = Elsewhere(LocalStore(tmp_path / "kb", create=True))
+        assert isinstance(store, Store)
+        assert not isinstance(store, Maintained)
+        return RAG(store, embedder=Interrupted(after), config=CONFIG, ledger="off")
+
+    with opened(3 * BATCH_CHUNKS) as rag, pytest.raises(KeyboardInterrupt):
+        rag.ingest(folder)
+    assert len(rows(tmp_path / "kb", "SELECT row FROM vector")) <= 1
+    with opened() as rag:
+        for _ in range(2):
+            report = rag.ingest(folder)
+            assert (report.documents["failed"], report.known_failures) == (1, 0)
+        assert rag.doctor() == []
+    with RAG(tmp_path / "fresh", embedder=Interrupted(), config=CONFIG) as rag:
+        rag.ingest(folder)
+    # It holds no vectors of sentences.
+    assert vectors(tmp_path / "kb")[0] == vectors(tmp_path / "fresh")[0]

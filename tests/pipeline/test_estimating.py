@@ -130,6 +130,8 @@ def test_of_a_file_of_records_bytes_are_done() -> None:
     forecaster = Forecaster({"r": 100, "s": 50}, None, Clock(), of_records={"r"})
     forecaster.note("r", "added", 30)
     forecaster.note("r", "failed")
+    forecaster.begin("r")
+    forecaster.advance("r", 0.5)
     assert (forecaster.forecast().files_done, forecaster.forecast().bytes_done) == (0, 30)
     forecaster.note("r", "added", 90)
     assert (forecaster.forecast().files_done, forecaster.forecast().bytes_done) == (1, 100)

@@ -9,12 +9,12 @@ fails, so that few generations are paid for.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ragkit.errors import ConfigError
 from ragkit.generation import ExtractiveGenerator
 from ragkit.pipeline import RAG, Answer
-from ragkit.trimming import Certificate, Scorer, TrimPolicy, open_scorer
+from ragkit.trimming import Certificate, Scorer, open_scorer
 from ragkit.types import Json
 from ragkit_eval.calibration.task import Calibration, Task
 from ragkit_eval.data.datasets import Question
@@ -93,7 +93,7 @@ def by_agreement(task: Task) -> Calibration:
     else:
         untrimmed = [answer.receipt.context_tokens or 0 for answer in full]
         policy = task.certified(
-            task.policy(cut=last.cut, pool=task.pools[0], scorer=scorer),
+            replace(task.policies(scorer)[0], keep_above=last.cut),
             _shown(tried, last, clusters, untrimmed),
             task.rag.configuration(),
             answers=True,
@@ -106,8 +106,9 @@ def by_agreement(task: Task) -> Calibration:
 def _checked_scorer(task: Task) -> Scorer | None:
     if task.goal.mode != "absolute" or task.goal.refuse_target is not None or task.has_choices:
         raise ConfigError(
-            f"metric {METRIC} guarantees a mean, of one pool and one scorer, and no refusals: "
-            "use --mode absolute, and neither --refuse-target nor several of --pool or --scorer"
+            f"metric {METRIC} guarantees a mean, of one policy, and no refusals: "
+            "use --mode absolute, no --refuse-target, and one value of --pool, --scorer, "
+            "--neighbours, --headings and --units"
         )
     scorer = task.scorers[0]
     if scorer == "fit":
@@ -141,13 +142,7 @@ def _try_cuts(
     goal = task.goal
 
     def agrees(i: int) -> bool:
-        policy = TrimPolicy(
-            name="tried",
-            pool=task.pools[0],
-            keep_above=CUTS[i],
-            scorer=scorer,
-            second_hop=task.second_hop,
-        )
+        policy = replace(task.policies(scorer)[0], keep_above=CUTS[i])
         answers = _answers(task, task.rag.trimmed_by(policy), questions)
         found = Tried(
             cut=CUTS[i],

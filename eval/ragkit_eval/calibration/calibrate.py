@@ -13,6 +13,7 @@ import math
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 
 from ragkit.errors import ConfigError
 from ragkit.pipeline import RAG
@@ -21,13 +22,8 @@ from ragkit.trimming import Certificate, Scorer, TrimPolicy, open_scorer, suppor
 from ragkit.types import Json
 from ragkit_eval.calibration.agreement import METRIC as AGREEMENT
 from ragkit_eval.calibration.agreement import by_agreement
-from ragkit_eval.calibration.certify import (
-    CalibrationMode,
-    Cut,
-    Goal,
-    certified_cut,
-    certified_refusal,
-)
+from ragkit_eval.calibration.certify import CalibrationMode, Cut, Goal, asked_about
+from ragkit_eval.calibration.choice import Choice, Kept, chain
 from ragkit_eval.calibration.fit import (
     MOST_PER_DOCUMENT,
     collect,
@@ -36,21 +32,22 @@ from ragkit_eval.calibration.fit import (
     fit_scorer,
 )
 from ragkit_eval.calibration.needs import (
-    CUTS,
     Needs,
     curve,
     estimated_tokens,
-    mean_tokens,
     measurable,
     measure_needs,
 )
+from ragkit_eval.calibration.sections import SECTION, with_sections
 from ragkit_eval.calibration.task import Calibration, Task
+from ragkit_eval.calibration.untrimmed import measure_whole
 from ragkit_eval.data.datasets import Dataset, Question
 from ragkit_eval.measuring.quality import Quality, default_quality, quality_measure
-from ragkit_eval.stats.certificates import kept_questions
+from ragkit_eval.stats.certificates import LEAST_DOCUMENTS, kept_questions
+from ragkit_eval.stats.inference import interval
 
 TUNED_SHARE = 3
-"""One document in so many selects among pools and scorers; the others certify."""
+"""One document in so many selects among policies; the others certify."""
 
 SCORER_SUFFIX = ".scorer.json"
 
@@ -70,6 +67,9 @@ def calibrate(
     refuse_target: float | None = None,
     pools: Sequence[int] = (10,),
     scorers: Sequence[str | Scorer] = ("none",),
+    neighbours: Sequence[int] = (0,),
+    headings: Sequence[bool] = (False,),
+    units: Sequence[bool] = (True,),
     second_hop: float = 0.0,
     cluster: str = "document",
     name: str = "certified",
@@ -77,6 +77,9 @@ def calibrate(
     on_progress: Callable[[int, int], None] | None = None,
 ) -> Calibration:
     """Find the smallest context that the labels certify for a pipeline.
+
+    It is made of the units above a certified cut, or of the first chunks, untrimmed, where these
+    are cheaper.
 
     Args:
         rag: The pipeline. Its chunker, embedder, template and token counter become part of the
@@ -91,13 +94,19 @@ def calibrate(
             labels allow (`default_quality`).
         refuse_target: Largest share of answerable questions that may be refused. Each of the two
             guarantees then gets half of the permitted risk. None sets no refusal threshold.
-        pools: Numbers of chunks in the pool. If you pass several numbers or scorers, one is
-            selected on a third of the documents (the tuning split).
+        pools: Numbers of chunks in the pool. If you pass several values of this or of one of the
+            next four, one policy is selected on a third of the documents (the tuning split).
         scorers: `none` (without training), a scorer, the path of a scorer file, or `fit`, which
             trains a scorer on some of the documents (at least 300 questions, at most half of all).
             Documents that are used for fitting or tuning are not used to certify.
+        neighbours: As in `TrimPolicy`.
+        headings: As in `TrimPolicy`.
+        units: As in `TrimPolicy`.
         second_hop: As in `TrimPolicy`.
-        cluster: Which questions to treat as correlated: `document`, a metadata field, or `none`.
+        cluster: Which questions to treat as correlated: those of one `document`, of one value of a
+            metadata field, `none`, or of one `section`: the part of a document below a heading of
+            its top level. Sections of one document are more alike than documents, so that this is
+            the weaker assumption; it is for collections of a few handbooks.
         name: Name of the policy.
         seed: Seed of the random draws; it is stored in the certificate.
         on_progress: Called with the number of questions measured and the number of all. The count
@@ -109,9 +118,11 @@ def calibrate(
     """
     by_answers = metric is not None and metric.lower() == AGREEMENT.lower()
     measure = AGREEMENT if by_answers else _measure(metric, dataset)
+    dataset = with_sections(rag, dataset) if cluster == SECTION else dataset
     task = Task(
-        rag=rag, dataset=dataset, pools=pools, scorers=scorers, second_hop=second_hop,
-        cluster=cluster, name=name, seed=seed, on_progress=on_progress,
+        rag=rag, dataset=dataset, pools=pools, scorers=scorers, neighbours=neighbours,
+        headings=headings, units=units, second_hop=second_hop, cluster=cluster, name=name,
+        seed=seed, on_progress=on_progress,
         goal=Goal(metric=measure, mode=mode, retain=retain, confidence=confidence,
                   refuse_target=refuse_target),
     )  # fmt: skip
@@ -128,33 +139,26 @@ def _by_labels(task: Task) -> Calibration:
     tuning, certifying = _split(task, measurable(task.dataset, goal.metric))
     scorers = [_opened(task, given, tuning, quality) for given in task.scorers]
     unseen = _unseen(task, certifying, [s for s in scorers if s is not None])
-    scorer, pool = _selected(task, scorers, tuning, quality)
-    needs = _measured(task, unseen, quality, scorer, pool)
+    base = _selected(task, scorers, tuning, quality)
+    needs = _measured(task, unseen, quality, base)
     needs = [needs[i] for i in kept_questions([need.cluster for need in needs], task.seed)]
-    points = curve(needs)
-
-    def refused(found: Cut, reason: str | None) -> Calibration:
+    questions = [need.question for need in needs]
+    measure = partial(
+        measure_whole, task.rag, questions, quality=quality, on_progress=task.on_progress
+    )
+    choice = Choice(needs, measure, seed=task.seed)
+    found, points = choice.cheapest(goal), curve(needs)
+    grid = tuple(choice.grid(goal))
+    if isinstance(found, Cut):
         return Calibration(
-            policy=None, reason=reason, n=found.n, n_needed=found.n_needed, curve=points,
-            target=goal.to_dict(),
+            policy=None, reason=_reason(found, task), n=found.n, n_needed=found.n_needed,
+            curve=points, target=goal.to_dict(), evidence=_evidence(needs, None), grid=grid,
         )  # fmt: skip
-
-    found = certified_cut(needs, goal, seed=task.seed)
-    if found.above is None:
-        return refused(found, found.reason)
-    refusal, refuse_below = None, 0.0
-    if goal.refuse_target is not None:
-        refusal = certified_refusal(needs, goal, share=goal.refuse_target)
-        if refusal.above is None:
-            return refused(refusal, f"refusal threshold: {refusal.reason}")
-        refuse_below = max(0.0, refusal.above)
-    # Rounded down: a lower cut keeps more. Where the best sentence always suffices any cut does.
-    cut = math.floor(min(found.above, CUTS[-1]) * 1e4) / 1e4
-    policy = task.policy(cut=cut, pool=pool, scorer=scorer, refuse_below=refuse_below)
+    policy = found.policy(base)
     configuration = _as_retrieved(task.rag, needs)
     shown = replace(
-        _shown(needs, cut, found, goal),
-        refusal=None if refusal is None else _refusal_facts(task, refusal, policy),
+        _shown(needs, found, goal),
+        refusal=None if found.refusal is None else _refusal_facts(task, found.refusal, policy),
         n_tuning=len(tuning),
         n_fitted_on=len(certifying) - len(unseen),
         n_left_out=len(unseen) - len(needs),
@@ -162,12 +166,43 @@ def _by_labels(task: Task) -> Calibration:
     return Calibration(
         policy=task.certified(policy, shown, configuration),
         reason=None,
-        n=found.n,
+        n=found.cut.n,
         n_needed=None,
         curve=points,
         target=goal.to_dict(),
-        advice=_advice(task.rag, configuration, needs, cut),
+        advice=_advice(task.rag, configuration, needs, max(found.tokens)),
+        evidence=_evidence(needs, found),
+        grid=grid,
+        untrimmed_k=found.k,
+        uncertified_tokens=_uncertified(needs, goal),
     )
+
+
+def _uncertified(needs: Sequence[Needs], goal: Goal) -> float | None:
+    """Return the tokens of a cut that just keeps the share; known for strict guarantees only."""
+    tokens = estimated_tokens(needs, goal.retain) if goal.mode == "strict" else math.inf
+    return tokens if math.isfinite(tokens) else None
+
+
+def _reason(refused: Cut, task: Task) -> str | None:
+    few = task.cluster == "document" and refused.n_documents < LEAST_DOCUMENTS < refused.n
+    hint = "; for one handbook: --cluster section, a weaker assumption" if few else ""
+    return None if refused.reason is None else refused.reason + hint
+
+
+def _evidence(needs: Sequence[Needs], kept: Kept | None) -> dict[str, Json]:
+    """Return the mean quality of all labelled questions with its interval, documents together."""
+    clusters = [need.cluster for need in needs]
+
+    def share(values: Sequence[float]) -> dict[str, Json]:
+        found = interval(values, clusters)
+        return {"mean": found.mean, "low": found.low, "high": found.high}
+
+    return {
+        "n": len(needs),
+        "untrimmed": share([need.full for need in needs]),
+        "certified": None if kept is None else share(kept.quality),
+    }
 
 
 def _split(task: Task, questions: Sequence[Question]) -> tuple[list[Question], list[Question]]:
@@ -229,43 +264,42 @@ def _unseen(task: Task, questions: Sequence[Question], scorers: Sequence[Scorer]
 
 def _selected(
     task: Task, scorers: Sequence[Scorer | None], tuning: Sequence[Question], quality: Quality
-) -> tuple[Scorer | None, int]:
-    """Return the scorer and pool that would keep the share with the fewest tokens."""
-    candidates = [(scorer, pool) for scorer in scorers for pool in task.pools]
+) -> TrimPolicy:
+    """Return the policy, without limits, that would keep the share with the fewest tokens."""
+    candidates = [policy for scorer in scorers for policy in task.policies(scorer)]
     if not task.has_choices:
         return candidates[0]
     return min(
         candidates,
-        key=lambda c: estimated_tokens(_measured(task, tuning, quality, *c), task.goal.retain),
+        key=lambda c: estimated_tokens(_measured(task, tuning, quality, c), task.goal.retain),
     )
 
 
 def _measured(
-    task: Task, questions: Sequence[Question], quality: Quality, scorer: Scorer | None, pool: int
+    task: Task, questions: Sequence[Question], quality: Quality, policy: TrimPolicy
 ) -> list[Needs]:
     return measure_needs(
-        task.rag, questions, quality=quality, scorer=scorer, pool=pool, second_hop=task.second_hop,
-        cluster=task.cluster, on_progress=task.on_progress,
+        task.rag, questions, quality=quality, policy=policy, cluster=task.cluster,
+        on_progress=task.on_progress,
     )  # fmt: skip
 
 
-def _shown(needs: Sequence[Needs], cut: float, found: Cut, goal: Goal) -> Certificate:
-    answered = [need for need in needs if need.full == 1.0] if goal.mode == "strict" else needs
-    kept = [need.quality_at(cut) for need in answered]
-    full = sum(need.full for need in answered)
-    share = sum(kept) / (len(kept) if goal.mode == "absolute" else full) if full else None
+def _shown(needs: Sequence[Needs], kept: Kept, goal: Goal) -> Certificate:
+    at = asked_about(needs, goal)
+    quality = sum(kept.quality[i] for i in at)
+    full = sum(needs[i].full for i in at)
+    share = quality / (len(at) if goal.mode == "absolute" else full) if full else None
+    found = kept.cut
     return Certificate(
         n=found.n,
         n_effective=found.n_effective,
         documents=found.n_documents,
         failures=found.failures,
         achieved=share,
-        expected_tokens=mean_tokens(needs, cut),
-        largest_tokens=max(need.tokens(cut) for need in needs),
+        expected_tokens=kept.mean_tokens,
+        largest_tokens=max(kept.tokens),
         untrimmed_tokens=sum(need.full_tokens for need in needs) / len(needs),
-        chain=[
-            {"keep_above": c, "expected_tokens": mean_tokens(needs, c)} for c in CUTS if c < cut
-        ],
+        chain=chain(needs, kept),
     )
 
 
@@ -274,7 +308,7 @@ def _refusal_facts(task: Task, refusal: Cut, policy: TrimPolicy) -> dict[str, Js
     refused = 0
     for question in unanswerable:
         terms, pool = task.rag.pool(question.searched, k=policy.pool)
-        support = support_score(terms, pool)
+        support = support_score(terms, pool, policy)
         refused += support is None or support < policy.refuse_below
     return {
         "threshold": policy.refuse_below,
@@ -299,7 +333,7 @@ def _as_retrieved(rag: RAG, needs: Sequence[Needs]) -> dict[str, Json]:
 
 
 def _advice(
-    rag: RAG, configuration: Mapping[str, Json], needs: Sequence[Needs], cut: float
+    rag: RAG, configuration: Mapping[str, Json], needs: Sequence[Needs], context: int
 ) -> dict[str, Json]:
     """Return the window that suffices, in tokens of the certificate's counter.
 
@@ -309,7 +343,6 @@ def _advice(
     count = rag.counter.count
     answers = [count(text) for need in needs for text in need.question.answers]
     template = as_whole(configuration["template_tokens"])
-    context = max(need.tokens(cut) for need in needs)
     question = max(count(need.question.text) for need in needs)
     history = rag.settings.max_history_tokens
     longest = max(answers, default=None)

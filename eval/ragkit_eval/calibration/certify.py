@@ -1,16 +1,20 @@
-"""Certified cuts: what is to be guaranteed, and the highest cut that the labels show to keep it."""
+"""What is to be guaranteed, and the least that the labels show to keep it: a cut, or k chunks."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Hashable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias
 
 from ragkit.errors import ConfigError
+from ragkit.trimming import BASELINE_HITS
 from ragkit.types import Json
 from ragkit_eval.calibration.needs import CUTS, Needs
+from ragkit_eval.calibration.untrimmed import Whole
 from ragkit_eval.stats.certificates import (
+    LEAST_DOCUMENTS,
+    binomial_tail,
     certify_limit,
     document_means,
     fixed_sequence,
@@ -19,6 +23,12 @@ from ragkit_eval.stats.certificates import (
 
 CalibrationMode: TypeAlias = Literal["strict", "ratio", "absolute"]
 MODES: tuple[CalibrationMode, ...] = ("strict", "ratio", "absolute")
+
+UNTRIMMED_RISK = 0.05
+"""Share of the permitted risk that goes to untrimmed chunks, so that the cheaper may be chosen."""
+
+MOST_REPEATED = 64
+"""Labels that more of their kind would not make enough within this factor are not called few."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,11 +53,22 @@ class Goal:
             raise ConfigError(f"mode {self.mode!r}; allowed: {' '.join(MODES)}")
 
     @property
-    def confidence_of_each(self) -> float:
-        """The confidence of each guarantee: cut and refusals share the risk where there are two."""
-        if self.refuse_target is None:
-            return self.confidence
-        return 1.0 - (1.0 - self.confidence) / 2.0
+    def risk_of_each(self) -> float:
+        """The risk of each guarantee: context and refusals share it where there are two."""
+        risk = 1.0 - self.confidence
+        return risk if self.refuse_target is None else risk / 2.0
+
+    def confidences(self, n: int) -> tuple[float, float | None]:
+        """Return the confidences of the cut and of untrimmed chunks, for n labelled questions.
+
+        The cut takes all of the risk, and fewer than the baseline's chunks do not compete, where n
+        would suffice for the one only.
+        """
+        risk, share = self.risk_of_each, 1.0 - self.retain
+        of_cut = (1.0 - UNTRIMMED_RISK) * risk
+        if binomial_tail(0, n, share) > of_cut:
+            return 1.0 - risk, None
+        return 1.0 - of_cut, 1.0 - UNTRIMMED_RISK * risk
 
     def to_dict(self) -> dict[str, Json]:
         """Return the JSON form."""
@@ -104,69 +125,151 @@ def highest_cut(
     )
 
 
+def asked_about(needs: Sequence[Needs], goal: Goal) -> list[int]:
+    """Return the positions of the questions that the goal is about."""
+    strict = goal.mode == "strict"
+    return [i for i, need in enumerate(needs) if need.full == 1.0 or not strict]
+
+
 def certified_cut(needs: Sequence[Needs], goal: Goal, *, seed: int) -> Cut:
     """Return the highest cut of the ranking that keeps what the goal asks for.
 
     Where each question is served or not the certificate is an order statistic of what they need.
     Where quality is a share, cuts are tested one after the other from the safest on.
     """
-    all_or_nothing = all(need.full in {0.0, 1.0} for need in needs)
-    if goal.mode == "strict":
-        needs = [need for need in needs if need.full == 1.0]
-    if goal.mode == "strict" or (goal.mode == "absolute" and all_or_nothing):
+    asked = [needs[i] for i in asked_about(needs, goal)]
+    confidence, _ = goal.confidences(len(asked))
+    if _is_order_statistic(needs, goal):
         return highest_cut(
-            [need.lowest for need in needs],
-            [need.cluster for need in needs],
+            [need.lowest for need in asked],
+            [need.cluster for need in asked],
             share=1.0 - goal.retain,
-            confidence=goal.confidence_of_each,
+            confidence=confidence,
         )
-    return _by_betting(needs, goal, seed=seed)
+    levels = [[need.quality[i] for need in asked] for i in range(len(CUTS))]
+    found = _by_betting(asked, levels, goal, confidence, seed=seed)
+    return found if found.above is None else replace(found, above=CUTS[int(found.above)])
 
 
-def certified_refusal(needs: Sequence[Needs], goal: Goal, *, share: float) -> Cut:
+def certified_depth(
+    needs: Sequence[Needs], wholes: Sequence[Whole], goal: Goal, *, seed: int
+) -> tuple[Whole, Cut] | None:
+    """Return the fewest whole chunks that are shown to keep what the goal asks for; None: none.
+
+    The baseline needs no proof where the goal is a share of what it holds.
+
+    Args:
+        needs: What the questions need.
+        wholes: The same questions with whole chunks, the most first.
+        goal: What to keep.
+        seed: Of the order of bets.
+    """
+    at = asked_about(needs, goal)
+    asked = [needs[i] for i in at]
+    if _are_too_few(asked, goal):
+        return None
+    _, confidence = goal.confidences(len(asked))
+    baseline = wholes[:1] if goal.mode != "absolute" else ()
+    given = next((whole for whole in baseline if whole.k == BASELINE_HITS), None)
+    tested = [whole for whole in wholes if whole is not given]
+    if tested and confidence is not None:
+        levels = [[whole.quality[i] for i in at] for whole in tested]
+        if _is_order_statistic(needs, goal):
+            found = highest_cut(
+                _levels_kept(levels),
+                [need.cluster for need in asked],
+                share=1.0 - goal.retain,
+                confidence=confidence,
+            )
+        else:
+            found = _by_betting(asked, levels, goal, confidence, seed=seed)
+        if found.above is not None:
+            return tested[int(min(found.above, len(tested) - 1.0))], found
+    if given is None:
+        return None
+    failures = sum(given.quality[i] < need.full for i, need in zip(at, asked, strict=True))
+    return given, replace(_facts(asked), failures=failures)
+
+
+def certified_refusal(
+    clusters: Sequence[Hashable], support: Sequence[float | None], goal: Goal, *, share: float
+) -> Cut:
     """Return the highest support threshold below which at most `share` of the questions lie."""
     return highest_cut(
-        [-math.inf if need.support is None else need.support for need in needs],
-        [need.cluster for need in needs],
+        [-math.inf if value is None else value for value in support],
+        clusters,
         share=share,
-        confidence=goal.confidence_of_each,
+        confidence=1.0 - goal.risk_of_each,
     )
 
 
-def _by_betting(needs: Sequence[Needs], goal: Goal, *, seed: int) -> Cut:
-    clusters = [need.cluster for need in needs]
+def _is_order_statistic(needs: Sequence[Needs], goal: Goal) -> bool:
+    all_or_nothing = all(need.full in {0.0, 1.0} for need in needs)
+    return goal.mode == "strict" or (goal.mode == "absolute" and all_or_nothing)
 
-    def passes(i: int) -> bool:
+
+def _are_too_few(asked: Sequence[Needs], goal: Goal) -> bool:
+    """Whether such labels show nothing, whatever they hold."""
+    n_documents = len({need.cluster for need in asked})
+    crowded = n_documents < LEAST_DOCUMENTS and n_documents < len(asked)
+    return crowded or binomial_tail(0, len(asked), 1.0 - goal.retain) > goal.risk_of_each
+
+
+def _levels_kept(levels: Sequence[Sequence[float]]) -> list[float]:
+    """Return the last level that serves each question: infinity for all, minus infinity: none."""
+    kept: list[float] = []
+    for values in zip(*levels, strict=True):
+        n = next((i for i, value in enumerate(values) if value < 1.0), None)
+        kept.append(math.inf if n is None else n - 1.0 if n else -math.inf)
+    return kept
+
+
+def _facts(asked: Sequence[Needs]) -> Cut:
+    n_documents = len({need.cluster for need in asked})
+    return Cut(
+        above=None, n=len(asked), n_effective=float(n_documents), n_documents=n_documents,
+        failures=0,
+    )  # fmt: skip
+
+
+def _by_betting(
+    asked: Sequence[Needs],
+    levels: Sequence[Sequence[float]],
+    goal: Goal,
+    confidence: float,
+    *,
+    seed: int,
+) -> Cut:
+    """Test levels of quality, the safest first; `above` is the number of the last that passes."""
+    clusters = [need.cluster for need in asked]
+    retain = goal.retain
+    full = [need.full for need in asked]
+
+    def shows(quality: Sequence[float], times: int = 1) -> bool:
         if goal.mode == "ratio":
             # Z = retain x full - kept in [-1, retain]; its mean must not be above 0.
             losses = [
-                (goal.retain * need.full - need.quality[i] + 1.0) / (1.0 + goal.retain)
-                for need in needs
+                (retain * f - q + 1.0) / (1.0 + retain) for f, q in zip(full, quality, strict=True)
             ]
-            bound = 1.0 / (1.0 + goal.retain)
+            bound = 1.0 / (1.0 + retain)
         else:
-            losses = [1.0 - need.quality[i] for need in needs]
-            bound = 1.0 - goal.retain
-        return mean_is_below(
-            document_means(losses, clusters), bound, confidence=goal.confidence_of_each, seed=seed
-        )
+            losses = [1.0 - q for q in quality]
+            bound = 1.0 - retain
+        means = document_means(losses, clusters) * times
+        return mean_is_below(means, bound, confidence=confidence, seed=seed)
 
-    last = fixed_sequence(passes, len(CUTS))
-    n_documents = len(set(clusters))
-    reason = None
-    failures = 0
-    if last is None:
-        reason = (
-            f"even all but the worst sentences (cut at {CUTS[0]:g}) are not shown to keep the "
-            f"target on {len(needs)} questions of {n_documents} documents"
-        )
-    else:
-        failures = sum(need.quality[last] < goal.retain * need.full for need in needs)
-    return Cut(
-        above=None if last is None else CUTS[last],
-        n=len(needs),
-        n_effective=float(n_documents),
-        n_documents=n_documents,
-        failures=failures,
-        reason=reason,
+    last = fixed_sequence(lambda i: shows(levels[i]), len(levels))
+    found = _facts(asked)
+    if last is not None:
+        failures = sum(q < retain * f for q, f in zip(levels[last], full, strict=True))
+        return replace(found, above=float(last), failures=failures)
+    # Labels are too few where not even all that the untrimmed top 5 holds is shown to be enough.
+    times = 1
+    while times <= MOST_REPEATED and not shows(full, times):
+        times *= 2
+    return replace(
+        found,
+        n_needed=times * found.n if 1 < times <= MOST_REPEATED else None,
+        reason=f"even all but the worst sentences (cut at {CUTS[0]:g}) are not shown to keep the "
+        f"target on {found.n} questions of {found.n_documents} documents",
     )

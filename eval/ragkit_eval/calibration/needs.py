@@ -10,7 +10,7 @@ from functools import cache, partial
 
 from ragkit.errors import ConfigError
 from ragkit.pipeline import RAG
-from ragkit.trimming import BASELINE_HITS, Scorer, TrimPolicy, rank
+from ragkit.trimming import BASELINE_HITS, TrimPolicy, rank
 from ragkit.types import Json
 from ragkit_eval.data.datasets import Dataset, Question
 from ragkit_eval.measuring.contexts import Cuts, WholeHits
@@ -30,8 +30,8 @@ class Needs:
     `kept_tokens` and `quality` are those of the contexts of each cut of `CUTS`. `lowest` is the
     score of the last unit that is needed: minus infinity where the pool does not hold all evidence,
     infinity where the best unit, which every cut keeps, is enough. `full` is the quality of the
-    untrimmed top 5 and `full_tokens` its size; `support` tells how well the pool supports an
-    answer, and `lexical` that no vector took part.
+    untrimmed top 5 and `whole_tokens` the size of its first 1, 2, … chunks; `support` tells how
+    well the pool supports an answer, and `lexical` that no vector took part.
     """
 
     question: Question
@@ -40,9 +40,14 @@ class Needs:
     quality: tuple[float, ...]
     lowest: float
     full: float
-    full_tokens: int
+    whole_tokens: tuple[int, ...]
     support: float | None
     lexical: bool
+
+    @property
+    def full_tokens(self) -> int:
+        """The tokens of the untrimmed top 5."""
+        return self.whole_tokens[-1]
 
     def tokens(self, cut: float) -> int:
         """Return the tokens that a cut keeps: those of the next lower one of `CUTS`."""
@@ -69,15 +74,12 @@ def measure_needs(
     questions: Sequence[Question],
     *,
     quality: Quality,
-    scorer: Scorer | None,
-    pool: int,
-    second_hop: float = 0.0,
+    policy: TrimPolicy,
     cluster: str = "document",
     on_progress: Callable[[int, int], None] | None = None,
 ) -> list[Needs]:
-    """Return what each question needs of a pool; arguments as in `calibrate`."""
-    policy = TrimPolicy(name="asked", pool=pool, scorer=scorer, second_hop=second_hop)
-    gold = Gold(rag)
+    """Return what each question needs of a policy's pool, whatever its limits."""
+    gold, pool = Gold(rag), policy.pool
     needs: list[Needs] = []
     for i, question in enumerate(questions):
         found = retrieve(rag, question.searched, k=BASELINE_HITS, pools=(pool,))
@@ -96,7 +98,7 @@ def measure_needs(
                 quality=tuple(map(known, kept)),
                 lowest=_lowest(cuts, known),
                 full=quality(question, full.passages) or 0.0,
-                full_tokens=full.n_tokens,
+                whole_tokens=_sizes(untrimmed),
                 support=ranking.support,
                 lexical=all(chunk.cosines is None for chunk in found.pools[pool]),
             )
@@ -113,6 +115,11 @@ def _quality_of(question: Question, cuts: Cuts, quality: Quality) -> Callable[[i
         return quality(question, cuts[n].passages) or 0.0
 
     return cache(measured)
+
+
+def _sizes(untrimmed: WholeHits) -> tuple[int, ...]:
+    """Return the tokens of the first chunk, the first two, …; a store may hold fewer chunks."""
+    return tuple(untrimmed[min(k, len(untrimmed))].n_tokens for k in range(1, BASELINE_HITS + 1))
 
 
 def _lowest(cuts: Cuts, quality: Callable[[int], float]) -> float:

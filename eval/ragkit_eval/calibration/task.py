@@ -6,6 +6,7 @@ import json
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import product
 
 from ragkit import __version__
 from ragkit.errors import ConfigError
@@ -21,6 +22,11 @@ from ragkit_eval.data.datasets import Dataset
 class Calibration:
     """The result of a calibration: a policy with its certificate, or why there is none.
 
+    `evidence` is what the untrimmed and the certified context of the labelled questions hold, each
+    with its 95 % interval. `grid` tells what other shares and confidences cost. `untrimmed_k` is
+    the number of whole chunks where these are cheaper than any certified cut, None otherwise.
+    `uncertified_tokens` is what a cut would send that just keeps the share on the labelled
+    questions: the difference is the price of the certificate; None where no cut does.
     `to_dict` is the JSON of `ragkit calibrate`.
     """
 
@@ -31,6 +37,10 @@ class Calibration:
     curve: tuple[Mapping[str, Json], ...]
     target: Mapping[str, Json]
     advice: Mapping[str, Json] | None = None
+    evidence: Mapping[str, Json] | None = None
+    grid: tuple[Mapping[str, Json], ...] = ()
+    untrimmed_k: int | None = None
+    uncertified_tokens: float | None = None
 
     @property
     def certified(self) -> bool:
@@ -58,6 +68,10 @@ class Calibration:
             "policy": None if self.policy is None else self.policy.to_dict(),
             "curve": [dict(point) for point in self.curve],
             "advice": None if self.advice is None else dict(self.advice),
+            "evidence": None if self.evidence is None else dict(self.evidence),
+            "grid": [dict(cell) for cell in self.grid],
+            "untrimmed_k": self.untrimmed_k,
+            "uncertified_tokens": self.uncertified_tokens,
         }
 
 
@@ -81,6 +95,9 @@ class Task:
     goal: Goal
     pools: Sequence[int]
     scorers: Sequence[str | Scorer]
+    neighbours: Sequence[int]
+    headings: Sequence[bool]
+    units: Sequence[bool]
     second_hop: float
     cluster: str
     name: str
@@ -88,27 +105,34 @@ class Task:
     on_progress: Callable[[int, int], None] | None
 
     def __post_init__(self) -> None:
-        """Check the pools; raises `ConfigError`."""
+        """Check that there is something to try; raises `ConfigError`."""
         if not self.pools or min(self.pools) < 1:
             raise ConfigError(f"pool {self.pools}; allowed: 1 or more")
+        for name in ("scorers", "neighbours", "headings", "units"):
+            if not getattr(self, name):
+                raise ConfigError(f"{name}: nothing to try; give at least one value")
 
     @property
     def has_choices(self) -> bool:
-        """Whether there are several pools or scorers to select from."""
-        return len(self.pools) * len(self.scorers) > 1
+        """Whether there are several policies to select from."""
+        return len(self.scorers) * len(self.policies(None)) > 1
 
-    def policy(
-        self, *, cut: float, pool: int, scorer: Scorer | None, refuse_below: float = 0.0
-    ) -> TrimPolicy:
-        """Return the policy that cuts there, not yet certified."""
-        return TrimPolicy(
-            name=self.name,
-            pool=pool,
-            keep_above=cut,
-            second_hop=self.second_hop,
-            scorer=scorer,
-            refuse_below=refuse_below,
-        )
+    def policies(self, scorer: Scorer | None) -> list[TrimPolicy]:
+        """Return the policies to select from, without limits; a scorer is of all of them."""
+        return [
+            TrimPolicy(
+                name=self.name,
+                pool=pool,
+                neighbours=neighbours,
+                headings=headings,
+                units=units,
+                second_hop=self.second_hop,
+                scorer=scorer,
+            )
+            for pool, neighbours, headings, units in product(
+                self.pools, self.neighbours, self.headings, self.units
+            )
+        ]
 
     def certified(
         self,

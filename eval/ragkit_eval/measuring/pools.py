@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from ragkit.diversity import one_of_each
 from ragkit.pipeline import RAG
+from ragkit.pipeline.completing import is_complete
 from ragkit.trimming import PoolChunk
 from ragkit.types import Hit, Mode
 
@@ -18,7 +19,8 @@ class Retrieved:
     Attributes:
         terms: The question's index terms, without stop words.
         hits: As they were found, near-identical ones and all: the untrimmed baseline.
-        pools: By their size, as `ask` trims them: of near-identical hits one.
+        pools: By their size, as `ask` trims them: of near-identical hits one, with the rest of
+            their procedures.
     """
 
     terms: Sequence[str]
@@ -29,13 +31,13 @@ class Retrieved:
 def retrieve(
     rag: RAG, question: str, *, k: int, pools: Collection[int], mode: Mode | None = None
 ) -> Retrieved:
-    """Return the first k hits and the pools of these sizes: one search, unless hits repeat."""
+    """Return the first k hits and the pools of these sizes: one search for most questions."""
     terms, found = rag.pool(question, k=max([k, *pools]), mode=mode, drops_repeats=False)
     hits = [chunk.hit for chunk in found]
 
     def pool(size: int) -> Sequence[PoolChunk]:
         first = hits[:size]
-        if len(one_of_each(first, question, size)) == len(first):
+        if len(one_of_each(first, question, size)) == len(first) and is_complete(first):
             return found[:size]
         return rag.pool(question, k=size, mode=mode)[1]
 

@@ -29,6 +29,9 @@ the next ones may differ."""
 QUESTIONS_PER_DOCUMENT = 3
 """A document keeps at most this many times the median number of questions."""
 
+FULL_CORRELATION = 0.03
+"""From this correlation within documents on the design effect is raised to its upper bound."""
+
 STAKE = 0.9
 """Largest share of the capital that one bet may lose."""
 
@@ -96,22 +99,25 @@ def t_quantile(p: float, df: int) -> float:
 def cluster_penalty(losses: Sequence[float], clusters: Sequence[Hashable]) -> float:
     """Return what n is divided by for clusters of several questions, 1 or more.
 
-    The plug-in design effect, raised to its 95 % upper bound for few documents (K - 1 over
-    chi-square's 5 % quantile), times the squared ratio of t and normal quantiles (Korn and Graubard
-    1998), with K the effective number of documents. Chosen by simulation: at the boundary, with 20
-    to 300 documents, equal and Pareto sizes and correlations of 0.02 to 0.3, a 5 %
-    guarantee was violated in at most 5.2 % of populations; in up to 38 % if every question counts.
+    The plug-in design effect, raised for few documents, times the squared ratio of t and normal
+    quantiles (Korn and Graubard 1998), with K the effective number of documents. It is raised to
+    its 95 % upper bound (K - 1 over chi-square's 5 % quantile) where questions of one document
+    agree, and by a power of that where they hardly do: there few documents fail so much more than
+    the others that a sample may miss them. Chosen by simulation (docs/calibration.md).
     """
     sizes = Counter(clusters).values()
     if len(sizes) == len(clusters):
         return 1.0
     # Documents of unequal size count for fewer (Kish 1965, section 11.7).
-    df = math.floor(len(clusters) ** 2 / sum(size * size for size in sizes)) - 1
+    seen = sum(size * size for size in sizes) / len(clusters)
+    df = math.floor(len(clusters) / seen) - 1
     if df < 1:
         return math.inf
-    few = df / chi_square_quantile(0.05, df)
+    effect = design_effect(losses, clusters)
+    correlation = (effect - 1.0) / max(seen - 1.0, 0.5)
+    few = math.pow(df / chi_square_quantile(0.05, df), min(1.0, correlation / FULL_CORRELATION))
     ratio = t_quantile(0.95, df) / NormalDist().inv_cdf(0.95)
-    return design_effect(losses, clusters) * few * ratio**2
+    return effect * few * ratio**2
 
 
 def kept_questions(clusters: Sequence[Hashable], seed: int) -> list[int]:
