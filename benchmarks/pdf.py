@@ -141,7 +141,7 @@ HEAD = (
 
 def main() -> int:
     """Read the files with each reader and print a table."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("files", nargs="+", type=Path)
     parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args()
@@ -180,8 +180,8 @@ def measure(path: Path, readers: dict[str, Reader], results: dict[str, Result]) 
         page = {name: _at(pages, number) for name, pages in texts.items()}
         without = {name: _without(text, dropped.get(number + 1, [])) for name, text in page.items()}
         words = {name: _words(text) for name, text in without.items()}
-        for count, kind in ((Counter, "words"), (_pairs, "pairs")):
-            counts = {name: count(found) for name, found in words.items()}
+        for count, kind in ((Counter[str], "words"), (_pairs, "pairs")):
+            counts: dict[str, Counter[str]] = {name: count(w) for name, w in words.items()}
             expected = _median([counts[name] for name in others])
             for name, result in results.items():
                 _add(result, kind, counts[name], expected)
@@ -225,17 +225,17 @@ def _words(text: str) -> list[str]:
     return re.findall(r"\w+", text)
 
 
-def _pairs(words: Sequence[str]) -> Counter[tuple[str, str]]:
-    return Counter(itertools.pairwise(words))
+def _pairs(words: Sequence[str]) -> Counter[str]:
+    return Counter(map(" ".join, itertools.pairwise(words)))
 
 
-def _median(counts: Sequence[Counter[Any]]) -> Counter[Any]:
+def _median(counts: Sequence[Counter[str]]) -> Counter[str]:
     keys = {key for counter in counts for key in counter}
     medians = {key: statistics.median_low([counter[key] for counter in counts]) for key in keys}
     return Counter({key: n for key, n in medians.items() if n})
 
 
-def _add(result: Result, kind: str, given: Counter[Any], expected: Counter[Any]) -> None:
+def _add(result: Result, kind: str, given: Counter[str], expected: Counter[str]) -> None:
     for name, value in (
         (kind, expected.total()),
         (f"{kind}_given", given.total()),

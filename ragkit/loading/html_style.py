@@ -87,19 +87,20 @@ class StyleSheet:
 
     def _matching(self, tag: str, attributes: Mapping[str, str]) -> _Ranked:
         key = tag, attributes.get("class", ""), attributes.get("id", "")
-        found = self._found.get(key)
-        if found is None:
-            classes = key[1].lower().split()[:_MOST_CLASSES]
-            names = {"*", tag, f"#{key[2].strip().lower()}", *(f".{name}" for name in classes)}
-            found = {}
-            for own in names:
-                for name, item in self.simple.get(own, {}).items():
+        known = self._found.get(key)
+        if known is not None:
+            return known
+        found: _Ranked = {}
+        classes = key[1].lower().split()[:_MOST_CLASSES]
+        names = {"*", tag, f"#{key[2].strip().lower()}", *(f".{name}" for name in classes)}
+        for own in names:
+            for name, item in self.simple.get(own, {}).items():
+                _take(found, name, item)
+            for parts, ranked in self.compound.get(own, ()):
+                for name, item in ranked.items() if parts <= names else ():
                     _take(found, name, item)
-                for parts, ranked in self.compound.get(own, ()):
-                    for name, item in ranked.items() if parts <= names else ():
-                        _take(found, name, item)
-            if len(self._found) < _MOST_KNOWN:
-                self._found[key] = found
+        if len(self._found) < _MOST_KNOWN:
+            self._found[key] = found
         return found
 
 

@@ -25,8 +25,10 @@ case, since short lines by themselves look alike."""
 _SAME_SIZE = 1.12
 _LONGEST_WORD = 6
 """Times the height of a line: the longest word, unless it could be wrapped itself."""
-_MOST_HELD = 30
-"""Paragraphs at the end of a page and figures on the next that a sentence may go on behind."""
+_MOST_HELD = 2
+"""Footnotes, or figures and tables of the next column or page, that a sentence may go on behind."""
+_MOST_HELD_WORD = 30
+"""The same for a word, of which the rest is known when it is seen."""
 _MOST_HEADING_LINES = 3
 _LONGEST_HEADING = 200
 _HEADING_SHARE = 0.2
@@ -143,30 +145,34 @@ def _is_item(line: Line) -> bool:
 
 def _joined(blocks: Iterable[Block | TableLines]) -> Iterator[Block | TableLines]:
     """Join paragraphs that go on in another column or on another page."""
-    held = list[Block | TableLines]()
+    first: Block | None = None
+    held = list[Block | TableLines]()  # what stands between it and where it may go on
     for block in blocks:
-        first = held[0] if held else None
-        if isinstance(first, Block) and isinstance(block, Block):
-            if _goes_on(first, block):
-                # PDFium does not tell a hyphen at the end of a page from others.
-                first.lines[-1].is_broken |= first.lines[-1].text.endswith("-")
-                first.lines += block.lines
-                first.left, first.right = block.left, block.right
-                if not _is_open(first):
-                    yield from held
-                    held = []
-                continue
-            if len(held) < _MOST_HELD and _may_stand_between(first, block):
-                held.append(block)
-                continue
-        elif isinstance(first, Block) and len(held) < _MOST_HELD:
+        if first and isinstance(block, Block) and _goes_on(first, block):
+            # PDFium does not tell a hyphen at the end of a page from others.
+            first.lines[-1].is_broken |= first.lines[-1].text.endswith("-")
+            first.lines += block.lines
+            first.left, first.right = block.left, block.right
+            if not _is_open(first):
+                yield from (first, *held)
+                first, held = None, []
+            continue
+        if first and len(held) < _most_held(first) and _may_stand_between(first, block):
             held.append(block)
             continue
-        yield from held
-        held = [block] if isinstance(block, Block) and _is_open(block) else []
-        if not held:
+        if first:
+            yield from (first, *held)
+        first, held = None, []
+        if isinstance(block, Block) and _is_open(block):
+            first = block
+        else:
             yield block
-    yield from held
+    if first:
+        yield from (first, *held)
+
+
+def _most_held(block: Block) -> int:
+    return _MOST_HELD_WORD if block.lines[-1].text.endswith("-") else _MOST_HELD
 
 
 def _is_open(block: Block) -> bool:
@@ -194,8 +200,10 @@ def _goes_on(block: Block, following: Block) -> bool:
     return is_alike and (last.page != first.page or first.base > last.base)
 
 
-def _may_stand_between(block: Block, other: Block) -> bool:
-    """Whether a sentence may go on behind a block: a footnote, or what a figure says."""
+def _may_stand_between(block: Block, other: Block | TableLines) -> bool:
+    """Whether a sentence may go on behind a table, a footnote, or what a figure says."""
+    if isinstance(other, TableLines):
+        return True
     last = block.lines[-1]
     return other.lines[0].size * 1.05 < last.size or other.lines[0].page != last.page
 
