@@ -210,7 +210,7 @@ def main() -> None:
     parser.add_argument("--limit", type=int, default=200, help="questions of each set and half")
     parser.add_argument("--foreign", type=int, default=30, help="of each other set and half")
     parser.add_argument("--refuse", type=float, default=0.03)
-    parser.add_argument("--refuse-words", type=float, default=0.03)
+    parser.add_argument("--refuse-words", type=float, default=0.02)
     parser.add_argument("--refuse-structured", type=float, default=0.04)
     args = parser.parse_args()
     numbers: dict[str, Any] = {"cosine_scale": COSINE_SCALE, "weights": {}, "moves": {}}
