@@ -205,6 +205,8 @@ def certify_limit(
     limit = ordered[n - 1 - math.floor(allowed * n / n_effective)]
     if limit == math.inf:
         lost = f"{hopeless:.1%} of the questions fail at every limit; allowed: {share:.1%}"
+        if hopeless < share:
+            lost = f"{n} questions are too few to show less where {lost}"
         return refused(lost, penalty, n / penalty)
     return OrderStatistic(
         limit=limit,
