@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import jsonschema
 import pytest
@@ -112,11 +113,12 @@ def test_front_matter_names_the_page(tmp_path: Path) -> None:
         assert [c.url for c in answer.citations] == ["https://e.org/ferries#the-night-ferry"]
         answer = rag.ask("where are tickets for trains sold")
         assert [c.url for c in answer.citations] == [None]
-    (cited,) = answer.to_dict()["citations"]  # type: ignore[misc, union-attr]
-    assert (cited["supported"], cited["label"]) == (True, None)  # type: ignore[index, call-overload]
-    start, end = cited["answer_start"], cited["answer_end"]  # type: ignore[index, call-overload]
+    cited = answer.citations[0]
+    assert (cited.supported, cited.label) == (True, None)
     assert answer.text is not None
-    assert answer.text[start:end] == cited["text"]  # type: ignore[index, call-overload, misc]
+    assert answer.text[cited.answer_start : cited.answer_end] == cited.text
+    written: Any = answer.to_dict()["citations"]
+    assert [c["answer_end"] for c in written] == [cited.answer_end]
 
 
 def test_a_refusal_suggests_where_to_look(tmp_path: Path) -> None:

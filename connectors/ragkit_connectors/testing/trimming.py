@@ -50,7 +50,7 @@ lens --turn 30
 """
 _TIDES = "The tide turns every six hours. The harbour is deep. Boats wait outside at low tide."
 _DOCUMENTS = (
-    Document(id="lantern.md", text=_MANUAL, title="Lantern", parts=markdown_parts(_MANUAL)),
+    Document(id="lantern.md", text=_MANUAL, title="Lantern", parts=tuple(markdown_parts(_MANUAL))),
     Document(id="tides", text=_TIDES, title="Tides"),
     Document(id="badge", text="A badge is reset at the desk. It needs a passport. " * 12),
 )
