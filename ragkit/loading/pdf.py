@@ -86,7 +86,10 @@ def read_lines(data: bytes, *, password: str | None = None) -> Pages:
 
 
 def _opened(raw: Any, data: bytes, password: str | None) -> Any:  # noqa: ANN401 - PDFium has no types
-    document = raw.FPDF_LoadMemDocument64(data, len(data), (password or "").encode() or None)
+    # A password may be meant for other files of a folder: one that needs none opens without it.
+    document = raw.FPDF_LoadMemDocument64(data, len(data), None)
+    if not document and password and raw.FPDF_GetLastError() == raw.FPDF_ERR_PASSWORD:
+        document = raw.FPDF_LoadMemDocument64(data, len(data), password.encode())
     if document:
         return document
     error = raw.FPDF_GetLastError()
