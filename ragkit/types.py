@@ -375,8 +375,8 @@ class Citation:
 
     `url` leads to the page, and to the heading above the span where its anchor is known. `label` is
     the number of its passage in the prompt. `supported` says whether the span says what it is cited
-    for: true for a verbatim answer, where `answer.text[answer_start:answer_end] == text`. None
-    means unknown.
+    for: true for a verbatim answer, where the answer's text from `answer_start` to `answer_end` is
+    the cited text. None means unknown.
     """
 
     hit: Hit
