@@ -49,7 +49,8 @@ class _Atom:
     n_tokens: int
     strength: int
     is_joined: bool = False
-    """Whether a cut before it would divide a procedure that fits into a chunk."""
+    """Whether a cut before it would divide a procedure that fits into a chunk, or leave what
+    introduces it behind."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -130,7 +131,7 @@ class SpanChunker:
                 return
         atoms = list(self._atoms(text, sentences, self._counts(text, sentences), bounds))
         if self.name in {"recursive", "markdown"}:
-            _join_procedures(atoms, units, self.max_tokens)
+            _join(atoms, units, self.max_tokens)
         for a, b in self._pack(atoms):
             pack = atoms[a:b]
             first, last, ends = pack[0].start, pack[-1].end, [atom.end for atom in pack[:-1]]
@@ -301,8 +302,11 @@ class SpanChunker:
         return chunks
 
 
-def _join_procedures(atoms: Sequence[_Atom], units: Sequence[Unit], max_tokens: int) -> None:
+def _join(atoms: Sequence[_Atom], units: Sequence[Unit], max_tokens: int) -> None:
     """Note which atoms belong into the same chunk as the one before them."""
+    introduced = _introduced(units)
+    for atom in atoms:
+        atom.is_joined = atom.start in introduced
     procedures = {unit.start: unit.procedure for unit in units if unit.procedure is not None}
     for procedure, some in itertools.groupby(atoms, key=lambda atom: procedures.get(atom.start)):
         together = list(some)
@@ -410,16 +414,27 @@ def _between_parts(document: Document, units: Sequence[Unit]) -> list[tuple[int,
             found += [(part.start, _APART), (part.end, _APART)]
         elif part.parent is None:
             found.append((part.start, _PARAGRAPH))
-    introduced = {
-        unit.start
-        for before, unit in itertools.pairwise(units)
-        if any(need.end == before.end for need in unit.needs)
-    }
+    introduced = _introduced(units)
     return sorted(
         (start, strength)
         for start, strength in found
         if strength != _PARAGRAPH or start not in introduced
     )
+
+
+def _introduced(units: Sequence[Unit]) -> set[int]:
+    """Return where units start that need the one before them, and where markup between starts."""
+    found: set[int] = set()
+    before: Unit | None = None
+    between: list[int] = []
+    for unit in units:
+        if unit.kind == "markup":
+            between.append(unit.start)
+            continue
+        if before is not None and any(need.end == before.end for need in unit.needs):
+            found.update([*between, unit.start])
+        before, between = unit, []
+    return found
 
 
 def _last_space(text: str, start: int, stop: int) -> int | None:

@@ -80,7 +80,7 @@ class Atoms:
         if self._policy.units and j and _needs_the_one_before(chunk, j):
             return False
         if not chunk.units:
-            return True
+            return (chunk.document_id, chunk.sentences[j][0]) not in self._introduced
         brings = chunk.units[j].needs or self.procedure(i, j)
         return not brings and _first_introduced(chunk, j) is None
 

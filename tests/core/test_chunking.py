@@ -205,3 +205,15 @@ def test_a_procedure_that_fits_is_not_divided(
     fits = COUNTER.count(procedure) <= 45
     whole = any(c.start <= start and start + len(procedure) <= c.end for c in chunks)
     assert whole or not fits
+
+
+@given(st.lists(st.integers(1, 14), min_size=1, max_size=8), st.integers(5, 30))
+def test_what_introduces_code_stays_with_it(before: list[int], n: int) -> None:
+    """A chunk does not end with "run this:" while the code begins the next one."""
+    intro = " ".join(f"Sentence {'word ' * k}ends." for k in before)
+    text = f"{intro} Then run this:\n\n::\n\n    {'go ' * n}\n\nMore text follows here.\n"
+    document = Document(id="d", text=text, parts=rst_parts(text))
+    chunks = chunker("recursive", max_tokens=45).split(document)
+    lead_in = text.index("Then run this:")
+    at = next(c for c in chunks if c.start <= lead_in < c.end)
+    assert "go go" in at.text
