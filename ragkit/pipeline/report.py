@@ -79,7 +79,12 @@ class IngestReport:
     rules: Sequence[RuledFile] = ()
 
     def note(self, document_id: str, status: Status) -> None:
-        """Count a document that is done."""
+        """Count a document that is done.
+
+        Args:
+            document_id: Its id.
+            status: What became of it.
+        """
         self.documents[status] += 1
         if status in _CHANGES and self.documents[status] <= MOST_CHANGES:
             self.changes.append((document_id, status))

@@ -15,13 +15,13 @@ from __future__ import annotations
 import json
 import math
 import re
-import unicodedata
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
+from unicodedata import normalize
 
 from ragkit.text.languages import SAMPLE_CHARACTERS, detect_language
 from ragkit.trimming.atoms import is_structured, unit_of
@@ -33,13 +33,18 @@ _SHORTEST_ALIKE = 4
 _LEAST_ALIKE = 0.6
 """Of the letter pairs of two words, the share in common."""
 
-_ASKING = {
+_ASKING_WORDS = {
     "pairs": "什么时候 为什么 什么 多少 哪 谁 如何 怎 何时 何 几 是 的 了 在 和 与 及 或 也 都 "
     "吗 呢 吧 啊 这 那 有 叫 个 年 被",
     "threes": "อะไร ใคร เท่าไหร่ เท่าไร ที่ไหน เมื่อไหร่ เมื่อใด เมื่อไร อย่างไร ทำไม กี่ ใด ไหน คือ ที่ "
     "มี เป็น ชื่อ ของ ใน และ หรือ จาก ได้ ให้ ว่า การ ความ ถูก สิ่ง",
 }
 """What a question says beside its subject, in scripts whose terms are pieces and not words."""
+
+_ASKING = {
+    name: re.compile("|".join(sorted(normalize("NFKC", words).split(), key=len, reverse=True)))
+    for name, words in _ASKING_WORDS.items()
+}
 
 _PIECES = {
     "pairs": re.compile("[\u3400-\u4dbf\u4e00-\u9fff]"),
@@ -75,7 +80,7 @@ def has_measured_threshold(pool: Sequence[PoolChunk], question: str) -> bool:
     """
     language = pool_language(pool)
     return language in _numbers()["moves"]["by_words"] and (
-        detect_language(question) in {None, language}
+        _language_of(question) in {None, language}
     )
 
 
@@ -89,7 +94,11 @@ def pool_language(pool: Sequence[PoolChunk]) -> str:
         if len(sample) >= SAMPLE_CHARACTERS:
             break
         sample += f"{chunk.hit.chunk.text[:SAMPLE_CHARACTERS]}\n"
-    return detect_language(sample) or "en"
+    return _language_of(sample) or "en"
+
+
+_language_of = lru_cache(maxsize=64)(detect_language)
+"""Kept, as the support and its threshold both ask for it."""
 
 
 def support_features(
@@ -139,7 +148,7 @@ def telling_terms(terms: Sequence[str]) -> list[str]:
             told += run
             continue
         text = run[0] + "".join(piece[-1] for piece in run[1:])
-        asking = _asking(size)
+        asking = _ASKING[size]
         taken = [False] * len(text)
         for match in asking.finditer(text):
             taken[match.start() : match.end()] = [True] * (match.end() - match.start())
@@ -160,12 +169,6 @@ def _runs(terms: Sequence[str]) -> Iterator[list[str]]:
         run.append(term)
     if run:
         yield run
-
-
-@lru_cache(maxsize=2)
-def _asking(size: str) -> re.Pattern[str]:
-    words = unicodedata.normalize("NFKC", _ASKING[size]).split()
-    return re.compile("|".join(sorted(map(re.escape, words), key=len, reverse=True)))
 
 
 @dataclass(frozen=True, slots=True)
