@@ -124,6 +124,8 @@ LINEAR = {
     "texts.py:_WORDS": "1.5, 2 b",
     # A full stop of this width ends a sentence unless a digit follows, and then none follows it.
     "sentences.py:_STOPS": '．.1\u3002"',
+    # White space is looked at only directly behind a sign that ends a sentence.
+    "understanding.py:_NEXT": "ab. ?A",
 }
 """Patterns that the check takes for slow, with characters of every kind that they tell apart."""
 

@@ -9,13 +9,12 @@ MAX_ANCHOR_CHARACTERS = 200
 """A longer id is no anchor: it would be stored with every mark below its heading."""
 
 _LINK = re.compile(r"!?\[([^\[\]]*+)\](?:\([^()]*+\)|\[[^\[\]]*+\])")
-_TAG = re.compile(r"<[^<>]*+>")
-_OWN_ID = re.compile(r"[ \t]*+\{[ \t]*+#([^\s{}]++)[^{}]*+\}$")
+_HTML_TAG = re.compile(r"<[^<>]*+>")
+_OWN_ID = re.compile(r"\{[ \t]*+#([^\s{}]++)[^{}]*+\}$")
 _NOT_IN_SLUG = re.compile(r"[^\w\- ]")
 _ROLE = re.compile(r":[A-Za-z][\w:.+-]{0,50}:(?=`)")
 _LABEL = re.compile(r"\.\.[ \t]++_(?!_)(`[^`]++`|(?:[^:`\\\n]|\\.)++):[ \t]*+\Z")
 _NOT_IN_ID = re.compile(r"[^a-z0-9]+")
-_AT_ENDS_OF_ID = re.compile(r"^[-0-9]+|-+$")
 _ID_LETTERS = str.maketrans(
     {"ø": "o", "đ": "d", "ħ": "h", "ı": "i", "ł": "l", "ŧ": "t", "ß": "sz", "æ": "ae", "œ": "oe"}
 )
@@ -34,7 +33,7 @@ class Slugs:
         """
         if own := _OWN_ID.search(title):
             return bounded(own[1])
-        words = _TAG.sub("", _LINK.sub(r"\1", title)).strip().lower()
+        words = _HTML_TAG.sub("", _LINK.sub(r"\1", title)).strip().lower()
         slug = first = _NOT_IN_SLUG.sub("", words).replace(" ", "-")
         while slug in self._n_uses:
             self._n_uses[first] += 1
@@ -76,4 +75,4 @@ def bounded(anchor: str) -> str | None:
 def _docutils_id(name: str) -> str:
     lowered = unicodedata.normalize("NFKD", name.lower().translate(_ID_LETTERS))
     plain = " ".join(lowered.encode("ascii", "ignore").decode().split())
-    return _AT_ENDS_OF_ID.sub("", _NOT_IN_ID.sub("-", plain))
+    return _NOT_IN_ID.sub("-", plain).lstrip("-0123456789").rstrip("-")

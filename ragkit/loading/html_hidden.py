@@ -28,7 +28,7 @@ _RGB = re.compile(r"rgba?\(([^()]{1,80})\)")
 _CLIPPED = re.compile(
     r"rect\((?:0|1)(?:px)?(?:[ ,]+(?:0|1)(?:px)?){3}\)|inset\((?:50|100)%[^()]{0,40}\)|circle\(0"
 )
-_SCALED = re.compile(r"scale(?:x|y|3d)?\(\s*0?\.?0*\s*[,)]")
+_SCALED = re.compile(r"scale(?:x|y|3d)?\(\s*+0?(?:\.0*+)?\s*+[,)]")
 _PRINT_ONLY = frozenset({"print", "speech", "aural", "braille"})
 
 Colour = tuple[float, float, float] | None

@@ -23,7 +23,7 @@ _MOST_CLASSES = 20
 """Of an element."""
 _MOST_KNOWN = 10_000
 """Kinds of elements whose style is kept."""
-_COMMENT = re.compile(r"/\*.*?(?:\*/|\Z)", re.DOTALL)
+_COMMENT = re.compile(r"/\*(?:[^*]++|\*(?!/))*+(?:\*/)?")
 _ESCAPE = re.compile(r"\\(?:([0-9a-fA-F]{1,6})\s?|(.))", re.DOTALL)
 _SELECTOR = re.compile(r"(?:\*|[a-z][a-z0-9-]*+)?(?:[.#][\w-]++)*+", re.IGNORECASE)
 _BRACE = re.compile(r"[{}]")

@@ -50,7 +50,7 @@ _POINTS_BACK = re.compile(
     re.IGNORECASE,
 )
 _GREETING = re.compile(
-    r"\s*+(?:hi|hello|hey|dear|good (?:morning|afternoon|evening|day))\b"
+    r"\A\s*+(?:hi|hello|hey|dear|good (?:morning|afternoon|evening|day))\b"
     r"(?: [A-Za-z]{1,20}){0,3}+[,!.]\s*+(?=\S)",
     re.IGNORECASE,
 )
