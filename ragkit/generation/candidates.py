@@ -15,9 +15,9 @@ from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from ragkit.text.words import detect_language, index_terms, query_terms
-from ragkit.trimming.atoms import PLAIN, STRUCTURED_KINDS
+from ragkit.trimming.atoms import PLAIN, are_structured
 from ragkit.trimming.signals import inverse_frequencies
-from ragkit.types import Chunk, ContextItem, ScoredSentence, Unit
+from ragkit.types import ContextItem, ScoredSentence, Unit
 
 MOST_LIST_CHARACTERS = 2000
 """Of a longer list, each item is a candidate of its own."""
@@ -107,12 +107,8 @@ def is_scored_by_units(context: Sequence[ContextItem]) -> bool:
     to 0 over a pool, so that the best one's is not below.
     """
     chunks = {item.hit.chunk.id: item.hit.chunk for item in context}
-    is_structured = 2 * sum(map(_has_structure, chunks.values())) >= len(chunks)
-    return is_structured and all(s.score < 0.0 for item in context for s in item.sentences)
-
-
-def _has_structure(chunk: Chunk) -> bool:
-    return any(unit.kind in STRUCTURED_KINDS for unit in chunk.units)
+    is_below = all(s.score < 0.0 for item in context for s in item.sentences)
+    return is_below and are_structured(chunks.values())
 
 
 def best_candidates(

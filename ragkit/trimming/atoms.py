@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
 from ragkit.text.sentences import refers_back
@@ -122,8 +122,12 @@ class Atoms:
 
 
 def is_structured(pool: Sequence[PoolChunk]) -> bool:
-    """Whether at least half of a pool's chunks hold code, lists, tables, definitions or options."""
-    chunks = [chunk.hit.chunk for chunk in pool if not chunk.completes]
+    """Whether the chunks of a pool are structured, without those that complete others."""
+    return are_structured([chunk.hit.chunk for chunk in pool if not chunk.completes])
+
+
+def are_structured(chunks: Collection[Chunk]) -> bool:
+    """Whether at least half of some chunks hold code, lists, tables, definitions or options."""
     n_structured = sum(any(u.kind in STRUCTURED_KINDS for u in chunk.units) for chunk in chunks)
     return 2 * n_structured >= len(chunks) > 0
 

@@ -5,46 +5,21 @@ python night.py STORE DOCS [MOMENT SIGNAL]
 
 from __future__ import annotations
 
-import hashlib
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
-
-import numpy as np
 
 from ragkit import RAG, Settings
 from ragkit.cli.ingest_output import ingest_text
 from ragkit.errors import RagkitError
-
-if TYPE_CHECKING:
-    from ragkit.types import Vector, Vectors
-
-
-class Digested:
-    """An embedder that takes a vector from the text's digest: quick, and always the same."""
-
-    dim = 64
-    fingerprint = "digested"
-    name = "digested"
-
-    def embed_documents(self, texts: Sequence[str]) -> Vectors:
-        """Return one unit vector a text."""
-        raw = b"".join(hashlib.sha512(text.encode()).digest() for text in texts)
-        rows = np.frombuffer(raw, np.uint8).astype(np.float32).reshape(-1, self.dim) - 127.5
-        unit: Vectors = rows / np.linalg.norm(rows, axis=1, keepdims=True)
-        return unit
-
-    def embed_query(self, text: str) -> Vector:
-        """Return a question's vector."""
-        vector: Vector = self.embed_documents([text])[0]
-        return vector
+from ragkit_connectors.testing.stores import WordEmbedder
 
 
 def opened(store: Path) -> RAG:
     """Open a store as every night does."""
-    return RAG(store, embedder=Digested(), config=Settings(chunk_tokens=40), notify=lambda _: None)
+    config = Settings(chunk_tokens=40)
+    return RAG(store, embedder=WordEmbedder(), config=config, notify=lambda _: None)
 
 
 def night(
