@@ -17,6 +17,7 @@ RagkitError                     exit code
     ├── RateLimitedError            7   it throttled requests until the retry budget ran out
     ├── AccessDeniedError           7   the caller is authenticated but not authorised
     ├── PromptTooLongError          7   the prompt exceeds the model's context window
+    ├── NoAnswerError               7   a model used its tokens up without a word of an answer
     └── DimensionMismatchError      7   the vectors' dimension is not that of the index
 """
 
@@ -141,6 +142,17 @@ class AccessDeniedError(RemoteError):
 
 class PromptTooLongError(RemoteError):
     """A prompt exceeds the model's context window; raised before sending where that is known."""
+
+
+class NoAnswerError(RemoteError):
+    """A model has used up its tokens and said nothing, or nothing but its thoughts.
+
+    `reasoning` holds the thoughts, if there were any.
+    """
+
+    def __init__(self, message: str, *, reasoning: str | None = None) -> None:
+        self.reasoning = reasoning
+        super().__init__(message)
 
 
 class DimensionMismatchError(RemoteError):

@@ -11,6 +11,7 @@ from ragkit.types import (
     ContextItem,
     Generation,
     Json,
+    Message,
     RefusalReason,
     StopReason,
     Suggestion,
@@ -32,6 +33,7 @@ _STOP_REASONS: dict[str, StopReason] = {
     "model_context_window_exceeded": "length",
     "content_filter": "filter",
     "content_filtered": "filter",
+    "refusal": "filter",
     "guardrail_intervened": "guardrail",
     "timeout": "timeout",
 }
@@ -80,11 +82,14 @@ class TrimUse:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """An answer or a refusal; for a refusal, `text` and `prompt` are None and `reason` says why.
+    """An answer or a refusal; for a refusal, `text` is None and `reason` says why.
 
-    In a dry run, `text` is None and `refused` is false. `prompt` is the exact text that is sent.
-    `stop_reason` says why the text ends (`timeout` if it was cut off); None means that the reason
-    is unknown or that there is no text. A refusal has `suggestions`: where to look instead.
+    In a dry run, `text` is None and `refused` is false. `messages` is exactly what is sent, and
+    `prompt` their contents joined by a blank line; both are without content if nothing was sent.
+    Where the model itself says that the text does not answer (`model_abstained`), it has been
+    asked, and both are there. `reasoning` is what the model thought before it answered, which is
+    never part of `text`. `stop_reason` says why the text ends; None means that the reason is
+    unknown or that nothing was generated. A refusal has `suggestions`: where to look instead.
     """
 
     id: str | None
@@ -101,6 +106,8 @@ class Answer:
     receipt: Receipt
     stop_reason: StopReason | None = None
     suggestions: tuple[Suggestion, ...] = ()
+    messages: tuple[Message, ...] = ()
+    reasoning: str | None = None
 
     def to_dict(self, *, with_prompt: bool = True) -> dict[str, Json]:
         """Return the JSON form of `ragkit ask`."""
@@ -109,6 +116,7 @@ class Answer:
             "id": self.id,
             "question": self.question,
             "text": self.text,
+            "reasoning": self.reasoning,
             "refused": self.refused,
             "reason": self.reason,
             "stop_reason": self.stop_reason,
@@ -122,6 +130,7 @@ class Answer:
         }
         if with_prompt:
             data["prompt"] = self.prompt
+            data["messages"] = [message.to_dict() for message in self.messages]
         return data
 
 
@@ -173,4 +182,5 @@ def sound_usage(usage: object) -> Usage:
         input_tokens=token_count(usage.input_tokens),
         output_tokens=token_count(usage.output_tokens),
         cached_tokens=token_count(usage.cached_tokens),
+        reasoning_tokens=token_count(usage.reasoning_tokens),
     )
