@@ -24,6 +24,10 @@ RagkitError                     exit code
 from __future__ import annotations
 
 from enum import IntEnum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ragkit.types import Generation
 
 DISTRIBUTION = "ragkit-lean"
 """Name to install by; on package indexes, `ragkit` is an unrelated distribution."""
@@ -123,9 +127,14 @@ class OutdatedStoreError(StoreError):
 
 
 class RemoteError(RagkitError):
-    """A remote service or a model failed, or returned something unusable."""
+    """A remote service or a model failed, or returned something unusable.
+
+    `generation` is what is known of an answer that failed under way: its text so far and the tokens
+    that it has cost, where its server had told them. None where nothing is known.
+    """
 
     exit_code = ExitCode.REMOTE
+    generation: Generation | None = None
 
 
 class RemoteTimeoutError(RemoteError):

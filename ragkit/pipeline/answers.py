@@ -30,14 +30,25 @@ _STOP_REASONS: dict[str, StopReason] = {
     "stop_sequence": "stop",
     "length": "length",
     "max_tokens": "length",
+    "model_length": "length",
     "model_context_window_exceeded": "length",
+    "filter": "filter",
     "content_filter": "filter",
     "content_filtered": "filter",
     "refusal": "filter",
+    "safety": "filter",
+    "guardrail": "guardrail",
     "guardrail_intervened": "guardrail",
     "timeout": "timeout",
+    "abort": "cancelled",
+    "cancelled": "cancelled",
+    "error": "error",
+    "insufficient_system_resource": "error",
+    "malformed_model_output": "error",
+    "malformed_tool_use": "error",
 }
-"""What OpenAI, Ollama, Bedrock and Text Generation Inference say, as answers name it."""
+"""What servers say, as answers name it: OpenAI, vLLM, Mistral ("model_length"), DeepSeek
+("insufficient_system_resource"), Ollama, Bedrock, Text Generation Inference and DJL LMI."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -136,7 +147,7 @@ class Answer:
 
 def stop_reason(generation: Generation | None) -> StopReason | None:
     """Return why a text ends, in words that do not depend on the server; None: unknown."""
-    return None if generation is None else _STOP_REASONS.get(generation.stop_reason or "")
+    return None if generation is None else _STOP_REASONS.get((generation.stop_reason or "").lower())
 
 
 class AnswerStream:

@@ -11,6 +11,7 @@ from ragkit_connectors.testing.contracts import EmbedderContract, GeneratorContr
 from ragkit_connectors.testing.ollama_server import OllamaServer
 from ragkit_connectors.testing.openai_server import Fault, OpenAIServer, Reply, Software
 from ragkit_connectors.testing.opensearch_server import Asked, OpenSearchServer, Trouble
+from ragkit_connectors.testing.saying import Script
 from ragkit_connectors.testing.serving import Request, ServedModel
 from ragkit_connectors.testing.stores import RetrieverContract, StoreContract, WordEmbedder
 from ragkit_connectors.testing.trimming import TrimmingContract
@@ -26,6 +27,7 @@ __all__ = [
     "Reply",
     "Request",
     "RetrieverContract",
+    "Script",
     "ServedModel",
     "Software",
     "StoreContract",

@@ -9,7 +9,7 @@ A subclass says how to make the thing:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -29,6 +29,8 @@ from ragkit.types import (
     Usage,
     fingerprint_of,
 )
+from ragkit_connectors.testing.expecting import both_calls, expect, raised
+from ragkit_connectors.testing.saying import SayingContract
 
 if TYPE_CHECKING:
     from ragkit.types import Vectors
@@ -109,9 +111,9 @@ class EmbedderContract:
 
         embedder = self.make()
         vectors, vector = embedder.embed_documents(_TEXTS), embedder.embed_query(_TEXTS[0])
-        _expect(vectors.shape == (len(_TEXTS), embedder.dim), f"shape {vectors.shape}")
-        _expect(vector.shape == (embedder.dim,), f"shape {vector.shape}")
-        _expect(vectors.dtype == vector.dtype == np.float32, f"{vectors.dtype}, {vector.dtype}")
+        expect(vectors.shape == (len(_TEXTS), embedder.dim), f"shape {vectors.shape}")
+        expect(vector.shape == (embedder.dim,), f"shape {vector.shape}")
+        expect(vectors.dtype == vector.dtype == np.float32, f"{vectors.dtype}, {vector.dtype}")
 
     def test_vectors_have_length_one(self) -> None:
         """Each row has length 1, that of an empty text too."""
@@ -123,7 +125,7 @@ class EmbedderContract:
     def test_no_texts_give_no_vectors(self) -> None:
         """An empty list gives shape (0, dim)."""
         embedder = self.make()
-        _expect(embedder.embed_documents([]).shape == (0, embedder.dim), "not (0, dim)")
+        expect(embedder.embed_documents([]).shape == (0, embedder.dim), "not (0, dim)")
 
     def test_vectors_come_in_the_order_of_the_texts(self) -> None:
         """Reversed texts give reversed vectors, however the embedder groups them by length."""
@@ -150,16 +152,16 @@ class EmbedderContract:
     def test_different_texts_give_different_vectors(self) -> None:
         """Vectors depend on the text."""
         vectors = self.make().embed_documents(_TEXTS[:2])
-        _expect(bool(abs(vectors[0] - vectors[1]).max() > 1e-3), "two texts, one vector")
+        expect(bool(abs(vectors[0] - vectors[1]).max() > 1e-3), "two texts, one vector")
 
     def test_the_fingerprint_stays(self) -> None:
         """Two instances made alike have the same fingerprint, and it says something."""
         first, again = self.make(), self.make()
-        _expect(bool(first.fingerprint.strip()), "the fingerprint is empty")
-        _expect(first.fingerprint == again.fingerprint, "the fingerprint changed")
+        expect(bool(first.fingerprint.strip()), "the fingerprint is empty")
+        expect(first.fingerprint == again.fingerprint, "the fingerprint changed")
 
 
-class GeneratorContract:
+class GeneratorContract(SayingContract):
     """What every generator must do, given the same prompt twice.
 
     `make` is called once per test. Models that sample should be made, or scripted, to repeat
@@ -207,8 +209,8 @@ class GeneratorContract:
         """An answer is not empty, and the generator has a name."""
         generator = self.make()
         generation = generator.generate(self.prompt(), GenerationOptions())
-        _expect(bool(generation.text.strip()), "the answer is empty")
-        _expect(bool(generator.name), "the name is empty")
+        expect(bool(generation.text.strip()), "the answer is empty")
+        expect(bool(generator.name), "the name is empty")
 
     def test_stream_and_generate_agree(self) -> None:
         """A stream gives pieces of text that make up the whole answer, which comes last."""
@@ -217,24 +219,24 @@ class GeneratorContract:
         if not isinstance(last, Generation):
             raise AssertionError("the last item is no Generation")  # noqa: TRY004 - as _expect
         texts = [piece for piece in pieces if isinstance(piece, str)]
-        _expect(len(texts) == len(pieces), "a Generation came before the end")
-        _expect("".join(texts) == last.text, "pieces and whole differ")
-        _expect(last.text == whole.text, "stream and generate differ")
+        expect(len(texts) == len(pieces), "a Generation came before the end")
+        expect("".join(texts) == last.text, "pieces and whole differ")
+        expect(last.text == whole.text, "stream and generate differ")
 
     def test_usage_is_known_or_none(self) -> None:
         """Token counts are not negative; an exact count says who counted."""
         generator = self.make()
         usage = generator.generate(self.prompt(), GenerationOptions()).usage
         for count in (usage.input_tokens, usage.output_tokens, usage.cached_tokens):
-            _expect(count is None or count >= 0, f"count {count}")
-        _expect(not usage.exact or usage.counter != "unknown", "exact, but nobody counted")
+            expect(count is None or count >= 0, f"count {count}")
+        expect(not usage.exact or usage.counter != "unknown", "exact, but nobody counted")
         if usage.exact and usage.cached_tokens is not None and usage.input_tokens is not None:
-            _expect(usage.cached_tokens <= usage.input_tokens, "more cached than sent")
+            expect(usage.cached_tokens <= usage.input_tokens, "more cached than sent")
 
     def test_every_option_is_accepted(self) -> None:
         """All options together that there are, 0 among them, still give an answer."""
         generation = self.make().generate(self.prompt(), self._supported(_OPTIONS))
-        _expect(bool(generation.text.strip()), "the answer is empty")
+        expect(bool(generation.text.strip()), "the answer is empty")
 
     def test_an_unsupported_option_is_refused(self) -> None:
         """What the backend cannot do is an error that names it, never dropped silently."""
@@ -242,15 +244,15 @@ class GeneratorContract:
         for name in sorted(self.unsupported_options):
             value: Json = getattr(_OPTIONS, name)
             options = replace(GenerationOptions(), **{name: value})  # type: ignore[arg-type]
-            for call in _calls(generator, self.prompt(), options):
-                message = str(_raised(ConfigError, call))
-                _expect(name in message, f"the error does not name {name}: {message}")
+            for call in both_calls(generator, self.prompt(), options):
+                message = str(raised(ConfigError, call))
+                expect(name in message, f"the error does not name {name}: {message}")
 
     def test_usage_names_its_counter(self) -> None:
         """Tokens that were counted say who counted them."""
         usage = self.make().generate(self.prompt(), GenerationOptions()).usage
         if usage.input_tokens is not None or usage.output_tokens is not None:
-            _expect(usage.counter not in {"", "unknown"}, "tokens, but nobody counted")
+            expect(usage.counter not in {"", "unknown"}, "tokens, but nobody counted")
 
     def test_a_prompt_beyond_the_window_is_refused(self) -> None:
         """A prompt too long, or too long with the answer, is an error and never cut."""
@@ -258,21 +260,23 @@ class GeneratorContract:
         if generator is None:
             return
         short, long = self.prompt(), Prompt(text="word " * 4 * _WINDOW_TOKENS, question="word?")
-        for call in _calls(generator, long, GenerationOptions()):
-            _raised(PromptTooLongError, call)
+        for call in both_calls(generator, long, GenerationOptions()):
+            raised(PromptTooLongError, call)
         if isinstance(generator, PromptCounter):
             n_tokens = generator.count_prompt(long).n_tokens
-            _expect(n_tokens > _WINDOW_TOKENS, f"a prompt that is too long has {n_tokens} tokens")
+            expect(n_tokens > _WINDOW_TOKENS, f"a prompt that is too long has {n_tokens} tokens")
             if generator.count_prompt(short).exact:
-                for call in _calls(generator, short, GenerationOptions(max_tokens=_WINDOW_TOKENS)):
-                    _raised(PromptTooLongError, call)
+                for call in both_calls(
+                    generator, short, GenerationOptions(max_tokens=_WINDOW_TOKENS)
+                ):
+                    raised(PromptTooLongError, call)
 
     def test_a_prompt_within_the_window_is_answered(self) -> None:
         """A window that is known refuses nothing that fits."""
         generator = self.make_with_window(_WINDOW_TOKENS)
         if generator is not None:
             options = GenerationOptions(max_tokens=8)
-            _expect(bool(generator.generate(self.prompt(), options).text), "the answer is empty")
+            expect(bool(generator.generate(self.prompt(), options).text), "the answer is empty")
 
     def test_a_prompt_is_counted_as_its_model_reads_it(self) -> None:
         """An exact count of a prompt is what the model then says to have read, to the token."""
@@ -283,7 +287,7 @@ class GeneratorContract:
         for text in self.prompt_texts:
             prompt = Prompt(text=text, question=text)
             counted = generator.count_prompt(prompt)
-            _expect(counted.n_tokens >= 0, f"{counted}")
+            expect(counted.n_tokens >= 0, f"{counted}")
             usage = generator.generate(prompt, options).usage
             if counted.exact and usage.exact:
                 _expect_same(counted.n_tokens, usage, text)
@@ -292,8 +296,8 @@ class GeneratorContract:
         """A counter, where there is one, counts more tokens in a longer text."""
         counter = self.make().counter
         if counter is not None:
-            _expect(counter.count("") == 0, "an empty text has tokens")
-            _expect(counter.count("one two three") > counter.count("one"), "it does not count")
+            expect(counter.count("") == 0, "an empty text has tokens")
+            expect(counter.count("one two three") > counter.count("one"), "it does not count")
 
     def _supported(self, options: GenerationOptions) -> GenerationOptions:
         none = GenerationOptions()
@@ -305,53 +309,30 @@ class GeneratorContract:
         generator = self.make_unreachable()
         if generator is None:
             return
-        for call in _calls(generator, self.prompt(), GenerationOptions()):
-            _raised(RemoteError, call)
-
-
-def _calls(
-    generator: Generator, prompt: Prompt, options: GenerationOptions
-) -> tuple[Callable[[], object], ...]:
-    return (
-        lambda: generator.generate(prompt, options),
-        lambda: list(generator.stream(prompt, options)),
-    )
-
-
-def _expect(condition: bool, message: str) -> None:
-    # An assert statement here would vanish under `python -O`, and pytest does not explain it.
-    if not condition:
-        raise AssertionError(message)
+        for call in both_calls(generator, self.prompt(), GenerationOptions()):
+            raised(RemoteError, call)
 
 
 def _expect_told_apart(parts: Sequence[object], again: Sequence[object]) -> None:
     found = [fingerprint_of(part) for part in parts]
-    _expect(None not in found, f"one has no fingerprint: {found}")
-    _expect(found == [fingerprint_of(part) for part in again], "a fingerprint changed")
+    expect(None not in found, f"one has no fingerprint: {found}")
+    expect(found == [fingerprint_of(part) for part in again], "a fingerprint changed")
     for i, fingerprint in enumerate(found):
-        _expect(fingerprint not in found[:i], f"number {i} has the fingerprint of another")
+        expect(fingerprint not in found[:i], f"number {i} has the fingerprint of another")
 
 
 def _expect_units(vectors: Vectors) -> None:
     import numpy as np
 
     lengths = np.linalg.norm(vectors, axis=1)
-    _expect(bool(np.allclose(lengths, 1.0, atol=1e-5)), f"lengths {lengths}")
+    expect(bool(np.allclose(lengths, 1.0, atol=1e-5)), f"lengths {lengths}")
 
 
 def _expect_close(one: Vectors, other: Vectors, tolerance: float) -> None:
     difference = float(abs(one - other).max())
-    _expect(difference <= tolerance, f"vectors differ by {difference}, allowed {tolerance}")
+    expect(difference <= tolerance, f"vectors differ by {difference}, allowed {tolerance}")
 
 
 def _expect_same(n_counted: int, usage: Usage, text: str) -> None:
     n_read = usage.input_tokens
-    _expect(n_read in {None, n_counted}, f"{n_counted} counted, {n_read} read of {text!r}")
-
-
-def _raised(kind: type[Exception], call: Callable[[], object]) -> Exception:
-    try:
-        call()
-    except kind as error:
-        return error
-    raise AssertionError(f"no {kind.__name__}")
+    expect(n_read in {None, n_counted}, f"{n_counted} counted, {n_read} read of {text!r}")
