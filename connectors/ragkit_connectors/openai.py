@@ -9,7 +9,7 @@ Limits and names of fields: OpenAI API reference, "Create chat completion" and "
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
 
@@ -21,26 +21,26 @@ from ragkit.types import (
     Prompt,
     TokenCount,
     TokenCounter,
-    Usage,
 )
-from ragkit_connectors.support.deadline import kept_on_timeout
+from ragkit_connectors.support.chat import gather_event, gather_whole
 from ragkit_connectors.support.events import events
 from ragkit_connectors.support.fingerprints import digest_of, fingerprint
+from ragkit_connectors.support.gathering import Gathered
 from ragkit_connectors.support.json_values import (
     Record,
     count,
     decode,
     error_text,
-    first_record,
-    is_list,
     record,
     records,
-    text_or_none,
 )
+from ragkit_connectors.support.messages import SystemRole, as_records, check_system_role
 from ragkit_connectors.support.refusals import refuse_shortened
+from ragkit_connectors.support.request_fields import with_fields
+from ragkit_connectors.support.server_counting import CountWith, ServerCounter
 from ragkit_connectors.support.unit_vectors import rows_of, unit_rows
 from ragkit_connectors.support.web import Exchange, WebServer
-from ragkit_connectors.support.windows import at_least, check_window, refuse_too_long
+from ragkit_connectors.support.windows import check_window, refuse_too_long
 
 if TYPE_CHECKING:
     from ragkit.types import Vector, Vectors
@@ -48,21 +48,29 @@ if TYPE_CHECKING:
 DEFAULT_BASE_URL = "https://api.openai.com/v1"
 DEFAULT_KEY_ENV = "OPENAI_API_KEY"
 
-CountWith: TypeAlias = Literal["vllm", "llamacpp", "llamacpp-python"]
-"""Servers that count tokens, each in its own way."""
-
 Encoding: TypeAlias = Literal["float", "base64"]
 """How vectors are transferred."""
 
 _MOST_INPUTS = 2048
 _MOST_BYTES = 300_000
 _WINDOW_SETTING = "the server's context length (num_ctx in Ollama)"
+_OPENAI_HOST = "api.openai.com"
+_OPENAI_LEAST_CACHED_TOKENS = 1024
+"""OpenAI API guide, "Prompt caching": prompts of 1,024 tokens and more are cached."""
 
 
 class OpenAIGenerator:
     """A model behind an OpenAI-compatible server; safe to share between threads.
 
-    The prompt is sent as one user message: it holds instructions, context and history already.
+    Messages are sent in their roles. Some chat templates have no system role, or refuse turns that
+    do not alternate (Gemma 2, Mistral 7B): `system_role="fold"` is for them.
+
+    What the model thought is `reasoning` where the server keeps it apart from the text (vLLM's
+    `--reasoning-parser`, llama.cpp, DeepSeek, Mistral). Whether it thinks at all is a matter of the
+    server, for example `request_fields={"chat_template_kwargs": {"enable_thinking": False}}` for
+    Qwen 3 behind vLLM or llama.cpp, `{"reasoning_effort": "low"}` at OpenAI. A refusal (`refusal`)
+    is text with the `stop_reason` `refusal`.
+
     `top_k` is not an OpenAI parameter; it is sent only when set, to servers that take it
     (vLLM, llama.cpp). The answer's length limit goes to api.openai.com as `max_completion_tokens`,
     the only name that all of its models take, and to every other server as `max_tokens`.
@@ -95,6 +103,9 @@ class OpenAIGenerator:
         count_with: Software of the server, so that it counts prompts: one more request before each
             generation, two with `llamacpp`. `vllm` and `llamacpp` count exactly, the chat template
             included; `llamacpp-python` counts without it. None: nothing is asked.
+        system_role: `system`, or `fold`: the system message stands before what the user says first,
+            and neighbours of a role are joined, so that user and assistant take turns.
+        request_fields: Fields of the server's own, sent as they are.
 
     Raises:
         ConfigError: a value cannot be used as given.
@@ -116,6 +127,8 @@ class OpenAIGenerator:
         total_timeout_seconds: float | None = None,
         context_window: int | None = None,
         count_with: CountWith | None = None,
+        system_role: SystemRole = "system",
+        request_fields: Mapping[str, Json] | None = None,
     ) -> None:
         if not model:
             raise ConfigError("generator 'openai:'; allowed: openai:MODEL")
@@ -136,7 +149,16 @@ class OpenAIGenerator:
             advice={404: f"Check the model {model!r}, and that base_url ends in /v1"},
         )
         self.base_url = self._server.base_url
-        self._counter = _ServerCounter(self._server, model, count_with)
+        self._is_openai = self._server.address.host == _OPENAI_HOST
+        self._system_role = check_system_role(system_role)
+        self._fields = dict(request_fields or {})
+        self._counter = ServerCounter(
+            self._server,
+            model,
+            count_with,
+            system_role=self._system_role,
+            request_fields=self._fields,
+        )
         self._window = check_window(context_window)
         self._count_with = count_with
 
@@ -148,7 +170,14 @@ class OpenAIGenerator:
             base_url=self.base_url,
             context_window=self._window,
             count_with=self._count_with,
+            system_role=None if self._system_role == "system" else self._system_role,
+            request_fields=self._fields or None,
         )
+
+    @property
+    def least_cached_tokens(self) -> int | None:
+        """Tokens from which the provider caches the beginning of a prompt; None: unknown."""
+        return _OPENAI_LEAST_CACHED_TOKENS if self._is_openai else None
 
     def __repr__(self) -> str:
         """Name model and address; the key is not known here."""
@@ -164,7 +193,7 @@ class OpenAIGenerator:
         """
         with closing(self._send(prompt, options, stream=False)) as exchange:
             exchange.require("application/json")
-            return _whole(exchange.read(), prompt)
+            return _whole(exchange, prompt)
 
     def stream(self, prompt: Prompt, options: GenerationOptions) -> Iterator[str | Generation]:
         """Yield pieces of text, then the whole `Generation`.
@@ -177,17 +206,17 @@ class OpenAIGenerator:
         with closing(self._send(prompt, options, stream=True)) as exchange:
             if exchange.content_type == "application/json":
                 # A server that cannot stream answers at once.
-                generation = _whole(exchange.read(), prompt)
+                generation = _whole(exchange, prompt)
                 yield generation.text
                 yield generation
                 return
             exchange.require("text/event-stream")
-            yield from kept_on_timeout(_pieces(exchange, prompt))
+            gathered = Gathered()
+            yield from gathered.streamed(_pieces(exchange, prompt, gathered))
 
     def _body(self, prompt: Prompt, options: GenerationOptions, *, stream: bool) -> dict[str, Json]:
-        is_openai = self._server.address.host == "api.openai.com"
         given: dict[str, Json] = {
-            "max_completion_tokens" if is_openai else "max_tokens": options.max_tokens,
+            "max_completion_tokens" if self._is_openai else "max_tokens": options.max_tokens,
             "temperature": options.temperature,
             "top_p": options.top_p,
             "top_k": options.top_k,
@@ -196,12 +225,12 @@ class OpenAIGenerator:
         }
         body: dict[str, Json] = {
             "model": self.model,
-            "messages": [{"role": "user", "content": prompt.text}],
+            "messages": as_records(prompt.messages, self._system_role),
             **{key: value for key, value in given.items() if value is not None},
         }
         if stream:
             body.update(stream=True, stream_options={"include_usage": True})
-        return body
+        return with_fields(body, self._fields)
 
     def count_prompt(self, prompt: Prompt) -> TokenCount:
         """Return the server's count of a prompt; without `count_with`, the number of its words.
@@ -221,62 +250,8 @@ class OpenAIGenerator:
         body = self._body(prompt, options, stream=stream)
         counted = self.count_prompt(prompt)
         refuse_too_long(counted, options, self.context_window)
-        sent, droppable = (prompt.text,), "stream_options"
+        sent, droppable = [m.content for m in prompt.messages], "stream_options"
         return self._server.post("/chat/completions", body, sent=sent, droppable=droppable)
-
-
-class _ServerCounter:
-    """Counts prompts and asks for the window in the way of one kind of server."""
-
-    def __init__(self, server: WebServer, model: str, count_with: CountWith | None) -> None:
-        # The endpoints that count are siblings of `/v1`, not below it.
-        self._root = server.at(server.base_url.removesuffix("/v1"))
-        self._model = model
-        self._count_with = count_with
-        self._window: int | None = None
-        self._last: tuple[str, TokenCount] | None = None
-
-    def count(self, prompt: Prompt) -> TokenCount:
-        # A pipeline that has just counted a prompt sends it next.
-        if self._last is not None and self._last[0] == prompt.text:
-            return self._last[1]
-        if self._count_with is None:
-            counted = at_least(prompt)
-        else:
-            counted = TokenCount(
-                n_tokens=self._ask(prompt.text),
-                exact=self._count_with != "llamacpp-python",
-                counter=self._count_with,
-            )
-        self._last = prompt.text, counted
-        return counted
-
-    def window(self) -> int | None:
-        if self._window is None and self._count_with == "llamacpp":
-            props = self._root.get("/props").read_record()
-            self._window = count(record(props.get("default_generation_settings")).get("n_ctx"))
-        elif self._window is None and self._count_with == "vllm":
-            self._ask("")
-        return self._window
-
-    def _ask(self, text: str) -> int:
-        if self._count_with == "llamacpp-python":
-            answer = self._post("/extras/tokenize/count", {"input": text}, text)
-            return _known(count(answer.get("count")), "/extras/tokenize/count")
-        messages: Json = [{"role": "user", "content": text}]
-        if self._count_with == "vllm":
-            answer = self._post("/tokenize", {"model": self._model, "messages": messages}, text)
-            self._window = count(answer.get("max_model_len"))
-            return _known(count(answer.get("count")), "/tokenize")
-        content = self._post("/apply-template", {"messages": messages}, text).get("prompt")
-        if not isinstance(content, str):
-            raise RemoteError("the server's answer to /apply-template has no prompt")
-        body: dict[str, Json] = {"content": content, "add_special": True, "parse_special": True}
-        tokens = self._post("/tokenize", body, text).get("tokens")
-        return _known(len(tokens) if is_list(tokens) else None, "/tokenize")
-
-    def _post(self, path: str, body: dict[str, Json], text: str) -> Record:
-        return self._root.post(path, body, sent=(text,)).read_record()
 
 
 class OpenAIEmbedder:
@@ -421,25 +396,18 @@ def _ordered(answer: Record, n_texts: int) -> list[object]:
         raise RemoteError("the server gave a vector that is not base64") from error
 
 
-def _known(n_tokens: int | None, path: str) -> int:
-    if n_tokens is None:
-        raise RemoteError(f"the server's answer to {path} has no count: is count_with right?")
-    return n_tokens
+def _whole(exchange: Exchange, prompt: Prompt) -> Generation:
+    gathered = Gathered()
+    with gathered.kept_on_error():
+        body = decode(exchange.read())
+        if gather_whole(gathered, body) is None:
+            raise RemoteError("the server's answer holds no message: is base_url right?")
+        seconds = exchange.server_seconds
+        gathered.server_seconds = gathered.server_seconds if seconds is None else seconds
+        return _ended(gathered, prompt)
 
 
-def _whole(data: bytes, prompt: Prompt) -> Generation:
-    body = decode(data)
-    choice = first_record(body.get("choices"))
-    content = record(choice.get("message")).get("content")
-    if content is not None and not isinstance(content, str):
-        raise RemoteError("the server's answer has a content that is not text")
-    return _generation(content or "", choice.get("finish_reason"), _usage(body), prompt)
-
-
-def _pieces(exchange: Exchange, prompt: Prompt) -> Iterator[str | Generation]:
-    pieces: list[str] = []
-    finish_reason: object = None
-    usage = Usage()
+def _pieces(exchange: Exchange, prompt: Prompt, gathered: Gathered) -> Iterator[str | Generation]:
     done = False
     for data in exchange.parts(events):
         if data.strip() == "[DONE]":
@@ -449,39 +417,14 @@ def _pieces(exchange: Exchange, prompt: Prompt) -> Iterator[str | Generation]:
         if body.get("error"):
             said = exchange.without_echo(error_text(body))
             raise RemoteError(f"the server failed while it answered{said}")
-        choice = first_record(body.get("choices"))
-        finish_reason = choice.get("finish_reason") or finish_reason
-        # The usage comes with the last event or, from some servers, with each so far.
-        usage = _usage(body) if body.get("usage") else usage
-        piece = record(choice.get("delta")).get("content")
-        if isinstance(piece, str) and piece:
-            pieces.append(piece)
+        piece = gather_event(gathered, body)
+        if piece:
             yield piece
-    if not done and finish_reason is None:
+    if not done and gathered.stop_reason is None:
         raise RemoteError("the stream broke off before its end")
-    yield _generation("".join(pieces), finish_reason, usage, prompt)
+    yield _ended(gathered, prompt)
 
 
-def _generation(text: str, finish_reason: object, usage: Usage, prompt: Prompt) -> Generation:
-    reason = text_or_none(finish_reason)
-    if not text.strip():
-        advice = "; raise max_tokens" if reason == "length" else ""
-        raise RemoteError(f"the model gave no text (stop reason: {reason or 'unknown'}){advice}")
-    refuse_shortened(usage.input_tokens, prompt.text, setting=_WINDOW_SETTING)
-    return Generation(text=text, usage=usage, stop_reason=reason)
-
-
-def _usage(body: Record) -> Usage:
-    counts = record(body.get("usage"))
-    input_tokens = count(counts.get("prompt_tokens"))
-    output_tokens = count(counts.get("completion_tokens"))
-    if input_tokens is None and output_tokens is None:
-        return Usage()
-    details = record(counts.get("prompt_tokens_details"))
-    return Usage(
-        input_tokens=input_tokens,
-        output_tokens=output_tokens,
-        cached_tokens=count(details.get("cached_tokens")),
-        exact=True,
-        counter="server",
-    )
+def _ended(gathered: Gathered, prompt: Prompt) -> Generation:
+    refuse_shortened(gathered.usage.input_tokens, prompt.text, setting=_WINDOW_SETTING)
+    return gathered.ended()

@@ -6,7 +6,7 @@ import logging
 import socket
 import threading
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from email.utils import formatdate
@@ -24,7 +24,7 @@ from ragkit.errors import (
     RemoteError,
     RemoteTimeoutError,
 )
-from ragkit.types import Generation, GenerationOptions, Json, Prompt, Usage
+from ragkit.types import Generation, GenerationOptions, Json, Message, Prompt, Usage
 from ragkit_connectors import open_embedder, open_generator
 from ragkit_connectors.openai import Encoding, OpenAIEmbedder, OpenAIGenerator
 from ragkit_connectors.testing import (
@@ -32,11 +32,14 @@ from ragkit_connectors.testing import (
     GeneratorContract,
     OpenAIServer,
     Reply,
+    Script,
     ServedModel,
     Software,
     sample_prompt,
 )
 from ragkit_connectors.testing.serving import unused_url
+
+from . import scripted
 
 NO_OPTIONS = GenerationOptions()
 PROMPT = sample_prompt()
@@ -98,18 +101,35 @@ class TestOpenAIGenerator(GeneratorContract):
     """The contract of generators."""
 
     @pytest.fixture(autouse=True)
-    def _server(self) -> Iterator[None]:
-        with OpenAIServer([Reply(text="At the front desk, with a passport.")]) as server:
-            self._generator = _client(server)
+    def _servers(self) -> Iterator[None]:
+        with ExitStack() as self._open:
+            self._server = self._serve(Reply(text="At the front desk, with a passport."))
             yield
+
+    def _serve(self, reply: Reply) -> OpenAIServer:
+        return self._open.enter_context(OpenAIServer([reply]))
 
     def make(self) -> OpenAIGenerator:
         """Return a client of the scripted server."""
-        return self._generator
+        return _client(self._server)
 
     def make_unreachable(self) -> OpenAIGenerator:
         """Return a client of a port where nothing listens."""
         return OpenAIGenerator("m", base_url=_dead_url())
+
+    def make_saying(self, script: Script) -> OpenAIGenerator | None:
+        """Return a client of a server that says this."""
+        reply = scripted.reply(script)
+        return None if reply is None else _client(self._serve(reply))
+
+    def make_endless(self) -> tuple[OpenAIGenerator, threading.Event]:
+        """Return a client of a server that never ends."""
+        server = self._serve(Reply(is_endless=True))
+        return _client(server), server.client_left
+
+    def sent_messages(self) -> Sequence[Message]:
+        """Return what the server was sent."""
+        return scripted.sent_messages(self._server.requests[-1].body)
 
 
 def test_the_request_holds_the_prompt_and_the_options_asked_for() -> None:
@@ -316,8 +336,7 @@ def test_a_stream_may_end_without_a_blank_line(end: bytes) -> None:
         (Reply(fault="truncated"), "the response broke off before its end"),
         (Reply(fault="not_json"), "not JSON"),
         (Reply(fault="wrong_type"), "text/html"),
-        (Reply(text=""), "gave no text"),
-        (Reply(text=" \n", finish_reason="length"), "raise max_tokens"),
+        (Reply(text=" ", finish_reason=None), "no reason|broke off"),
         (Reply(status=404, text="no such model"), "no such model.*ends in /v1"),
         (Reply(status=401), "environment variable OPENAI_API_KEY"),
         (Reply(status=400, text="maximum context length is 512"), "lower max_context_tokens"),

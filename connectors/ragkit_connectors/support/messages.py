@@ -10,8 +10,27 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from itertools import groupby
+from typing import Literal, TypeAlias, get_args
 
+from ragkit.errors import ConfigError
 from ragkit.types import Json, Message
+
+SystemRole: TypeAlias = Literal["system", "fold"]
+"""Whether a system message is sent as such, or folded into what the user says first."""
+
+
+def check_system_role(system_role: SystemRole) -> SystemRole:
+    """Return the setting `system_role`; raises `ConfigError` where it is none."""
+    if system_role not in get_args(SystemRole):
+        raise ConfigError(f"system_role {system_role!r}; allowed: {' '.join(get_args(SystemRole))}")
+    return system_role
+
+
+def as_records(messages: Sequence[Message], system_role: SystemRole) -> list[Json]:
+    """Return messages as the objects that chat interfaces take."""
+    folds = system_role == "fold"
+    said = alternating(messages, system_role=False) if folds else visible(messages)
+    return [message.to_dict() for message in said]
 
 
 def visible(messages: Sequence[Message]) -> list[Message]:
@@ -52,11 +71,6 @@ def as_text(messages: Sequence[Message]) -> str:
     asked = [turns.pop().content] if turns and turns[-1].role == "user" else []
     earlier = ["\n".join(map(_told, turns))] if turns else []
     return "\n\n".join([*system, *earlier, *asked])
-
-
-def as_records(messages: Iterable[Message]) -> list[Json]:
-    """Return messages as the objects of chat interfaces."""
-    return [message.to_dict() for message in messages]
 
 
 def _told(turn: Message) -> str:

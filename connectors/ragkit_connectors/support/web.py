@@ -339,6 +339,18 @@ class Exchange:
             return None
         return _seconds_until(value.strip())
 
+    @property
+    def server_seconds(self) -> float | None:
+        """How long the server says to have taken until the head of its answer; None: unknown.
+
+        OpenAI API reference, "Debugging requests"; Envoy, "HTTP header manipulation" of a router.
+        """
+        for name in ("openai-processing-ms", "x-envoy-upstream-service-time"):
+            value = self._response.headers.get(name, "").strip()
+            if value.isascii() and value.isdigit() and len(value) < 16:
+                return int(value) / 1000.0
+        return None
+
     def require(self, content_type: str) -> None:
         """Raise `RemoteError` unless the answer is of this kind."""
         if self.content_type != content_type:

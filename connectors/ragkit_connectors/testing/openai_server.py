@@ -39,6 +39,11 @@ class Reply:
         packet_bytes: Size of the packets that a stream is cut into, across events and characters.
         line_end: What ends a line of a stream.
         keep_alive: Whether comments stand between the events of a stream.
+        thoughts: What the model thought before, kept apart from the text.
+        thoughts_field: Where servers put thoughts: `reasoning_content`, `reasoning`, `thinking`.
+        in_parts: Whether the content, thoughts included, is a list of parts.
+        more: Further fields of a whole answer and of each event, for example `service_tier`.
+        is_endless: Whether a stream goes on until the client leaves.
         fault: `truncated` breaks off in the middle, `not_json` sends half an object, `wrong_type`
             sends HTML, `broken_stream` reports an error after the first piece.
     """
@@ -52,6 +57,11 @@ class Reply:
     packet_bytes: int = 65536
     line_end: str = "\n"
     keep_alive: bool = False
+    thoughts: str = ""
+    thoughts_field: str = "reasoning_content"
+    in_parts: bool = False
+    more: Mapping[str, Json] = field(default_factory=dict[str, Json])
+    is_endless: bool = False
     fault: Fault | None = None
 
 
@@ -190,6 +200,8 @@ def _stream(
         if start and not reply.delay_seconds:
             # Without a pause the kernel merges packets, and a client never sees them split.
             time.sleep(0.0002)
+    while reply.is_endless and not answer.pause(0.005):
+        answer.write(_event(reply, choices=[{"index": 0, "delta": {"content": " on"}}]).encode())
 
 
 def _embeddings(body: Mapping[str, Json], reply: Reply) -> Json:
@@ -231,32 +243,56 @@ def _usage(body: Mapping[str, Json], reply: Reply, model: ServedModel | None) ->
 def _completion(
     body: Mapping[str, Json], reply: Reply, model: ServedModel | None
 ) -> Mapping[str, Json]:
-    message: Json = {"role": "assistant", "content": reply.text}
+    said = {name: value for delta in _said(reply, [reply.text]) for name, value in delta.items()}
+    if reply.in_parts:
+        said = {"content": [part for delta in _said(reply, [reply.text]) for part in _parts(delta)]}
+    message: Json = {"role": "assistant", "content": None, **said}
     choice: Json = {"index": 0, "message": message, "finish_reason": reply.finish_reason}
     usage = _usage(body, reply, model)
-    return {"choices": [choice], **({} if usage is None else {"usage": usage})}
+    return {"choices": [choice], **({} if usage is None else {"usage": usage}), **reply.more}
+
+
+def _said(reply: Reply, texts: Sequence[str]) -> Iterable[dict[str, Json]]:
+    """Yield what a model said, in the fields of a message, or of its pieces."""
+    if reply.thoughts and reply.in_parts:
+        # As Mistral's interface does.
+        thinking: Json = [{"type": "text", "text": reply.thoughts}]
+        yield {"content": [{"type": "thinking", "thinking": thinking}]}
+    elif reply.thoughts:
+        yield {reply.thoughts_field: reply.thoughts}
+    for text in texts:
+        yield {"content": [{"type": "text", "text": text}] if reply.in_parts else text}
+
+
+def _parts(delta: Mapping[str, Json]) -> Sequence[Json]:
+    parts = delta["content"]
+    return parts if isinstance(parts, list) else []
+
+
+def _event(reply: Reply, **content: Json) -> str:
+    comment = ": keep-alive\n\n" if reply.keep_alive else ""
+    # Data of several lines is as valid as data of one.
+    indent = 1 if reply.keep_alive else None
+    data = json.dumps({**content, **reply.more}, ensure_ascii=False, indent=indent)
+    return comment + "".join(f"data: {line}\n" for line in data.split("\n")) + "\n"
 
 
 def _event_lines(
     body: Mapping[str, Json], reply: Reply, model: ServedModel | None
 ) -> Iterable[str]:
-    def event(**content: Json) -> str:
-        comment = ": keep-alive\n\n" if reply.keep_alive else ""
-        # Data of several lines is as valid as data of one.
-        data = json.dumps(content, ensure_ascii=False, indent=1 if reply.keep_alive else None)
-        return comment + "".join(f"data: {line}\n" for line in data.split("\n")) + "\n"
-
-    words = reply.text.split(" ")
-    for i, word in enumerate(words):
-        piece = word if i == 0 else f" {word}"
-        yield event(choices=[{"index": 0, "delta": {"content": piece}, "finish_reason": None}])
+    words = [word if i == 0 else f" {word}" for i, word in enumerate(reply.text.split(" "))]
+    for delta in _said(reply, words):
+        yield _event(reply, choices=[{"index": 0, "delta": delta, "finish_reason": None}])
         if reply.fault == "broken_stream":
-            yield event(error={"message": "the model crashed"})
+            yield _event(reply, error={"message": "the model crashed"})
             return
+    if reply.is_endless:
+        return
     if reply.finish_reason is not None:
-        yield event(choices=[{"index": 0, "delta": {}, "finish_reason": reply.finish_reason}])
+        end: Json = {"index": 0, "delta": {}, "finish_reason": reply.finish_reason}
+        yield _event(reply, choices=[end])
     wanted = record(body.get("stream_options"))
     usage = _usage(body, reply, model)
     if usage is not None and wanted.get("include_usage"):
-        yield event(choices=[], usage=usage)
+        yield _event(reply, choices=[], usage=usage)
     yield "data: [DONE]\n\n"

@@ -21,9 +21,10 @@ if TYPE_CHECKING:
     from types import TracebackType
 
 
-def chatml(content: str) -> str:
-    """Return one user message in the template that many models use."""
-    return f"<|im_start|>user\n{content}<|im_end|>\n<|im_start|>assistant\n"
+def chatml(messages: Sequence[Mapping[str, Json]]) -> str:
+    """Return messages in the template that many models use."""
+    said = (f"<|im_start|>{m['role']}\n{m['content']}<|im_end|>\n" for m in messages)
+    return "".join(said) + "<|im_start|>assistant\n"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,12 +34,12 @@ class ServedModel:
     Attributes:
         encode: Returns the tokens of a text, special ones understood.
         window: Tokens of prompt and answer together.
-        template: Puts a user's message into the form that the model reads.
+        template: Puts messages into the form that the model reads.
     """
 
     encode: Callable[[str], Sequence[int]]
     window: int = 2048
-    template: Callable[[str], str] = chatml
+    template: Callable[[Sequence[Mapping[str, Json]]], str] = chatml
 
     def count(self, messages: Json) -> int:
         """Return the tokens of a prompt as the model reads it."""
@@ -46,7 +47,7 @@ class ServedModel:
 
     def rendered(self, messages: Json) -> str:
         """Return messages as the model reads them."""
-        return self.template("".join(str(message["content"]) for message in records(messages)))
+        return self.template([json_record(message) for message in records(messages)])
 
 
 def hash_vector(text: str, dim: int) -> bytes:
@@ -83,12 +84,14 @@ class LoopbackServer:
     Attributes:
         protocol_version: `HTTP/1.1` keeps connections open between requests.
         n_connections: Connections that were made so far.
+        client_left: Set once a client has closed its connection while it was being answered.
     """
 
     protocol_version = "HTTP/1.0"
 
     def __init__(self) -> None:
         self.n_connections = 0
+        self.client_left = threading.Event()
         self._server = _Server(self)
         self._thread = threading.Thread(
             target=lambda: self._server.serve_forever(poll_interval=0.01), daemon=True
@@ -157,9 +160,10 @@ class _Server(ThreadingHTTPServer):
 class Answering:
     """How a server answers the request that it was given."""
 
-    def __init__(self, handler: BaseHTTPRequestHandler, stopping: threading.Event) -> None:
+    def __init__(self, handler: BaseHTTPRequestHandler, server: _Server) -> None:
         self._handler = handler
-        self._stopping = stopping
+        self._stopping = server.stopping
+        self._client_left = server.owner.client_left
 
     def pause(self, seconds: float) -> bool:
         """Wait; true when the server stops meanwhile."""
@@ -178,12 +182,19 @@ class Answering:
     def write(self, data: bytes, *, seconds_per_byte: float = 0.0) -> None:
         """Send a part of the body, byte by byte where each is to take some time."""
         if not seconds_per_byte:
-            self._handler.wfile.write(data)
+            self._write(data)
             return
         for i in range(len(data)):
-            self._handler.wfile.write(data[i : i + 1])
+            self._write(data[i : i + 1])
             if self.pause(seconds_per_byte):
                 return
+
+    def _write(self, data: bytes) -> None:
+        try:
+            self._handler.wfile.write(data)
+        except OSError:
+            self._client_left.set()
+            raise
 
     def whole(
         self, status: int, content_type: str, data: bytes,
@@ -220,7 +231,7 @@ class _Handler(BaseHTTPRequestHandler):
             data=self.rfile.read(int(self.headers.get("Content-Length") or 0)),
         )
         server = self._served()
-        server.owner.respond(request, Answering(self, server.stopping))
+        server.owner.respond(request, Answering(self, server))
 
     do_POST = do_PUT = do_DELETE = do_PATCH = do_GET
 
