@@ -9,25 +9,29 @@ Names of fields: Ollama, `docs/api.md` and `api/types.go`.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from typing import TYPE_CHECKING
 
 from ragkit.errors import ConfigError, PromptTooLongError, RemoteError
 from ragkit.types import Generation, GenerationOptions, Json, Prompt, TokenCounter, Usage
-from ragkit_connectors.support.deadline import kept_on_timeout
 from ragkit_connectors.support.events import lines
 from ragkit_connectors.support.fingerprints import digest_of, fingerprint
+from ragkit_connectors.support.gathering import Gathered
 from ragkit_connectors.support.json_values import (
     Record,
     count,
     decode,
     error_text,
     is_list,
+    number,
     record,
+    text,
     text_or_none,
 )
+from ragkit_connectors.support.messages import SystemRole, as_records, check_system_role
 from ragkit_connectors.support.refusals import refuse_shortened, says_too_long
+from ragkit_connectors.support.request_fields import with_fields
 from ragkit_connectors.support.unit_vectors import rows_of, unit_rows
 from ragkit_connectors.support.web import Exchange, WebServer
 from ragkit_connectors.support.windows import at_least, check_window, refuse_too_long
@@ -77,8 +81,13 @@ class OllamaGenerator:
         context_window: Largest window to choose; None: the declared one, asked of `/api/show`.
         keep_alive: How long the model stays in memory after the answer: seconds, or a time such as
             `10m`; negative: forever, 0: not at all; None leaves it to the server.
-        think: Whether a model that can think first shall; None leaves it to the model. Thoughts
-            count as tokens of the answer and are not shown.
+        think: Whether a model that can think first shall, for some how much (`low`, `medium`,
+            `high`); None leaves it to the model. Thoughts count as tokens of the answer, and are
+            `reasoning`, no part of the text.
+        system_role: `system`, or `fold`: the system message stands before what the user says first,
+            for a model whose template leaves `.System` out, and would lose it.
+        request_fields: Fields of Ollama's own, sent as they are, for example
+            `{"options": {"num_gpu": 0}}`.
 
     Raises:
         ConfigError: a value cannot be used as given.
@@ -101,7 +110,9 @@ class OllamaGenerator:
         num_ctx: int | None = None,
         context_window: int | None = None,
         keep_alive: str | int | None = None,
-        think: bool | None = None,
+        think: bool | str | None = None,
+        system_role: SystemRole = "system",
+        request_fields: Mapping[str, Json] | None = None,
     ) -> None:
         if not model:
             raise ConfigError("generator 'ollama:'; allowed: ollama:MODEL")
@@ -122,6 +133,8 @@ class OllamaGenerator:
         self.base_url = self._server.base_url
         self._num_ctx = num_ctx
         self._most = check_window(context_window)
+        self._system_role = check_system_role(system_role)
+        self._fields = dict(request_fields or {})
         self.fingerprint = fingerprint(
             self.name,
             base_url=self.base_url,
@@ -129,6 +142,8 @@ class OllamaGenerator:
             context_window=context_window,
             # False is not the same as leaving it to the model.
             think=None if think is None else str(think),
+            system_role=None if system_role == "system" else system_role,
+            request_fields=self._fields or None,
         )
         self._given: dict[str, Json] = {
             key: value
@@ -149,7 +164,10 @@ class OllamaGenerator:
             RemoteError: the server failed, was too slow or gave no answer.
         """
         body = self._send(prompt, options, stream=False).read_record()
-        return _generation(_text(body), body, prompt)
+        gathered = Gathered()
+        with gathered.kept_on_error():
+            _gather(gathered, body)
+            return _ended(gathered, body, prompt)
 
     def stream(self, prompt: Prompt, options: GenerationOptions) -> Iterator[str | Generation]:
         """Yield pieces of text, then the whole `Generation`.
@@ -161,7 +179,8 @@ class OllamaGenerator:
         """
         with closing(self._send(prompt, options, stream=True)) as exchange:
             exchange.require("application/x-ndjson")
-            yield from kept_on_timeout(_pieces(exchange, prompt))
+            gathered = Gathered()
+            yield from gathered.streamed(_pieces(exchange, prompt, gathered))
 
     def _send(self, prompt: Prompt, options: GenerationOptions, *, stream: bool) -> Exchange:
         window = self._window(prompt, options)
@@ -177,14 +196,15 @@ class OllamaGenerator:
         }
         body: dict[str, Json] = {
             "model": self.model,
-            "messages": [{"role": "user", "content": prompt.text}],
+            "messages": as_records(prompt.messages, self._system_role),
             "options": {key: value for key, value in given.items() if value is not None},
             "stream": stream,
             "truncate": False,
             "shift": False,
             **self._given,
         }
-        return self._server.post("/api/chat", body, sent=(prompt.text,))
+        sent = [message.content for message in prompt.messages]
+        return self._server.post("/api/chat", with_fields(body, self._fields), sent=sent)
 
     def _window(self, prompt: Prompt, options: GenerationOptions) -> int:
         if self._num_ctx is not None:
@@ -315,41 +335,42 @@ def _where_is(model: str) -> str:
     return f"Get the model with `ollama pull {model}`, and name base_url without /v1"
 
 
-def _text(body: Record) -> str:
-    content = record(body.get("message")).get("content")
+def _gather(gathered: Gathered, body: Record) -> str:
+    """Add an answer, or a piece of one, and return its text."""
+    message = record(body.get("message"))
+    content = message.get("content")
     if content is not None and not isinstance(content, str):
         raise RemoteError("the server's answer has a content that is not text")
-    return content or ""
+    return gathered.add(content or "", text(message.get("thinking")))
 
 
-def _pieces(exchange: Exchange, prompt: Prompt) -> Iterator[str | Generation]:
-    pieces: list[str] = []
+def _pieces(exchange: Exchange, prompt: Prompt, gathered: Gathered) -> Iterator[str | Generation]:
     for line in exchange.parts(lambda chunks: filter(str.strip, lines(chunks))):
         body = decode(line)
         if body.get("error"):
             message = error_text(body)
             kind = PromptTooLongError if says_too_long(400, message) else RemoteError
             raise kind(f"the server failed while it answered{exchange.without_echo(message)}")
-        piece = _text(body)
+        piece = _gather(gathered, body)
         if piece:
-            pieces.append(piece)
             yield piece
         if body.get("done") is True:
-            yield _generation("".join(pieces), body, prompt)
+            yield _ended(gathered, body, prompt)
             return
     raise RemoteError("the stream broke off before its end")
 
 
-def _generation(text: str, body: Record, prompt: Prompt) -> Generation:
-    reason = body.get("done_reason")
+def _ended(gathered: Gathered, body: Record, prompt: Prompt) -> Generation:
+    """Add what the end of an answer tells, and return all of it."""
     n_input, n_output = count(body.get("prompt_eval_count")), count(body.get("eval_count"))
-    refuse_shortened(n_input, prompt.text, setting=_WINDOW_SETTING)
-    if not text.strip():
-        advice = "; raise max_tokens, or set think to false" if reason == "length" else ""
-        raise RemoteError(f"the model gave no text (stop reason: {reason or 'unknown'}){advice}")
+    nanoseconds = number(body.get("total_duration"))
     known = n_input is not None or n_output is not None
-    usage = Usage(
+    gathered.usage = Usage(
         input_tokens=n_input, output_tokens=n_output, exact=known,
         counter="ollama" if known else "unknown",
     )  # fmt: skip
-    return Generation(text=text, usage=usage, stop_reason=text_or_none(reason))
+    gathered.stop_reason = text_or_none(body.get("done_reason"))
+    gathered.served_model = text(body.get("model")) or None
+    gathered.server_seconds = None if nanoseconds is None else nanoseconds / 1e9
+    refuse_shortened(n_input, prompt.text, setting=_WINDOW_SETTING)
+    return gathered.ended()

@@ -207,7 +207,8 @@ class OpenAIGenerator:
             if exchange.content_type == "application/json":
                 # A server that cannot stream answers at once.
                 generation = _whole(exchange, prompt)
-                yield generation.text
+                if generation.text:
+                    yield generation.text
                 yield generation
                 return
             exchange.require("text/event-stream")

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import threading
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 
 import pytest
 
 from ragkit.errors import ConfigError, PromptTooLongError, RemoteError, RemoteTimeoutError
-from ragkit.types import Generation, GenerationOptions, Json, Prompt, Usage
+from ragkit.types import Generation, GenerationOptions, Json, Message, Prompt, Usage
 from ragkit_connectors import open_embedder, open_generator
 from ragkit_connectors.ollama import OllamaEmbedder, OllamaGenerator
 from ragkit_connectors.testing import (
@@ -17,9 +18,12 @@ from ragkit_connectors.testing import (
     GeneratorContract,
     OllamaServer,
     Reply,
+    Script,
     ServedModel,
     sample_prompt,
 )
+
+from . import scripted
 
 NO_OPTIONS = GenerationOptions()
 PROMPT = sample_prompt()
@@ -50,19 +54,35 @@ class TestOllamaGenerator(GeneratorContract):
         with ExitStack() as self._open:
             yield
 
+    def _serve(self, reply: Reply) -> OllamaServer:
+        self._server = self._open.enter_context(OllamaServer([reply], model=self._model))
+        return self._server
+
     def make(self) -> OllamaGenerator:
         """Return a client of a scripted server."""
-        server = self._open.enter_context(OllamaServer(model=self._model))
-        return OllamaGenerator("m", base_url=server.base_url)
+        return OllamaGenerator("m", base_url=self._serve(Reply()).base_url)
 
     def make_with_window(self, n_tokens: int) -> OllamaGenerator:
         """Return a client that loads the model with a window of its own."""
-        server = self._open.enter_context(OllamaServer(model=self._model))
-        return OllamaGenerator("m", base_url=server.base_url, num_ctx=n_tokens)
+        return OllamaGenerator("m", base_url=self._serve(Reply()).base_url, num_ctx=n_tokens)
 
     def make_unreachable(self) -> OllamaGenerator:
         """Return a client of a port where nothing listens."""
         return OllamaGenerator("m", base_url="http://127.0.0.1:9", num_ctx=4096)
+
+    def make_saying(self, script: Script) -> OllamaGenerator | None:
+        """Return a client of a server that says this; Ollama knows neither parts nor filters."""
+        reply = None if script.in_parts or script.ending == "filter" else scripted.reply(script)
+        return None if reply is None else OllamaGenerator("m", base_url=self._serve(reply).base_url)
+
+    def make_endless(self) -> tuple[OllamaGenerator, threading.Event]:
+        """Return a client of a server that never ends."""
+        server = self._serve(Reply(is_endless=True))
+        return OllamaGenerator("m", base_url=server.base_url), server.client_left
+
+    def sent_messages(self) -> Sequence[Message]:
+        """Return what the server was sent."""
+        return scripted.sent_messages(self._server.requests[-1].body)
 
 
 class TestOllamaEmbedder(EmbedderContract):
@@ -165,9 +185,45 @@ def test_usage_is_the_servers(model: ServedModel) -> None:
         generator = OllamaGenerator("m", base_url=server.base_url)
         whole, (_, streamed) = generator.generate(PROMPT, NO_OPTIONS), _streamed(generator)
     assert whole.usage == streamed.usage == Usage(
-        input_tokens=model.count([{"content": PROMPT.text}]),
+        input_tokens=model.count([{"role": "user", "content": PROMPT.text}]),
         output_tokens=len(model.encode("At the desk.")), exact=True, counter="ollama",
     )  # fmt: skip
+
+
+def test_what_the_server_tells_of_itself_is_kept(model: ServedModel) -> None:
+    """The model that answered, and the nanoseconds that it took, loading included."""
+    with OllamaServer(model=model) as server:
+        generator = OllamaGenerator("m:8b", base_url=server.base_url)
+        for generation in (generator.generate(PROMPT, NO_OPTIONS), _streamed(generator)[1]):
+            assert (generation.served_model, generation.server_seconds) == ("m:8b", 1.5)
+
+
+def test_fields_of_ollamas_own_are_sent(model: ServedModel) -> None:
+    """They join the options that are there; none of them replaces one."""
+    fields: dict[str, Json] = {"options": {"num_gpu": 0}, "think": "low"}
+    with OllamaServer(model=model) as server:
+        OllamaGenerator("m", base_url=server.base_url, request_fields=fields).generate(
+            PROMPT, NO_OPTIONS
+        )
+        twice = OllamaGenerator(
+            "m", base_url=server.base_url, request_fields={"options": {"num_ctx": 9}}
+        )
+        with pytest.raises(ConfigError, match="options sets num_ctx"):
+            twice.generate(PROMPT, NO_OPTIONS)
+    assert server.requests[0].body["options"] == {"num_ctx": 4096, "num_gpu": 0}
+    assert server.requests[0].body["think"] == "low"
+
+
+def test_a_model_without_a_system_role_is_told_by_the_user(model: ServedModel) -> None:
+    """The instructions stand before the first question."""
+    messages = (Message(role="system", content="Be brief."), Message(role="user", content="Why?"))
+    with OllamaServer(model=model) as server:
+        OllamaGenerator("m", base_url=server.base_url, system_role="fold").generate(
+            Prompt(question="Why?", messages=messages), NO_OPTIONS
+        )
+        with pytest.raises(ConfigError, match="system_role 'none'; allowed: system fold"):
+            open_generator("ollama:m", base_url=server.base_url, system_role="none")
+    assert server.requests[0].body["messages"] == [{"role": "user", "content": "Be brief.\n\nWhy?"}]
 
 
 def test_unknown_usage_stays_unknown(model: ServedModel) -> None:
@@ -196,7 +252,7 @@ def test_a_stream_is_read_however_it_is_cut(model: ServedModel, packet_bytes: in
         (Reply(status=503, text="server busy"), "HTTP 503: server busy"),
         (Reply(status=500, text="boom"), "HTTP 500: boom.*may be billed"),
         (Reply(fault="wrong_type"), "text/html"),
-        (Reply(text=" ", finish_reason="length"), "raise max_tokens"),
+        (Reply(text=" ", finish_reason=None), "no reason"),
         (Reply(fault="truncated"), "broke off"),
         (Reply(status=400, text=PROMPT.text), "left out"),
     ],

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import json
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import cast
@@ -20,12 +21,13 @@ from ragkit.errors import (
     RemoteError,
     RemoteTimeoutError,
 )
-from ragkit.types import Generation, GenerationOptions, Json, Prompt, Usage
+from ragkit.types import Generation, GenerationOptions, Json, Message, Prompt, Usage
 from ragkit_connectors import open_generator
 from ragkit_connectors.sagemaker import SageMakerGenerator
-from ragkit_connectors.testing import GeneratorContract, sample_prompt
+from ragkit_connectors.testing import GeneratorContract, Script, sample_prompt
 from ragkit_connectors.testing.serving import unused_url
 
+from . import scripted
 from .aws_server import AwsFault, AwsServer, Slow, Stream
 
 ENDPOINT = "my-endpoint"
@@ -124,9 +126,12 @@ class _Contract(GeneratorContract):
     @pytest.fixture(autouse=True)
     def _aws(self, aws: AwsServer) -> None:
         self._server = aws
-        aws.answer("InvokeEndpoint", _json(_whole(self.payload)))
-        data = _bytes(self.payload, _events(self.payload))
-        aws.answer("InvokeEndpointWithResponseStream", _stream(data, payload=self.payload, size=17))
+        self._answer(_whole(self.payload), _events(self.payload))
+
+    def _answer(self, whole: object, events: Sequence[str]) -> None:
+        self._server.answer("InvokeEndpoint", _json(whole))
+        stream = _stream(_bytes(self.payload, events), payload=self.payload, size=17)
+        self._server.answer("InvokeEndpointWithResponseStream", stream)
 
     def make(self) -> SageMakerGenerator:
         """Return a client of the scripted endpoint."""
@@ -140,18 +145,68 @@ class _Contract(GeneratorContract):
         """Return a client of a port where nothing listens."""
         return _generator(self._server, self.payload, base_url=unused_url(), retry_seconds=0.2)
 
+    def make_endless(self) -> tuple[SageMakerGenerator, threading.Event]:
+        """Return a client of an endpoint whose stream goes on for a minute."""
+        data = _bytes(self.payload, _events(self.payload)[:1])
+        part = {"PayloadPart": {"Bytes": data}}
+        stream = Stream([part, 0.02] * 3000, {"ContentType": "text/event-stream"})
+        self._server.answer("InvokeEndpointWithResponseStream", stream)
+        return self.make(), self._server.client_left
+
 
 class TestChat(_Contract):
     """The contract of generators, for containers that speak as OpenAI does."""
+
+    def make_saying(self, script: Script) -> SageMakerGenerator | None:
+        """Return a client of a container that says this."""
+        if script.ending not in scripted.CHAT_ENDINGS:
+            return None
+        reason = scripted.CHAT_ENDINGS[script.ending]
+        message: dict[str, object] = {"content": script.text}
+        if script.in_parts:
+            message["content"] = [{"type": "text", "text": script.text}]
+        message["reasoning_content"] = script.thoughts or None
+        usage = {"prompt_tokens": 40, "completion_tokens": 9}
+        whole = {"choices": [{"message": message, "finish_reason": reason}], "usage": usage}
+        events: list[object] = [
+            {"choices": [{"delta": message}]},
+            {"error": {"message": "out of memory"}}
+            if script.breaks_off
+            else {"choices": [{"delta": {}, "finish_reason": reason}], "usage": usage},
+        ]
+        self._answer(whole, [json.dumps(event) for event in events])
+        return self.make()
+
+    def sent_messages(self) -> Sequence[Message]:
+        """Return what the endpoint was sent."""
+        return scripted.sent_messages(_body(self._server))
 
 
 class TestTextGeneration(_Contract):
     """The contract of generators, for Text Generation Inference."""
 
     payload = "tgi"
+    keeps_roles = False
+
+    def make_saying(self, script: Script) -> SageMakerGenerator | None:
+        """Return a client of a container that says this; such ones keep no thoughts apart."""
+        reason = {"end": "eos_token", "length": "length"}.get(script.ending)
+        if reason is None or script.thoughts or script.in_parts:
+            return None
+        details = {"finish_reason": reason, "generated_tokens": 9, "input_length": 40}
+        whole = {"generated_text": script.text, "details": details}
+        events: list[object] = [{"token": {"text": script.text}}]
+        end = {"token": {"text": "</s>", "special": True, "special_token": True}}
+        events.append({"error": "broken"} if script.breaks_off else {**end, "details": details})
+        self._answer(whole, [json.dumps(event) for event in events])
+        return self.make()
+
+    def sent_messages(self) -> Sequence[Message]:
+        """Return the one text that the endpoint was sent."""
+        return [Message(role="user", content=str(_body(self._server)["inputs"]))]
 
 
-class TestLargeModelInference(_Contract):
+class TestLargeModelInference(TestTextGeneration):
     """The contract of generators, for DJL LMI."""
 
     payload = "lmi"
@@ -384,7 +439,7 @@ def test_a_prompt_that_the_container_cut_is_an_error(aws: AwsServer) -> None:
         ("lmi", "secret text", "answered text"),
         ("lmi", 5, "answered number"),
         ("openai", {"x" * 500: None}, "another schema"),
-        ("openai", _chat(" "), r"gave no text \(stop reason: stop\)"),
+        ("openai", {"choices": [{"message": {"content": " "}}]}, "no reason why it ends"),
         ("lmi", _generated("", finish_reason="error"), "failed while it generated"),
     ],
 )

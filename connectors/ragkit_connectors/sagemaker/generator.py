@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing
 from itertools import chain
 from typing import Literal, TypeAlias, get_args
@@ -13,20 +13,23 @@ from ragkit.text.wordpiece import load_wordpiece
 from ragkit.types import (
     Generation,
     GenerationOptions,
+    Json,
     Prompt,
     TokenCount,
     TokenCounter,
     Usage,
 )
 from ragkit_connectors.sagemaker.endpoint import Endpoint, decode_answer, unknown_shape
-from ragkit_connectors.sagemaker.payloads import Chat, Part, Payload, TextGeneration
+from ragkit_connectors.sagemaker.payloads import Chat, Payload, TextGeneration
 from ragkit_connectors.sagemaker.tokenizer import FileCounter
 from ragkit_connectors.support.aws import AwsClient
-from ragkit_connectors.support.deadline import kept_on_timeout
 from ragkit_connectors.support.events import events, lines
 from ragkit_connectors.support.fingerprints import fingerprint
+from ragkit_connectors.support.gathering import Gathered
 from ragkit_connectors.support.json_values import error_text, record
+from ragkit_connectors.support.messages import SystemRole, as_text, check_system_role
 from ragkit_connectors.support.refusals import refuse_shortened, without_echo
+from ragkit_connectors.support.request_fields import with_fields
 from ragkit_connectors.support.windows import at_least, check_window, refuse_too_long
 
 GeneratorPayload: TypeAlias = Literal["openai", "tgi", "lmi"]
@@ -34,6 +37,10 @@ GeneratorPayload: TypeAlias = Literal["openai", "tgi", "lmi"]
 
 class SageMakerGenerator:
     """A model behind a SageMaker endpoint; safe to share between threads.
+
+    An `openai` container is sent messages in their roles. The others take one text: instructions,
+    earlier turns by name (`user: …`, further lines indented), then what the user asks; they apply
+    no chat template of their own.
 
     With temperature 0 the most likely token is always taken. `tgi` and `lmi` containers call that
     `do_sample: false` and refuse a temperature of 0, so it is sent so, and `top_p` and `top_k`,
@@ -61,6 +68,11 @@ class SageMakerGenerator:
         context_window: Tokens of prompt and answer that the model can hold. A prompt that is
             certainly longer is refused before it is sent: by `tokenizer`, else by its words.
         tokenizer: Path of the model's own `tokenizer.json`, to count tokens before they are sent.
+        system_role: For `openai`: `system`, or `fold`: the system message stands before what the
+            user says first, for chat templates without a system role.
+        request_fields: Fields of the container's own, sent as they are, for example
+            `{"parameters": {"repetition_penalty": 1.1}}` or, to an `openai` container,
+            `{"chat_template_kwargs": {"enable_thinking": False}}`.
 
     Raises:
         ConfigError: a value cannot be used as given.
@@ -84,6 +96,8 @@ class SageMakerGenerator:
         total_timeout_seconds: float | None = None,
         context_window: int | None = None,
         tokenizer: str | None = None,
+        system_role: SystemRole = "system",
+        request_fields: Mapping[str, Json] | None = None,
     ) -> None:
         if payload not in get_args(GeneratorPayload):
             raise ConfigError(f"payload {payload!r}; allowed: openai tgi lmi")
@@ -104,8 +118,11 @@ class SageMakerGenerator:
         )
         self.name = f"sagemaker:{endpoint}"
         self._payload: Payload = (
-            Chat(model) if payload == "openai" else TextGeneration(is_tgi=payload == "tgi")
+            Chat(model, check_system_role(system_role))
+            if payload == "openai"
+            else TextGeneration(is_tgi=payload == "tgi")
         )
+        self._fields = dict(request_fields or {})
         self._window = check_window(context_window)
         self._tokenizer = None if tokenizer is None else FileCounter(tokenizer)
         self.fingerprint = fingerprint(
@@ -118,6 +135,8 @@ class SageMakerGenerator:
             base_url=base_url,
             context_window=context_window,
             tokenizer=None if self._tokenizer is None else self._tokenizer.name,
+            system_role=None if system_role == "system" else system_role,
+            request_fields=self._fields or None,
         )
 
     def __repr__(self) -> str:
@@ -136,9 +155,10 @@ class SageMakerGenerator:
         """
         if self._tokenizer is None:
             pieces = load_wordpiece()
-            return TokenCount(n_tokens=pieces.count(prompt.text), exact=False, counter=pieces.name)
+            n_tokens = pieces.count(as_text(prompt.messages))
+            return TokenCount(n_tokens=n_tokens, exact=False, counter=pieces.name)
         return TokenCount(
-            n_tokens=self._tokenizer.count_prompt(prompt.text),
+            n_tokens=self._tokenizer.count_prompt(as_text(prompt.messages)),
             exact=not self._payload.has_template,
             counter=self._tokenizer.name,
         )
@@ -152,8 +172,14 @@ class SageMakerGenerator:
             RemoteError: the endpoint failed, was too slow or answered in another schema.
         """
         request = self._request(prompt, options, stream=False)
-        call = self._endpoint.call("invoke_endpoint", prompt.text, billed=True)
-        return self._whole(self._client.call(call, request)["Body"], prompt)
+        call = self._endpoint.call("invoke_endpoint", *_sent(prompt), billed=True)
+        data = self._client.call(call, request)["Body"]
+        gathered = Gathered()
+        with gathered.kept_on_error():
+            value = decode_answer(data)
+            if self._payload.whole(value, gathered) is None:
+                raise unknown_shape(value, self._endpoint.name)
+            return self._ended(gathered, prompt)
 
     def stream(self, prompt: Prompt, options: GenerationOptions) -> Iterator[str | Generation]:
         """Yield pieces of text, then the whole `Generation`.
@@ -166,16 +192,18 @@ class SageMakerGenerator:
         """
         if self._endpoint.target_model is not None:
             generation = self.generate(prompt, options)
-            yield generation.text
+            if generation.text:
+                yield generation.text
             yield generation
             return
         request = self._request(prompt, options, stream=True)
-        call = self._endpoint.call("invoke_endpoint_with_response_stream", prompt.text, billed=True)
+        method, gathered = "invoke_endpoint_with_response_stream", Gathered()
+        call = self._endpoint.call(method, *_sent(prompt), billed=True)
         deadline = self._client.deadline()
         events = self._client.events(call, request, member="Body", deadline=deadline)
         with closing(events) as received:
             texts = filter(str.strip, _texts(_chunks(received)))
-            yield from kept_on_timeout(self._pieces(deadline.each(texts), prompt))
+            yield from gathered.streamed(self._pieces(deadline.each(texts), prompt, gathered))
 
     def _request(
         self, prompt: Prompt, options: GenerationOptions, *, stream: bool
@@ -183,61 +211,54 @@ class SageMakerGenerator:
         _check(options)
         counted = at_least(prompt) if self._tokenizer is None else self.count_prompt(prompt)
         refuse_too_long(counted, options, self._window)
-        body = self._payload.body(prompt.text, options, stream=stream)
+        body = with_fields(self._payload.body(prompt, options, stream=stream), self._fields)
         accept = "text/event-stream" if stream else "application/json"
         return self._endpoint.request(body, accept=accept)
 
-    def _whole(self, data: object, prompt: Prompt) -> Generation:
-        value = decode_answer(data)
-        part = self._payload.whole(value)
-        if part is None:
-            raise unknown_shape(value, self._endpoint.name)
-        return self._generation([part], prompt)
-
-    def _pieces(self, data: Iterable[str], prompt: Prompt) -> Iterator[str | Generation]:
-        parts: list[Part] = []
-        ended = False
+    def _pieces(
+        self, data: Iterable[str], prompt: Prompt, gathered: Gathered
+    ) -> Iterator[str | Generation]:
+        ended, has_begun = False, False
         for text in data:
             if text.strip() == "[DONE]":
                 ended = True
                 break
             value = decode_answer(text)
             _refuse_error(value, prompt)
-            part = self._payload.event(value)
-            if part is None and not parts:
+            piece = self._payload.event(value, gathered)
+            if piece is None and not has_begun:
                 # A container that cannot stream answers at once.
-                part, ended = self._payload.whole(value), True
-            if part is None:
+                piece, ended = self._payload.whole(value, gathered), True
+            if piece is None:
                 raise unknown_shape(value, self._endpoint.name)
-            parts.append(part)
-            if part.text:
-                yield part.text
-        if not ended and not any(part.stop_reason for part in parts):
+            has_begun = True
+            if piece:
+                yield piece
+        if not ended and gathered.stop_reason is None:
             raise RemoteError("the stream broke off before its end")
-        yield self._generation(parts, prompt)
+        yield self._ended(gathered, prompt)
 
-    def _generation(self, parts: Sequence[Part], prompt: Prompt) -> Generation:
-        text = "".join(part.text for part in parts)
-        reason = next((part.stop_reason for part in reversed(parts) if part.stop_reason), None)
-        usage = next((part.usage for part in reversed(parts) if part.usage), None)
-        if not text.strip():
-            advice = "; raise max_tokens" if reason == "length" else ""
-            raise RemoteError(
-                f"the model gave no text (stop reason: {reason or 'unknown'}){advice}"
-            )
-        usage = usage or self._counted(text, prompt)
-        refuse_shortened(usage.input_tokens, prompt.text, setting="the container's longest input")
-        return Generation(text=text, usage=usage, stop_reason=reason)
+    def _ended(self, gathered: Gathered, prompt: Prompt) -> Generation:
+        if gathered.usage == Usage():
+            gathered.usage = self._counted("".join(gathered.texts), prompt)
+        n_read = gathered.usage.input_tokens
+        refuse_shortened(n_read, prompt.text, setting="the container's longest input")
+        return gathered.ended()
 
     def _counted(self, text: str, prompt: Prompt) -> Usage:
         """Count what the container did not report; never exact: it may have cut or added tokens."""
         if self._tokenizer is None:
             return Usage()
         return Usage(
-            input_tokens=self._tokenizer.count_prompt(prompt.text),
+            input_tokens=self._tokenizer.count_prompt(as_text(prompt.messages)),
             output_tokens=self._tokenizer.count(text),
             counter=self._tokenizer.name,
         )
+
+
+def _sent(prompt: Prompt) -> list[str]:
+    """Return the texts that no error message may repeat."""
+    return [message.content for message in prompt.messages]
 
 
 def _check(options: GenerationOptions) -> None:
@@ -276,5 +297,5 @@ def _texts(chunks: Iterator[bytes]) -> Iterator[str]:
 def _refuse_error(value: object, prompt: Prompt) -> None:
     """Raise `RemoteError` for an error that comes inside a stream."""
     if record(value).get("error"):
-        said = without_echo(error_text(record(value)), (prompt.text,))
+        said = without_echo(error_text(record(value)), _sent(prompt))
         raise RemoteError(f"the container failed while it answered{said}")

@@ -6,11 +6,12 @@ router/src/lib.rs and validation.rs; DJL Serving, "LMI handlers Inference API Sc
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Protocol
 
 from ragkit.errors import ConfigError, RemoteError
-from ragkit.types import GenerationOptions, Json, Usage
+from ragkit.types import GenerationOptions, Json, Prompt, Usage
+from ragkit_connectors.support.chat import gather_event, gather_whole
+from ragkit_connectors.support.gathering import Gathered
 from ragkit_connectors.support.json_values import (
     Record,
     count,
@@ -20,15 +21,7 @@ from ragkit_connectors.support.json_values import (
     text,
     text_or_none,
 )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Part:
-    """A whole answer, or one event of a stream."""
-
-    text: str = ""
-    stop_reason: str | None = None
-    usage: Usage | None = None
+from ragkit_connectors.support.messages import SystemRole, as_records, as_text
 
 
 class Payload(Protocol):
@@ -36,16 +29,16 @@ class Payload(Protocol):
 
     has_template: bool
 
-    def body(self, prompt: str, options: GenerationOptions, *, stream: bool) -> dict[str, Json]:
+    def body(self, prompt: Prompt, options: GenerationOptions, *, stream: bool) -> dict[str, Json]:
         """Return what to send; raises `ConfigError`."""
         ...
 
-    def whole(self, value: object) -> Part | None:
-        """Read an answer; None where it has another schema."""
+    def whole(self, value: object, gathered: Gathered) -> str | None:
+        """Add an answer, and return its text; None where it has another schema."""
         ...
 
-    def event(self, value: object) -> Part | None:
-        """Read one event of a stream; None where it has another schema."""
+    def event(self, value: object, gathered: Gathered) -> str | None:
+        """Add one event of a stream, and return its text; None where it has another schema."""
         ...
 
 
@@ -54,10 +47,11 @@ class Chat:
 
     has_template = True
 
-    def __init__(self, model: str | None) -> None:
+    def __init__(self, model: str | None, system_role: SystemRole) -> None:
         self._model = model
+        self._system_role: SystemRole = system_role
 
-    def body(self, prompt: str, options: GenerationOptions, *, stream: bool) -> dict[str, Json]:
+    def body(self, prompt: Prompt, options: GenerationOptions, *, stream: bool) -> dict[str, Json]:
         """Return what to send."""
         given: dict[str, Json] = {
             "model": self._model,
@@ -69,39 +63,23 @@ class Chat:
             "seed": options.seed,
         }
         body: dict[str, Json] = {
-            "messages": [{"role": "user", "content": prompt}],
+            "messages": as_records(prompt.messages, self._system_role),
             **{key: value for key, value in given.items() if value is not None},
         }
         if stream:
             body.update(stream=True, stream_options={"include_usage": True})
         return body
 
-    def whole(self, value: object) -> Part | None:
-        """Read an answer."""
-        choice = first_record(record(value).get("choices"))
-        content = record(choice.get("message")).get("content")
-        return self._part(value, choice, content) if isinstance(content, str) else None
+    def whole(self, value: object, gathered: Gathered) -> str | None:
+        """Add an answer."""
+        return gather_whole(gathered, record(value))
 
-    def event(self, value: object) -> Part | None:
-        """Read one event of a stream."""
+    def event(self, value: object, gathered: Gathered) -> str | None:
+        """Add one event of a stream."""
         choices = record(value).get("choices")
-        if not is_list(choices):
+        if not is_list(choices) or "message" in first_record(choices):
             return None
-        choice = first_record(choices)
-        if "message" in choice:
-            return None
-        return self._part(value, choice, record(choice.get("delta")).get("content"))
-
-    def _part(self, value: object, choice: Record, content: object) -> Part:
-        counts = record(record(value).get("usage"))
-        details = record(counts.get("prompt_tokens_details"))
-        usage = _usage(
-            count(counts.get("prompt_tokens")),
-            count(counts.get("completion_tokens")),
-            count(details.get("cached_tokens")),
-        )
-        reason = text_or_none(choice.get("finish_reason"))
-        return Part(text=text(content), stop_reason=reason, usage=usage)
+        return gather_event(gathered, record(value))
 
 
 class TextGeneration:
@@ -112,7 +90,7 @@ class TextGeneration:
     def __init__(self, *, is_tgi: bool) -> None:
         self._stop = "stop" if is_tgi else "stop_sequences"
 
-    def body(self, prompt: str, options: GenerationOptions, *, stream: bool) -> dict[str, Json]:
+    def body(self, prompt: Prompt, options: GenerationOptions, *, stream: bool) -> dict[str, Json]:
         """Return what to send; raises `ConfigError` for a negative seed."""
         if options.seed is not None and options.seed < 0:
             raise ConfigError(f"seed {options.seed}; allowed with this container: 0 or more")
@@ -123,7 +101,7 @@ class TextGeneration:
             **self._sampling(options),
         }
         body: dict[str, Json] = {
-            "inputs": prompt,
+            "inputs": as_text(prompt.messages),
             "parameters": {
                 "details": True,
                 "return_full_text": False,
@@ -146,45 +124,37 @@ class TextGeneration:
         sampled = any(value is not None for value in given.values())
         return {**given, "do_sample": True} if sampled else {}
 
-    def whole(self, value: object) -> Part | None:
-        """Read an answer; LMI puts it into a list."""
+    def whole(self, value: object, gathered: Gathered) -> str | None:
+        """Add an answer; LMI puts it into a list."""
         answer = first_record(value) if is_list(value) else record(value)
         generated = answer.get("generated_text")
-        return self._part(answer, generated) if isinstance(generated, str) else None
+        return self._gather(gathered, answer, generated) if isinstance(generated, str) else None
 
-    def event(self, value: object) -> Part | None:
-        """Read one event of a stream."""
+    def event(self, value: object, gathered: Gathered) -> str | None:
+        """Add one event of a stream."""
         token = record(record(value).get("token"))
         if not token:
             return None
         is_special = token.get("special") or token.get("special_token")
-        return self._part(record(value), "" if is_special else token.get("text"))
+        return self._gather(gathered, record(value), "" if is_special else token.get("text"))
 
-    def _part(self, answer: Record, content: object) -> Part:
+    def _gather(self, gathered: Gathered, answer: Record, content: object) -> str:
         details = record(answer.get("details"))
         # LMI spells it with a space in whole answers.
         reason = details.get("finish_reason", details.get("finish reason"))
+        gathered.stop_reason = text_or_none(reason) or gathered.stop_reason
+        gathered.usage = _usage(details) or gathered.usage
+        piece = gathered.add(text(content))
         if reason == "error":
             raise RemoteError(
                 "the container failed while it generated; its log in CloudWatch says why, and "
                 "often it is an option or a prompt that is too long"
             )
-        return Part(
-            text=text(content),
-            stop_reason=text_or_none(reason),
-            usage=_usage(
-                count(details.get("input_length")), count(details.get("generated_tokens"))
-            ),
-        )
+        return piece
 
 
-def _usage(n_input: int | None, n_output: int | None, n_cached: int | None = None) -> Usage | None:
+def _usage(details: Record) -> Usage | None:
+    n_input, n_output = count(details.get("input_length")), count(details.get("generated_tokens"))
     if n_input is None and n_output is None:
         return None
-    return Usage(
-        input_tokens=n_input,
-        output_tokens=n_output,
-        cached_tokens=n_cached,
-        exact=True,
-        counter="server",
-    )
+    return Usage(input_tokens=n_input, output_tokens=n_output, exact=True, counter="server")

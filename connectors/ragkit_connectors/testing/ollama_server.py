@@ -91,8 +91,10 @@ class OllamaServer(LoopbackServer):
                 return
             n_prompt = window // 2 + 2
         end: dict[str, Json] = {
+            "model": body.get("model"),
             "done": True,
             "done_reason": reply.finish_reason,
+            "total_duration": 1_500_000_000,
             "prompt_eval_count": n_prompt,
             "eval_count": len(self._model.encode(reply.text)),
         }
@@ -101,7 +103,7 @@ class OllamaServer(LoopbackServer):
         if body.get("stream", True):
             _stream(reply, end, answer)
         else:
-            message: Json = {"role": "assistant", "content": reply.text}
+            message = _message(reply.text, reply.thoughts)
             data = json.dumps({"message": message, **end}).encode()
             data = data[: len(data) // 2] if reply.fault else data
             answer.head(200, "application/json; charset=utf-8")
@@ -132,12 +134,14 @@ def _refusal(n_prompt: int, window: int) -> str:
 def _stream(reply: Reply, end: Mapping[str, Json], answer: Answering) -> None:
     answer.head(200, "application/x-ndjson", reply.headers)
     pieces = [(" " if i else "") + word for i, word in enumerate(reply.text.split(" "))]
-    items: list[Json] = [
-        {"message": {"role": "assistant", "content": piece}, "done": False} for piece in pieces
-    ]
-    last: Json = {"message": {"role": "assistant", "content": ""}, **end}
+    items: list[Json] = [{"message": _message(piece), "done": False} for piece in pieces]
+    if reply.thoughts:
+        items.insert(0, {"message": _message("", reply.thoughts), "done": False})
+    last: Json = {"message": _message(""), **end}
     if reply.fault == "broken_stream":
         items, last = items[:1], {"error": "the model crashed"}
+    while reply.is_endless and not answer.pause(0.005):
+        answer.write(json.dumps(items[0]).encode() + b"\n")
     data = "".join(json.dumps(item, ensure_ascii=False) + "\n" for item in [*items, last]).encode()
     data = data[: len(data) // 2] if reply.fault == "truncated" else data
     for start in range(0, len(data), reply.packet_bytes):
@@ -146,3 +150,8 @@ def _stream(reply: Reply, end: Mapping[str, Json], answer: Answering) -> None:
         answer.write(data[start : start + reply.packet_bytes])
         if start and not reply.delay_seconds:
             time.sleep(0.0002)
+
+
+def _message(text: str, thoughts: str = "") -> dict[str, Json]:
+    message: dict[str, Json] = {"role": "assistant", "content": text}
+    return {**message, "thinking": thoughts} if thoughts else message
