@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Mapping
 from typing import cast
 
@@ -14,9 +15,19 @@ from ragkit.errors import (
     RemoteError,
     RemoteTimeoutError,
 )
-from ragkit.types import Generation, GenerationOptions, Json, Prompt, TokenCount, Turn, Usage
+from ragkit.types import (
+    Generation,
+    GenerationOptions,
+    Json,
+    Message,
+    Prompt,
+    Role,
+    TokenCount,
+    Turn,
+    Usage,
+)
 from ragkit_connectors import open_generator
-from ragkit_connectors.testing import GeneratorContract, sample_prompt
+from ragkit_connectors.testing import GeneratorContract, Script, sample_prompt
 
 from .aws_server import AwsFault, AwsServer, Raw, Slow, Stream
 
@@ -95,9 +106,21 @@ def both(generator: BedrockGenerator, prompt: Prompt = PROMPT) -> list[Callable[
 
 
 def _n_words(parameters: Parameters) -> int:
-    """Count as a model might: words, and a template around them."""
-    messages = cast("list[dict[str, list[dict[str, str]]]]", parameters["messages"])
-    return len(messages[0]["content"][0]["text"].split()) + 7
+    """Count as a model might: words, and a template around each message."""
+    messages = _sent(parameters)
+    return sum(len(message.content.split()) + 7 for message in messages)
+
+
+def _sent(parameters: Parameters) -> list[Message]:
+    """Return what was sent: the system message, and then the others."""
+    texts = cast("list[dict[str, str]]", parameters.get("system", []))
+    system = [Message(role="system", content=block["text"]) for block in texts]
+    messages = cast("list[dict[str, object]]", parameters["messages"])
+    return system + [
+        Message(role=cast("Role", message["role"]), content=block["text"])
+        for message in messages
+        for block in cast("list[dict[str, str]]", message["content"])
+    ]
 
 
 def _count(parameters: Parameters) -> dict[str, object]:
@@ -136,6 +159,46 @@ class TestBedrockGenerator(GeneratorContract):
         """Return a client of a port where nothing listens."""
         url = unused_url()
         return BedrockGenerator(MODEL, base_url=url, retry_seconds=1.0)
+
+    def make_saying(self, script: Script) -> BedrockGenerator:
+        """Return a client of a Bedrock that says this; its parts are blocks."""
+        reason = ENDINGS[script.ending]
+        texts = [script.text[:4], script.text[4:]] if script.in_parts else [script.text]
+        thoughts = [script.thoughts[:4], script.thoughts[4:]] if script.thoughts else []
+        blocks: list[object] = [
+            {"reasoningContent": {"reasoningText": {"text": text}}} for text in thoughts
+        ]
+        blocks += [{"text": text} for text in texts if text]
+        whole = answer("", reason)
+        whole["output"] = {"message": {"role": "assistant", "content": blocks}}
+        deltas = [{"reasoningContent": {"text": text}} for text in thoughts]
+        made = events("", reason)
+        made[1:2] = [
+            {"contentBlockDelta": {"delta": delta, "contentBlockIndex": i}}
+            for i, delta in enumerate([*deltas, *({"text": text} for text in texts)])
+        ]
+        broken = AwsFault("throttlingException", message="too fast")
+        self._aws.answer("Converse", whole)
+        self._aws.answer(
+            "ConverseStream", Stream([*made[:-3], broken] if script.breaks_off else made)
+        )
+        return self.make()
+
+    def make_endless(self) -> tuple[BedrockGenerator, threading.Event]:
+        """Return a client of a Bedrock whose stream goes on for a minute."""
+        self._aws.answer("ConverseStream", Stream([piece("on "), 0.02] * 3000))
+        return self.make(), self._aws.client_left
+
+    def sent_messages(self) -> list[Message]:
+        """Return what Bedrock was sent."""
+        asked = [r for r in self._aws.requests if r.operation != "CountTokens"]
+        return _sent(asked[-1].parameters)
+
+
+ENDINGS: Mapping[str, str] = {
+    "end": "end_turn", "length": "max_tokens", "filter": "content_filtered",
+    "guardrail": "guardrail_intervened",
+}  # fmt: skip
 
 
 def test_it_is_opened_by_name(aws: AwsServer) -> None:
@@ -317,7 +380,7 @@ def test_a_guardrail_may_assess_the_question_alone(aws: AwsServer) -> None:
         {"request_metadata": {}}, {"request_metadata": {"a" * 257: "b"}},
         {"request_metadata": {"a": "{"}}, {"request_metadata": {str(i): "" for i in range(17)}},
         {"context_window": 0}, {"max_tokens": 0}, {"model_family": "claude"},
-        {"timeout_seconds": 0.0},
+        {"timeout_seconds": 0.0}, {"effort": ""}, {"effort": "x" * 17},
     ],
 )  # fmt: skip
 def test_a_setting_that_bedrock_would_refuse_is_refused_here(
@@ -354,7 +417,7 @@ def test_usage_of_a_stream_comes_from_its_last_event(aws: AwsServer) -> None:
 
 
 def test_reasoning_is_not_part_of_the_answer(aws: AwsServer) -> None:
-    """What a model thinks is billed, but neither shown nor added to the text."""
+    """What a model thinks is billed, but not added to the text."""
     whole = answer("")
     whole["output"] = {
         "message": {
@@ -369,8 +432,107 @@ def test_reasoning_is_not_part_of_the_answer(aws: AwsServer) -> None:
     thought = {"delta": {"reasoningContent": {"text": "Hm."}}, "contentBlockIndex": 0}
     aws.answer("Converse", whole)
     aws.answer("ConverseStream", Stream([{"contentBlockDelta": thought}, *events("At.")]))
-    assert client(aws).generate(PROMPT, NO_OPTIONS).text == "At the desk."
-    assert streamed(client(aws)) == (["At."], streamed(client(aws))[1])
+    said = client(aws).generate(PROMPT, NO_OPTIONS)
+    assert (said.text, said.reasoning) == ("At the desk.", "Hm.")
+    pieces, whole = streamed(client(aws))
+    assert (pieces, whole.text, whole.reasoning) == (["At."], "At.", "Hm.")
+
+
+def test_what_bedrock_tells_of_an_answer_is_kept(aws: AwsServer) -> None:
+    """The tier that served it, the model that a router chose, and how long it took."""
+    model = "arn:aws:bedrock:eu-west-1::foundation-model/anthropic.claude-3-haiku-20240307-v1:0"
+    about: dict[str, object] = {
+        "metrics": {"latencyMs": 1250},
+        "serviceTier": {"type": "flex"},
+        "trace": {"promptRouter": {"invokedModelId": model}},
+    }
+    made = events()
+    made[-1] = {"metadata": {**cast("dict[str, object]", made[-1]["metadata"]), **about}}
+    aws.answer("Converse", {**answer(), **about})
+    aws.answer("ConverseStream", Stream(made))
+    for found in (client(aws).generate(PROMPT, NO_OPTIONS), streamed(client(aws))[1]):
+        assert (found.served_model, found.served_tier, found.server_seconds) == (
+            model,
+            "flex",
+            1.25,
+        )
+    aws.answer("Converse", {**answer(), "performanceConfig": {"latency": "optimized"}})
+    assert client(aws).generate(PROMPT, NO_OPTIONS).served_tier == "optimized"
+
+
+def test_citations_are_those_whose_source_was_sent(aws: AwsServer) -> None:
+    """Their text is looked for in the context; what stands nowhere is left to others to cite."""
+    item = PROMPT.context[0]
+    first = item.text[: item.text.index(".") + 1]
+    cited: list[dict[str, object]] = [
+        {"sourceContent": [{"text": first[:9]}, {"text": first[9:]}],
+         "location": {"documentChar": {"documentIndex": 0, "start": 0, "end": 5}}},
+        {"sourceContent": [{"text": "Something else."}]}, {"title": "No source"},
+    ]  # fmt: skip
+    whole = answer()
+    whole["output"] = {
+        "message": {
+            "role": "assistant",
+            "content": [
+                {"text": "It is "},
+                {"citationsContent": {"content": [{"text": "at the desk."}], "citations": cited}},
+            ],
+        }
+    }
+    made = events()
+    made[1:-3] = [
+        piece("It is "),
+        *(
+            {"contentBlockDelta": {"delta": delta, "contentBlockIndex": 1}}
+            for delta in ({"text": "at "}, {"citation": cited[0]}, {"text": "the desk."},
+                          {"citation": cited[1]})
+        ),
+    ]  # fmt: skip
+    aws.answer("Converse", whole)
+    aws.answer("ConverseStream", Stream(made))
+    for found in (client(aws).generate(PROMPT, NO_OPTIONS), streamed(client(aws))[1]):
+        assert found.text == "It is at the desk."
+        assert found.citations is not None
+        (citation,) = found.citations
+        assert (citation.text, citation.start, citation.end) == (first, 0, len(first))
+        assert found.text[citation.answer_start : citation.answer_end] == "at the desk."
+    script(aws)
+    assert client(aws).generate(PROMPT, NO_OPTIONS).citations is None
+
+
+def test_effort_and_a_point_to_cache_up_to_are_sent(aws: AwsServer) -> None:
+    """Both go by fields of Converse; only the system message is marked, where there is one."""
+    script(aws)
+    messages = (Message(role="system", content="Be brief."), Message(role="user", content="Why?"))
+    generator = client(aws, effort="low", cache_system=True)
+    generator.generate(Prompt(question="Why?", messages=messages), NO_OPTIONS)
+    generator.generate(PROMPT, NO_OPTIONS)
+    first, second = (request.parameters for request in aws.requests)
+    assert first["outputConfig"] == {"effort": "low"}
+    assert first["system"] == [{"text": "Be brief."}, {"cachePoint": {"type": "default"}}]
+    assert "system" not in second
+
+
+@pytest.mark.parametrize(
+    ("model", "n_tokens"),
+    [
+        (MODEL, 1024), ("eu.anthropic.claude-haiku-4-5-20251001-v1:0", 4096),
+        ("anthropic.claude-opus-4-20250514-v1:0", 1024), ("us.amazon.nova-lite-v1:0", 1000),
+        ("anthropic.claude-opus-4-9-v1:0", None), (APPLICATION_PROFILE, None),
+    ],
+)  # fmt: skip
+def test_the_shortest_prefix_that_is_cached_is_known_by_model(
+    aws: AwsServer, model: str, n_tokens: int | None
+) -> None:
+    """Where it is documented; of other models it is unknown."""
+    assert client(aws, model).least_cached_tokens == n_tokens
+
+
+def test_a_prompt_without_a_word_is_refused(aws: AwsServer) -> None:
+    """Bedrock would refuse it too."""
+    with pytest.raises(ConfigError, match="the prompt is empty"):
+        client(aws).generate(Prompt(question="?", text=" \n"), NO_OPTIONS)
+    assert not aws.requests
 
 
 @pytest.mark.parametrize(
@@ -388,21 +550,19 @@ def test_the_stop_reason_is_kept(aws: AwsServer, reason: str) -> None:
 @pytest.mark.parametrize(
     ("text", "reason", "said"),
     [
-        ("", "end_turn", "no text"),
-        (" ", "max_tokens", "raise max_tokens"),
-        ("", "guardrail_intervened", "guardrail_intervened"),
-        ("", "content_filtered", "content_filtered"),
         ("half a tool ca", "malformed_tool_use", "malformed_tool_use"),
         ("?", "malformed_model_output", "malformed_model_output"),
     ],
 )
 def test_what_is_no_answer_is_an_error(aws: AwsServer, text: str, reason: str, said: str) -> None:
-    """Nothing, or broken output, is never given as an answer."""
+    """Broken output is never given as an answer; what it has cost is known all the same."""
     aws.answer("Converse", answer(text, reason))
     aws.answer("ConverseStream", Stream(events(text, reason)))
     for call in both(client(aws)):
-        with pytest.raises(RemoteError, match=said):
+        with pytest.raises(RemoteError, match=said) as caught:
             call()
+        assert caught.value.generation is not None
+        assert caught.value.generation.usage.output_tokens == 5
 
 
 @pytest.mark.parametrize("way", [0, 1])

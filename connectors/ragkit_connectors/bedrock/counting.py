@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from ragkit.errors import ConfigError, PromptTooLongError, RemoteError
+from ragkit.errors import PromptTooLongError, RemoteError
 from ragkit.types import Prompt, TokenCount, Usage
+from ragkit_connectors.bedrock.conversation import conversation
 from ragkit_connectors.support.aws import AwsCall, AwsClient
 from ragkit_connectors.support.json_values import required_count
 
@@ -52,10 +53,9 @@ class PromptTokens:
     def _ask(self, model: str, prompt: Prompt) -> int | None:
         call = AwsCall(
             method="count_tokens", action="bedrock:CountTokens", about=f"model {model!r}",
-            texts=(prompt.text,),
+            texts=[message.content for message in prompt.messages],
         )  # fmt: skip
-        messages = [{"role": "user", "content": [{"text": message_text(prompt)}]}]
-        parameters = {"modelId": model, "input": {"converse": {"messages": messages}}}
+        parameters = {"modelId": model, "input": {"converse": conversation(prompt)}}
         try:
             return required_count(self._client.call(call, parameters), "inputTokens")
         except PromptTooLongError:
@@ -65,10 +65,3 @@ class PromptTokens:
             if "ValidationException" not in str(error):
                 raise
             return None
-
-
-def message_text(prompt: Prompt) -> str:
-    """Return a prompt's text; raises `ConfigError` for an empty one."""
-    if not prompt.text.strip():
-        raise ConfigError("the prompt is empty; Bedrock refuses messages without text")
-    return prompt.text

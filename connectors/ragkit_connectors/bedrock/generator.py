@@ -19,20 +19,15 @@ from ragkit.types import (
     Prompt,
     TokenCount,
     TokenCounter,
-    Usage,
 )
-from ragkit_connectors.bedrock.counting import PromptTokens, message_text
-from ragkit_connectors.bedrock.model_ids import base_model, check_model
+from ragkit_connectors.bedrock.conversation import conversation
+from ragkit_connectors.bedrock.counting import PromptTokens
+from ragkit_connectors.bedrock.model_ids import base_model, check_model, least_cached_tokens
+from ragkit_connectors.bedrock.saying import Said
 from ragkit_connectors.support.aws import AwsCall, AwsClient
-from ragkit_connectors.support.deadline import kept_on_timeout
 from ragkit_connectors.support.fingerprints import fingerprint
-from ragkit_connectors.support.json_values import (
-    Record,
-    count,
-    record,
-    records,
-    text_or_none,
-)
+from ragkit_connectors.support.gathering import Gathered
+from ragkit_connectors.support.json_values import Record
 from ragkit_connectors.support.windows import at_least, check_window, refuse_too_long
 
 SERVICE_TIERS = ("default", "priority", "flex", "reserved")
@@ -55,6 +50,7 @@ _GUARDRAIL_VERSION = re.compile(r"[1-9]\d{0,7}|DRAFT")
 _METADATA = re.compile(r"[a-zA-Z0-9\s:_@$#=/+,.-]{0,256}")
 
 _MALFORMED = frozenset({"malformed_model_output", "malformed_tool_use"})
+_MOST_EFFORT_CHARACTERS = 16
 _TEMPLATE_TOKENS = 64
 """Allowance for what a chat template adds around one message."""
 
@@ -62,9 +58,10 @@ _TEMPLATE_TOKENS = 64
 class BedrockGenerator:
     """A model of Amazon Bedrock; safe to share between threads.
 
-    The prompt is sent as one user message: it holds instructions, context and history already.
-    Only what was set is sent; 0 is a value. The length of the answer is always limited,
-    since Bedrock reserves it from the account's quota when a request begins.
+    The system message is sent as `system`, the others in turn, the user's first: neighbours of a
+    role are joined by a blank line. Only what was set is sent; 0 is a value. The length of the
+    answer is always limited, since Bedrock reserves it from the account's quota when a request
+    begins.
 
     A request is sent again only when nothing can have been generated: Bedrock throttled it, was
     overloaded or was still starting the model, or did not accept the connection. One that timed out
@@ -72,8 +69,9 @@ class BedrockGenerator:
 
     An answer that a guardrail or a filter has changed or replaced, or that was cut, is given with
     its `stop_reason` (`guardrail_intervened`, `content_filtered`, `max_tokens`,
-    `model_context_window_exceeded`), as Bedrock intends it to be shown. One without text, or of
-    malformed output, is a `RemoteError`. Reasoning is billed, but is not part of the answer.
+    `model_context_window_exceeded`), as Bedrock intends it to be shown. One of malformed output is
+    a `RemoteError`. Reasoning is billed, but is not part of the text. Citations that Bedrock makes
+    are given where the text of their source stands in what was sent.
 
     Args:
         model: Id of a model, of an inference profile, or an ARN of one of Bedrock's.
@@ -97,6 +95,10 @@ class BedrockGenerator:
             context and the history around it.
         service_tier: `default`, `priority`, `flex` or `reserved`.
         latency: `standard` or `optimized`.
+        effort: How much the model is to think and to write, for models that know it, in their own
+            words: `low`, `medium`, `high` and more for some; at most 16 characters.
+        cache_system: Whether Bedrock is asked to cache the system message, for models that do so
+            only when asked. Below `least_cached_tokens` that changes nothing.
         request_metadata: 1 to 16 pairs, at most 256 characters each, for the invocation log.
         count_tokens: Whether Bedrock may be asked to count; free, for some models and regions.
         count_model: Id of the base model to count for; None reads it from the name.
@@ -128,6 +130,8 @@ class BedrockGenerator:
         guard_question_only: bool = False,
         service_tier: str | None = None,
         latency: str | None = None,
+        effort: str | None = None,
+        cache_system: bool = False,
         request_metadata: Mapping[str, str] | None = None,
         count_tokens: bool = True,
         count_model: str | None = None,
@@ -137,7 +141,12 @@ class BedrockGenerator:
         _check_choice("model_family", model_family, MODEL_FAMILIES)
         _check_guardrail(guardrail, guardrail_version, question_only=guard_question_only)
         self._settings = _settings(
-            guardrail, guardrail_version, service_tier, latency, request_metadata
+            guardrail=guardrail,
+            guardrail_version=guardrail_version,
+            service_tier=service_tier,
+            latency=latency,
+            effort=effort,
+            request_metadata=request_metadata,
         )
         self.name = f"bedrock:{model}"
         self.model = model
@@ -154,6 +163,8 @@ class BedrockGenerator:
         self._family = model_family or _family(model)
         self._request_fields = dict(request_fields or {})
         self._guards_question = guard_question_only
+        self._caches_system = cache_system
+        self.least_cached_tokens = least_cached_tokens(count_model or model)
         counted_as = (count_model or base_model(model)) if count_tokens else None
         self._tokens = PromptTokens(self._client, counted_as)
         self.fingerprint = fingerprint(
@@ -169,6 +180,7 @@ class BedrockGenerator:
             guard_question_only=guard_question_only,
             service_tier=service_tier,
             latency=latency,
+            effort=effort,
         )
 
     def __repr__(self) -> str:
@@ -185,9 +197,11 @@ class BedrockGenerator:
         """
         parameters = self._parameters(prompt, options)
         answer = self._client.call(self._call(prompt, "converse"), parameters)
-        message = record(record(answer.get("output")).get("message"))
-        text = "".join(map(_block_text, records(message.get("content"))))
-        return self._generation(text, answer.get("stopReason"), answer.get("usage"), prompt)
+        gathered = Gathered()
+        said = Said(gathered, prompt.context)
+        with gathered.kept_on_error():
+            said.whole(answer)
+            return self._ended(said, gathered, prompt)
 
     def stream(self, prompt: Prompt, options: GenerationOptions) -> Iterator[str | Generation]:
         """Yield pieces of text, then the whole `Generation`; leaving early ends the connection.
@@ -198,29 +212,34 @@ class BedrockGenerator:
             RemoteError: Bedrock failed, refused, was too slow or gave no answer; pieces may have
                 come.
         """
-        yield from kept_on_timeout(self._pieces(prompt, self._parameters(prompt, options)))
+        parameters, gathered = self._parameters(prompt, options), Gathered()
+        yield from gathered.streamed(self._pieces(prompt, parameters, gathered))
 
-    def _pieces(self, prompt: Prompt, parameters: Record) -> Iterator[str | Generation]:
+    def _pieces(
+        self, prompt: Prompt, parameters: Record, gathered: Gathered
+    ) -> Iterator[str | Generation]:
         call = self._call(prompt, "converse_stream")
         deadline = self._client.deadline()
-        pieces: list[str] = []
-        stop_reason: object = None
-        usage: object = None
+        said = Said(gathered, prompt.context)
         events = self._client.events(call, parameters, member="stream", deadline=deadline)
         with closing(events):
             for event in deadline.each(events):
-                delta = record(event.get("contentBlockDelta", {}).get("delta"))
-                piece = delta.get("text")
-                if isinstance(piece, str) and piece:
-                    pieces.append(piece)
+                piece = said.event(event)
+                if piece:
                     yield piece
-                stop_reason = event.get("messageStop", {}).get("stopReason", stop_reason)
-                usage = event.get("metadata", {}).get("usage", usage)
-        if stop_reason is None:
+        if gathered.stop_reason is None:
             raise RemoteError(
                 f"{self.name}: the stream ended before the answer did. Not sent again"
             )
-        yield self._generation("".join(pieces), stop_reason, usage, prompt)
+        yield self._ended(said, gathered, prompt)
+
+    def _ended(self, said: Said, gathered: Gathered, prompt: Prompt) -> Generation:
+        self._tokens.learn(gathered.usage, prompt)
+        if gathered.stop_reason in _MALFORMED:
+            reason = gathered.stop_reason
+            raise RemoteError(f"{self.name}: the model's output is malformed ({reason})")
+        said.end()
+        return gathered.ended()
 
     def count_prompt(self, prompt: Prompt) -> TokenCount:
         """Return the tokens of a prompt: Bedrock's count, or an estimate where it has none.
@@ -240,7 +259,7 @@ class BedrockGenerator:
             action="bedrock:InvokeModelWithResponseStream" if streamed else "bedrock:InvokeModel",
             about=self.name,
             may_be_billed=True,
-            texts=(prompt.text,),
+            texts=[message.content for message in prompt.messages],
         )
 
     def _parameters(self, prompt: Prompt, options: GenerationOptions) -> dict[str, object]:
@@ -254,7 +273,11 @@ class BedrockGenerator:
         }
         parameters: dict[str, object] = {
             "modelId": self.model,
-            "messages": [{"role": "user", "content": self._content(prompt)}],
+            **conversation(
+                prompt,
+                guards_question=self._guards_question,
+                caches_system=self._caches_system,
+            ),
             "inferenceConfig": {k: v for k, v in given.items() if v is not None},
             **self._settings,
         }
@@ -263,17 +286,6 @@ class BedrockGenerator:
             parameters["additionalModelRequestFields"] = fields
         self._refuse_too_long(prompt, replace(options, max_tokens=max_tokens))
         return parameters
-
-    def _content(self, prompt: Prompt) -> list[dict[str, object]]:
-        text = message_text(prompt)
-        before, question, after = text.rpartition(prompt.question)
-        if not (self._guards_question and question.strip()):
-            return [{"text": text}]
-        blocks: list[dict[str, object]] = [
-            {"text": before}, {"guardContent": {"text": {"text": question}}}, {"text": after},
-        ]  # fmt: skip
-        # Models refuse blocks without a visible character.
-        return [block for block in blocks if str(block.get("text", "x")).strip()]
 
     def _fields(self, top_k: int | None) -> dict[str, Json]:
         if top_k is None:
@@ -294,53 +306,13 @@ class BedrockGenerator:
         window = self._context_window
         refuse_too_long(at_least(prompt), options, window)
         # No tokenizer makes more tokens than there are bytes, so most prompts need no count.
-        most = len(prompt.text.encode()) + _TEMPLATE_TOKENS + (options.max_tokens or 1)
+        n_template = _TEMPLATE_TOKENS * len(prompt.messages)
+        most = len(prompt.text.encode()) + n_template + (options.max_tokens or 1)
         if window is not None and most > window:
             counted = self.count_prompt(prompt)
             # What is only estimated is left to Bedrock, which refuses a prompt for nothing.
             if counted.exact:
                 refuse_too_long(counted, options, window)
-
-    def _generation(
-        self, text: str, stop_reason: object, counts: object, prompt: Prompt
-    ) -> Generation:
-        reason = text_or_none(stop_reason)
-        if reason in _MALFORMED:
-            raise RemoteError(f"{self.name}: the model's output is malformed ({reason})")
-        if not text.strip():
-            advice = "; raise max_tokens" if reason == "max_tokens" else ""
-            raise RemoteError(
-                f"{self.name} gave no text (stop reason: {reason or 'unknown'}){advice}"
-            )
-        usage = _usage(record(counts))
-        self._tokens.learn(usage, prompt)
-        return Generation(text=text, usage=usage, stop_reason=reason)
-
-
-def _block_text(block: Record) -> str:
-    """Return the text of a block of an answer; empty for reasoning and other things."""
-    text = block.get("text")
-    if isinstance(text, str):
-        return text
-    cited = records(record(block.get("citationsContent")).get("content"))
-    return "".join(str(part.get("text", "")) for part in cited)
-
-
-def _usage(counts: Record) -> Usage:
-    if not counts:
-        return Usage()
-    # Bedrock counts what was read from or written to its cache apart.
-    new, read, written = (
-        count(counts.get(name))
-        for name in ("inputTokens", "cacheReadInputTokens", "cacheWriteInputTokens")
-    )
-    return Usage(
-        input_tokens=None if new is None else new + (read or 0) + (written or 0),
-        output_tokens=count(counts.get("outputTokens")),
-        cached_tokens=read,
-        exact=True,
-        counter="bedrock",
-    )
 
 
 def _family(model: str) -> str | None:
@@ -352,16 +324,20 @@ def _family(model: str) -> str | None:
 
 
 def _settings(
+    *,
     guardrail: str | None,
     guardrail_version: str | None,
     service_tier: str | None,
     latency: str | None,
+    effort: str | None,
     request_metadata: Mapping[str, str] | None,
 ) -> dict[str, object]:
     """Return the parameters of a call that are the same for each prompt; raises `ConfigError`."""
     _check_choice("service_tier", service_tier, SERVICE_TIERS)
     _check_choice("latency", latency, LATENCIES)
     _check_metadata(request_metadata)
+    if effort is not None and not 1 <= len(effort) <= _MOST_EFFORT_CHARACTERS:
+        raise ConfigError(f"effort {effort[:40]!r}; allowed: a word of 1 to 16 characters")
     settings: dict[str, object] = {}
     if guardrail:
         settings["guardrailConfig"] = {
@@ -371,6 +347,8 @@ def _settings(
         settings["serviceTier"] = {"type": service_tier}
     if latency:
         settings["performanceConfig"] = {"latency": latency}
+    if effort:
+        settings["outputConfig"] = {"effort": effort}
     if request_metadata:
         settings["requestMetadata"] = dict(request_metadata)
     return settings

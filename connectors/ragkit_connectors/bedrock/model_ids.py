@@ -14,6 +14,30 @@ _NAMED_BY_ARN = re.compile(
     r"arn:aws[a-z-]*:bedrock:[^:]*:[^:]*:(foundation-model|inference-profile)/"
 )
 
+_LEAST_CACHED_TOKENS = {
+    "amazon.nova": 1000,
+    "anthropic.claude-3-5-sonnet-20241022": 1024,
+    "anthropic.claude-3-7-sonnet": 1024,
+    "anthropic.claude-sonnet-4-2": 1024,
+    "anthropic.claude-sonnet-4-5": 1024,
+    "anthropic.claude-sonnet-4-6": 1024,
+    "anthropic.claude-opus-4-2": 1024,
+    "anthropic.claude-opus-4-1": 1024,
+    "anthropic.claude-3-5-haiku": 2048,
+    "anthropic.claude-haiku-4-5": 4096,
+    "anthropic.claude-opus-4-5": 4096,
+    "anthropic.claude-opus-4-6": 4096,
+}
+"""Tokens from which the beginning of a prompt is cached, by how the id of the model begins: Amazon
+Bedrock user guide, "Prompt caching", and Anthropic's documentation of the same name."""
+
+
+def least_cached_tokens(model: str) -> int | None:
+    """Return the tokens from which Bedrock caches the beginning of a prompt; None: unknown."""
+    base = base_model(model) or ""
+    found = (n for prefix, n in _LEAST_CACHED_TOKENS.items() if base.startswith(prefix))
+    return next(found, None)
+
 
 def check_model(kind: str, model: str) -> None:
     """Raise `ConfigError` unless a text can be the name of a model."""
