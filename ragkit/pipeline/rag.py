@@ -185,6 +185,20 @@ class RAG(StoreMethods):
         other.settings = other._parts.settings
         return other
 
+    @counted
+    def warm(self) -> None:
+        """Load what the first answer would have to load: the store, the embedder and the model.
+
+        Call it before a service takes questions. A remote model is not called.
+
+        Raises:
+            StoreMissingError: there is no store yet.
+            RemoteError: a local model cannot be loaded.
+        """
+        from ragkit.pipeline.searching import warm
+
+        warm(self._parts)
+
     # --- search and ask ------------------------------------------------------------------------
 
     @counted
