@@ -75,8 +75,12 @@ StopReason: TypeAlias = Literal[
 """Why an answer ends: the model's own end (`end`), which some servers do not distinguish from a
 stop string (`stop`); the maximum length; a filter or guardrail; `timeout`, which cut it short."""
 
-RefusalReason: TypeAlias = Literal["no_hits", "low_evidence", "cap_too_small", "model_abstained"]
-"""Why there is no answer; `model_abstained` is the model's own verdict on what it was sent."""
+RefusalReason: TypeAlias = Literal[
+    "no_hits", "low_evidence", "cap_too_small", "model_abstained", "guardrail"
+]
+"""Why there is no answer; `model_abstained` is the model's own verdict on what it was sent, and
+`guardrail` means that a guardrail of what is searched has blocked the question, or what it found.
+"""
 
 Role: TypeAlias = Literal["system", "user", "assistant"]
 
@@ -316,6 +320,12 @@ def place(hit: Hit, start: int, end: int) -> dict[str, Json]:
 
 Placement: TypeAlias = Literal["document", "best_last", "best_first"]
 ItemRole: TypeAlias = Literal["unit", "header", "lead_in", "heading", "referent"]
+
+
+class Blocked(tuple[Hit, ...]):
+    """What a retriever gives instead of hits where a guardrail has blocked them: no hits."""
+
+    __slots__ = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -667,7 +677,10 @@ class Retriever(Protocol):
     """Finds chunks."""
 
     def search(self, query: Query) -> Sequence[Hit]:
-        """Return at most `query.k` hits, best first, equal scores in order of chunk id."""
+        """Return at most `query.k` hits, best first, equal scores in order of chunk id.
+
+        No hits because of a guardrail are `Blocked`, so that the refusal can say so.
+        """
         ...
 
 

@@ -132,6 +132,7 @@ _REASONS = {
     "low_evidence": "the documents do not support an answer",
     "cap_too_small": "not one sentence fits under --max-context-tokens",
     "model_abstained": "the model says that the documents do not answer",
+    "guardrail": "a guardrail of the knowledge base blocked the question or what was found",
 }
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, cast
 from ragkit.costs.energy import Range, answer_joules, carbon_grams, local_joules
 from ragkit.costs.receipt import Outcome, Receipt
 from ragkit.costs.stopwatch import Stopwatch, peak_rss_bytes
-from ragkit.errors import NoAnswerError
+from ragkit.errors import NoAnswerError, RemoteError
 from ragkit.pipeline.answers import Answer, Evidence, TrimUse, sound_usage, stop_reason
 from ragkit.pipeline.citing import cite
 from ragkit.pipeline.history import newest_turns, read_turns
@@ -113,6 +113,8 @@ def draft(
         calibrated=_is_calibrated(parts, trim_use),
     )
     refusal = trimmed.refusal or _low(evidence)
+    if refusal == "no_hits" and any(found.is_blocked for found in founds):
+        refusal = "guardrail"
     context = trimmed.context if refusal is None else ()
     if trim_use is not None:
         trim_use = replace(trim_use, orphans=n_orphans(context))
@@ -229,8 +231,9 @@ def _failing(parts: Parts, draft: Draft) -> collections.abc.Generator[None]:
     """Write a failed attempt to the ledger: it may have been billed."""
     try:
         yield
-    except Exception:
-        _record_failure(parts, draft, None)
+    except Exception as error:
+        known = error.generation if isinstance(error, RemoteError) else None
+        _record_failure(parts, draft, known)
         raise
 
 

@@ -27,7 +27,18 @@ from ragkit.storage import (
 from ragkit.text.identifiers import asked_identifiers, identifiers, without_numbers
 from ragkit.text.words import detect_language, index_terms, query_terms
 from ragkit.trimming import PoolChunk
-from ragkit.types import MOST_HITS, Chunk, Fusion, Hit, Json, Mode, Query, Retriever, embeds_like
+from ragkit.types import (
+    MOST_HITS,
+    Blocked,
+    Chunk,
+    Fusion,
+    Hit,
+    Json,
+    Mode,
+    Query,
+    Retriever,
+    embeds_like,
+)
 
 if TYPE_CHECKING:
     from ragkit.pipeline.options import PoolOptions
@@ -96,6 +107,7 @@ class Found:
         mode: The mode asked for, or the one chosen for the question.
         revision: The store's; None if it does not count its writes, 0 for a retriever.
         embedder: The name of the store's; None for a retriever.
+        is_blocked: Whether there are no hits because of a guardrail of the retriever.
     """
 
     hits: Sequence[Hit]
@@ -104,6 +116,7 @@ class Found:
     mode: Mode
     revision: int | None
     embedder: str | None
+    is_blocked: bool = False
 
 
 def depth(asked: int | None, setting: int | None, default: int) -> int:
@@ -303,6 +316,7 @@ def _search(
         mode=request.mode or ("lexical" if vector is None else "hybrid"),
         revision=manifest.revision,
         embedder=None if manifest.settings is None else manifest.settings.embedder,
+        is_blocked=isinstance(hits, Blocked),
     )
 
 
@@ -311,7 +325,7 @@ def _hits(view: Snapshot, query: Query, asked: Sequence[str], watch: Stopwatch) 
     if not asked or query.mode == "dense":
         return view.search(query, watch=watch)
     hits = view.search(_deeper(view, query), watch=watch)
-    return exact_first(hits, asked)[: query.k]
+    return exact_first(hits, asked)[: query.k] if hits else hits
 
 
 def _deeper(view: Snapshot, query: Query) -> Query:
@@ -347,7 +361,7 @@ def _telling(
 
 
 def _reranked(parts: Parts, request: Request, found: Found, watch: Stopwatch) -> Found:
-    if parts.reranker is None:
+    if parts.reranker is None or not found.hits:
         return found
     with watch.stage("rerank"):
         hits = list(parts.reranker.rerank(request.question, found.hits))
@@ -423,7 +437,8 @@ class _Live:
 
     def search(self, query: Query, *, watch: Stopwatch | None = None) -> Sequence[Hit]:
         del watch
-        return list(self._store.search(query))
+        hits = self._store.search(query)
+        return hits if isinstance(hits, Blocked) else list(hits)
 
     def pool(self, hits: Sequence[Hit], vector: Vector | None) -> Sequence[PoolChunk]:
         remote = as_holding_sentences(self._store)

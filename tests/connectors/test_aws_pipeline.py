@@ -86,7 +86,8 @@ def test_an_answer_is_cited_and_its_cost_is_known(aws: AwsServer, tmp_path: Path
     retrieve, invoke = aws.requests
     assert retrieve.parameters["UserContext"] == {"Groups": ["staff"]}
     sent = json.loads(cast("bytes", invoke.parameters["Body"]))
-    assert sent["messages"] == [{"role": "user", "content": answer.prompt}]
+    assert sent["messages"] == [message.to_dict() for message in answer.messages]
+    assert [message.role for message in answer.messages] == ["system", "user"]
     assert SENTENCE in str(answer.prompt)
 
 

@@ -434,8 +434,9 @@ def test_reasoning_is_not_part_of_the_answer(aws: AwsServer) -> None:
     aws.answer("ConverseStream", Stream([{"contentBlockDelta": thought}, *events("At.")]))
     said = client(aws).generate(PROMPT, NO_OPTIONS)
     assert (said.text, said.reasoning) == ("At the desk.", "Hm.")
-    pieces, whole = streamed(client(aws))
-    assert (pieces, whole.text, whole.reasoning) == (["At."], "At.", "Hm.")
+    pieces, streamed_whole = streamed(client(aws))
+    found = (pieces, streamed_whole.text, streamed_whole.reasoning)
+    assert found == (["At."], "At.", "Hm.")
 
 
 def test_what_bedrock_tells_of_an_answer_is_kept(aws: AwsServer) -> None:
@@ -480,14 +481,12 @@ def test_citations_are_those_whose_source_was_sent(aws: AwsServer) -> None:
         }
     }
     made = events()
-    made[1:-3] = [
-        piece("It is "),
-        *(
-            {"contentBlockDelta": {"delta": delta, "contentBlockIndex": 1}}
-            for delta in ({"text": "at "}, {"citation": cited[0]}, {"text": "the desk."},
-                          {"citation": cited[1]})
-        ),
+    deltas: list[dict[str, object]] = [
+        {"text": "at "}, {"citation": cited[0]}, {"text": "the desk."}, {"citation": cited[1]},
     ]  # fmt: skip
+    made[1:-3] = [piece("It is ")]
+    for delta in reversed(deltas):
+        made.insert(2, {"contentBlockDelta": {"delta": delta, "contentBlockIndex": 1}})
     aws.answer("Converse", whole)
     aws.answer("ConverseStream", Stream(made))
     for found in (client(aws).generate(PROMPT, NO_OPTIONS), streamed(client(aws))[1]):

@@ -8,6 +8,7 @@ from typing import cast
 
 import pytest
 
+from ragkit import RAG
 from ragkit.errors import (
     AccessDeniedError,
     ConfigError,
@@ -241,6 +242,22 @@ def test_user_and_guardrail_are_sent(aws: AwsServer) -> None:
     asked = aws.requests[0].parameters
     assert asked["userContext"] == {"userId": "ann"}
     assert asked["guardrailConfiguration"] == {"guardrailId": "gr1", "guardrailVersion": "3"}
+
+
+@pytest.mark.parametrize("question", ["How do I reset my badge?", "What does code E-417 mean?"])
+def test_what_a_guardrail_blocks_is_not_called_nothing(aws: AwsServer, question: str) -> None:
+    """A refusal says that the guardrail intervened, where it left nothing; else there are hits."""
+    blocked = {"retrievalResults": [], "guardrailAction": "INTERVENED"}
+    aws.answer(RETRIEVE, blocked)
+    with RAG(_base(aws, guardrail_id="gr1"), generator="extractive", ledger="off") as rag:
+        answer = rag.ask(question)
+        assert not rag.search(question)
+        assert (answer.refused, answer.reason, answer.receipt.llm_calls) == (True, "guardrail", 0)
+        assert answer.to_dict()["reason"] == "guardrail"
+        aws.answer(RETRIEVE, _answer(_result("The badge."), guardrailAction="INTERVENED"))
+        assert rag.search(question)
+        aws.answer(RETRIEVE, {**blocked, "guardrailAction": "NONE"})
+        assert rag.ask(question).reason == "no_hits"
 
 
 # --- filters and readers ---------------------------------------------------------------------

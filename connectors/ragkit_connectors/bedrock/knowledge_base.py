@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import TypeAlias
 
 from ragkit.errors import ConfigError
-from ragkit.types import Hit, Json, Query
+from ragkit.types import Blocked, Hit, Json, Query
 from ragkit_connectors.support.aws import AwsCall, AwsClient
 from ragkit_connectors.support.conditions import NothingPassesError, conditions, operands
 from ragkit_connectors.support.fingerprints import fingerprint
@@ -73,7 +73,8 @@ class KnowledgeBaseRetriever:
             store is protected: a query must name its groups, and documents without the field are
             seen by nobody. Without it a query with groups is refused.
         user_id: User on whose behalf the knowledge base is asked, for access lists of its own.
-        guardrail_id: Guardrail to apply to what is found.
+        guardrail_id: Guardrail to apply to the question and to what is found. Where it blocks all
+            of it, an answer is refused for `guardrail`.
         guardrail_version: Its version, a number or `DRAFT`.
         reranker_arn: ARN of a foundation model that reorders what is found; it is billed by query.
         candidates: Results that the reranker chooses from, `k` to 100; None gives it `k`.
@@ -177,11 +178,14 @@ class KnowledgeBaseRetriever:
             "retrievalQuery": {"text": query.question},
             "retrievalConfiguration": {kind: search},
         }
-        return to_hits(self._passages(request, query.k), k=query.k)
+        passages, is_blocked = self._passages(request, query.k)
+        hits = to_hits(passages, k=query.k)
+        return Blocked() if is_blocked and not hits else hits
 
-    def _passages(self, request: dict[str, object], k: int) -> list[FoundPassage]:
-        """Read pages until there are enough passages or no more pages."""
+    def _passages(self, request: dict[str, object], k: int) -> tuple[list[FoundPassage], bool]:
+        """Read pages until there are enough passages or no more; say if a guardrail intervened."""
         found: list[FoundPassage] = []
+        is_blocked = False
         call = AwsCall(
             method="retrieve",
             action="bedrock:Retrieve",
@@ -190,12 +194,13 @@ class KnowledgeBaseRetriever:
         )
         for _ in range(_MAX_PAGES):
             answer = self._client.call(call, request)
+            is_blocked |= answer.get("guardrailAction") == "INTERVENED"
             found += [self._passage(result) for result in records(answer.get("retrievalResults"))]
             token = answer.get("nextToken")
             if not token or sum(bool(passage.text.strip()) for passage in found) >= k:
                 break
             request["nextToken"] = token
-        return found
+        return found, is_blocked
 
     def _search_configuration(self, query: Query) -> dict[str, object]:
         search: dict[str, object] = {"numberOfResults": max(query.k, self._candidates or 0)}
