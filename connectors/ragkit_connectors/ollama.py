@@ -370,7 +370,7 @@ def _ended(gathered: Gathered, body: Record, prompt: Prompt) -> Generation:
         counter="ollama" if known else "unknown",
     )  # fmt: skip
     gathered.stop_reason = text_or_none(body.get("done_reason"))
-    gathered.served_model = text(body.get("model")) or None
-    gathered.server_seconds = None if nanoseconds is None else nanoseconds / 1e9
+    seconds = None if nanoseconds is None else nanoseconds / 1e9
+    gathered.told(model=body.get("model"), seconds=seconds)
     refuse_shortened(n_input, prompt.text, setting=_WINDOW_SETTING)
     return gathered.ended()

@@ -403,8 +403,7 @@ def _whole(exchange: Exchange, prompt: Prompt) -> Generation:
         body = decode(exchange.read())
         if gather_whole(gathered, body) is None:
             raise RemoteError("the server's answer holds no message: is base_url right?")
-        seconds = exchange.server_seconds
-        gathered.server_seconds = gathered.server_seconds if seconds is None else seconds
+        gathered.told(seconds=exchange.server_seconds)
         return _ended(gathered, prompt)
 
 

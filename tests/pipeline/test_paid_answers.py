@@ -96,6 +96,39 @@ def test_a_servers_absurd_counts_do_not_cost_the_answer(store: Path) -> None:
         assert (answer.usage.input_tokens, answer.usage.output_tokens) == (60, None)
 
 
+def test_a_failed_answer_keeps_what_its_server_told(store: Path) -> None:
+    """A prompt that the server cut was answered and billed: its tokens stand in the ledger."""
+    usage: dict[str, Any] = {"prompt_tokens": 5, "completion_tokens": 3}
+    with OpenAIServer([Reply(text="At nine.", usage=usage)]) as server:
+        generator = OpenAIGenerator("m", base_url=server.base_url)
+        with RAG(store, generator=generator) as rag:
+            for ask in (rag.ask, lambda question: rag.stream(question).answer):
+                with pytest.raises(RemoteError, match="cut the prompt") as caught:
+                    ask(QUESTION)
+                assert caught.value.generation is not None
+                assert caught.value.generation.text == "At nine."
+    records = [cast("Any", record) for record in read_ledger(store / "ledger.jsonl")]
+    assert [record["usage"]["input_tokens"] for record in records] == [5, 5]
+    assert [record["stop_reason"] for record in records] == ["error", "error"]
+    assert [record["receipt"]["outcome"] for record in records] == ["failed", "failed"]
+
+
+def test_odd_things_that_a_server_tells_of_itself_are_unknown(store: Path) -> None:
+    """Names are one short line, and times are ones that can be."""
+    odd: dict[str, Any] = {
+        "model": "a\x1b[2Jb" + "c" * 900, "service_tier": 5,
+        "timings": {"prompt_ms": 1e308, "predicted_ms": float("inf")},
+    }  # fmt: skip
+    with OpenAIServer([Reply(text="At nine.", more=odd)]) as server:
+        generator = OpenAIGenerator("m", base_url=server.base_url)
+        with RAG(store, generator=generator) as rag:
+            receipt = rag.ask(QUESTION).receipt
+    assert (receipt.served_tier, receipt.server_seconds) == (None, None)
+    assert receipt.served_model is not None
+    assert receipt.served_model.startswith("a [2Jb")
+    assert len(receipt.served_model) == 200
+
+
 ODD_WAITS = ["Mon, 01 Jan 2024 00:00:00 +99999999999999999999", "99999999999999999999", "-5", "nan",
              "1e999", "Mon, 01 Jan 0001 00:00:00 +2359", "9" * 5000, "²"]  # fmt: skip
 

@@ -70,15 +70,15 @@ class Said:
 
     def _told(self, about: Record) -> None:
         """Add what Bedrock tells about an answer."""
-        gathered = self._gathered
-        gathered.usage = _usage(record(about.get("usage")))
+        self._gathered.usage = _usage(record(about.get("usage")))
         router = record(record(about.get("trace")).get("promptRouter"))
-        gathered.served_model = text(router.get("invokedModelId")) or None
-        latency = text(record(about.get("performanceConfig")).get("latency"))
-        tier = text(record(about.get("serviceTier")).get("type"))
-        gathered.served_tier = tier or latency or None
         milliseconds = number(record(about.get("metrics")).get("latencyMs"))
-        gathered.server_seconds = None if milliseconds is None else milliseconds / 1000.0
+        self._gathered.told(
+            model=router.get("invokedModelId"),
+            tier=record(about.get("serviceTier")).get("type")
+            or record(about.get("performanceConfig")).get("latency"),
+            seconds=None if milliseconds is None else milliseconds / 1000.0,
+        )
 
     def _citation(self, index: int | None, citation: Record) -> Citation | None:
         source = "".join(text(part.get("text")) for part in records(citation.get("sourceContent")))

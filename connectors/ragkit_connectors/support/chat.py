@@ -56,9 +56,9 @@ def _gather(gathered: Gathered, body: Record, message: object) -> str:
         gathered.stop_reason = reason or gathered.stop_reason
     # The usage comes with the last event or, from some servers, with each so far.
     gathered.usage = usage_of(body) or gathered.usage
-    gathered.served_model = text(body.get("model")) or gathered.served_model
-    gathered.served_tier = text(body.get("service_tier")) or gathered.served_tier
-    gathered.server_seconds = _timed_seconds(body) or gathered.server_seconds
+    gathered.told(
+        model=body.get("model"), tier=body.get("service_tier"), seconds=_timed_seconds(body)
+    )
     return _gather_message(gathered, record(message))
 
 

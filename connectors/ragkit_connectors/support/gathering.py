@@ -8,6 +8,9 @@ from dataclasses import dataclass, field
 
 from ragkit.errors import RemoteError, RemoteTimeoutError
 from ragkit.types import Citation, Generation, Usage
+from ragkit_connectors.support.json_values import one_line, text
+
+_NAME_CHARACTERS = 200
 
 
 @dataclass(slots=True)
@@ -23,13 +26,25 @@ class Gathered:
     served_tier: str | None = None
     server_seconds: float | None = None
 
-    def add(self, text: str, thoughts: str = "") -> str:
+    def add(self, piece: str, thoughts: str = "") -> str:
         """Add a piece of the text, and one of the thoughts; return the text."""
-        if text:
-            self.texts.append(text)
+        if piece:
+            self.texts.append(piece)
         if thoughts:
             self.thoughts.append(thoughts)
-        return text
+        return piece
+
+    def told(
+        self, *, model: object = None, tier: object = None, seconds: float | None = None
+    ) -> None:
+        """Note what the server says to have used, and how long it took; the rest stays.
+
+        A name is one short line, and a time is one that can be.
+        """
+        self.served_model = one_line(text(model), _NAME_CHARACTERS) or self.served_model
+        self.served_tier = one_line(text(tier), _NAME_CHARACTERS) or self.served_tier
+        if seconds is not None and 0.0 <= seconds < float("inf"):
+            self.server_seconds = seconds
 
     def generation(self, stop_reason: str | None = None) -> Generation:
         """Return all of it; a reason that is given stands in for the server's."""
