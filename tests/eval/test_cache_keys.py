@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import cast
 
 import pytest
 
-from ragkit import RAG, Document, Settings
+from ragkit import RAG, Answer, Document, Settings
 from ragkit.trimming import Certificate, TrimPolicy
 from ragkit.trimming.certificate import fingerprints, why_void
-from ragkit.types import Generation, GenerationOptions, Json, Prompt, TokenCounter, Usage
+from ragkit.types import Generation, GenerationOptions, Json, Prompt, TokenCounter, Turn, Usage
 from ragkit_connectors.testing import OpenAIServer, Reply, WordEmbedder
 from ragkit_eval.data.datasets import load_dataset
 from ragkit_eval.running.cache import Cache, CachingEmbedder, CachingGenerator
@@ -127,6 +128,43 @@ def test_an_evaluation_asks_again_with_another_setting(tmp_path: Path) -> None:
         assert first["generator_fingerprint"] != other["generator_fingerprint"]
         assert ask(retry_seconds=1.0) == first
         assert len(server.requests) == 2
+
+
+@pytest.mark.parametrize("template", ["guarded", "default"])
+def test_a_second_evaluation_asks_nothing_again(tmp_path: Path, template: str) -> None:
+    """Prompts of the guarded template are reproducible: its boundary is that of the deployment.
+
+    What comes before the context is the same for every question, byte for byte, so that a provider
+    can cache it.
+    """
+    dataset = load_dataset(make_dataset(tmp_path / "town"))
+    questions = ["When does the ferry to Skerry leave?", "Where are ferry tickets sold?"]
+    reply = Reply(text="At nine.", thoughts="Hm.", more={"model": "m-1", "service_tier": "flex"})
+    with OpenAIServer([reply]) as server:
+
+        def ask() -> list[Answer]:
+            settings = Settings(
+                embedder="none", generator="openai:m", base_url=server.base_url, template=template,
+                refuse_below="off",
+            )  # fmt: skip
+            with (
+                Cache(tmp_path / "cache") as cache,
+                OpenedRag(dataset, settings, cache) as opened,
+            ):
+                history = [Turn(role="user", content="Is there a ferry?")]
+                return [opened.rag.ask(question, history=history) for question in questions]
+
+        first, again = ask(), ask()
+    assert len(server.requests) == len(questions)
+    assert [answer.messages for answer in first] == [answer.messages for answer in again]
+    for fresh, cached in zip(first, again, strict=True):
+        assert (fresh.text, fresh.reasoning, fresh.usage) == ("At nine.", "Hm.", cached.usage)
+        assert (cached.text, cached.reasoning) == (fresh.text, fresh.reasoning)
+        assert cached.receipt.served_model == fresh.receipt.served_model == "m-1"
+        assert cached.receipt.served_tier == fresh.receipt.served_tier == "flex"
+    sent = [cast("list[Json]", request.body["messages"]) for request in server.requests]
+    assert sent[0][:-1] == sent[1][:-1]
+    assert sent[0][0] == first[0].messages[0].to_dict()
 
 
 def test_a_run_says_where_settings_are_not_known(tmp_path: Path) -> None:
