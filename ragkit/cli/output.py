@@ -98,7 +98,8 @@ def ask_text(data: Shown) -> str:
     elif data["text"] is not None:
         lines.append(data["text"] or "(the model answered with no text)")
     if (ending := _ENDINGS.get(data["stop_reason"])) is not None:
-        lines.append(f"(cut short: {ending})")
+        word = data["receipt"]["server_stop_reason"]
+        lines.append(f"(cut short: {ending})" if word is None else f"(cut short, {word}: {ending})")
     lines += [f"  [{i}] {_linked_text(c)}" for i, c in enumerate(data["citations"], start=1)]
     if data["suggestions"]:
         lines += ["Perhaps look here:", *(f"  {_linked_text(s)}" for s in data["suggestions"])]

@@ -22,7 +22,8 @@ class Receipt:
     the baseline's prompt. `outcome` is None for a dry run. `prefix_tokens` counts the system
     message, with which every prompt of the template begins, and `prefix_cacheable` says whether the
     provider caches a prefix of that length (None: unknown). `served_model`, `served_tier` and
-    `server_seconds` are what the model's server says.
+    `server_seconds` are what the model's server says, and `server_stop_reason` is its own word for
+    why the text ends.
     """
 
     seconds: float
@@ -44,6 +45,7 @@ class Receipt:
     served_model: str | None = None
     served_tier: str | None = None
     server_seconds: float | None = None
+    server_stop_reason: str | None = None
 
     @property
     def saved_tokens(self) -> int | None:
@@ -75,6 +77,7 @@ class Receipt:
             "served_model": self.served_model,
             "served_tier": self.served_tier,
             "server_seconds": self.server_seconds,
+            "server_stop_reason": self.server_stop_reason,
         }
 
     def __str__(self) -> str:

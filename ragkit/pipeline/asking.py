@@ -399,6 +399,7 @@ def _receipt(
         served_model=None if generation is None else generation.served_model,
         served_tier=None if generation is None else generation.served_tier,
         server_seconds=None if generation is None else generation.server_seconds,
+        server_stop_reason=None if generation is None else generation.stop_reason,
         carbon_g=None
         if joules is None
         else carbon_grams(joules, (grid[0], grid[1], grid[2]) if grid else None),

@@ -221,6 +221,25 @@ def test_a_local_server_answers_and_streams(store: str) -> None:
     assert server.base_url.split("/")[2] in dead.stderr
 
 
+@pytest.mark.parametrize(
+    ("word", "reason"),
+    [("length", "length"), ("content_filter", "filter"), ("insufficient_system_resource", "error")],
+)
+def test_an_answer_that_was_cut_is_marked(store: str, word: str, reason: str) -> None:
+    """Whoever reads an answer sees that it was cut, by what, and the server's own word for it."""
+    with OpenAIServer([Reply(text="Ten sec", finish_reason=word)]) as server:
+        options = ["--store", store, "--generator", "openai:m", "--base-url", server.base_url]
+        for stream in ([], ["--stream"]):
+            shown = run("ask", "How do I reset my badge?", *options, *stream).stdout
+            assert f"\n(cut short, {word}: " in shown
+        data = valid(run("ask", "How do I reset my badge?", *options, "--json").stdout, "ask")
+        assert isinstance(data["receipt"], dict)
+        assert (data["stop_reason"], data["receipt"]["server_stop_reason"]) == (reason, word)
+    with OpenAIServer([Reply(text="Ten seconds.")]) as server:
+        options = ["--store", store, "--generator", "openai:m", "--base-url", server.base_url]
+        assert "cut short" not in run("ask", "How do I reset my badge?", *options).stdout
+
+
 def test_list_show_and_rm(store: str) -> None:
     """Documents are listed, shown, removed, and then gone; an unknown id is exit 1 or 2."""
     rows = [

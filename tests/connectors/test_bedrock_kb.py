@@ -247,8 +247,7 @@ def test_user_and_guardrail_are_sent(aws: AwsServer) -> None:
 @pytest.mark.parametrize("question", ["How do I reset my badge?", "What does code E-417 mean?"])
 def test_what_a_guardrail_blocks_is_not_called_nothing(aws: AwsServer, question: str) -> None:
     """A refusal says that the guardrail intervened, where it left nothing; else there are hits."""
-    blocked = {"retrievalResults": [], "guardrailAction": "INTERVENED"}
-    aws.answer(RETRIEVE, blocked)
+    aws.answer(RETRIEVE, _answer(guardrailAction="INTERVENED"))
     with RAG(_base(aws, guardrail_id="gr1"), generator="extractive", ledger="off") as rag:
         answer = rag.ask(question)
         assert not rag.search(question)
@@ -256,7 +255,7 @@ def test_what_a_guardrail_blocks_is_not_called_nothing(aws: AwsServer, question:
         assert answer.to_dict()["reason"] == "guardrail"
         aws.answer(RETRIEVE, _answer(_result("The badge."), guardrailAction="INTERVENED"))
         assert rag.search(question)
-        aws.answer(RETRIEVE, {**blocked, "guardrailAction": "NONE"})
+        aws.answer(RETRIEVE, _answer(guardrailAction="NONE"))
         assert rag.ask(question).reason == "no_hits"
 
 

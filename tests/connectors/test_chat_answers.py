@@ -43,7 +43,7 @@ def _whole(message: Mapping[str, object], **more: object) -> Generation:
 def _streamed(*deltas: Mapping[str, object], reason: str = "stop") -> tuple[str, Generation]:
     gathered = Gathered()
     events: list[Mapping[str, object]] = [{"choices": [{"delta": delta}]} for delta in deltas]
-    events.append({"choices": [{"delta": {}, "finish_reason": reason}]})
+    events.append({"choices": [{"delta": None, "finish_reason": reason}]})
     pieces = [gather_event(gathered, event) for event in events]
     return "".join(pieces), gathered.ended()
 

@@ -14,9 +14,7 @@ from ragkit_connectors.support.messages import alternating, as_text, visible
 ASKED = Message(role="user", content="When?")
 SYSTEM = Message(role="system", content="Be brief.", trusted=True)
 ROLES: Sequence[Role] = ("system", "user", "assistant")
-MESSAGES = st.builds(
-    lambda role, content: Message(role=role, content=content), st.sampled_from(ROLES), st.text()
-)
+MESSAGES = st.builds(Message, role=st.sampled_from(ROLES), content=st.text())
 CONVERSATIONS = st.lists(MESSAGES, max_size=6).map(lambda turns: [SYSTEM, *turns, ASKED])
 
 

@@ -102,9 +102,9 @@ def test_a_failed_answer_keeps_what_its_server_told(store: Path) -> None:
     with OpenAIServer([Reply(text="At nine.", usage=usage)]) as server:
         generator = OpenAIGenerator("m", base_url=server.base_url)
         with RAG(store, generator=generator) as rag:
-            for ask in (rag.ask, lambda question: rag.stream(question).answer):
+            for ask in (lambda: rag.ask(QUESTION), lambda: rag.stream(QUESTION).answer):
                 with pytest.raises(RemoteError, match="cut the prompt") as caught:
-                    ask(QUESTION)
+                    ask()
                 assert caught.value.generation is not None
                 assert caught.value.generation.text == "At nine."
     records = [cast("Any", record) for record in read_ledger(store / "ledger.jsonl")]

@@ -52,7 +52,7 @@ class Gathered:
             text="".join(self.texts),
             usage=self.usage,
             citations=tuple(self.citations) or None,
-            stop_reason=stop_reason or self.stop_reason,
+            stop_reason=stop_reason or one_line(self.stop_reason or "", _NAME_CHARACTERS) or None,
             reasoning="".join(self.thoughts) or None,
             served_model=self.served_model,
             served_tier=self.served_tier,
