@@ -16,8 +16,9 @@ from ragkit.errors import ConfigError, RateLimitedError, RemoteError, RemoteTime
 from ragkit.types import Generation, GenerationOptions, Prompt, Usage
 from ragkit_connectors.ollama import OllamaGenerator
 from ragkit_connectors.openai import OpenAIGenerator
-from ragkit_connectors.support.deadline import Deadline, kept_on_timeout
+from ragkit_connectors.support.deadline import Deadline
 from ragkit_connectors.support.events import events
+from ragkit_connectors.support.gathering import Gathered
 from ragkit_connectors.support.web import Exchange, WebServer
 
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n\r\n"
@@ -175,13 +176,16 @@ def test_ollama_keeps_what_came() -> None:
 
 def test_time_runs_out_before_there_is_text() -> None:
     """White space is no answer: the error comes out."""
+    gathered = Gathered()
 
     def pieces() -> Iterator[str | Generation]:
-        yield " \n"
+        yield gathered.add(" \n", "Hm.")
         raise RemoteTimeoutError("late")
 
-    with pytest.raises(RemoteTimeoutError, match="late"):
-        list(kept_on_timeout(pieces()))
+    with pytest.raises(RemoteTimeoutError, match="late") as caught:
+        list(gathered.streamed(pieces()))
+    assert caught.value.generation is not None
+    assert caught.value.generation.reasoning == "Hm."
 
 
 def test_the_reader_of_a_stream_may_take_its_time() -> None:

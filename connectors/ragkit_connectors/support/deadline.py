@@ -7,8 +7,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import Generic, TypeVar
 
-from ragkit.errors import ConfigError, RemoteTimeoutError
-from ragkit.types import Generation, Usage
+from ragkit.errors import ConfigError
 
 _T = TypeVar("_T")
 
@@ -82,27 +81,6 @@ def check_limits(seconds: float, total_seconds: float | None) -> None:
     for name, value in (("timeout", seconds), ("total_timeout", total_seconds)):
         if value is not None and not 0.0 < value < float("inf"):
             raise ConfigError(f"{name}_seconds {value}; allowed: more than 0")
-
-
-def kept_on_timeout(pieces: Iterable[str | Generation]) -> Iterator[str | Generation]:
-    """Yield a stream of text; where time runs out after some came, end with a `Generation` of it.
-
-    It may have been billed, so it must not be lost. `stop_reason` is `timeout`, usage unknown.
-
-    Raises:
-        RemoteTimeoutError: time ran out before there was text.
-    """
-    texts: list[str] = []
-    try:
-        for piece in pieces:
-            if isinstance(piece, str):
-                texts.append(piece)
-            yield piece
-    except RemoteTimeoutError:
-        text = "".join(texts)
-        if not text.strip():
-            raise
-        yield Generation(text=text, usage=Usage(), stop_reason="timeout")
 
 
 def call_within(
