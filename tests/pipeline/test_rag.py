@@ -119,7 +119,7 @@ def test_a_dry_run_does_all_but_the_generation(tmp_path: Path) -> None:
 
 
 def test_a_model_gets_exactly_the_prompt_of_the_answer(tmp_path: Path) -> None:
-    """What the server received is `Answer.prompt`; its own token counts are in the usage."""
+    """What the server received is `Answer.messages`; its own token counts are in the usage."""
     reply = Reply(text="Fourteen euros for a day pass.")
     with OpenAIServer([reply]) as server:
         generator = OpenAIGenerator("llama-8b", base_url=server.base_url)
@@ -127,7 +127,8 @@ def test_a_model_gets_exactly_the_prompt_of_the_answer(tmp_path: Path) -> None:
             rag.ingest(FERRY)
             answer = rag.ask("What does a day pass cost?")
         (request,) = server.requests
-    assert request.body["messages"] == [{"role": "user", "content": answer.prompt}]
+    assert request.body["messages"] == [message.to_dict() for message in answer.messages]
+    assert [message.role for message in answer.messages] == ["system", "user"]
     assert answer.text == reply.text
     assert answer.prompt is not None
     assert answer.usage.input_tokens == len(answer.prompt.split())
