@@ -203,8 +203,8 @@ class OllamaGenerator:
             "shift": False,
             **self._given,
         }
-        sent = [message.content for message in prompt.messages]
-        return self._server.post("/api/chat", with_fields(body, self._fields), sent=sent)
+        body = with_fields(body, self._fields)
+        return self._server.post("/api/chat", body, sent=(prompt.text,))
 
     def _window(self, prompt: Prompt, options: GenerationOptions) -> int:
         if self._num_ctx is not None:

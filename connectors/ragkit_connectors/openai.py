@@ -251,7 +251,7 @@ class OpenAIGenerator:
         body = self._body(prompt, options, stream=stream)
         counted = self.count_prompt(prompt)
         refuse_too_long(counted, options, self.context_window)
-        sent, droppable = [m.content for m in prompt.messages], "stream_options"
+        sent, droppable = (prompt.text,), "stream_options"
         return self._server.post("/chat/completions", body, sent=sent, droppable=droppable)
 
 

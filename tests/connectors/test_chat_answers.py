@@ -211,6 +211,17 @@ def test_a_count_is_of_the_prompt_that_is_sent(model: ServedModel, software: Sof
     assert all("seed" not in body for body in asked)
 
 
+def test_a_short_turn_hides_no_error() -> None:
+    """Only what is long enough to be a quotation counts as one."""
+    turn = Message(role="user", content="a")
+    prompt = Prompt(question="Why?", messages=(turn, *CONVERSATION.messages))
+    with (
+        OpenAIServer([Reply(status=400, text="a bad request")]) as server,
+        pytest.raises(RemoteError, match="HTTP 400: a bad request"),
+    ):
+        OpenAIGenerator("m", base_url=server.base_url).generate(prompt, NO_OPTIONS)
+
+
 @pytest.mark.parametrize(("url", "n_tokens"), [(None, 1024), ("http://127.0.0.1:9/v1", None)])
 def test_only_openais_own_cache_is_known(url: str | None, n_tokens: int | None) -> None:
     """Other servers do as they were configured."""

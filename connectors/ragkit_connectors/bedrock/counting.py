@@ -53,7 +53,7 @@ class PromptTokens:
     def _ask(self, model: str, prompt: Prompt) -> int | None:
         call = AwsCall(
             method="count_tokens", action="bedrock:CountTokens", about=f"model {model!r}",
-            texts=[message.content for message in prompt.messages],
+            texts=(prompt.text,),
         )  # fmt: skip
         parameters = {"modelId": model, "input": {"converse": conversation(prompt)}}
         try:

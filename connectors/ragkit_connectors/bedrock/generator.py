@@ -259,7 +259,7 @@ class BedrockGenerator:
             action="bedrock:InvokeModelWithResponseStream" if streamed else "bedrock:InvokeModel",
             about=self.name,
             may_be_billed=True,
-            texts=[message.content for message in prompt.messages],
+            texts=(prompt.text,),
         )
 
     def _parameters(self, prompt: Prompt, options: GenerationOptions) -> dict[str, object]:

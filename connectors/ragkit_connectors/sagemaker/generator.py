@@ -172,7 +172,7 @@ class SageMakerGenerator:
             RemoteError: the endpoint failed, was too slow or answered in another schema.
         """
         request = self._request(prompt, options, stream=False)
-        call = self._endpoint.call("invoke_endpoint", *_sent(prompt), billed=True)
+        call = self._endpoint.call("invoke_endpoint", prompt.text, billed=True)
         data = self._client.call(call, request)["Body"]
         gathered = Gathered()
         with gathered.kept_on_error():
@@ -198,7 +198,7 @@ class SageMakerGenerator:
             return
         request = self._request(prompt, options, stream=True)
         method, gathered = "invoke_endpoint_with_response_stream", Gathered()
-        call = self._endpoint.call(method, *_sent(prompt), billed=True)
+        call = self._endpoint.call(method, prompt.text, billed=True)
         deadline = self._client.deadline()
         events = self._client.events(call, request, member="Body", deadline=deadline)
         with closing(events) as received:
@@ -256,11 +256,6 @@ class SageMakerGenerator:
         )
 
 
-def _sent(prompt: Prompt) -> list[str]:
-    """Return the texts that no error message may repeat."""
-    return [message.content for message in prompt.messages]
-
-
 def _check(options: GenerationOptions) -> None:
     """Refuse what no container takes; raises `ConfigError`."""
     checks = (
@@ -297,5 +292,5 @@ def _texts(chunks: Iterator[bytes]) -> Iterator[str]:
 def _refuse_error(value: object, prompt: Prompt) -> None:
     """Raise `RemoteError` for an error that comes inside a stream."""
     if record(value).get("error"):
-        said = without_echo(error_text(record(value)), _sent(prompt))
+        said = without_echo(error_text(record(value)), (prompt.text,))
         raise RemoteError(f"the container failed while it answered{said}")

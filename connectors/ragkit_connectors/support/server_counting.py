@@ -95,8 +95,7 @@ class ServerCounter:
         return _known(len(tokens) if is_list(tokens) else None, "/tokenize")
 
     def _post(self, path: str, body: dict[str, Json], prompt: Prompt) -> Record:
-        sent = [message.content for message in prompt.messages]
-        return self._root.post(path, body, sent=sent).read_record()
+        return self._root.post(path, body, sent=(prompt.text,)).read_record()
 
 
 def _known(n_tokens: int | None, path: str) -> int:
