@@ -97,15 +97,24 @@ def ask_text(data: Shown) -> str:
         lines.append(f"No answer: {_REASONS[data['reason']]}")
     elif data["text"] is not None:
         lines.append(data["text"] or "(the model answered with no text)")
-    if (ending := _ENDINGS.get(data["stop_reason"])) is not None:
-        word = data["receipt"]["server_stop_reason"]
-        lines.append(f"(cut short: {ending})" if word is None else f"(cut short, {word}: {ending})")
+    if (ending := _ending_text(data)) is not None:
+        lines.append(ending)
     lines += [f"  [{i}] {_linked_text(c)}" for i, c in enumerate(data["citations"], start=1)]
     if data["suggestions"]:
         lines += ["Perhaps look here:", *(f"  {_linked_text(s)}" for s in data["suggestions"])]
     if data.get("prompt") is not None:
         lines += ["--- prompt ---", data["prompt"], "--- end of prompt ---"]
     return "\n".join([*lines, _receipt_text(data)])
+
+
+def _ending_text(data: Shown) -> str | None:
+    """Return what is said of an end that is not known to be the model's own; None of others."""
+    reason, word = data["stop_reason"], data["receipt"]["server_stop_reason"]
+    if reason is None and word is not None:
+        return f"(ended for a reason that ragkit does not know: {word})"
+    if (ending := _ENDINGS.get(reason)) is None:
+        return None
+    return f"(cut short: {ending})" if word is None else f"(cut short, {word}: {ending})"
 
 
 def _linked_text(place: Shown) -> str:

@@ -24,7 +24,9 @@ if TYPE_CHECKING:
 _STOP_REASONS: dict[str, StopReason] = {
     "end": "end",
     "end_turn": "end",
+    "eos": "end",
     "eos_token": "end",
+    "complete": "end",
     "stop": "stop",
     "stop_sequence": "stop",
     "length": "length",

@@ -235,9 +235,17 @@ def test_an_answer_that_was_cut_is_marked(store: str, word: str, reason: str) ->
         data = valid(run("ask", "How do I reset my badge?", *options, "--json").stdout, "ask")
         assert isinstance(data["receipt"], dict)
         assert (data["stop_reason"], data["receipt"]["server_stop_reason"]) == (reason, word)
-    with OpenAIServer([Reply(text="Ten seconds.")]) as server:
+
+
+def test_an_end_of_its_own_is_not_marked_and_an_unknown_one_is(store: str) -> None:
+    """A word that is not known may mean anything, so it is shown."""
+    replies = [Reply(text="Ten seconds.", finish_reason=word) for word in ("stop", "recitation")]
+    with OpenAIServer(replies) as server:
         options = ["--store", store, "--generator", "openai:m", "--base-url", server.base_url]
-        assert "cut short" not in run("ask", "How do I reset my badge?", *options).stdout
+        natural, odd = (run("ask", "How do I reset my badge?", *options).stdout for _ in replies)
+    assert "cut short" not in natural
+    assert "(ended" not in natural
+    assert "\n(ended for a reason that ragkit does not know: recitation)\n" in odd
 
 
 def test_list_show_and_rm(store: str) -> None:
