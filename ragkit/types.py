@@ -78,6 +78,9 @@ stop string (`stop`); the maximum length; a filter or guardrail; `timeout`, whic
 RefusalReason: TypeAlias = Literal["no_hits", "low_evidence", "cap_too_small", "model_abstained"]
 """Why there is no answer; `model_abstained` is the model's own verdict on what it was sent."""
 
+Reason: TypeAlias = RefusalReason | Literal["conversation"]
+"""Why a question has no answer from documents: it is refused, or about the conversation itself."""
+
 Role: TypeAlias = Literal["system", "user", "assistant"]
 
 
