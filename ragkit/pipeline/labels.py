@@ -89,7 +89,7 @@ def claims_of(answer: str, labels: Collection[int], language: str | None) -> lis
             Claim(start=a, end=b, text=bare[a:b], labels=group.labels, is_code=is_code)
             for (a, b), group in zip(spans, cited, strict=True)
         )
-    return claims
+    return sorted(claims, key=lambda claim: claim.start)
 
 
 def sentences_of(answer: str) -> list[tuple[int, int, bool]]:
@@ -251,7 +251,8 @@ def _clauses(
             else min(end, group.end)
             for group, after in pairwise(cited)
         ]  # fmt: skip
-    return [_trimmed_clause(bare, a, b) for a, b in pairwise([start, *cuts, end])]
+    clauses = [_trimmed_clause(bare, a, b) for a, b in pairwise([start, *cuts, end])]
+    return [(a, b) if a < b else (start, end) for a, b in clauses]
 
 
 def _leads(before: str, language: str | None) -> bool:

@@ -62,7 +62,7 @@ _SAYS_LITTLE = (
 )
 """Besides the stop words of questions; `s` and `t` are what an apostrophe leaves."""
 _NO = {
-    "en": "not no never without cannot neither nor none nobody nothing",
+    "en": "not no never without cannot neither nor nobody nothing",
     "de": "nicht kein keine keinen keinem keiner keines nie niemals ohne niemand nichts",
     "fr": "pas jamais sans aucun aucune rien",
     "es": "no nunca sin ningún ninguno ninguna nadie nada jamás ni",
