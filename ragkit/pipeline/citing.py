@@ -45,12 +45,24 @@ def cite(generation: Generation, context: Sequence[ContextItem]) -> tuple[Citati
     answer = generation.text
     if generation.citations is not None:
         return tuple(_checked(c, answer) for c in generation.citations if _stands(c))
-    language = detect_language(answer) or detect_language(" ".join(i.text for i in context))
+    tongue = _tongue(answer, (item.text for item in context))
     labels = {item.label for item in context if item.label is not None}
-    claims = claims_of(answer, labels, language) if labels else []
+    claims = claims_of(answer, labels, tongue.read_as) if labels else []
     if claims:
-        return tuple(_by_label(claims, context, language))
-    return tuple(_by_words(answer, context, language))
+        return tuple(_by_label(claims, context, tongue))
+    return tuple(_by_words(answer, context, tongue))
+
+
+class _Tongue(NamedTuple):
+    """An answer's language, None if it cannot be told, and the language that it is read as."""
+
+    own: str | None
+    read_as: str | None
+
+
+def _tongue(answer: str, texts: Iterable[str]) -> _Tongue:
+    own = detect_language(answer)
+    return _Tongue(own, own or detect_language("\n".join(texts)))
 
 
 def _stands(citation: Citation) -> bool:
@@ -67,9 +79,10 @@ def _checked(citation: Citation, answer: str) -> Citation:
         return replace(citation, answer_start=None, answer_end=None)
     if citation.supported is not None:
         return citation
-    language = detect_language(answer) or detect_language(citation.text)
-    source = _source([citation.text], _names([citation]), language)
-    verdict = judge(statement(answer[start:end], language=language), source)
+    tongue = _tongue(answer, [citation.text])
+    source = _source([citation.text], _names([citation]), tongue.read_as)
+    what = statement(answer[start:end], language=tongue.read_as, own=tongue.own)
+    verdict = judge(what, source)
     return replace(citation, supported=verdict.supported)
 
 
@@ -131,17 +144,17 @@ def _source(texts: Sequence[str], frame: Sequence[str], language: str | None) ->
 
 
 def _by_label(
-    claims: Sequence[Claim], context: Sequence[ContextItem], language: str | None
+    claims: Sequence[Claim], context: Sequence[ContextItem], tongue: _Tongue
 ) -> Iterator[Citation]:
     items: dict[int, list[ContextItem]] = {}
     for item in context:
         if item.label is not None:
             items.setdefault(item.label, []).append(item)
     named = {label for claim in claims for label in claim.labels}
-    passages = {label: _passage(items[label], language) for label in sorted(named)}
+    passages = {label: _passage(items[label], tongue.read_as) for label in sorted(named)}
     for claim in claims:
         cited = [passages[label] for label in claim.labels]
-        what = statement(claim.text, language=language)
+        what = statement(claim.text, language=tongue.read_as, own=tongue.own)
         verdicts = _verdicts(what, [passage.source for passage in cited])
         for label, passage, verdict in zip(claim.labels, cited, verdicts, strict=True):
             for item in _runs(passage, verdict):
@@ -183,16 +196,14 @@ def _runs(passage: _Passage, verdict: Verdict) -> list[ContextItem]:
     return [passage.items[i] for i in runs] or units or list(passage.items)
 
 
-def _by_words(
-    answer: str, context: Sequence[ContextItem], language: str | None
-) -> Iterator[Citation]:
+def _by_words(answer: str, context: Sequence[ContextItem], tongue: _Tongue) -> Iterator[Citation]:
     documents: dict[str, list[ContextItem]] = {}
     for item in context:
         documents.setdefault(item.hit.chunk.document_id, []).append(item)
-    passages = [_passage(items, language) for items in documents.values()]
+    passages = [_passage(items, tongue.read_as) for items in documents.values()]
     places = [(passage, i) for passage in passages for i in range(len(passage.places))]
     for start, end, is_code in sentences_of(answer):
-        what = statement(answer[start:end], language=language)
+        what = statement(answer[start:end], language=tongue.read_as, own=tongue.own)
         if not what.words or not places:
             continue
         n_held = [len(what.words & passage.source.sentences[i].words) for passage, i in places]

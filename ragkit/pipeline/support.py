@@ -55,6 +55,8 @@ _CAPITALISE_NOUNS = frozenset({"de"})
 _FEWEST_LETTERS = 4
 _PRIVATE_USE = re.compile("[\ue000-\uf8ff]")
 _WORD = re.compile(r"[^\W_]+(?:['’][^\W\d_]+)?|[.,;:!?()\n—–]")
+_AS_IT_IS = re.compile(r"`([^`\n]{1,200})`|[\w.+-]{1,64}@[\w.-]{1,200}")
+"""Code and addresses: nobody says them in other words."""
 _NUMBERED_ITEM = re.compile(r"\s*+(?:\d{1,3}[.)]|[-*•+])\s")
 _SAYS_LITTLE = (
     "according also back consist each get give include mention must need note per please provide s "
@@ -134,13 +136,15 @@ class Statement:
     """A sentence of an answer, to be compared.
 
     `words` are its terms but stop words, `keys` its content words and the forms of its numbers,
-    `needed` those keys that no other word can stand for, `digits` numbers that are written so.
+    `needed` those keys that no other word can stand for, `exact` what is missing if it is not
+    there: numbers in digits, and words of code and addresses. `language` is None if it cannot be
+    told.
     """
 
     words: frozenset[str]
     keys: Sequence[_Key]
     needed: frozenset[_Key]
-    digits: Sequence[frozenset[str]]
+    exact: Sequence[_Key]
     said: Said
     language: str | None
 
@@ -178,8 +182,14 @@ def read(text: str, *, language: str | None, own: str | None) -> Said:
     )
 
 
-def statement(claim: str, *, language: str | None) -> Statement:
-    """Return a sentence of an answer as it is compared."""
+def statement(claim: str, *, language: str | None, own: str | None) -> Statement:
+    """Return a sentence of an answer as it is compared.
+
+    Args:
+        claim: The sentence or clause.
+        language: How its words are read: the answer's language, or else that of the context.
+        own: The answer's language, None if it cannot be told.
+    """
     if item := _NUMBERED_ITEM.match(claim):
         claim = claim[item.end() :]
     numbers = numbers_in(claim, language or "en")
@@ -188,15 +198,17 @@ def statement(claim: str, *, language: str | None) -> Statement:
     terms = search_terms(claim, own=language, stored=language)
     words = [term for term in terms if not _PRIVATE_USE.search(term) and term not in passed]
     said = [term for term in words if not (term[0].isdigit() or term in counts)]
+    as_it_is = _terms([m[1] or m[0] for m in _AS_IT_IS.finditer(claim)], language)
+    exact: list[_Key] = [term for term in said if term in as_it_is]
     # `one` and `first` mostly do not count.
     counted = dict.fromkeys(number.forms for number in numbers if number.forms != {"1"})
     return Statement(
         words=frozenset(words),
         keys=[*said, *counted],
         needed=frozenset([*counted, *_names(claim, language)]),
-        digits=[number.forms for number in numbers if number.in_digits],
+        exact=[*exact, *(number.forms for number in numbers if number.in_digits)],
         said=read(claim, language=language, own=language),
-        language=language,
+        language=own,
     )
 
 
@@ -270,9 +282,9 @@ def _cover(what: Statement, source: Source, new_words: int) -> tuple[list[int], 
 def _lacks(what: Statement, sources: Sequence[Source]) -> bool | None:
     """Return whether a number or an identifier is nowhere in the sources; None if it may be."""
     found: bool | None = False
-    for forms in what.digits:
-        if not any(source.holds(forms) for source in sources):
-            if not _may_be_a_word(forms, what, sources):
+    for key in what.exact:
+        if not any(source.holds(key) for source in sources):
+            if isinstance(key, str) or not _may_be_a_word(key, what, sources):
                 return True
             found = None
     for term in what.said.identifiers:
