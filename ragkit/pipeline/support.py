@@ -45,6 +45,7 @@ NEW_WORDS = 4
 NEW_WORDS_OF_ANOTHER = 2
 """The same where the answer names several passages for the sentence."""
 
+_ONE = frozenset({"1"})
 _MAX_COUNT_IN_WORDS = 20
 """Such numbers are often written as words, which are known in few languages only."""
 
@@ -121,14 +122,13 @@ class Source:
     frame: Said
     language: str | None
 
-    @property
-    def all(self) -> Sequence[Said]:
-        """All that it says."""
-        return [self.frame, *self.sentences]
-
     def holds(self, key: _Key) -> bool:
         """Whether a content word or a number is anywhere in it."""
-        return any(said.holds(key) for said in self.all)
+        return self.frame.holds(key) or any(said.holds(key) for said in self.sentences)
+
+    def holds_identifier(self, term: str) -> bool:
+        """Whether an identifier is anywhere in it, as `identifiers` gives it."""
+        return any(term in said.identifiers for said in (self.frame, *self.sentences))
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,13 +153,11 @@ class Statement:
 class Verdict:
     """Whether a source supports a statement, and the sentences of it that do, or come closest.
 
-    `supported` is None where words cannot tell. `is_unrelated` if the source has hardly any of the
-    statement's words.
+    `supported` is None where words cannot tell.
     """
 
     supported: bool | None
-    best: Sequence[int] = ()
-    is_unrelated: bool = False
+    best: Sequence[int]
 
 
 def read(text: str, *, language: str | None, own: str | None) -> Said:
@@ -194,14 +192,14 @@ def statement(claim: str, *, language: str | None, own: str | None) -> Statement
         claim = claim[item.end() :]
     numbers = numbers_in(claim, language or "en")
     counts = _terms_of_counts(language)
-    passed = _terms(_SAYS_LITTLE.split(), "en")
+    passed = _terms_that_say_little()
     terms = search_terms(claim, own=language, stored=language)
     words = [term for term in terms if not _PRIVATE_USE.search(term) and term not in passed]
     said = [term for term in words if not (term[0].isdigit() or term in counts)]
     as_it_is = _terms([m[1] or m[0] for m in _AS_IT_IS.finditer(claim)], language)
     exact: list[_Key] = [term for term in said if term in as_it_is]
     # `one` and `first` mostly do not count.
-    counted = dict.fromkeys(number.forms for number in numbers if number.forms != {"1"})
+    counted = dict.fromkeys(number.forms for number in numbers if number.forms != _ONE)
     return Statement(
         words=frozenset(words),
         keys=[*said, *counted],
@@ -257,7 +255,7 @@ def judge(
         # Of another language's words none are there, whatever they say.
         is_same = what.language is not None and what.language == source.language
         can_tell = is_same and what.language not in _UNSPACED
-        return Verdict(False if can_tell else None, best, is_unrelated=can_tell)
+        return Verdict(False if can_tell else None, best)
     if what.language in _UNSPACED or source.language in _UNSPACED:
         return Verdict(True if _is_verbatim(what, source) else None, best)
     if best and _contradict(what.said, source.sentences[best[0]]):
@@ -267,7 +265,7 @@ def judge(
 
 def _cover(what: Statement, source: Source, new_words: int) -> tuple[list[int], int, bool]:
     """Return the sentences that hold most, how many keys they hold, and whether all needed ones."""
-    left = [key for key in what.keys if not source.frame.holds(key)]
+    left: list[_Key] = [key for key in what.keys if not source.frame.holds(key)]
     best: list[int] = []
     while left and len(best) < MOST_SENTENCES and source.sentences:
         n_held = [sum(map(sentence.holds, left)) for sentence in source.sentences]
@@ -288,7 +286,7 @@ def _lacks(what: Statement, sources: Sequence[Source]) -> bool | None:
                 return True
             found = None
     for term in what.said.identifiers:
-        if not any(term in said.identifiers for source in sources for said in source.all):
+        if not any(source.holds_identifier(term) for source in sources):
             words = words_of(term)
             if not all(any(source.holds(word) for source in sources) for word in words):
                 return True
@@ -366,6 +364,11 @@ def _cues(language: str | None) -> frozenset[str]:
 @lru_cache(maxsize=16)
 def _terms_of_counts(language: str | None) -> frozenset[str]:
     return _terms(number_words(language or "en"), language)
+
+
+@lru_cache(maxsize=1)
+def _terms_that_say_little() -> frozenset[str]:
+    return _terms(_SAYS_LITTLE.split(), "en")
 
 
 def _terms(words: Collection[str], language: str | None) -> frozenset[str]:
