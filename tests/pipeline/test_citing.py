@@ -182,6 +182,16 @@ def test_support(sentence: str, supported: bool | None) -> None:
     assert verdicts[1] is supported
 
 
+@pytest.mark.parametrize(("new", "supported"), [("", True), ("of Bergen ", None), ("six ", None)])
+def test_one_missing_word_may_be_said_otherwise_but_no_name_or_number(
+    new: str, supported: bool | None
+) -> None:
+    """Of eight or nine words one may be missing; which one it is matters."""
+    context = context_of("The shop sells bread, milk, cheese, apples, candles and rope.")
+    answer = f"The small shop {new}sells bread, milk, cheese, apples, candles and rope [1]."
+    assert [c.supported for c in cited(answer, context)] == [supported]
+
+
 def test_of_several_passages_those_that_add_nothing_do_not_support() -> None:
     """Two passages together say what neither does; a third one says nothing of it."""
     answer = "Ferries leave from pier 4 to Selje and from pier 2 to Halden [1-3]."
