@@ -182,13 +182,15 @@ def test_support(sentence: str, supported: bool | None) -> None:
     assert verdicts[1] is supported
 
 
-@pytest.mark.parametrize(("new", "supported"), [("", True), ("of Bergen ", None), ("six ", None)])
+@pytest.mark.parametrize(
+    ("new", "supported"), [("quickly ", True), ("of Bergen ", None), ("six ", None)]
+)
 def test_one_missing_word_may_be_said_otherwise_but_no_name_or_number(
     new: str, supported: bool | None
 ) -> None:
     """Of eight or nine words one may be missing; which one it is matters."""
     context = context_of("The shop sells bread, milk, cheese, apples, candles and rope.")
-    answer = f"The small shop {new}sells bread, milk, cheese, apples, candles and rope [1]."
+    answer = f"The shop {new}sells bread, milk, cheese, apples, candles and rope [1]."
     assert [c.supported for c in cited(answer, context)] == [supported]
 
 
