@@ -15,9 +15,9 @@ from ragkit.types import Span
 _ONE = r"\^?\d{1,6}"
 _APART = r"\s{0,3}(?:[-–—,;&，、；]|and)\s{0,3}"
 _CITED = re.compile(
-    rf"[\[【［](?:(?:[Ss]ources?|[Pp]assages?|[Dd]ocuments?)[ :]{{1,2}})?"
-    rf"(?P<numbers>{_ONE}(?:{_APART}{_ONE}){{0,99}})(?:†[^\]】］]{{0,99}})?[\]】］]"
-    r"(?:\((?:https?:|[#/])[^()\s]{0,500}\))?"
+    r"(?:<sup>)?\\?[\[【［] {0,2}(?:(?:[Ss]ources?|[Pp]assages?|[Dd]ocuments?)[ :]{1,2})?"
+    rf"(?P<numbers>{_ONE}(?:{_APART}{_ONE}){{0,99}})(?:†[^\]】］]{{0,99}})? {{0,2}}\\?[\]】］]"
+    r"(?:</sup>)?(?:\((?:https?:|[#/])[^()\s]{0,500}\))?"
 )
 _RANGE = re.compile(r"(\d+)(?:\s*[-–—]\s*\^?(\d+))?")
 _RANGE_BETWEEN = re.compile(r"[ \t]?[-–—][ \t]?")
