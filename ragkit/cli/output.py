@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeAlias
 
 from ragkit.text.jsontext import json_line
@@ -99,12 +99,29 @@ def ask_text(data: Shown) -> str:
         lines.append(data["text"] or "(the model answered with no text)")
     if (ending := _ENDINGS.get(data["stop_reason"])) is not None:
         lines.append(f"(cut short: {ending})")
-    lines += [f"  [{i}] {_linked_text(c)}" for i, c in enumerate(data["citations"], start=1)]
+    lines += _citation_lines(data["citations"])
     if data["suggestions"]:
         lines += ["Perhaps look here:", *(f"  {_linked_text(s)}" for s in data["suggestions"])]
     if data.get("prompt") is not None:
         lines += ["--- prompt ---", data["prompt"], "--- end of prompt ---"]
     return "\n".join([*lines, _receipt_text(data)])
+
+
+def _citation_lines(citations: Sequence[Shown]) -> list[str]:
+    """Return each place that is cited once, by its label where it has one."""
+    lines: dict[tuple[Any, ...], list[Shown]] = {}
+    for citation in citations:
+        place = citation["label"], citation["document_id"], citation["start"], citation["end"]
+        lines.setdefault(place, []).append(citation)
+    return [
+        f"  [{label or i}] {_linked_text(same[0])}"
+        + ("  (does not say what it is cited for)" if _is_refuted(same) else "")
+        for i, ((label, *_), same) in enumerate(lines.items(), start=1)
+    ]
+
+
+def _is_refuted(same: Sequence[Shown]) -> bool:
+    return any(citation["supported"] is False for citation in same)
 
 
 def _linked_text(place: Shown) -> str:
