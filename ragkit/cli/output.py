@@ -97,8 +97,6 @@ def ask_text(data: Shown) -> str:
         lines.append(f"No answer: {_REASONS[data['reason']]}")
     elif data["text"] is not None:
         lines.append(data["text"] or "(the model answered with no text)")
-    if (ending := _ENDINGS.get(data["stop_reason"])) is not None:
-        lines.append(f"(cut short: {ending})")
     lines += _citation_lines(data["citations"])
     if data["suggestions"]:
         lines += ["Perhaps look here:", *(f"  {_linked_text(s)}" for s in data["suggestions"])]
@@ -134,15 +132,15 @@ def ask_text_without_answer(data: Shown) -> str:
     return ask_text({**data, "text": None})
 
 
-_ENDINGS = {
-    "length": "the largest number of tokens was reached; see --max-tokens",
-    "filter": "a content filter of the model's server stopped it",
-    "guardrail": "a guardrail stopped it",
-    "timeout": "its time-out ended",
-    "cancelled": "it was cancelled",
-    "error": "the model's server failed",
+ENDINGS = {
+    "length": "the answer was cut at its largest number of tokens (--max-tokens)",
+    "filter": "the answer was cut by a content filter of the model's server",
+    "guardrail": "the answer was cut by a guardrail",
+    "timeout": "the answer was cut where its time-out ended",
+    "cancelled": "the answer was cancelled before its end",
+    "error": "the answer was cut where the model's server failed",
 }
-"""What ended an answer, where that is not the model's own end."""
+"""What people are told where an answer has another end than the model's own."""
 
 _REASONS = {
     "no_hits": "nothing in the store matches the question",
