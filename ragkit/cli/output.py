@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Mapping
-from typing import Any, TypeAlias
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from ragkit.text.jsontext import json_line
 from ragkit.text.printable import printable, printable_line
 from ragkit.types import Json
+
+if TYPE_CHECKING:
+    from ragkit import Answer
 
 Shown: TypeAlias = Mapping[str, Any]
 """The JSON of a result, whose keys its text knows."""
@@ -97,9 +100,7 @@ def ask_text(data: Shown) -> str:
         lines.append(f"No answer: {_REASONS[data['reason']]}")
     elif data["text"] is not None:
         lines.append(data["text"] or "(the model answered with no text)")
-    if (ending := _ending_text(data)) is not None:
-        lines.append(ending)
-    lines += [f"  [{i}] {_linked_text(c)}" for i, c in enumerate(data["citations"], start=1)]
+    lines += _citation_lines(data["citations"])
     if data["suggestions"]:
         lines += ["Perhaps look here:", *(f"  {_linked_text(s)}" for s in data["suggestions"])]
     if data.get("prompt") is not None:
@@ -107,14 +108,21 @@ def ask_text(data: Shown) -> str:
     return "\n".join([*lines, _receipt_text(data)])
 
 
-def _ending_text(data: Shown) -> str | None:
-    """Return what is said of an end that is not known to be the model's own; None of others."""
-    reason, word = data["stop_reason"], data["receipt"]["server_stop_reason"]
-    if reason is None and word is not None:
-        return f"(ended for a reason that ragkit does not know: {word})"
-    if (ending := _ENDINGS.get(reason)) is None:
-        return None
-    return f"(cut short: {ending})" if word is None else f"(cut short, {word}: {ending})"
+def _citation_lines(citations: Sequence[Shown]) -> list[str]:
+    """Return each place that is cited once, by its label where it has one."""
+    lines: dict[tuple[Any, ...], list[Shown]] = {}
+    for citation in citations:
+        place = citation["label"], citation["document_id"], citation["start"], citation["end"]
+        lines.setdefault(place, []).append(citation)
+    return [
+        f"  [{label or i}] {_linked_text(same[0])}"
+        + ("  (does not say what it is cited for)" if _is_refuted(same) else "")
+        for i, ((label, *_), same) in enumerate(lines.items(), start=1)
+    ]
+
+
+def _is_refuted(same: Sequence[Shown]) -> bool:
+    return any(citation["supported"] is False for citation in same)
 
 
 def _linked_text(place: Shown) -> str:
@@ -128,14 +136,24 @@ def ask_text_without_answer(data: Shown) -> str:
 
 
 _ENDINGS = {
-    "length": "the largest number of tokens was reached; see --max-tokens",
-    "filter": "a content filter of the model's server stopped it",
-    "guardrail": "a guardrail stopped it",
-    "timeout": "its time-out ended",
-    "cancelled": "it was cancelled",
-    "error": "the model's server failed",
+    "length": "the answer was cut at its largest number of tokens (--max-tokens)",
+    "filter": "the answer was cut by a content filter of the model's server",
+    "guardrail": "the answer was cut by a guardrail",
+    "timeout": "the answer was cut where its time-out ended",
+    "cancelled": "the answer was cancelled before its end",
+    "error": "the answer was cut where the model's server failed",
 }
-"""What ended an answer, where that is not the model's own end."""
+"""What people are told where an answer has another end than the model's own."""
+
+
+def ending_text(answer: Answer) -> str | None:
+    """Return what people are told of an end that is not known to be the model's own, or None."""
+    word = answer.receipt.server_stop_reason
+    if answer.stop_reason is None:
+        return None if word is None else f"the answer ended for a reason of its server's: {word}"
+    ending = _ENDINGS.get(answer.stop_reason)
+    return ending if ending is None or word is None else f"{ending}: {word}"
+
 
 _REASONS = {
     "no_hits": "nothing in the store matches the question",

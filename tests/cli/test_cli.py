@@ -230,8 +230,9 @@ def test_an_answer_that_was_cut_is_marked(store: str, word: str, reason: str) ->
     with OpenAIServer([Reply(text="Ten sec", finish_reason=word)]) as server:
         options = ["--store", store, "--generator", "openai:m", "--base-url", server.base_url]
         for stream in ([], ["--stream"]):
-            shown = run("ask", "How do I reset my badge?", *options, *stream).stdout
-            assert f"\n(cut short, {word}: " in shown
+            told = run("ask", "How do I reset my badge?", *options, *stream).stderr
+            assert "ragkit: the answer was cut" in told
+            assert told.rstrip().endswith(f": {word}")
         data = valid(run("ask", "How do I reset my badge?", *options, "--json").stdout, "ask")
         assert isinstance(data["receipt"], dict)
         assert (data["stop_reason"], data["receipt"]["server_stop_reason"]) == (reason, word)
@@ -242,10 +243,9 @@ def test_an_end_of_its_own_is_not_marked_and_an_unknown_one_is(store: str) -> No
     replies = [Reply(text="Ten seconds.", finish_reason=word) for word in ("stop", "recitation")]
     with OpenAIServer(replies) as server:
         options = ["--store", store, "--generator", "openai:m", "--base-url", server.base_url]
-        natural, odd = (run("ask", "How do I reset my badge?", *options).stdout for _ in replies)
-    assert "cut short" not in natural
-    assert "(ended" not in natural
-    assert "\n(ended for a reason that ragkit does not know: recitation)\n" in odd
+        natural, odd = (run("ask", "How do I reset my badge?", *options).stderr for _ in replies)
+    assert natural == ""
+    assert odd == "ragkit: the answer ended for a reason of its server's: recitation\n"
 
 
 def test_list_show_and_rm(store: str) -> None:
@@ -359,6 +359,24 @@ def test_settings_file_and_environment(store: str, tmp_path: Path) -> None:
     assert len(valid(found, "search")["hits"]) == 2
     found = run("search", "badge", "--json", "-k", "1", env={"RAGKIT_K": "2"}).stdout
     assert len(valid(found, "search")["hits"]) == 1
+
+
+def test_citations_are_shown_once_by_their_labels(tmp_path: Path) -> None:
+    """What is cited for two sentences is one line; what is not supported is marked."""
+    (tmp_path / "gates.txt").write_text("The north gate closes at 21:00. Keys cost 15 euros.\n")
+    store = str(tmp_path / "kb")
+    run("ingest", str(tmp_path / "gates.txt"), "--store", store, "--embedder", "none")
+    right = "The north gate closes at 21:00 [1]. Keys cost 15 euros [1]."
+    with OpenAIServer([right, "The north gate closes at 22:00.[1]", right]) as server:
+        asked = ("ask", "When does the north gate close?", "--store", store, "--generator",
+                 "openai:m", "--base-url", server.base_url, "--template", "guarded")  # fmt: skip
+        shown, marked = run(*asked).stdout, run(*asked).stdout
+        citations = valid(run(*asked, "--json").stdout, "ask")["citations"]
+    assert shown.count("  [1] gates.txt") == 1
+    assert "does not say" not in shown
+    assert "does not say what it is cited for" in marked
+    assert [(c["label"], c["supported"]) for c in citations] == [(1, True), (1, True)]
+    assert " ".join(right[c["answer_start"] : c["answer_end"]] for c in citations) == right
 
 
 def test_templates_are_shown_and_locked(tmp_path: Path) -> None:
