@@ -133,7 +133,7 @@ class OllamaGenerator:
         self.base_url = self._server.base_url
         self._num_ctx = num_ctx
         self._most = check_window(context_window)
-        self._system_role = check_system_role(system_role)
+        self._system_role: SystemRole = check_system_role(system_role)
         self._fields = dict(request_fields or {})
         self.fingerprint = fingerprint(
             self.name,

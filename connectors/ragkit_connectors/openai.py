@@ -150,7 +150,7 @@ class OpenAIGenerator:
         )
         self.base_url = self._server.base_url
         self._is_openai = self._server.address.host == _OPENAI_HOST
-        self._system_role = check_system_role(system_role)
+        self._system_role: SystemRole = check_system_role(system_role)
         self._fields = dict(request_fields or {})
         self._counter = ServerCounter(
             self._server,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -70,7 +70,7 @@ class Gathered:
         return self.generation()
 
     @contextmanager
-    def kept_on_error(self) -> Iterator[None]:
+    def kept_on_error(self) -> Generator[None]:
         """Give a `RemoteError` what is known of the answer: it may have been billed."""
         try:
             yield
