@@ -14,8 +14,9 @@ documents do not answer, to count invented answers.
 are appended to `--out` as they come, one question with all its contexts after the other, so that
 whatever has been done can be shown (`--table`), and a second run goes on where the first stopped.
 A base model, which knows no chat, is shown what to do by `--template benchmarks/few_shot.toml
---stop '\n'`. Answers are measured by F1 where a set has answers, by the share of needs in the answer where it
-has needs; intervals resample whole documents, differences are paired with the untrimmed top 5.
+--stop '\n'`. Answers are measured by F1 where a set has answers, by the share of needs in the
+answer where it has needs; intervals resample whole documents, differences are paired with the
+untrimmed top 5.
 """
 
 from __future__ import annotations
@@ -150,8 +151,11 @@ def ask(name: str, rag: RAG, question: Question, generator: Generator) -> dict[s
     try:
         if name == "none":
             prompt = load_template(rag.settings.template).render(question.text, ())
-            generation = generator.generate(prompt, GenerationOptions(
-                max_tokens=rag.settings.max_tokens, temperature=0.0, stop=rag.settings.stop))  # fmt: skip
+            settings = rag.settings
+            options = GenerationOptions(
+                max_tokens=settings.max_tokens, temperature=0.0, stop=settings.stop
+            )
+            generation = generator.generate(prompt, options)
             words = said(generation, asked_to_abstain=True)
             text, usage, stop = words.text, generation.usage, generation.stop_reason
             reason = "model_abstained" if words.abstained else None
