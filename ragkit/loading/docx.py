@@ -1,28 +1,16 @@
-"""Word documents (.docx), read with the standard library.
-
-A document is a ZIP archive of XML parts (ECMA-376, both its transitional and strict namespaces).
-Only the parts that are needed are opened, none is written to disk, and each is parsed as a stream
-while it is unpacked, under limits that hold whatever the archive declares. A document type
-declaration, which no such part has, is refused, so there are no entities.
-"""
+"""Word documents (.docx; ECMA-376, both its transitional and strict namespaces)."""
 
 from __future__ import annotations
 
-import io
-import zipfile
 from dataclasses import dataclass, field
 
-from ragkit.errors import LoadError
 from ragkit.loading.loaded import MAX_REPEATED_CHARACTERS, Allowance, LoadedText, TextBuilder, clean
+from ragkit.loading.packages import Package, opened
 from ragkit.loading.scripts import LOWERED, RAISED, Scripts
 from ragkit.loading.word_blocks import Blocks, Marker
 from ragkit.loading.word_styles import Numbering, Styles, level_of
-from ragkit.loading.word_xml import MAX_PART_BYTES, XmlPart, parse
+from ragkit.loading.word_xml import MAX_PART_BYTES, XmlPart
 
-MAX_MEMBERS = 10_000
-
-_OLE_SIGNATURE = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
-_OLE_ENCRYPTED = "EncryptedPackage".encode("utf-16-le")
 _NOT_SHOWN = frozenset({"del", "moveFrom", "Fallback", "instrText", "delText"})
 _OFF = frozenset({"0", "false", "off"})
 _OF_TABLES = frozenset({"tr", "tc", "tblHeader", "vMerge", "gridSpan"})
@@ -44,57 +32,25 @@ def load_docx(data: bytes) -> LoadedText:
         LoadError: `password` when it is encrypted, `unsupported` for the format before 2007,
             `limit` when it unpacks to too much, `broken` when it is malformed.
     """
-    if data.startswith(_OLE_SIGNATURE):
-        if _OLE_ENCRYPTED in data:
-            raise LoadError("password", "encrypted; save it without a password to ingest it")
-        raise LoadError("unsupported", "Word's format before 2007; save it as .docx")
-    try:
-        with zipfile.ZipFile(io.BytesIO(data)) as archive:
-            if len(archive.infolist()) > MAX_MEMBERS:
-                raise LoadError("limit", f"more than {MAX_MEMBERS:,} members")
-            return _read(archive)
-    except (zipfile.BadZipFile, KeyError, EOFError, NotImplementedError) as error:
-        raise LoadError("broken", f"not a Word document: {error}") from error
-    except RuntimeError as error:  # what zipfile raises for an encrypted member
-        raise LoadError("password", "a part of the document is encrypted") from error
+    old = "Word's format before 2007; save it as .docx"
+    with opened(data, kind="a Word document", old=old) as package:
+        return _read(package)
 
 
-def _read(archive: zipfile.ZipFile) -> LoadedText:
-    names = set(archive.namelist())
+def _read(package: Package) -> LoadedText:
     styles, numbering = Styles(), Numbering()
-    if "word/styles.xml" in names:
-        parse(archive, "word/styles.xml", styles)
-    if "word/numbering.xml" in names:
-        parse(archive, "word/numbering.xml", numbering)
+    if "word/styles.xml" in package:
+        package.parse("word/styles.xml", styles)
+    if "word/numbering.xml" in package:
+        package.parse("word/numbering.xml", numbering)
     builder = TextBuilder()
-    n_bytes = min(archive.getinfo("word/document.xml").file_size, MAX_PART_BYTES)
-    allowance = Allowance(n_bytes)
+    allowance = Allowance(min(package.n_bytes("word/document.xml"), MAX_PART_BYTES))
     body = _Body(Blocks(builder), styles, numbering, allowance)
-    parse(archive, "word/document.xml", body)
+    package.parse("word/document.xml", body)
     for notes in ("word/footnotes.xml", "word/endnotes.xml"):
-        if notes in names:
-            parse(archive, notes, _Body(Blocks(builder), styles, numbering, allowance))
-    properties = _Title()
-    if "docProps/core.xml" in names:
-        parse(archive, "docProps/core.xml", properties)
-    return builder.build(title=" ".join(clean(properties.title).split()) or body.title)
-
-
-class _Title(XmlPart):
-    def __init__(self) -> None:
-        super().__init__()
-        self.title = ""
-        self._inside = False
-
-    def enter(self, name: str, attributes: dict[str, str]) -> None:  # noqa: ARG002 (one signature)
-        self._inside = name == "title"
-
-    def leave(self, name: str) -> None:  # noqa: ARG002 (one signature)
-        self._inside = False
-
-    def data(self, text: str) -> None:
-        if self._inside:
-            self.title += text
+        if notes in package:
+            package.parse(notes, _Body(Blocks(builder), styles, numbering, allowance))
+    return builder.build(title=package.title() or body.title)
 
 
 @dataclass(slots=True)

@@ -14,13 +14,17 @@ from ragkit.loading import pdf
 from ragkit.loading.docx import load_docx
 from ragkit.loading.html import load_html
 from ragkit.loading.loaded import LoadedText
+from ragkit.loading.odf import load_odp, load_ods, load_odt
 from ragkit.loading.plain import load_markdown, load_rst, load_text
+from ragkit.loading.pptx import load_pptx
+from ragkit.loading.rtf import load_rtf
 from ragkit.loading.tables import load_csv, load_json, load_json_lines
+from ragkit.loading.xlsx import load_xlsx
 
 MAX_FILE_BYTES = 64 * 2**20
 """Larger files are not documents to cite from; JSON Lines records are read without this limit."""
 
-LOADERS_VERSION = 6
+LOADERS_VERSION = 7
 """Part of every file's fingerprint: increase it when a loader's output changes."""
 
 
@@ -40,6 +44,11 @@ class Loader:
 _TEXT, _MARKDOWN = Loader("text", load_text), Loader("markdown", load_markdown)
 _HTML, _CSV = Loader("html", load_html), Loader("csv", load_csv)
 _JSON_LINES = Loader("json lines", load_json_lines)
+_DOCX, _PPTX, _XLSX = (
+    Loader("docx", load_docx),
+    Loader("pptx", load_pptx),
+    Loader("xlsx", load_xlsx),
+)
 
 LOADERS: Mapping[str, Loader] = {
     ".txt": _TEXT,
@@ -57,21 +66,25 @@ LOADERS: Mapping[str, Loader] = {
     ".jsonl": _JSON_LINES,
     ".ndjson": _JSON_LINES,
     ".json": Loader("json", load_json),
-    ".docx": Loader("docx", load_docx),
+    ".docx": _DOCX,
+    ".docm": _DOCX,
+    ".pptx": _PPTX,
+    ".pptm": _PPTX,
+    ".ppsx": _PPTX,
+    ".xlsx": _XLSX,
+    ".xlsm": _XLSX,
+    ".odt": Loader("odt", load_odt),
+    ".odp": Loader("odp", load_odp),
+    ".ods": Loader("ods", load_ods),
+    ".rtf": Loader("rtf", load_rtf),
     ".pdf": Loader("pdf", pdf.load_pdf, pdf.missing_extra),
 }
 
 
 _HINTS = {
     ".doc": "save it as .docx",
-    ".rtf": "save it as .docx",
-    ".odt": "save it as .docx",
-    ".ppt": "save it as .pdf",
-    ".pptx": "save it as .pdf",
-    ".odp": "save it as .pdf",
-    ".xls": "save it as .csv",
-    ".xlsx": "save its sheets as .csv",
-    ".ods": "save its sheets as .csv",
+    ".ppt": "save it as .pptx",
+    ".xls": "save it as .xlsx",
     ".zip": "unpack it",
     ".gz": "unpack it",
     ".tar": "unpack it",

@@ -1,18 +1,12 @@
-"""The XML parts of a Word document, each parsed as a stream while it is unpacked, under limits."""
+"""What receives the elements of an XML part of a document, however it is parsed."""
 
 from __future__ import annotations
-
-import zipfile
-from xml.etree import ElementTree
 
 from ragkit.errors import LoadError
 
 MAX_PART_BYTES = 64 * 2**20
 MAX_DEPTH = 2_000
 """Depth of nested elements; Word itself writes a few dozen."""
-
-_BLOCK_BYTES = 2**22
-"""The parser reads a long attribute from its start again with each block."""
 
 
 class XmlPart:
@@ -32,7 +26,7 @@ class XmlPart:
             raise LoadError("limit", f"elements nested deeper than {MAX_DEPTH:,}")
         self.enter(
             tag.rpartition("}")[2],
-            {name.rpartition("}")[2]: value for name, value in attributes.items()},
+            {_local(name): value for name, value in attributes.items()},
         )
 
     def end(self, tag: str) -> None:
@@ -53,17 +47,7 @@ class XmlPart:
         """Take an element's end."""
 
 
-def parse(archive: zipfile.ZipFile, name: str, target: XmlPart) -> None:
-    """Pass the elements of a part to the target; raises `LoadError`: `broken` or `limit`."""
-    parser = ElementTree.XMLParser(target=target)  # noqa: S314 (doctype is refused: no entities)
-    n_bytes = 0
-    try:
-        with archive.open(name) as part:
-            while block := part.read(_BLOCK_BYTES):
-                n_bytes += len(block)
-                if n_bytes > MAX_PART_BYTES:
-                    raise LoadError("limit", f"{name} unpacks to over {MAX_PART_BYTES >> 20} MiB")
-                parser.feed(block)
-        parser.close()
-    except ElementTree.ParseError as error:
-        raise LoadError("broken", f"{name}: {error}") from error
+def _local(name: str) -> str:
+    """Return a name without its namespace; that of an id which refers to a part is `r:id`."""
+    space, _, local = name.rpartition("}")
+    return f"r:{local}" if space.endswith("/relationships") else local
