@@ -238,6 +238,7 @@ class _Cells(XmlPart):
         self._is_1904 = is_1904
         self._row = 0
         self._column = 0
+        self._columns: dict[str, int] = {}
         self._texts: dict[int, str] = {}
         self._kind = self._style = ""
         self._value: list[str] = []
@@ -246,7 +247,10 @@ class _Cells(XmlPart):
 
     def enter(self, name: str, attributes: dict[str, str]) -> None:
         if name == "c":
-            column, _ = place_of(attributes.get("r", ""))
+            letters = attributes.get("r", "").rstrip("0123456789")
+            column = self._columns.get(letters)
+            if column is None:
+                column = self._columns[letters] = place_of(f"{letters}1")[0]
             self._column = column or self._column + 1
             self._kind, self._style = attributes.get("t", "n"), attributes.get("s", "")
             self._value, self._inside = [], ""
