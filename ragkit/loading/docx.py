@@ -23,10 +23,10 @@ _CHARACTERS = {"tab": "\t", "br": "\n", "cr": "\n", "noBreakHyphen": "-"}
 def load_docx(data: bytes) -> LoadedText:
     """Load a Word document: paragraphs, headings, lists, tables, foot- and endnotes, its title.
 
-    Deleted, moved and hidden runs are left out, as are headers, footers and comments. A raised
-    number behind another one is set apart: `10^12`, `45 [2]`. Items have
-    their numbers where the document defines them. A table's first row names its columns, unless
-    rows say that they do; an empty cell keeps its place, and a merged one is repeated.
+    Deleted, moved, struck-out and hidden runs are left out, as are headers, footers and comments.
+    A raised number behind another one is set apart: `10^12`, `45 [2]`. Items have their numbers
+    where the document defines them. A table's first row names its columns, unless rows say that
+    they do; an empty cell keeps its place, and a merged one is repeated.
 
     Raises:
         LoadError: `password` when it is encrypted, `unsupported` for the format before 2007,
@@ -61,6 +61,7 @@ class _Paragraph:
     number_id: str | None = None
     list_level: int | None = None
     hidden: bool = False
+    struck: bool = False
     has_runs: bool = False
     scripts: Scripts = field(default_factory=Scripts)
 
@@ -116,7 +117,7 @@ class _Body(XmlPart):
             self._in_text = True
         elif name == "r" and self._paragraphs:
             # A paragraph's mark may be hidden while its runs are not.
-            self._paragraphs[-1].hidden = False
+            self._paragraphs[-1].hidden = self._paragraphs[-1].struck = False
             self._paragraphs[-1].scripts.sign = ""
             self._paragraphs[-1].has_runs = True
         elif name in _OF_TABLES:
@@ -141,7 +142,7 @@ class _Body(XmlPart):
     def data(self, text: str) -> None:
         if self._in_text and self._paragraphs and not self._n_not_shown:
             paragraph = self._paragraphs[-1]
-            if not paragraph.hidden:
+            if not paragraph.hidden and not paragraph.struck:
                 before = paragraph.pieces[-1] if paragraph.pieces else ""
                 paragraph.pieces.append(paragraph.scripts.apart(before, text))
 
@@ -169,6 +170,8 @@ class _Body(XmlPart):
                 paragraph.pieces.append(_CHARACTERS[name])
         elif name == "vanish":
             paragraph.hidden = value.lower() not in _OFF
+        elif name in {"strike", "dstrike"}:
+            paragraph.struck |= value.lower() not in _OFF
         elif name == "vertAlign":
             paragraph.scripts.sign = _SCRIPTS.get(value, "")
         elif name == "pStyle":

@@ -36,11 +36,11 @@ _MAX_LOOK_UP = 50
 def load_html(data: bytes) -> LoadedText:
     """Load HTML: visible text by blocks, headings and table rows marked, and its structure.
 
-    Left out: scripts, comments, and what is hidden by an attribute or a style. The items of lists
-    have their bullets and numbers and are indented by the lists around them. A table's row is a
-    line `a | b | c`, an empty cell keeping its place and a spanned one repeated; until one row has
-    more than one filled cell or is a header, rows are layout and give paragraphs. A raised number
-    behind another one is set apart: `10^12`, `45 [2]`.
+    Left out: scripts, comments, what is struck out, and what is hidden by an attribute or a style.
+    The items of lists have their bullets and numbers and are indented by the lists around them. A
+    table's row is a line `a | b | c`, an empty cell keeping its place and a spanned one repeated;
+    until one row has more than one filled cell or is a header, rows are layout and give paragraphs.
+    A raised number behind another one is set apart: `10^12`, `45 [2]`.
     """
     declared = _CHARSET.search(data[:4096])
     text, encoding = decode_text(data, declared=declared[1].decode() if declared else None)
@@ -162,7 +162,7 @@ class _Reader:
         """Take characters."""
         if self._in_title:
             self._title.append(text)
-        elif not self._hidden:
+        elif not self._hidden and not self._look.is_struck:
             if not self._look.is_seen:
                 self.n_hidden += len("".join(text.split()))
                 return

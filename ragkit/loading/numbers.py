@@ -9,7 +9,7 @@ from decimal import Decimal
 from functools import lru_cache
 
 _INTEGER = re.compile(r"-?[0-9]{1,300}")
-_TOKEN = re.compile(r'"([^"]*+)"|\\(.)|[_*].|\[\$([^\]-]*+)[^\]]*+\]|\[([^\]]*+)\]|(.)', re.DOTALL)
+_TOKEN = re.compile(r'"([^"]*+)"?|\\(.?)|[_*].?|\[([^\]]*+)\]?|([^"\\_*\[])', re.DOTALL)
 _PLACEHOLDERS = frozenset("0#?@")
 _LITERALS = frozenset("$€£¥ ")
 _LEAP_DAY = 60
@@ -68,12 +68,13 @@ def format_of(code: str) -> Format:
     """Return what a format code (ECMA-376, 18.8.31) makes of positive numbers."""
     plains, texts, is_elapsed = "", ("", ""), False
     for token in _TOKEN.finditer(code[:1_000]):
-        quoted, escaped, currency, bracket, plain = token.groups()
-        literal = quoted or escaped or currency or ""
+        quoted, escaped, bracket, plain = token.groups()
+        literal = quoted or escaped or ""
         if plain == ";":
             break
         if bracket is not None:
             is_elapsed |= bracket.lower() in {"h", "hh", "m", "mm", "s", "ss"}
+            literal = bracket[1:].partition("-")[0] if bracket.startswith("$") else ""
         elif plain is not None:
             plains += plain.lower()
             literal = plain if plain in _LITERALS else ""

@@ -10,6 +10,7 @@ from ragkit.loading.anchors import Ids, Slugs, label_of
 from ragkit.loading.detecting import markup_of
 from ragkit.loading.front_matter import front_matter
 from ragkit.loading.loaded import Headings, LoadedText, decoded
+from ragkit.loading.struck import without_struck
 from ragkit.text.columns import MarkColumns
 from ragkit.text.markdown import markdown_parts
 from ragkit.text.plain_lists import plain_list_parts
@@ -33,11 +34,17 @@ def load_text(data: bytes) -> LoadedText:
 
 
 def load_markdown(data: bytes) -> LoadedText:
-    """Load Markdown: headings, code and rows marked, its structure, front matter as metadata."""
+    """Load Markdown: headings, code and rows marked, its structure, front matter as metadata.
+
+    It stays as it is, except for text that is struck out (`~~old~~`), which is left out.
+    """
     text, metadata, dropped = decoded(data)
     body, front = front_matter(text)
     metadata.update(front)
     parts = markdown_parts(text, body)
+    if "~~" in text:
+        text = without_struck(text, parts, body)
+        parts = markdown_parts(text, body)
     marks = _markdown_marks(text, parts, body)
     title = metadata.get("title")
     if not isinstance(title, str | int | float):
