@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from ragkit.loading.loaded import Allowance, clean
 from ragkit.loading.numbers import shown_number
-from ragkit.loading.word_xml import XmlPart
+from ragkit.loading.xml_parts import XmlPart
 
 _ROLES = {"tx": "name", "cat": "names", "xVal": "names", "val": "values", "yVal": "values"}
 _MAX_POINTS = 100_000

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from ragkit.loading.blocks import Blocks, Marker
 from ragkit.loading.loaded import MAX_REPEATED_CHARACTERS, Allowance, LoadedText, TextBuilder, clean
 from ragkit.loading.packages import Package, opened
 from ragkit.loading.scripts import LOWERED, RAISED, Scripts
-from ragkit.loading.word_blocks import Blocks, Marker
 from ragkit.loading.word_styles import Numbering, Styles, level_of
-from ragkit.loading.word_xml import MAX_PART_BYTES, XmlPart
+from ragkit.loading.xml_parts import MAX_PART_BYTES, XmlPart
 
 _NOT_SHOWN = frozenset({"del", "moveFrom", "Fallback", "instrText", "delText"})
 _OFF = frozenset({"0", "false", "off"})

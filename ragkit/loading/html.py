@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass, replace
 
 from ragkit.loading.anchors import bounded
+from ragkit.loading.cells import Row, Table, cell_of
 from ragkit.loading.encodings import decode_text
 from ragkit.loading.html_elements import (
     BLOCKS,
@@ -19,7 +20,6 @@ from ragkit.loading.html_elements import (
 from ragkit.loading.html_hidden import Look, Looks
 from ragkit.loading.html_lists import List, integer, is_backwards, item_counts, numerals_of
 from ragkit.loading.html_roles import is_navigation, is_note, is_note_title, is_option
-from ragkit.loading.html_tables import Row, Table, cell_of
 from ragkit.loading.loaded import Allowance, Headings, LoadedText, OpenPart, TextBuilder, clean
 from ragkit.loading.markup import EndTag, StartTag, tokens
 from ragkit.loading.numbering import indentation, numeral

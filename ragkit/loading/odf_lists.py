@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from ragkit.loading.blocks import Marker
 from ragkit.loading.numbering import numeral
 from ragkit.loading.odf_styles import Styles
-from ragkit.loading.word_blocks import Marker
 
 _MAX_KNOWN = 10_000
 

@@ -10,7 +10,7 @@ from ragkit.loading.odf_styles import Looks, Styles, folded
 from ragkit.loading.scripts import Scripts
 from ragkit.loading.sheets import MAX_COLUMNS, MAX_ROWS, SheetRow, SheetText
 from ragkit.loading.table_headers import column_letters, is_value
-from ragkit.loading.word_xml import XmlPart
+from ragkit.loading.xml_parts import XmlPart
 from ragkit.types import Dropped
 
 _PERCENT = Format(is_percent=True)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from ragkit.loading.numbering import Numerals
 from ragkit.loading.scripts import LOWERED, RAISED
-from ragkit.loading.word_xml import XmlPart
+from ragkit.loading.xml_parts import XmlPart
 
 _NUMERALS: Mapping[str, Numerals] = {"1": "1", "a": "a", "A": "A", "i": "i", "I": "I"}
 _MAX_EXTENDED = 20

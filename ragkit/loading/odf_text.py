@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from ragkit.loading.html_tables import Cell, Row, Table
+from ragkit.loading.blocks import Blocks
+from ragkit.loading.cells import Cell, Row, Table
 from ragkit.loading.loaded import Allowance, TextBuilder, clean
 from ragkit.loading.odf_lists import Lists
 from ragkit.loading.odf_styles import Looks, Styles, folded
 from ragkit.loading.scripts import Scripts
-from ragkit.loading.word_blocks import Blocks
-from ragkit.loading.word_xml import XmlPart
+from ragkit.loading.xml_parts import XmlPart
 from ragkit.types import Dropped
 
 _UNREAD = frozenset(

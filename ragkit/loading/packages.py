@@ -17,7 +17,7 @@ from xml.etree import ElementTree
 
 from ragkit.errors import LoadError
 from ragkit.loading.loaded import clean
-from ragkit.loading.word_xml import MAX_PART_BYTES, XmlPart
+from ragkit.loading.xml_parts import MAX_PART_BYTES, XmlPart
 
 MAX_MEMBERS = 10_000
 MAX_UNPACKED_BYTES = 2**28

@@ -10,7 +10,7 @@ from ragkit.loading.loaded import Allowance, LoadedText, TextBuilder
 from ragkit.loading.packages import Package, Relation, opened
 from ragkit.loading.slide_shapes import Paragraph, Reference, Shape, SlidePart, SlideTable
 from ragkit.loading.slide_text import SlideText
-from ragkit.loading.word_xml import XmlPart
+from ragkit.loading.xml_parts import XmlPart
 
 _MAIN = "ppt/presentation.xml"
 _TITLES = frozenset({"title", "ctrTitle"})

@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 
+from ragkit.loading.blocks import Blocks, Marker
 from ragkit.loading.loaded import MAX_REPEATED_CHARACTERS, Allowance, TextBuilder, clean
 from ragkit.loading.scripts import Scripts
-from ragkit.loading.word_blocks import Blocks, Marker
 
 _HEADING = re.compile(r"heading ([1-9])", re.IGNORECASE)
 _CODE = re.compile(r"code|preformatted|source|listing", re.IGNORECASE)

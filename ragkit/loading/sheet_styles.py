@@ -5,7 +5,7 @@ from __future__ import annotations
 from ragkit.loading.loaded import clean
 from ragkit.loading.numbers import BUILT_IN, Format, format_of
 from ragkit.loading.scripts import LOWERED, RAISED, Scripts
-from ragkit.loading.word_xml import XmlPart
+from ragkit.loading.xml_parts import XmlPart
 
 _OFF = frozenset({"0", "false", "off"})
 _SCRIPTS = {"superscript": RAISED, "subscript": LOWERED}

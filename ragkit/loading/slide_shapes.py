@@ -7,11 +7,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
-from ragkit.loading.html_tables import Cell, Row
+from ragkit.loading.cells import Cell, Row
 from ragkit.loading.loaded import clean
 from ragkit.loading.numbering import Numerals
 from ragkit.loading.scripts import LOWERED, RAISED, Scripts
-from ragkit.loading.word_xml import XmlPart
+from ragkit.loading.xml_parts import XmlPart
 
 _OFF = frozenset({"0", "false", "off"})
 _MAX_SPAN = 1_000

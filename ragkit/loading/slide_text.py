@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from ragkit.loading.html_tables import Row, Table
+from ragkit.loading.blocks import Blocks, Marker
+from ragkit.loading.cells import Row, Table
 from ragkit.loading.loaded import Allowance, TextBuilder
 from ragkit.loading.numbering import numeral
 from ragkit.loading.slide_shapes import Paragraph, SlideTable
-from ragkit.loading.word_blocks import Blocks, Marker
 
 
 class SlideText:

@@ -10,7 +10,7 @@ from ragkit.loading.numbers import shown, shown_number
 from ragkit.loading.packages import MAX_UNPACKED_BYTES, Package, opened
 from ragkit.loading.sheet_styles import CellStyles, Runs, Strings
 from ragkit.loading.sheets import MAX_COLUMNS, MAX_ROWS, SheetRow, SheetText
-from ragkit.loading.word_xml import XmlPart
+from ragkit.loading.xml_parts import XmlPart
 from ragkit.types import Dropped
 
 _MAIN = "xl/workbook.xml"

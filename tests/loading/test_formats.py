@@ -257,7 +257,7 @@ def test_html_structure() -> None:
     assert at(loaded, "1 |").location.heading == ("Top", "Sub")
 
 
-def test_html_tables_for_layout_lose_nothing() -> None:
+def test_cells_for_layout_lose_nothing() -> None:
     """A table inside a cell keeps the words around it, in order."""
     loaded = load(
         "a.html",

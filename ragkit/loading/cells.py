@@ -1,4 +1,4 @@
-"""Rows and cells of HTML tables, spans included."""
+"""Rows and cells of tables, spans included."""
 
 from __future__ import annotations
 
