@@ -25,7 +25,7 @@ class Chart(XmlPart):
     def __init__(self, allowance: Allowance) -> None:
         super().__init__()
         self._allowance = allowance
-        self._titles: list[str] = []
+        self._titles: list[list[str]] = []
         self._series: list[_Series] = []
         self._role = ""
         self._index = 0
@@ -38,7 +38,7 @@ class Chart(XmlPart):
             self._series.append(_Series())
         elif name == "title":
             self._in_title = True
-            self._titles.append("")
+            self._titles.append([])
         elif name in _ROLES and self._series and not self._in_title:
             self._role = _ROLES[name]
         elif name == "pt":
@@ -65,7 +65,7 @@ class Chart(XmlPart):
 
     def _take(self, text: str) -> None:
         if self._in_title:
-            self._titles[-1] += text
+            self._titles[-1].append(text)
             return
         series = self._series[-1]
         if self._role == "name":
@@ -78,7 +78,8 @@ class Chart(XmlPart):
     @property
     def caption(self) -> str:
         """The titles of the chart and its axes."""
-        return ", ".join(title.strip() for title in self._titles if title.strip())
+        titles = (" ".join(pieces) for pieces in self._titles)
+        return ", ".join(title for title in titles if title.strip())
 
     def rows(self) -> list[list[str]]:
         """Return a row for each point of the categories, below the names of the series."""
@@ -99,17 +100,17 @@ class Chart(XmlPart):
 
 
 class Diagram(XmlPart):
-    """The texts of a diagram's points, in order."""
+    """The texts of a diagram's points in order, each in pieces."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.points: list[str] = []
+        self.points: list[list[str]] = []
         self._in_text = False
 
     def enter(self, name: str, attributes: dict[str, str]) -> None:  # noqa: ARG002 (one signature)
         """Take an element's start."""
         if name in {"pt", "p"} and (not self.points or self.points[-1]):
-            self.points.append("")
+            self.points.append([])
         self._in_text = name == "t" and bool(self.points)
 
     def leave(self, name: str) -> None:
@@ -119,4 +120,4 @@ class Diagram(XmlPart):
     def data(self, text: str) -> None:
         """Take characters."""
         if self._in_text:
-            self.points[-1] += text
+            self.points[-1].append(text)

@@ -181,7 +181,7 @@ class TextPart(XmlPart):
         elif self._rows:
             cell = self._rows[-1].open_cell
             if cell:
-                cell.text += f" {text}"
+                cell.pieces.append(text)
         elif self._slide_title is not None:
             self._slide_title.append(text)
         elif is_heading and text:
@@ -229,7 +229,7 @@ class TextPart(XmlPart):
 
     def _leave_table(self, name: str) -> None:
         if name == "table-cell" and self._rows:
-            self._rows[-1].open_cell = None
+            self._close_cell(self._rows[-1])
         elif name == "table-header-rows" and self._tables:
             self._tables[-1].start_rows(in_head=False)
         elif name == "table-row" and self._rows and self._tables:
@@ -238,6 +238,11 @@ class TextPart(XmlPart):
             self._tables.pop()
             if not self._tables:
                 self._end_table()
+
+    def _close_cell(self, row: Row) -> None:
+        if row.open_cell:
+            row.open_cell.close()
+        row.open_cell = None
 
     def _end_row(self, row: Row) -> None:
         texts = self._tables[-1].columns(row, self._allowance)
@@ -248,7 +253,7 @@ class TextPart(XmlPart):
             # A table inside a cell becomes part of the cell.
             cell = self._rows[-1].open_cell
             if cell:
-                cell.text += f" {line}"
+                cell.pieces.append(line)
         else:
             self._lines.append((line, row.in_head))
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from xml.etree import ElementTree
 
 from ragkit.errors import LoadError
-from ragkit.loading.loaded import clean
+from ragkit.loading.loaded import MAX_NAME_CHARACTERS, clean
 from ragkit.loading.xml_parts import MAX_PART_BYTES, XmlPart
 
 MAX_MEMBERS = 10_000
@@ -96,7 +96,7 @@ class Package:
         properties = _Title()
         if name in self:
             self.parse(name, properties)
-        return " ".join(clean(properties.title).split())
+        return " ".join(clean("".join(properties.pieces)).split())[:MAX_NAME_CHARACTERS]
 
 
 @contextmanager
@@ -148,7 +148,7 @@ class _Relations(XmlPart):
 class _Title(XmlPart):
     def __init__(self) -> None:
         super().__init__()
-        self.title = ""
+        self.pieces: list[str] = []
         self._inside = False
 
     def enter(self, name: str, attributes: dict[str, str]) -> None:  # noqa: ARG002 (one signature)
@@ -159,4 +159,4 @@ class _Title(XmlPart):
 
     def data(self, text: str) -> None:
         if self._inside:
-            self.title += text
+            self.pieces.append(text)

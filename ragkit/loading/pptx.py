@@ -136,7 +136,7 @@ class _Presentation:
         else:
             diagram = Diagram()
             self._package.parse(relation.target, diagram)
-            text.add_paragraphs([Paragraph([point]) for point in diagram.points], is_list=True)
+            text.add_paragraphs([Paragraph(pieces) for pieces in diagram.points], is_list=True)
 
     def _add_notes(self, text: SlideText, name: str) -> None:
         notes = SlidePart()

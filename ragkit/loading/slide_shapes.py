@@ -163,7 +163,10 @@ class SlidePart(XmlPart):
             self._end_paragraph(self._paragraph)
             self._paragraph = None
         elif name == "tc" and self._tables and self._tables[-1].rows:
-            self._tables[-1].rows[-1].open_cell = None
+            row = self._tables[-1].rows[-1]
+            if row.open_cell:
+                row.open_cell.close()
+            row.open_cell = None
         elif name == "tbl" and self._tables:
             self._tables.pop()
 
@@ -182,7 +185,7 @@ class SlidePart(XmlPart):
         rows = self._tables[-1].rows if self._tables else []
         cell = rows[-1].open_cell if rows else None
         if cell is not None:
-            cell.text += f" {text}"
+            cell.pieces.append(text)
         else:
             self.shapes[-1].blocks.append(paragraph)
 

@@ -149,8 +149,10 @@ class _Merged:
                 del self._open[left]
                 continue
             for column in range(left, right + 1):
-                if column not in texts and allowance.take(text):
-                    texts[column] = text
+                if not allowance.take("" if column in texts else text):
+                    self._open.clear()
+                    return
+                texts.setdefault(column, text)
 
 
 def _area(reference: str) -> tuple[int, int, int, int]:
