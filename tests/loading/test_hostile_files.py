@@ -117,6 +117,9 @@ def test_ten_megabytes_on_one_line(suffix: str) -> None:
     assert len(load_bytes(data, name=f"a{suffix}").text) >= len(data) - 7
 
 
+NOTE = "1<text:note-citation>1</text:note-citation>"
+
+
 def _in_slide_cell(n: int) -> bytes:
     cell = "<a:tc><a:txBody>" + "<a:p><a:r><a:t>x</a:t></a:r></a:p>" * n + "</a:txBody></a:tc>"
     return pptx(f"<p:graphicFrame><a:tbl><a:tr>{cell}</a:tr></a:tbl></p:graphicFrame>")
@@ -148,7 +151,7 @@ def _in_cell(n: int) -> bytes:
         ("xlsx", _merged),
         ("xlsx", _blocks_far_apart),
         ("odt", _in_cell),
-        ("odt", lambda n: odf("text", f"<text:p>{'1<text:note-citation>1</text:note-citation>' * n}</text:p>")),
+        ("odt", lambda n: odf("text", f"<text:p>{NOTE * n}</text:p>")),
         ("ods", lambda n: odf("spreadsheet", "<table:covered-table-cell/>" * n)),
     ],
     ids=["cell of a slide", "title", "merged", "far apart", "cell", "notes", "covered"],
