@@ -16,6 +16,8 @@ _OFF = frozenset({"0", "false", "off"})
 _OF_TABLES = frozenset({"tr", "tc", "tblHeader", "vMerge", "gridSpan"})
 _MAX_COLUMNS = 63
 """Of a table, as Word has it."""
+_NOTES = frozenset({"footnote", "endnote"})
+_REFERENCES = frozenset({"footnoteReference", "endnoteReference"})
 _SCRIPTS = {"superscript": RAISED, "subscript": LOWERED}
 _CHARACTERS = {"tab": "\t", "br": "\n", "cr": "\n", "noBreakHyphen": "-"}
 
@@ -24,9 +26,9 @@ def load_docx(data: bytes) -> LoadedText:
     """Load a Word document: paragraphs, headings, lists, tables, foot- and endnotes, its title.
 
     Deleted, moved, struck-out and hidden runs are left out, as are headers, footers and comments.
-    A raised number behind another one is set apart: `10^12`, `45 [2]`. Items have their numbers
-    where the document defines them. A table's first row names its columns, unless rows say that
-    they do; an empty cell keeps its place, and a merged one is repeated.
+    A raised number behind another one is set apart: `10^12`, `45 [2]`; a note is `[1]`. Items have
+    their numbers where the document defines them. A table's first row names its columns, unless
+    rows say that they do; an empty cell keeps its place, and a merged one is repeated.
 
     Raises:
         LoadError: `password` when it is encrypted, `unsupported` for the format before 2007,
@@ -45,11 +47,12 @@ def _read(package: Package) -> LoadedText:
         package.parse("word/numbering.xml", numbering)
     builder = TextBuilder()
     allowance = Allowance(min(package.n_bytes("word/document.xml"), MAX_PART_BYTES))
-    body = _Body(Blocks(builder), styles, numbering, allowance)
+    notes = _Notes()
+    body = _Body(Blocks(builder), styles, numbering, allowance, notes)
     package.parse("word/document.xml", body)
-    for notes in ("word/footnotes.xml", "word/endnotes.xml"):
-        if notes in package:
-            package.parse(notes, _Body(Blocks(builder), styles, numbering, allowance))
+    for name in ("word/footnotes.xml", "word/endnotes.xml"):
+        if name in package:
+            package.parse(name, _Body(Blocks(builder), styles, numbering, allowance, notes))
     return builder.build(title=package.title() or body.title)
 
 
@@ -64,6 +67,28 @@ class _Paragraph:
     struck: bool = False
     has_runs: bool = False
     scripts: Scripts = field(default_factory=Scripts)
+
+
+@dataclass(slots=True)
+class _Notes:
+    """The marks of the notes that the text refers to, and the one whose text begins."""
+
+    marks: dict[tuple[str, str], str] = field(default_factory=dict[tuple[str, str], str])
+    begun: str = ""
+
+    def refer(self, kind: str, number: str) -> str:
+        """Return the mark of a note."""
+        return self.marks.setdefault((kind, number), f"[{len(self.marks) + 1}]")
+
+    def begin(self, kind: str, number: str) -> None:
+        """Begin the text of a note."""
+        mark = self.marks.get((kind, number))
+        self.begun = f"{mark} " if mark else ""
+
+    def taken(self) -> str:
+        """Return the mark before the first text of a note."""
+        mark, self.begun = self.begun, ""
+        return mark
 
 
 @dataclass(slots=True)
@@ -87,7 +112,12 @@ class _Body(XmlPart):
     """Passes paragraphs and tables on in the order in which they end."""
 
     def __init__(
-        self, blocks: Blocks, styles: Styles, numbering: Numbering, allowance: Allowance
+        self,
+        blocks: Blocks,
+        styles: Styles,
+        numbering: Numbering,
+        allowance: Allowance,
+        notes: _Notes,
     ) -> None:
         super().__init__()
         self.title = ""
@@ -95,6 +125,7 @@ class _Body(XmlPart):
         self._styles = styles
         self._numbering = numbering
         self._allowance = allowance
+        self._notes = notes
         self._paragraphs: list[_Paragraph] = []
         self._rows: list[_Row] = []
         self._table: list[tuple[str, bool]] = []
@@ -122,8 +153,18 @@ class _Body(XmlPart):
             self._paragraphs[-1].has_runs = True
         elif name in _OF_TABLES:
             self._enter_table(name, value)
+        elif name in _NOTES:
+            self._notes.begin(name, attributes.get("id", ""))
+        elif self._paragraphs and name in _REFERENCES:
+            self._refer(self._paragraphs[-1], name, attributes.get("id", ""))
         elif self._paragraphs:
             self._take_property(self._paragraphs[-1], name, value)
+
+    def _refer(self, paragraph: _Paragraph, name: str, number: str) -> None:
+        if not self._n_not_shown and not paragraph.hidden and not paragraph.struck:
+            mark = self._notes.refer(name.removesuffix("Reference"), number)
+            is_number = bool(paragraph.pieces) and paragraph.pieces[-1][-1:].isdigit()
+            paragraph.pieces.append(f" {mark}" if is_number else mark)
 
     def leave(self, name: str) -> None:
         if self._n_past:
@@ -186,6 +227,7 @@ class _Body(XmlPart):
     def _end_paragraph(self, paragraph: _Paragraph) -> None:
         whole = clean("".join(paragraph.pieces))
         text = whole.strip()
+        text = self._notes.taken() + text if text else ""
         if self._rows:
             if text and self._rows[-1].cells:
                 self._rows[-1].cells[-1].texts.append(text)
