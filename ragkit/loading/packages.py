@@ -10,7 +10,7 @@ from __future__ import annotations
 import io
 import posixpath
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from xml.etree import ElementTree
@@ -100,7 +100,7 @@ class Package:
 
 
 @contextmanager
-def opened(data: bytes, *, kind: str, old: str) -> Iterator[Package]:
+def opened(data: bytes, *, kind: str, old: str) -> Generator[Package]:
     """Open a package.
 
     Args:

@@ -16,6 +16,7 @@ from ragkit.loading.xml_parts import XmlPart
 _OFF = frozenset({"0", "false", "off"})
 _MAX_SPAN = 1_000
 _SHAPES = frozenset({"sp", "graphicFrame", "cxnSp", "pic"})
+_DIGITS: Numerals = "1"
 _NUMERALS: Mapping[str, Numerals] = {
     "alphaLc": "a", "alphaUc": "A", "romanLc": "i", "romanUc": "I",
 }  # fmt: skip
@@ -213,7 +214,9 @@ def _take_numbers(paragraph: Paragraph, attributes: dict[str, str]) -> None:
     paragraph.bullet = "number"
     if start.isascii() and start.isdecimal() and len(start) < 6:
         paragraph.number = int(start)
-    paragraph.numerals = next((_NUMERALS[name] for name in _NUMERALS if kind.startswith(name)), "1")
+    paragraph.numerals = next(
+        (numerals for name, numerals in _NUMERALS.items() if kind.startswith(name)), _DIGITS
+    )
     if kind.endswith("ParenBoth"):
         paragraph.signs = "(", ")"
     elif kind.endswith("ParenR"):

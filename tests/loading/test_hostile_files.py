@@ -117,7 +117,17 @@ def test_ten_megabytes_on_one_line(suffix: str) -> None:
     assert len(load_bytes(data, name=f"a{suffix}").text) >= len(data) - 7
 
 
-NOTE = "1<text:note-citation>1</text:note-citation>"
+def _titled(n: int) -> bytes:
+    return pptx("x", title="&amp;" * n)
+
+
+def _noted(n: int) -> bytes:
+    note = "1<text:note-citation>1</text:note-citation>"
+    return odf("text", f"<text:p>{note * n}</text:p>")
+
+
+def _covered(n: int) -> bytes:
+    return odf("spreadsheet", "<table:covered-table-cell/>" * n)
 
 
 def _in_slide_cell(n: int) -> bytes:
@@ -147,12 +157,12 @@ def _in_cell(n: int) -> bytes:
     ("suffix", "make"),
     [
         ("pptx", _in_slide_cell),
-        ("pptx", lambda n: pptx("x", title="&amp;" * n)),
+        ("pptx", _titled),
         ("xlsx", _merged),
         ("xlsx", _blocks_far_apart),
         ("odt", _in_cell),
-        ("odt", lambda n: odf("text", f"<text:p>{NOTE * n}</text:p>")),
-        ("ods", lambda n: odf("spreadsheet", "<table:covered-table-cell/>" * n)),
+        ("odt", _noted),
+        ("ods", _covered),
     ],
     ids=["cell of a slide", "title", "merged", "far apart", "cell", "notes", "covered"],
 )  # fmt: skip
