@@ -16,7 +16,6 @@ from ragkit.loading.xml_parts import XmlPart
 _OFF = frozenset({"0", "false", "off"})
 _MAX_SPAN = 1_000
 _SHAPES = frozenset({"sp", "graphicFrame", "cxnSp", "pic"})
-_DIGITS: Numerals = "1"
 _NUMERALS: Mapping[str, Numerals] = {
     "alphaLc": "a", "alphaUc": "A", "romanLc": "i", "romanUc": "I",
 }  # fmt: skip
@@ -214,9 +213,7 @@ def _take_numbers(paragraph: Paragraph, attributes: dict[str, str]) -> None:
     paragraph.bullet = "number"
     if start.isascii() and start.isdecimal() and len(start) < 6:
         paragraph.number = int(start)
-    paragraph.numerals = next(
-        (numerals for name, numerals in _NUMERALS.items() if kind.startswith(name)), _DIGITS
-    )
+    paragraph.numerals = _NUMERALS.get(kind.partition("P")[0], "1")
     if kind.endswith("ParenBoth"):
         paragraph.signs = "(", ")"
     elif kind.endswith("ParenR"):
