@@ -5,22 +5,32 @@ To read another format, write a function from bytes to `LoadedText` and add a li
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import PurePath
 
 from ragkit.errors import LoadError, MissingExtraError
 from ragkit.loading import pdf
+from ragkit.loading.code_text import load_python, load_settings
 from ragkit.loading.docx import load_docx
+from ragkit.loading.epub import load_epub
 from ragkit.loading.html import load_html
+from ragkit.loading.light_markup import load_asciidoc, load_latex, load_org
 from ragkit.loading.loaded import LoadedText
+from ragkit.loading.mail import load_mail, mail_members
+from ragkit.loading.mbox import load_mbox
+from ragkit.loading.members import Member
+from ragkit.loading.msg import load_msg, msg_members
+from ragkit.loading.notebook import load_notebook
 from ragkit.loading.plain import load_markdown, load_rst, load_text
+from ragkit.loading.subtitles import load_subtitles
 from ragkit.loading.tables import load_csv, load_json, load_json_lines
+from ragkit.loading.xml_text import load_xml
 
 MAX_FILE_BYTES = 64 * 2**20
 """Larger files are not documents to cite from; JSON Lines records are read without this limit."""
 
-LOADERS_VERSION = 6
+LOADERS_VERSION = 7
 """Part of every file's fingerprint: increase it when a loader's output changes."""
 
 
@@ -30,16 +40,25 @@ def _nothing_missing() -> MissingExtraError | None:
 
 @dataclass(frozen=True, slots=True)
 class Loader:
-    """How to read a format. `missing` returns an error if its extra is not installed."""
+    """How to read a format.
+
+    `missing` returns an error if its extra is not installed. `members` yields files inside of one,
+    each a document of its own; None where there are none.
+    """
 
     name: str
     load: Callable[[bytes], LoadedText]
     missing: Callable[[], MissingExtraError | None] = _nothing_missing
+    members: Callable[[bytes], Iterator[Member]] | None = None
 
 
 _TEXT, _MARKDOWN = Loader("text", load_text), Loader("markdown", load_markdown)
 _HTML, _CSV = Loader("html", load_html), Loader("csv", load_csv)
 _JSON_LINES = Loader("json lines", load_json_lines)
+_XML, _SETTINGS = Loader("xml", load_xml), Loader("settings", load_settings)
+_ASCIIDOC, _SUBTITLES = Loader("asciidoc", load_asciidoc), Loader("subtitles", load_subtitles)
+_PYTHON = Loader("python", load_python)
+MAIL = Loader("mail", load_mail, members=mail_members)
 
 LOADERS: Mapping[str, Loader] = {
     ".txt": _TEXT,
@@ -59,6 +78,27 @@ LOADERS: Mapping[str, Loader] = {
     ".json": Loader("json", load_json),
     ".docx": Loader("docx", load_docx),
     ".pdf": Loader("pdf", pdf.load_pdf, pdf.missing_extra),
+    ".xml": _XML,
+    ".nxml": _XML,
+    ".rss": _XML,
+    ".atom": _XML,
+    ".dbk": _XML,
+    ".epub": Loader("epub", load_epub),
+    ".eml": MAIL,
+    ".mbox": Loader("mbox", load_mbox),
+    ".msg": Loader("msg", load_msg, members=msg_members),
+    ".ipynb": Loader("notebook", load_notebook),
+    ".toml": _SETTINGS,
+    ".yaml": _SETTINGS,
+    ".yml": _SETTINGS,
+    ".py": _PYTHON,
+    ".pyi": _PYTHON,
+    ".adoc": _ASCIIDOC,
+    ".asciidoc": _ASCIIDOC,
+    ".org": Loader("org", load_org),
+    ".tex": Loader("latex", load_latex),
+    ".srt": _SUBTITLES,
+    ".vtt": _SUBTITLES,
 }
 
 

@@ -25,7 +25,8 @@ LENGTHS = struct.Struct("!IQ")
 PIECE_CHARACTERS = 2**20
 _ENCODER = json.JSONEncoder(separators=(",", ":"))
 _PLACES: Mapping[str, type] = {
-    "page": int, "slide": int, "sheet": str, "cells": str, "anchor": str,
+    "page": int, "slide": int, "sheet": str, "cells": str, "anchor": str, "message": int,
+    "cell": int, "time": str,
 }  # fmt: skip
 
 

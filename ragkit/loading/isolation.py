@@ -35,7 +35,9 @@ START_SECONDS = 60.0
 
 BLOCK_BYTES = 2**20
 
-_TEXT = frozenset({"text", "markdown", "rst", "csv", "json", "json lines"})
+_TEXT = frozenset(
+    "text markdown rst csv json asciidoc org latex settings python subtitles mail notebook".split()
+) | {"json lines"}
 _WEAR_OF_TEXT = 0.05
 """What Python alone reads leaves nothing behind; to start a worker costs as much as a thousand."""
 

@@ -38,7 +38,11 @@ OUT_OF_MEMORY = 3
 _PACKAGES = ("encodings", "ragkit.loading", "ragkit.text")
 """Packages all of whose modules are loaded before the first file: none can be opened later."""
 
-_MODULES = ("bz2", "csv", "heapq", "html.entities", "lzma", "pypdfium2", "zlib")
+_MODULES = (
+    "ast", "bz2", "chardet", "csv", "datetime", "email.encoders", "email.generator",
+    "email.iterators", "heapq", "html.entities", "lzma", "pyexpat", "pypdfium2", "quopri",
+    "urllib.parse", "uu", "zlib",
+)  # fmt: skip
 """Modules that parsers import where they use them, or the standard library does for them."""
 
 
