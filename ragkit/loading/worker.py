@@ -25,6 +25,7 @@ from contextlib import suppress
 from typing import BinaryIO, TypeAlias
 
 from ragkit.errors import LoadError
+from ragkit.loading.encodings import decode_text
 from ragkit.loading.formats import LOADERS, Loader, load_bytes
 from ragkit.loading.frames import frame_head, packed, read_frame
 from ragkit.types import Json
@@ -99,6 +100,8 @@ def _preload() -> None:
     for name in _MODULES:
         with suppress(ImportError):
             importlib.import_module(name)
+    with suppress(LoadError):
+        decode_text("Fähre für alle".encode("cp1252"))  # opens the files of what detects encodings
     warnings.simplefilter("ignore")
     logging.disable()
 
