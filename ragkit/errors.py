@@ -12,11 +12,14 @@ RagkitError                     exit code
 │   ├── StoreDamagedError           6
 │   ├── StoreClosedError            6
 │   └── OutdatedStoreError          6
+├── StreamClosedError               1   an answer was stopped before its end
+├── BusyError                       7   too many calls wait already
 └── RemoteError                     7   a remote service or a model failed
     ├── RemoteTimeoutError          7   it did not answer in time
     ├── RateLimitedError            7   it throttled requests until the retry budget ran out
     ├── AccessDeniedError           7   the caller is authenticated but not authorised
     ├── PromptTooLongError          7   the prompt exceeds the model's context window
+    ├── NoAnswerError               7   a model used its tokens up without a word of an answer
     └── DimensionMismatchError      7   the vectors' dimension is not that of the index
 """
 
@@ -121,6 +124,16 @@ class OutdatedStoreError(StoreError):
     """The store was written by an older ragkit; `ragkit doctor --repair` upgrades it."""
 
 
+class StreamClosedError(RagkitError):
+    """An answer was stopped before its end, so that there is none."""
+
+
+class BusyError(RagkitError):
+    """Too many calls wait already; try again later."""
+
+    exit_code = ExitCode.REMOTE
+
+
 class RemoteError(RagkitError):
     """A remote service or a model failed, or returned something unusable."""
 
@@ -141,6 +154,17 @@ class AccessDeniedError(RemoteError):
 
 class PromptTooLongError(RemoteError):
     """A prompt exceeds the model's context window; raised before sending where that is known."""
+
+
+class NoAnswerError(RemoteError):
+    """A model has used up its tokens and said nothing, or nothing but its thoughts.
+
+    `reasoning` holds the thoughts, if there were any.
+    """
+
+    def __init__(self, message: str, *, reasoning: str | None = None) -> None:
+        self.reasoning = reasoning
+        super().__init__(message)
 
 
 class DimensionMismatchError(RemoteError):

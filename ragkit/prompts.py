@@ -1,15 +1,17 @@
 """Prompt templates: plain data files with literal `{{name}}` placeholders.
 
-A template file is TOML with `id`, `version`, `text`, and optionally `item` (one passage: what is
-kept of a document), `separator` (between items) and `turn` (one earlier turn). Nothing in it is
-ever executed, and nothing in a document, a question or a turn is ever taken for a placeholder. A
-`prompts.lock` beside the file pins the SHA-256 of each `id@version`.
+A template file is TOML with `id`, `version`, `text`, and optionally `system` (the instructions,
+which are the same for every question, so that a provider can cache them), `item` (one passage: what
+is kept of a document) and `separator` (between items). Earlier turns are messages in their roles; a
+template whose `text` holds `{{history}}` has them there instead, each rendered by `turn`. Nothing
+in a file is ever executed, and nothing in a document, a question or a turn is ever taken for a
+placeholder. A `prompts.lock` beside the file pins the SHA-256 of each `id@version`.
 """
 
 from __future__ import annotations
 
+import functools
 import itertools
-import os
 import re
 import shlex
 from collections.abc import Mapping, Sequence
@@ -20,19 +22,28 @@ from ragkit.errors import TemplateError
 from ragkit.narrowing import is_object
 from ragkit.text.jsontext import read_json, read_toml
 from ragkit.text.passages import passage_text, passages
-from ragkit.types import ContextItem, Prompt, TokenCounter, Turn
+from ragkit.types import ContextItem, Message, Prompt, TokenCounter, Turn
 
 LOCK_NAME = "prompts.lock"
 BUNDLED = Path(__file__).parent / "data" / "templates"
 
+ABSTENTION = "NO_ANSWER"
+"""What a model is asked to write, in any language, where the text does not answer a question."""
+
 _PLACEHOLDER = re.compile(r"\{\{(\w+)\}\}")
 _VARIABLES = {
-    "text": {"context", "question", "history", "boundary"},
+    "text": {"context", "question", "history", "boundary", "abstention"},
+    "system": {"boundary", "abstention"},
     "item": {"n", "text", "title"},
     "separator": set[str](),
     "turn": {"role", "content"},
 }
-_DEFAULTS = {"item": "{{text}}", "separator": "\n\n", "turn": "{{role}}: {{content}}\n"}
+_DEFAULTS = {
+    "system": "",
+    "item": "{{text}}",
+    "separator": "\n\n",
+    "turn": "{{role}}: {{content}}\n",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,6 +54,7 @@ class Template:
     version: str
     sha256: str
     text: str
+    system: str = ""
     item: str = field(default=_DEFAULTS["item"])
     separator: str = field(default=_DEFAULTS["separator"])
     turn: str = field(default=_DEFAULTS["turn"])
@@ -52,51 +64,109 @@ class Template:
         """Whether items carry a label that an answer can cite."""
         return "{{n}}" in self.item
 
+    @property
+    def asks_to_abstain(self) -> bool:
+        """Whether the model is told what to write where the text does not answer."""
+        return "{{abstention}}" in f"{self.system}{self.text}"
+
     def render(
         self,
         question: str,
         context: Sequence[ContextItem],
         history: Sequence[Turn] = (),
     ) -> Prompt:
-        """Return the exact text to send; a passage is one item, and its items carry its label."""
+        """Return the exact messages to send; a passage is one item, its items carry its label.
+
+        Raises:
+            ConfigError: the template has a boundary, and the key to it cannot be used.
+        """
         if self.numbers_items:
             labels = item_labels(context, history)
             context = [replace(i, label=n) for i, n in zip(context, labels, strict=True)]
+        fixed, clean = {"abstention": ABSTENTION}, _as_it_is
+        if "{{boundary}}" in f"{self.system}{self.text}":
+            from ragkit.boundary import boundary, without
+
+            fixed["boundary"] = line = boundary(self.id)
+            clean = functools.partial(without, line)
         pieces = [
             _fill(
                 self.item,
                 {
                     "n": str(items[0].label),
-                    "text": passage_text(items),
-                    "title": items[0].hit.title,
+                    "text": clean(passage_text(items)),
+                    "title": clean(items[0].hit.title),
                 },
             )
             for items in passages(context)
         ]
+        turns = [replace(turn, content=clean(turn.content)) for turn in history]
         values = {
-            "question": question,
+            **fixed,
+            "question": clean(question),
             "context": self.separator.join(pieces),
-            "history": self.render_turns(history),
+            "history": self._inline(turns),
         }
-        if "{{boundary}}" in self.text:
-            values["boundary"] = _boundary(values.values())
+        messages: list[Message] = []
+        if self.system:
+            system = _fill(self.system, fixed)
+            messages.append(Message(role="system", content=system, trusted=True))
+        if not self._has_inline_turns:
+            messages += [Message(role=turn.role, content=turn.content) for turn in turns]
+        messages.append(Message(role="user", content=_fill(self.text, values)))
         return Prompt(
-            text=_fill(self.text, values),
+            messages=tuple(messages),
             question=question,
             context=tuple(context),
             history=tuple(history),
         )
 
-    def render_turns(self, history: Sequence[Turn]) -> str:
-        """Return earlier turns as they appear in the prompt, with roles and separators."""
+    @property
+    def _has_inline_turns(self) -> bool:
+        return "{{history}}" in self.text
+
+    def _inline(self, history: Sequence[Turn]) -> str:
+        """Return earlier turns as text, where a new line of a turn cannot pass for a turn."""
         return "".join(
-            _fill(self.turn, {"role": turn.role, "content": turn.content}) for turn in history
+            _fill(self.turn, {"role": turn.role, "content": turn.content.replace("\n", "\n  ")})
+            for turn in history
         )
+
+    def render_turns(self, history: Sequence[Turn]) -> str:
+        """Return earlier turns with their roles and separators, as they are counted."""
+        if self._has_inline_turns:
+            return self._inline(history)
+        return "".join(f"{turn.role}\n{turn.content}\n\n" for turn in history)
 
     def overhead_tokens(self, counter: TokenCounter) -> int:
         """Return the tokens of the prompt without context, question and history."""
         return counter.count(self.render("", ()).text)
 
+    def prefix_tokens(self, counter: TokenCounter) -> int:
+        """Return the tokens that every prompt of this template begins with."""
+        messages = self.render("", ()).messages
+        return counter.count(messages[0].content) if messages[0].role == "system" else 0
+
+
+def is_abstention(text: str) -> bool:
+    """Whether an answer says that the text does not answer the question.
+
+    It is the marker, however it is marked up, or begins with it and goes on to explain.
+    """
+    bare = text.strip(_MARKUP)
+    if bare.upper().replace(" ", "_") == ABSTENTION:
+        return True
+    after = bare[len(ABSTENTION) :]
+    return bare.startswith(ABSTENTION) and after.lstrip(" *_`")[:1] in set("\n.,:;-–—(")
+
+
+def may_become_abstention(text: str) -> bool:
+    """Whether an answer that begins like this may still turn out to be an abstention."""
+    begun = text.lstrip(_MARKUP)[: len(ABSTENTION)]
+    return ABSTENTION.startswith(begun.upper().replace(" ", "_"))
+
+
+_MARKUP = " \t\r\n*_\"'`.!()[]<>#"
 
 _BRACKETED = re.compile(r"[\[［【〔]([^\[\]［］【】〔〕]{1,40})[\]］】〕]")
 _LABEL_NUMBER = re.compile(r"\d{1,6}")
@@ -175,6 +245,7 @@ def _read(path: Path) -> Template:
         version=strings["version"],
         sha256=hashlib.sha256(raw).hexdigest(),
         text=strings["text"].removeprefix("\n"),
+        system=strings["system"].strip(),
         item=strings["item"],
         separator=strings["separator"],
         turn=strings["turn"],
@@ -189,6 +260,8 @@ def _strings(path: Path, data: Mapping[str, object]) -> dict[str, str]:
     strings = dict(_DEFAULTS)
     for key in ("id", "version", *_VARIABLES):
         value = data.get(key, strings.get(key))
+        if key == "system" and is_object(value):
+            value = value.get("text")  # [system] as a table
         if not isinstance(value, str):
             raise TemplateError(f"template {path}: {key!r} must be given as text")
         strings[key] = value
@@ -215,12 +288,5 @@ def _fill(template: str, values: Mapping[str, str]) -> str:
     return _PLACEHOLDER.sub(lambda match: values.get(match[1], ""), template)
 
 
-def _boundary(texts: Sequence[str] | object) -> str:
-    """Draw a random boundary that is in none of the texts: no passage can close its quotation."""
-    import base64
-
-    held = "\n".join(texts)  # type: ignore[arg-type]
-    while True:
-        boundary = f"#{base64.b32encode(os.urandom(5)).decode()}"
-        if boundary not in held:
-            return boundary
+def _as_it_is(text: str) -> str:
+    return text

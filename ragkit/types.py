@@ -75,7 +75,10 @@ StopReason: TypeAlias = Literal[
 """Why an answer ends: the model's own end (`end`), which some servers do not distinguish from a
 stop string (`stop`); the maximum length; a filter or guardrail; `timeout`, which cut it short."""
 
-RefusalReason: TypeAlias = Literal["no_hits", "low_evidence", "cap_too_small"]
+RefusalReason: TypeAlias = Literal["no_hits", "low_evidence", "cap_too_small", "model_abstained"]
+"""Why there is no answer; `model_abstained` is the model's own verdict on what it was sent."""
+
+Role: TypeAlias = Literal["system", "user", "assistant"]
 
 
 PLACES = ("page", "slide", "sheet", "cells", "anchor", "message", "cell", "time")
@@ -434,13 +437,45 @@ class Turn:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Prompt:
-    """The exact text that is sent, with the parts it was made from."""
+class Message:
+    """One message to a model.
 
-    text: str
+    `trusted` is content that the template alone has written; anything else may hold text of
+    documents, questions or earlier turns, which must never be read as control tokens.
+    """
+
+    role: Role
+    content: str
+    trusted: bool = False
+
+    def to_dict(self) -> dict[str, Json]:
+        """Return the JSON form of `ragkit ask`."""
+        return {"role": self.role, "content": self.content}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prompt:
+    """What is sent, with the parts it was made from.
+
+    `messages` is exactly what is sent: the system message if there is one, earlier turns in their
+    roles, and last what the user asks. `text` is their contents joined by a blank line; a prompt
+    that is given as text alone is one message of the user.
+    """
+
+    text: str = ""
     question: str
     context: tuple[ContextItem, ...] = ()
     history: tuple[Turn, ...] = ()
+    messages: tuple[Message, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Make text and messages agree."""
+        if self.messages:
+            text = "\n\n".join(message.content for message in self.messages)
+            object.__setattr__(self, "text", text)
+        else:
+            message = Message(role="user", content=self.text)
+            object.__setattr__(self, "messages", (message,))
 
 
 MOST_COUNTED = 2**53
@@ -456,11 +491,15 @@ def token_count(value: object) -> int | None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Usage:
-    """Tokens of one generation; None means unknown. `counter` names what counted them."""
+    """Tokens of one generation; None means unknown. `counter` names what counted them.
+
+    `reasoning_tokens` are those of `output_tokens` that the model spent on its thoughts.
+    """
 
     input_tokens: int | None = None
     output_tokens: int | None = None
     cached_tokens: int | None = None
+    reasoning_tokens: int | None = None
     exact: bool = False
     counter: str = "unknown"
 
@@ -470,6 +509,7 @@ class Usage:
             "input_tokens": self.input_tokens,
             "output_tokens": self.output_tokens,
             "cached_tokens": self.cached_tokens,
+            "reasoning_tokens": self.reasoning_tokens,
             "exact": self.exact,
             "counter": self.counter,
         }
@@ -495,13 +535,20 @@ class Generation:
     """What a generator returned.
 
     `citations` are its own, or None if it makes none. `stop_reason` is why the text ends, according
-    to the model's server; `timeout` if time ran out before the whole text had arrived.
+    to the model's server; `timeout` if time ran out before the whole text had arrived. `reasoning`
+    is what the model thought before it answered, where its server keeps that apart from the text.
+    `served_model` and `served_tier` are what the server says to have used, where it says so, and
+    `server_seconds` how long it says to have taken.
     """
 
     text: str
     usage: Usage
     citations: tuple[Citation, ...] | None = None
     stop_reason: str | None = None
+    reasoning: str | None = None
+    served_model: str | None = None
+    served_tier: str | None = None
+    server_seconds: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

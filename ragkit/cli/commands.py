@@ -122,8 +122,6 @@ def _answer(
         as_text = output.ask_text
     data = answer.to_dict(with_prompt=args.show_prompt or args.dry_run)
     output.show(data, as_text, as_json=as_json)
-    if answer.stop_reason == "timeout":
-        output.tell("the answer was cut where its time-out ended")
     return answer
 
 
@@ -248,7 +246,7 @@ def ledger(args: argparse.Namespace) -> ExitCode:
 def template(args: argparse.Namespace) -> ExitCode:
     """Run `ragkit template`."""
     from ragkit.pipeline.opening import open_counter
-    from ragkit.prompts import load_template, lock_template
+    from ragkit.prompts import ABSTENTION, load_template, lock_template
 
     loaded = lock_template(Path(args.file)) if args.lock else load_template(args.file)
     data: dict[str, Json] = {
@@ -257,6 +255,8 @@ def template(args: argparse.Namespace) -> ExitCode:
         "version": loaded.version,
         "sha256": loaded.sha256,
         "overhead_tokens": loaded.overhead_tokens(open_counter()),
+        "abstention": ABSTENTION if loaded.asks_to_abstain else None,
+        "system": loaded.system,
         "text": loaded.text,
     }
     output.show(data, output.template_text, as_json=args.json)

@@ -96,7 +96,9 @@ def ask_text(data: Shown) -> str:
     if data["refused"]:
         lines.append(f"No answer: {_REASONS[data['reason']]}")
     elif data["text"] is not None:
-        lines.append(data["text"])
+        lines.append(data["text"] or "(the model answered with no text)")
+    if (ending := _ENDINGS.get(data["stop_reason"])) is not None:
+        lines.append(f"(cut short: {ending})")
     lines += [f"  [{i}] {_linked_text(c)}" for i, c in enumerate(data["citations"], start=1)]
     if data["suggestions"]:
         lines += ["Perhaps look here:", *(f"  {_linked_text(s)}" for s in data["suggestions"])]
@@ -115,10 +117,21 @@ def ask_text_without_answer(data: Shown) -> str:
     return ask_text({**data, "text": None})
 
 
+_ENDINGS = {
+    "length": "the largest number of tokens was reached; see --max-tokens",
+    "filter": "a content filter of the model's server stopped it",
+    "guardrail": "a guardrail stopped it",
+    "timeout": "its time-out ended",
+    "cancelled": "it was cancelled",
+    "error": "the model's server failed",
+}
+"""What ended an answer, where that is not the model's own end."""
+
 _REASONS = {
     "no_hits": "nothing in the store matches the question",
     "low_evidence": "the documents do not support an answer",
     "cap_too_small": "not one sentence fits under --max-context-tokens",
+    "model_abstained": "the model says that the documents do not answer",
 }
 
 
@@ -207,7 +220,7 @@ def template_text(data: Shown) -> str:
     """Return a template."""
     return (
         f"{data['id']} {data['version']}  {data['overhead_tokens']} tokens of its own\n"
-        f"sha256 {data['sha256']}\n{data['text']}"
+        f"sha256 {data['sha256']}\n" + "\n".join(filter(None, (data["system"], data["text"])))
     )
 
 

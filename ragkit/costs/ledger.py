@@ -49,7 +49,19 @@ class Ledger:
 
 
 _CONTENT = frozenset(
-    {"answer", "citations", "content", "context", "history", "prompt", "question", "text", "title"}
+    {
+        "answer",
+        "citations",
+        "content",
+        "context",
+        "history",
+        "messages",
+        "prompt",
+        "question",
+        "reasoning",
+        "text",
+        "title",
+    }
 )
 
 
@@ -99,6 +111,8 @@ class Summary:
 
     answers: int = 0
     refusals: int = 0
+    abstentions: int = 0
+    failures: int = 0
     ingests: int = 0
     unreadable_lines: int = 0
     llm_calls: int = 0
@@ -136,6 +150,8 @@ class Summary:
             "schema": 1,
             "answers": self.answers,
             "refusals": self.refusals,
+            "abstentions": self.abstentions,
+            "failures": self.failures,
             "ingests": self.ingests,
             "unreadable_lines": self.unreadable_lines,
             "llm_calls": self.llm_calls,
@@ -161,7 +177,7 @@ class Summary:
         """Return a table for people."""
         share = "" if self.saved_share is None else f" ({self.saved_share:.0%})"
         lines = [
-            f"answers          {self.answers:>12,}   refusals {self.refusals:,}, "
+            f"answers          {self.answers:>12,}   refusals {self.refusals:,}{self._apart()}, "
             f"ingests {self.ingests:,}",
             f"LLM calls        {self.llm_calls:>12,}",
             f"prompt tokens    {self._tokens('input_tokens')}",
@@ -178,11 +194,15 @@ class Summary:
             lines.append(f"unreadable lines {self.unreadable_lines:>12,}")
         return "\n".join(lines)
 
+    def _apart(self) -> str:
+        by_model = f" ({self.abstentions:,} by the model)" if self.abstentions else ""
+        return by_model + (f", failures {self.failures:,}" if self.failures else "")
+
     def _knows(self, name: str) -> bool:
         """Whether at least one record holds the value, or there are no records at all."""
         asked = self.answers
         if name in {"joules", "carbon_g"}:
-            asked += self.refusals + self.ingests
+            asked += self.refusals + self.failures + self.ingests
         return self.unknown[name] < asked or asked == 0
 
     def _tokens(self, name: Literal["input_tokens", "output_tokens"]) -> str:
@@ -219,7 +239,13 @@ def summarise(records: Iterable[Mapping[str, Json]]) -> Summary:
 def _add_answer(summary: Summary, record: Mapping[str, Json]) -> None:
     receipt, usage = _object(record.get("receipt")), _object(record.get("usage"))
     refused = record.get("refused") is True
+    if receipt.get("outcome") == "failed":
+        summary.failures += 1
+        summary.llm_calls += token_count(receipt.get("llm_calls")) or 0
+        _add_cost(summary, receipt)
+        return
     summary.refusals += refused
+    summary.abstentions += record.get("reason") == "model_abstained"
     summary.answers += not refused
     summary.llm_calls += token_count(receipt.get("llm_calls")) or 0
     _add_cost(summary, receipt)

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal, TypeAlias
 
 from ragkit.costs.energy import Range
 from ragkit.costs.stopwatch import StageCost
 from ragkit.types import Json
+
+Outcome: TypeAlias = Literal["answered", "refused", "failed", "abandoned"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -16,7 +19,10 @@ class Receipt:
     `baseline_tokens` counts the whole prompt with the top 5 hits untrimmed, `input_tokens` the
     whole prompt as sent, `context_tokens` the kept text in it, and `template_tokens` what is
     neither context, question nor history. `baseline_joules` is the energy of the same answer from
-    the baseline's prompt.
+    the baseline's prompt. `outcome` is None for a dry run. `prefix_tokens` counts the system
+    message, with which every prompt of the template begins, and `prefix_cacheable` says whether the
+    provider caches a prefix of that length (None: unknown). `served_model`, `served_tier` and
+    `server_seconds` are what the model's server says.
     """
 
     seconds: float
@@ -32,6 +38,12 @@ class Receipt:
     joules: Range | None
     baseline_joules: Range | None
     carbon_g: Range | None
+    outcome: Outcome | None = None
+    prefix_tokens: int | None = None
+    prefix_cacheable: bool | None = None
+    served_model: str | None = None
+    served_tier: str | None = None
+    server_seconds: float | None = None
 
     @property
     def saved_tokens(self) -> int | None:
@@ -57,6 +69,12 @@ class Receipt:
             "joules": _json(self.joules),
             "baseline_joules": _json(self.baseline_joules),
             "carbon_g": _json(self.carbon_g),
+            "outcome": self.outcome,
+            "prefix_tokens": self.prefix_tokens,
+            "prefix_cacheable": self.prefix_cacheable,
+            "served_model": self.served_model,
+            "served_tier": self.served_tier,
+            "server_seconds": self.server_seconds,
         }
 
     def __str__(self) -> str:

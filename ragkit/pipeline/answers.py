@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -11,6 +10,7 @@ from ragkit.types import (
     ContextItem,
     Generation,
     Json,
+    Message,
     RefusalReason,
     StopReason,
     Suggestion,
@@ -32,6 +32,7 @@ _STOP_REASONS: dict[str, StopReason] = {
     "model_context_window_exceeded": "length",
     "content_filter": "filter",
     "content_filtered": "filter",
+    "refusal": "filter",
     "guardrail_intervened": "guardrail",
     "timeout": "timeout",
 }
@@ -80,11 +81,14 @@ class TrimUse:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """An answer or a refusal; for a refusal, `text` and `prompt` are None and `reason` says why.
+    """An answer or a refusal; for a refusal, `text` is None and `reason` says why.
 
-    In a dry run, `text` is None and `refused` is false. `prompt` is the exact text that is sent.
-    `stop_reason` says why the text ends (`timeout` if it was cut off); None means that the reason
-    is unknown or that there is no text. A refusal has `suggestions`: where to look instead.
+    In a dry run, `text` is None and `refused` is false. `messages` is exactly what is sent, and
+    `prompt` their contents joined by a blank line; both are without content if nothing was sent.
+    Where the model itself says that the text does not answer (`model_abstained`), it has been
+    asked, and both are there. `reasoning` is what the model thought before it answered, which is
+    never part of `text`. `stop_reason` says why the text ends; None means that the reason is
+    unknown or that nothing was generated. A refusal has `suggestions`: where to look instead.
     """
 
     id: str | None
@@ -101,6 +105,8 @@ class Answer:
     receipt: Receipt
     stop_reason: StopReason | None = None
     suggestions: tuple[Suggestion, ...] = ()
+    messages: tuple[Message, ...] = ()
+    reasoning: str | None = None
 
     def to_dict(self, *, with_prompt: bool = True) -> dict[str, Json]:
         """Return the JSON form of `ragkit ask`."""
@@ -109,6 +115,7 @@ class Answer:
             "id": self.id,
             "question": self.question,
             "text": self.text,
+            "reasoning": self.reasoning,
             "refused": self.refused,
             "reason": self.reason,
             "stop_reason": self.stop_reason,
@@ -122,46 +129,13 @@ class Answer:
         }
         if with_prompt:
             data["prompt"] = self.prompt
+            data["messages"] = [message.to_dict() for message in self.messages]
         return data
 
 
 def stop_reason(generation: Generation | None) -> StopReason | None:
     """Return why a text ends, in words that do not depend on the server; None: unknown."""
     return None if generation is None else _STOP_REASONS.get(generation.stop_reason or "")
-
-
-class AnswerStream:
-    """The pieces of an answer as they arrive; `answer` is the whole answer afterwards."""
-
-    def __init__(
-        self,
-        pieces: Iterator[str | Generation],
-        finish: Callable[[Generation | None], Answer],
-    ) -> None:
-        self._pieces = pieces
-        self._finish = finish
-        self._generation: Generation | None = None
-        self._answer: Answer | None = None
-
-    def __iter__(self) -> AnswerStream:
-        return self
-
-    def __next__(self) -> str:
-        for piece in self._pieces:
-            if isinstance(piece, str):
-                return piece
-            self._generation = piece
-        if self._answer is None:
-            self._answer = self._finish(self._generation)
-        raise StopIteration
-
-    @property
-    def answer(self) -> Answer:
-        """The whole answer; pieces not yet read are read first."""
-        for _ in self:
-            pass
-        assert self._answer is not None  # noqa: S101 (set when the loop ends)
-        return self._answer
 
 
 def sound_usage(usage: object) -> Usage:
@@ -173,4 +147,5 @@ def sound_usage(usage: object) -> Usage:
         input_tokens=token_count(usage.input_tokens),
         output_tokens=token_count(usage.output_tokens),
         cached_tokens=token_count(usage.cached_tokens),
+        reasoning_tokens=token_count(usage.reasoning_tokens),
     )

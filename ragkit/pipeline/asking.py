@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import collections.abc
 from collections.abc import Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, cast
 
 from ragkit.costs.energy import Range, answer_joules, carbon_grams, local_joules
-from ragkit.costs.receipt import Receipt
+from ragkit.costs.receipt import Outcome, Receipt
 from ragkit.costs.stopwatch import Stopwatch, peak_rss_bytes
+from ragkit.errors import NoAnswerError
 from ragkit.pipeline.answers import Answer, Evidence, TrimUse, sound_usage, stop_reason
 from ragkit.pipeline.citing import cite
 from ragkit.pipeline.history import newest_turns, read_turns
 from ragkit.pipeline.links import linked, suggestions
 from ragkit.pipeline.retrieval import Found, Request, depth
+from ragkit.pipeline.saying import Said, as_said, said
 from ragkit.pipeline.searching import hits_of, retrieve_each
 from ragkit.pipeline.understanding import questions_of
 from ragkit.text.passages import context_tokens, n_orphans
@@ -30,13 +33,15 @@ from ragkit.trimming.certificate import has_refusal
 from ragkit.trimming.merging import merged
 from ragkit.types import (
     Citation,
+    ContextItem,
     Generation,
+    Generator,
+    Hit,
     Json,
     Placement,
     Prompt,
     PromptCounter,
     RefusalReason,
-    Suggestion,
     TokenCount,
     TokenCounter,
     Usage,
@@ -61,7 +66,8 @@ class Draft:
     context_tokens: int
     prompt: Prompt | None
     refusal: RefusalReason | None
-    suggestions: tuple[Suggestion, ...]
+    hits: Sequence[Hit]
+    near: Sequence[ContextItem]
     evidence: Evidence
     trim: TrimUse | None
     baseline_tokens: int | None
@@ -121,8 +127,8 @@ def draft(
         prompt = template.render(question, trimmed.context, turns)
         input_tokens = counter.count(prompt.text)
         n_context_tokens = context_tokens(trimmed.context, counter.count)
-        said = [question, *(turn.content for turn in turns)]
-        template_tokens = input_tokens - n_context_tokens - sum(map(counter.count, said))
+        asked = [question, *(turn.content for turn in turns)]
+        template_tokens = input_tokens - n_context_tokens - sum(map(counter.count, asked))
     return Draft(
         id=options.get("id"),
         question=question,
@@ -130,7 +136,8 @@ def draft(
         context_tokens=n_context_tokens if refusal is None else 0,
         prompt=prompt if refusal is None else None,
         refusal=refusal,
-        suggestions=() if refusal is None else suggestions(trimmed.context, hits),
+        hits=hits,
+        near=trimmed.context,
         evidence=evidence,
         trim=trim_use,
         baseline_tokens=baseline_tokens,
@@ -201,7 +208,7 @@ def generate(parts: Parts, draft: Draft) -> Generation | None:
     if draft.prompt is None:
         return None
     generator = parts.generator()
-    with draft.watch.stage("generate"):
+    with _failing(parts, draft), draft.watch.stage("generate"):
         return generator.generate(draft.prompt, parts.generation_options)
 
 
@@ -210,39 +217,105 @@ def pieces(parts: Parts, draft: Draft) -> collections.abc.Generator[str | Genera
     if draft.prompt is None:
         return
     generator = parts.generator()
-    with draft.watch.stage("generate"):
-        yield from generator.stream(draft.prompt, parts.generation_options)
+    with _failing(parts, draft), draft.watch.stage("generate"):
+        stream = generator.stream(draft.prompt, parts.generation_options)
+        if generator.calls_llm:
+            stream = as_said(stream, asked_to_abstain=parts.template.asks_to_abstain)
+        yield from stream
+
+
+@contextmanager
+def _failing(parts: Parts, draft: Draft) -> collections.abc.Generator[None]:
+    """Write an attempt without an answer to the ledger: it may have been billed."""
+    try:
+        yield
+    except GeneratorExit:
+        _record_loss(parts, draft, None, outcome="abandoned")
+        raise
+    except Exception:
+        _record_loss(parts, draft, None, outcome="failed")
+        raise
+
+
+def _record_loss(
+    parts: Parts, draft: Draft, generation: Generation | None, *, outcome: Outcome
+) -> None:
+    usage = Usage() if generation is None else sound_usage(generation.usage)
+    receipt = _receipt(parts, draft, usage, generation, outcome=outcome)
+    answer = _answer(draft, usage, receipt, generation=generation)
+    parts.record(_record(parts, answer, dry_run=False))
 
 
 def finish(
     parts: Parts, draft: Draft, generation: Generation | None, *, dry_run: bool = False
 ) -> Answer:
-    """Return the answer with its citations and receipt, and write the ledger."""
-    usage = Usage()
+    """Return the answer with its citations and receipt, and write the ledger.
+
+    Raises:
+        NoAnswerError: the model used up its tokens without an answer.
+    """
+    usage, words = Usage(), None
     citations: tuple[Citation, ...] = ()
     if generation is not None:
         usage = sound_usage(generation.usage)
-        citations = _cite(parts, generation, draft)
+        words = _said(parts, draft, generation)
+        if not words.abstained:
+            citations = _cite(parts, replace(generation, text=words.text), draft)
     if draft.input_tokens is not None and usage.input_tokens is None:
         usage = _counted(parts, draft, draft.input_tokens, usage, dry_run=dry_run)
-    answer = Answer(
-        id=draft.id,
-        question=draft.question,
-        text=None if generation is None else generation.text,
-        refused=draft.refusal is not None,
-        reason=draft.refusal,
-        evidence=draft.evidence,
-        citations=citations,
-        suggestions=draft.suggestions,
-        context=draft.trimmed.context,
-        usage=usage,
-        prompt=None if draft.prompt is None else draft.prompt.text,
-        trim=draft.trim,
-        receipt=_receipt(parts, draft, usage, generated=generation is not None),
-        stop_reason=stop_reason(generation),
+    refusal = "model_abstained" if words is not None and words.abstained else draft.refusal
+    outcome: Outcome | None = None if dry_run and refusal is None else "answered"
+    receipt = _receipt(
+        parts, draft, usage, generation, outcome="refused" if refusal is not None else outcome
     )
+    answer = _answer(
+        draft, usage, receipt, generation=generation, refusal=refusal, words=words,
+        citations=citations,
+    )  # fmt: skip
     parts.record(_record(parts, answer, dry_run=dry_run))
     return answer
+
+
+def _said(parts: Parts, draft: Draft, generation: Generation) -> Said:
+    """Return what a generator said; only language models think or abstain."""
+    if not parts.generator().calls_llm:
+        return Said(text=generation.text, reasoning=generation.reasoning)
+    try:
+        return said(generation, asked_to_abstain=parts.template.asks_to_abstain)
+    except NoAnswerError:
+        _record_loss(parts, draft, generation, outcome="failed")
+        raise
+
+
+def _answer(
+    draft: Draft,
+    usage: Usage,
+    receipt: Receipt,
+    *,
+    generation: Generation | None,
+    refusal: RefusalReason | None = None,
+    words: Said | None = None,
+    citations: tuple[Citation, ...] = (),
+) -> Answer:
+    prompt, context = draft.prompt, draft.trimmed.context
+    return Answer(
+        id=draft.id,
+        question=draft.question,
+        text=None if words is None or words.abstained else words.text,
+        reasoning=None if words is None else words.reasoning,
+        refused=refusal is not None,
+        reason=refusal,
+        evidence=draft.evidence,
+        citations=citations,
+        suggestions=() if refusal is None else suggestions(context or draft.near, draft.hits),
+        context=context,
+        usage=usage,
+        prompt=None if prompt is None else prompt.text,
+        messages=() if prompt is None else prompt.messages,
+        trim=draft.trim,
+        receipt=receipt,
+        stop_reason=stop_reason(generation),
+    )
 
 
 def _cite(parts: Parts, generation: Generation, draft: Draft) -> tuple[Citation, ...]:
@@ -279,9 +352,18 @@ def _counted(
     )
 
 
-def _receipt(parts: Parts, draft: Draft, usage: Usage, *, generated: bool) -> Receipt:
-    watch = draft.watch
-    calls = int(generated and parts.generator().calls_llm)
+def _receipt(
+    parts: Parts,
+    draft: Draft,
+    usage: Usage,
+    generation: Generation | None,
+    *,
+    outcome: Outcome | None,
+) -> Receipt:
+    watch, generator = draft.watch, parts.generator()
+    is_sent = generation is not None or outcome in ("failed", "abandoned")
+    calls = int(is_sent and generator.calls_llm)
+    prefix_tokens = parts.template.prefix_tokens(parts.counter) if calls else None
     local = local_joules(watch.cpu_seconds)
     joules: Range | None = local
     baseline_joules: Range | None = local
@@ -291,7 +373,7 @@ def _receipt(parts: Parts, draft: Draft, usage: Usage, *, generated: bool) -> Re
             usage,
             sent_tokens=draft.input_tokens,
             baseline_tokens=draft.baseline_tokens,
-            model=parts.generator().name,
+            model=generator.name,
             parameters_billions=parts.settings.model_billions,
         )
     grid = parts.settings.grid_g_per_kwh
@@ -308,10 +390,24 @@ def _receipt(parts: Parts, draft: Draft, usage: Usage, *, generated: bool) -> Re
         peak_rss_bytes=peak_rss_bytes(),
         joules=joules,
         baseline_joules=baseline_joules,
+        outcome=outcome,
+        prefix_tokens=prefix_tokens,
+        prefix_cacheable=_is_cacheable(prefix_tokens, generator),
+        served_model=None if generation is None else generation.served_model,
+        served_tier=None if generation is None else generation.served_tier,
+        server_seconds=None if generation is None else generation.server_seconds,
         carbon_g=None
         if joules is None
         else carbon_grams(joules, (grid[0], grid[1], grid[2]) if grid else None),
     )
+
+
+def _is_cacheable(prefix_tokens: int | None, generator: Generator) -> bool | None:
+    """Whether the provider caches a prefix of this length; None where that is unknown."""
+    least: object = getattr(generator, "least_cached_tokens", None)
+    if prefix_tokens is None or not isinstance(least, int):
+        return None
+    return prefix_tokens >= least
 
 
 def _record(parts: Parts, answer: Answer, *, dry_run: bool) -> Mapping[str, Json]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -12,7 +13,7 @@ import pytest
 from ragkit import RAG, Document, Settings, TrimPolicy
 from ragkit.costs.energy import model_size_billions
 from ragkit.costs.ledger import read_ledger, summarise
-from ragkit.errors import ConfigError
+from ragkit.errors import ConfigError, NoAnswerError, RemoteError
 from ragkit.types import Citation, Generation, GenerationOptions, Prompt, TokenCounter, Usage
 from ragkit_connectors.openai import OpenAIGenerator
 from ragkit_connectors.testing import OpenAIServer, Reply
@@ -180,3 +181,108 @@ def test_a_ledger_of_absurd_numbers_is_summed_as_far_as_it_is_known(tmp_path: Pa
     assert (summary.input_tokens, summary.unknown["input_tokens"], summary.seconds) == (14, 1, 0.0)
     json.dumps(summary.to_dict(), allow_nan=False)
     assert model_size_billions("9" * 400 + "b") is None
+
+
+# --- what a model said ---------------------------------------------------------------------------
+
+
+class Says(Odd):
+    """A language model that gives this generation, in small pieces where it streams."""
+
+    def __init__(self, text: str, **more: str | None) -> None:
+        usage = Usage(input_tokens=60, output_tokens=9, exact=True, counter="odd")
+        super().__init__(usage)
+        self._generation = replace(Generation(text=text, usage=usage), **more)  # type: ignore[arg-type]
+
+    def generate(self, prompt: Prompt, options: GenerationOptions) -> Generation:
+        """Return it."""
+        del prompt, options
+        return self._generation
+
+    def stream(self, prompt: Prompt, options: GenerationOptions) -> Iterator[str | Generation]:
+        """Yield three characters at a time."""
+        del prompt, options
+        text = self._generation.text
+        yield from (text[i : i + 3] for i in range(0, len(text), 3))
+        yield self._generation
+
+
+def test_thoughts_are_no_part_of_an_answer(store: Path) -> None:
+    """They are kept apart, streamed nowhere, cited by nothing, and not in the ledger."""
+    model = Says(
+        "<think>The quay is closed.</think>\nAt nine.", reasoning="Hm.", stop_reason="stop"
+    )
+    with RAG(store, generator=model) as rag:
+        answer, stream = rag.ask(QUESTION), rag.stream(QUESTION)
+        assert "".join(stream) == "At nine."
+    assert (answer.text, answer.reasoning) == ("At nine.", "Hm.\n\nThe quay is closed.")
+    assert (stream.answer.text, stream.answer.reasoning) == (answer.text, answer.reasoning)
+    assert "quay" not in (store / "ledger.jsonl").read_text()
+    assert {c.text for c in answer.citations} <= {"The ferry leaves at nine."}
+
+
+def test_the_model_may_abstain(store: Path) -> None:
+    """The marker is a refusal of its own, streamed as nothing, with usage and suggestions."""
+    with RAG(store, generator=Says("<think>no</think> NO_ANSWER.", stop_reason="stop")) as rag:
+        answer, stream = rag.ask(QUESTION), rag.stream(QUESTION)
+        assert list(stream) == []
+        with_old_template = RAG(store, generator=Says("NO_ANSWER"), template="plain").ask(QUESTION)
+    for refused in (answer, stream.answer):
+        assert (refused.text, refused.refused, refused.reason) == (None, True, "model_abstained")
+        assert (refused.usage.output_tokens, refused.receipt.llm_calls) == (9, 1)
+        assert refused.receipt.outcome == "refused"
+        assert refused.suggestions
+        assert refused.messages[0].role == "system"
+    assert (with_old_template.text, with_old_template.refused) == ("NO_ANSWER", False)
+    summary = summarise(read_ledger(store / "ledger.jsonl"))
+    assert (summary.refusals, summary.abstentions, summary.answers) == (2, 2, 1)
+
+
+def test_what_was_sent_is_in_the_answer(store: Path) -> None:
+    """The messages are those that the generator was given."""
+    model = Says("At nine.", stop_reason="length", served_model="m-1", served_tier="flex")
+    history = [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello"}]
+    with RAG(store, generator=model) as rag:
+        answer = rag.ask(QUESTION, history=history)
+    data = cast("dict[str, Any]", answer.to_dict())
+    assert [m["role"] for m in data["messages"]] == ["system", "user", "assistant", "user"]
+    assert data["prompt"] == "\n\n".join(m["content"] for m in data["messages"])
+    assert (data["stop_reason"], data["receipt"]["served_tier"]) == ("length", "flex")
+
+
+@pytest.mark.parametrize(
+    ("text", "reason", "fault"),
+    [("", "length", "used up its tokens without a word"),
+     ("<think>so and", "length", "used up its tokens thinking"),
+     ("<think>so</think>", "stop", "ended with its thoughts")],
+)  # fmt: skip
+def test_no_answer_is_an_error_that_is_paid_for(
+    store: Path, text: str, reason: str, fault: str
+) -> None:
+    """Nothing but thoughts, or nothing at the limit, is an error; the ledger has what it cost."""
+    with RAG(store, generator=Says(text, stop_reason=reason)) as rag:
+        with pytest.raises(NoAnswerError, match=fault):
+            rag.ask(QUESTION)
+        with pytest.raises(NoAnswerError, match="max_tokens"):
+            list(rag.stream(QUESTION))
+    records = list(read_ledger(store / "ledger.jsonl"))
+    assert [cast("Any", r["receipt"])["outcome"] for r in records] == ["failed", "failed"]
+    assert [cast("Any", r["usage"])["output_tokens"] for r in records] == [9, 9]
+    assert summarise(records).failures == 2
+
+
+def test_a_natural_end_with_nothing_is_an_empty_answer(store: Path) -> None:
+    """The model has chosen to say nothing; that is no error."""
+    with RAG(store, generator=Says(" ", stop_reason="stop")) as rag:
+        answer = rag.ask(QUESTION)
+    assert (answer.text, answer.refused, answer.stop_reason) == ("", False, "stop")
+
+
+def test_a_failed_attempt_has_a_receipt(store: Path) -> None:
+    """A server that fails may have been paid; the attempt is in the ledger."""
+    with OpenAIServer([Reply(status=400, text="no")]) as server:
+        generator = OpenAIGenerator("m", base_url=server.base_url)
+        with RAG(store, generator=generator) as rag, pytest.raises(RemoteError):
+            rag.ask(QUESTION)
+    (record,) = read_ledger(store / "ledger.jsonl")
+    assert cast("Any", record["receipt"])["outcome"] == "failed"

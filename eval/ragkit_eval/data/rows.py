@@ -48,6 +48,8 @@ class Row:
     overlap the evidence. `oracle_tokens` is the number of tokens of the sentences that the cheapest
     alternative of the evidence needs.
 
+    `stop_reason` is why the model's answer ends; `end` and `stop` are its natural ends.
+
     `orphans` is the number of kept units of which something is missing that they need; None where
     the structure of the documents is unknown, or nothing was sent.
 
@@ -58,6 +60,7 @@ class Row:
     id: str
     status: Status
     reason: str | None = None
+    stop_reason: str | None = None
     text: str | None = None
     ranking: Mapping[str, float] | None = None
     hits: tuple[Passage, ...] = ()

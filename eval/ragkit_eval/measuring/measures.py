@@ -395,11 +395,23 @@ _FAMILIES: Mapping[str, _Family] = {
         lambda q, row: float(row.status == "refused") if q.unanswerable else None,
         "1 when an unanswerable question is refused",
     ),
+    "ModelAbstained": _one(
+        "ModelAbstained",
+        lambda _, row: float(row.reason == "model_abstained"),
+        "1 when the model says that what it was sent does not answer", direction="lower",
+    ),
+    "CutShort": _one(
+        "CutShort",
+        lambda _, row: None
+        if row.stop_reason is None
+        else float(row.stop_reason not in ("end", "stop")),
+        "1 when an answer has another end than the model's own", direction="lower",
+    ),
     "ContextTokens": _cost(
         "ContextTokens", lambda row: row.context_tokens, "tokens of context sent"
     ),
     "InputTokens": _cost(
-        "InputTokens", lambda row: 0 if row.status == "refused" else row.input_tokens,
+        "InputTokens", lambda row: row.input_tokens if row.llm_calls or row.status == "ok" else 0,
         "tokens of the whole prompt",
     ),
     "OutputTokens": _cost("OutputTokens", lambda row: row.output_tokens, "tokens of the answer"),

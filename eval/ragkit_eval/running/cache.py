@@ -289,7 +289,8 @@ class CachingGenerator(_Saving):
         if not self.calls_llm:
             return self._generator.generate(prompt, options)
         settings = self.fingerprint or [self.name, self._scope]
-        key = _key("generation", settings, asdict(options), prompt.text, prompt.question)
+        messages = [[message.role, message.content] for message in prompt.messages]
+        key = _key("generation", settings, asdict(options), messages, prompt.question)
         entry = self._cache.get(key)
         if entry is not None:
             self.saved.seconds += entry.seconds
@@ -301,7 +302,7 @@ class CachingGenerator(_Saving):
             value = {
                 "text": generation.text,
                 "usage": generation.usage.to_dict(),
-                "stop_reason": generation.stop_reason,
+                **{name: getattr(generation, name) for name in _SAID},
             }
             self._remember(key, value, Spent.since(began))
         return generation
@@ -318,10 +319,11 @@ class CachingGenerator(_Saving):
         yield generation
 
 
+_SAID = ("stop_reason", "reasoning", "served_model", "served_tier", "server_seconds")
+
+
 def _generation(value: bytes) -> Generation:
     data = as_object(json.loads(value))
     usage = Usage(**as_object(data["usage"]))  # type: ignore[arg-type]
-    stop = data["stop_reason"]
-    return Generation(
-        text=str(data["text"]), usage=usage, stop_reason=None if stop is None else str(stop)
-    )
+    rest = {name: data.get(name) for name in _SAID}
+    return Generation(text=str(data["text"]), usage=usage, **rest)  # type: ignore[arg-type]

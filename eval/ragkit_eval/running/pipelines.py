@@ -115,6 +115,7 @@ def _answered(question: Question, answer: Answer) -> Row:
         id=question.id,
         status="refused" if answer.refused else "ok",
         reason=answer.reason,
+        stop_reason=answer.stop_reason,
         text=answer.text,
         context=tuple(
             Passage(
