@@ -15,8 +15,9 @@ Rules 5 to 7 are guesses, so their result is recorded in the document's metadata
 from __future__ import annotations
 
 import codecs
+import functools
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from unicodedata import category
 
 from ragkit.errors import LoadError, MissingExtraError
@@ -211,17 +212,24 @@ def _guess(data: bytes) -> tuple[str, str]:
     return text, encoding
 
 
-def _detected(data: bytes) -> str | None:
-    """Return what `chardet` says; None where it is not installed, or its text is not of words."""
+@functools.cache
+def _detector() -> Callable[[bytes], Mapping[str, object]] | None:
+    """Return what detects encodings; None where it is not installed, or too old to be of use."""
     try:
         from chardet import __version__, detect
     except ImportError:
         return None
-    if int(__version__.split(".")[0]) < _CHARDET_MAJOR:
+    return detect if int(__version__.split(".")[0]) >= _CHARDET_MAJOR else None
+
+
+def _detected(data: bytes) -> str | None:
+    """Return what `chardet` says; None where there is none, or its text is not of words."""
+    detect = _detector()
+    if detect is None:
         return None
-    named = detect(data)["encoding"]
+    named = str(detect(data)["encoding"])
     try:
-        encoding = codecs.lookup(named or "").name
+        encoding = codecs.lookup(named).name
         text = data[:SAMPLE_BYTES].decode(encoding, "replace")
     except LookupError:
         return None

@@ -5,7 +5,9 @@ To read another format, write a function from bytes to `LoadedText` and add a li
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+import itertools
+from collections.abc import Callable, Generator, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import PurePath
 
@@ -29,6 +31,9 @@ from ragkit.loading.xml_text import load_xml
 
 MAX_FILE_BYTES = 64 * 2**20
 """Larger files are not documents to cite from; JSON Lines records are read without this limit."""
+
+MAX_MEMBERS = 1_000
+"""Of the files inside of one, so many are read."""
 
 LOADERS_VERSION = 7
 """Part of every file's fingerprint: increase it when a loader's output changes."""
@@ -160,11 +165,28 @@ def load_bytes(
     loader = loader or find_loader(name)
     if len(data) > MAX_FILE_BYTES:
         raise LoadError("limit", f"{len(data):,} bytes; allowed: {MAX_FILE_BYTES:,}")
-    try:
+    with _as_load_errors():
         if loader.name == "pdf":
             loaded = pdf.load_pdf(data, password=password)
         else:
             loaded = loader.load(data)
+    if not loaded.text.strip():
+        raise LoadError("no_text", "there is no text in it")
+    return loaded
+
+
+def members_of(data: bytes, loader: Loader) -> list[Member]:
+    """Return the files inside of one; raises `LoadError` as `load_bytes` does."""
+    if loader.members is None:
+        return []
+    with _as_load_errors():
+        return list(itertools.islice(loader.members(data), MAX_MEMBERS))
+
+
+@contextmanager
+def _as_load_errors() -> Generator[None]:
+    try:
+        yield
     except LoadError:
         raise
     except MemoryError as error:
@@ -172,6 +194,3 @@ def load_bytes(
     except Exception as error:
         # A parser of hostile files may raise anything; one file must not abort an ingest.
         raise LoadError("broken", f"{type(error).__name__}: {error}"[:200]) from error
-    if not loaded.text.strip():
-        raise LoadError("no_text", "there is no text in it")
-    return loaded

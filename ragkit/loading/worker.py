@@ -26,8 +26,8 @@ from typing import BinaryIO, TypeAlias
 
 from ragkit.errors import LoadError
 from ragkit.loading.encodings import decode_text
-from ragkit.loading.formats import LOADERS, Loader, load_bytes
-from ragkit.loading.frames import frame_head, packed, read_frame
+from ragkit.loading.formats import LOADERS, Loader, load_bytes, members_of
+from ragkit.loading.frames import frame_head, packed, packed_members, read_frame
 from ragkit.types import Json
 
 Answer: TypeAlias = "tuple[dict[str, Json], Iterable[bytes | memoryview], int]"
@@ -175,6 +175,8 @@ def _answer(request: Mapping[str, Json], data: bytes, loaders: Mapping[str, Load
         detail = "its loader is not one of those that a process of its own knows"
         return _error("unsupported", detail)
     try:
+        if request.get("members"):
+            return packed_members(members_of(data, loader))
         loaded = load_bytes(
             data,
             name=name,
