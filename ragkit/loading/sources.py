@@ -165,6 +165,15 @@ class FileSource:
                     )
         return found
 
+    def stamps(self) -> dict[str, tuple[int, int]]:
+        """Return size, in bytes, and time of change, in nanoseconds, of each file by its path."""
+        found: dict[str, tuple[int, int]] = {}
+        for file in self._files([]):
+            with suppress(OSError):
+                status = os.stat(file.path)
+                found[file.path] = status.st_size, status.st_mtime_ns
+        return found
+
     def listed(self) -> tuple[set[str], set[str]]:
         """Return the ids to come, and the paths that cannot be read; reads records only."""
         problems = list(self._missing)
