@@ -156,11 +156,11 @@ def packed_members(members: Sequence[Member]) -> tuple[dict[str, Json], Iterator
 def unpacked_members(header: Mapping[str, Json], data: bytes) -> list[Member]:
     """Return the files that an answer holds; raises `FrameError` if it holds none such."""
     named, members, at = header.get("members"), list[Member](), 0
+    taken = dict[str, int]()
     for entry in named if is_array(named) else [None]:
         name, size = entry if is_array(entry) and len(entry) == 2 else (None, None)
         if not isinstance(name, str) or type(size) is not int or not 0 <= size <= len(data) - at:
             raise FrameError("no files")
-        taken = [member.name for member in members]
         members.append(Member(member_name(name, taken), data[at : at + size]))
         at += size
     return members

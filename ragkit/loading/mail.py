@@ -41,6 +41,7 @@ _METADATA = {"from": "From", "to": "To", "cc": "Cc", "date": "Date", "message_id
 class _Mail:
     bodies: list[LoadedText] = field(default_factory=list[LoadedText])
     attached: list[Member] = field(default_factory=list[Member])
+    names: dict[str, int] = field(default_factory=dict[str, int])
     is_encrypted: bool = False
 
 
@@ -189,8 +190,7 @@ def _take(part: email.message.Message, mail: _Mail) -> None:
 
 
 def _attach(mail: _Mail, name: str, data: bytes) -> None:
-    taken = {member.name for member in mail.attached}
-    mail.attached.append(Member(member_name(name, taken), data))
+    mail.attached.append(Member(member_name(name, mail.names), data))
 
 
 def _text(part: email.message.Message) -> LoadedText:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
@@ -19,15 +18,19 @@ class Member:
     data: bytes
 
 
-def member_name(name: str, taken: Collection[str]) -> str:
-    """Return a name that no other member has, without folders and what no name should hold."""
+def member_name(name: str, taken: dict[str, int]) -> str:
+    """Return a name that no other member has, without folders and what no name should hold.
+
+    `taken` has the names of the others, each with how often it was asked for; it is updated.
+    """
     name = _ODD.sub(" ", name.replace("\\", "/").rstrip("/").rpartition("/")[2])
     name = " ".join(name.split()).strip(". ") or "attachment"
     suffix = PurePosixPath(name).suffix[:20]
     stem = name[: len(name) - len(suffix)] if suffix else name
     stem = stem[: MAX_NAME_CHARACTERS - len(suffix)]
-    name, number = stem + suffix, 1
-    while name in taken:
-        number += 1
-        name = f"{stem}-{number}{suffix}"
-    return name
+    found = first = stem + suffix
+    while found in taken:
+        taken[first] += 1
+        found = f"{stem}-{taken[first]}{suffix}"
+    taken[found] = 1
+    return found

@@ -66,16 +66,14 @@ def msg_members(data: bytes) -> Iterator[Member]:
 
 
 def _attached(file: _CompoundFile) -> Iterator[Member]:
-    taken = set[str]()
+    taken = dict[str, int]()
     for name, entry in sorted(file.children(0).items()):
         if name.startswith(_ATTACHMENT):
             inner = file.children(entry.index)
             data = file.stream(inner, f"__substg1.0_{_DATA}0102")
             title = file.text(inner, _LONG_NAME) or file.text(inner, _NAME)
             if data:
-                member = Member(member_name(title, taken), data)
-                taken.add(member.name)
-                yield member
+                yield Member(member_name(title, taken), data)
 
 
 def _date(file: _CompoundFile, root: Mapping[str, _Entry]) -> str:
