@@ -45,7 +45,7 @@ def load_markdown(data: bytes) -> LoadedText:
     if "~~" in text:
         text = without_struck(text, parts, body)
         parts = markdown_parts(text, body)
-    marks = _markdown_marks(text, parts, body)
+    marks = markdown_marks(text, parts, body, Headings(), Slugs())
     title = metadata.get("title")
     if not isinstance(title, str | int | float):
         headings = (mark.location.heading for mark in marks if mark.kind == "heading")
@@ -55,9 +55,15 @@ def load_markdown(data: bytes) -> LoadedText:
     )
 
 
-def _markdown_marks(text: str, parts: Sequence[Part], body: int) -> MarkColumns:
-    """Return marks of headings, code and rows, and of the text that resumes behind them."""
-    headings, slugs, marks, resumes = Headings(), Slugs(), MarkColumns(), False
+def markdown_marks(
+    text: str, parts: Sequence[Part], body: int, headings: Headings, slugs: Slugs
+) -> MarkColumns:
+    """Return marks of headings, code and rows, and of the text that resumes behind them.
+
+    `headings` are those that are open above the text, `slugs` the anchors taken there; both are
+    continued.
+    """
+    marks, resumes = MarkColumns(), False
     for part, following in pairwise(chain(parts, (None,))):
         assert part is not None  # noqa: S101 (only the last is)
         heading = _section(text, part, following) if part.kind == "heading" else None

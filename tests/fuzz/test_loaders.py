@@ -140,6 +140,40 @@ SEEDS: Mapping[str, Sequence[bytes]] = {
     ],
     ".rtf": [RTF],
     ".pdf": [PDF],
+    ".xml": [
+        b"<?xml version='1.0'?><!DOCTYPE a [<!ENTITY b 'bay'>]><article><front><article-meta><title-group>"
+        b"<article-title>The &b;</article-title></title-group></article-meta></front><body><sec><label>1"
+        b"</label><title>Quay</title><p>It <sup>2</sup> is.</p><list list-type='order'><list-item><p>a</p>"
+        b"</list-item></list><table><tr><td colspan='2'>1</td></tr></table></sec></body></article>",
+        b"<rss><channel><item><title>A</title><description>&lt;p&gt;B&lt;/p&gt;</description></item>"
+        b"</channel></rss>",
+    ],
+    ".eml": [
+        b"Subject: =?utf-8?q?F=C3=A4hre?=\nDate: Mon, 3 Jun 2024 09:30:00 +0200\nContent-Type: multipart/mixed; "
+        b"boundary=b\n\n--b\nContent-Type: text/plain; charset=latin-1\n\nThe ferry.\n--b\nContent-Type: "
+        b"text/html\nContent-Transfer-Encoding: base64\n\nPHA+SGk=\n--b\nContent-Disposition: attachment; "
+        b"filename=a.txt\n\nx\n--b--\n"
+    ],
+    ".mbox": [
+        b"From a@b Mon Jun 03 09:30:00 2024\nSubject: One\n\nFirst.\n>From here.\n\nFrom a@b Tue Jun 04 "
+        b"09:30:00 2024\n\nSecond.\n"
+    ],
+    ".ipynb": [
+        b'{"cells": [{"cell_type": "markdown", "source": ["# A\\n", "b"]}, {"cell_type": "code", "source": "x = 1", '
+        b'"outputs": [{"data": {"image/png": "iVBO", "text/plain": "1"}}]}], "nbformat": 4}'
+    ],
+    ".toml": [b'a = 1\n\n[server]\nport = 80\n\n[[x.y]]\nz = "w"\n', b"a:\n  b: 1\nc: |\n  d\n"],
+    ".py": [
+        b'"""Doc."""\n\nimport os\n\n@a\ndef f(x):\n    return 1\n\nclass B:\n    def c(self): ...\n'
+    ],
+    ".adoc": [b"= A\n:b: c\n\n== D\n\nYou:\n\n* e\n* f\n\n----\ng\n----\n|===\n|h |i\n|===\n"],
+    ".org": [b"#+TITLE: A\n* TODO B\n:C: d\n#+BEGIN_SRC\ne\n#+END_SRC\n| f | g |\n|---+---|\n"],
+    ".tex": [
+        b"\\title{A}\\begin{document}\n\\section{B}\n% c\n\\begin{verbatim}\nd\n\\end{verbatim}\n"
+    ],
+    ".vtt": [
+        b"WEBVTT\n\nNOTE a\n\n00:01.000 --> 00:02.000\n<v A>B <i>c</i>\n\n00:09.000 --> 00:10.000\nd\n"
+    ],
     **{suffix: [data] for suffix, data in OFFICE.items()},
 }
 WORDS: Mapping[str, Sequence[bytes]] = {
