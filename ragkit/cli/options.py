@@ -88,6 +88,7 @@ def ingest_options(args: argparse.Namespace, bar: IngestBar) -> IngestOptions:
         "require_groups": args.require_groups,
         "vectors": args.vectors,
         "isolate": not args.no_isolate,
+        "convert": args.convert,
         "dry_run": args.dry_run,
         "include": args.include,
         "exclude": args.exclude,

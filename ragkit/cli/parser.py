@@ -150,6 +150,9 @@ def _ingest(add: AddCommand) -> None:
     parser.add_argument("--no-isolate", action="store_true",
                         help="parse files in this process, for systems that cannot limit another; "
                         "a hostile file can then stop it or fill its memory")  # fmt: skip
+    parser.add_argument("--convert", choices=("auto", "off"), default="off",
+                        help="auto has .doc, .xls and .ppt files converted by soffice "
+                        "(LibreOffice), if it is on the PATH (default off)")  # fmt: skip
     parser.add_argument("--jobs", type=whole, metavar="N", help="embedding threads (default 1)")
     parser.add_argument("--ledger", metavar="FILE", help="ledger file, or off")
     parser.add_argument("--dry-run", action="store_true",

@@ -127,9 +127,9 @@ LOADERS: Mapping[str, Loader] = {
 
 
 _HINTS = {
-    ".doc": "save it as .docx",
-    ".ppt": "save it as .pptx",
-    ".xls": "save it as .xlsx",
+    ".doc": "save it as .docx, or convert it: --convert auto",
+    ".ppt": "save it as .pptx, or convert it: --convert auto",
+    ".xls": "save it as .xlsx, or convert it: --convert auto",
     ".zip": "unpack it",
     ".gz": "unpack it",
     ".tar": "unpack it",

@@ -9,6 +9,7 @@ from typing import BinaryIO
 
 from ragkit.errors import LoadError
 from ragkit.ingest_rules import IngestRule, RuledFile
+from ragkit.loading.converting import Converting
 from ragkit.loading.formats import MAX_FILE_BYTES, find_loader
 from ragkit.loading.isolation import Content, InProcess, Parser, Worker
 from ragkit.loading.records import Labels, is_record_line, record_documents, record_lines
@@ -134,13 +135,17 @@ def open_source(
     password: str | None = None,
     rules: Sequence[IngestRule] = (),
     isolate: bool = True,
+    convert: bool = False,
     selection: Selection | None = None,
 ) -> Joined:
     """Return one source for paths, `-`, sources and documents.
 
-    Unless `isolate`, files are parsed in this process.
+    Unless `isolate`, files are parsed in this process. With `convert`, those of old office
+    programs are converted.
     """
-    parser = Worker() if isolate else InProcess()
+    parser: Parser = Worker() if isolate else InProcess()
+    if convert:
+        parser = Converting(parser)
     labels = Labels(groups=groups, metadata=metadata or {})
     paths = [item for item in what if isinstance(item, str | Path) and str(item) != "-"]
     sources: list[Source] = []

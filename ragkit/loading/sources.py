@@ -13,7 +13,8 @@ from pathlib import Path, PurePath
 
 from ragkit.errors import ConfigError, LoadError
 from ragkit.ingest_rules import IngestRule, RuledFile
-from ragkit.loading.formats import LOADERS, LOADERS_VERSION, Loader, find_loader, usable
+from ragkit.loading.converting import loader_for
+from ragkit.loading.formats import LOADERS, LOADERS_VERSION, Loader, usable
 from ragkit.loading.inside import Place, mailbox_documents, member_documents
 from ragkit.loading.isolation import Content, Parser, Worker
 from ragkit.loading.payloads import why_for_programs
@@ -258,7 +259,7 @@ class FileSource:
         """Yield the document of a file, and those that are attached to it."""
         source, labels = shown(file.path), ruled.labels
         try:
-            loader = usable(ruled.loader) if ruled.loader else _loader_of(file)
+            loader = usable(ruled.loader) if ruled.loader else _loader_of(file, self._parser)
             kind: list[Json] = [loader.name, LOADERS_VERSION, file.name]
             fingerprint, content = read_content(file.path, kind, labels)
         except OSError as error:
@@ -320,11 +321,11 @@ def _before_wildcard(pattern: Path) -> Path:
     return Path(*parts[: min(n_fixed, len(parts) - 1)])
 
 
-def _loader_of(file: _Found) -> Loader:
+def _loader_of(file: _Found, parser: Parser) -> Loader:
     """Return the loader of a file; raises `LoadError` as `find_loader` does."""
     if not file.named and (why := why_for_programs(file.name)):
         raise LoadError("payload", why)
-    return find_loader(file.name)
+    return loader_for(file.name, parser)
 
 
 def _holds_several(file: _Found, found: Ruled) -> bool:

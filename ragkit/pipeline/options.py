@@ -96,6 +96,9 @@ class IngestOptions(TypedDict, total=False):
         isolate: Parse files in a process of their own, which can open nothing and has limits of
             memory and time, so that a hostile file costs an error and nothing else. False parses
             them in this process, for systems without such limits.
+        convert: `auto` has `.doc`, `.xls` and `.ppt` files converted by `soffice` (LibreOffice) if
+            it is on the PATH, under limits of time and memory; `off`, the default, does not read
+            them.
         dry_run: Read and chunk, but store nothing; the report's `files` say what would be read or
             skipped, and why.
         include: Of the files in folders, read only those that match one of these patterns, which
@@ -124,6 +127,7 @@ class IngestOptions(TypedDict, total=False):
     require_groups: bool
     vectors: Literal["now", "later"]
     isolate: bool
+    convert: Literal["auto", "off"]
     dry_run: bool
     include: Sequence[str]
     exclude: Sequence[str]
