@@ -13,8 +13,10 @@ documents do not answer, to count invented answers.
 `--estimate` prints the calls and prompt tokens that are still to be paid for, and makes none. Rows
 are appended to `--out` as they come, one question with all its contexts after the other, so that
 whatever has been done can be shown (`--table`), and a second run goes on where the first stopped.
-Answers are measured by F1 where a set has answers, by the share of needs in the answer where it
-has needs; intervals resample whole documents, differences are paired with the untrimmed top 5.
+A base model, which knows no chat, is shown what to do by `--template benchmarks/few_shot.toml
+--stop '\n'`. Answers are measured by F1 where a set has answers, by the share of needs in the
+answer where it has needs; intervals resample whole documents, differences are paired with the
+untrimmed top 5.
 """
 
 from __future__ import annotations
@@ -112,6 +114,7 @@ def studies(args: argparse.Namespace) -> Iterator[Study]:
         base = Settings(
             generator=args.generator, template=args.template, refuse_below="off",
             max_tokens=args.max_tokens or (200 if has_needs else 48), temperature=0.0, ledger="off",
+            stop=tuple(stop.replace("\\n", "\n") for stop in args.stop),
             generator_options=json.loads(args.generator_options),
         )  # fmt: skip
         contexts = {
@@ -148,8 +151,11 @@ def ask(name: str, rag: RAG, question: Question, generator: Generator) -> dict[s
     try:
         if name == "none":
             prompt = load_template(rag.settings.template).render(question.text, ())
-            generation = generator.generate(prompt, GenerationOptions(
-                max_tokens=rag.settings.max_tokens, temperature=0.0))  # fmt: skip
+            settings = rag.settings
+            options = GenerationOptions(
+                max_tokens=settings.max_tokens, temperature=0.0, stop=settings.stop
+            )
+            generation = generator.generate(prompt, options)
             words = said(generation, asked_to_abstain=True)
             text, usage, stop = words.text, generation.usage, generation.stop_reason
             reason = "model_abstained" if words.abstained else None
@@ -316,6 +322,7 @@ def main() -> None:
     parser.add_argument("--unanswerable", type=int, default=0, metavar="N")
     parser.add_argument("--best-k", type=int, default=2)
     parser.add_argument("--max-tokens", type=int)
+    parser.add_argument("--stop", action="append", default=[], metavar="TEXT")
     parser.add_argument("--seed", type=int, default=20)
     parser.add_argument("--estimate", action="store_true")
     parser.add_argument("--table", action="store_true")
