@@ -88,11 +88,17 @@ Reason: TypeAlias = RefusalReason | Literal["conversation"]
 Role: TypeAlias = Literal["system", "user", "assistant"]
 
 
+PLACES = ("page", "slide", "sheet", "cells", "anchor", "message", "cell", "time")
+"""The fields of a `Location` that are one value each."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Location:
     """The location of a text in its source; what a format does not have is None or empty.
 
     `anchor` is the id by which a link to the page reaches the nearest heading that has one.
+    `message` counts the messages of a mailbox, `cell` the cells of a notebook, from 1; `time` is
+    where in a recording something is said, `01:02:03`.
     """
 
     page: int | None = None
@@ -101,11 +107,14 @@ class Location:
     cells: str | None = None
     heading: tuple[str, ...] = ()
     anchor: str | None = None
+    message: int | None = None
+    cell: int | None = None
+    time: str | None = None
 
     def to_dict(self) -> dict[str, Json]:
         """Return only what is known."""
         known: dict[str, Json] = {}
-        for name in ("page", "slide", "sheet", "cells", "anchor"):
+        for name in PLACES:
             value: Json = getattr(self, name)
             if value is not None:
                 known[name] = value

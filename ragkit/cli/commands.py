@@ -27,19 +27,33 @@ from ragkit.types import Json
 
 if TYPE_CHECKING:
     from ragkit.pipeline import RAG, Answer
+    from ragkit.pipeline.report import Status
     from ragkit.storage.backup import BackupReport
 
 
 def ingest(args: argparse.Namespace) -> ExitCode:
     """Run `ragkit ingest`."""
+    if args.watch:
+        from ragkit.cli.watching import watch
+
+        return watch(args, lambda quiet: _ingest_once(args, quiet=quiet))
+    return _ingest_once(args)
+
+
+def _ingest_once(args: argparse.Namespace, *, quiet: bool = False) -> ExitCode:
     from ragkit.cli.ingest_output import ingest_text
     from ragkit.cli.ingest_progress import IngestBar
 
     with IngestBar(args.progress) as bar, open_rag(args, bar.tell) as rag:
         report = rag.ingest(*args.paths, **ingest_options(args, bar))
+    if quiet and not any(report.documents[status] for status in _WORTH_TELLING):
+        return ExitCode.DONE
     output.show(report.to_dict(), ingest_text, as_json=args.json)
     _tell_waiting(args, report.chunks_without_vectors)
     return ExitCode.SOME_FAILED if report.documents["failed"] else ExitCode.DONE
+
+
+_WORTH_TELLING: tuple[Status, ...] = ("added", "changed", "removed", "failed")
 
 
 def _tell_waiting(args: argparse.Namespace, n_chunks: int | None) -> None:

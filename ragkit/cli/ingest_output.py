@@ -12,7 +12,7 @@ _MOST_REASONS = 4
 
 
 def ingest_text(data: Shown) -> str:
-    """Return an ingest report, and after a dry run what the rules make of each file."""
+    """Return an ingest report, after a dry run with what the rules make of each file."""
     counts = ", ".join(f"{n:,} {status}" for status, n in data["documents"].items() if n)
     moved = f" ({data['moved']:,} of them moved)" if data["moved"] else ""
     lines = [f"{counts or 'nothing to do'}{moved}", *_changes(data), *_work(data)]
@@ -21,7 +21,7 @@ def ingest_text(data: Shown) -> str:
         lines.append(
             f"{known:,} failed before and have not changed: skipped, unless --retry-failed is given"
         )
-    return "\n".join([*lines, *map(_rule_text, data["rules"])])
+    return "\n".join([*lines, *map(_rule_text, data["rules"]), *map(_file_text, data["files"])])
 
 
 def _changes(data: Shown) -> Iterator[str]:
@@ -81,6 +81,12 @@ def _skips(skips: Sequence[Shown]) -> Iterator[str]:
         yield f"skipped {what}: {reason}"
     if n_more := sum(len(by_reason[reason]) for reason in reasons[_MOST_REASONS:]):
         yield f"skipped {n_more:,} more: --json lists all"
+
+
+def _file_text(file: Shown) -> str:
+    """Return the line of what a dry run found."""
+    why = f": {file['detail']}" if file["detail"] else ""
+    return f"{file['status']:<9} {file['document_id']}{why}"
 
 
 def _rule_text(file: Shown) -> str:

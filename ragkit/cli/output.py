@@ -66,8 +66,8 @@ def place_text(data: Shown) -> str:
     """Return the place of a text."""
     location = data["location"]
     parts = [data["document_id"]]
-    parts += [f"{name} {location[name]}" for name in ("page", "slide", "sheet", "cells")
-              if name in location]  # fmt: skip
+    shown = ("page", "slide", "sheet", "cells", "message", "cell", "time")
+    parts += [f"{name} {location[name]}" for name in shown if name in location]
     if location.get("heading"):
         parts.append(" > ".join(location["heading"]))
     return ", ".join([*parts, f"{data['start']}-{data['end']}"])

@@ -122,7 +122,17 @@ def _ingest(add: AddCommand) -> None:
                         help="remove documents that no longer exist under these paths")  # fmt: skip
     parser.add_argument("--yes", action="store_true",
                         help="agree if --prune removes more than half of the documents under a "
-                        "path")  # fmt: skip
+                        "path, or documents whose files are there but left out by now")  # fmt: skip
+    parser.add_argument("--include", action="append", default=[], metavar="G",
+                        help="of the files in folders, read only those that match; patterns as in "
+                        "a .gitignore; may be repeated")  # fmt: skip
+    parser.add_argument("--exclude", action="append", default=[], metavar="G",
+                        help="leave out files and folders that match; may be repeated")  # fmt: skip
+    parser.add_argument("--gitignore", action="store_true",
+                        help="leave out what .gitignore files leave out; a .ragkitignore always "
+                        "counts")  # fmt: skip
+    parser.add_argument("--watch", action="store_true",
+                        help="ingest again whenever files change, until Ctrl-C")  # fmt: skip
     parser.add_argument("--root", metavar="DIR", help="folder to which file ids are relative")
     parser.add_argument("--groups", metavar="A,B",
                         help="groups of readers who may see these documents; public means "
@@ -140,9 +150,14 @@ def _ingest(add: AddCommand) -> None:
     parser.add_argument("--no-isolate", action="store_true",
                         help="parse files in this process, for systems that cannot limit another; "
                         "a hostile file can then stop it or fill its memory")  # fmt: skip
+    parser.add_argument("--convert", choices=("auto", "off"), default="off",
+                        help="auto has .doc, .xls and .ppt files converted by soffice "
+                        "(LibreOffice), if it is on the PATH (default off)")  # fmt: skip
     parser.add_argument("--jobs", type=whole, metavar="N", help="embedding threads (default 1)")
     parser.add_argument("--ledger", metavar="FILE", help="ledger file, or off")
-    parser.add_argument("--dry-run", action="store_true", help="read and chunk, but store nothing")
+    parser.add_argument("--dry-run", action="store_true",
+                        help="read and chunk, but store nothing; list what would be read or "
+                        "skipped, and why")  # fmt: skip
     _secure(parser)
 
 

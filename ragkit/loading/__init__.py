@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from ragkit.loading.formats import LOADERS, Loader, find_loader, load_bytes
 from ragkit.loading.loaded import LoadedText
+from ragkit.loading.opening import StdinSource, open_source
 from ragkit.loading.records import Labels, record_documents
-from ragkit.loading.sources import FileSource, RecordSource, StdinSource, open_source
+from ragkit.loading.sources import FileSource, RecordSource
 
 __all__ = [
     "LOADERS",

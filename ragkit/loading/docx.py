@@ -1,33 +1,23 @@
-"""Word documents (.docx), read with the standard library.
-
-A document is a ZIP archive of XML parts (ECMA-376, both its transitional and strict namespaces).
-Only the parts that are needed are opened, none is written to disk, and each is parsed as a stream
-while it is unpacked, under limits that hold whatever the archive declares. A document type
-declaration, which no such part has, is refused, so there are no entities.
-"""
+"""Word documents (.docx; ECMA-376, both its transitional and strict namespaces)."""
 
 from __future__ import annotations
 
-import io
-import zipfile
 from dataclasses import dataclass, field
 
-from ragkit.errors import LoadError
+from ragkit.loading.blocks import Blocks, Marker
 from ragkit.loading.loaded import MAX_REPEATED_CHARACTERS, Allowance, LoadedText, TextBuilder, clean
+from ragkit.loading.packages import Package, opened
 from ragkit.loading.scripts import LOWERED, RAISED, Scripts
-from ragkit.loading.word_blocks import Blocks, Marker
 from ragkit.loading.word_styles import Numbering, Styles, level_of
-from ragkit.loading.word_xml import MAX_PART_BYTES, XmlPart, parse
+from ragkit.loading.xml_parts import MAX_PART_BYTES, XmlPart
 
-MAX_MEMBERS = 10_000
-
-_OLE_SIGNATURE = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
-_OLE_ENCRYPTED = "EncryptedPackage".encode("utf-16-le")
 _NOT_SHOWN = frozenset({"del", "moveFrom", "Fallback", "instrText", "delText"})
 _OFF = frozenset({"0", "false", "off"})
 _OF_TABLES = frozenset({"tr", "tc", "tblHeader", "vMerge", "gridSpan"})
 _MAX_COLUMNS = 63
 """Of a table, as Word has it."""
+_NOTES = frozenset({"footnote", "endnote"})
+_REFERENCES = frozenset({"footnoteReference", "endnoteReference"})
 _SCRIPTS = {"superscript": RAISED, "subscript": LOWERED}
 _CHARACTERS = {"tab": "\t", "br": "\n", "cr": "\n", "noBreakHyphen": "-"}
 
@@ -35,8 +25,8 @@ _CHARACTERS = {"tab": "\t", "br": "\n", "cr": "\n", "noBreakHyphen": "-"}
 def load_docx(data: bytes) -> LoadedText:
     """Load a Word document: paragraphs, headings, lists, tables, foot- and endnotes, its title.
 
-    Deleted, moved and hidden runs are left out, as are headers, footers and comments. A raised
-    number behind another one is set apart: `10^12`, `45 [2]`. Items have
+    Deleted, moved, struck-out and hidden runs are left out, as are headers, footers and comments.
+    A raised number behind another one is set apart: `10^12`, `45 [2]`; a note is `[1]`. Items have
     their numbers where the document defines them. A table's first row names its columns, unless
     rows say that they do; an empty cell keeps its place, and a merged one is repeated.
 
@@ -44,57 +34,26 @@ def load_docx(data: bytes) -> LoadedText:
         LoadError: `password` when it is encrypted, `unsupported` for the format before 2007,
             `limit` when it unpacks to too much, `broken` when it is malformed.
     """
-    if data.startswith(_OLE_SIGNATURE):
-        if _OLE_ENCRYPTED in data:
-            raise LoadError("password", "encrypted; save it without a password to ingest it")
-        raise LoadError("unsupported", "Word's format before 2007; save it as .docx")
-    try:
-        with zipfile.ZipFile(io.BytesIO(data)) as archive:
-            if len(archive.infolist()) > MAX_MEMBERS:
-                raise LoadError("limit", f"more than {MAX_MEMBERS:,} members")
-            return _read(archive)
-    except (zipfile.BadZipFile, KeyError, EOFError, NotImplementedError) as error:
-        raise LoadError("broken", f"not a Word document: {error}") from error
-    except RuntimeError as error:  # what zipfile raises for an encrypted member
-        raise LoadError("password", "a part of the document is encrypted") from error
+    old = "Word's format before 2007; save it as .docx"
+    with opened(data, kind="a Word document", old=old) as package:
+        return _read(package)
 
 
-def _read(archive: zipfile.ZipFile) -> LoadedText:
-    names = set(archive.namelist())
+def _read(package: Package) -> LoadedText:
     styles, numbering = Styles(), Numbering()
-    if "word/styles.xml" in names:
-        parse(archive, "word/styles.xml", styles)
-    if "word/numbering.xml" in names:
-        parse(archive, "word/numbering.xml", numbering)
+    if "word/styles.xml" in package:
+        package.parse("word/styles.xml", styles)
+    if "word/numbering.xml" in package:
+        package.parse("word/numbering.xml", numbering)
     builder = TextBuilder()
-    n_bytes = min(archive.getinfo("word/document.xml").file_size, MAX_PART_BYTES)
-    allowance = Allowance(n_bytes)
-    body = _Body(Blocks(builder), styles, numbering, allowance)
-    parse(archive, "word/document.xml", body)
-    for notes in ("word/footnotes.xml", "word/endnotes.xml"):
-        if notes in names:
-            parse(archive, notes, _Body(Blocks(builder), styles, numbering, allowance))
-    properties = _Title()
-    if "docProps/core.xml" in names:
-        parse(archive, "docProps/core.xml", properties)
-    return builder.build(title=" ".join(clean(properties.title).split()) or body.title)
-
-
-class _Title(XmlPart):
-    def __init__(self) -> None:
-        super().__init__()
-        self.title = ""
-        self._inside = False
-
-    def enter(self, name: str, attributes: dict[str, str]) -> None:  # noqa: ARG002 (one signature)
-        self._inside = name == "title"
-
-    def leave(self, name: str) -> None:  # noqa: ARG002 (one signature)
-        self._inside = False
-
-    def data(self, text: str) -> None:
-        if self._inside:
-            self.title += text
+    allowance = Allowance(min(package.n_bytes("word/document.xml"), MAX_PART_BYTES))
+    notes = _Notes()
+    body = _Body(Blocks(builder), styles, numbering, allowance, notes)
+    package.parse("word/document.xml", body)
+    for name in ("word/footnotes.xml", "word/endnotes.xml"):
+        if name in package:
+            package.parse(name, _Body(Blocks(builder), styles, numbering, allowance, notes))
+    return builder.build(title=package.title() or body.title)
 
 
 @dataclass(slots=True)
@@ -105,8 +64,31 @@ class _Paragraph:
     number_id: str | None = None
     list_level: int | None = None
     hidden: bool = False
+    struck: bool = False
     has_runs: bool = False
     scripts: Scripts = field(default_factory=Scripts)
+
+
+@dataclass(slots=True)
+class _Notes:
+    """The marks of the notes that the text refers to, and the one whose text begins."""
+
+    marks: dict[tuple[str, str], str] = field(default_factory=dict[tuple[str, str], str])
+    begun: str = ""
+
+    def refer(self, kind: str, number: str) -> str:
+        """Return the mark of a note."""
+        return self.marks.setdefault((kind, number), f"[{len(self.marks) + 1}]")
+
+    def begin(self, kind: str, number: str) -> None:
+        """Begin the text of a note."""
+        mark = self.marks.get((kind, number))
+        self.begun = f"{mark} " if mark else ""
+
+    def taken(self) -> str:
+        """Return the mark before the first text of a note."""
+        mark, self.begun = self.begun, ""
+        return mark
 
 
 @dataclass(slots=True)
@@ -130,7 +112,12 @@ class _Body(XmlPart):
     """Passes paragraphs and tables on in the order in which they end."""
 
     def __init__(
-        self, blocks: Blocks, styles: Styles, numbering: Numbering, allowance: Allowance
+        self,
+        blocks: Blocks,
+        styles: Styles,
+        numbering: Numbering,
+        allowance: Allowance,
+        notes: _Notes,
     ) -> None:
         super().__init__()
         self.title = ""
@@ -138,6 +125,7 @@ class _Body(XmlPart):
         self._styles = styles
         self._numbering = numbering
         self._allowance = allowance
+        self._notes = notes
         self._paragraphs: list[_Paragraph] = []
         self._rows: list[_Row] = []
         self._table: list[tuple[str, bool]] = []
@@ -160,13 +148,23 @@ class _Body(XmlPart):
             self._in_text = True
         elif name == "r" and self._paragraphs:
             # A paragraph's mark may be hidden while its runs are not.
-            self._paragraphs[-1].hidden = False
+            self._paragraphs[-1].hidden = self._paragraphs[-1].struck = False
             self._paragraphs[-1].scripts.sign = ""
             self._paragraphs[-1].has_runs = True
         elif name in _OF_TABLES:
             self._enter_table(name, value)
+        elif name in _NOTES:
+            self._notes.begin(name, attributes.get("id", ""))
+        elif self._paragraphs and name in _REFERENCES:
+            self._refer(self._paragraphs[-1], name, attributes.get("id", ""))
         elif self._paragraphs:
             self._take_property(self._paragraphs[-1], name, value)
+
+    def _refer(self, paragraph: _Paragraph, name: str, number: str) -> None:
+        if not self._n_not_shown and not paragraph.hidden and not paragraph.struck:
+            mark = self._notes.refer(name.removesuffix("Reference"), number)
+            is_number = bool(paragraph.pieces) and paragraph.pieces[-1][-1:].isdigit()
+            paragraph.pieces.append(f" {mark}" if is_number else mark)
 
     def leave(self, name: str) -> None:
         if self._n_past:
@@ -185,7 +183,7 @@ class _Body(XmlPart):
     def data(self, text: str) -> None:
         if self._in_text and self._paragraphs and not self._n_not_shown:
             paragraph = self._paragraphs[-1]
-            if not paragraph.hidden:
+            if not paragraph.hidden and not paragraph.struck:
                 before = paragraph.pieces[-1] if paragraph.pieces else ""
                 paragraph.pieces.append(paragraph.scripts.apart(before, text))
 
@@ -213,6 +211,8 @@ class _Body(XmlPart):
                 paragraph.pieces.append(_CHARACTERS[name])
         elif name == "vanish":
             paragraph.hidden = value.lower() not in _OFF
+        elif name in {"strike", "dstrike"}:
+            paragraph.struck |= value.lower() not in _OFF
         elif name == "vertAlign":
             paragraph.scripts.sign = _SCRIPTS.get(value, "")
         elif name == "pStyle":
@@ -227,6 +227,7 @@ class _Body(XmlPart):
     def _end_paragraph(self, paragraph: _Paragraph) -> None:
         whole = clean("".join(paragraph.pieces))
         text = whole.strip()
+        text = self._notes.taken() + text if text else ""
         if self._rows:
             if text and self._rows[-1].cells:
                 self._rows[-1].cells[-1].texts.append(text)

@@ -5,22 +5,41 @@ To read another format, write a function from bytes to `LoadedText` and add a li
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import itertools
+from collections.abc import Callable, Generator, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import PurePath
 
 from ragkit.errors import LoadError, MissingExtraError
 from ragkit.loading import pdf
+from ragkit.loading.code_text import load_python, load_settings
 from ragkit.loading.docx import load_docx
+from ragkit.loading.epub import load_epub
 from ragkit.loading.html import load_html
+from ragkit.loading.light_markup import load_asciidoc, load_latex, load_org
 from ragkit.loading.loaded import LoadedText
+from ragkit.loading.mail import load_mail, mail_members
+from ragkit.loading.mbox import load_mbox
+from ragkit.loading.members import Member
+from ragkit.loading.msg import load_msg, msg_members
+from ragkit.loading.notebook import load_notebook
+from ragkit.loading.odf import load_odp, load_ods, load_odt
 from ragkit.loading.plain import load_markdown, load_rst, load_text
+from ragkit.loading.pptx import load_pptx
+from ragkit.loading.rtf import load_rtf
+from ragkit.loading.subtitles import load_subtitles
 from ragkit.loading.tables import load_csv, load_json, load_json_lines
+from ragkit.loading.xlsx import load_xlsx
+from ragkit.loading.xml_text import load_xml
 
 MAX_FILE_BYTES = 64 * 2**20
 """Larger files are not documents to cite from; JSON Lines records are read without this limit."""
 
-LOADERS_VERSION = 6
+MAX_MEMBERS = 1_000
+"""Of the files inside of one, so many are read."""
+
+LOADERS_VERSION = 7
 """Part of every file's fingerprint: increase it when a loader's output changes."""
 
 
@@ -30,16 +49,30 @@ def _nothing_missing() -> MissingExtraError | None:
 
 @dataclass(frozen=True, slots=True)
 class Loader:
-    """How to read a format. `missing` returns an error if its extra is not installed."""
+    """How to read a format.
+
+    `missing` returns an error if its extra is not installed. `members` yields files inside of one,
+    each a document of its own; None where there are none.
+    """
 
     name: str
     load: Callable[[bytes], LoadedText]
     missing: Callable[[], MissingExtraError | None] = _nothing_missing
+    members: Callable[[bytes], Iterator[Member]] | None = None
 
 
 _TEXT, _MARKDOWN = Loader("text", load_text), Loader("markdown", load_markdown)
 _HTML, _CSV = Loader("html", load_html), Loader("csv", load_csv)
 _JSON_LINES = Loader("json lines", load_json_lines)
+_DOCX, _PPTX, _XLSX = (
+    Loader("docx", load_docx),
+    Loader("pptx", load_pptx),
+    Loader("xlsx", load_xlsx),
+)
+_XML, _SETTINGS = Loader("xml", load_xml), Loader("settings", load_settings)
+_ASCIIDOC, _SUBTITLES = Loader("asciidoc", load_asciidoc), Loader("subtitles", load_subtitles)
+_PYTHON = Loader("python", load_python)
+MAIL = Loader("mail", load_mail, members=mail_members)
 
 LOADERS: Mapping[str, Loader] = {
     ".txt": _TEXT,
@@ -57,21 +90,46 @@ LOADERS: Mapping[str, Loader] = {
     ".jsonl": _JSON_LINES,
     ".ndjson": _JSON_LINES,
     ".json": Loader("json", load_json),
-    ".docx": Loader("docx", load_docx),
+    ".docx": _DOCX,
+    ".docm": _DOCX,
+    ".pptx": _PPTX,
+    ".pptm": _PPTX,
+    ".ppsx": _PPTX,
+    ".xlsx": _XLSX,
+    ".xlsm": _XLSX,
+    ".odt": Loader("odt", load_odt),
+    ".odp": Loader("odp", load_odp),
+    ".ods": Loader("ods", load_ods),
+    ".rtf": Loader("rtf", load_rtf),
     ".pdf": Loader("pdf", pdf.load_pdf, pdf.missing_extra),
+    ".xml": _XML,
+    ".nxml": _XML,
+    ".rss": _XML,
+    ".atom": _XML,
+    ".dbk": _XML,
+    ".epub": Loader("epub", load_epub),
+    ".eml": MAIL,
+    ".mbox": Loader("mbox", load_mbox),
+    ".msg": Loader("msg", load_msg, members=msg_members),
+    ".ipynb": Loader("notebook", load_notebook),
+    ".toml": _SETTINGS,
+    ".yaml": _SETTINGS,
+    ".yml": _SETTINGS,
+    ".py": _PYTHON,
+    ".pyi": _PYTHON,
+    ".adoc": _ASCIIDOC,
+    ".asciidoc": _ASCIIDOC,
+    ".org": Loader("org", load_org),
+    ".tex": Loader("latex", load_latex),
+    ".srt": _SUBTITLES,
+    ".vtt": _SUBTITLES,
 }
 
 
 _HINTS = {
-    ".doc": "save it as .docx",
-    ".rtf": "save it as .docx",
-    ".odt": "save it as .docx",
-    ".ppt": "save it as .pdf",
-    ".pptx": "save it as .pdf",
-    ".odp": "save it as .pdf",
-    ".xls": "save it as .csv",
-    ".xlsx": "save its sheets as .csv",
-    ".ods": "save its sheets as .csv",
+    ".doc": "save it as .docx, or convert it: --convert auto",
+    ".ppt": "save it as .pptx, or convert it: --convert auto",
+    ".xls": "save it as .xlsx, or convert it: --convert auto",
     ".zip": "unpack it",
     ".gz": "unpack it",
     ".tar": "unpack it",
@@ -120,11 +178,28 @@ def load_bytes(
     loader = loader or find_loader(name)
     if len(data) > MAX_FILE_BYTES:
         raise LoadError("limit", f"{len(data):,} bytes; allowed: {MAX_FILE_BYTES:,}")
-    try:
+    with _as_load_errors():
         if loader.name == "pdf":
             loaded = pdf.load_pdf(data, password=password)
         else:
             loaded = loader.load(data)
+    if not loaded.text.strip():
+        raise LoadError("no_text", "there is no text in it")
+    return loaded
+
+
+def members_of(data: bytes, loader: Loader) -> list[Member]:
+    """Return the files inside of one; raises `LoadError` as `load_bytes` does."""
+    if loader.members is None:
+        return []
+    with _as_load_errors():
+        return list(itertools.islice(loader.members(data), MAX_MEMBERS))
+
+
+@contextmanager
+def _as_load_errors() -> Generator[None]:
+    try:
+        yield
     except LoadError:
         raise
     except MemoryError as error:
@@ -132,6 +207,3 @@ def load_bytes(
     except Exception as error:
         # A parser of hostile files may raise anything; one file must not abort an ingest.
         raise LoadError("broken", f"{type(error).__name__}: {error}"[:200]) from error
-    if not loaded.text.strip():
-        raise LoadError("no_text", "there is no text in it")
-    return loaded

@@ -15,6 +15,7 @@ from itertools import chain, pairwise
 from typing import BinaryIO, get_args
 
 from ragkit.loading.loaded import LoadedText
+from ragkit.loading.members import Member, member_name
 from ragkit.narrowing import is_array, is_object
 from ragkit.text.columns import MARK_KINDS, PART_KINDS, MarkColumns, PartColumns
 from ragkit.types import Dropped, Json, Location, Mark, Part
@@ -25,7 +26,8 @@ LENGTHS = struct.Struct("!IQ")
 PIECE_CHARACTERS = 2**20
 _ENCODER = json.JSONEncoder(separators=(",", ":"))
 _PLACES: Mapping[str, type] = {
-    "page": int, "slide": int, "sheet": str, "cells": str, "anchor": str,
+    "page": int, "slide": int, "sheet": str, "cells": str, "anchor": str, "message": int,
+    "cell": int, "time": str,
 }  # fmt: skip
 
 
@@ -142,6 +144,26 @@ def unpacked(header: Mapping[str, Json], data: bytes) -> LoadedText:
         metadata=metadata,
         dropped=_dropped(header.get("dropped")),
     )
+
+
+def packed_members(members: Sequence[Member]) -> tuple[dict[str, Json], Iterator[bytes], int]:
+    """Return an answer that holds files, as `packed` does one that holds a text."""
+    named: list[Json] = [[member.name, len(member.data)] for member in members]
+    n_bytes = sum(len(member.data) for member in members)
+    return {"members": named}, (member.data for member in members), n_bytes
+
+
+def unpacked_members(header: Mapping[str, Json], data: bytes) -> list[Member]:
+    """Return the files that an answer holds; raises `FrameError` if it holds none such."""
+    named, members, at = header.get("members"), list[Member](), 0
+    taken = dict[str, int]()
+    for entry in named if is_array(named) else [None]:
+        name, size = entry if is_array(entry) and len(entry) == 2 else (None, None)
+        if not isinstance(name, str) or type(size) is not int or not 0 <= size <= len(data) - at:
+            raise FrameError("no files")
+        members.append(Member(member_name(name, taken), data[at : at + size]))
+        at += size
+    return members
 
 
 def _dropped(counts: object) -> dict[Dropped, int]:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from ragkit.loading.anchors import bounded
+from ragkit.loading.cells import Row, Table, cell_of
 from ragkit.loading.encodings import decode_text
 from ragkit.loading.html_elements import (
     BLOCKS,
@@ -15,11 +16,17 @@ from ragkit.loading.html_elements import (
     SECTIONS,
     UNSHOWN_TAGS,
     VOID,
+    Element,
 )
 from ragkit.loading.html_hidden import Look, Looks
 from ragkit.loading.html_lists import List, integer, is_backwards, item_counts, numerals_of
-from ragkit.loading.html_roles import is_navigation, is_note, is_note_title, is_option
-from ragkit.loading.html_tables import Row, Table, cell_of
+from ragkit.loading.html_roles import (
+    code_language,
+    is_navigation,
+    is_note,
+    is_note_title,
+    is_option,
+)
 from ragkit.loading.loaded import Allowance, Headings, LoadedText, OpenPart, TextBuilder, clean
 from ragkit.loading.markup import EndTag, StartTag, tokens
 from ragkit.loading.numbering import indentation, numeral
@@ -36,11 +43,12 @@ _MAX_LOOK_UP = 50
 def load_html(data: bytes) -> LoadedText:
     """Load HTML: visible text by blocks, headings and table rows marked, and its structure.
 
-    Left out: scripts, comments, and what is hidden by an attribute or a style. The items of lists
-    have their bullets and numbers and are indented by the lists around them. A table's row is a
-    line `a | b | c`, an empty cell keeping its place and a spanned one repeated; until one row has
-    more than one filled cell or is a header, rows are layout and give paragraphs. A raised number
-    behind another one is set apart: `10^12`, `45 [2]`.
+    Left out: scripts, comments, what is struck out, and what is hidden by an attribute or a style.
+    The items of lists have their bullets and numbers and are indented by the lists around them. A
+    table's row is a line `a | b | c`, an empty cell keeping its place and a spanned one repeated;
+    until one row has more than one filled cell or is a header, rows are layout and give paragraphs.
+    A raised number behind another one is set apart: `10^12`, `45 [2]`. Code whose language is known
+    stands between fences that name it, as in Markdown.
     """
     declared = _CHARSET.search(data[:4096])
     text, encoding = decode_text(data, declared=declared[1].decode() if declared else None)
@@ -68,21 +76,6 @@ def _read(page: str, looks: Looks) -> _Reader:
     return reader
 
 
-@dataclass(slots=True)
-class _Element:
-    """An open element, and what ends with it."""
-
-    tag: str
-    look: Look
-    hides: bool = False
-    is_nav: bool = False
-    is_note: bool = False
-    is_caption: bool = False
-    part: OpenPart | None = None
-    list: List | None = None
-    table: Table | None = None
-
-
 class _Reader:
     """Tracks the open elements, and the open table rows from the outermost inwards."""
 
@@ -92,19 +85,20 @@ class _Reader:
         self._looks = looks
         self._builder = TextBuilder()
         self._headings = Headings()
-        self._open: list[_Element] = []
+        self._open: list[Element] = []
         self._hidden = 0
         self._pieces: list[str] = []
         self._rows: list[Row] = []
         self._tables: list[Table] = []
         self._lists: list[List] = []
-        self._navs: list[_Element] = []
+        self._navs: list[Element] = []
         self._n_notes = 0
         self._n_sections = 0
         self._marker = ""
         self._anchor: str | None = None
         self._scripts = Scripts()
         self._preformatted = 0
+        self._language = ""
         self._title: list[str] = []
         self._in_title = False
         self._has_content = False
@@ -126,12 +120,13 @@ class _Reader:
             self._close_alike(CLOSED_BY_ITS_LIKE[tag])
         n_items = next(self._item_counts, 1) if is_backwards(token) else 1
         look = self._looks.of(tag, token.attributes, self._look)
-        element = _Element(tag, look, hides=tag in UNSHOWN_TAGS)
+        element = Element(tag, look, hides=tag in UNSHOWN_TAGS)
         self._open.append(element)
         self._hidden += element.hides
         if not self._is_shut:
             self._start_block(tag)
             self._note_anchor(token)
+            self._language = code_language(tag, token.attributes) or self._language
             self._start_structure(element, token.attributes, n_items)
         self._n_sections += tag in SECTIONS
 
@@ -162,7 +157,7 @@ class _Reader:
         """Take characters."""
         if self._in_title:
             self._title.append(text)
-        elif not self._hidden:
+        elif not self._hidden and not self._look.is_struck:
             if not self._look.is_seen:
                 self.n_hidden += len("".join(text.split()))
                 return
@@ -237,7 +232,7 @@ class _Reader:
         elif tag == "pre":
             self._preformatted += 1
 
-    def _start_structure(self, element: _Element, attributes: dict[str, str], n_items: int) -> None:
+    def _start_structure(self, element: Element, attributes: dict[str, str], n_items: int) -> None:
         """Open what an element that has just begun is in the structure of the page."""
         tag = element.tag
         if tag not in BLOCKS and tag not in {"td", "th"}:
@@ -262,7 +257,7 @@ class _Reader:
         """Open a part; navigation and the cells of tables hold none."""
         return None if self._navs or self._rows else self._builder.open(kind)
 
-    def _start_list(self, element: _Element, attributes: dict[str, str], n_items: int) -> None:
+    def _start_list(self, element: Element, attributes: dict[str, str], n_items: int) -> None:
         self._spend_marker()
         outer, tag = (self._lists[-1] if self._lists else None), element.tag
         level = 0 if outer is None else outer.level + (outer.tag != "dl")
@@ -275,7 +270,7 @@ class _Reader:
         if tag != "dl" and not element.part:
             element.part = self._opened("procedure" if tag == "ol" else "list")
 
-    def _start_item(self, element: _Element, attributes: dict[str, str]) -> None:
+    def _start_item(self, element: Element, attributes: dict[str, str]) -> None:
         inner = self._lists[-1] if self._lists else None
         if inner is None or inner.tag != "ol":
             self._marker = "- "
@@ -294,7 +289,7 @@ class _Reader:
             self._builder.close(inner.definition)
             inner.definition, inner.is_explained = self._opened("definition"), False
 
-    def _start_in_table(self, element: _Element, attributes: dict[str, str]) -> None:
+    def _start_in_table(self, element: Element, attributes: dict[str, str]) -> None:
         tag, table = element.tag, self._tables[-1] if self._tables else None
         classes = attributes.get("class", "").lower().split()
         if tag in {"td", "th"} and self._rows:
@@ -317,7 +312,7 @@ class _Reader:
         inner = self._builder.innermost
         return inner if inner and inner.kind == "table" and not self._rows else None
 
-    def _end_block(self, element: _Element) -> None:
+    def _end_block(self, element: Element) -> None:
         tag = element.tag
         if tag in {"td", "th"}:
             self._end_cell()
@@ -325,7 +320,7 @@ class _Reader:
             self._end_row()
         elif tag == "pre":
             self._flush("code", kind="code")
-            self._preformatted = max(0, self._preformatted - 1)
+            self._preformatted, self._language = max(0, self._preformatted - 1), ""
         elif tag in HEADINGS:
             self._flush("heading", kind="heading", level=HEADINGS[tag])
         elif element.is_caption and not self._rows:
@@ -335,7 +330,7 @@ class _Reader:
         if tag == "li":
             self._marker = ""
 
-    def _end_structure(self, element: _Element) -> None:
+    def _end_structure(self, element: Element) -> None:
         self._builder.close(element.part)
         if element.is_nav:
             self._navs.pop()
@@ -406,6 +401,8 @@ class _Reader:
         if self._preformatted:
             part = "code"
             self._spend_marker()
+            if self._language:
+                text = f"```{self._language}\n{text}\n```"
         if self._n_notes and is_note_title(text):
             part, kind, level = "markup", "text", 0
         if level:

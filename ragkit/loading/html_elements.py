@@ -1,6 +1,13 @@
-"""Kinds of elements of HTML, by their tags."""
+"""Elements of HTML: their kinds by tags, and those that are open."""
 
 from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ragkit.loading.cells import Table
+from ragkit.loading.html_hidden import Look
+from ragkit.loading.html_lists import List
+from ragkit.loading.loaded import OpenPart
 
 UNSHOWN_TAGS = frozenset(
     "script style template noscript head svg math iframe object select datalist".split()
@@ -25,3 +32,18 @@ CLOSED_BY_ITS_LIKE = {
 """Elements whose end tag may be omitted, and which open ones (innermost first) they close."""
 HEADINGS = {f"h{level}": level for level in range(1, 7)}
 SECTIONS = frozenset({"article", "section", "main"})
+
+
+@dataclass(slots=True)
+class Element:
+    """An open element, and what ends with it."""
+
+    tag: str
+    look: Look
+    hides: bool = False
+    is_nav: bool = False
+    is_note: bool = False
+    is_caption: bool = False
+    part: OpenPart | None = None
+    list: List | None = None
+    table: Table | None = None

@@ -29,6 +29,7 @@ _CLIPPED = re.compile(
     r"rect\((?:0|1)(?:px)?(?:[ ,]+(?:0|1)(?:px)?){3}\)|inset\((?:50|100)%[^()]{0,40}\)|circle\(0"
 )
 _SCALED = re.compile(r"scale(?:x|y|3d)?\(\s*+0?(?:\.0*+)?\s*+[,)]")
+_STRUCK, _LINE_THROUGH = frozenset({"s", "strike", "del"}), "line-through"
 _PRINT_ONLY = frozenset({"print", "speech", "aural", "braille"})
 
 Colour = tuple[float, float, float] | None
@@ -37,12 +38,13 @@ Colour = tuple[float, float, float] | None
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """How the text of an element looks. `gone` holds for all inside it, the others are inherited.
+    """How the text of an element looks. `gone` and `is_struck` hold for all inside it.
 
-    `colour` and `background` are "" where they are not known.
+    The others are inherited. `colour` and `background` are "" where they are not known.
     """
 
     gone: bool = False
+    is_struck: bool = False
     visible: bool = True
     font_pixels: float = 16.0
     colour: Colour | str = (0.0, 0.0, 0.0)
@@ -91,7 +93,15 @@ class Looks:
             is_hidden |= _FORMULAS.isdisjoint(attributes.get("class", "").lower().split())
         if outer.gone or is_hidden or (style and _is_gone(style)):
             return outer if outer.gone else replace(outer, gone=True)
-        return _inherited(style, outer) if style else outer
+        look = _inherited(style, outer) if style else outer
+        if not look.is_struck and (tag in _STRUCK or _LINE_THROUGH in _decoration(style)):
+            look = replace(look, is_struck=True)
+        return look
+
+
+def _decoration(style: Mapping[str, str] | None) -> str:
+    names = ("text-decoration", "text-decoration-line")
+    return " ".join(style.get(name, "") for name in names) if style else ""
 
 
 def _is_print(attributes: Mapping[str, str]) -> bool:
@@ -133,6 +143,7 @@ def _inherited(style: Mapping[str, str], outer: Look) -> Look:
     font = _pixels(style.get("font-size", ""), of=outer.font_pixels)
     colour = _colour(style["color"]) if "color" in style else outer.colour
     return Look(
+        is_struck=outer.is_struck,
         visible=visible,
         font_pixels=outer.font_pixels if font is None else font,
         colour=outer.colour if colour == "inherit" else colour,

@@ -18,10 +18,32 @@ _NOTES = frozenset(
     "callout".split()
 )
 _NOTE_TITLES = _NOTES | {"notes", "tips", "warnings", "see also", "error", "info"}
+_CODE_TAGS = frozenset({"div", "pre", "code"})
+_LANGUAGE = re.compile(
+    r"(?:language-|lang-|highlight-source-|highlight-|brush:)([A-Za-z][\w+#.-]{0,19});?"
+)
+_NAME = re.compile(r"[A-Za-z][\w+#.-]{0,19}")
+_NO_LANGUAGES = frozenset(
+    "default none text plain plaintext txt output nohighlight literal-block".split()
+)
 _OPTION = re.compile(
     r"--?[A-Za-z0-9?#]|\\[a-z!?;]"
     r"|(?:[a-z_]|[A-Z][A-Z0-9_]+(?![\w.-]))[\w.-]*+(?:\(\))?(?: \([^()]{1,60}\))?$"
 )
+
+
+def code_language(tag: str, attributes: Mapping[str, str]) -> str:
+    """Return the language of the code in an element, empty where it names none."""
+    if tag not in _CODE_TAGS or "class" not in attributes:
+        return ""
+    names = attributes["class"].replace("brush: ", "brush:").split()
+    for i, name in enumerate(names):
+        match = _LANGUAGE.fullmatch(name)
+        if match and not (tag == "div" and name.startswith("lang-")):
+            return "" if match[1].lower() in _NO_LANGUAGES else match[1].lower()
+        if name == "sourceCode" and _NAME.fullmatch(" ".join(names[i + 1 : i + 2])):
+            return names[i + 1].lower()
+    return ""
 
 
 def is_navigation(tag: str, attributes: Mapping[str, str], *, in_section: bool) -> bool:

@@ -1,4 +1,4 @@
-"""What the style sheets and attributes of a page say about its elements, as far as it hides text.
+"""What style sheets and attributes say about elements, as far as it hides or strikes out text.
 
 Known are the page's own `<style>` sheets outside of `@` rules, by selectors of one element (`p`,
 `.a`, `#b`, `p.a.b`), and `style` attributes. Linked sheets are not read.
@@ -14,7 +14,7 @@ from typing import TypeAlias
 _PROPERTIES = frozenset(
     "display visibility opacity font-size color background background-color background-image "
     "position left top right bottom text-indent clip clip-path height max-height width max-width "
-    "overflow overflow-x overflow-y transform".split()
+    "overflow overflow-x overflow-y transform text-decoration text-decoration-line".split()
 )
 _MOST_RULES = 5_000
 _MOST_COMPOUND = 5

@@ -1,17 +1,19 @@
-"""What a `.ragkitignore` leaves out: a subset of `.gitignore`.
+r"""What ignore files and patterns leave out: the grammar of `.gitignore`.
 
 One pattern per line. Empty lines and lines that start with `#` are ignored.
-- `*` matches any characters but `/`, `?` one of them, `[a-c]` and `[!a-c]` one of a set.
+- `*` matches any characters but `/`, `?` one of them, `[a-c]` and `[!a-c]` one of a set; behind a
+`\` each of them is itself.
 - A pattern without `/` (except at its end) matches names at any depth below the file.
 - A pattern with `/` at its start or within it is relative to the folder that the file is in; there,
-`**` as a whole part matches any number of folders.
+`**` as a whole part matches any number of folders, and at its end everything inside.
 - A `/` at the end restricts a pattern to folders. An ignored folder is not entered.
 - A leading `!` includes names again that an earlier pattern left out. The last match decides.
-White space at either end of a line is stripped; there are no escapes.
+- White space at the end of a line counts only behind a `\`.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -30,8 +32,9 @@ class _Rule:
 class IgnoreRules:
     """The rules of all ignore files found so far in a walk from the top."""
 
-    def __init__(self) -> None:
+    def __init__(self, lines: Iterable[str] = ()) -> None:
         self._rules: list[_Rule] = []
+        self._add(lines, ())
 
     def read(self, file: Path, inside: tuple[str, ...]) -> None:
         """Add the rules of a file in the folder `inside`, relative to the top."""
@@ -39,27 +42,62 @@ class IgnoreRules:
             lines = file.read_text(encoding="utf-8-sig").splitlines()
         except (OSError, UnicodeDecodeError):
             return
-        for line in map(str.strip, lines):
-            if line and not line.startswith("#"):
-                self._rules.append(_rule(line, tuple(map(_literal, inside))))
+        self._add(lines, tuple(map(_literal, inside)))
+
+    def _add(self, lines: Iterable[str], inside: tuple[str, ...]) -> None:
+        for raw in lines:
+            line = _without_trailing_space(raw)
+            if line and not line.startswith("#") and line.strip("/!"):
+                self._rules.append(_rule(line, inside))
+
+    def __bool__(self) -> bool:
+        return bool(self._rules)
 
     def match(self, parts: tuple[str, ...], *, is_folder: bool) -> bool:
         """Whether the file or folder at `parts`, relative to the top, is ignored."""
+        return self.decide(parts, is_folder=is_folder) is True
+
+    def decide(self, parts: tuple[str, ...], *, is_folder: bool) -> bool | None:
+        """Return the same, or None if no rule says anything of it."""
         for rule in reversed(self._rules):
             if (is_folder or not rule.folders_only) and matches(rule.parts, parts):
                 return not rule.takes_in
-        return False
+        return None
+
+
+def _without_trailing_space(line: str) -> str:
+    bare = line.rstrip(" \t\r")
+    n_slashes = len(bare) - len(bare.rstrip("\\"))
+    return f"{bare} " if n_slashes % 2 and len(bare) < len(line) else bare
 
 
 def _rule(line: str, inside: tuple[str, ...]) -> _Rule:
     pattern = line.removeprefix("!")
-    parts = tuple(part for part in pattern.split("/") if part)
+    parts = tuple(_as_fnmatch(part) for part in pattern.split("/") if part)
     anchored = "/" in pattern.rstrip("/")
+    if anchored and parts[-1] == _ANY_DEPTH:
+        parts = (*parts, "*")  # everything inside, but not the folder
     return _Rule(
         parts=(*inside, *(() if anchored else (_ANY_DEPTH,)), *parts),
         folders_only=pattern.endswith("/"),
         takes_in=line.startswith("!"),
     )
+
+
+def _as_fnmatch(part: str) -> str:
+    """Return a part of a pattern as `fnmatch` writes it, which has no escapes."""
+    pieces, escaped, in_set = list[str](), False, False
+    for character in part:
+        if escaped:
+            pieces.append(character if in_set else _literal(character))
+            escaped = False
+        elif character == "\\":
+            escaped = True
+        else:
+            opens = in_set and pieces[-1] == "["
+            pieces.append("!" if opens and character == "^" else character)
+            in_set = character == "[" or (in_set and (character != "]" or opens))
+    return "".join(pieces)
 
 
 def _literal(name: str) -> str:

@@ -18,24 +18,36 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from signal import SIGABRT, SIGILL, SIGKILL, SIGTRAP, SIGXCPU, Signals
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from ragkit.errors import IsolationError, LoadError
-from ragkit.loading.formats import Loader, load_bytes
-from ragkit.loading.frames import LENGTHS, FrameError, frame_head, header_of, unpacked
+from ragkit.loading.formats import Loader, load_bytes, members_of
+from ragkit.loading.frames import (
+    LENGTHS,
+    FrameError,
+    frame_head,
+    header_of,
+    unpacked,
+    unpacked_members,
+)
 from ragkit.loading.loaded import LoadedText
+from ragkit.loading.members import Member
 from ragkit.types import Json
 
 if TYPE_CHECKING:
     from select import poll
     from subprocess import Popen
 
+_T = TypeVar("_T")
+
 START_SECONDS = 60.0
 """Longer than a start takes on any machine that is of use."""
 
 BLOCK_BYTES = 2**20
 
-_TEXT = frozenset({"text", "markdown", "rst", "csv", "json", "json lines"})
+_TEXT = frozenset(
+    "text markdown rst csv json asciidoc org latex settings python subtitles mail notebook".split()
+) | {"json lines"}
 _WEAR_OF_TEXT = 0.05
 """What Python alone reads leaves nothing behind; to start a worker costs as much as a thousand."""
 
@@ -80,6 +92,10 @@ class Parser(Protocol):
         """Return a file's text; raises `LoadError` whatever is wrong with the file."""
         ...
 
+    def members(self, content: Content, *, loader: Loader) -> list[Member]:
+        """Return the files inside of one; raises `LoadError` whatever is wrong with it."""
+        ...
+
     def close(self) -> None:
         """Let go of everything; it can be used again."""
         ...
@@ -96,6 +112,10 @@ class InProcess:
         """Return a file's text."""
         data = b"".join(content.blocks())
         return load_bytes(data, name=name, password=password, loader=loader)
+
+    def members(self, content: Content, *, loader: Loader) -> list[Member]:
+        """Return the files inside of one."""
+        return members_of(b"".join(content.blocks()), loader)
 
     def close(self) -> None:
         """Do nothing."""
@@ -157,19 +177,37 @@ class Worker:
             OSError: the file cannot be read.
         """
         request: dict[str, Json] = {"name": name, "loader": loader.name, "password": password}
+        return self._asked(request, content, unpacked)
+
+    def members(self, content: Content, *, loader: Loader) -> list[Member]:
+        """Return the files inside of one; errors as `load` has them."""
+        request: dict[str, Json] = {"members": True, "loader": loader.name}
+        return self._asked(request, content, unpacked_members)
+
+    def _asked(
+        self,
+        request: Mapping[str, Json],
+        content: Content,
+        read: Callable[[Mapping[str, Json], bytes], _T],
+    ) -> _T:
         with self._lock:
             try:
-                return self._answer(request, content)
+                return self._answer(request, content, read)
             except _WornError:
                 # What earlier files have left behind must not decide on this one.
-                return self._answer(request, content)
+                return self._answer(request, content, read)
 
     def close(self) -> None:
         """End the process, if there is one."""
         with self._lock:
             self._end()
 
-    def _answer(self, request: Mapping[str, Json], content: Content) -> LoadedText:
+    def _answer(
+        self,
+        request: Mapping[str, Json],
+        content: Content,
+        read: Callable[[Mapping[str, Json], bytes], _T],
+    ) -> _T:
         process = self._ready()
         limits, is_fresh = self._limits, process.n_files == 0
         process.n_files += 1
@@ -179,7 +217,7 @@ class Worker:
             process.send(request, content, time.monotonic() + seconds)
             header, text = process.receive(limits.answer_bytes, time.monotonic() + seconds)
             if "error" not in header:
-                return unpacked(header, text)
+                return read(header, text)
         except TimeoutError:
             self._end()
             detail = f"it takes more than {seconds:,.0f} s"

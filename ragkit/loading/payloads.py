@@ -7,6 +7,25 @@ of it, and they would be found, sent and cited.
 from __future__ import annotations
 
 import re
+from fnmatch import fnmatchcase
+
+_LOCK_FILES = frozenset(
+    "package-lock.json npm-shrinkwrap.json pnpm-lock.yaml composer.lock Cargo.lock poetry.lock "
+    "Pipfile.lock uv.lock pdm.lock Gemfile.lock yarn.lock bun.lock bun.lockb go.sum flake.lock "
+    "packages.lock.json mix.lock pubspec.lock Podfile.lock conda-lock.yml".split()
+)
+_BUNDLES = ("*.min.js", "*.min.css", "*.min.mjs", "*.bundle.js", "*.chunk.js", "*.js.map",
+            "*.css.map", "*.min.html", "*.min.json")  # fmt: skip
+
+
+def why_for_programs(name: str) -> str | None:
+    """Return why nobody reads a file of this name; None for a file that people read."""
+    if name in _LOCK_FILES:
+        return "a lock file, which programs write for programs"
+    if any(fnmatchcase(name.lower(), bundle) for bundle in _BUNDLES):
+        return "a bundle, made by a program of files that people read"
+    return None
+
 
 _DATA_LINK = re.compile(r"!?\[([^\[\]\n]{0,300})\]\(<?data:[^\s()<>]*>?(?: \"[^\"\n]{0,300}\")?\)")
 """An image or a link of Markdown (CommonMark 0.31, section 6.3) with its text."""

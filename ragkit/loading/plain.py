@@ -10,6 +10,7 @@ from ragkit.loading.anchors import Ids, Slugs, label_of
 from ragkit.loading.detecting import markup_of
 from ragkit.loading.front_matter import front_matter
 from ragkit.loading.loaded import Headings, LoadedText, decoded
+from ragkit.loading.struck import without_struck
 from ragkit.text.columns import MarkColumns
 from ragkit.text.markdown import markdown_parts
 from ragkit.text.plain_lists import plain_list_parts
@@ -33,12 +34,18 @@ def load_text(data: bytes) -> LoadedText:
 
 
 def load_markdown(data: bytes) -> LoadedText:
-    """Load Markdown: headings, code and rows marked, its structure, front matter as metadata."""
+    """Load Markdown: headings, code and rows marked, its structure, front matter as metadata.
+
+    It stays as it is, except for text that is struck out (`~~old~~`), which is left out.
+    """
     text, metadata, dropped = decoded(data)
     body, front = front_matter(text)
     metadata.update(front)
     parts = markdown_parts(text, body)
-    marks = _markdown_marks(text, parts, body)
+    if "~~" in text:
+        text = without_struck(text, parts, body)
+        parts = markdown_parts(text, body)
+    marks = markdown_marks(text, parts, body, Headings(), Slugs())
     title = metadata.get("title")
     if not isinstance(title, str | int | float):
         headings = (mark.location.heading for mark in marks if mark.kind == "heading")
@@ -48,9 +55,15 @@ def load_markdown(data: bytes) -> LoadedText:
     )
 
 
-def _markdown_marks(text: str, parts: Sequence[Part], body: int) -> MarkColumns:
-    """Return marks of headings, code and rows, and of the text that resumes behind them."""
-    headings, slugs, marks, resumes = Headings(), Slugs(), MarkColumns(), False
+def markdown_marks(
+    text: str, parts: Sequence[Part], body: int, headings: Headings, slugs: Slugs
+) -> MarkColumns:
+    """Return marks of headings, code and rows, and of the text that resumes behind them.
+
+    `headings` are those that are open above the text, `slugs` the anchors taken there; both are
+    continued.
+    """
+    marks, resumes = MarkColumns(), False
     for part, following in pairwise(chain(parts, (None,))):
         assert part is not None  # noqa: S101 (only the last is)
         heading = _section(text, part, following) if part.kind == "heading" else None

@@ -5,16 +5,21 @@ from __future__ import annotations
 import itertools
 import json
 import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
 
 from ragkit.errors import LoadError
 from ragkit.loading.loaded import MAX_NAME_CHARACTERS, LoadedText, TextBuilder, clean, decoded
+from ragkit.loading.table_headers import HEAD_ROWS, column_letters, header_index
 from ragkit.narrowing import is_array, is_object
 from ragkit.text.columns import ROW
 from ragkit.text.lines import raw_lines
 from ragkit.types import Location
 
 _JSON_SPACE = re.compile(r"[ \t\n\r]*+")
+
+_QUOTED = re.compile(r'(?<![^,;\t|\n])"(?:[^"]++|"")*+"')
+"""A quoted cell of CSV (RFC 4180)."""
 
 MAX_DEPTH = 200
 """Nesting depth of JSON; deeper is an attack or a mistake."""
@@ -32,30 +37,30 @@ def load_csv(data: bytes) -> LoadedText:
     """
     text, metadata, dropped = decoded(data)
     rows = _rows(text)
-    first = list(itertools.islice(rows, _HEAD_ROWS))
-    header_index = _header_index([row for _, row in first])
-    header = (
-        []
-        if header_index is None
-        else [_one_line(cell)[:MAX_NAME_CHARACTERS] for cell in first[header_index][1]]
+    first = list(itertools.islice(rows, HEAD_ROWS))
+    head = header_index([row for _, row in first])
+    names = (
+        [] if head is None else [_one_line(cell)[:MAX_NAME_CHARACTERS] for cell in first[head][1]]
     )
-    if {"_id", "groups"} <= set(header):
+    if {"_id", "groups"} <= set(names):
         raise _only_json_lines_keep_groups()
     builder = TextBuilder()
     for index, (number, row) in enumerate(itertools.chain(first, rows)):
-        if index == header_index and len(first) > index + 1:
+        if index == head and len(first) > index + 1:
             continue
-        names = header if header_index is not None and index > header_index else []
+        is_title = head is not None and index < head
+        is_below = head is not None and index > head
         builder.add(
-            "; ".join(_named_cells(row, names)),
-            location=Location(cells=f"A{ROW}:{_column(len(row))}{ROW}"),
+            "; ".join(_named_cells(row, names if is_below else ())),
+            location=Location(cells=f"A{ROW}:{column_letters(len(row))}{ROW}"),
             kind="row",
             separator="\n",
-            part="paragraph" if header_index is not None and index < header_index else "row",
+            part="paragraph" if is_title else "row",
             row=number,
         )
+    title = "" if not head else _one_line(" ".join(first[0][1]))[:MAX_NAME_CHARACTERS]
     del text, rows, first  # which are not needed beside the text that is made now
-    return builder.build(metadata=metadata, dropped=dropped)
+    return builder.build(title=title, metadata=metadata, dropped=dropped)
 
 
 def _named_cells(row: Sequence[str], names: Sequence[str]) -> Iterator[str]:
@@ -86,76 +91,20 @@ def _rows(text: str) -> Iterator[tuple[int, list[str]]]:
 
 
 def _delimiter(text: str) -> str:
-    """Guess the delimiter: the one that occurs in most of the first lines, and most often."""
-    lines = [line for line in text[:65_536].split("\n")[:20] if line.strip()]
+    """Guess the delimiter: the one that occurs in most of the first lines, and equally often.
 
-    def support(delimiter: str) -> tuple[int, int, bool]:
+    What stands in quotes does not count.
+    """
+    bare = _QUOTED.sub("", text[:65_536])
+    lines = [line for line in bare.split("\n")[:20] if line.strip()]
+
+    def support(delimiter: str) -> tuple[int, int, int, bool]:
         counts = [line.count(delimiter) for line in lines]
-        return sum(n > 0 for n in counts), min(counts, default=0), delimiter == ","
+        filled = Counter(n for n in counts if n)
+        n_alike = max(filled.values(), default=0)
+        return filled.total(), n_alike, min(counts, default=0), delimiter == ","
 
     return max(",;\t|", key=support)
-
-
-_MAX_TITLE_ROWS = 3
-_HEAD_ROWS = 100
-"""Rows that decide on the header."""
-
-
-def _header_index(rows: Sequence[Sequence[str]]) -> int | None:
-    width = max(map(len, rows), default=0)
-    for index, row in enumerate(rows[: _MAX_TITLE_ROWS + 1]):
-        filled = [cell.strip() for cell in row if cell.strip()]
-        if len(filled) > 1 or width <= 1:
-            is_full = 2 * len(filled) > len(row) and (index == 0 or len(row) == width)
-            is_header = (
-                is_full and _are_names(filled) and not _recur(row, rows[index + 1 : index + 21])
-            )
-            return index if is_header else None
-    return None
-
-
-def _recur(names: Sequence[str], rows: Sequence[Sequence[str]]) -> bool:
-    """Whether names that are repeated are values, which come again in a column."""
-    if len(set(names)) == len(names):
-        return False
-    return any(
-        name.strip() and i < len(row) and row[i].strip() == name.strip()
-        for row in rows
-        for i, name in enumerate(names)
-    )
-
-
-def _are_names(cells: Sequence[str]) -> bool:
-    """Whether cells are words, or words and then numbers with the same step from each to the next.
-
-    Two numbers have to be years: a row of values, too, may hold two.
-    """
-    numbers = [cell for cell in cells if _is_number(cell)]
-    if not numbers:
-        return True
-    if _is_number(cells[0]) or not all(cell.isascii() and cell.isdecimal() for cell in numbers):
-        return False
-    values = [int(cell[:9]) for cell in numbers]
-    steps = {after - before for before, after in itertools.pairwise(values)}
-    are_years = all(1800 <= value < 2200 for value in values)
-    return len(steps) == 1 and steps != {0} and (are_years or len(values) > 2)
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text.replace(",", "."))
-    except ValueError:
-        return False
-    return True
-
-
-def _column(number: int) -> str:
-    """Return a column's letters, 1 for A."""
-    letters = ""
-    while number > 0:
-        number, rest = divmod(number - 1, 26)
-        letters = chr(ord("A") + rest) + letters
-    return letters or "A"
 
 
 def load_json(data: bytes) -> LoadedText:

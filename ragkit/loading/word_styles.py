@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Literal, TypeAlias, TypeVar
 
 from ragkit.loading.numbering import Numerals, numeral
-from ragkit.loading.word_xml import XmlPart
+from ragkit.loading.xml_parts import XmlPart
 
 Role: TypeAlias = Literal["code", "caption"]
 _V = TypeVar("_V")

@@ -25,8 +25,9 @@ from contextlib import suppress
 from typing import BinaryIO, TypeAlias
 
 from ragkit.errors import LoadError
-from ragkit.loading.formats import LOADERS, Loader, load_bytes
-from ragkit.loading.frames import frame_head, packed, read_frame
+from ragkit.loading.encodings import decode_text
+from ragkit.loading.formats import LOADERS, Loader, load_bytes, members_of
+from ragkit.loading.frames import frame_head, packed, packed_members, read_frame
 from ragkit.types import Json
 
 Answer: TypeAlias = "tuple[dict[str, Json], Iterable[bytes | memoryview], int]"
@@ -38,7 +39,11 @@ OUT_OF_MEMORY = 3
 _PACKAGES = ("encodings", "ragkit.loading", "ragkit.text")
 """Packages all of whose modules are loaded before the first file: none can be opened later."""
 
-_MODULES = ("bz2", "csv", "heapq", "html.entities", "lzma", "pypdfium2", "zlib")
+_MODULES = (
+    "ast", "bz2", "chardet", "csv", "datetime", "email.encoders", "email.generator",
+    "email.iterators", "heapq", "html.entities", "lzma", "pyexpat", "pypdfium2", "quopri",
+    "urllib.parse", "uu", "zlib",
+)  # fmt: skip
 """Modules that parsers import where they use them, or the standard library does for them."""
 
 
@@ -95,6 +100,8 @@ def _preload() -> None:
     for name in _MODULES:
         with suppress(ImportError):
             importlib.import_module(name)
+    with suppress(LoadError):
+        decode_text("Fähre für alle".encode("cp1252"))  # opens the files of what detects encodings
     warnings.simplefilter("ignore")
     logging.disable()
 
@@ -168,6 +175,8 @@ def _answer(request: Mapping[str, Json], data: bytes, loaders: Mapping[str, Load
         detail = "its loader is not one of those that a process of its own knows"
         return _error("unsupported", detail)
     try:
+        if request.get("members"):
+            return packed_members(members_of(data, loader))
         loaded = load_bytes(
             data,
             name=name,

@@ -17,7 +17,7 @@ from ragkit.pipeline.chunk_vectors import ChunkVectors
 from ragkit.pipeline.committing import BATCH_CHARACTERS, Committer
 from ragkit.pipeline.pruning import is_gone, text_sha256
 from ragkit.pipeline.remembering import FailureMemory
-from ragkit.pipeline.report import IngestReport, Progress, Status
+from ragkit.pipeline.report import FoundFile, IngestReport, Progress, Status
 from ragkit.storage import PreparedDocument, Store, StoreSettings
 from ragkit.text.jsontext import check_json
 from ragkit.text.printable import printable_line
@@ -303,17 +303,23 @@ class Ingester:
         )
 
     def _fail(self, failure: Failure) -> None:
-        if failure.code != "rule":  # What a rule leaves out is to be pruned, as if it were gone.
+        # What a rule leaves out is to be pruned, as if it were gone; what is ignored, if agreed to.
+        if failure.code not in {"rule", "ignored"}:
             self.failed_sources.add(failure.source)
         failure = self.memory.note(failure)
         if failure.skipped:
             self.report.skips.append(failure)
         else:
             self.report.failures.append(failure)
-        self._done(failure.source, "skipped" if failure.skipped else "failed", failure.source)
+        status: Status = "skipped" if failure.skipped else "failed"
+        self._done(failure.source, status, failure.source, f"{failure.code}: {failure.detail}")
 
-    def _done(self, document_id: str, status: Status, source: str = "") -> None:
+    def _done(self, document_id: str, status: Status, source: str = "", detail: str = "") -> None:
         self.report.note(document_id, status)
+        if self._dry_run:
+            self.report.files.append(
+                FoundFile(document_id=document_id, source=source, status=status, detail=detail)
+            )
         forecast, n_bytes = None, self._n_bytes.pop(document_id, None)
         if self.forecaster is not None:
             self.forecaster.note(source, status, n_bytes)

@@ -96,10 +96,20 @@ class IngestOptions(TypedDict, total=False):
         isolate: Parse files in a process of their own, which can open nothing and has limits of
             memory and time, so that a hostile file costs an error and nothing else. False parses
             them in this process, for systems without such limits.
-        dry_run: Read and chunk, but store nothing.
+        convert: `auto` has `.doc`, `.xls` and `.ppt` files converted by `soffice` (LibreOffice) if
+            it is on the PATH, under limits of time and memory; `off`, the default, does not read
+            them.
+        dry_run: Read and chunk, but store nothing; the report's `files` say what would be read or
+            skipped, and why.
+        include: Of the files in folders, read only those that match one of these patterns, which
+            are written as in a `.gitignore`. A file given by name is read anyway.
+        exclude: Leave out what matches one of these patterns.
+        gitignore: Leave out what `.gitignore` files leave out, too. A `.ragkitignore` always
+            counts.
         confirm: Called before `prune` removes more than half of the documents stored from one of
             the paths, which may mean that a folder is empty by mistake or a disk is not mounted.
-            None refuses.
+            None refuses. It is also called before `prune` removes documents whose files are
+            there, but are left out by now; None keeps them.
         secure: At the end, rewrite everything that still contains words of removed or replaced
             text, even if the store is very large. In smaller stores every call does this.
         on_progress: Called once per document, after its commit.
@@ -117,7 +127,11 @@ class IngestOptions(TypedDict, total=False):
     require_groups: bool
     vectors: Literal["now", "later"]
     isolate: bool
+    convert: Literal["auto", "off"]
     dry_run: bool
+    include: Sequence[str]
+    exclude: Sequence[str]
+    gitignore: bool
     confirm: Confirm | None
     secure: bool
     on_progress: Callable[[Progress], None] | None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from pathlib import PurePath
 from typing import Protocol, runtime_checkable
 
 from ragkit.errors import ConfigError, LoadError, StoreDamagedError
@@ -85,13 +86,17 @@ def moved_away(store: Store, gone: Iterable[str], texts: Mapping[str, int]) -> s
 
 
 def check_prune(
-    store: Store, source: Source, roots: Sequence[str], confirm: Confirm | None
+    store: Store,
+    source: Source,
+    roots: Sequence[str],
+    confirm: Confirm | None,
+    left_out: Callable[[], Iterable[str]] = tuple,
 ) -> bool:
     """Ask before more than half of what is stored from one of the paths is removed.
 
     Looks at names first; only where more than half of them have vanished are new files read, to see
     whether they are the old ones by another name. A source that cannot tell its names beforehand
-    is not looked at.
+    is not looked at. What was `left_out` while the names were listed is asked for later.
 
     Returns:
         Whether that was allowed, so that nobody need be asked again.
@@ -103,6 +108,8 @@ def check_prune(
     if listed is None:
         return False
     gone = vanished(store, roots, *listed)
+    for document_id in kept_though_left_out(gone, left_out(), None):
+        del gone[document_id]
     if _emptied(store, gone, roots) is None:
         return False
     known = {document_id for document_id, _ in store.sources()}
@@ -110,6 +117,32 @@ def check_prune(
     for document_id in moved_away(store, gone, texts):
         del gone[document_id]
     return refuse_emptying(store, gone, roots, confirm)
+
+
+def kept_though_left_out(
+    gone: Mapping[str, str], left_out: Iterable[str], confirm: Confirm | None
+) -> set[str]:
+    """Return those of the vanished documents that stay unless somebody agrees.
+
+    Their files are there, but a rule leaves them out by now.
+
+    Args:
+        gone: Ids and sources.
+        left_out: Files and folders that are there, but are not read.
+        confirm: Asked once; None agrees to nothing.
+    """
+    places = set(left_out)
+    if not places:
+        return set()
+    kept = {name for name, source in gone.items() if _is_left_out(source, places)}
+    what = f"prune would remove {len(kept)} documents whose files are there, but are left out now"
+    return set() if kept and confirm is not None and confirm(what) else kept
+
+
+def _is_left_out(source: str, places: set[str]) -> bool:
+    if is_gone(source):
+        return False
+    return source in places or any(str(folder) in places for folder in PurePath(source).parents)
 
 
 def refuse_emptying(

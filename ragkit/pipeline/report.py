@@ -39,6 +39,28 @@ class Progress:
     forecast: Forecast | None = None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FoundFile:
+    """What a dry run found: a document, or a file or folder without one, and what it would do.
+
+    `detail` says why, where it would read nothing.
+    """
+
+    document_id: str
+    source: str
+    status: Status
+    detail: str = ""
+
+    def to_dict(self) -> dict[str, Json]:
+        """Return the JSON form."""
+        return {
+            "document_id": self.document_id,
+            "source": self.source,
+            "status": self.status,
+            "detail": self.detail,
+        }
+
+
 @dataclass(slots=True, kw_only=True)
 class IngestReport:
     """What an ingest did.
@@ -52,6 +74,8 @@ class IngestReport:
 
     `chunks_without_vectors` counts all chunks of the store that wait for `ragkit embed`. None means
     that there is no embedder, or that the store does not tell.
+
+    `files` is what a dry run found, one entry for each document and for what would not be read.
 
     `isolated` says whether files are parsed in a process of their own. None means that no files
     are read.
@@ -77,6 +101,7 @@ class IngestReport:
     skips: list[Failure] = field(default_factory=list[Failure])
     languages: dict[str, int] = field(default_factory=dict[str, int])
     rules: Sequence[RuledFile] = ()
+    files: list[FoundFile] = field(default_factory=list[FoundFile])
 
     def note(self, document_id: str, status: Status) -> None:
         """Count a document that is done.
@@ -121,6 +146,7 @@ class IngestReport:
             "skipped": [{**failure.to_dict(), "known": failure.known} for failure in self.skips],
             "languages": dict(self.languages),
             "rules": [file.to_dict() for file in self.rules],
+            "files": [file.to_dict() for file in self.files],
         }
 
     def to_record(self) -> dict[str, Json]:
@@ -170,6 +196,6 @@ class EmbedReport:
         }
 
 
-_NAMES = {"schema", "changes", "failures", "skipped", "rules"}
+_NAMES = {"schema", "changes", "failures", "skipped", "rules", "files"}
 _CHANGES = {"added", "changed", "removed"}
 _DROPPED: tuple[Dropped, ...] = get_args(Dropped)

@@ -11,7 +11,9 @@ from ragkit.types import Document
 _AS_IN_THE_FILE = frozenset({"text", "markdown", "rst"})
 """Loaders that keep a file's text as it is, so that it can be read again from the store."""
 
-_CONVERTED = frozenset({"html", "csv", "json", "docx", "pdf"})
+_CONVERTED = frozenset(
+    {"html", "csv", "json", "pdf", "docx", "pptx", "xlsx", "odt", "odp", "ods", "rtf"}
+)
 """Loaders that know a structure which their text does not show."""
 
 

@@ -19,9 +19,11 @@ from ragkit.groups import PUBLIC, group_names, readers_of
 from ragkit.pipeline.ingesting import Ingester, stored_document
 from ragkit.pipeline.opening import has_numpy
 from ragkit.pipeline.pruning import (
+    Confirm,
     check_prune,
     is_gone,
     is_under,
+    kept_though_left_out,
     moved_away,
     refuse_emptying,
     vanished,
@@ -48,7 +50,7 @@ from ragkit.types import (
 )
 
 if TYPE_CHECKING:
-    from ragkit.loading.sources import Joined
+    from ragkit.loading.opening import Joined
     from ragkit.pipeline.options import IngestOptions
     from ragkit.pipeline.parts import Parts
     from ragkit.pipeline.report import IngestReport, Progress
@@ -72,10 +74,11 @@ def _write(parts: Parts, source: Joined, options: IngestOptions) -> IngestReport
     with store.exclusive():
         ingester = _ingester(parts, store, options)
         with _settling(parts, store, secure=options.get("secure", False)):
-            asked = prune and check_prune(store, source, source.roots, confirm)
+            asked = prune and check_prune(store, source, source.roots, confirm, source.left_out)
             _forecast(parts, source, ingester, options)
             ingester.add(source.documents())
             gone = _vanished(store, source.roots, ingester, prune=prune)
+            _keep_left_out(parts, gone, source.left_out(), confirm)
             if not asked:
                 # The disk may have been unmounted while it was read.
                 refuse_emptying(store, gone, source.roots, confirm)
@@ -112,6 +115,7 @@ def _source(
     parts: Parts, what: Sequence[str | Path | Source | Document], options: IngestOptions
 ) -> Joined:
     from ragkit.loading import open_source
+    from ragkit.loading.walking import Selection
 
     metadata = options.get("metadata")
     try:
@@ -126,6 +130,13 @@ def _source(
         password=options.get("password"),
         rules=parts.settings.ingest_rules,
         isolate=options.get("isolate", True),
+        convert=options.get("convert", "off") == "auto",
+        selection=Selection(
+            include=tuple(options.get("include", ())),
+            exclude=tuple(options.get("exclude", ())),
+            gitignore=options.get("gitignore", False),
+            tells=options.get("dry_run", False),
+        ),
     )
 
 
@@ -173,6 +184,7 @@ def _dry_run(parts: Parts, source: Joined, options: IngestOptions) -> IngestRepo
     ingester.add(source.documents())
     if store is not None:
         gone = _vanished(store, source.roots, ingester, prune=options.get("prune", False))
+        _keep_left_out(parts, gone, source.left_out(), None)
         ingester.remove(list(gone))
     ingester.report.rules = source.ruled()
     return _finished(ingester, source, options)
@@ -402,6 +414,20 @@ def _vanished(
     # Listing all documents of a remote store costs too much for a mere count.
     ingester.report.moved = moved if prune or is_local or not texts else None
     return gone if prune else {}
+
+
+def _keep_left_out(
+    parts: Parts, gone: dict[str, str], left_out: Sequence[str], confirm: Confirm | None
+) -> None:
+    """Take what is only left out by now from what is to be removed, unless somebody agrees."""
+    kept = kept_though_left_out(gone, left_out, confirm)
+    for document_id in kept:
+        del gone[document_id]
+    if kept:
+        parts.notice(
+            f"{len(kept)} stored documents are left out now and stay; to remove them: "
+            "ragkit ingest … --prune --yes"
+        )
 
 
 def _memory(store: Store | None, options: IngestOptions) -> FailureMemory:

@@ -19,7 +19,7 @@ from ragkit.storage.schema import checksum, schema_version, unsealed
 from ragkit.storage.units import packed_parts, packed_units, unpacked_parts, unpacked_units
 from ragkit.storage.values import StoredVectors, StoreSettings
 from ragkit.trimming import PoolChunk
-from ragkit.types import Chunk, Document, Hit, Json, Location, Mark, MarkKind, Metadata
+from ragkit.types import PLACES, Chunk, Document, Hit, Json, Location, Mark, MarkKind, Metadata
 
 if TYPE_CHECKING:
     from ragkit.types import Vector, Vectors
@@ -320,12 +320,8 @@ def _marks(rows: list[tuple[int, MarkKind, dict[str, Any]]]) -> tuple[Mark, ...]
             start=start,
             kind=kind,
             location=Location(
-                page=place.get("page"),
-                slide=place.get("slide"),
-                sheet=place.get("sheet"),
-                cells=place.get("cells"),
                 heading=tuple(place.get("heading", ())),
-                anchor=place.get("anchor"),
+                **{name: place[name] for name in PLACES if name in place},
             ),
         )
         for start, kind, place in rows

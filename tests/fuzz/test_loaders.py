@@ -19,6 +19,7 @@ from ragkit.loading import LOADERS, LoadedText, load_bytes
 from ragkit.text.wordpiece import load_wordpiece
 from ragkit.types import ChunkerName, Document
 
+from ..loading.office_files import odf, package, pptx, shape, sheet, slide_table, xlsx
 from .lane import FUZZ, SLOW, lane_only, no_hang
 from .mutating import mutated
 
@@ -63,13 +64,45 @@ PDF = (
 )
 
 
-def word_file(parts: Mapping[str, bytes]) -> bytes:
-    """Return a Word document of these parts."""
-    out = io.BytesIO()
-    with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
-        for name, data in parts.items():
-            archive.writestr(zipfile.ZipInfo(name, (2020, 1, 1, 0, 0, 0)), data)
-    return out.getvalue()
+ODF_BODY = (
+    '<text:h text:outline-level="1">Bay</text:h><text:p>At <text:span text:style-name="S">nine'
+    "</text:span>4<text:note><text:note-citation>1</text:note-citation><text:note-body><text:p>A."
+    "</text:p></text:note-body></text:note></text:p><text:list><text:list-item><text:p>one</text:p>"
+    '</text:list-item></text:list><table:table table:name="T"><table:table-row><table:table-cell '
+    'table:number-columns-spanned="2"><text:p>Quay</text:p></table:table-cell>'
+    "<table:covered-table-cell/></table:table-row></table:table>"
+)
+RTF = (
+    rb"{\rtf1\ansi{\fonttbl{\f0 A;}{\f1\fcharset128 M;}}{\stylesheet{\s1 heading 1;}}{\info{\title T}}"
+    rb"\s1 Bay\par\pard They\line leave {\v not }at \'e9\u8364?{\super 9}{\footnote A.}.\par"
+    rb"{\listtext 1.\tab}\pard\ls1 One\par\trowd\clvmgf\cellx1\cellx2\pard\intbl Quay\cell 4\cell\row}"
+)
+OFFICE: Mapping[str, bytes] = {
+    ".docx": package(WORD_PARTS),
+    ".pptx": pptx(
+        shape("Bay", placeholder="title")
+        + slide_table("a|=b|-", "1|2|3")
+        + shape("x", hidden=True),
+        shape("one", "two", placeholder="body"),
+        notes={1: shape("Mind.", placeholder="body")},
+        hidden=[2],
+    ),
+    ".xlsx": xlsx(
+        {"A": sheet("t", "a|b|c", "1|2.5|x", after='<mergeCell ref="A1:C1"/>'), "B": sheet("y")},
+        styles='<cellXfs><xf numFmtId="14"/></cellXfs>',
+        comments='<comment ref="A1"><text><t>Why?</t></text></comment>',
+        hidden=["B"],
+    ),
+    ".odt": odf("text", ODF_BODY, title="Ferries"),
+    ".odp": odf("presentation", f'<draw:page draw:style-name="S">{ODF_BODY}</draw:page>'),
+    ".ods": odf("spreadsheet", ODF_BODY),
+}
+
+
+def parts_of(data: bytes) -> dict[str, bytes]:
+    """Return the parts of a package."""
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        return {name: archive.read(name) for name in archive.namelist()}
 
 
 SEEDS: Mapping[str, Sequence[bytes]] = {
@@ -105,8 +138,43 @@ SEEDS: Mapping[str, Sequence[bytes]] = {
         b'{"title": "Ferries", "quays": [{"name": "north", "boats": [1, 2.5, null]}, {"name": "\\u00e9"}]}',
         b'[{"a": {"b": {"c": "deep"}}}, "text", 3, true]',
     ],
-    ".docx": [word_file(WORD_PARTS)],
+    ".rtf": [RTF],
     ".pdf": [PDF],
+    ".xml": [
+        b"<?xml version='1.0'?><!DOCTYPE a [<!ENTITY b 'bay'>]><article><front><article-meta><title-group>"
+        b"<article-title>The &b;</article-title></title-group></article-meta></front><body><sec><label>1"
+        b"</label><title>Quay</title><p>It <sup>2</sup> is.</p><list list-type='order'><list-item><p>a</p>"
+        b"</list-item></list><table><tr><td colspan='2'>1</td></tr></table></sec></body></article>",
+        b"<rss><channel><item><title>A</title><description>&lt;p&gt;B&lt;/p&gt;</description></item>"
+        b"</channel></rss>",
+    ],
+    ".eml": [
+        b"Subject: =?utf-8?q?F=C3=A4hre?=\nDate: Mon, 3 Jun 2024 09:30:00 +0200\nContent-Type: multipart/mixed; "
+        b"boundary=b\n\n--b\nContent-Type: text/plain; charset=latin-1\n\nThe ferry.\n--b\nContent-Type: "
+        b"text/html\nContent-Transfer-Encoding: base64\n\nPHA+SGk=\n--b\nContent-Disposition: attachment; "
+        b"filename=a.txt\n\nx\n--b--\n"
+    ],
+    ".mbox": [
+        b"From a@b Mon Jun 03 09:30:00 2024\nSubject: One\n\nFirst.\n>From here.\n\nFrom a@b Tue Jun 04 "
+        b"09:30:00 2024\n\nSecond.\n"
+    ],
+    ".ipynb": [
+        b'{"cells": [{"cell_type": "markdown", "source": ["# A\\n", "b"]}, {"cell_type": "code", "source": "x = 1", '
+        b'"outputs": [{"data": {"image/png": "iVBO", "text/plain": "1"}}]}], "nbformat": 4}'
+    ],
+    ".toml": [b'a = 1\n\n[server]\nport = 80\n\n[[x.y]]\nz = "w"\n', b"a:\n  b: 1\nc: |\n  d\n"],
+    ".py": [
+        b'"""Doc."""\n\nimport os\n\n@a\ndef f(x):\n    return 1\n\nclass B:\n    def c(self): ...\n'
+    ],
+    ".adoc": [b"= A\n:b: c\n\n== D\n\nYou:\n\n* e\n* f\n\n----\ng\n----\n|===\n|h |i\n|===\n"],
+    ".org": [b"#+TITLE: A\n* TODO B\n:C: d\n#+BEGIN_SRC\ne\n#+END_SRC\n| f | g |\n|---+---|\n"],
+    ".tex": [
+        b"\\title{A}\\begin{document}\n\\section{B}\n% c\n\\begin{verbatim}\nd\n\\end{verbatim}\n"
+    ],
+    ".vtt": [
+        b"WEBVTT\n\nNOTE a\n\n00:01.000 --> 00:02.000\n<v A>B <i>c</i>\n\n00:09.000 --> 00:10.000\nd\n"
+    ],
+    **{suffix: [data] for suffix, data in OFFICE.items()},
 }
 WORDS: Mapping[str, Sequence[bytes]] = {
     ".md": [b"#", b"```", b"~~~", b"---\n", b"===\n", b"| a |", b"- ", b"\n\n", b"    "],
@@ -119,7 +187,8 @@ WORDS: Mapping[str, Sequence[bytes]] = {
     ".csv": [b",", b";", b"\t", b"|", b'""', b"\n"],
     ".jsonl": [b"{", b"]", b'"\\ud800"', b"1e999", b"NaN", b"9" * 5000, b"[" * 300, b"\n"],
     ".json": [b"{", b"]", b'"\\ud800"', b"1e999", b"NaN", b"9" * 5000, b"[" * 300, b'{"a":' * 250],
-    ".docx": [b"PK\x05\x06", b"PK\x01\x02", b"PK\x03\x04"],
+    **{suffix: [b"PK\x05\x06", b"PK\x01\x02", b"PK\x03\x04"] for suffix in OFFICE},
+    ".rtf": [b"{", b"}", b"\\par ", b"\\cell ", b"\\row ", b"\\bin9 ", b"\\'81", b"\\u-1?", b"\\*"],
     ".pdf": [
         b"<<", b">>", b"endobj", b"stream", b"/Kids[2 0 R]", b"/Filter/FlateDecode", b"/Length 999999999",
         b"/Encrypt 5 0 R", b"/Count 999999999", b"/W[1 2 1]", b"/Filter[/ASCII85Decode/LZWDecode]", b"%%EOF",
@@ -189,6 +258,15 @@ def check_chunks(document: Document, name: ChunkerName, max_tokens: int = MAX_TO
     assert not text[at:].strip()
 
 
+@st.composite
+def damaged_package(draw: st.DrawFn, suffix: str) -> bytes:
+    """Return an office document of which parts are damaged."""
+    parts = parts_of(OFFICE[suffix])
+    for name in draw(st.sets(st.sampled_from(sorted(parts)), min_size=1)):
+        parts[name] = draw(mutated(list(parts.values()), PART_WORDS))
+    return package(parts)
+
+
 @pytest.mark.parametrize("suffix", sorted(SEEDS))
 @FUZZ
 @given(data=st.data())
@@ -197,14 +275,12 @@ def test_damaged_files(suffix: str, data: st.DataObject) -> None:
     check(data.draw(mutated(SEEDS[suffix], WORDS.get(suffix, ()))), suffix)
 
 
+@pytest.mark.parametrize("suffix", sorted(OFFICE))
 @FUZZ
-@given(st.data())
-def test_damaged_parts_of_word_documents(data: st.DataObject) -> None:
-    """The parts inside a Word document may be damaged, missing or another's."""
-    parts = dict(WORD_PARTS)
-    for name in data.draw(st.sets(st.sampled_from(sorted(WORD_PARTS)), min_size=1)):
-        parts[name] = data.draw(mutated(list(WORD_PARTS.values()), PART_WORDS))
-    check(word_file(parts), ".docx")
+@given(data=st.data())
+def test_damaged_parts_of_office_documents(suffix: str, data: st.DataObject) -> None:
+    """The parts inside an office document may be damaged, missing or another's."""
+    check(data.draw(damaged_package(suffix)), suffix)
 
 
 @FUZZ
@@ -227,7 +303,7 @@ def test_cost_grows_with_size(suffix: str, data: st.DataObject) -> None:
 
     unit = data.draw(mutated(SEEDS[suffix], WORDS.get(suffix, ())))[:60]
     head = data.draw(mutated(SEEDS[suffix], WORDS.get(suffix, ())))[:200]
-    if suffix == ".docx" or not unit:
+    if suffix in OFFICE or not unit:
         return
     seconds: list[float] = []
     for n_bytes in (8_000, 64_000):

@@ -18,7 +18,7 @@ from ragkit.loading.isolation import Content, Limits, Worker
 
 from .lane import CPU_SECONDS, FEWER
 from .mutating import mutated
-from .test_loaders import CODES, PART_WORDS, SEEDS, WORD_PARTS, WORDS, check_loaded, word_file
+from .test_loaders import CODES, OFFICE, SEEDS, WORDS, check_loaded, damaged_package
 
 N_FILES = int(os.environ.get("FUZZ_FILES", "0"))
 LIMITS = Limits(cpu_seconds=int(CPU_SECONDS))
@@ -57,11 +57,11 @@ def test_damaged_files(worker: Worker, suffix: str, data: st.DataObject) -> None
     check(worker, data.draw(mutated(SEEDS[suffix], WORDS.get(suffix, ()))), suffix)
 
 
+@pytest.mark.parametrize("suffix", sorted(OFFICE))
 @FILES
 @given(data=st.data())
-def test_damaged_parts_of_word_documents(worker: Worker, data: st.DataObject) -> None:
-    """The parts inside a Word document may be damaged, missing or another's."""
-    parts = dict(WORD_PARTS)
-    for name in data.draw(st.sets(st.sampled_from(sorted(WORD_PARTS)), min_size=1)):
-        parts[name] = data.draw(mutated(list(WORD_PARTS.values()), PART_WORDS))
-    check(worker, word_file(parts), ".docx")
+def test_damaged_parts_of_office_documents(
+    worker: Worker, suffix: str, data: st.DataObject
+) -> None:
+    """The parts inside an office document may be damaged, missing or another's."""
+    check(worker, data.draw(damaged_package(suffix)), suffix)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import zipfile
+from collections.abc import Callable
 
 import pytest
 from hypothesis import given, settings
@@ -13,6 +14,7 @@ from ragkit.errors import LoadError
 from ragkit.loading import LOADERS, LoadedText, load_bytes
 
 from ..cpu import LINEAR, growth
+from .office_files import odf, pptx, sheet, xlsx
 from .structure import assert_sound
 
 CODES = {"no_text", "password", "unsupported", "broken", "limit", "encoding"}
@@ -113,3 +115,62 @@ def test_ten_megabytes_on_one_line(suffix: str) -> None:
     """A line of ten megabytes comes out whole."""
     data = b"harbor " * (10 * 2**20 // 7)
     assert len(load_bytes(data, name=f"a{suffix}").text) >= len(data) - 7
+
+
+def _titled(n: int) -> bytes:
+    return pptx("x", title="&amp;" * n)
+
+
+def _noted(n: int) -> bytes:
+    note = "1<text:note-citation>1</text:note-citation>"
+    return odf("text", f"<text:p>{note * n}</text:p>")
+
+
+def _covered(n: int) -> bytes:
+    return odf("spreadsheet", "<table:covered-table-cell/>" * n)
+
+
+def _in_slide_cell(n: int) -> bytes:
+    cell = "<a:tc><a:txBody>" + "<a:p><a:r><a:t>x</a:t></a:r></a:p>" * n + "</a:txBody></a:tc>"
+    return pptx(f"<p:graphicFrame><a:tbl><a:tr>{cell}</a:tr></a:tbl></p:graphicFrame>")
+
+
+def _merged(n: int) -> bytes:
+    areas = "".join(f'<mergeCell ref="{letter}1:XFD1048576"/>' for letter in "ABCDEFGH" * (n // 8))
+    return xlsx({"S": sheet(*["x|y"] * n, after=f"<mergeCells>{areas}</mergeCells>")})
+
+
+def _blocks_far_apart(n: int) -> bytes:
+    rows = (
+        f'<row r="{3 * i}"><c r="A{3 * i}"><v>1</v></c><c r="XFD{3 * i}"><v>2</v></c></row>'
+        for i in range(1, n)
+    )
+    return xlsx({"S": f"<sheetData>{''.join(rows)}</sheetData>"})
+
+
+def _in_cell(n: int) -> bytes:
+    cell = f"<table:table-cell>{'<text:p>x</text:p>' * n}</table:table-cell>"
+    return odf("text", f"<table:table><table:table-row>{cell}</table:table-row></table:table>")
+
+
+@pytest.mark.parametrize(
+    ("suffix", "make"),
+    [
+        ("pptx", _in_slide_cell),
+        ("pptx", _titled),
+        ("xlsx", _merged),
+        ("xlsx", _blocks_far_apart),
+        ("odt", _in_cell),
+        ("odt", _noted),
+        ("ods", _covered),
+    ],
+    ids=["cell of a slide", "title", "merged", "far apart", "cell", "notes", "covered"],
+)  # fmt: skip
+def test_office_documents_take_linear_time(suffix: str, make: Callable[[int], bytes]) -> None:
+    """Four times as much of one thing costs about four times as much."""
+
+    def load(size: int) -> None:
+        loaded = outcome(make(size), f"a.{suffix}")
+        assert not isinstance(loaded, str) or loaded in CODES
+
+    assert growth(load, 2**12) < LINEAR

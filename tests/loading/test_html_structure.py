@@ -342,3 +342,27 @@ class _Counts(HTMLParser):
             self._row = set()
         if self._open:
             self._open.pop()
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        '<pre><code class="language-python">x = 1\ny</code></pre>',
+        '<pre class="lang-Python">x = 1\ny</pre>',
+        '<div class="highlight-python x"><div class="highlight"><pre>x = 1\ny</pre></div></div>',
+        '<div class="highlight highlight-source-python"><pre>x = 1\ny</pre></div>',
+        '<pre class="brush: python; gutter: false">x = 1\ny</pre>',
+        '<div class="sourceCode"><pre class="sourceCode python">x = 1\ny</pre></div>',
+    ],
+)
+def test_language_of_code(code: str) -> None:
+    """Code whose language is known stands between fences, as in Markdown; other code does not."""
+    loaded = html(f"<p>Run:</p>{code}<pre>z</pre>")
+    assert loaded.text == "Run:\n\n```python\nx = 1\ny\n```\n\nz"
+    assert outline(loaded) == ["paragraph: Run:", "code: ```python x = 1 y ```", "code: z"]
+
+
+@pytest.mark.parametrize("name", ["language-none", "highlight-default", "highlight", "lang-", "x"])
+def test_code_without_language(name: str) -> None:
+    """No language is none, and a language of people is none of code."""
+    assert html(f"<div class='lang-en'><pre class='{name}'>x</pre></div>").text == "x"

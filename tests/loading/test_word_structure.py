@@ -176,3 +176,20 @@ def test_a_raised_number_is_apart_from_the_number_before() -> None:
         for text, place in runs
     )
     assert document(f"<w:p>{body}</w:p>").text == "It is 10^-12 ohm, 18 [2] crowns, 4 m2, 10_2 0"
+
+
+def test_notes_have_their_mark() -> None:
+    """A note is no digit of the number before it, and its text says which one it is."""
+    refer = '<w:r><w:footnoteReference w:id="{}"/></w:r>'
+    body = (
+        f"<w:p><w:r><w:t>It is 45</w:t></w:r>{refer.format(7)}<w:r><w:t> EUR, or less</w:t></w:r>"
+        f"{refer.format(2)}<w:del>{refer.format(3)}</w:del></w:p>"
+    )
+    notes = "".join(
+        f'<w:footnote w:id="{number}">{paragraph(text)}</w:footnote>'
+        for number, text in ((0, ""), (2, "In May."), (7, "With tax."))
+    )
+    part = f'<w:footnotes xmlns:w="{WORD}">{notes}</w:footnotes>'
+    assert load("a.docx", word(body, word_footnotes=part)).text == (
+        "It is 45 [1] EUR, or less[2]\n\n[2] In May.\n\n[1] With tax."
+    )

@@ -1,18 +1,14 @@
-"""The XML parts of a Word document, each parsed as a stream while it is unpacked, under limits."""
+"""What receives the elements of an XML part of a document, however it is parsed."""
 
 from __future__ import annotations
-
-import zipfile
-from xml.etree import ElementTree
 
 from ragkit.errors import LoadError
 
 MAX_PART_BYTES = 64 * 2**20
 MAX_DEPTH = 2_000
 """Depth of nested elements; Word itself writes a few dozen."""
-
-_BLOCK_BYTES = 2**22
-"""The parser reads a long attribute from its start again with each block."""
+_MAX_NAMES = 1_000
+"""That are remembered."""
 
 
 class XmlPart:
@@ -20,6 +16,7 @@ class XmlPart:
 
     def __init__(self) -> None:
         self._depth = 0
+        self._locals: dict[str, str] = {}
 
     def doctype(self, name: str, pubid: str | None, system: str | None) -> None:
         """Refuse a document type declaration."""
@@ -30,15 +27,25 @@ class XmlPart:
         self._depth += 1
         if self._depth > MAX_DEPTH:
             raise LoadError("limit", f"elements nested deeper than {MAX_DEPTH:,}")
+        known = self._locals
         self.enter(
-            tag.rpartition("}")[2],
-            {name.rpartition("}")[2]: value for name, value in attributes.items()},
+            known.get(tag) or self._local(tag),
+            {known.get(name) or self._local(name): text for name, text in attributes.items()},
         )
 
     def end(self, tag: str) -> None:
         """Pass an element's end on."""
         self._depth -= 1
-        self.leave(tag.rpartition("}")[2])
+        self.leave(self._locals.get(tag) or self._local(tag))
+
+    def _local(self, name: str) -> str:
+        """Return a name without its namespace; that of an id which refers to a part is `r:id`."""
+        space, _, local = name.rpartition("}")
+        if space.endswith("/relationships") and "officeDocument" in space:
+            local = f"r:{local}"
+        if len(self._locals) < _MAX_NAMES:
+            self._locals[name] = local
+        return local
 
     def data(self, text: str) -> None:
         """Take characters."""
@@ -51,19 +58,3 @@ class XmlPart:
 
     def leave(self, name: str) -> None:
         """Take an element's end."""
-
-
-def parse(archive: zipfile.ZipFile, name: str, target: XmlPart) -> None:
-    """Pass the elements of a part to the target; raises `LoadError`: `broken` or `limit`."""
-    parser = ElementTree.XMLParser(target=target)  # noqa: S314 (doctype is refused: no entities)
-    n_bytes = 0
-    try:
-        with archive.open(name) as part:
-            while block := part.read(_BLOCK_BYTES):
-                n_bytes += len(block)
-                if n_bytes > MAX_PART_BYTES:
-                    raise LoadError("limit", f"{name} unpacks to over {MAX_PART_BYTES >> 20} MiB")
-                parser.feed(block)
-        parser.close()
-    except ElementTree.ParseError as error:
-        raise LoadError("broken", f"{name}: {error}") from error

@@ -1,4 +1,4 @@
-"""Rows and cells of HTML tables, spans included."""
+"""Rows and cells of tables, spans included."""
 
 from __future__ import annotations
 
@@ -13,12 +13,17 @@ _MAX_COLUMNS, _MAX_ROWS = 1_000, 65_534
 
 @dataclass(slots=True)
 class Cell:
-    """A cell, and how many columns and rows it spans."""
+    """A cell, and how many columns and rows it spans; `pieces` are its texts while it is read."""
 
     text: str = ""
     is_header: bool = False
     n_columns: int = 1
     n_rows: int = 1
+    pieces: list[str] = field(default_factory=list[str])
+
+    def close(self) -> None:
+        """Join its pieces."""
+        self.text = " ".join(self.pieces)
 
 
 @dataclass(slots=True)

@@ -1,9 +1,9 @@
-"""The blocks of a Word document in the order of its text, and the parts that they make up."""
+"""The blocks of an office document in the order of its text, and the parts that they make up."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 from ragkit.loading.loaded import Headings, OpenPart, TextBuilder
@@ -34,10 +34,12 @@ class Blocks:
 
     Word knows no lists, only paragraphs with numbers: what stands between two items of a list
     belongs to the first if the numbers go on, and it ends the list if not. So it waits until that
-    is known. A caption waits for its table, lines of code for the last of them.
+    is known. A caption waits for its table, lines of code for the last of them. `slide` is the
+    number of the slide whose text it is.
     """
 
     builder: TextBuilder
+    slide: int | None = None
     _headings: Headings = field(default_factory=Headings)
     _lists: list[_OpenList] = field(default_factory=list[_OpenList])
     _waiting: list[Callable[[], None]] = field(default_factory=list[Callable[[], None]])
@@ -50,10 +52,14 @@ class Blocks:
         self._headings.enter(level, text)
         self._add(text, "heading", kind="heading")
 
-    def add_paragraph(self, text: str) -> None:
-        """Add running text."""
+    def add_paragraph(self, text: str, *, is_in_item: bool = False) -> None:
+        """Add running text, of the item that is open if that is known."""
         self._end_code_and_caption()
-        self._place(partial(self._add, text, "paragraph"))
+        if is_in_item:
+            self._let_in()
+            self._add(text, "paragraph")
+        else:
+            self._place(partial(self._add, text, "paragraph"))
 
     def add_code(self, line: str) -> None:
         """Add a line of code; lines that follow each other are one block."""
@@ -143,6 +149,8 @@ class Blocks:
         self, text: str, part: PartKind, *, kind: MarkKind = "text", separator: str = "\n\n"
     ) -> None:
         location = self._headings.location
+        if self.slide is not None:
+            location = replace(location, slide=self.slide)
         self.builder.add(text, location=location, kind=kind, separator=separator, part=part)
 
 

@@ -1,0 +1,108 @@
+"""Documents inside of files: the messages of a mailbox, what is attached to a mail."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from functools import partial
+
+from ragkit.errors import LoadError
+from ragkit.loading.formats import LOADERS_VERSION, MAIL, Loader, find_loader
+from ragkit.loading.isolation import Content, Parser
+from ragkit.loading.joining import placed
+from ragkit.loading.mail import may_have_members, without_quotes
+from ragkit.loading.mbox import MAX_MESSAGE_BYTES, messages
+from ragkit.loading.members import Member
+from ragkit.loading.records import Labels, digest
+from ragkit.loading.walking import shown
+from ragkit.types import Document, Failure, Location, PendingDocument, SourceItem
+
+MAX_DEPTH = 3
+"""Of files in files."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A file that may hold documents: its own id, its source, and what is common to them."""
+
+    id: str
+    source: str
+    labels: Labels
+    parser: Parser
+    depth: int = 0
+    message: int | None = None
+
+
+def mailbox_documents(
+    path: str, identity: str, labels: Labels, parser: Parser
+) -> Iterator[SourceItem]:
+    """Yield the messages of a mailbox, and what is attached to them."""
+    source = shown(path)
+    try:
+        with open(path, "rb") as stream:
+            for number, raw in enumerate(messages(stream), start=1):
+                place = Place(f"{identity}#{number}", source, labels, parser, message=number)
+                if raw is None:
+                    detail = f"message {number}: over {MAX_MESSAGE_BYTES >> 20} MiB"
+                    yield Failure(source=source, code="limit", detail=detail)
+                    continue
+                message = Member("message.eml", without_quotes(raw))
+                yield from _documents(place, message, MAIL, n_bytes=len(raw))
+    except OSError as error:
+        yield Failure(source=source, code="unreadable", detail=str(error.strerror or error))
+    except LoadError as error:
+        yield Failure(source=source, code=error.code, detail=error.detail)
+
+
+def member_documents(place: Place, content: Content, loader: Loader) -> Iterator[SourceItem]:
+    """Yield what is attached to a file, and what is attached to that."""
+    if place.depth >= MAX_DEPTH:
+        return
+    try:
+        if loader is MAIL and not may_have_members(b"".join(content.blocks())):
+            return
+        members = place.parser.members(content, loader=loader)
+    except (LoadError, OSError):
+        return  # What is wrong with the file, its own document says.
+    for member in members:
+        try:
+            found = find_loader(member.name)
+        except LoadError as error:
+            yield Failure(
+                source=place.source,
+                code=error.code,
+                skipped=True,
+                detail=f"attached: {error.detail}",
+            )
+            continue
+        inner = replace(place, id=f"{place.id}#{member.name}", depth=place.depth + 1)
+        yield from _documents(inner, member, found)
+
+
+def _documents(
+    place: Place, member: Member, loader: Loader, n_bytes: int | None = None
+) -> Iterator[SourceItem]:
+    found = digest([loader.name, LOADERS_VERSION, member.name, place.message], place.labels)
+    found.update(member.data)
+    content = Content.of(member.data)
+    yield PendingDocument(
+        id=place.id,
+        source=place.source,
+        fingerprint=found.hexdigest(),
+        load=partial(_load, place, member.name, content, loader),
+        groups=place.labels.groups,
+        n_bytes=n_bytes,
+    )
+    if loader.members is not None:
+        yield from member_documents(place, content, loader)
+
+
+def _load(place: Place, name: str, content: Content, loader: Loader) -> Document:
+    try:
+        loaded = place.parser.load(content, name=name, loader=loader)
+    except LoadError as error:
+        number = "" if place.message is None else f"message {place.message}: "
+        raise LoadError(error.code, f"{number}{error.detail}", may_pass=error.may_pass) from error
+    if place.message is not None:
+        loaded = placed(loaded, Location(message=place.message))
+    return place.labels.document(place.id, place.source, loaded)

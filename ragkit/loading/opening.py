@@ -1,0 +1,168 @@
+"""Standard input, and several sources as one."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import BinaryIO
+
+from ragkit.errors import LoadError
+from ragkit.ingest_rules import IngestRule, RuledFile
+from ragkit.loading.converting import Converting
+from ragkit.loading.formats import MAX_FILE_BYTES, find_loader
+from ragkit.loading.isolation import Content, InProcess, Parser, Worker
+from ragkit.loading.records import Labels, is_record_line, record_documents, record_lines
+from ragkit.loading.sizes import FileSize
+from ragkit.loading.sources import FileSource
+from ragkit.loading.tables import is_guarded
+from ragkit.loading.walking import Selection
+from ragkit.types import Document, Failure, Metadata, Source, SourceItem
+
+
+class StdinSource:
+    """Standard input: records if its first line is one, else one document called `stdin`.
+
+    Args:
+        labels: Added to each document.
+        stream: Read instead of standard input.
+        parser: Turns what it holds into text; by default in a process of its own.
+    """
+
+    roots: tuple[str, ...] = ()
+
+    def __init__(
+        self,
+        *,
+        labels: Labels | None = None,
+        stream: BinaryIO | None = None,
+        parser: Parser | None = None,
+    ) -> None:
+        self._parser = parser or Worker()
+        self._labels = labels or Labels()
+        self._stream = stream
+
+    def documents(self) -> Iterator[SourceItem]:
+        """Yield what standard input holds."""
+        stream = self._stream or sys.stdin.buffer
+        before = b""
+        for line in record_lines(stream):
+            before += line
+            if line.strip() or len(before) > MAX_FILE_BYTES:
+                break
+        first = before.lstrip()
+        if is_record_line(first):
+            blank = [b""] * before[: len(before) - len(first)].count(b"\n")
+            lines = (line for part in (blank, [first], record_lines(stream)) for line in part)
+            yield from record_documents(lines, "-", self._labels)
+            return
+        try:
+            content = Content.of(before + stream.read(MAX_FILE_BYTES + 1))
+            loaded = self._parser.load(content, name="stdin.txt", loader=find_loader("stdin.txt"))
+            if any(map(is_guarded, loaded.text.split("\n"))):
+                raise LoadError(
+                    "groups",
+                    "a line is a record with groups, but the first line is none, so that all "
+                    "would be read as text: write it to a file, then: ragkit ingest FILE.jsonl",
+                )
+            yield self._labels.document("stdin", "-", loaded)
+        except LoadError as error:
+            yield Failure(source="-", code=error.code, detail=error.detail)
+
+
+class Joined:
+    """Several sources, one after the other, and documents given directly.
+
+    Attributes:
+        parser: Turns their files into text.
+    """
+
+    def __init__(
+        self, sources: Sequence[Source], documents: Sequence[Document], parser: Parser
+    ) -> None:
+        self._sources = sources
+        self._documents = documents
+        self.parser = parser
+
+    @property
+    def roots(self) -> tuple[str, ...]:
+        """The roots of all sources that have any."""
+        return tuple(root for source in self._sources for root in getattr(source, "roots", ()))
+
+    def listed(self) -> tuple[set[str], set[str]] | None:
+        """Return the ids to come, and the paths that cannot be read.
+
+        None if a source has roots but does not know its ids before it is read.
+        """
+        ids, unread = {document.id for document in self._documents}, set[str]()
+        for source in self._sources:
+            if isinstance(source, FileSource):
+                listed = source.listed()
+                ids |= listed[0]
+                unread |= listed[1]
+            elif getattr(source, "roots", ()):
+                return None
+        return ids, unread
+
+    def left_out(self) -> tuple[str, ...]:
+        """Return the places that are there, but are not read: see `FileSource.left_out`."""
+        files = (source for source in self._sources if isinstance(source, FileSource))
+        return tuple(place for source in files for place in source.left_out())
+
+    def sizes(self) -> list[FileSize]:
+        """Return the sizes of the files of all sources."""
+        files = (source for source in self._sources if isinstance(source, FileSource))
+        return [file for source in files for file in source.sizes()]
+
+    def ruled(self) -> list[RuledFile]:
+        """Return how the rules of the settings apply to each file."""
+        files = (source for source in self._sources if isinstance(source, FileSource))
+        return [ruled for source in files for ruled in source.ruled()]
+
+    def documents(self) -> Iterator[SourceItem]:
+        """Yield the documents of all sources."""
+        yield from self._documents
+        for source in self._sources:
+            yield from source.documents()
+
+
+def open_source(
+    what: Sequence[str | Path | Source | Document],
+    *,
+    root: str | Path | None = None,
+    groups: tuple[str, ...] = (),
+    metadata: Metadata | None = None,
+    password: str | None = None,
+    rules: Sequence[IngestRule] = (),
+    isolate: bool = True,
+    convert: bool = False,
+    selection: Selection | None = None,
+) -> Joined:
+    """Return one source for paths, `-`, sources and documents.
+
+    Unless `isolate`, files are parsed in this process. With `convert`, those of old office
+    programs are converted.
+    """
+    parser: Parser = Worker() if isolate else InProcess()
+    if convert:
+        parser = Converting(parser)
+    labels = Labels(groups=groups, metadata=metadata or {})
+    paths = [item for item in what if isinstance(item, str | Path) and str(item) != "-"]
+    sources: list[Source] = []
+    if paths:
+        sources.append(
+            FileSource(
+                paths,
+                root=root,
+                labels=labels,
+                password=password,
+                rules=rules,
+                parser=parser,
+                selection=selection,
+            )
+        )
+    if "-" in [item for item in what if isinstance(item, str)]:
+        sources.append(StdinSource(labels=labels, parser=parser))
+    documents = [item for item in what if isinstance(item, Document)]
+    sources += [item for item in what if not isinstance(item, str | Path | Document)]
+    return Joined(sources, documents, parser)
