@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
@@ -20,6 +21,7 @@ from ragkit.types import (
     GenerationOptions,
     Prompt,
     ScoredSentence,
+    Span,
     TokenCounter,
     Usage,
 )
@@ -64,10 +66,11 @@ class ExtractiveGenerator:
             chosen = [candidate.members for candidate in best]
         else:
             chosen = self._sentences(found)
-        chosen = self._within(chosen, context, options.max_tokens)
+        indexed = _Context(context)
+        chosen = self._within(chosen, indexed, options.max_tokens)
         order = {id(sentence): k for k, (sentence, _) in enumerate(found)}
         chosen.sort(key=lambda members: order[id(members[0][0])])
-        pieces = _pieces([place for members in chosen for place in members], context)
+        pieces = _pieces([place for members in chosen for place in members], indexed)
         text, citations = _joined(pieces)
         return Generation(
             text=text,
@@ -99,7 +102,7 @@ class ExtractiveGenerator:
     def _within(
         self,
         chosen: Sequence[Sequence[Place]],
-        context: Sequence[ContextItem],
+        found: _Context,
         max_tokens: int | None,
     ) -> list[Sequence[Place]]:
         """Return the first of what was chosen, without what does not fit; at least the first."""
@@ -107,7 +110,7 @@ class ExtractiveGenerator:
             return list(chosen)
         kept: list[Sequence[Place]] = []
         for members in chosen:
-            pieces = _pieces([place for some in (*kept, members) for place in some], context)
+            pieces = _pieces([place for some in (*kept, members) for place in some], found)
             if kept and self.counter.count(_joined(pieces)[0]) > max_tokens:
                 break
             kept.append(members)
@@ -122,77 +125,84 @@ class _Piece:
     on_its_own: bool
 
 
-def _pieces(chosen: Sequence[Place], context: Sequence[ContextItem]) -> list[_Piece]:
+class _Context:
+    """What a context has of procedures, of what sentences introduce, and of spans."""
+
+    def __init__(self, context: Sequence[ContextItem]) -> None:
+        self._procedures: dict[tuple[str, Span], list[Place]] = {}
+        self._introduced: dict[tuple[str, int], list[Place]] = {}
+        self._items: dict[str, list[ContextItem]] = {}
+        for item in context:
+            document_id = item.hit.chunk.document_id
+            self._items.setdefault(document_id, []).append(item)
+            for sentence in item.sentences:
+                unit = unit_of(sentence, item)
+                place = (sentence, item)
+                if unit.procedure is not None and unit.is_kept_alone:
+                    self._procedures.setdefault((document_id, unit.procedure), []).append(place)
+                for need in unit.needs:
+                    if need.role == "lead_in":
+                        self._introduced.setdefault((document_id, need.start), []).append(place)
+        for items in self._items.values():
+            items.sort(key=_start)
+
+    def steps(self, document_id: str, procedure: Span) -> Sequence[Place]:
+        """Return all that there is of a procedure."""
+        return self._procedures.get((document_id, procedure), ())
+
+    def introduced(self, sentence: ScoredSentence, item: ContextItem) -> Sequence[Place]:
+        """Return what a sentence with a colon at its end introduces."""
+        if sentence.text[-1:] not in {":", "："}:
+            return ()
+        return self._introduced.get((item.hit.chunk.document_id, sentence.start), ())
+
+    def holder(self, document_id: str, start: int, end: int) -> ContextItem | None:
+        """Return the item that holds a span of a document."""
+        items = self._items.get(document_id, [])
+        k = bisect_right(items, start, key=_start) - 1
+        return items[k] if k >= 0 and end <= items[k].end else None
+
+
+def _start(item: ContextItem) -> int:
+    return item.start
+
+
+def _pieces(chosen: Sequence[Place], context: _Context) -> list[_Piece]:
     """Return each chosen sentence once, after what it needs of the context, except headings.
 
     What only introduces others is followed by them, and a step stands in its whole procedure.
     """
     pieces: dict[tuple[str, int], _Piece] = {}
+    whole: set[tuple[str, Span]] = set()
     for sentence, item in chosen:
-        steps = list(_procedure(sentence, item, context))
-        for found in steps or [(sentence, item), *_introduced(sentence, item, context)]:
-            _add(pieces, *found, context)
+        document_id, procedure = item.hit.chunk.document_id, unit_of(sentence, item).procedure
+        if procedure is None:
+            for found in [(sentence, item), *context.introduced(sentence, item)]:
+                _add(pieces, *found, context)
+        elif (document_id, procedure) not in whole:
+            whole.add((document_id, procedure))
+            for found in context.steps(document_id, procedure) or [(sentence, item)]:
+                _add(pieces, *found, context)
     return list(pieces.values())
-
-
-def _procedure(
-    sentence: ScoredSentence, item: ContextItem, context: Sequence[ContextItem]
-) -> Iterator[Place]:
-    """Yield all that the context has of the procedure that a sentence is a step of."""
-    unit = unit_of(sentence, item)
-    if unit.procedure is None:
-        return
-    for other in context:
-        if other.hit.chunk.document_id == item.hit.chunk.document_id:
-            for step in other.sentences:
-                found = unit_of(step, other)
-                if found.is_kept_alone and found.procedure == unit.procedure:
-                    yield step, other
-
-
-def _introduced(
-    sentence: ScoredSentence, item: ContextItem, context: Sequence[ContextItem]
-) -> Iterator[Place]:
-    """Yield what a sentence with a colon at its end introduces, as far as the context has it."""
-    if sentence.text[-1:] not in {":", "："} or not item.hit.chunk.units:
-        return
-    document_id = item.hit.chunk.document_id
-    for other in context:
-        if other.hit.chunk.document_id != document_id:
-            continue
-        for introduced in other.sentences:
-            needs = unit_of(introduced, other).needs
-            if any(n.role == "lead_in" and n.start == sentence.start for n in needs):
-                yield introduced, other
 
 
 def _add(
     pieces: dict[tuple[str, int], _Piece],
     sentence: ScoredSentence,
     item: ContextItem,
-    context: Sequence[ContextItem],
+    context: _Context,
 ) -> None:
     unit, document_id = unit_of(sentence, item), item.hit.chunk.document_id
     for need in unit.needs:
         if need.role == "heading" or (document_id, need.start) in pieces:
             continue
-        holds = _holder(context, document_id, need.start, need.end)
+        holds = context.holder(document_id, need.start, need.end)
         if holds is not None:
             cited = Citation(hit=holds.hit, start=need.start, end=need.end, text=need.text)
             pieces[document_id, need.start] = _Piece(cited, on_its_own=True)
     cited = Citation(hit=item.hit, start=sentence.start, end=sentence.end, text=sentence.text)
     is_text = unit.kind == "sentence" and not unit.needs
     pieces.setdefault((document_id, sentence.start), _Piece(cited, on_its_own=not is_text))
-
-
-def _holder(
-    context: Sequence[ContextItem], document_id: str, start: int, end: int
-) -> ContextItem | None:
-    """Return the item of the context that holds a span of a document."""
-    for item in context:
-        if item.hit.chunk.document_id == document_id and item.start <= start and end <= item.end:
-            return item
-    return None
 
 
 def _joined(pieces: Sequence[_Piece]) -> tuple[str, tuple[Citation, ...]]:

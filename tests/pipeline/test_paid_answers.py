@@ -102,9 +102,9 @@ def test_a_failed_answer_keeps_what_its_server_told(store: Path) -> None:
     with OpenAIServer([Reply(text="At nine.", usage=usage)]) as server:
         generator = OpenAIGenerator("m", base_url=server.base_url)
         with RAG(store, generator=generator) as rag:
-            for ask in (lambda: rag.ask(QUESTION), lambda: rag.stream(QUESTION).answer):
+            for streams in (False, True):
                 with pytest.raises(RemoteError, match="cut the prompt") as caught:
-                    ask()
+                    _ = rag.stream(QUESTION).answer if streams else rag.ask(QUESTION)
                 assert caught.value.generation is not None
                 assert caught.value.generation.text == "At nine."
     records = [cast("Any", record) for record in read_ledger(store / "ledger.jsonl")]
