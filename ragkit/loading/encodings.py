@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import codecs
 import functools
+import importlib
 import re
 from collections.abc import Callable, Iterable, Mapping
 from unicodedata import category
@@ -216,10 +217,12 @@ def _guess(data: bytes) -> tuple[str, str]:
 def _detector() -> Callable[[bytes], Mapping[str, object]] | None:
     """Return what detects encodings; None where it is not installed, or too old to be of use."""
     try:
-        from chardet import __version__, detect
+        module = importlib.import_module("chardet")
     except ImportError:
         return None
-    return detect if int(__version__.split(".")[0]) >= _CHARDET_MAJOR else None
+    version = str(getattr(module, "__version__", "0"))
+    detect: Callable[[bytes], Mapping[str, object]] | None = getattr(module, "detect", None)
+    return detect if int(version.split(".", maxsplit=1)[0]) >= _CHARDET_MAJOR else None
 
 
 def _detected(data: bytes) -> str | None:
