@@ -190,7 +190,9 @@ def _take(part: email.message.Message, mail: _Mail) -> None:
 
 
 def _attach(mail: _Mail, name: str, data: bytes) -> None:
-    mail.attached.append(Member(member_name(name, mail.names), data))
+    mail.attached.append(
+        Member(member_name(name.replace("\\", "/").rpartition("/")[2], mail.names), data)
+    )
 
 
 def _text(part: email.message.Message) -> LoadedText:

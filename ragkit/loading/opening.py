@@ -135,6 +135,7 @@ def open_source(
     rules: Sequence[IngestRule] = (),
     isolate: bool = True,
     selection: Selection | None = None,
+    archives: bool = False,
 ) -> Joined:
     """Return one source for paths, `-`, sources and documents.
 
@@ -154,6 +155,7 @@ def open_source(
                 rules=rules,
                 parser=parser,
                 selection=selection,
+                archives=archives,
             )
         )
     if "-" in [item for item in what if isinstance(item, str)]:

@@ -130,6 +130,7 @@ def _source(
         password=options.get("password"),
         rules=parts.settings.ingest_rules,
         isolate=options.get("isolate", True),
+        archives=options.get("archives", False),
         selection=Selection(
             include=tuple(options.get("include", ())),
             exclude=tuple(options.get("exclude", ())),
