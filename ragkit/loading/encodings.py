@@ -92,8 +92,8 @@ _OTHER_SCRIPTS = "[а-яА-Яα-ωΑ-Ω\u0590-\u06ff\u0e00-\u0e7f\u3041-\u30ff\u
 _MIXED_SCRIPT = re.compile(f"[A-Za-z]{_OTHER_SCRIPTS}|{_OTHER_SCRIPTS}[A-Za-z]")
 _LATIN = frozenset("äěığăà")
 """What the lists of the encodings of Latin scripts begin with."""
-_ACCENTS = re.compile(r"[^\W\d_a-zA-Z]{4,}")
-"""In Latin scripts there are hardly four letters beyond ASCII in a row."""
+_ACCENTS = re.compile(r"[^\W\d_a-zA-Z]{5,}")
+"""In Latin scripts there are hardly five letters beyond ASCII in a row."""
 _ASCII_WORDS = re.compile(r"[A-Za-z ]")
 _HZ = re.compile(rb"~\{(?:[\x21-\x77][\x21-\x7e])+~\}")
 
