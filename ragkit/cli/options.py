@@ -93,6 +93,7 @@ def ingest_options(args: argparse.Namespace, bar: IngestBar) -> IngestOptions:
         "include": args.include,
         "exclude": args.exclude,
         "gitignore": args.gitignore,
+        "archives": args.archives,
         "confirm": _confirm(bar, yes=args.yes),
         "secure": args.secure,
         "retry_failed": args.retry_failed,

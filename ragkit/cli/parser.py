@@ -131,6 +131,8 @@ def _ingest(add: AddCommand) -> None:
     parser.add_argument("--gitignore", action="store_true",
                         help="leave out what .gitignore files leave out; a .ragkitignore always "
                         "counts")  # fmt: skip
+    parser.add_argument("--archives", action="store_true",
+                        help="read the files in ZIP and tar archives, too")  # fmt: skip
     parser.add_argument("--watch", action="store_true",
                         help="ingest again whenever files change, until Ctrl-C")  # fmt: skip
     parser.add_argument("--root", metavar="DIR", help="folder to which file ids are relative")

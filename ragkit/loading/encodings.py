@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import codecs
 import functools
+import importlib
 import re
 from collections.abc import Callable, Iterable, Mapping
 from unicodedata import category
@@ -91,8 +92,8 @@ _OTHER_SCRIPTS = "[а-яА-Яα-ωΑ-Ω\u0590-\u06ff\u0e00-\u0e7f\u3041-\u30ff\u
 _MIXED_SCRIPT = re.compile(f"[A-Za-z]{_OTHER_SCRIPTS}|{_OTHER_SCRIPTS}[A-Za-z]")
 _LATIN = frozenset("äěığăà")
 """What the lists of the encodings of Latin scripts begin with."""
-_ACCENTS = re.compile(r"[^\W\d_a-zA-Z]{4,}")
-"""In Latin scripts there are hardly four letters beyond ASCII in a row."""
+_ACCENTS = re.compile(r"[^\W\d_a-zA-Z]{5,}")
+"""In Latin scripts there are hardly five letters beyond ASCII in a row."""
 _ASCII_WORDS = re.compile(r"[A-Za-z ]")
 _HZ = re.compile(rb"~\{(?:[\x21-\x77][\x21-\x7e])+~\}")
 
@@ -216,10 +217,12 @@ def _guess(data: bytes) -> tuple[str, str]:
 def _detector() -> Callable[[bytes], Mapping[str, object]] | None:
     """Return what detects encodings; None where it is not installed, or too old to be of use."""
     try:
-        from chardet import __version__, detect
+        module = importlib.import_module("chardet")
     except ImportError:
         return None
-    return detect if int(__version__.split(".")[0]) >= _CHARDET_MAJOR else None
+    version = str(getattr(module, "__version__", "0"))
+    detect: Callable[[bytes], Mapping[str, object]] | None = getattr(module, "detect", None)
+    return detect if int(version.split(".", maxsplit=1)[0]) >= _CHARDET_MAJOR else None
 
 
 def _detected(data: bytes) -> str | None:

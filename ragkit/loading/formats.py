@@ -13,6 +13,7 @@ from pathlib import PurePath
 
 from ragkit.errors import LoadError, MissingExtraError
 from ragkit.loading import pdf
+from ragkit.loading.archives import tar_members, zip_members
 from ragkit.loading.code_text import load_python, load_settings
 from ragkit.loading.docx import load_docx
 from ragkit.loading.epub import load_epub
@@ -21,7 +22,7 @@ from ragkit.loading.light_markup import load_asciidoc, load_latex, load_org
 from ragkit.loading.loaded import LoadedText
 from ragkit.loading.mail import load_mail, mail_members
 from ragkit.loading.mbox import load_mbox
-from ragkit.loading.members import Member
+from ragkit.loading.members import MAX_MEMBERS, Member
 from ragkit.loading.msg import load_msg, msg_members
 from ragkit.loading.notebook import load_notebook
 from ragkit.loading.odf import load_odp, load_ods, load_odt
@@ -35,9 +36,6 @@ from ragkit.loading.xml_text import load_xml
 
 MAX_FILE_BYTES = 64 * 2**20
 """Larger files are not documents to cite from; JSON Lines records are read without this limit."""
-
-MAX_MEMBERS = 1_000
-"""Of the files inside of one, so many are read."""
 
 LOADERS_VERSION = 7
 """Part of every file's fingerprint: increase it when a loader's output changes."""
@@ -126,13 +124,33 @@ LOADERS: Mapping[str, Loader] = {
 }
 
 
+def _load_archive(data: bytes) -> LoadedText:
+    """Refuse: an archive has no text of its own."""
+    raise LoadError("unsupported", f"an archive of {len(data):,} bytes has no text of its own")
+
+
+_TAR = Loader("tar", _load_archive, members=tar_members)
+ARCHIVES: Mapping[str, Loader] = {
+    ".zip": Loader("zip", _load_archive, members=zip_members),
+    ".tar": _TAR, ".tgz": _TAR, ".tar.gz": _TAR, ".tar.bz2": _TAR, ".tar.xz": _TAR,
+}  # fmt: skip
+"""What reads archives, which are only read on request."""
+
+
+def archive_loader(name: str) -> Loader | None:
+    """Return what reads an archive of this name; None if it is none."""
+    found = (loader for suffix, loader in ARCHIVES.items() if name.lower().endswith(suffix))
+    return next(found, None)
+
+
 _HINTS = {
     ".doc": "save it as .docx, or convert it: --convert auto",
     ".ppt": "save it as .pptx, or convert it: --convert auto",
     ".xls": "save it as .xlsx, or convert it: --convert auto",
-    ".zip": "unpack it",
-    ".gz": "unpack it",
-    ".tar": "unpack it",
+    ".zip": "--archives reads what is in it",
+    ".gz": "unpack it; of a .tar.gz, --archives reads what is in it",
+    ".tgz": "--archives reads what is in it",
+    ".tar": "--archives reads what is in it",
 }
 """What to do about a format that is known but not supported."""
 
@@ -193,7 +211,10 @@ def members_of(data: bytes, loader: Loader) -> list[Member]:
     if loader.members is None:
         return []
     with _as_load_errors():
-        return list(itertools.islice(loader.members(data), MAX_MEMBERS))
+        members = list(itertools.islice(loader.members(data), MAX_MEMBERS + 1))
+        if len(members) > MAX_MEMBERS:
+            raise LoadError("limit", f"more than {MAX_MEMBERS:,} files in it")
+        return members
 
 
 @contextmanager

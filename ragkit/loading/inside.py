@@ -1,4 +1,4 @@
-"""Documents inside of files: the messages of a mailbox, what is attached to a mail."""
+"""Documents inside of files: messages of mailboxes, what is attached to mails or in archives."""
 
 from __future__ import annotations
 
@@ -7,12 +7,20 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from ragkit.errors import LoadError
-from ragkit.loading.formats import LOADERS_VERSION, MAIL, Loader, find_loader
+from ragkit.loading.formats import (
+    ARCHIVES,
+    LOADERS_VERSION,
+    MAIL,
+    Loader,
+    archive_loader,
+    find_loader,
+)
 from ragkit.loading.isolation import Content, Parser
 from ragkit.loading.joining import placed
 from ragkit.loading.mail import may_have_members, without_quotes
 from ragkit.loading.mbox import MAX_MESSAGE_BYTES, messages
 from ragkit.loading.members import Member
+from ragkit.loading.payloads import why_for_programs
 from ragkit.loading.records import Labels, digest
 from ragkit.loading.walking import shown
 from ragkit.types import Document, Failure, Location, PendingDocument, SourceItem
@@ -30,18 +38,26 @@ class Place:
     labels: Labels
     parser: Parser
     depth: int = 0
+    archives: bool = False
     message: int | None = None
 
 
 def mailbox_documents(
-    path: str, identity: str, labels: Labels, parser: Parser
+    path: str, identity: str, labels: Labels, parser: Parser, *, archives: bool = False
 ) -> Iterator[SourceItem]:
     """Yield the messages of a mailbox, and what is attached to them."""
     source = shown(path)
     try:
         with open(path, "rb") as stream:
             for number, raw in enumerate(messages(stream), start=1):
-                place = Place(f"{identity}#{number}", source, labels, parser, message=number)
+                place = Place(
+                    f"{identity}#{number}",
+                    source,
+                    labels,
+                    parser,
+                    archives=archives,
+                    message=number,
+                )
                 if raw is None:
                     detail = f"message {number}: over {MAX_MESSAGE_BYTES >> 20} MiB"
                     yield Failure(source=source, code="limit", detail=detail)
@@ -58,24 +74,33 @@ def member_documents(place: Place, content: Content, loader: Loader) -> Iterator
     """Yield what is attached to a file, and what is attached to that."""
     if place.depth >= MAX_DEPTH:
         return
+    is_archive = loader in ARCHIVES.values()
     try:
         if loader is MAIL and not may_have_members(b"".join(content.blocks())):
             return
         members = place.parser.members(content, loader=loader)
-    except (LoadError, OSError):
-        return  # What is wrong with the file, its own document says.
+    except LoadError as error:
+        # What is wrong with another file, its own document says.
+        if is_archive or error.code == "limit":
+            detail = f"{place.id}: {error.detail}" if place.depth else error.detail
+            yield Failure(source=place.source, code=error.code, detail=detail)
+        return
+    except OSError:
+        return
     for member in members:
+        inner = replace(place, id=f"{place.id}#{member.name}", depth=place.depth + 1)
+        if place.archives and (archive := archive_loader(member.name)):
+            yield from member_documents(inner, Content.of(member.data), archive)
+            continue
         try:
+            if why := why_for_programs(member.name.rpartition("/")[2]):
+                raise LoadError("payload", why)
             found = find_loader(member.name)
         except LoadError as error:
-            yield Failure(
-                source=place.source,
-                code=error.code,
-                skipped=True,
-                detail=f"attached: {error.detail}",
-            )
+            where = "in it" if is_archive else "attached"
+            detail = f"{where}: {error.detail}"
+            yield Failure(source=place.source, code=error.code, detail=detail, skipped=True)
             continue
-        inner = replace(place, id=f"{place.id}#{member.name}", depth=place.depth + 1)
         yield from _documents(inner, member, found)
 
 

@@ -14,6 +14,7 @@ import email.utils
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from typing import cast
 
 from ragkit.errors import LoadError
 from ragkit.loading.encodings import decode_text
@@ -156,9 +157,8 @@ def _read(message: email.message.Message) -> _Mail:
 
 def _parts(part: email.message.Message) -> list[email.message.Message]:
     payload: object = part.get_payload()
-    if not isinstance(payload, list):
-        return []
-    return [inner for inner in payload if isinstance(inner, email.message.Message)]
+    inner = cast("list[object]", payload) if isinstance(payload, list) else []
+    return [each for each in inner if isinstance(each, email.message.Message)]
 
 
 def _best(forms: list[email.message.Message]) -> email.message.Message:
@@ -190,7 +190,9 @@ def _take(part: email.message.Message, mail: _Mail) -> None:
 
 
 def _attach(mail: _Mail, name: str, data: bytes) -> None:
-    mail.attached.append(Member(member_name(name, mail.names), data))
+    mail.attached.append(
+        Member(member_name(name.replace("\\", "/").rpartition("/")[2], mail.names), data)
+    )
 
 
 def _text(part: email.message.Message) -> LoadedText:

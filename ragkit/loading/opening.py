@@ -137,6 +137,7 @@ def open_source(
     isolate: bool = True,
     convert: bool = False,
     selection: Selection | None = None,
+    archives: bool = False,
 ) -> Joined:
     """Return one source for paths, `-`, sources and documents.
 
@@ -159,6 +160,7 @@ def open_source(
                 rules=rules,
                 parser=parser,
                 selection=selection,
+                archives=archives,
             )
         )
     if "-" in [item for item in what if isinstance(item, str)]:

@@ -14,7 +14,13 @@ from pathlib import Path, PurePath
 from ragkit.errors import ConfigError, LoadError
 from ragkit.ingest_rules import IngestRule, RuledFile
 from ragkit.loading.converting import loader_for
-from ragkit.loading.formats import LOADERS, LOADERS_VERSION, Loader, usable
+from ragkit.loading.formats import (
+    LOADERS,
+    LOADERS_VERSION,
+    Loader,
+    archive_loader,
+    usable,
+)
 from ragkit.loading.inside import Place, mailbox_documents, member_documents
 from ragkit.loading.isolation import Content, Parser, Worker
 from ragkit.loading.payloads import why_for_programs
@@ -70,6 +76,7 @@ class FileSource:
         rules: What applies to which files, by their ids.
         parser: Turns files into text; by default in a process of its own.
         selection: Which files of the folders given are read.
+        archives: Whether the files in archives are documents, `path#name`.
 
     Raises:
         ConfigError: none of the paths exists, or a rule names an unknown loader.
@@ -85,8 +92,10 @@ class FileSource:
         rules: Sequence[IngestRule] = (),
         parser: Parser | None = None,
         selection: Selection | None = None,
+        archives: bool = False,
     ) -> None:
         self._parser = parser or Worker()
+        self._archives = archives
         self._selection = selection or Selection()
         self._left_out: dict[str, None] = {}
         self._root = None if root is None else _absolute(root)
@@ -134,7 +143,7 @@ class FileSource:
             if found.loader is None and _holds_records(file):
                 yield from self._records(file, found.record_labels, seen)
             elif found.loader is None and file.suffix == _MAILBOX:
-                yield from mailbox_documents(file.path, file.id, found.labels, self._parser)
+                yield from self._messages(file, found)
             else:
                 seen.add(file.id)
                 yield from self._items(file, found)
@@ -183,7 +192,7 @@ class FileSource:
             found = self._rules.find(file.id)
             if found.skip:
                 continue
-            if not _holds_several(file, found):
+            if not (_holds_several(file, found) or self._archive_of(file)):
                 ids.add(file.id)
                 continue
             for item in self._several(file, found):
@@ -198,7 +207,7 @@ class FileSource:
         if found.loader is None and _holds_records(file):
             yield from self._records(file, found.record_labels, set())
         elif found.loader is None and file.suffix == _MAILBOX:
-            yield from mailbox_documents(file.path, file.id, found.labels, self._parser)
+            yield from self._messages(file, found)
         else:
             yield from self._items(file, found)
 
@@ -255,11 +264,21 @@ class FileSource:
         except OSError as error:
             yield Failure(source=source, code="unreadable", detail=str(error.strerror or error))
 
+    def _messages(self, file: _Found, found: Ruled) -> Iterator[SourceItem]:
+        yield from mailbox_documents(
+            file.path, file.id, found.labels, self._parser, archives=self._archives
+        )
+
+    def _archive_of(self, file: _Found) -> Loader | None:
+        return archive_loader(file.name) if self._archives else None
+
     def _items(self, file: _Found, ruled: Ruled) -> Iterator[SourceItem]:
         """Yield the document of a file, and those that are attached to it."""
         source, labels = shown(file.path), ruled.labels
         try:
-            loader = usable(ruled.loader) if ruled.loader else _loader_of(file, self._parser)
+            archive = None if ruled.loader else self._archive_of(file)
+            named = usable(ruled.loader) if ruled.loader else None
+            loader = archive or named or _loader_of(file, self._parser)
             kind: list[Json] = [loader.name, LOADERS_VERSION, file.name]
             fingerprint, content = read_content(file.path, kind, labels)
         except OSError as error:
@@ -273,15 +292,16 @@ class FileSource:
             is_skipped = error.code in {"unsupported", "payload"} and not file.named
             yield replace(failure, skipped=is_skipped)
             return
-        yield PendingDocument(
-            id=file.id,
-            source=source,
-            fingerprint=fingerprint,
-            load=partial(self._load, file, source, labels, loader, content),
-            groups=labels.groups,
-        )
+        if archive is None:
+            yield PendingDocument(
+                id=file.id,
+                source=source,
+                fingerprint=fingerprint,
+                load=partial(self._load, file, source, labels, loader, content),
+                groups=labels.groups,
+            )
         if loader.members is not None:
-            place = Place(file.id, source, labels, self._parser)
+            place = Place(file.id, source, labels, self._parser, archives=self._archives)
             yield from member_documents(place, content, loader)
 
     def _load(

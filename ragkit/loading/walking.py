@@ -165,6 +165,15 @@ class Walk:
         return inside
 
 
+def is_left_out(name: str) -> bool:
+    """Whether a walk would leave out a file of an archive: it is hidden, or programs made it."""
+    parts = name.replace("\\", "/").split("/")
+    return any(
+        part in _MADE_BY_PROGRAMS or part == "__MACOSX" or (part[:1] == "." and part.strip("."))
+        for part in parts
+    )
+
+
 def shown(path: str | Path) -> str:
     """Return a path as text; bytes that are not UTF-8 are escaped."""
     return os.fspath(path).encode("utf-8", "backslashreplace").decode()

@@ -26,7 +26,7 @@ from typing import BinaryIO, TypeAlias
 
 from ragkit.errors import LoadError
 from ragkit.loading.encodings import decode_text
-from ragkit.loading.formats import LOADERS, Loader, load_bytes, members_of
+from ragkit.loading.formats import ARCHIVES, LOADERS, Loader, load_bytes, members_of
 from ragkit.loading.frames import frame_head, packed, packed_members, read_frame
 from ragkit.types import Json
 
@@ -41,7 +41,7 @@ _PACKAGES = ("encodings", "ragkit.loading", "ragkit.text")
 
 _MODULES = (
     "ast", "bz2", "chardet", "csv", "datetime", "email.encoders", "email.generator",
-    "email.iterators", "heapq", "html.entities", "lzma", "pyexpat", "pypdfium2", "quopri",
+    "email.iterators", "gzip", "heapq", "html.entities", "lzma", "pyexpat", "pypdfium2", "quopri",
     "urllib.parse", "uu", "zlib",
 )  # fmt: skip
 """Modules that parsers import where they use them, or the standard library does for them."""
@@ -68,7 +68,7 @@ def main(settings: Mapping[str, int]) -> None:
     gc.collect()
     gc.freeze()
     _send(answers, {"limits": held})
-    loaders = {loader.name: loader for loader in LOADERS.values()}
+    loaders = {loader.name: loader for loader in [*LOADERS.values(), *ARCHIVES.values()]}
     try:
         while (frame := read_frame(requests)) is not None:
             _allow(settings["cpu_seconds"])

@@ -106,6 +106,7 @@ class IngestOptions(TypedDict, total=False):
         exclude: Leave out what matches one of these patterns.
         gitignore: Leave out what `.gitignore` files leave out, too. A `.ragkitignore` always
             counts.
+        archives: Read the files in ZIP and tar archives, too, each as a document `path#name`.
         confirm: Called before `prune` removes more than half of the documents stored from one of
             the paths, which may mean that a folder is empty by mistake or a disk is not mounted.
             None refuses. It is also called before `prune` removes documents whose files are
@@ -132,6 +133,7 @@ class IngestOptions(TypedDict, total=False):
     include: Sequence[str]
     exclude: Sequence[str]
     gitignore: bool
+    archives: bool
     confirm: Confirm | None
     secure: bool
     on_progress: Callable[[Progress], None] | None

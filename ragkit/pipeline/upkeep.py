@@ -131,6 +131,7 @@ def _source(
         rules=parts.settings.ingest_rules,
         isolate=options.get("isolate", True),
         convert=options.get("convert", "off") == "auto",
+        archives=options.get("archives", False),
         selection=Selection(
             include=tuple(options.get("include", ())),
             exclude=tuple(options.get("exclude", ())),

@@ -161,7 +161,7 @@ def compound(streams: dict[str, bytes]) -> bytes:
     names = ["Root Entry", *tree[""], *(n for s in storages for n in tree[s])]
     for name in names:
         inner = tree[""] if name == "Root Entry" else tree.get(name, [])
-        siblings = next((group for group in tree.values() if name in group), [])
+        siblings = next((group for group in tree.values() if name in group), list[str]())
         at_ = siblings.index(name) if name in siblings else -1
         right = names.index(siblings[at_ + 1]) if 0 <= at_ < len(siblings) - 1 else 0xFFFFFFFF
         child = names.index(inner[0]) if inner else 0xFFFFFFFF

@@ -65,3 +65,14 @@ def test_the_report_counts_them(tmp_path: Path) -> None:
         assert report.dropped["payload"] > 2 * len(PICTURE)
         assert "base64" not in (rag.ask("plan lines").prompt or "")
         assert {row.document_id for row in rag.list()} == {"a.md", "b.csv"}
+
+
+def test_base64_is_left_out() -> None:
+    """Long runs of it go, in one piece or in lines; what only looks like it stays."""
+    data = base64.b64encode(bytes(range(256)) * 3).decode()
+    lines = "\n".join(data[i : i + 64] for i in range(0, len(data), 64))
+    assert without_payloads(f"Before {data} after.") == ("Before  after.", len(data))
+    certificate = f"-----BEGIN X-----\n{lines}\n-----END X-----\n"
+    assert without_payloads(certificate)[0] == "-----BEGIN X-----\n\n-----END X-----\n"
+    for kept in ("ACGT" * 200, "0123456789abcdef" * 40, "x" * 900, data[:280], "a/B1/" * 40):
+        assert without_payloads(kept) == (kept, 0)
