@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from ragkit.config import Settings
-    from ragkit.pipeline import RAG, Answer, AnswerStream, EmbedReport, IngestReport
+    from ragkit.pipeline import RAG, Answer, EmbedReport, IngestReport
+    from ragkit.pipeline.streaming import AnswerStream, AsyncAnswerStream
     from ragkit.trimming import TrimPolicy
     from ragkit.types import Citation, ContextItem, Document, Hit, Turn
 
@@ -22,6 +23,7 @@ __all__ = [
     "RAG",
     "Answer",
     "AnswerStream",
+    "AsyncAnswerStream",
     "Citation",
     "ContextItem",
     "Document",
@@ -37,7 +39,8 @@ __all__ = [
 _HOMES = {
     "RAG": "ragkit.pipeline",
     "Answer": "ragkit.pipeline",
-    "AnswerStream": "ragkit.pipeline",
+    "AnswerStream": "ragkit.pipeline.streaming",
+    "AsyncAnswerStream": "ragkit.pipeline.streaming",
     "EmbedReport": "ragkit.pipeline",
     "IngestReport": "ragkit.pipeline",
     "Settings": "ragkit.config",

@@ -12,6 +12,8 @@ RagkitError                     exit code
 │   ├── StoreDamagedError           6
 │   ├── StoreClosedError            6
 │   └── OutdatedStoreError          6
+├── StreamClosedError               1   an answer was stopped before its end
+├── BusyError                       7   too many calls wait already
 └── RemoteError                     7   a remote service or a model failed
     ├── RemoteTimeoutError          7   it did not answer in time
     ├── RateLimitedError            7   it throttled requests until the retry budget ran out
@@ -124,6 +126,16 @@ class StoreClosedError(StoreError):
 
 class OutdatedStoreError(StoreError):
     """The store was written by an older ragkit; `ragkit doctor --repair` upgrades it."""
+
+
+class StreamClosedError(RagkitError):
+    """An answer was stopped before its end, so that there is none."""
+
+
+class BusyError(RagkitError):
+    """Too many calls wait already; try again later."""
+
+    exit_code = ExitCode.REMOTE
 
 
 class RemoteError(RagkitError):

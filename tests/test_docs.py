@@ -24,6 +24,7 @@ from ragkit import Settings
 from ragkit.cli.parser import make_parsers
 from ragkit.config import load_settings
 from ragkit.errors import MissingExtraError
+from ragkit.prompts import load_template
 from ragkit_eval import Gate
 
 ROOT = Path(__file__).parents[1]
@@ -120,10 +121,14 @@ def test_shell_blocks_can_be_run(page: str, script: str) -> None:
 
 @pytest.mark.parametrize(("page", "table"), blocks("toml"))
 def test_toml_blocks_are_read(tmp_path: Path, page: str, table: str) -> None:
-    """A block of TOML is a settings file or a gate, and one that ragkit accepts."""
+    """A block of TOML is a settings file, a gate or a template, and one that ragkit accepts."""
     path = tmp_path / "block.toml"
     path.write_text(table, encoding="utf-8")
-    is_gate = any(key in tomllib.loads(table) for key in ("measure", "slice", "policy", "gate"))
+    keys = tomllib.loads(table)
+    if "text" in keys:
+        assert load_template(str(path)).id == keys["id"]
+        return
+    is_gate = any(key in keys for key in ("measure", "slice", "policy", "gate"))
     read = Gate.load(path).rules if is_gate else load_settings(file=path) != Settings()
     assert read, page
 

@@ -9,7 +9,7 @@ from ragkit.costs.energy import Range
 from ragkit.costs.stopwatch import StageCost
 from ragkit.types import Json
 
-Outcome: TypeAlias = Literal["answered", "refused", "failed"]
+Outcome: TypeAlias = Literal["answered", "refused", "failed", "abandoned"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from ragkit.pipeline.answers import Answer, AnswerStream, Evidence, TrimUse
+from ragkit.pipeline.answers import Answer, Evidence, TrimUse
 from ragkit.pipeline.rag import RAG
 from ragkit.pipeline.report import EmbedProgress, EmbedReport, IngestReport, Progress
 
 __all__ = [
     "RAG",
     "Answer",
-    "AnswerStream",
     "EmbedProgress",
     "EmbedReport",
     "Evidence",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -148,40 +147,6 @@ class Answer:
 def stop_reason(generation: Generation | None) -> StopReason | None:
     """Return why a text ends, in words that do not depend on the server; None: unknown."""
     return None if generation is None else _STOP_REASONS.get((generation.stop_reason or "").lower())
-
-
-class AnswerStream:
-    """The pieces of an answer as they arrive; `answer` is the whole answer afterwards."""
-
-    def __init__(
-        self,
-        pieces: Iterator[str | Generation],
-        finish: Callable[[Generation | None], Answer],
-    ) -> None:
-        self._pieces = pieces
-        self._finish = finish
-        self._generation: Generation | None = None
-        self._answer: Answer | None = None
-
-    def __iter__(self) -> AnswerStream:
-        return self
-
-    def __next__(self) -> str:
-        for piece in self._pieces:
-            if isinstance(piece, str):
-                return piece
-            self._generation = piece
-        if self._answer is None:
-            self._answer = self._finish(self._generation)
-        raise StopIteration
-
-    @property
-    def answer(self) -> Answer:
-        """The whole answer; pieces not yet read are read first."""
-        for _ in self:
-            pass
-        assert self._answer is not None  # noqa: S101 (set when the loop ends)
-        return self._answer
 
 
 def sound_usage(usage: object) -> Usage:

@@ -226,17 +226,22 @@ def pieces(parts: Parts, draft: Draft) -> collections.abc.Generator[str | Genera
 
 @contextmanager
 def _failing(parts: Parts, draft: Draft) -> collections.abc.Generator[None]:
-    """Write a failed attempt to the ledger: it may have been billed."""
+    """Write an attempt without an answer to the ledger: it may have been billed."""
     try:
         yield
+    except GeneratorExit:
+        _record_loss(parts, draft, None, outcome="abandoned")
+        raise
     except Exception:
-        _record_failure(parts, draft, None)
+        _record_loss(parts, draft, None, outcome="failed")
         raise
 
 
-def _record_failure(parts: Parts, draft: Draft, generation: Generation | None) -> None:
+def _record_loss(
+    parts: Parts, draft: Draft, generation: Generation | None, *, outcome: Outcome
+) -> None:
     usage = Usage() if generation is None else sound_usage(generation.usage)
-    receipt = _receipt(parts, draft, usage, generation, outcome="failed")
+    receipt = _receipt(parts, draft, usage, generation, outcome=outcome)
     answer = _answer(draft, usage, receipt, generation=generation)
     parts.record(_record(parts, answer, dry_run=False))
 
@@ -278,7 +283,7 @@ def _said(parts: Parts, draft: Draft, generation: Generation) -> Said:
     try:
         return said(generation, asked_to_abstain=parts.template.asks_to_abstain)
     except NoAnswerError:
-        _record_failure(parts, draft, generation)
+        _record_loss(parts, draft, generation, outcome="failed")
         raise
 
 
@@ -356,7 +361,7 @@ def _receipt(
     outcome: Outcome | None,
 ) -> Receipt:
     watch, generator = draft.watch, parts.generator()
-    is_sent = generation is not None or outcome == "failed"
+    is_sent = generation is not None or outcome in ("failed", "abandoned")
     calls = int(is_sent and generator.calls_llm)
     prefix_tokens = parts.template.prefix_tokens(parts.counter) if calls else None
     local = local_joules(watch.cpu_seconds)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, TypeVar, Unpack
+from typing import TYPE_CHECKING, Unpack
 from weakref import WeakSet
 
 from ragkit.config import Settings
-from ragkit.pipeline.answers import Answer, AnswerStream
+from ragkit.pipeline.answers import Answer
 from ragkit.pipeline.management import StoreMethods, counted
 from ragkit.pipeline.options import (
     AskOptions,
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     import collections.abc
 
     from ragkit.pipeline.report import IngestReport
+    from ragkit.pipeline.streaming import AnswerStream, AsyncAnswerStream
     from ragkit.prompts import Template
     from ragkit.storage import Store
     from ragkit.trimming import PoolChunk, TrimPolicy
@@ -42,7 +43,8 @@ if TYPE_CHECKING:
     from ragkit_eval.calibration.task import Calibration
     from ragkit_eval.data.datasets import Dataset
 
-_T = TypeVar("_T")
+ASYNC_THREADS = 32
+"""Calls of `asearch`, `aask`, `astream` and `aingest` that run at the same time."""
 
 
 class RAG(StoreMethods):
@@ -62,6 +64,9 @@ class RAG(StoreMethods):
         config: Settings. The arguments above take precedence over them.
         ledger: Path of the ledger, `off`, or None for `ledger.jsonl` in the store's folder.
         n_jobs: Threads that the built-in embedder may use, 1 to 1,024.
+        async_threads: Calls of the asynchronous methods that run at the same time.
+        max_waiting: Calls that may wait for such a thread; more raise `BusyError`. None for any
+            number.
         notify: Called with each message that is meant for people. With None, a `UserWarning` is
             issued instead.
 
@@ -82,8 +87,13 @@ class RAG(StoreMethods):
         config: Settings | None = None,
         ledger: str | Path | None = None,
         n_jobs: int = 1,
+        async_threads: int = ASYNC_THREADS,
+        max_waiting: int | None = None,
         notify: Notify | None = None,
     ) -> None:
+        from ragkit.pipeline.workers import Workers
+
+        self._workers = Workers(async_threads, max_waiting)
         self.settings = config or Settings()
         parts = Parts(
             store,
@@ -128,6 +138,7 @@ class RAG(StoreMethods):
         `StoreClosedError`. Everything else that is in use is closed by the last call that ends.
         Calling `close` twice does no harm.
         """
+        self._workers.close()
         self._calls.close(self._close_parts, seconds=seconds)
         self._parts.interrupt()
 
@@ -184,6 +195,20 @@ class RAG(StoreMethods):
         other._use(self._parts.with_policy(policy))
         other.settings = other._parts.settings
         return other
+
+    @counted
+    def warm(self) -> None:
+        """Load what the first answer would have to load: the store, the embedder and the model.
+
+        Call it before a service takes questions. A remote model is not called.
+
+        Raises:
+            StoreMissingError: there is no store yet.
+            RemoteError: a local model cannot be loaded.
+        """
+        from ragkit.pipeline.searching import warm
+
+        warm(self._parts)
 
     # --- search and ask ------------------------------------------------------------------------
 
@@ -250,6 +275,7 @@ class RAG(StoreMethods):
         The arguments and errors are the same as those of `ask`, except `dry_run`.
         """
         from ragkit.pipeline.asking import draft, finish, pieces
+        from ragkit.pipeline.streaming import AnswerStream
 
         check_names("stream", StreamOptions, options)
         drafted = draft(self._parts, self._certification, question, options)
@@ -266,36 +292,39 @@ class RAG(StoreMethods):
 
     async def asearch(self, question: str, **options: Unpack[SearchOptions]) -> Sequence[Hit]:
         """Run `search` in a thread."""
-        return await _in_thread(lambda: self.search(question, **options))
+        return await self._workers.run(lambda: self.search(question, **options))
 
     async def aask(self, question: str, **options: Unpack[AskOptions]) -> Answer:
         """Run `ask` in a thread."""
-        return await _in_thread(lambda: self.ask(question, **options))
+        return await self._workers.run(lambda: self.ask(question, **options))
 
     async def aingest(
         self, *what: str | Path | Source | Document, **options: Unpack[IngestOptions]
     ) -> IngestReport:
         """Run `ingest` in a thread."""
-        return await _in_thread(lambda: self.ingest(*what, **options))
+        return await self._workers.run(lambda: self.ingest(*what, **options))
 
-    async def astream(self, question: str, **options: Unpack[StreamOptions]) -> AsyncIterator[str]:
-        """Run `stream` in a thread and yield its pieces."""
-        stream = await _in_thread(lambda: self.stream(question, **options))
-        while (piece := await _in_thread(lambda: next(stream, None))) is not None:
-            yield piece
+    def astream(self, question: str, **options: Unpack[StreamOptions]) -> AsyncAnswerStream:
+        """Run `stream` in threads; the pieces are awaited, and `.answer` is there afterwards.
 
+        `async with rag.astream(…) as stream: async for piece in stream: …`. The arguments and
+        errors are the same as those of `stream`.
+        """
+        from ragkit.pipeline.streaming import AsyncAnswerStream
 
-async def _in_thread(call: Callable[[], _T]) -> _T:
-    import asyncio
-
-    return await asyncio.to_thread(call)
+        return AsyncAnswerStream(lambda: self.stream(question, **options), self._workers)
 
 
-def _each_counted(calls: Calls, pieces: Iterator[str | Generation]) -> Iterator[str | Generation]:
+def _each_counted(
+    calls: Calls, pieces: collections.abc.Generator[str | Generation]
+) -> collections.abc.Generator[str | Generation]:
     """Count each step as a call of its own, since the caller may never take another."""
-    while True:
-        with calls.one():
-            piece = next(pieces, None)
-        if piece is None:
-            return
-        yield piece
+    try:
+        while True:
+            with calls.one():
+                piece = next(pieces, None)
+            if piece is None:
+                return
+            yield piece
+    finally:
+        pieces.close()

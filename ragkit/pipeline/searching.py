@@ -11,6 +11,7 @@ from ragkit.costs.stopwatch import Stopwatch
 from ragkit.errors import ConfigError
 from ragkit.pipeline.retrieval import Found, Request, depth, retrieve
 from ragkit.pipeline.understanding import questions_of
+from ragkit.storage import LocalStore
 from ragkit.types import Hit
 
 if TYPE_CHECKING:
@@ -39,6 +40,21 @@ def search(parts: Parts, question: str, options: SearchOptions) -> Sequence[Hit]
         if mmr is not None:
             hits = marginal_relevance(hits[: 4 * k], relevance=mmr)
     return hits[:k]
+
+
+def warm(parts: Parts) -> None:
+    """Do what `RAG.warm` does."""
+    store, embedder = parts.store(), parts.embedder()
+    parts.counter.count("warm")
+    for model in (parts.generator(), embedder):
+        load = getattr(model, "warm", None)
+        if callable(load):
+            load()
+    if isinstance(store, LocalStore):
+        # Another embedder may be a server's, which is paid for each question.
+        settings = store.manifest().settings
+        is_builtin = settings is not None and settings.embedder == "builtin"
+        search(parts, "warm", {"k": 1, "groups": (), "mode": None if is_builtin else "lexical"})
 
 
 def pool(

@@ -120,7 +120,8 @@ class Thoughts:
 
     def _begin_line(self, *, is_whole: bool) -> str | None:
         """Return the blank before what a line says; None if more is needed to know that."""
-        start = _BLANK.match(self._held, self._at).end()  # type: ignore[union-attr]
+        found = _BLANK.match(self._held, self._at)
+        start = self._at if found is None else found.end()
         mark = None if self._in_code else _MARK.match(self._held, start)
         if mark is not None and mark[0].lower() in _CLOSERS:
             self._closer = _CLOSERS[mark[0].lower()]

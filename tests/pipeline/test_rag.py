@@ -12,6 +12,7 @@ import pytest
 from ragkit import RAG, Document, Settings, TrimPolicy, Turn
 from ragkit.costs.ledger import read_ledger, summarise
 from ragkit.errors import ConfigError, RemoteError, StoreMissingError
+from ragkit.generation import ExtractiveGenerator
 from ragkit.text.wordpiece import load_wordpiece
 from ragkit.types import (
     Chunk,
@@ -530,3 +531,22 @@ def test_documents_in_another_language_are_announced(tmp_path: Path) -> None:
         # The model does not read the question, so only words are searched.
         assert {s.name for s in answer.receipt.stages}.isdisjoint({"fuse"})
     assert "not in English" in notices[0]
+
+
+def test_warm_loads_what_the_first_answer_needs(tmp_path: Path) -> None:
+    """A model that can be loaded ahead is, without a call, and a protected store is no obstacle."""
+
+    class Model(ExtractiveGenerator):
+        is_warm = False
+
+        def warm(self) -> None:
+            self.is_warm = True
+
+    model = Model(counter=load_wordpiece())
+    with RAG(tmp_path / "kb", generator=model, embedder="none", ledger="off") as rag:
+        rag.ingest(Document(id="a", text="The ferry leaves at nine.", groups=("crew",)))
+        rag.warm()
+        assert model.is_warm
+        assert rag.ask("When does the ferry leave?", groups=["crew"]).text
+    with RAG(tmp_path / "none") as rag, pytest.raises(StoreMissingError):
+        rag.warm()
