@@ -16,7 +16,13 @@ from typing import Literal, Protocol, TypeAlias, cast, get_args
 from ragkit.errors import ConfigError, MissingExtraError, RemoteError, RemoteTimeoutError
 from ragkit.text.thoughts import is_part_of_mark
 from ragkit.types import Generation, GenerationOptions, Json, Prompt, TokenCount, Usage
-from ragkit_connectors.support.control_tokens import ControlTokens, Part, joined_ids, laid_out
+from ragkit_connectors.support.control_tokens import (
+    ControlTokens,
+    Part,
+    is_mark_of,
+    joined_ids,
+    laid_out,
+)
 from ragkit_connectors.support.fingerprints import fingerprint, generator_folder_digest
 from ragkit_connectors.support.hf_models import (
     Adapter,
@@ -262,7 +268,7 @@ class TransformersGenerator:
         Raises:
             PromptTooLongError: prompt and answer do not fit into the window.
             RemoteTimeoutError: the time was up without any text, or another answer took all of it.
-            RemoteError: the model failed; pieces may have come.
+            RemoteError: the model failed; pieces may have come (`generation` holds them).
         """
         return self._stream(prompt, options)
 
@@ -288,7 +294,10 @@ class TransformersGenerator:
         finally:
             self._turns.give_back()
         if run.error is not None:
-            raise RemoteError(f"{self.name} failed: {run.error}") from run.error
+            failure = RemoteError(f"{self.name} failed: {run.error}")
+            usage = Usage(input_tokens=len(tokens), cached_tokens=0, exact=True, counter=self.name)
+            failure.generation = Generation(text="".join(pieces), usage=usage, stop_reason="error")
+            raise failure from run.error
         if run.is_late and not run.tokens:
             raise self._late()
         yield self._whole("".join(pieces), len(tokens), run, was_stopped=stop.stopped)
@@ -405,7 +414,7 @@ class TransformersGenerator:
         template = str(self._tokenizer.chat_template or "")
         added = self._tokenizer.added_tokens_decoder.values()
         return ControlTokens(
-            token.content for token in added if token.special or token.content in template
+            token.content for token in added if token.special or is_mark_of(template, token.content)
         )
 
     @functools.cached_property

@@ -13,7 +13,13 @@ from hypothesis import strategies as st
 
 from ragkit.errors import RemoteError
 from ragkit.types import Message, Role
-from ragkit_connectors.support.control_tokens import ControlTokens, Part, joined_ids, laid_out
+from ragkit_connectors.support.control_tokens import (
+    ControlTokens,
+    Part,
+    is_mark_of,
+    joined_ids,
+    laid_out,
+)
 
 MARKS = ("<s>", "</s>", "<|im_start|>", "<|im_end|>", "<|im_end|>|>", "[INST]", "<<s>", "\n\n", "<")
 FIRST_TEXT_ID = 1000
@@ -168,6 +174,13 @@ def test_a_template_that_takes_no_form_is_an_error() -> None:
         with pytest.raises(RemoteError, match=why) as caught:
             laid_out(messages, fill)
         assert "secret" not in str(caught.value)
+
+
+def test_marks_of_a_template_are_known() -> None:
+    """Whatever a tokenizer calls them; words of the template are words."""
+    template = "<｜User｜>{{ m.content }}### Assistant:"
+    assert all(is_mark_of(template, token) for token in ("<｜User｜>", "###"))
+    assert not any(is_mark_of(template, token) for token in ("User", "<table>"))
 
 
 def test_many_tokens_take_linear_time() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import shutil
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 from typing import cast
 
@@ -23,6 +24,7 @@ from .tiny_models import (
     SPECIAL_TOKENS,
     clean_texts,
     library,
+    messages_in,
     write_adapter,
     write_llama,
     write_t5,
@@ -65,6 +67,16 @@ def generator(path: str) -> TransformersGenerator:
     return TransformersGenerator(path)
 
 
+class _Recording(TransformersGenerator):
+    """Keeps what its model read last."""
+
+    read: list[int]
+
+    def token_ids(self, prompt: Prompt) -> list[int]:
+        self.read = super().token_ids(prompt)
+        return self.read
+
+
 class TestTransformers(GeneratorContract):
     """The contract of generators."""
 
@@ -76,7 +88,13 @@ class TestTransformers(GeneratorContract):
 
     def make(self) -> TransformersGenerator:
         """Open the small model."""
-        return TransformersGenerator(self._path)
+        self._made = _Recording(self._path)
+        return self._made
+
+    def sent_messages(self) -> Sequence[Message]:
+        """Read them out of the tokens."""
+        tokenizer = library("transformers").AutoTokenizer.from_pretrained(self._path)
+        return messages_in(str(tokenizer.decode(self._made.read)))
 
     def make_with_window(self, n_tokens: int) -> TransformersGenerator:
         """Open it with a window of its own."""

@@ -6,8 +6,11 @@ They prove that prompts, counts, limits and streams are right; what they say mea
 from __future__ import annotations
 
 import importlib
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from ragkit.types import Message
 
 if TYPE_CHECKING:
     import numpy as np
@@ -53,6 +56,12 @@ def clean_texts() -> list[str]:
     return [text for text in texts if not any(token in text for token in SPECIAL_TOKENS)][:400]
 
 
+def messages_in(text: str) -> list[Message]:
+    """Return the messages in a prompt that `CHAT_TEMPLATE` has written."""
+    found = re.findall(r"<\|im_start\|>(system|user|assistant)\n(.*?)<\|im_end\|>", text, re.DOTALL)
+    return [Message(role=role, content=content) for role, content in found]
+
+
 def encode(tokenizer: Any, text: str) -> list[int]:  # noqa: ANN401
     """Return the tokens of a text, special ones understood and none added."""
     return list(tokenizer.encode(text, add_special_tokens=False).ids)
@@ -71,16 +80,21 @@ def output_weights(tokenizer: Any, random: np.random.Generator, sharpness: float
 
 
 def write_gguf(
-    path: Path, *, template: str | None = CHAT_TEMPLATE, sharpness: float = 1000.0
+    path: Path,
+    *,
+    template: str | None = CHAT_TEMPLATE,
+    sharpness: float = 1000.0,
+    special_kind: str = "CONTROL",
+    end: int = 2,
 ) -> Path:
-    """Write a random Llama of two layers as a GGUF file, 1 MB."""
+    """Write a random Llama of two layers as a GGUF file, 1 MB; `end` is what ends its texts."""
     import numpy as np
 
     gguf, tokenizer = library("gguf"), train_tokenizer()
     random = np.random.default_rng(7)
     vocabulary = sorted(tokenizer.get_vocab().items(), key=lambda item: item[1])
     tokens = [token for token, _ in vocabulary]
-    kinds = [gguf.TokenType.CONTROL if t in SPECIAL_TOKENS else gguf.TokenType.NORMAL
+    kinds = [gguf.TokenType[special_kind] if t in SPECIAL_TOKENS else gguf.TokenType.NORMAL
              for t in tokens]  # fmt: skip
     kinds[0] = gguf.TokenType.UNKNOWN
     merges = [" ".join(pair) for pair in _merges(tokenizer)]
@@ -101,7 +115,7 @@ def write_gguf(
     writer.add_token_types(kinds)
     writer.add_token_merges(merges)
     writer.add_bos_token_id(1)
-    writer.add_eos_token_id(2)
+    writer.add_eos_token_id(end)
     writer.add_unk_token_id(0)
     writer.add_add_bos_token(True)
     if template is not None:

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 from ragkit.errors import RemoteError
 from ragkit.types import Message
-from ragkit_connectors.support.messages import alternating, as_text
+from ragkit_connectors.support.messages import alternating, as_text, visible
 
 # Templates strip what messages say, or not: the spaces around a stand-in tell.
 _STAND_IN = "\u2003\ue000{}\ue001\u2003"
@@ -60,7 +60,7 @@ def laid_out(
 
 
 def _forms(messages: Sequence[Message]) -> Iterator[Sequence[Message]]:
-    yield messages
+    yield visible(messages)
     yield alternating(messages)
     yield alternating(messages, system_role=False)
     yield [Message(role="user", content=as_text(messages))]
@@ -85,6 +85,11 @@ def _filled(
         start = found.end()
     parts.append(Part(text[start:], is_control=True))
     return parts if len(seen) == len(messages) else None
+
+
+def is_mark_of(template: str, token: str) -> bool:
+    """Whether a template writes a token that is no word: some tokenizers call its marks text."""
+    return token in template and not token.isalnum()
 
 
 class ControlTokens:

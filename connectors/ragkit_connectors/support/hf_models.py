@@ -215,6 +215,7 @@ def with_adapter(model: object, name_or_path: str) -> tuple[object, Adapter]:
     put_on = cast("Callable[..., _Adapted]", library.PeftModel.from_pretrained)
     try:
         with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)
             # Weights that it lacks would be random ones.
             warnings.filterwarnings("error", message=".*missing adapter keys")
             adapted = put_on(model, str(folder), is_trainable=False)
