@@ -69,6 +69,7 @@ class Settings:
     refuse_below: str | None = None
     max_context_tokens: int | None = None
     placement: str = "document"
+    rewrite: str = "off"
     max_history_tokens: int = 512
     generator: str = "extractive"
     generator_options: dict[str, Json] = field(default_factory=dict[str, Json])
@@ -93,6 +94,7 @@ class Settings:
         _check_choice("mode", self.mode, get_args(Mode))
         _check_choice("fusion", self.fusion, ("convex", "rrf"))
         _check_choice("placement", self.placement, get_args(Placement))
+        _check_choice("rewrite", self.rewrite, ("off", "generator"))
         _check_within("k", self.k, 1, MOST_HITS)
         for name in ("max_context_tokens", "max_tokens", "top_k"):
             _check_within(name, getattr(self, name), 1, MOST_TOKENS)

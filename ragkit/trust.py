@@ -30,7 +30,7 @@ HARMLESS = frozenset(
     {
         "chunker", "chunk_tokens", "chunk_overlap", "embed_title", "sentence_vectors",
         "sentence_vector_kind", "k", "mode", "fusion", "trim_level", "refuse_below",
-        "max_context_tokens", "placement",
+        "max_context_tokens", "placement", "rewrite",
         "max_history_tokens", "timeout", "total_timeout", "max_tokens", "temperature", "top_p",
         "top_k", "stop", "seed", "model_billions", "grid_g_per_kwh", "ingest_rules",
     }

@@ -78,6 +78,9 @@ stop string (`stop`); the maximum length; a filter or guardrail; `timeout`, whic
 RefusalReason: TypeAlias = Literal["no_hits", "low_evidence", "cap_too_small", "model_abstained"]
 """Why there is no answer; `model_abstained` is the model's own verdict on what it was sent."""
 
+Reason: TypeAlias = RefusalReason | Literal["conversation"]
+"""Why a question has no answer from documents: it is refused, or about the conversation itself."""
+
 Role: TypeAlias = Literal["system", "user", "assistant"]
 
 
@@ -374,12 +377,13 @@ class ContextItem:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Citation:
-    """A span of a document that supports the answer: `document.text[start:end] == text`.
+    """A span of a document that an answer cites: `document.text[start:end] == text`.
 
     `url` leads to the page, and to the heading above the span where its anchor is known. `label` is
-    the number of its passage in the prompt. `supported` says whether the span says what it is cited
-    for: true for a verbatim answer, where the answer's text from `answer_start` to `answer_end` is
-    the cited text. None means unknown.
+    the number of its passage in the prompt. `answer_start` and `answer_end` bound the sentence or
+    clause of the answer that it is cited for. `supported` says whether the span, or its passage,
+    says that, as far as words tell; None means unknown. For a verbatim answer it is true, and the
+    answer's text between the bounds is the cited text.
     """
 
     hit: Hit

@@ -210,7 +210,11 @@ def test_prompts(unit: str) -> None:
     assert_linear(lambda text: template.render(text, [item(text)]), repeated(unit), 50_000)
 
 
-@pytest.mark.parametrize("unit", ["[1]", "[", "1.", "a. "])
+@pytest.mark.parametrize(
+    "unit",
+    ["[1]", "[", "1.", "a. ", "[1]\n", "[1] a ", "a [1]. ", "【1】- ", "[1-9] a, ", "`", "```\n",
+     "not ", "1,000", "[1](/"],
+)  # fmt: skip
 @pytest.mark.parametrize("labelled", [True, False])
 def test_citations(unit: str, *, labelled: bool) -> None:
     """An answer of any length is matched with the context once."""

@@ -131,6 +131,9 @@ def add_answering(parser: argparse.ArgumentParser) -> None:
                         help="lowest support with which to answer, 0 to 1, or off")  # fmt: skip
     parser.add_argument("--max-context-tokens", type=whole, metavar="N",
                         help="hard limit on the tokens of the context")  # fmt: skip
+    parser.add_argument("--rewrite", choices=("off", "generator"),
+                        help="let the model rewrite a question that goes on from earlier turns, "
+                        "with one more call (default: off)")  # fmt: skip
     parser.add_argument("--placement", choices=get_args(Placement),
                         help="order of the context: as in the documents (default), or with the "
                         "best place last or first")  # fmt: skip

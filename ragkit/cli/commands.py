@@ -122,6 +122,8 @@ def _answer(
         as_text = output.ask_text
     data = answer.to_dict(with_prompt=args.show_prompt or args.dry_run)
     output.show(data, as_text, as_json=as_json)
+    if answer.stop_reason in output.ENDINGS:
+        output.tell(output.ENDINGS[answer.stop_reason])
     return answer
 
 

@@ -35,7 +35,7 @@ _MODES: tuple[Mode, ...] = get_args(Mode)
 _SETTINGS = (
     "store", "embedder", "chunker", "chunk_tokens", "chunk_overlap", "embed_title",
     "sentence_vectors", "sentence_vector_kind", "k", "mode", "fusion", "trim", "trim_level",
-    "refuse_below", "max_context_tokens", "placement",
+    "refuse_below", "max_context_tokens", "placement", "rewrite",
     "generator", "base_url", "api_key_env", "timeout", "total_timeout",
     "template", "max_tokens", "temperature", "top_p", "top_k", "stop", "seed", "ledger",
     "model_billions",

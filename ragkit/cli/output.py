@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeAlias
 
 from ragkit.text.jsontext import json_line
@@ -97,14 +97,29 @@ def ask_text(data: Shown) -> str:
         lines.append(f"No answer: {_REASONS[data['reason']]}")
     elif data["text"] is not None:
         lines.append(data["text"] or "(the model answered with no text)")
-    if (ending := _ENDINGS.get(data["stop_reason"])) is not None:
-        lines.append(f"(cut short: {ending})")
-    lines += [f"  [{i}] {_linked_text(c)}" for i, c in enumerate(data["citations"], start=1)]
+    lines += _citation_lines(data["citations"])
     if data["suggestions"]:
         lines += ["Perhaps look here:", *(f"  {_linked_text(s)}" for s in data["suggestions"])]
     if data.get("prompt") is not None:
         lines += ["--- prompt ---", data["prompt"], "--- end of prompt ---"]
     return "\n".join([*lines, _receipt_text(data)])
+
+
+def _citation_lines(citations: Sequence[Shown]) -> list[str]:
+    """Return each place that is cited once, by its label where it has one."""
+    lines: dict[tuple[Any, ...], list[Shown]] = {}
+    for citation in citations:
+        place = citation["label"], citation["document_id"], citation["start"], citation["end"]
+        lines.setdefault(place, []).append(citation)
+    return [
+        f"  [{label or i}] {_linked_text(same[0])}"
+        + ("  (does not say what it is cited for)" if _is_refuted(same) else "")
+        for i, ((label, *_), same) in enumerate(lines.items(), start=1)
+    ]
+
+
+def _is_refuted(same: Sequence[Shown]) -> bool:
+    return any(citation["supported"] is False for citation in same)
 
 
 def _linked_text(place: Shown) -> str:
@@ -117,15 +132,15 @@ def ask_text_without_answer(data: Shown) -> str:
     return ask_text({**data, "text": None})
 
 
-_ENDINGS = {
-    "length": "the largest number of tokens was reached; see --max-tokens",
-    "filter": "a content filter of the model's server stopped it",
-    "guardrail": "a guardrail stopped it",
-    "timeout": "its time-out ended",
-    "cancelled": "it was cancelled",
-    "error": "the model's server failed",
+ENDINGS = {
+    "length": "the answer was cut at its largest number of tokens (--max-tokens)",
+    "filter": "the answer was cut by a content filter of the model's server",
+    "guardrail": "the answer was cut by a guardrail",
+    "timeout": "the answer was cut where its time-out ended",
+    "cancelled": "the answer was cancelled before its end",
+    "error": "the answer was cut where the model's server failed",
 }
-"""What ended an answer, where that is not the model's own end."""
+"""What people are told where an answer has another end than the model's own."""
 
 _REASONS = {
     "no_hits": "nothing in the store matches the question",

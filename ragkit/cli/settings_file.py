@@ -28,6 +28,7 @@ COMMENTED = """\
 # refuse_below = "0.5"        # lowest support with which to answer, 0 to 1, or "off"
 # max_context_tokens = 1000
 # placement = "document"      # document | best_last | best_first
+# rewrite = "off"             # off | generator: one more call for a follow-up
 # max_history_tokens = 512
 
 # Who answers.

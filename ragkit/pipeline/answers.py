@@ -11,7 +11,7 @@ from ragkit.types import (
     Generation,
     Json,
     Message,
-    RefusalReason,
+    Reason,
     StopReason,
     Suggestion,
     Usage,
@@ -20,6 +20,7 @@ from ragkit.types import (
 
 if TYPE_CHECKING:
     from ragkit.costs.receipt import Receipt
+    from ragkit.pipeline.followups import Resolved
 
 _STOP_REASONS: dict[str, StopReason] = {
     "end": "end",
@@ -99,14 +100,16 @@ class Answer:
     Where the model itself says that the text does not answer (`model_abstained`), it has been
     asked, and both are there. `reasoning` is what the model thought before it answered, which is
     never part of `text`. `stop_reason` says why the text ends; None means that the reason is
-    unknown or that nothing was generated. A refusal has `suggestions`: where to look instead.
+    unknown or that nothing was generated. `resolved` is what the question was taken to ask after
+    earlier turns; a message about the conversation itself has the `reason` `conversation` and is
+    answered without documents. A refusal has `suggestions`: where to look instead.
     """
 
     id: str | None
     question: str
     text: str | None
     refused: bool
-    reason: RefusalReason | None
+    reason: Reason | None
     evidence: Evidence
     citations: tuple[Citation, ...]
     context: tuple[ContextItem, ...]
@@ -118,6 +121,7 @@ class Answer:
     suggestions: tuple[Suggestion, ...] = ()
     messages: tuple[Message, ...] = ()
     reasoning: str | None = None
+    resolved: Resolved | None = None
 
     def to_dict(self, *, with_prompt: bool = True) -> dict[str, Json]:
         """Return the JSON form of `ragkit ask`."""
@@ -130,6 +134,7 @@ class Answer:
             "refused": self.refused,
             "reason": self.reason,
             "stop_reason": self.stop_reason,
+            "resolved": None if self.resolved is None else self.resolved.to_dict(),
             "evidence": self.evidence.to_dict(),
             "citations": [citation.to_dict() for citation in self.citations],
             "suggestions": [suggestion.to_dict() for suggestion in self.suggestions],

@@ -5,7 +5,7 @@ from __future__ import annotations
 import collections.abc
 from collections.abc import Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, cast
 
 from ragkit.costs.energy import Range, answer_joules, carbon_grams, local_joules
@@ -14,32 +14,35 @@ from ragkit.costs.stopwatch import Stopwatch, peak_rss_bytes
 from ragkit.errors import NoAnswerError
 from ragkit.pipeline.answers import Answer, Evidence, TrimUse, sound_usage, stop_reason
 from ragkit.pipeline.citing import cite
+from ragkit.pipeline.drafts import Draft, remark
+from ragkit.pipeline.followups import resolve
 from ragkit.pipeline.history import newest_turns, read_turns
 from ragkit.pipeline.links import linked, suggestions
 from ragkit.pipeline.retrieval import Found, Request, depth
+from ragkit.pipeline.rewriting import added, rewritten
 from ragkit.pipeline.saying import Said, as_said, said
 from ragkit.pipeline.searching import hits_of, retrieve_each
 from ragkit.pipeline.understanding import questions_of
 from ragkit.text.passages import context_tokens, n_orphans
+from ragkit.text.words import detect_language, query_terms
 from ragkit.trimming import (
     BASELINE_HITS,
     BUILTIN_POLICY,
     Trimmed,
+    largest_share,
     rank,
     select,
+    support_score,
     untrimmed,
 )
 from ragkit.trimming.certificate import has_refusal
 from ragkit.trimming.merging import merged
 from ragkit.types import (
     Citation,
-    ContextItem,
     Generation,
     Generator,
-    Hit,
     Json,
     Placement,
-    Prompt,
     PromptCounter,
     RefusalReason,
     TokenCount,
@@ -52,29 +55,16 @@ if TYPE_CHECKING:
     from ragkit.pipeline.options import StreamOptions
     from ragkit.pipeline.parts import Parts
 
+LEAST_OWN_SHARE = 0.5
+"""Of the own words of a question that goes on from others, what a chunk must hold."""
+
+NO_CONVERSATION = (
+    "This answers with sentences of the documents and cannot speak about the conversation."
+)
+"""What is said to "Thanks!" or "Shorter, please" where no language model answers."""
+
 BASELINE_CHUNK_TOKENS = 400
 """Savings are compared with the top 5 chunks of at most 400 tokens, untrimmed."""
-
-
-@dataclass(slots=True, kw_only=True)
-class Draft:
-    """An answer before generation; without a prompt, a refusal."""
-
-    id: str | None
-    question: str
-    trimmed: Trimmed
-    context_tokens: int
-    prompt: Prompt | None
-    refusal: RefusalReason | None
-    hits: Sequence[Hit]
-    near: Sequence[ContextItem]
-    evidence: Evidence
-    trim: TrimUse | None
-    baseline_tokens: int | None
-    baseline_comparable: bool
-    template_tokens: int | None
-    input_tokens: int | None
-    watch: Stopwatch
 
 
 def draft(
@@ -89,10 +79,17 @@ def draft(
     history = read_turns(options.get("history", ()))
     policy = parts.policy
     k = depth(options.get("k"), parts.settings.k, policy.pool if policy else BASELINE_HITS)
-    last_user = next((t.content for t in reversed(history) if t.role == "user"), "")
-    asked = questions_of(question)
-    if last_user:
-        asked = [f"{last_user}\n{text}".strip() for text in asked]
+    resolved = resolve(question, history)
+    rewriting: Usage | None = None
+    if resolved.is_remark:
+        return remark(parts, resolved, history, options, watch)
+    if not resolved.standalone and parts.settings.rewrite == "generator":
+        with watch.stage("rewrite"):
+            resolved, rewriting = rewritten(parts.generator(), resolved, question, history)
+    asked = [*questions_of(question)]
+    if not resolved.standalone:
+        # What else a message asks follows from its first question, if from anything.
+        asked[0] = resolved.question if len(asked) == 1 else f"{resolved.topic}\n{asked[0]}".strip()
     request = Request.of(
         parts,
         question,
@@ -108,7 +105,9 @@ def draft(
         trimmed = _trimmed(parts, founds, counter, k)
     trim_use = certification.trim_use(found.revision, found.mode, k)
     evidence = Evidence(
-        score=trimmed.support,
+        score=trimmed.support
+        if resolved.standalone
+        else _own_support(parts, question, found, trimmed),
         threshold=_threshold(parts, question, found),
         calibrated=_is_calibrated(parts, trim_use),
     )
@@ -138,6 +137,8 @@ def draft(
         refusal=refusal,
         hits=hits,
         near=trimmed.context,
+        resolved=resolved,
+        rewriting=rewriting,
         evidence=evidence,
         trim=trim_use,
         baseline_tokens=baseline_tokens,
@@ -147,6 +148,21 @@ def draft(
         input_tokens=input_tokens if refusal is None else None,
         watch=watch,
     )
+
+
+def _own_support(parts: Parts, question: str, found: Found, trimmed: Trimmed) -> float | None:
+    """Return the support of a question that goes on from others.
+
+    Words of earlier turns alone, which the documents do hold, must not lift it: unless some chunk
+    has half of the question's own words, it has no more support than these have by themselves.
+    """
+    language = detect_language(f"{question} {' '.join(found.terms)}")
+    own = [t for t in query_terms(question, language=language) if t in set(found.terms)]
+    support = trimmed.support
+    if not own or support is None or largest_share(own, found.pool) >= LEAST_OWN_SHARE:
+        return support
+    alone = support_score(own, found.pool, parts.policy or BUILTIN_POLICY)
+    return support if alone is None else min(support, alone)
 
 
 def _trimmed(parts: Parts, founds: Sequence[Found], counter: TokenCounter, k: int) -> Trimmed:
@@ -208,6 +224,8 @@ def generate(parts: Parts, draft: Draft) -> Generation | None:
     if draft.prompt is None:
         return None
     generator = parts.generator()
+    if draft.resolved.is_remark and not generator.calls_llm:
+        return Generation(text=NO_CONVERSATION, usage=Usage(), citations=(), stop_reason="end")
     with _failing(parts, draft), draft.watch.stage("generate"):
         return generator.generate(draft.prompt, parts.generation_options)
 
@@ -217,10 +235,14 @@ def pieces(parts: Parts, draft: Draft) -> collections.abc.Generator[str | Genera
     if draft.prompt is None:
         return
     generator = parts.generator()
+    if draft.resolved.is_remark and not generator.calls_llm:
+        yield NO_CONVERSATION
+        yield Generation(text=NO_CONVERSATION, usage=Usage(), citations=(), stop_reason="end")
+        return
     with _failing(parts, draft), draft.watch.stage("generate"):
         stream = generator.stream(draft.prompt, parts.generation_options)
         if generator.calls_llm:
-            stream = as_said(stream, asked_to_abstain=parts.template.asks_to_abstain)
+            stream = as_said(stream, asked_to_abstain=_asks_to_abstain(parts, draft))
         yield from stream
 
 
@@ -268,6 +290,8 @@ def finish(
     receipt = _receipt(
         parts, draft, usage, generation, outcome="refused" if refusal is not None else outcome
     )
+    if draft.rewriting is not None:
+        usage = added(usage, draft.rewriting)
     answer = _answer(
         draft, usage, receipt, generation=generation, refusal=refusal, words=words,
         citations=citations,
@@ -276,12 +300,16 @@ def finish(
     return answer
 
 
+def _asks_to_abstain(parts: Parts, draft: Draft) -> bool:
+    return parts.template.asks_to_abstain and not draft.resolved.is_remark
+
+
 def _said(parts: Parts, draft: Draft, generation: Generation) -> Said:
     """Return what a generator said; only language models think or abstain."""
     if not parts.generator().calls_llm:
         return Said(text=generation.text, reasoning=generation.reasoning)
     try:
-        return said(generation, asked_to_abstain=parts.template.asks_to_abstain)
+        return said(generation, asked_to_abstain=_asks_to_abstain(parts, draft))
     except NoAnswerError:
         _record_loss(parts, draft, generation, outcome="failed")
         raise
@@ -304,7 +332,7 @@ def _answer(
         text=None if words is None or words.abstained else words.text,
         reasoning=None if words is None else words.reasoning,
         refused=refusal is not None,
-        reason=refusal,
+        reason="conversation" if draft.resolved.is_remark and refusal is None else refusal,
         evidence=draft.evidence,
         citations=citations,
         suggestions=() if refusal is None else suggestions(context or draft.near, draft.hits),
@@ -312,6 +340,7 @@ def _answer(
         usage=usage,
         prompt=None if prompt is None else prompt.text,
         messages=() if prompt is None else prompt.messages,
+        resolved=draft.resolved,
         trim=draft.trim,
         receipt=receipt,
         stop_reason=stop_reason(generation),
@@ -362,7 +391,7 @@ def _receipt(
 ) -> Receipt:
     watch, generator = draft.watch, parts.generator()
     is_sent = generation is not None or outcome in ("failed", "abandoned")
-    calls = int(is_sent and generator.calls_llm)
+    calls = int(is_sent and generator.calls_llm) + (draft.rewriting is not None)
     prefix_tokens = parts.template.prefix_tokens(parts.counter) if calls else None
     local = local_joules(watch.cpu_seconds)
     joules: Range | None = local

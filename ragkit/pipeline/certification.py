@@ -31,7 +31,8 @@ SKETCH_SECONDS = 60
 """How long a certificate's state is cached for a store that does not count its writes."""
 
 _APPLIED = ("k", "mode", "fusion", "trim_level", "refuse_below", "max_context_tokens",
-            "placement", "max_tokens", "temperature", "top_p", "top_k", "seed")  # fmt: skip
+            "placement", "rewrite", "max_tokens", "temperature", "top_p", "top_k",
+            "seed")  # fmt: skip
 
 
 def applied(parts: Parts) -> dict[str, Json]:

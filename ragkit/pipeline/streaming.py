@@ -21,6 +21,10 @@ class AnswerStream:
 
     Used as a context manager, it is closed at the end. Closing it before its end stops the model
     and closes its connection; the ledger then says that the answer was abandoned.
+
+    Args:
+        pieces: Pieces of text, the generation last.
+        finish: Makes the answer of the generation.
     """
 
     def __init__(
@@ -109,6 +113,10 @@ class AsyncAnswerStream:
         stream.answer
 
     Leaving the block, or cancelling the task that waits for a piece, stops the model.
+
+    Args:
+        start: Starts the stream, in a thread.
+        workers: The threads.
     """
 
     def __init__(self, start: Callable[[], AnswerStream], workers: Workers) -> None:

@@ -39,13 +39,11 @@ _FRAMES = (
 _MARKS = (*_CLOSERS, *_FRAMES)
 
 
-def _any_of(marks: tuple[str, ...]) -> re.Pattern[str]:
-    return re.compile("|".join(map(re.escape, marks)), re.IGNORECASE | re.ASCII)
-
-
-_MARK = _any_of(_MARKS)
-_CLOSER = {closer: _any_of((closer,)) for closer in _CLOSERS.values()}
-_ORPHAN = _any_of(tuple(sorted(set(_CLOSERS.values()) - {"<|end|>"})))
+_ANY_CASE = re.IGNORECASE | re.ASCII
+_ORPHANS = sorted(set(_CLOSERS.values()) - {"<|end|>"})
+_MARK = re.compile("|".join(map(re.escape, _MARKS)), _ANY_CASE)
+_CLOSER = {closer: re.compile(re.escape(closer), _ANY_CASE) for closer in _CLOSERS.values()}
+_ORPHAN = re.compile("|".join(map(re.escape, _ORPHANS)), _ANY_CASE)
 _FENCES = ("```", "~~~")
 _LONGEST = max(map(len, _MARKS))
 _BLANK = re.compile(r"\s*")

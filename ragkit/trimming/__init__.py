@@ -14,7 +14,7 @@ from ragkit.trimming.policy import (
     load_policy,
     open_policy,
 )
-from ragkit.trimming.ranking import RankedSentence, Ranking, rank, support_score
+from ragkit.trimming.ranking import RankedSentence, Ranking, largest_share, rank, support_score
 from ragkit.trimming.scorer import Forest, Scorer, Tree, features, load_scorer, open_scorer
 from ragkit.trimming.selection import Trimmed, select, trim, untrimmed
 from ragkit.trimming.signals import PoolChunk, Signals, measure
@@ -33,6 +33,7 @@ __all__ = [
     "TrimPolicy",
     "Trimmed",
     "features",
+    "largest_share",
     "load_policy",
     "load_scorer",
     "measure",

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from ragkit.trimming.atoms import Atoms, Piece, is_structured, unit_of
 from ragkit.trimming.policy import BUILTIN_POLICY, TrimPolicy
-from ragkit.trimming.signals import PoolChunk, Sentence, Signals, fused, measure
+from ragkit.trimming.signals import PoolChunk, Sentence, Signals, asked_terms, fused, measure
 from ragkit.types import Chunk, Hit, Need, Span
 
 _SHORT_TERMS = 3
@@ -107,6 +107,16 @@ def support_score(
     """Return how well the pool supports an answer, in [0, 1]; None for an empty pool."""
     signals = measure(question_terms, pool)
     return _support(question_terms, pool, signals, policy) if signals.sentences else None
+
+
+def largest_share(terms: Sequence[str], pool: Sequence[PoolChunk]) -> float:
+    """Return the largest share of some terms that a chunk of a pool has, from 0 to 1."""
+    wanted = frozenset(terms)
+    held = (
+        wanted.intersection(asked_terms((chunk.hit.title,), wanted).union(*chunk.terms))
+        for chunk in pool
+    )
+    return max(map(len, held), default=0) / max(1, len(wanted))
 
 
 def _support(

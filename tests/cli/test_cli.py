@@ -334,6 +334,24 @@ def test_settings_file_and_environment(store: str, tmp_path: Path) -> None:
     assert len(valid(found, "search")["hits"]) == 1
 
 
+def test_citations_are_shown_once_by_their_labels(tmp_path: Path) -> None:
+    """What is cited for two sentences is one line; what is not supported is marked."""
+    (tmp_path / "gates.txt").write_text("The north gate closes at 21:00. Keys cost 15 euros.\n")
+    store = str(tmp_path / "kb")
+    run("ingest", str(tmp_path / "gates.txt"), "--store", store, "--embedder", "none")
+    right = "The north gate closes at 21:00 [1]. Keys cost 15 euros [1]."
+    with OpenAIServer([right, "The north gate closes at 22:00.[1]", right]) as server:
+        asked = ("ask", "When does the north gate close?", "--store", store, "--generator",
+                 "openai:m", "--base-url", server.base_url, "--template", "guarded")  # fmt: skip
+        shown, marked = run(*asked).stdout, run(*asked).stdout
+        citations = valid(run(*asked, "--json").stdout, "ask")["citations"]
+    assert shown.count("  [1] gates.txt") == 1
+    assert "does not say" not in shown
+    assert "does not say what it is cited for" in marked
+    assert [(c["label"], c["supported"]) for c in citations] == [(1, True), (1, True)]
+    assert " ".join(right[c["answer_start"] : c["answer_end"]] for c in citations) == right
+
+
 def test_templates_are_shown_and_locked(tmp_path: Path) -> None:
     """A template shows its id, hash and tokens; locking pins its content."""
     shown = valid(run("template", "guarded", "--json").stdout, "template")

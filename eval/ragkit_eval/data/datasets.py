@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Literal, TypeAlias
 
 from ragkit.errors import ConfigError
+from ragkit.pipeline.followups import resolve
 from ragkit.text.jsontext import as_object, as_objects, read_json
 from ragkit.types import Document, Json, Turn
 from ragkit_eval.data.labels import Needs, documents_of, history_of, metadata_of, needs_of
@@ -49,9 +50,8 @@ class Question:
 
     @property
     def searched(self) -> str:
-        """What is searched for: after earlier turns the user's last one too, as `RAG.ask` does."""
-        last = next((turn.content for turn in reversed(self.history) if turn.role == "user"), "")
-        return f"{last}\n{self.text}".strip()
+        """What is searched for: after earlier turns, what `RAG.ask` takes it to ask."""
+        return resolve(self.text, self.history).question
 
     def cluster(self, by: str = "document") -> str:
         """Return the name of the cluster that the question belongs to.
