@@ -99,15 +99,15 @@ class ControlTokens:
         # What has one character cannot be cut; white space is no mark of a template.
         self._texts = frozenset(text for text in texts if len(text) > 1 and not text.isspace())
         self._lengths = sorted({len(text) for text in self._texts})
-        firsts = "".join(map(re.escape, sorted({text[0] for text in self._texts})))
-        self._first = re.compile(f"[{firsts}]") if firsts else re.compile(r"(?!)")
+        self._firsts = frozenset(text[0] for text in self._texts)
 
     def pieces(self, parts: Sequence[Part]) -> list[str]:
         """Return the text of a prompt, cut inside each control token that is not meant as one."""
         text = "".join(part.text for part in parts)
         meant, cuts = _Spans(parts), [0]
-        for found in self._first.finditer(text):
-            start = found.start()
+        for start, char in enumerate(text):
+            if char not in self._firsts:
+                continue
             ends = (start + n for n in self._lengths if text[start : start + n] in self._texts)
             if not all(meant.hold(start, end) for end in ends if end <= len(text)):
                 cuts.append(start + 1)
