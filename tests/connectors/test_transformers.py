@@ -118,7 +118,8 @@ def test_ids_are_those_of_the_library(generator: TransformersGenerator, path: st
         messages = [message.to_dict() for message in prompt.messages]
         filled = tokenizer.apply_chat_template(messages, add_generation_prompt=True, tokenize=False)
         theirs = tokenizer(filled, add_special_tokens=False)["input_ids"]
-        if not any(token in text for token in SPECIAL_TOKENS):
+        # Earlier turns that say nothing are not sent.
+        if text.strip() and not any(token in text for token in SPECIAL_TOKENS):
             n_compared += 1
             assert generator.token_ids(prompt) == theirs, text
     assert n_compared > 200
