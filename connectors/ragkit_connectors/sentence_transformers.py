@@ -12,6 +12,12 @@ from typing import TYPE_CHECKING, Protocol, cast
 
 from ragkit.errors import ConfigError, MissingExtraError, RemoteError
 from ragkit_connectors.support.fingerprints import embedder_folder_digest
+from ragkit_connectors.support.hf_models import (
+    quiet_loading,
+    refuse_pickles,
+    refuse_random_weights,
+    said_by,
+)
 from ragkit_connectors.support.hub import is_offline, model_folder
 
 if TYPE_CHECKING:
@@ -53,10 +59,10 @@ class _Model(Protocol):
 class SentenceTransformersEmbedder:
     """A model of the sentence-transformers library; safe to share between threads.
 
-    Weights are read from safetensors files only, never from pickles, and code that comes with a
-    model is never run. A folder is opened without the network; any other name is looked up in the
-    library's cache and then on the Hugging Face Hub, or in the cache alone when `HF_HUB_OFFLINE`
-    is set.
+    Weights are read from safetensors files only, never from pickles, a folder must hold all that
+    the model needs, and code that comes with a model is never run. A folder is opened without the
+    network; any other name is looked up in the library's cache and then on the Hugging Face Hub, or
+    in the cache alone when `HF_HUB_OFFLINE` is set.
 
     Args:
         name_or_path: Folder of a model, or its name on the Hub.
@@ -71,7 +77,7 @@ class SentenceTransformersEmbedder:
     Raises:
         MissingExtraError: the library is not installed.
         ConfigError: there is no such folder, or a value is out of range.
-        RemoteError: the model cannot be loaded.
+        RemoteError: the model cannot be loaded, or weights are missing.
     """
 
     def __init__(
@@ -90,7 +96,7 @@ class SentenceTransformersEmbedder:
         self.name = f"sentence-transformers:{name_or_path}"
         self._batch_size = batch_size
         self._lock = threading.Lock()
-        self._model = _load(name_or_path, device=device, offline=folder is not None or is_offline())
+        self._model = _load(name_or_path, folder, device=device)
         self._tokenizer = _tokenizer(self._model)
         self._set_max_tokens(max_tokens)
         own = cast("Mapping[str, str | None]", getattr(self._model, "prompts", {}))
@@ -183,25 +189,33 @@ class SentenceTransformersEmbedder:
         )
 
 
-def _load(name_or_path: str, *, device: str | None, offline: bool) -> _Model:
+def _load(name_or_path: str, folder: Path | None, *, device: str | None) -> _Model:
     if importlib.util.find_spec("sentence_transformers") is None:
         raise MissingExtraError("sentence-transformers", extra="sentence-transformers")
+    offline = folder is not None or is_offline()
+    if folder is not None:
+        refuse_pickles(folder)
     library = importlib.import_module("sentence_transformers")
     make = cast("Callable[..., _Model]", library.SentenceTransformer)
     try:
-        return make(
-            os.path.expanduser(name_or_path),
-            device=device,
-            local_files_only=offline,
-            trust_remote_code=False,
-            model_kwargs={"use_safetensors": True},
-        )
-    except (OSError, ValueError, RuntimeError) as error:
+        with quiet_loading():
+            model = make(
+                os.path.expanduser(name_or_path),
+                device=device,
+                local_files_only=offline,
+                trust_remote_code=False,
+                model_kwargs={"use_safetensors": True},
+            )
+            encoder = getattr(model[0], "auto_model", None)
+            if folder is not None and encoder is not None:
+                refuse_random_weights(folder, encoder)
+    except (OSError, ValueError, RuntimeError, TypeError) as error:
         where = "here" if offline else "here or on the Hugging Face Hub"
         raise RemoteError(
-            f"model {name_or_path} cannot be loaded: is it {where}, with safetensors weights? "
-            f"({type(error).__name__})"
+            f"model {name_or_path} cannot be loaded: is it {where}, with all of its safetensors "
+            f"weights? ({said_by(error)})"
         ) from error
+    return model
 
 
 def _tokenizer(model: _Model) -> _Tokenizer | None:

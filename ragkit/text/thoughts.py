@@ -158,6 +158,13 @@ def without_thoughts(text: str) -> tuple[str, str | None]:
     return thoughts.parted()
 
 
+def is_part_of_mark(token: str) -> bool:
+    """Whether marks of thoughts hold this token, so that it must not be left out of an answer."""
+    lower = token.lower()
+    marks = (*_MARKS, *_CLOSERS.values())
+    return len(lower) > 2 and not lower.isalpha() and any(lower in mark for mark in marks)
+
+
 def _orphan(text: str) -> tuple[int, int] | None:
     """Return the span of the last closing mark without an opening one, at an end of a line."""
     found: tuple[int, int] | None = None

@@ -182,6 +182,61 @@ def test_pickled_weights_are_refused(folder: Path, tmp_path: Path) -> None:
         SentenceTransformersEmbedder(str(copy))
 
 
+def test_missing_weights_are_refused(folder: Path, tmp_path: Path) -> None:
+    """The library would make random ones; the error names the file and what it lacks."""
+    safetensors = _library("safetensors.torch")
+    copy = tmp_path / "partial"
+    shutil.copytree(folder, copy)
+    file = copy / "model.safetensors"
+    weights = safetensors.load_file(file)
+    lacking = "encoder.layer.0.output.dense.weight"
+    kept = {name: value for name, value in weights.items() if name != lacking}
+    safetensors.save_file(kept, file, {"format": "pt"})
+    with pytest.raises(RemoteError, match=rf"model\.safetensors.*random: {lacking}$"):
+        SentenceTransformersEmbedder(str(copy))
+    file.unlink()
+    with pytest.raises(RemoteError, match=r"no file named model\.safetensors"):
+        SentenceTransformersEmbedder(str(copy))
+
+
+def test_weights_under_other_names_are_found(folder: Path, tmp_path: Path) -> None:
+    """With a prefix, as models for other tasks write them, and without the part that none uses."""
+    safetensors = _library("safetensors.torch")
+    copy = tmp_path / "prefixed"
+    shutil.copytree(folder, copy)
+    file = copy / "model.safetensors"
+    weights = safetensors.load_file(file)
+    renamed = {f"bert.{name}": value for name, value in weights.items() if "pooler" not in name}
+    safetensors.save_file(renamed, file, {"format": "pt"})
+    vectors = [SentenceTransformersEmbedder(str(f)).embed_query("badge") for f in (folder, copy)]
+    assert abs(vectors[0] - vectors[1]).max() < 1e-6
+
+
+def test_a_further_part_needs_its_weights_too(folder: Path, tmp_path: Path) -> None:
+    """A dense layer behind the model without weights, or with pickled ones, is refused."""
+    library = _library("sentence_transformers")
+    dense = importlib.import_module("sentence_transformers.models").Dense(16, 8)
+    model = library.SentenceTransformer(str(folder))
+    model.add_module("2", dense)
+    model.save(str(tmp_path / "dense"))
+    embedder = SentenceTransformersEmbedder(str(tmp_path / "dense"))
+    assert embedder.dim == 8
+    weights = next((tmp_path / "dense").glob("2_Dense/*.safetensors"))
+    _library("torch").save(dense.state_dict(), weights.with_name("pytorch_model.bin"))
+    weights.unlink()
+    with pytest.raises(RemoteError, match=r"2_Dense.pytorch_model\.bin is a pickle"):
+        SentenceTransformersEmbedder(str(tmp_path / "dense"))
+    weights.with_name("pytorch_model.bin").unlink()
+    with pytest.raises(RemoteError, match=r"Could not find 'model\.safetensors'"):
+        SentenceTransformersEmbedder(str(tmp_path / "dense"))
+
+
+def test_nothing_is_printed(folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """No progress bar or report of the library reaches the terminal."""
+    SentenceTransformersEmbedder(str(folder)).embed_query("badge")
+    assert capfd.readouterr() == ("", "")
+
+
 def test_offline_means_no_look_up(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """With HF_HUB_OFFLINE set a name that is not in the cache fails at once."""
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")

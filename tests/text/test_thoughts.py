@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ragkit.text.thoughts import Thoughts, without_thoughts
+from ragkit.text.thoughts import Thoughts, is_part_of_mark, without_thoughts
 
 CASES = [
     ("<think>a b</think>\n\nHello\nworld", "Hello\nworld", "a b"),
@@ -92,3 +92,10 @@ def test_time_is_linear() -> None:
     assert said.count("line") == 50_000
     assert reasoning is not None
     assert reasoning.count("x") == 20_000
+
+
+def test_tokens_of_marks_are_known() -> None:
+    """So that a model in this process does not leave them out as control tokens."""
+    marks = ("<think>", "</think>", "[THINK]", "◁/think▷", "<|channel|>", "<|message|>", "<|end|>")
+    assert all(map(is_part_of_mark, marks))
+    assert not any(map(is_part_of_mark, ("", "<", "final", "</s>", "<|im_end|>", "<pad>", "<s>")))
