@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from ragkit.config import Settings
     from ragkit.pipeline import RAG, Answer, EmbedReport, IngestReport
+    from ragkit.pipeline.anywhere import atrim, trim
     from ragkit.pipeline.streaming import AnswerStream, AsyncAnswerStream
     from ragkit.trimming import TrimPolicy
     from ragkit.types import Citation, ContextItem, Document, Hit, Turn
@@ -34,6 +35,8 @@ __all__ = [
     "TrimPolicy",
     "Turn",
     "__version__",
+    "atrim",
+    "trim",
 ]
 
 _HOMES = {
@@ -50,6 +53,8 @@ _HOMES = {
     "Document": "ragkit.types",
     "Hit": "ragkit.types",
     "Turn": "ragkit.types",
+    "atrim": "ragkit.pipeline.anywhere",
+    "trim": "ragkit.pipeline.anywhere",
 }
 
 

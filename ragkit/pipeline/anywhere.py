@@ -1,0 +1,322 @@
+"""Trimming behind any retriever: passages in, the pieces to send out; no store, and no files.
+
+    from ragkit import trim
+
+    trimmed = trim(question, [passage.text for passage in found])
+
+A passage is a text, or an object that has one (`text`, `page_content` or `content`), with an `id`,
+a `score` and a `title` where there are such. With numpy (`local`), sentences are compared by the
+vectors of the built-in embedder, as in a store; without it, by words.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import re
+import threading
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING, TypeAlias
+
+from ragkit.chunking import SpanChunker
+from ragkit.errors import ConfigError
+from ragkit.pipeline.opening import has_numpy, open_counter
+from ragkit.pipeline.understanding import questions_of
+from ragkit.text.markdown import markdown_parts
+from ragkit.text.words import detect_language, index_terms, query_terms
+from ragkit.trimming import PoolChunk, Trimmed, TrimPolicy, open_policy, rank, select, untrimmed
+from ragkit.trimming.merging import merged
+from ragkit.types import Chunk, Document, Hit, Json, TokenCounter
+
+if TYPE_CHECKING:
+    from ragkit.embedding.builtin import BuiltinEmbedder
+    from ragkit.types import Vectors
+
+Passage: TypeAlias = object
+"""A text, a mapping or an object with a text."""
+
+MOST_CACHED_TEXTS = 20_000
+"""Vectors that are kept for texts that come again: about 16 MB."""
+
+_TEXT_NAMES = ("text", "page_content", "content")
+_STRUCTURE = re.compile(r"(?m)^ {0,3}(?:```|~~~|[-*+] \S|\d{1,9}[.)] \S|#{1,6} \S|\|.*\|)")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Piece:
+    """What is kept of a passage: the text of `passages[passage]` from `start` to `end`."""
+
+    text: str
+    passage: int
+    start: int
+    end: int
+    n_tokens: int
+
+    def to_dict(self) -> dict[str, Json]:
+        """Return the JSON form."""
+        return {
+            "text": self.text,
+            "passage": self.passage,
+            "start": self.start,
+            "end": self.end,
+            "n_tokens": self.n_tokens,
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrimmedPassages:
+    """What trimming keeps of some passages.
+
+    `pieces` are in the order of the passages that hold the best ones, in a passage in its order.
+    `n_tokens` counts them and `n_tokens_before` all passages. `evidence` in [0, 1] says how well
+    the passages support an answer; `refused` is true where it is below `threshold`, so that it is
+    better not to answer. `threshold` is None where it is not known what it would refuse.
+    """
+
+    pieces: tuple[Piece, ...]
+    n_tokens: int
+    n_tokens_before: int
+    evidence: float | None
+    threshold: float | None
+    refused: bool
+
+    def to_dict(self) -> dict[str, Json]:
+        """Return the JSON form."""
+        return {
+            "pieces": [piece.to_dict() for piece in self.pieces],
+            "n_tokens": self.n_tokens,
+            "n_tokens_before": self.n_tokens_before,
+            "evidence": self.evidence,
+            "threshold": self.threshold,
+            "refused": self.refused,
+        }
+
+
+def trim(
+    question: str,
+    passages: Sequence[Passage],
+    *,
+    policy: str | TrimPolicy = "bundled",
+    max_tokens: int | None = None,
+    vectors: bool | None = None,
+    counter: TokenCounter | None = None,
+) -> TrimmedPassages:
+    """Keep of passages what a question needs.
+
+    Any thread may call this; texts that come again are not embedded again.
+
+    Args:
+        question: Data, whatever characters it holds.
+        passages: Best first: texts, or objects that have one.
+        policy: `bundled`, `tight`, `off`, a trim policy file, or a policy.
+        max_tokens: Hard limit on the tokens of what is kept, at least 1.
+        vectors: Whether sentences are compared by vectors, too; None where numpy is installed.
+        counter: Counts tokens; None for the built-in vocabulary.
+
+    Raises:
+        ConfigError: a value is not allowed, or a passage has no text.
+        MissingExtraError: `vectors` is true and numpy is not installed.
+    """
+    if isinstance(passages, str | Mapping):
+        raise ConfigError("passages must be a sequence of texts or of objects with a text")
+    if max_tokens is not None and max_tokens < 1:
+        raise ConfigError(f"max_tokens {max_tokens}; allowed: 1 or more, or None")
+    chosen = policy if isinstance(policy, TrimPolicy) else open_policy(policy)[0]
+    counter = counter or open_counter()
+    texts = [_text(passage, i) for i, passage in enumerate(passages)]
+    before = sum(map(counter.count, texts))
+    hits = _hits(passages, texts, counter)
+    if chosen is None:  # off
+        whole = untrimmed(hits, counter=counter, max_context_tokens=max_tokens)
+        return _result(whole, before, threshold=None)
+    pools = [_pool(text, hits, vectors=vectors) for text in questions_of(question)]
+    ranking = merged([rank(terms, pool, chosen) for terms, pool in pools])
+    kept = select(ranking, policy=chosen, counter=counter, max_context_tokens=max_tokens)
+    return _result(kept, before, threshold=_threshold(chosen, question, pools[0][1]))
+
+
+def _result(kept: Trimmed, n_tokens_before: int, *, threshold: float | None) -> TrimmedPassages:
+    pieces = tuple(
+        Piece(
+            text=item.text,
+            passage=int(item.hit.chunk.document_id),
+            start=item.start,
+            end=item.end,
+            n_tokens=item.n_tokens,
+        )
+        for item in kept.context
+    )
+    is_low = threshold is not None and kept.support is not None and kept.support < threshold
+    return TrimmedPassages(
+        pieces=pieces,
+        n_tokens=sum(piece.n_tokens for piece in pieces),
+        n_tokens_before=n_tokens_before,
+        evidence=kept.support,
+        threshold=threshold,
+        refused=not pieces or is_low,
+    )
+
+
+async def atrim(
+    question: str,
+    passages: Sequence[Passage],
+    *,
+    policy: str | TrimPolicy = "bundled",
+    max_tokens: int | None = None,
+    vectors: bool | None = None,
+    counter: TokenCounter | None = None,
+) -> TrimmedPassages:
+    """Run `trim` in a thread."""
+    return await asyncio.to_thread(
+        lambda: trim(
+            question,
+            passages,
+            policy=policy,
+            max_tokens=max_tokens,
+            vectors=vectors,
+            counter=counter,
+        )
+    )
+
+
+def _text(passage: Passage, number: int) -> str:
+    if isinstance(passage, str):
+        return passage
+    found = next((value for name in _TEXT_NAMES if (value := _get(passage, name))), None)
+    if found is None and (node := _get(passage, "node")) is not None:
+        return _text(node, number)
+    if not isinstance(found, str):
+        raise ConfigError(
+            f"passage {number} ({type(passage).__name__}) has no text; allowed: a text, or an "
+            f"object with one of {' '.join(_TEXT_NAMES)}"
+        )
+    return found
+
+
+def _get(passage: Passage, name: str) -> object:
+    if isinstance(passage, Mapping):
+        value: object = passage.get(name)
+        return value
+    return getattr(passage, name, None)
+
+
+def _title(passage: Passage) -> str:
+    metadata = _get(passage, "metadata") or _get(passage, "meta")
+    title = _get(passage, "title") or (metadata and _get(metadata, "title"))
+    return title if isinstance(title, str) else ""
+
+
+def _hits(passages: Sequence[Passage], texts: Sequence[str], counter: TokenCounter) -> list[Hit]:
+    hits: list[Hit] = []
+    for i, (passage, text) in enumerate(zip(passages, texts, strict=True)):
+        score = _get(passage, "score")
+        is_number = isinstance(score, int | float) and not isinstance(score, bool)
+        chunk = _chunk(i, text, counter)
+        if chunk is not None:
+            # Scores of retrievers are on scales of their own, which a rank has not.
+            rank_score = 1.0 / (10 + i)
+            value = float(score) if is_number else rank_score  # type: ignore[arg-type]
+            hits.append(Hit(rank=len(hits) + 1, score=value, chunk=chunk, title=_title(passage)))
+    return hits
+
+
+def _chunk(number: int, text: str, counter: TokenCounter) -> Chunk | None:
+    """Return a passage as one chunk, with its units where it is written like Markdown."""
+    parts = tuple(markdown_parts(text)) if _STRUCTURE.search(text) else ()
+    document = Document(id=str(number), text=text, parts=parts)
+    chunks = SpanChunker(name="whole", counter=counter).split(document)
+    return chunks[0] if chunks else None
+
+
+def _pool(
+    question: str, hits: Sequence[Hit], *, vectors: bool | None
+) -> tuple[Sequence[str], Sequence[PoolChunk]]:
+    sample = "\n".join(hit.chunk.text[:500] for hit in hits[:5])
+    language = detect_language(sample)
+    terms = query_terms(question, language=language)
+    by_sentence = [
+        [
+            index_terms(
+                hit.chunk.text[a - hit.chunk.start : b - hit.chunk.start], language=language
+            )
+            for a, b in hit.chunk.sentences
+        ]
+        for hit in hits
+    ]
+    if vectors is False or (vectors is None and not has_numpy()) or not hits:
+        return terms, [PoolChunk(hit=h, terms=t) for h, t in zip(hits, by_sentence, strict=True)]
+    from ragkit.pipeline.chunk_vectors import sentence_texts
+    from ragkit.storage.rows import pack_sentences, pack_vector, pool_chunk
+
+    embedded = _embedded()
+    of_chunks = embedded.vectors([hit.chunk.text for hit in hits])
+    of_sentences = embedded.vectors(
+        [text for hit in hits for text in sentence_texts(hit.chunk)], sentences=True
+    )
+    vector = embedded.embedder.embed_query(question)
+    pool: list[PoolChunk] = []
+    first = 0
+    for hit, words, of_chunk in zip(hits, by_sentence, of_chunks, strict=True):
+        rows = of_sentences[first : first + len(hit.chunk.sentences)]
+        first += len(hit.chunk.sentences)
+        pool.append(
+            pool_chunk(
+                hit,
+                "\n".join(map(" ".join, words)),
+                pack_sentences(rows),
+                vector,
+                of_chunk=pack_vector(of_chunk),
+            )
+        )
+    return terms, pool
+
+
+class _Embedded:
+    """The built-in embedder with the vectors of texts that were embedded last."""
+
+    def __init__(self, embedder: BuiltinEmbedder) -> None:
+        self.embedder = embedder
+        self._kept: OrderedDict[bytes, object] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def vectors(self, texts: Sequence[str], *, sentences: bool = False) -> Vectors:
+        """Return a row for each text."""
+        import numpy as np
+
+        keys = [
+            hashlib.sha256(f"{sentences}{t}".encode("utf-8", "replace")).digest() for t in texts
+        ]
+        with self._lock:
+            known = {key: self._kept[key] for key in keys if key in self._kept}
+        missing = {key: text for key, text in zip(keys, texts, strict=True) if key not in known}
+        if missing:
+            embed = self.embedder.embed_sentences if sentences else self.embedder.embed_documents
+            known |= zip(missing, embed(list(missing.values())), strict=True)
+        with self._lock:
+            for key in keys:
+                self._kept[key] = known[key]
+                self._kept.move_to_end(key)
+            while len(self._kept) > MOST_CACHED_TEXTS:
+                self._kept.popitem(last=False)
+        rows: Vectors = np.asarray([known[key] for key in keys], dtype=np.float32)
+        return rows.reshape(len(keys), self.embedder.dim)
+
+
+@lru_cache(maxsize=1)
+def _embedded() -> _Embedded:
+    from ragkit.embedding.builtin import BuiltinEmbedder
+
+    return _Embedded(BuiltinEmbedder())
+
+
+def _threshold(policy: TrimPolicy, question: str, pool: Sequence[PoolChunk]) -> float | None:
+    from ragkit.trimming.certificate import has_refusal
+
+    if not policy.fitted_support or has_refusal(policy.certificate):
+        return policy.refuse_below
+    from ragkit.trimming.support import has_measured_threshold  # as `rank` does
+
+    return policy.refuse_below if pool and has_measured_threshold(pool, question) else None
