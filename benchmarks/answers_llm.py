@@ -309,7 +309,7 @@ def _invented(found: Sequence[dict[str, Any]]) -> list[str]:
 
 def main() -> None:
     """Measure, estimate or show."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description="Measure what trimming does to answers.")
     parser.add_argument("--generator", required=True)
     parser.add_argument("--generator-options", default="{}", metavar="JSON")
     parser.add_argument("--template", default="default")

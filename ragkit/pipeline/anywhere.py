@@ -19,7 +19,7 @@ from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias, cast
 
 from ragkit.chunking import SpanChunker
 from ragkit.errors import ConfigError
@@ -198,9 +198,9 @@ def _text(passage: Passage, number: int) -> str:
 
 def _get(passage: Passage, name: str) -> object:
     if isinstance(passage, Mapping):
-        value: object = passage.get(name)
-        return value
-    return getattr(passage, name, None)
+        return cast("Mapping[object, object]", passage).get(name)
+    found: object = getattr(passage, name, None)
+    return found
 
 
 def _title(passage: Passage) -> str:

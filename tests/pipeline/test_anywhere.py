@@ -116,7 +116,8 @@ def test_threads_and_tasks_share_it() -> None:
     """Any number at once gives what one gives."""
     one = trim(QUESTION, [FERRY, MUSEUM]).to_dict()
     with ThreadPoolExecutor(8) as pool:
-        found = list(pool.map(lambda _: trim(QUESTION, [FERRY, MUSEUM]).to_dict(), range(16)))
+        asked = [pool.submit(trim, QUESTION, [FERRY, MUSEUM]) for _ in range(16)]
+        found = [future.result().to_dict() for future in asked]
     assert found == [one] * 16
     assert asyncio.run(atrim(QUESTION, [FERRY, MUSEUM])).to_dict() == one
 
