@@ -30,7 +30,7 @@ def study(tmp_path: Path) -> str:
     files: dict[str, list[object]] = {
         "corpus.jsonl": [{"_id": "ferry", "text": FERRY}, {"_id": "museum", "text": MUSEUM}],
         "queries.jsonl": [{"_id": "q", "text": "What does a day pass cost?",
-                           "metadata": {"answers": ["fourteen euros"], "split": "test"}}],
+                           "answers": ["fourteen euros"], "metadata": {"split": "test"}}],
         "spans.jsonl": [{"query-id": "q", "corpus-id": "ferry", "start": start, "end": start + 14,
                          "text": "fourteen euros"}],
     }  # fmt: skip
