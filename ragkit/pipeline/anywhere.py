@@ -279,12 +279,12 @@ class _Embedded:
 
     def __init__(self, embedder: BuiltinEmbedder) -> None:
         self.embedder = embedder
-        self._kept: OrderedDict[bytes, object] = OrderedDict()
+        self._kept: OrderedDict[bytes, Vectors] = OrderedDict()
         self._lock = threading.Lock()
 
     def vectors(self, texts: Sequence[str], *, sentences: bool = False) -> Vectors:
         """Return a row for each text."""
-        import numpy as np
+        from ragkit.storage.rows import join_vectors
 
         keys = [
             hashlib.sha256(f"{sentences}{t}".encode("utf-8", "replace")).digest() for t in texts
@@ -294,15 +294,15 @@ class _Embedded:
         missing = {key: text for key, text in zip(keys, texts, strict=True) if key not in known}
         if missing:
             embed = self.embedder.embed_sentences if sentences else self.embedder.embed_documents
-            known |= zip(missing, embed(list(missing.values())), strict=True)
+            rows = embed(list(missing.values()))
+            known |= {key: rows[i : i + 1].copy() for i, key in enumerate(missing)}
         with self._lock:
             for key in keys:
                 self._kept[key] = known[key]
                 self._kept.move_to_end(key)
             while len(self._kept) > MOST_CACHED_TEXTS:
                 self._kept.popitem(last=False)
-        rows: Vectors = np.asarray([known[key] for key in keys], dtype=np.float32)
-        return rows.reshape(len(keys), self.embedder.dim)
+        return join_vectors([known[key] for key in keys])
 
 
 @lru_cache(maxsize=1)
