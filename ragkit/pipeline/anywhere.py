@@ -42,7 +42,9 @@ MOST_CACHED_TEXTS = 20_000
 """Vectors that are kept for texts that come again: about 16 MB."""
 
 _TEXT_NAMES = ("text", "page_content", "content")
-_STRUCTURE = re.compile(r"(?m)^ {0,3}(?:```|~~~|[-*+] \S|\d{1,9}[.)] \S|#{1,6} \S|\|.*\|)")
+_STRUCTURE = re.compile(
+    r"(?:\A|\n) {0,3}(?:```|~~~|[-*+] \S|\d{1,9}[.)] \S|#{1,6} \S|\|[^|\n]{0,200}\|)"
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

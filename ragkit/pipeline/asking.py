@@ -107,7 +107,7 @@ def draft(
     evidence = Evidence(
         score=trimmed.support
         if resolved.standalone
-        else _own_support(parts, question, found, trimmed),
+        else _own_support(parts, resolved.own or question, found, trimmed),
         threshold=_threshold(parts, question, found),
         calibrated=_is_calibrated(parts, trim_use),
     )

@@ -12,11 +12,14 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from ragkit.text.sentences import sentence_spans
 from ragkit.text.words import detect_language, index_terms, query_terms
 from ragkit.types import Json, Turn
+
+if TYPE_CHECKING:
+    from ragkit.pipeline.cues import Cues
 
 MOST_CARRIED_CHARACTERS = 400
 """Of earlier turns, the newest that are searched for with a question."""
@@ -36,14 +39,16 @@ class Resolved:
     """What a question is taken to ask.
 
     `question` is what is searched for: the question itself where it is `standalone`, else with the
-    `topic` of earlier turns before it, whose words that it lacks are `carried`. `by` says who found
-    that out. `is_remark` is a message about the conversation.
+    `topic` of earlier turns before it, whose words that it lacks are `carried`. `own` is what it
+    asks itself, without the words that point back. `by` says who found that out. `is_remark` is a
+    message about the conversation.
     """
 
     standalone: bool
     question: str
     carried: tuple[str, ...] = ()
     topic: str = ""
+    own: str = ""
     by: Literal["rule", "generator"] | None = None
     is_remark: bool = False
 
@@ -81,6 +86,7 @@ def resolve(question: str, history: Sequence[Turn]) -> Resolved:
         question=whole or f"{topic}\n{question}",
         carried=tuple(carried),
         topic=topic,
+        own=_own(question),
         by="rule",
     )
 
@@ -115,7 +121,10 @@ def substituted(topic: str, fragment: str) -> str | None:
         places = [i for i, part in enumerate(rest) if part.lower().startswith(same)]
         if not places:
             return None
-        rest[places[0]] = f"{said['preposition']} {said['name']}"
+        # Of "does the ferry to Saint Bride take" the verb stays.
+        helped = asked["frame"].lower().endswith(_HELPING)
+        kept = _LAST_VERB.search(rest[places[0]]) if helped else None
+        rest[places[0]] = f"{said['preposition']} {said['name']}{kept[0] if kept else ''}"
         return _joined(asked["frame"], first, *rest)
     head, parts = said["name"].lower().split()[-1], [first, *rest]
     for i, part in enumerate(parts):
@@ -136,6 +145,11 @@ def _joined(*parts: str) -> str:
 
 
 _HELPING = ("does", "do", "did", "will", "can")
+_LAST_VERB = re.compile(
+    r" (?:cost|take|last|need|hold|carry|open|close|start|stop|leave|arrive|depart|run|work|weigh"
+    r"|require|include|contain|mean|happen|look|end|begin)\Z",
+    re.IGNORECASE,
+)
 
 _INSTEAD = re.compile(
     r"\W{0,3}(?:(?:and|or|but|what about|how about) )(?:(?P<preposition>for|in|on|at|to|from|with"
@@ -145,7 +159,9 @@ _INSTEAD = re.compile(
 )
 _ASKS_FOR = re.compile(
     r"(?P<frame>(?:how (?:much|many|long|often|far|big|old|late)|what|when|where|who)"
-    r"(?: (?:is|are|was|were|does|do|did|will|can))) (?P<rest>.{1,300})\Z",
+    r"(?: (?:is|are|was|were|does|do|did|will|can))"
+    r"|(?:how (?:many|much)|what|which)(?: [\w-]{2,20}){1,2} (?:does|do|did|will|can))"
+    r" (?P<rest>.{1,300})\Z",
     re.IGNORECASE | re.DOTALL,
 )
 _BEFORE_PREPOSITION = re.compile(
@@ -161,9 +177,14 @@ def is_remark(message: str) -> bool:
     """Whether a message is about the conversation and asks nothing of the documents."""
     if len(message) > 40 * _LONGEST_REMARK or len(message.split()) > _LONGEST_REMARK:
         return False
-    from ragkit.pipeline.cues import REMARK  # only conversations need it
+    from ragkit.pipeline.cues import STATEMENT, THANKS, WISH  # only conversations need them
 
-    return REMARK.fullmatch(message.strip()) is not None
+    rest, is_thanks = message.strip(), False
+    while rest and (thanks := THANKS.match(rest)):
+        rest, is_thanks = rest[thanks.end() :], True
+    if not rest:
+        return is_thanks
+    return bool(WISH.fullmatch(rest) or (is_thanks and STATEMENT.fullmatch(rest)))
 
 
 def goes_on(message: str, *, after: str) -> bool:
@@ -180,7 +201,8 @@ def goes_on(message: str, *, after: str) -> bool:
     if cues is None:
         return False
     bare = _drop(cues.expletive, first)
-    if cues.opening.match(bare) or cues.anywhere.search(bare):
+    cue = cues.anywhere.search(bare)
+    if cues.opening.match(bare) or (cue and not _is_named(cues, bare[: cue.start()])):
         return True
     pronoun = cues.pronoun.search(bare)
     if pronoun is not None and not cues.named.search(bare, 0, pronoun.start()):
@@ -190,6 +212,25 @@ def goes_on(message: str, *, after: str) -> bool:
     if n_words <= _LONGEST_FRAGMENT and cues.fragment.match(bare):
         return True
     return is_asked and n_words == 1 and not cues.is_unspaced
+
+
+def _own(question: str) -> str:
+    """Return a question without what points back, and without words that only ask for a figure."""
+    from ragkit.pipeline.cues import CUES, MEASURE
+
+    own = MEASURE.sub(" ", question[:_LONGEST_READ])
+    cues = CUES.get(detect_language(question) or "en")
+    if cues is None:
+        return own
+    for pattern in (cues.anywhere, cues.pronoun):
+        own = _drop(pattern, own)
+    return own
+
+
+def _is_named(cues: Cues, before: str) -> bool:
+    """Whether an earlier clause has what is meant: "The badge is lost, and what about that?"."""
+    named = cues.named.search(before)
+    return named is not None and cues.clause.search(f"{before} ", named.end()) is not None
 
 
 def _drop(pattern: re.Pattern[str], text: str) -> str:

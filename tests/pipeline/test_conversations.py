@@ -1,0 +1,129 @@
+"""Conversations over the harbour example and short manuals: what history may and may not change."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ragkit import RAG, Answer, Turn
+from ragkit.pipeline.followups import resolve
+
+FIXTURES = Path(__file__).parents[1] / "fixtures"
+HARBOUR = Path(__file__).parents[2] / "examples" / "harbor"
+UNCHANGED = ("text", "refused", "reason", "evidence", "citations", "context", "suggestions")
+LEAST_HELD = 0.95
+"""Of what the hand-written questions' contexts hold, the share that the follow-ups' must hold."""
+MOST_NOT_FOUND = 0.1
+"""Of questions that stand alone, the share that search finds too little for, history or not."""
+
+LINES = (FIXTURES / "conversations.jsonl").read_text("utf-8").splitlines()
+CONVERSATIONS: tuple[dict[str, Any], ...] = tuple(json.loads(line) for line in LINES)
+
+
+def _of(kind: str) -> list[dict[str, Any]]:
+    return [talk for talk in CONVERSATIONS if talk["kind"] == kind]
+
+
+def _turns(said: Sequence[str]) -> list[dict[str, str]]:
+    """Return what the user and the assistant said in turn."""
+    return [
+        {"role": "assistant" if i % 2 else "user", "content": text} for i, text in enumerate(said)
+    ]
+
+
+def _missing(talk: dict[str, Any], answer: Answer) -> list[str]:
+    """Return what is needed and not in the context, however lines are broken."""
+    context = " ".join(" ".join(item.text for item in answer.context).split())
+    return [need for need in talk["needs"] if need not in context]
+
+
+def _named(failures: Iterable[tuple[dict[str, Any], object]]) -> str:
+    return "\n".join(f"{talk['id']}: {talk['question']} -- {why}" for talk, why in failures)
+
+
+@pytest.fixture(scope="module")
+def rag(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RAG]:
+    """Return a store of everything that the conversations are about."""
+    pytest.importorskip("pypdfium2")  # some of it stands in PDFs
+    with RAG(tmp_path_factory.mktemp("talks") / "kb", ledger="off") as opened:
+        with pytest.warns(UserWarning, match="not in English"):
+            opened.ingest(HARBOUR, FIXTURES / "conversations")
+        yield opened
+
+
+def test_the_set() -> None:
+    """It has enough of each kind, no conversation twice, and says what each needs."""
+    assert min(len(_of("alone")), len(_of("follow_up"))) >= 45
+    assert len(_of("remark")) >= 20
+    assert len({talk["id"] for talk in CONVERSATIONS}) == len(CONVERSATIONS)
+    for talk in CONVERSATIONS:
+        assert talk["history"]
+        assert talk["kind"] != "follow_up" or talk["resolved"]
+        assert talk["kind"] != "alone" or bool(talk["needs"]) != talk.get("refused", False)
+
+
+def test_messages() -> None:
+    """Short messages after one about something else are told apart, in each language with cues."""
+    failures: list[str] = []
+    for line in (FIXTURES / "messages.jsonl").read_text("utf-8").splitlines():
+        said = json.loads(line)
+        turns = [Turn(role="user", content=said["after"]), Turn(role="assistant", content="299.")]
+        found = resolve(said["message"], turns)
+        kind = "alone" if found.standalone else "follow_up"
+        if said["kind"] != ("remark" if found.is_remark else kind):
+            failures.append(f"{said['message']} -- {found}")
+    assert not failures, "\n".join(failures)
+
+
+def test_standalone_questions(rag: RAG) -> None:
+    """Each is answered as if nothing had been said before; what most of them need is found."""
+    failures: list[tuple[dict[str, Any], object]] = []
+    not_found: list[tuple[dict[str, Any], object]] = []
+    for talk in _of("alone"):
+        alone = rag.ask(talk["question"])
+        after = rag.ask(talk["question"], history=_turns(talk["history"]))
+        with_history, without = after.to_dict(), alone.to_dict()
+        changed = [key for key in UNCHANGED if with_history[key] != without[key]]
+        if changed or not (after.resolved and after.resolved.standalone):
+            failures.append((talk, f"changed: {changed}, {after.resolved}"))
+        elif missing := _missing(talk, alone):
+            not_found.append((talk, missing))
+        elif "refused" in talk and alone.refused != talk["refused"]:
+            failures.append((talk, f"refused: {alone.refused}"))
+    assert not failures, _named(failures)
+    assert len(not_found) <= MOST_NOT_FOUND * len(_of("alone")), _named(not_found)
+
+
+def test_follow_ups(rag: RAG) -> None:
+    """Each finds what its hand-written standalone form finds, and is refused where that is."""
+    failures: list[tuple[dict[str, Any], object]] = []
+    n_wanted = n_held = 0
+    refused_otherwise: list[tuple[dict[str, Any], object]] = []
+    for talk in _of("follow_up"):
+        written = rag.ask(talk["resolved"])
+        after = rag.ask(talk["question"], history=_turns(talk["history"]))
+        lost = set(_missing(talk, after)) - set(_missing(talk, written))
+        n_wanted += len(talk["needs"]) - len(_missing(talk, written))
+        n_held += len(talk["needs"]) - len(_missing(talk, written)) - len(lost)
+        if lost:
+            failures.append((talk, f"{sorted(lost)} not found, {after.resolved}"))
+        if after.refused != written.refused:
+            why = f"refused: {after.refused}, {after.evidence} / {written.evidence}"
+            refused_otherwise.append((talk, why))
+    assert n_held >= LEAST_HELD * n_wanted, f"{n_held} of {n_wanted}\n{_named(failures)}"
+    share = len(refused_otherwise) / len(_of("follow_up"))
+    assert share <= 1 - LEAST_HELD, _named(refused_otherwise)
+
+
+def test_remarks(rag: RAG) -> None:
+    """What is said about the conversation is told from questions, and needs no documents."""
+    failures: list[tuple[dict[str, Any], object]] = []
+    for talk in _of("remark"):
+        answer = rag.ask(talk["question"], history=_turns(talk["history"]))
+        if (answer.reason, answer.refused, answer.context) != ("conversation", False, ()):
+            failures.append((talk, answer.resolved))
+    assert not failures, _named(failures)
