@@ -42,7 +42,7 @@ MOST_CACHED_TEXTS = 20_000
 """Vectors that are kept for texts that come again: about 16 MB."""
 
 _TEXT_NAMES = ("text", "page_content", "content")
-_STRUCTURE = re.compile(
+_WRITTEN_AS_MARKDOWN = re.compile(
     r"(?:\A|\n) {0,3}(?:```|~~~|[-*+] \S|\d{1,9}[.)] \S|#{1,6} \S|\|[^|\n]{0,200}\|)"
 )
 
@@ -227,7 +227,7 @@ def _hits(passages: Sequence[Passage], texts: Sequence[str], counter: TokenCount
 
 def _chunk(number: int, text: str, counter: TokenCounter) -> Chunk | None:
     """Return a passage as one chunk, with its units where it is written like Markdown."""
-    parts = tuple(markdown_parts(text)) if _STRUCTURE.search(text) else ()
+    parts = tuple(markdown_parts(text)) if _WRITTEN_AS_MARKDOWN.search(text) else ()
     document = Document(id=str(number), text=text, parts=parts)
     chunks = SpanChunker(name="whole", counter=counter).split(document)
     return chunks[0] if chunks else None

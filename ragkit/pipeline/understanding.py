@@ -54,6 +54,14 @@ _GREETING = re.compile(
     r"(?: [A-Za-z]{1,20}){0,3}+[,!.]\s*+(?=\S)",
     re.IGNORECASE,
 )
+_COURTEOUS = re.compile(
+    r"\A\s*+(?:(?:many )?thanks(?: a lot| so much| again)?|thank you(?: very much| so much)?|thx"
+    r"|(?:vielen )?danke?(?: schön)?|merci(?: beaucoup)?|(?:muchas )?gracias|grazie|ok(?:ay)?"
+    r"|great|perfect|cool|got it)[!.,]\s*+(?=\S)",
+    re.IGNORECASE,
+)
+"""Thanks before a question say nothing of it, and would be words that no document holds."""
+
 _NEXT = re.compile(
     r"(?<=[a-z]{2}[.!])(?<!\bvs\.)(?<!\bcf\.)(?<!\bal\.)(?<!\betc\.)(?<!\bno\.)\s++(?=[a-z])"
     r"|(?<=[?])\s++(?=\S)"
@@ -78,6 +86,9 @@ def questions_of(message: str) -> Sequence[str]:
     """
     if len(message) > MOST_CHARACTERS or len(message.split()) < _LEAST_TERMS:
         return [message]
+    asked = _COURTEOUS.sub("", message, count=1)
+    if asked != message and _has_words(asked):
+        message = asked
     sentences = list(_sentences(message))
     if len(sentences) < 2:
         return [message]

@@ -202,3 +202,12 @@ def test_merged_rankings_keep_their_order_and_repeat_nothing(first: int, second:
     assert set(spans) == wanted
     for piece in both.sentences:
         assert both.pool[piece.place.chunk].hit.chunk.id == piece.hit.chunk.id
+
+
+@pytest.mark.parametrize("thanks", ["Thanks. ", "Thank you very much! ", "Ok, ", "Danke! "])
+def test_thanks_before_a_question_are_no_part_of_it(thanks: str) -> None:
+    """They are not searched for; a message that is nothing else stays as it is."""
+    assert list(questions_of(f"{thanks}What does a day pass cost?")) == [
+        "What does a day pass cost?"
+    ]
+    assert list(questions_of(f"{thanks}Bye.")) == [f"{thanks}Bye."]
