@@ -171,7 +171,16 @@ async def atrim(
     vectors: bool | None = None,
     counter: TokenCounter | None = None,
 ) -> TrimmedPassages:
-    """Run `trim` in a thread."""
+    """Run `trim` in a thread; the arguments and errors are the same.
+
+    Args:
+        question: Data, whatever characters it holds.
+        passages: Best first: texts, or objects that have one.
+        policy: `bundled`, `tight`, `off`, a trim policy file, or a policy.
+        max_tokens: Hard limit on the tokens of what is kept, at least 1.
+        vectors: Whether sentences are compared by vectors, too; None where numpy is installed.
+        counter: Counts tokens; None for the built-in vocabulary.
+    """
     return await asyncio.to_thread(
         lambda: trim(
             question,
