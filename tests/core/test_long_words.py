@@ -107,5 +107,5 @@ def test_roles_and_separators_count_against_the_cap_of_the_history(
     with RAG(tmp_path / "kb", embedder="none", ledger="off") as rag:
         rag.ingest(Document(id="a", text="The ferry leaves at nine."))
         answer = rag.ask("When does the ferry leave?", history=history)
-    assert answer.prompt is not None
-    assert 300 < load_wordpiece().count(answer.prompt) <= 700
+    texts = (f"{message.role}\n{message.content}\n\n" for message in answer.messages)
+    assert 300 < sum(map(load_wordpiece().count, texts)) <= 700
