@@ -184,7 +184,7 @@ def ask(name: str, rag: RAG, question: Question, generator: Generator) -> dict[s
 
 def run(study: Study, args: argparse.Namespace, out: Path) -> None:
     """Ask what has not been asked yet; every row is on disk before the next question."""
-    done = {(row["set"], row["context"], row["id"]) for row in rows(out)}
+    done = asked_before(out)
     settings = next(iter(study.contexts.values()))
     generator = open_generator(settings)
     oracle = Evidence(study.store)
@@ -213,7 +213,7 @@ def run(study: Study, args: argparse.Namespace, out: Path) -> None:
 
 def estimate(study: Study, out: Path) -> str:
     """Return what is still to be paid for."""
-    done = {(row["set"], row["context"], row["id"]) for row in rows(out)}
+    done = asked_before(out)
     calls = tokens = 0
     for name, settings in study.contexts.items():
         counted = replace(settings, generator="extractive", generator_options={})
@@ -229,6 +229,11 @@ def estimate(study: Study, out: Path) -> str:
     return (
         f"{study.name}: {calls:,} calls, {tokens:,} prompt tokens (estimate), at most {most:,} out"
     )
+
+
+def asked_before(out: Path) -> set[tuple[str, str, str]]:
+    """Return set, context and question of each row that there is."""
+    return {(row["set"], row["context"], row["id"]) for row in rows(out)}
 
 
 def rows(out: Path) -> list[dict[str, Any]]:

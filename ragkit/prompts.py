@@ -67,7 +67,10 @@ class Template:
     @property
     def asks_to_abstain(self) -> bool:
         """Whether the model is told what to write where the text does not answer."""
-        return "{{abstention}}" in f"{self.system}{self.text}"
+        return self._uses("abstention")
+
+    def _uses(self, placeholder: str) -> bool:
+        return f"{{{{{placeholder}}}}}" in f"{self.system}{self.text}"
 
     def render(
         self,
@@ -84,7 +87,7 @@ class Template:
             labels = item_labels(context, history)
             context = [replace(i, label=n) for i, n in zip(context, labels, strict=True)]
         fixed, clean = {"abstention": ABSTENTION}, _as_it_is
-        if "{{boundary}}" in f"{self.system}{self.text}":
+        if self._uses("boundary"):
             from ragkit.boundary import boundary, without
 
             fixed["boundary"] = line = boundary(self.id)
@@ -136,16 +139,16 @@ class Template:
         """Return earlier turns with their roles and separators, as they are counted."""
         if self._has_inline_turns:
             return self._inline(history)
-        return "".join(f"{turn.role}\n{turn.content}\n\n" for turn in history)
+        return turns_text(history)
 
     def overhead_tokens(self, counter: TokenCounter) -> int:
         """Return the tokens of the prompt without context, question and history."""
         return counter.count(self.render("", ()).text)
 
-    def prefix_tokens(self, counter: TokenCounter) -> int:
-        """Return the tokens that every prompt of this template begins with."""
-        messages = self.render("", ()).messages
-        return counter.count(messages[0].content) if messages[0].role == "system" else 0
+
+def turns_text(history: Sequence[Turn]) -> str:
+    """Return turns that are sent as messages with their roles and separators, to be counted."""
+    return "".join(f"{turn.role}\n{turn.content}\n\n" for turn in history)
 
 
 def is_abstention(text: str) -> bool:

@@ -41,19 +41,28 @@ class Runs:
             self._pieces.append(self._scripts.apart(before, text))
 
 
-class Strings(XmlPart):
-    """The texts that cells refer to by number."""
+class RichTexts(XmlPart):
+    """Reads the texts of all elements of a name."""
+
+    element: str
 
     def __init__(self) -> None:
         super().__init__()
-        self.texts: list[str] = []
         self._runs = Runs()
         self._in_text = False
 
+    def begun(self, attributes: dict[str, str]) -> None:
+        """Take the attributes of such an element."""
+
+    def ended(self, text: str) -> None:
+        """Take the text of one."""
+        raise NotImplementedError
+
     def enter(self, name: str, attributes: dict[str, str]) -> None:
         """Take an element's start."""
-        if name == "si":
+        if name == self.element:
             self._runs = Runs()
+            self.begun(attributes)
         elif name == "t":
             self._in_text = True
         else:
@@ -63,13 +72,27 @@ class Strings(XmlPart):
         """Take an element's end."""
         if name == "t":
             self._in_text = False
-        elif name == "si":
-            self.texts.append(self._runs.text)
+        elif name == self.element:
+            self.ended(self._runs.text)
 
     def data(self, text: str) -> None:
         """Take characters."""
         if self._in_text:
             self._runs.add(text)
+
+
+class Strings(RichTexts):
+    """The texts that cells refer to by number."""
+
+    element = "si"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.texts: list[str] = []
+
+    def ended(self, text: str) -> None:
+        """Keep it under its number."""
+        self.texts.append(text)
 
 
 class CellStyles(XmlPart):

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from ragkit.loading.loaded import MAX_REPEATED_CHARACTERS, Allowance, LoadedText, TextBuilder, clean
 from ragkit.loading.numbers import shown, shown_number
 from ragkit.loading.packages import MAX_UNPACKED_BYTES, Package, opened
-from ragkit.loading.sheet_styles import CellStyles, Runs, Strings
+from ragkit.loading.sheet_styles import CellStyles, RichTexts, Runs, Strings
 from ragkit.loading.sheets import MAX_COLUMNS, MAX_ROWS, SheetRow, SheetText
 from ragkit.loading.xml_parts import XmlPart
 from ragkit.types import Dropped
@@ -187,36 +187,25 @@ class _TablePart(XmlPart):
             self.headers.add(_area(attributes.get("ref", ""))[1])
 
 
-class _Comments(XmlPart):
+class _Comments(RichTexts):
     """The comments on cells, each without what stands for a thread in old programs."""
+
+    element = "comment"
 
     def __init__(self) -> None:
         super().__init__()
         self.found: list[tuple[str, str]] = []
         self._cell = ""
-        self._runs = Runs()
-        self._in_text = False
 
-    def enter(self, name: str, attributes: dict[str, str]) -> None:
-        if name == "comment":
-            self._cell, self._runs = attributes.get("ref", ""), Runs()
-        elif name == "t":
-            self._in_text = True
-        else:
-            self._runs.enter(name, attributes)
+    def begun(self, attributes: dict[str, str]) -> None:
+        self._cell = attributes.get("ref", "")
 
-    def leave(self, name: str) -> None:
-        if name == "t":
-            self._in_text = False
-        elif name == "comment" and place_of(self._cell) != (0, 0):
-            text = self._runs.text
-            if text.startswith(_THREADED):
-                text = text.partition("Comment:")[2]
-            self.found.append((self._cell, text))
-
-    def data(self, text: str) -> None:
-        if self._in_text:
-            self._runs.add(text)
+    def ended(self, text: str) -> None:
+        if place_of(self._cell) == (0, 0):
+            return
+        if text.startswith(_THREADED):
+            text = text.partition("Comment:")[2]
+        self.found.append((self._cell, text))
 
 
 class _Cells(XmlPart):

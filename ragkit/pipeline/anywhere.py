@@ -19,15 +19,26 @@ from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING, TypeAlias, cast
+from typing import TYPE_CHECKING, TypeAlias, Unpack, cast
 
 from ragkit.chunking import SpanChunker
 from ragkit.errors import ConfigError
+from ragkit.pipeline.chunk_vectors import sentence_texts
 from ragkit.pipeline.opening import has_numpy, open_counter
+from ragkit.pipeline.options import TrimOptions, check_names
 from ragkit.pipeline.understanding import questions_of
 from ragkit.text.markdown import markdown_parts
 from ragkit.text.words import detect_language, index_terms, query_terms
-from ragkit.trimming import PoolChunk, Trimmed, TrimPolicy, open_policy, rank, select, untrimmed
+from ragkit.trimming import (
+    PoolChunk,
+    Trimmed,
+    TrimPolicy,
+    open_policy,
+    rank,
+    refusal_threshold,
+    select,
+    untrimmed,
+)
 from ragkit.trimming.merging import merged
 from ragkit.types import Chunk, Document, Hit, Json, TokenCounter
 
@@ -98,13 +109,7 @@ class TrimmedPassages:
 
 
 def trim(
-    question: str,
-    passages: Sequence[Passage],
-    *,
-    policy: str | TrimPolicy = "bundled",
-    max_tokens: int | None = None,
-    vectors: bool | None = None,
-    counter: TokenCounter | None = None,
+    question: str, passages: Sequence[Passage], **options: Unpack[TrimOptions]
 ) -> TrimmedPassages:
     """Keep of passages what a question needs.
 
@@ -113,31 +118,33 @@ def trim(
     Args:
         question: Data, whatever characters it holds.
         passages: Best first: texts, or objects that have one.
-        policy: `bundled`, `tight`, `off`, a trim policy file, or a policy.
-        max_tokens: Hard limit on the tokens of what is kept, at least 1.
-        vectors: Whether sentences are compared by vectors, too; None where numpy is installed.
-        counter: Counts tokens; None for the built-in vocabulary.
+        options: See `TrimOptions`.
 
     Raises:
         ConfigError: a value is not allowed, or a passage has no text.
         MissingExtraError: `vectors` is true and numpy is not installed.
     """
+    check_names("trim", TrimOptions, options)
+    policy, max_tokens = options.get("policy", "bundled"), options.get("max_tokens")
     if isinstance(passages, str | Mapping):
         raise ConfigError("passages must be a sequence of texts or of objects with a text")
     if max_tokens is not None and max_tokens < 1:
         raise ConfigError(f"max_tokens {max_tokens}; allowed: 1 or more, or None")
     chosen = policy if isinstance(policy, TrimPolicy) else open_policy(policy)[0]
-    counter = counter or open_counter()
+    counter = options.get("counter") or open_counter()
     texts = [_text(passage, i) for i, passage in enumerate(passages)]
     before = sum(map(counter.count, texts))
     hits = _hits(passages, texts, counter)
     if chosen is None:  # off
         whole = untrimmed(hits, counter=counter, max_context_tokens=max_tokens)
         return _result(whole, before, threshold=None)
+    vectors = options.get("vectors")
     pools = [_pool(text, hits, vectors=vectors) for text in questions_of(question)]
     ranking = merged([rank(terms, pool, chosen) for terms, pool in pools])
     kept = select(ranking, policy=chosen, counter=counter, max_context_tokens=max_tokens)
-    return _result(kept, before, threshold=_threshold(chosen, question, pools[0][1]))
+    _, pool = pools[0]
+    threshold = refusal_threshold(chosen, question, pool, embedder="builtin") if pool else None
+    return _result(kept, before, threshold=threshold)
 
 
 def _result(kept: Trimmed, n_tokens_before: int, *, threshold: float | None) -> TrimmedPassages:
@@ -163,34 +170,16 @@ def _result(kept: Trimmed, n_tokens_before: int, *, threshold: float | None) -> 
 
 
 async def atrim(
-    question: str,
-    passages: Sequence[Passage],
-    *,
-    policy: str | TrimPolicy = "bundled",
-    max_tokens: int | None = None,
-    vectors: bool | None = None,
-    counter: TokenCounter | None = None,
+    question: str, passages: Sequence[Passage], **options: Unpack[TrimOptions]
 ) -> TrimmedPassages:
     """Run `trim` in a thread; the arguments and errors are the same.
 
     Args:
         question: Data, whatever characters it holds.
         passages: Best first: texts, or objects that have one.
-        policy: `bundled`, `tight`, `off`, a trim policy file, or a policy.
-        max_tokens: Hard limit on the tokens of what is kept, at least 1.
-        vectors: Whether sentences are compared by vectors, too; None where numpy is installed.
-        counter: Counts tokens; None for the built-in vocabulary.
+        options: See `TrimOptions`.
     """
-    return await asyncio.to_thread(
-        lambda: trim(
-            question,
-            passages,
-            policy=policy,
-            max_tokens=max_tokens,
-            vectors=vectors,
-            counter=counter,
-        )
-    )
+    return await asyncio.to_thread(lambda: trim(question, passages, **options))
 
 
 def _text(passage: Passage, number: int) -> str:
@@ -249,17 +238,10 @@ def _pool(
     language = detect_language(sample)
     terms = query_terms(question, language=language)
     by_sentence = [
-        [
-            index_terms(
-                hit.chunk.text[a - hit.chunk.start : b - hit.chunk.start], language=language
-            )
-            for a, b in hit.chunk.sentences
-        ]
-        for hit in hits
+        [index_terms(text, language=language) for text in sentence_texts(hit.chunk)] for hit in hits
     ]
     if vectors is False or (vectors is None and not has_numpy()) or not hits:
         return terms, [PoolChunk(hit=h, terms=t) for h, t in zip(hits, by_sentence, strict=True)]
-    from ragkit.pipeline.chunk_vectors import sentence_texts
     from ragkit.storage.rows import pack_sentences, pack_vector, pool_chunk
 
     embedded = _embedded()
@@ -321,13 +303,3 @@ def _embedded() -> _Embedded:
     from ragkit.embedding.builtin import BuiltinEmbedder
 
     return _Embedded(BuiltinEmbedder())
-
-
-def _threshold(policy: TrimPolicy, question: str, pool: Sequence[PoolChunk]) -> float | None:
-    from ragkit.trimming.certificate import has_refusal
-
-    if not policy.fitted_support or has_refusal(policy.certificate):
-        return policy.refuse_below
-    from ragkit.trimming.support import has_measured_threshold  # as `rank` does
-
-    return policy.refuse_below if pool and has_measured_threshold(pool, question) else None

@@ -31,6 +31,7 @@ from ragkit.trimming import (
     Trimmed,
     largest_share,
     rank,
+    refusal_threshold,
     select,
     support_score,
     untrimmed,
@@ -43,6 +44,7 @@ from ragkit.types import (
     Generator,
     Json,
     Placement,
+    Prompt,
     PromptCounter,
     RefusalReason,
     TokenCount,
@@ -58,8 +60,11 @@ if TYPE_CHECKING:
 LEAST_OWN_SHARE = 0.5
 """Of the own words of a question that goes on from others, what a chunk must hold."""
 
-NO_CONVERSATION = (
-    "This answers with sentences of the documents and cannot speak about the conversation."
+_NO_CONVERSATION = Generation(
+    text="This answers with sentences of the documents and cannot speak about the conversation.",
+    usage=Usage(),
+    citations=(),
+    stop_reason="end",
 )
 """What is said to "Thanks!" or "Shorter, please" where no language model answers."""
 
@@ -128,8 +133,8 @@ def draft(
         prompt = template.render(question, trimmed.context, turns)
         input_tokens = counter.count(prompt.text)
         n_context_tokens = context_tokens(trimmed.context, counter.count)
-        asked = [question, *(turn.content for turn in turns)]
-        template_tokens = input_tokens - n_context_tokens - sum(map(counter.count, asked))
+        sent = [question, *(turn.content for turn in turns)]
+        template_tokens = input_tokens - n_context_tokens - sum(map(counter.count, sent))
     return Draft(
         id=options.get("id"),
         question=question,
@@ -197,15 +202,7 @@ def _threshold(parts: Parts, question: str, found: Found) -> float | None:
     if asked is not None:
         return float(asked)
     policy = parts.policy or BUILTIN_POLICY
-    if policy.fitted_support and not has_refusal(policy.certificate):
-        from ragkit.trimming.support import has_measured_threshold  # as `rank` does
-
-        # Cosines of other embedders are on other scales.
-        has_own_cosines = any(chunk.cosines is not None for chunk in found.pool)
-        if has_own_cosines and found.embedder != "builtin":
-            return None
-        return policy.refuse_below if has_measured_threshold(found.pool, question) else None
-    return policy.refuse_below
+    return refusal_threshold(policy, question, found.pool, embedder=found.embedder)
 
 
 def _is_calibrated(parts: Parts, trim_use: TrimUse | None) -> bool:
@@ -227,7 +224,7 @@ def generate(parts: Parts, draft: Draft) -> Generation | None:
         return None
     generator = parts.generator()
     if draft.resolved.is_remark and not generator.calls_llm:
-        return Generation(text=NO_CONVERSATION, usage=Usage(), citations=(), stop_reason="end")
+        return _NO_CONVERSATION
     with _failing(parts, draft), draft.watch.stage("generate"):
         return generator.generate(draft.prompt, parts.generation_options)
 
@@ -238,8 +235,7 @@ def pieces(parts: Parts, draft: Draft) -> collections.abc.Generator[str | Genera
         return
     generator = parts.generator()
     if draft.resolved.is_remark and not generator.calls_llm:
-        yield NO_CONVERSATION
-        yield Generation(text=NO_CONVERSATION, usage=Usage(), citations=(), stop_reason="end")
+        yield from (_NO_CONVERSATION.text, _NO_CONVERSATION)
         return
     with _failing(parts, draft), draft.watch.stage("generate"):
         stream = generator.stream(draft.prompt, parts.generation_options)
@@ -289,10 +285,10 @@ def finish(
     if draft.input_tokens is not None and usage.input_tokens is None:
         usage = _counted(parts, draft, draft.input_tokens, usage, dry_run=dry_run)
     refusal = "model_abstained" if words is not None and words.abstained else draft.refusal
-    outcome: Outcome | None = None if dry_run and refusal is None else "answered"
-    receipt = _receipt(
-        parts, draft, usage, generation, outcome="refused" if refusal is not None else outcome
-    )
+    outcome: Outcome | None = "refused"
+    if refusal is None:
+        outcome = None if dry_run else "answered"
+    receipt = _receipt(parts, draft, usage, generation, outcome=outcome)
     if draft.rewriting is not None:
         usage = added(usage, draft.rewriting)
     answer = _answer(
@@ -338,7 +334,7 @@ def _answer(
         reason="conversation" if draft.resolved.is_remark and refusal is None else refusal,
         evidence=draft.evidence,
         citations=citations,
-        suggestions=() if refusal is None else suggestions(context or draft.near, draft.hits),
+        suggestions=() if refusal is None else suggestions(draft.near, draft.hits),
         context=context,
         usage=usage,
         prompt=None if prompt is None else prompt.text,
@@ -395,7 +391,8 @@ def _receipt(
     watch, generator = draft.watch, parts.generator()
     is_sent = generation is not None or outcome in ("failed", "abandoned")
     calls = int(is_sent and generator.calls_llm) + (draft.rewriting is not None)
-    prefix_tokens = parts.template.prefix_tokens(parts.counter) if calls else None
+    prompt = draft.prompt if calls else None
+    prefix_tokens = None if prompt is None else _prefix_tokens(prompt, parts.counter)
     local = local_joules(watch.cpu_seconds)
     joules: Range | None = local
     baseline_joules: Range | None = local
@@ -433,6 +430,12 @@ def _receipt(
         if joules is None
         else carbon_grams(joules, (grid[0], grid[1], grid[2]) if grid else None),
     )
+
+
+def _prefix_tokens(prompt: Prompt, counter: TokenCounter) -> int:
+    """Return the tokens of the system message, with which every prompt of a template begins."""
+    first = prompt.messages[0]
+    return counter.count(first.content) if first.role == "system" else 0
 
 
 def _is_cacheable(prefix_tokens: int | None, generator: Generator) -> bool | None:

@@ -7,8 +7,7 @@ from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from ragkit.generation.candidates import unit_of
-from ragkit.pipeline.labels import Claim, claims_of, sentences_of
-from ragkit.pipeline.support import (
+from ragkit.pipeline.citation_support import (
     NEW_WORDS_OF_ANOTHER,
     Source,
     Statement,
@@ -18,6 +17,7 @@ from ragkit.pipeline.support import (
     read,
     statement,
 )
+from ragkit.pipeline.labels import Claim, claims_of, sentences_of
 from ragkit.text.sentences import sentence_spans
 from ragkit.text.words import detect_language
 from ragkit.types import Citation, ContextItem, Generation, ScoredSentence
@@ -39,8 +39,8 @@ def cite(generation: Generation, context: Sequence[ContextItem]) -> tuple[Citati
     sentence of the answer is matched with the context sentence that holds most of its words, at
     least half of them.
 
-    `supported` says whether the passage says what it is cited for (`ragkit.pipeline.support`);
-    a citation that does not hold is returned, and says so.
+    `supported` says whether the passage says what it is cited for
+    (`ragkit.pipeline.citation_support`); a citation that does not hold is returned, and says so.
     """
     answer = generation.text
     if generation.citations is not None:

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 from ragkit.costs.stopwatch import Stopwatch
 from ragkit.pipeline.answers import Evidence, TrimUse
 from ragkit.pipeline.followups import Resolved
-from ragkit.pipeline.history import as_counted, newest_turns
+from ragkit.pipeline.history import newest_turns
+from ragkit.prompts import turns_text
 from ragkit.trimming import Trimmed, untrimmed
 from ragkit.types import ContextItem, Hit, Message, Prompt, RefusalReason, Turn, Usage
 
@@ -51,7 +52,7 @@ def remark(
 ) -> Draft:
     """Return a draft without documents: the turns, and what is said about them."""
     counter, question = parts.counter, resolved.question
-    turns = newest_turns(history, parts.settings.max_history_tokens, counter, as_counted)
+    turns = newest_turns(history, parts.settings.max_history_tokens, counter, turns_text)
     messages = [Message(role=turn.role, content=turn.content) for turn in turns]
     prompt = Prompt(
         messages=(*messages, Message(role="user", content=question)),

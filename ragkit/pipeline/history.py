@@ -25,11 +25,6 @@ def read_turns(history: Sequence[Turn | Mapping[str, str]]) -> list[Turn]:
     return turns
 
 
-def as_counted(history: Sequence[Turn]) -> str:
-    """Return turns with their roles and separators, as they count towards a limit."""
-    return "".join(f"{turn.role}\n{turn.content}\n\n" for turn in history)
-
-
 def newest_turns(
     history: Sequence[Turn],
     cap: int,

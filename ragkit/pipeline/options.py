@@ -12,7 +12,8 @@ if TYPE_CHECKING:
     from ragkit.pipeline.estimating import Forecast
     from ragkit.pipeline.pruning import Confirm
     from ragkit.pipeline.report import Progress
-    from ragkit.types import Json, Mode, Turn
+    from ragkit.trimming import TrimPolicy
+    from ragkit.types import Json, Mode, TokenCounter, Turn
 
 
 class PoolOptions(TypedDict, total=False):
@@ -140,6 +141,22 @@ class IngestOptions(TypedDict, total=False):
     retry_failed: bool
     on_forecast: Callable[[Forecast], None] | None
     on_step: Callable[[Forecast], None] | None
+
+
+class TrimOptions(TypedDict, total=False):
+    """Options of `trim` and `atrim`.
+
+    Attributes:
+        policy: `bundled`, `tight`, `off`, a trim policy file, or a policy.
+        max_tokens: Hard limit on the tokens of what is kept, at least 1.
+        vectors: Whether sentences are compared by vectors, too; None where numpy is installed.
+        counter: Counts tokens; None for the built-in vocabulary.
+    """
+
+    policy: str | TrimPolicy
+    max_tokens: int | None
+    vectors: bool | None
+    counter: TokenCounter | None
 
 
 def check_names(call: str, allowed: type, options: Mapping[str, object]) -> None:

@@ -165,9 +165,8 @@ class AsyncAnswerStream:
 
     async def aclose(self) -> None:
         """Stop the answer; closing twice, or at the end, does no harm."""
-        self._is_closed = True
-        if self._stream is not None:
-            await self._workers.run(self._stream.close)
+        # Never through the workers: they may be busy, and the task may be cancelled again.
+        self._stop()
 
     async def __aenter__(self) -> AsyncAnswerStream:
         return self
@@ -178,5 +177,4 @@ class AsyncAnswerStream:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        # Never through the workers: they may be busy, and the task may be cancelled again.
-        self._stop()
+        await self.aclose()

@@ -14,7 +14,14 @@ from ragkit.trimming.policy import (
     load_policy,
     open_policy,
 )
-from ragkit.trimming.ranking import RankedSentence, Ranking, largest_share, rank, support_score
+from ragkit.trimming.ranking import (
+    RankedSentence,
+    Ranking,
+    largest_share,
+    rank,
+    refusal_threshold,
+    support_score,
+)
 from ragkit.trimming.scorer import Forest, Scorer, Tree, features, load_scorer, open_scorer
 from ragkit.trimming.selection import Trimmed, select, trim, untrimmed
 from ragkit.trimming.signals import PoolChunk, Signals, measure
@@ -40,6 +47,7 @@ __all__ = [
     "open_policy",
     "open_scorer",
     "rank",
+    "refusal_threshold",
     "select",
     "support_score",
     "trim",

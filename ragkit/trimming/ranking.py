@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from ragkit.trimming.atoms import Atoms, Piece, is_structured, unit_of
+from ragkit.trimming.certificate import has_refusal
 from ragkit.trimming.policy import BUILTIN_POLICY, TrimPolicy
 from ragkit.trimming.signals import PoolChunk, Sentence, Signals, asked_terms, fused, measure
 from ragkit.types import Chunk, Hit, Need, Span
@@ -107,6 +108,27 @@ def support_score(
     """Return how well the pool supports an answer, in [0, 1]; None for an empty pool."""
     signals = measure(question_terms, pool)
     return _support(question_terms, pool, signals, policy) if signals.sentences else None
+
+
+def refusal_threshold(
+    policy: TrimPolicy, question: str, pool: Sequence[PoolChunk], *, embedder: str | None
+) -> float | None:
+    """Return the support below which there is no answer; None where its effect is not known.
+
+    Args:
+        policy: Its threshold counts as it is if it is certified, or of the formula of before.
+        question: As it was asked.
+        pool: What was found.
+        embedder: The name of what made the pool's vectors, if it has any.
+    """
+    if not policy.fitted_support or has_refusal(policy.certificate):
+        return policy.refuse_below
+    from ragkit.trimming.support import has_measured_threshold  # as `_support` does
+
+    # Cosines of other embedders are on other scales.
+    if embedder != "builtin" and any(chunk.cosines is not None for chunk in pool):
+        return None
+    return policy.refuse_below if has_measured_threshold(pool, question) else None
 
 
 def largest_share(terms: Sequence[str], pool: Sequence[PoolChunk]) -> float:

@@ -7,7 +7,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
 import pytest
 
 from ragkit import RAG, Document, Settings
@@ -16,6 +15,7 @@ from ragkit.pipeline.committing import BATCH_CHUNKS
 from ragkit.pipeline.estimating import Forecast
 from ragkit.storage import LocalStore, Maintained, Store
 from ragkit.storage.schema import checksum
+from tests.vectors import told_apart
 
 if TYPE_CHECKING:
     from ragkit.types import Vector, Vectors
@@ -41,10 +41,7 @@ class Interrupted:
         if len(self.texts) >= self._after:
             raise KeyboardInterrupt
         self.texts += texts
-        rows = [np.random.default_rng(list(t.encode())).normal(size=8) for t in texts]
-        vectors = np.array(rows, dtype=np.float32)
-        unit: Vectors = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
-        return unit
+        return told_apart(texts)
 
     def embed_query(self, text: str) -> Vector:
         """Return the vector of a question."""

@@ -8,12 +8,12 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
 import pytest
 
 from ragkit import RAG, Document, Settings
 from ragkit.pipeline.committing import BATCH_CHUNKS, BATCHES_WAITING
 from ragkit.pipeline.report import Progress
+from tests.vectors import told_apart
 
 if TYPE_CHECKING:
     from ragkit.types import Vector, Vectors
@@ -36,10 +36,7 @@ class Watched:
         """Return vectors that tell texts apart."""
         self._before(texts)
         self.n_texts += len(texts)
-        rows = [np.random.default_rng(list(t.encode())).normal(size=8) for t in texts]
-        vectors = np.array(rows, dtype=np.float32)
-        unit: Vectors = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
-        return unit
+        return told_apart(texts)
 
     def embed_query(self, text: str) -> Vector:
         """Return the vector of a question."""

@@ -195,3 +195,24 @@ def test_a_service_that_is_full_says_so(store: Path) -> None:
         asyncio.run(run(rag))
     with pytest.raises(ConfigError, match="at least 1"):
         RAG(store, async_threads=0)
+
+
+def test_a_stream_is_closed_however_full_the_service_is(store: Path) -> None:
+    """Closing needs no thread, so that it is never refused."""
+    model = Slow()
+
+    async def run(rag: RAG) -> None:
+        stream = rag.astream(QUESTION)
+        await anext(stream)
+        model.may_go_on.clear()
+        other = asyncio.create_task(rag.aask(QUESTION))
+        while not model.waits.is_set():
+            await asyncio.sleep(0)
+        await stream.aclose()
+        assert model.n_open == 1
+        model.may_go_on.set()
+        assert (await other).text
+
+    with RAG(store, generator=model, async_threads=1, max_waiting=0) as rag:
+        asyncio.run(run(rag))
+    assert outcomes(store) == ["abandoned", "answered"]
