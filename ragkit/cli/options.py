@@ -94,6 +94,7 @@ def ingest_options(args: argparse.Namespace, bar: IngestBar) -> IngestOptions:
         "exclude": args.exclude,
         "gitignore": args.gitignore,
         "archives": args.archives,
+        "shard": args.shard,
         "confirm": _confirm(bar, yes=args.yes),
         "secure": args.secure,
         "retry_failed": args.retry_failed,

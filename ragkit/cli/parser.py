@@ -155,7 +155,12 @@ def _ingest(add: AddCommand) -> None:
     parser.add_argument("--convert", choices=("auto", "off"), default="off",
                         help="auto has .doc, .xls and .ppt files converted by soffice "
                         "(LibreOffice), if it is on the PATH (default off)")  # fmt: skip
-    parser.add_argument("--jobs", type=whole, metavar="N", help="embedding threads (default 1)")
+    parser.add_argument("--jobs", type=whole, metavar="N",
+                        help="processes that parse, and threads that embed (default "
+                        "1)")  # fmt: skip
+    parser.add_argument("--shard", metavar="I/N",
+                        help="ingest only the documents of one of N shares, by a hash of their "
+                        "ids, for several machines that fill one remote store")  # fmt: skip
     parser.add_argument("--ledger", metavar="FILE", help="ledger file, or off")
     parser.add_argument("--dry-run", action="store_true",
                         help="read and chunk, but store nothing; list what would be read or "
@@ -192,6 +197,12 @@ def _ask(add: AddCommand) -> None:
     parser = add("ask", "Answer a question, or refuse", "ragkit ask 'How do I reset my badge?'")
     add_retrieval(parser)
     add_answering(parser)
+    parser.add_argument("--jobs", dest="at_once", type=whole, default=1, metavar="N",
+                        help="answer N of the --questions at the same time, which helps where a "
+                        "server answers; the order of the lines stays (default 1)")  # fmt: skip
+    parser.add_argument("--answered", metavar="FILE",
+                        help="what an earlier call has printed: leave out the --questions that "
+                        "it has answered, by their _id")  # fmt: skip
     parser.add_argument("--history", metavar="FILE",
                         help="earlier turns: a JSON list of {role, content}")  # fmt: skip
     parser.add_argument("--ledger", metavar="FILE", help="ledger file, or off")

@@ -95,7 +95,7 @@ class Parts(Forkable):
         self._generator: Generator | None = None
         self._ledger_place = ledger if ledger is not None else settings.ledger
         self._ledger: Ledger | None = None
-        self._n_jobs = n_jobs
+        self.n_jobs = n_jobs
         self._notify = notify or _warn
         self._noticed: set[str] = set()
         self._lock = threading.RLock()
@@ -206,7 +206,7 @@ class Parts(Forkable):
                 else:
                     self._embedder = open_embedder(
                         given or self._stored_embedder_name(),
-                        n_threads=self._n_jobs,
+                        n_threads=self.n_jobs,
                         options=self.settings.embedder_options,
                     )
                 self._embedder_is_open = True

@@ -63,7 +63,8 @@ class RAG(StoreMethods):
         chunker: A chunker. None makes one according to the settings.
         config: Settings. The arguments above take precedence over them.
         ledger: Path of the ledger, `off`, or None for `ledger.jsonl` in the store's folder.
-        n_jobs: Threads that the built-in embedder may use, 1 to 1,024.
+        n_jobs: Processes that parse files, threads that load documents, and threads of the
+            built-in embedder, 1 to 1,024 of each.
         async_threads: Calls of the asynchronous methods that run at the same time.
         max_waiting: Calls that may wait for such a thread; more raise `BusyError`. None for any
             number.

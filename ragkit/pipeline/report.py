@@ -77,11 +77,16 @@ class IngestReport:
 
     `files` is what a dry run found, one entry for each document and for what would not be read.
 
+    `jobs` is the number of threads and processes that each stage may use. `shard` is the share of
+    the documents that was ingested, its number and how many there are; None for all.
+
     `isolated` says whether files are parsed in a process of their own. None means that no files
     are read.
     """
 
     isolated: bool | None = None
+    jobs: int = 1
+    shard: tuple[int, int] | None = None
     documents: dict[Status, int] = field(default_factory=lambda: dict.fromkeys(STATUSES, 0))
     moved: int | None = 0
     changes: list[tuple[str, Status]] = field(default_factory=list[tuple[str, Status]])
@@ -128,6 +133,8 @@ class IngestReport:
             "changes": [{"document_id": name, "status": status} for name, status in self.changes],
             "dropped": {str(why): n for why, n in self.dropped.items()},
             "isolated": self.isolated,
+            "jobs": self.jobs,
+            "shard": None if self.shard is None else list(self.shard),
             "chunks": self.chunks,
             "chunks_without_vectors": self.chunks_without_vectors,
             "embedded": self.embedded,

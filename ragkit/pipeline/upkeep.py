@@ -51,6 +51,7 @@ from ragkit.types import (
 
 if TYPE_CHECKING:
     from ragkit.loading.opening import Joined
+    from ragkit.loading.sharding import Shard
     from ragkit.pipeline.options import IngestOptions
     from ragkit.pipeline.parts import Parts
     from ragkit.pipeline.report import IngestReport, Progress
@@ -74,14 +75,21 @@ def _write(parts: Parts, source: Joined, options: IngestOptions) -> IngestReport
     with store.exclusive():
         ingester = _ingester(parts, store, options)
         with _settling(parts, store, secure=options.get("secure", False)):
-            asked = prune and check_prune(store, source, source.roots, confirm, source.left_out)
+            asked = prune and check_prune(
+                store,
+                source,
+                source.roots,
+                confirm,
+                shard=source.shard,
+                left_out=source.left_out,
+            )
             _forecast(parts, source, ingester, options)
             ingester.add(source.documents())
-            gone = _vanished(store, source.roots, ingester, prune=prune)
+            gone = _vanished(store, source, ingester, prune=prune)
             _keep_left_out(parts, gone, source.left_out(), confirm)
             if not asked:
                 # The disk may have been unmounted while it was read.
-                refuse_emptying(store, gone, source.roots, confirm)
+                refuse_emptying(store, gone, source.roots, confirm, source.shard)
             ingester.remove(list(gone))
             _close_journal(store, source.roots, ingester, prune=prune)
     report = _finished(ingester, source, options)
@@ -132,6 +140,8 @@ def _source(
         isolate=options.get("isolate", True),
         convert=options.get("convert", "off") == "auto",
         archives=options.get("archives", False),
+        shard=_shard(options),
+        n_jobs=parts.n_jobs,
         selection=Selection(
             include=tuple(options.get("include", ())),
             exclude=tuple(options.get("exclude", ())),
@@ -139,6 +149,13 @@ def _source(
             tells=options.get("dry_run", False),
         ),
     )
+
+
+def _shard(options: IngestOptions) -> Shard | None:
+    from ragkit.loading.sharding import Shard
+
+    given = options.get("shard")
+    return None if given is None else Shard.of(given) if isinstance(given, str) else Shard(*given)
 
 
 def _forecast(parts: Parts, source: Joined, ingester: Ingester, options: IngestOptions) -> None:
@@ -184,7 +201,7 @@ def _dry_run(parts: Parts, source: Joined, options: IngestOptions) -> IngestRepo
     _forecast(parts, source, ingester, options)
     ingester.add(source.documents())
     if store is not None:
-        gone = _vanished(store, source.roots, ingester, prune=options.get("prune", False))
+        gone = _vanished(store, source, ingester, prune=options.get("prune", False))
         _keep_left_out(parts, gone, source.left_out(), None)
         ingester.remove(list(gone))
     ingester.report.rules = source.ruled()
@@ -195,6 +212,8 @@ def _finished(ingester: Ingester, source: Joined, options: IngestOptions) -> Ing
     """End parsing, and return the report with what that has cost."""
     source.parser.close()
     ingester.report.isolated = options.get("isolate", True)
+    if options.get("shard") is not None:
+        ingester.report.shard = (source.shard.number, source.shard.n_shards)
     return ingester.finish(parsing_cpu_seconds=source.parser.cpu_seconds)
 
 
@@ -382,6 +401,7 @@ def _make_ingester(
         force=force,
         looks_for_moves=looks_for_moves,
         require_groups=options.get("require_groups", False),
+        n_jobs=parts.n_jobs,
         memory=memory,
         on_progress=options.get("on_progress"),
         on_step=options.get("on_step"),
@@ -402,15 +422,13 @@ def vector_share(store: Store | Retriever, groups: Sequence[str] | None = None) 
     return None if counts is None else counts.share
 
 
-def _vanished(
-    store: Store, roots: Sequence[str], ingester: Ingester, *, prune: bool
-) -> dict[str, str]:
+def _vanished(store: Store, source: Joined, ingester: Ingester, *, prune: bool) -> dict[str, str]:
     """Report what moved, and return the id and source of what is to be removed."""
     texts, moved = ingester.added_texts, ingester.n_moved_here
     is_local = isinstance(store, Maintained)
     gone: dict[str, str] = {}
     if prune or (texts and is_local):
-        gone = vanished(store, roots, ingester.seen, ingester.failed_sources)
+        gone = vanished(store, source.roots, ingester.seen, ingester.failed_sources, source.shard)
         moved += len(moved_away(store, gone, texts))
     # Listing all documents of a remote store costs too much for a mere count.
     ingester.report.moved = moved if prune or is_local or not texts else None
