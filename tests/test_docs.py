@@ -108,7 +108,8 @@ def test_shell_blocks_can_be_run(page: str, script: str) -> None:
     )
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     for line in script.replace("\\\n", " ").splitlines():
-        words = [word for word in shlex.split(line, comments=True) if word not in {"&", "||"}]
+        call = re.split(r" >>? ", line)[0]
+        words = [word for word in shlex.split(call, comments=True) if word not in {"&", "||"}]
         command = Path(words[0]).name if words else ""
         if command == "ragkit":
             make_parsers()[0].parse_args(words[1:])
