@@ -72,7 +72,7 @@ def test_shares_make_up_the_whole(folder: Path, tmp_path: Path) -> None:
     ids, found = Counter[str](), Counter[str]()
     with RAG(tmp_path / "shares", config=WORDS) as rag:
         for i in range(3):
-            before = {row.document_id for row in rag.list()} if i else set()
+            before = {row.document_id for row in rag.list()} if i else set[str]()
             report = rag.ingest(folder, shard=(i, 3))
             assert report.shard == (i, 3)
             ids.update({row.document_id for row in rag.list()} - before)
