@@ -132,6 +132,8 @@ class OllamaGenerator:
             too_long=_TOO_LONG,
         )
         self.base_url = self._server.base_url
+        # Ollama forwards requests for models with such a name to its own servers.
+        self.runs_on = None if model.endswith("cloud") else self._server.address.runs_on
         self._num_ctx = num_ctx
         self._most = check_window(context_window)
         self._system_role: SystemRole = check_system_role(system_role)

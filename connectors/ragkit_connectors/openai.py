@@ -150,6 +150,7 @@ class OpenAIGenerator:
             advice={404: f"Check the model {model!r}, and that base_url ends in /v1"},
         )
         self.base_url = self._server.base_url
+        self.runs_on = self._server.address.runs_on
         self._is_openai = self._server.address.host == _OPENAI_HOST
         self._system_role: SystemRole = check_system_role(system_role)
         self._fields = dict(request_fields or {})

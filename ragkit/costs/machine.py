@@ -56,6 +56,18 @@ class Machine:
                 return int(value) / 1e6
         return None
 
+    def busy_cpu_seconds(self) -> float | None:
+        """Return what all processors have worked since the machine started; None if unknown.
+
+        Manual page proc_stat(5): clock ticks as user, nice, system, idle, waiting, interrupts.
+        """
+        line = (_read(self._root / "proc/stat", 1024) or "").partition("\n")[0]
+        name, *ticks = line.split()[:8] or [""]
+        if name != "cpu" or len(ticks) < 7 or not all(map(str.isdecimal, ticks)):
+            return None
+        user, nice, system, _, _, hard, soft = map(int, ticks)
+        return (user + nice + system + hard + soft) / os.sysconf("SC_CLK_TCK")
+
     def peak_bytes(self) -> int | None:
         """Return the most memory that the control group has held; None where it is unknown."""
         value = (self._value("memory.peak") or "").strip()
@@ -99,9 +111,9 @@ class Since:
         return min(1.0, max(0.0, 1.0 - used / provided))
 
 
-def _read(path: Path) -> str | None:
+def _read(path: Path, most_bytes: int = _MOST_BYTES) -> str | None:
     try:
-        with path.open("rb") as file:
-            return file.read(_MOST_BYTES).decode("ascii", "replace")
+        with path.open("rb", buffering=0) as file:
+            return file.read(most_bytes).decode("ascii", "replace")
     except OSError:
         return None

@@ -25,6 +25,11 @@ class Receipt:
     `server_seconds` are what the model's server says, and `server_stop_reason` is its own word for
     why the text ends.
 
+    `prefill_joules` and `decode_joules` are the parts of `joules` in which the model read the
+    prompt and wrote the answer; `hosting_joules` is what the settings book for hosting, and part of
+    `joules`. `measured_joules` is what counters of whole devices tell, without a data centre's
+    overhead; `joules` rests on it where nobody else used them.
+
     `attempts` counts the requests to generate, those that were refused and sent again included;
     `embed_tokens` the tokens that embedding models read, `rerank_units` the texts that a reranker
     compared with the question, `bytes_sent` and `bytes_received` the bodies of all requests and
@@ -46,6 +51,10 @@ class Receipt:
     joules: Range | None
     baseline_joules: Range | None
     carbon_g: Range | None
+    prefill_joules: Range | None = None
+    decode_joules: Range | None = None
+    hosting_joules: Range | None = None
+    measured_joules: Range | None = None
     output_tokens: int | None = None
     attempts: int | None = None
     embed_tokens: int | None = None
@@ -94,6 +103,10 @@ class Receipt:
             "group_peak_bytes": self.group_peak_bytes,
             "joules": _json(self.joules),
             "baseline_joules": _json(self.baseline_joules),
+            "prefill_joules": _json(self.prefill_joules),
+            "decode_joules": _json(self.decode_joules),
+            "hosting_joules": _json(self.hosting_joules),
+            "measured_joules": _json(self.measured_joules),
             "carbon_g": _json(self.carbon_g),
             "not_counted": list(self.not_counted),
             "outcome": self.outcome,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import collections.abc
 from collections.abc import Iterator, Sequence
+from contextlib import closing
 from dataclasses import replace
 from typing import TYPE_CHECKING, cast
 
@@ -14,6 +15,7 @@ from ragkit.pipeline.drafts import Draft, remark
 from ragkit.pipeline.followups import resolve
 from ragkit.pipeline.history import newest_turns, read_turns
 from ragkit.pipeline.links import linked, suggestions
+from ragkit.pipeline.model_limits import tell_limits
 from ragkit.pipeline.receipts import Attempt, receipt
 from ragkit.pipeline.retrieval import Found, Request, depth
 from ragkit.pipeline.rewriting import added, rewritten
@@ -145,6 +147,8 @@ def _drafted(
         n_context_tokens = context_tokens(trimmed.context, counter.count)
         sent = [question, *(turn.content for turn in turns)]
         template_tokens = input_tokens - n_context_tokens - sum(map(counter.count, sent))
+    if refusal is None:
+        tell_limits(parts, question, input_tokens)
     return Draft(
         id=options.get("id"),
         question=question,
@@ -237,6 +241,7 @@ def generate(parts: Parts, draft: Draft) -> Generation | None:
     attempt, draft.is_sent = draft.attempt, True
     with (
         attempt.losses(parts, draft),
+        attempt.generating(parts),
         attempt.meter.active(),
         attempt.watch.stage("generate"),
     ):
@@ -262,12 +267,16 @@ def pieces(parts: Parts, draft: Draft) -> collections.abc.Generator[str | Genera
         stream = generator.stream(draft.prompt, parts.generation_options)
         if generator.calls_llm:
             stream = as_said(stream, asked_to_abstain=_asks_to_abstain(parts, draft))
-        for piece in _measured(attempt, stream):
-            if isinstance(piece, str):
-                yield piece
-            else:
-                with attempt.losses(parts, draft, piece):
+        whole: Generation | None = None
+        with attempt.generating(parts), closing(_measured(attempt, stream)) as steps:
+            for piece in steps:
+                if isinstance(piece, str):
                     yield piece
+                else:
+                    whole = piece
+        if whole is not None:
+            with attempt.losses(parts, draft, whole):
+                yield whole
 
 
 def _measured(

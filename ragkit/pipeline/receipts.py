@@ -7,12 +7,14 @@ from collections.abc import Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from ragkit.costs.energy import Range, answer_joules, carbon_grams, local_joules
+from ragkit.costs.counters import AcceleratorMeter, ProcessorMeter
+from ragkit.costs.energy import carbon_grams
 from ragkit.costs.machine import MACHINE, Since
 from ragkit.costs.metering import Meter
 from ragkit.costs.receipt import Outcome, Receipt
 from ragkit.costs.stopwatch import Stopwatch, peak_rss_bytes
 from ragkit.errors import RagkitError, RemoteError
+from ragkit.pipeline.answer_costs import costs_of, runs_on
 from ragkit.pipeline.answers import TrimUse, sound_usage, stop_reason
 from ragkit.pipeline.rewriting import added
 from ragkit.types import Generation, Generator, Json, Prompt, Reason, TokenCounter, Usage
@@ -41,10 +43,26 @@ class Attempt:
         """What it cost to have the question rewritten by the model."""
         self.is_recorded = False
         self._since = Since.now()
+        self.processors = ProcessorMeter()
+        self.accelerator_joules: float | None = None
+        """What the accelerators of this machine took while the answer was generated, if known."""
 
     def idle_share(self) -> float | None:
         """Return the share of the processors' time that was not used since the start."""
         return self._since.idle_share()
+
+    @contextmanager
+    def generating(self, parts: Parts) -> collections.abc.Generator[None]:
+        """Generate in the body of the `with` statement; what counters there are measure it."""
+        if runs_on(parts) not in ("gpu", "machine"):
+            yield
+            return
+        meter = AcceleratorMeter()
+        meter.start()
+        try:
+            yield
+        finally:
+            self.accelerator_joules = meter.stop()
 
     @contextmanager
     def losses(
@@ -138,18 +156,15 @@ def receipt(
         calls += generator.calls_llm
     prompt = draft.prompt if draft is not None and calls else None
     prefix_tokens = None if prompt is None else _prefix_tokens(prompt, parts.counter)
-    local = local_joules(watch.cpu_seconds)
-    joules: Range | None = local
-    baseline_joules: Range | None = local
-    if draft is not None and calls:
-        joules, baseline_joules = answer_joules(
-            local,
-            usage,
-            sent_tokens=draft.input_tokens,
-            baseline_tokens=draft.baseline_tokens,
-            model=parts.generator_name,
-            parameters_billions=parts.settings.model_billions,
-        )
+    costs = costs_of(
+        parts,
+        attempt,
+        draft,
+        usage,
+        calls_llm=calls > 0,
+        served_model=None if generation is None else generation.served_model,
+    )
+    joules, energy = costs.energy.joules, costs.energy
     grid = parts.settings.grid_g_per_kwh
     counts_bytes = all(map(is_own, _parts_used(parts, meter, calls)))
     moves_bytes = meter.bytes_sent > 0 or not counts_bytes
@@ -173,7 +188,11 @@ def receipt(
         peak_rss_bytes=peak_rss_bytes(),
         group_peak_bytes=MACHINE.peak_bytes(),
         joules=joules,
-        baseline_joules=baseline_joules,
+        baseline_joules=energy.baseline,
+        prefill_joules=energy.prefill,
+        decode_joules=energy.decode,
+        hosting_joules=costs.hosting,
+        measured_joules=costs.measured,
         not_counted=_not_counted(parts, meter, moves_bytes=moves_bytes, calls_llm=calls > 0),
         outcome=outcome,
         prefix_tokens=prefix_tokens,
@@ -214,7 +233,7 @@ def _not_counted(
         "memory": True,
         "network": moves_bytes,
         "storage": True,
-        "hosted_index": not parts.is_local,
+        "hosted_index": not parts.is_local and not parts.settings.hosting_watts,
         "remote_embedding": meter.embeds_remotely,
         "remote_reranking": meter.reranks_remotely,
         "training": calls_llm,

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from ragkit.costs.metering import meter
 from ragkit.errors import (
@@ -23,6 +23,7 @@ from ragkit.errors import (
     RemoteError,
     RemoteTimeoutError,
 )
+from ragkit.trust import LOOPBACK_HOSTS
 from ragkit.types import Json
 from ragkit_connectors.support.deadline import Deadline, check_limits
 from ragkit_connectors.support.json_values import Record, decode, decode_value, error_text, record
@@ -54,6 +55,11 @@ class ServerAddress:
     path: str
     is_private: bool
     """Whether nobody on the way can read what is sent."""
+
+    @property
+    def runs_on(self) -> Literal["machine"] | None:
+        """Where a model behind it runs, as receipts ask: on this machine, or elsewhere."""
+        return "machine" if self.host in LOOPBACK_HOSTS else None
 
 
 class WebServer:
