@@ -51,8 +51,8 @@ stay in memory and most of them are read, however few each token uses."""
 CONTEXT_GROWTH = (0.0, 0.09 / 1756, 38e-6 / 0.119)
 """Growth of an output token's joules per context token that it attends to.
 
-0 for hybrid models; 9 % at 1,756 tokens, measured with Gemma 3 270M on CPUs (docs/sustainability.md
-says how); and 38 microjoules of 0.119 joules, derived from ML.ENERGY's long and short answers of
+0 for hybrid models; 9 % at 1,756 tokens, measured with Gemma 3 270M on CPUs (docs/ledger.md says
+how); and 38 microjoules of 0.119 joules, derived from ML.ENERGY's long and short answers of
 Qwen 3 8B at a batch of 64, about the same share as at 32B. A longer prompt raised the joules of
 output tokens by 1.3 to 51.8 % for ten models of 3 to 7 billion (arXiv 2602.05712)."""
 
