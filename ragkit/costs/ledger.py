@@ -65,11 +65,16 @@ _CONTENT = frozenset(
 )
 
 
+_PLAIN = frozenset({str, int, float, bool, type(None)})
+
+
 def _without_content(record: Mapping[str, Json]) -> dict[str, Json]:
     return {key: _inner(value) for key, value in record.items() if key not in _CONTENT}
 
 
 def _inner(value: Json) -> Json:
+    if type(value) in _PLAIN:  # most values, and quickly told
+        return value
     if isinstance(value, Mapping):
         return _without_content(value)
     if isinstance(value, Sequence) and not isinstance(value, str):
