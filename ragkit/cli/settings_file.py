@@ -43,7 +43,13 @@ COMMENTED = """\
 # What an answer costs. Carbon is unknown without a grid intensity.
 # ledger = "ledger.jsonl"     # or "off"
 # model_billions = 8.0        # active parameters of the model
+# model_cards = "cards.json"  # cards of your own, before the bundled ones
 # grid_g_per_kwh = [250.0, 300.0, 380.0]   # low, mid, high
+
+# What hosts your index, booked by the second of each answer: one number of watts or low, mid, high.
+# [hosting]
+# watts = 120.0
+# share = 0.25                # of the watts that this use accounts for, 0 to 1
 
 # Settings of connectors go in tables: [store], [embedder], [reranker] and this one.
 # [generator]

@@ -144,6 +144,11 @@ class Parts(Forkable):
                 self._store = opened
             return self._store
 
+    @property
+    def opened_store(self) -> Store | Retriever | None:
+        """The store, if it is open."""
+        return self._store
+
     def writable(self, *, create: bool = False) -> Store:
         """Open a store that can be written to; raises `ConfigError` for a retriever."""
         store = self.store(create=create)
@@ -212,6 +217,11 @@ class Parts(Forkable):
                 self._embedder_is_open = True
             return self._embedder
 
+    @property
+    def opened_embedder(self) -> Embedder | None:
+        """The embedder, if it is open."""
+        return self._embedder
+
     def forget_embedder(self) -> None:
         """Open the embedder again on next use: the store may now need another one."""
         with self._lock:
@@ -238,6 +248,19 @@ class Parts(Forkable):
                 else:
                     self._generator = given
             return self._generator
+
+    @property
+    def opened_generator(self) -> Generator | None:
+        """The generator, if it is open."""
+        return self._generator
+
+    @property
+    def generator_name(self) -> str:
+        """The generator's name, whether or not it is open."""
+        given = self._given_generator
+        if self._generator is not None:
+            return self._generator.name
+        return given if isinstance(given, str) else given.name if given else self.settings.generator
 
     @property
     def counter(self) -> TokenCounter:

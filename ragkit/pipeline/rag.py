@@ -264,8 +264,8 @@ class RAG(StoreMethods):
         from ragkit.pipeline.asking import draft, finish, generate
 
         check_names("ask", AskOptions, options)
-        drafted = draft(self._parts, self._certification, question, options)
         dry_run = options.get("dry_run", False)
+        drafted = draft(self._parts, self._certification, question, options, dry_run=dry_run)
         generation = None if dry_run else generate(self._parts, drafted)
         return finish(self._parts, drafted, generation, dry_run=dry_run)
 
@@ -281,10 +281,11 @@ class RAG(StoreMethods):
         check_names("stream", StreamOptions, options)
         drafted = draft(self._parts, self._certification, question, options)
         stream = pieces(self._parts, drafted)
+        next(stream)
         self._streams.add(stream)
 
         def done(generation: Generation | None) -> Answer:
-            with self._calls.one():
+            with drafted.attempt.losses(self._parts, drafted, generation), self._calls.one():
                 return finish(self._parts, drafted, generation)
 
         return AnswerStream(_each_counted(self._calls, stream), done)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
 
@@ -156,11 +156,16 @@ class IngestReport:
             "files": [file.to_dict() for file in self.files],
         }
 
-    def to_record(self) -> dict[str, Json]:
-        """Return what the ledger keeps: counts and costs, no names."""
+    def to_record(self, used: Mapping[str, Json]) -> dict[str, Json]:
+        """Return what the ledger keeps: counts and costs, no names.
+
+        Args:
+            used: What was used of other machines, and what else is to be said of it.
+        """
         data = self.to_dict()
         kept = {key: data[key] for key in data if key not in _NAMES}
-        return {"kind": "ingest", **kept, "joules": local_joules(self.cpu_seconds).to_dict()}
+        joules = local_joules(self.cpu_seconds).to_dict()
+        return {"kind": "ingest", **kept, **used, "joules": joules}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -194,11 +199,12 @@ class EmbedReport:
         """Return the JSON form of `ragkit embed`."""
         return {"schema": 1, **asdict(self)}
 
-    def to_record(self) -> dict[str, Json]:
-        """Return what the ledger keeps."""
+    def to_record(self, used: Mapping[str, Json]) -> dict[str, Json]:
+        """Return what the ledger keeps; `used` as of an ingest."""
         return {
             "kind": "embed",
             **asdict(self),
+            **used,
             "joules": local_joules(self.cpu_seconds).to_dict(),
         }
 

@@ -29,6 +29,7 @@ from ragkit.pipeline.pruning import (
     vanished,
 )
 from ragkit.pipeline.remembering import FailureMemory
+from ragkit.pipeline.spending import Spending
 from ragkit.pipeline.wanted import chunker_for, difference, keeps_units, wanted_settings
 from ragkit.storage import (
     Finding,
@@ -69,36 +70,38 @@ def ingest(
 
 
 def _write(parts: Parts, source: Joined, options: IngestOptions) -> IngestReport:
-    prune, confirm = options.get("prune", False), options.get("confirm")
     store = parts.writable(create=True)
     was_protected = store.manifest().protected
-    with store.exclusive():
+    with store.exclusive(), Spending(parts) as spending:
         ingester = _ingester(parts, store, options)
-        with _settling(parts, store, secure=options.get("secure", False)):
-            asked = prune and check_prune(
-                store,
-                source,
-                source.roots,
-                confirm,
-                shard=source.shard,
-                left_out=source.left_out,
-            )
-            _forecast(parts, source, ingester, options)
-            ingester.add(source.documents())
-            gone = _vanished(store, source, ingester, prune=prune)
-            _keep_left_out(parts, gone, source.left_out(), confirm)
-            if not asked:
-                # The disk may have been unmounted while it was read.
-                refuse_emptying(store, gone, source.roots, confirm, source.shard)
-            ingester.remove(list(gone))
-            _close_journal(store, source.roots, ingester, prune=prune)
-    report = _finished(ingester, source, options)
+        spending.expect(ingester.finish)
+        _write_all(parts, store, source, options, ingester)
+        report = _finished(ingester, source, options)
     report.chunks_without_vectors = n_waiting(store)
     _tell_languages(parts, report)
-    parts.record(report.to_record())
+    spending.record(report)
     if not was_protected and store.manifest().protected:
         _tell_hidden(parts, store, ingester)
     return report
+
+
+def _write_all(
+    parts: Parts, store: Store, source: Joined, options: IngestOptions, ingester: Ingester
+) -> None:
+    prune, confirm = options.get("prune", False), options.get("confirm")
+    with _settling(parts, store, secure=options.get("secure", False)):
+        asked = prune and check_prune(
+            store, source, source.roots, confirm, shard=source.shard, left_out=source.left_out
+        )
+        _forecast(parts, source, ingester, options)
+        ingester.add(source.documents())
+        gone = _vanished(store, source, ingester, prune=prune)
+        _keep_left_out(parts, gone, source.left_out(), confirm)
+        if not asked:
+            # The disk may have been unmounted while it was read.
+            refuse_emptying(store, gone, source.roots, confirm, source.shard)
+        ingester.remove(list(gone))
+        _close_journal(store, source.roots, ingester, prune=prune)
 
 
 def _check_vectors(parts: Parts, options: IngestOptions) -> None:
@@ -220,7 +223,7 @@ def _finished(ingester: Ingester, source: Joined, options: IngestOptions) -> Ing
 def rebuild(parts: Parts, on_progress: Callable[[Progress], None] | None) -> IngestReport:
     """Do what `RAG.rebuild` does."""
     store, unread = parts.writable(), list[str]()
-    with store.exclusive(), _settling(parts, store):
+    with store.exclusive(), _settling(parts, store), Spending(parts, rebuild=True) as spending:
         stored = store.manifest().settings
         is_older = not keeps_units(chunker_for(parts, stored)) and keeps_units(
             chunker_for(parts, stored, renew=True)
@@ -240,6 +243,7 @@ def rebuild(parts: Parts, on_progress: Callable[[Progress], None] | None) -> Ing
             ingester = _make_ingester(
                 parts, target, settings, {"on_progress": on_progress}, force=True
             )
+            spending.expect(ingester.finish)
             ids = [document_id for document_id, _ in store.sources()]
             ingester.add(map(load, ids))
             if ingester.report.failures:
@@ -250,7 +254,9 @@ def rebuild(parts: Parts, on_progress: Callable[[Progress], None] | None) -> Ing
             "documents stored without the lists, tables and code of their HTML, Word, CSV or JSON "
             f"files: {len(unread):,}; ingest these files again to add them"
         )
-    return ingester.finish()
+    report = ingester.finish()
+    spending.record(report)
+    return report
 
 
 def delete(parts: Parts, ids: Sequence[str], *, secure: bool) -> Sequence[str]:
