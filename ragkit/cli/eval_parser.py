@@ -217,6 +217,9 @@ def _gate(add: AddCommand) -> None:
     parser.add_argument("--baseline", metavar="RUN", help="folder of the run to compare with")
     parser.add_argument("--policy", metavar="FILE", required=True,
                         help="TOML file with margins, floors and ceilings")  # fmt: skip
+    parser.add_argument("--sequential", action="store_true",
+                        help="read document by document, in an order that the policy's seed fixes, "
+                        "and stop once the verdict is known; valid whenever it stops")  # fmt: skip
     parser.add_argument("--junit", metavar="FILE", help="JUnit XML file to write")
     parser.add_argument(
         "--summary", metavar="FILE", help="Markdown file to write, for a pull request"

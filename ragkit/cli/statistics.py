@@ -18,4 +18,21 @@ def audit(args: argparse.Namespace) -> ExitCode:
     return ExitCode.DONE
 
 
-ACTIONS: Mapping[str, Callable[[argparse.Namespace], int]] = {"audit": audit}
+def aa(args: argparse.Namespace) -> ExitCode:
+    """Run `ragkit eval aa`."""
+    from ragkit_eval.reporting.flips import flip_rate
+    from ragkit_eval.reporting.gate import Gate
+    from ragkit_eval.running.finished import load_run
+
+    found = flip_rate(
+        Gate.load(args.policy),
+        load_run(args.run),
+        None if args.again is None else load_run(args.again),
+        baseline=None if args.baseline is None else load_run(args.baseline),
+        n_pairs=args.pairs,
+    )
+    output.show(found.to_dict(), statistics_output.aa_text, as_json=args.json)
+    return found.exit_code
+
+
+ACTIONS: Mapping[str, Callable[[argparse.Namespace], int]] = {"audit": audit, "aa": aa}

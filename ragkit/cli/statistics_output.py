@@ -79,3 +79,25 @@ def _compared(compared: Shown, n: int) -> str:
         f"depends: distinguishable only if at most {compared['largest_discordance']:,.0f} of {n:,} "
         f"questions changed (possible: {least:,.0f} to {most:,.0f})"
     )
+
+
+def aa_text(data: Shown) -> str:
+    """Return how often verdicts flip, and what it would take."""
+    how = {
+        "runs": "each with the outcomes of the two runs, exchanged at random",
+        "questions": "each on documents of the run drawn anew, with replacement",
+    }[data["source"]]
+    shares = ", ".join(f"{name} {share:.1%}" for name, share in data["verdicts"].items())
+    lines = [
+        f"{data['verdict']}: the verdicts of two identical runs differ in {data['rate']:.1%} of "
+        f"{data['n_pairs']:,} pairs (95 % interval {data['low']:.1%} to {data['high']:.1%})",
+        f"pairs: {how}",
+        f"verdicts: {shares}",
+    ]
+    if data["n_needed"] is None:
+        lines.append("no number of such questions would bring it to 5 %: the truth is at a limit")
+    elif data["n_needed"] > data["n"]:
+        lines.append(
+            f"about {data['n_needed']:,} questions like these {data['n']:,} would bring it to 5 %"
+        )
+    return "\n".join(lines)

@@ -24,4 +24,21 @@ def _audit(add: AddCommand) -> None:
     add_common(parser, store=False)
 
 
-COMMANDS: tuple[Callable[[AddCommand], None], ...] = (_audit,)
+def _aa(add: AddCommand) -> None:
+    parser = add("eval aa", "Measure how often a gate's verdict flips between identical runs",
+                 "ragkit eval aa runs/new runs/again --policy gate.toml")  # fmt: skip
+    parser.add_argument("run", metavar="RUN", help="folder of a run")
+    parser.add_argument("again", metavar="RUN2", nargs="?",
+                        help="folder of a second run of the same thing (default: none; the "
+                        "documents of RUN are drawn anew instead)")  # fmt: skip
+    parser.add_argument("--policy", metavar="FILE", required=True,
+                        help="the gate's TOML file")  # fmt: skip
+    parser.add_argument("--baseline", metavar="RUN",
+                        help="folder of the run with which margins compare (default: the other of "
+                        "the two runs)")  # fmt: skip
+    parser.add_argument("--pairs", type=whole, metavar="N", default=200,
+                        help="simulated pairs of runs (default 200)")  # fmt: skip
+    add_common(parser, store=False)
+
+
+COMMANDS: tuple[Callable[[AddCommand], None], ...] = (_audit, _aa)
