@@ -328,9 +328,10 @@ def completion(args: argparse.Namespace) -> ExitCode:
 def evaluate(args: argparse.Namespace) -> int:
     """Run `ragkit eval`."""
     # Only this command and the next need what evaluates; the others start faster without it.
-    from ragkit.cli.evaluation import ACTIONS
+    from ragkit.cli import evaluation, statistics
 
-    return ACTIONS[args.action](args)
+    actions = {**evaluation.ACTIONS, **statistics.ACTIONS}
+    return actions[args.action](args)
 
 
 def calibrate(args: argparse.Namespace) -> ExitCode:

@@ -6,7 +6,7 @@ import argparse
 from typing import Never, TypeAlias
 
 from ragkit import __version__
-from ragkit.cli import eval_parser
+from ragkit.cli import eval_parser, statistics_parser
 from ragkit.cli.arguments import (
     AddCommand,
     add_answering,
@@ -88,6 +88,7 @@ def make_parsers() -> tuple[argparse.ArgumentParser, dict[str, argparse.Argument
         _restore,
         _rebuild,
         *eval_parser.COMMANDS,
+        *statistics_parser.COMMANDS,
         _ledger,
         _template,
         _init,
