@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from ragkit.text.jsontext import json_line
+from ragkit.text.places import place_text
 from ragkit.text.printable import printable, printable_line
 from ragkit.types import Json
 
@@ -62,17 +63,6 @@ def known(value: object, unit: str = "", digits: int = 2) -> str:
     return f"{shown} {unit}".rstrip()
 
 
-def place_text(data: Shown) -> str:
-    """Return the place of a text."""
-    location = data["location"]
-    parts = [data["document_id"]]
-    shown = ("page", "slide", "sheet", "cells", "message", "cell", "time")
-    parts += [f"{name} {location[name]}" for name in shown if name in location]
-    if location.get("heading"):
-        parts.append(" > ".join(location["heading"]))
-    return ", ".join([*parts, f"{data['start']}-{data['end']}"])
-
-
 def embed_text(data: Shown) -> str:
     """Return the report of making vectors later."""
     lines = [
@@ -95,9 +85,11 @@ def search_text(data: Shown) -> str:
 
 def ask_text(data: Shown) -> str:
     """Return an answer with its citations and receipt."""
+    from ragkit.pipeline.answers import REFUSED_BECAUSE
+
     lines: list[str] = []
     if data["refused"]:
-        lines.append(f"No answer: {_REASONS[data['reason']]}")
+        lines.append(f"No answer: {REFUSED_BECAUSE[data['reason']]}")
     elif data["text"] is not None:
         lines.append(data["text"] or "(the model answered with no text)")
     lines += _citation_lines(data["citations"])
@@ -153,15 +145,6 @@ def ending_text(answer: Answer) -> str | None:
         return None if word is None else f"the answer ended for a reason of its server's: {word}"
     ending = _ENDINGS.get(answer.stop_reason)
     return ending if ending is None or word is None else f"{ending}: {word}"
-
-
-_REASONS = {
-    "no_hits": "nothing in the store matches the question",
-    "low_evidence": "the documents do not support an answer",
-    "cap_too_small": "not one sentence fits under --max-context-tokens",
-    "model_abstained": "the model says that the documents do not answer",
-    "guardrail": "a guardrail of the knowledge base blocked the question or what was found",
-}
 
 
 def _receipt_text(data: Shown) -> str:
