@@ -141,6 +141,13 @@ def _answer(
     return answer
 
 
+def chat(args: argparse.Namespace) -> ExitCode:
+    """Run `ragkit chat`."""
+    from ragkit.cli.chat import chat as run
+
+    return run(args)
+
+
 def list_documents(args: argparse.Namespace) -> ExitCode:
     """Run `ragkit list`."""
     with open_rag(args) as rag:
@@ -344,6 +351,7 @@ COMMANDS: Mapping[str, Callable[[argparse.Namespace], int]] = {
     "rebuild": rebuild,
     "search": search,
     "ask": ask,
+    "chat": chat,
     "list": list_documents,
     "show": show,
     "rm": rm,

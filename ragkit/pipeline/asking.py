@@ -249,7 +249,7 @@ def _failing(parts: Parts, draft: Draft) -> collections.abc.Generator[None]:
     """Write an attempt without an answer to the ledger: it may have been billed."""
     try:
         yield
-    except GeneratorExit:
+    except (GeneratorExit, KeyboardInterrupt):
         _record_loss(parts, draft, None, outcome="abandoned")
         raise
     except Exception as error:
