@@ -143,6 +143,13 @@ def _answer(rag: RAG, args: argparse.Namespace, history: Sequence[Mapping[str, s
     return answer
 
 
+def chat(args: argparse.Namespace) -> ExitCode:
+    """Run `ragkit chat`."""
+    from ragkit.cli.chat import chat as run
+
+    return run(args)
+
+
 def list_documents(args: argparse.Namespace) -> ExitCode:
     """Run `ragkit list`."""
     with open_rag(args) as rag:
@@ -347,6 +354,7 @@ COMMANDS: Mapping[str, Callable[[argparse.Namespace], int]] = {
     "rebuild": rebuild,
     "search": search,
     "ask": ask,
+    "chat": chat,
     "list": list_documents,
     "show": show,
     "rm": rm,

@@ -105,9 +105,9 @@ def ingest_options(args: argparse.Namespace, bar: IngestBar) -> IngestOptions:
 
 
 def search_options(args: argparse.Namespace, line: Mapping[str, Json]) -> SearchOptions:
-    """Return the options of a search for one question (see `_retrieval_options`)."""
+    """Return the options of a search for one question (see `retrieval_options`)."""
     return {
-        **_retrieval_options(args, line),
+        **retrieval_options(args, line),
         "dedupe": args.dedupe,
         "mmr": args.mmr,
         "unit": args.unit,
@@ -118,10 +118,10 @@ def ask_options(
     args: argparse.Namespace, line: Mapping[str, Json], history: Sequence[Mapping[str, str]]
 ) -> StreamOptions:
     """Return the options of an answer to one question, streamed or not."""
-    return {**_retrieval_options(args, line), "id": identity(line), "history": history}
+    return {**retrieval_options(args, line), "id": identity(line), "history": history}
 
 
-def _retrieval_options(args: argparse.Namespace, line: Mapping[str, Json]) -> RetrievalOptions:
+def retrieval_options(args: argparse.Namespace, line: Mapping[str, Json]) -> RetrievalOptions:
     """Return k, mode, filters and groups.
 
     The values of a question's own line win, except that its groups can only narrow `--groups`.

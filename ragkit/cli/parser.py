@@ -15,6 +15,7 @@ from ragkit.cli.arguments import (
     add_embedder,
     add_progress,
     add_retrieval,
+    add_searching,
     finite,
     whole,
 )
@@ -80,6 +81,7 @@ def make_parsers() -> tuple[argparse.ArgumentParser, dict[str, argparse.Argument
         _embed,
         _search,
         _ask,
+        _chat,
         _list,
         _show,
         _rm,
@@ -212,6 +214,17 @@ def _ask(add: AddCommand) -> None:
         "--dry-run", action="store_true", help="do everything except generating an answer"
     )
     parser.add_argument("--stream", action="store_true", help="print the answer as it is generated")
+
+
+def _chat(add: AddCommand) -> None:
+    parser = add("chat", "Talk with the documents; /help lists what may be typed besides questions",
+                 "ragkit chat --history talk.json")  # fmt: skip
+    add_searching(parser)
+    add_answering(parser)
+    parser.add_argument("--history", metavar="FILE",
+                        help="conversation to go on with, and where it is kept: a JSON list of "
+                        "{role, content}; without it nothing is kept")  # fmt: skip
+    parser.add_argument("--ledger", metavar="FILE", help="ledger file, or off")
 
 
 def _list(add: AddCommand) -> None:

@@ -79,6 +79,10 @@ class Receipt:
             return None
         return self.baseline_tokens - self.input_tokens
 
+    def __repr__(self) -> str:
+        """Return the receipt on one line; `to_dict` has all of it."""
+        return f"<Receipt {self}>"
+
     def to_dict(self) -> dict[str, Json]:
         """Return the JSON form of `ragkit ask`."""
         return {
