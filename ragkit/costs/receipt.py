@@ -23,7 +23,7 @@ class Receipt:
     message, with which every prompt of the template begins, and `prefix_cacheable` says whether the
     provider caches a prefix of that length (None: unknown). `served_model`, `served_tier` and
     `server_seconds` are what the model's server says, and `server_stop_reason` is its own word for
-    why the text ends.
+    why the text ends. `answer_id` is what feedback names the answer by: random, None for a dry run.
     """
 
     seconds: float
@@ -46,6 +46,7 @@ class Receipt:
     served_tier: str | None = None
     server_seconds: float | None = None
     server_stop_reason: str | None = None
+    answer_id: str | None = None
 
     @property
     def saved_tokens(self) -> int | None:
@@ -78,6 +79,7 @@ class Receipt:
             "served_tier": self.served_tier,
             "server_seconds": self.server_seconds,
             "server_stop_reason": self.server_stop_reason,
+            "answer_id": self.answer_id,
         }
 
     def __str__(self) -> str:

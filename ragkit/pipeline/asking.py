@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections.abc
+import os
 from collections.abc import Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -67,6 +68,9 @@ _NO_CONVERSATION = Generation(
     stop_reason="end",
 )
 """What is said to "Thanks!" or "Shorter, please" where no language model answers."""
+
+_ID_BYTES = 8
+"""Of an answer's id: too many for anybody to guess one."""
 
 BASELINE_CHUNK_TOKENS = 400
 """Savings are compared with the top 5 chunks of at most 400 tokens, untrimmed."""
@@ -264,7 +268,7 @@ def _record_loss(
     usage = Usage() if generation is None else sound_usage(generation.usage)
     receipt = _receipt(parts, draft, usage, generation, outcome=outcome)
     answer = _answer(draft, usage, receipt, generation=generation)
-    parts.record(_record(parts, answer, dry_run=False))
+    parts.record(_record(parts, answer, dry_run=False), _kept(parts, draft))
 
 
 def finish(
@@ -295,7 +299,7 @@ def finish(
         draft, usage, receipt, generation=generation, refusal=refusal, words=words,
         citations=citations,
     )  # fmt: skip
-    parts.record(_record(parts, answer, dry_run=dry_run))
+    parts.record(_record(parts, answer, dry_run=dry_run), _kept(parts, draft))
     return answer
 
 
@@ -426,6 +430,7 @@ def _receipt(
         served_tier=None if generation is None else generation.served_tier,
         server_seconds=None if generation is None else generation.server_seconds,
         server_stop_reason=None if generation is None else generation.stop_reason,
+        answer_id=None if outcome is None else os.urandom(_ID_BYTES).hex(),
         carbon_g=None
         if joules is None
         else carbon_grams(joules, (grid[0], grid[1], grid[2]) if grid else None),
@@ -462,3 +467,13 @@ def _record(parts: Parts, answer: Answer, *, dry_run: bool) -> Mapping[str, Json
         "trim": None if answer.trim is None else answer.trim.to_dict(),
         "receipt": answer.receipt.to_dict(),
     }
+
+
+def _kept(parts: Parts, draft: Draft) -> Mapping[str, Json] | None:
+    """Return the content that the ledger is to keep: nothing, unless the user asked for it.
+
+    A question that goes on from others is kept with what it was taken to ask about.
+    """
+    if not parts.settings.keep_question:
+        return None
+    return {"question": " ".join(draft.resolved.question.split())}
