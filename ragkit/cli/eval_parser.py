@@ -101,6 +101,29 @@ def _questions_of(parser: argparse.ArgumentParser) -> None:
                         ".ragkit-eval)")  # fmt: skip
 
 
+def _label(add: AddCommand) -> None:
+    parser = add("eval label", "Label questions: mark which parts of the documents they need",
+                 "ragkit eval label questions.csv --store kb --out labels.jsonl")  # fmt: skip
+    parser.add_argument("questions", nargs="?", metavar="QUESTIONS",
+                        help="sheet (CSV with a column question), JSON Lines, chat export (JSON "
+                        "messages with role and content), or text with one question a "
+                        "line")  # fmt: skip
+    parser.add_argument("--from-feedback", action="store_true",
+                        help="take the questions with feedback whose text is in the "
+                        "ledger")  # fmt: skip
+    parser.add_argument("--ledger", metavar="FILE", help="ledger file, for --from-feedback")
+    parser.add_argument("--out", metavar="PLACE", default="labels.jsonl",
+                        help="JSON Lines file, or a folder for the layout of BEIR; if it exists, "
+                        "labelling goes on (default labels.jsonl)")  # fmt: skip
+    parser.add_argument("--sample", type=whole, metavar="N",
+                        help="ask N of the questions, drawn at random (default: all, in their "
+                        "order)")  # fmt: skip
+    parser.add_argument("--seed", type=whole, metavar="S", default=0,
+                        help="seed of the draw (default 0)")  # fmt: skip
+    parser.add_argument("--groups", metavar="A,B", help="groups that the reader belongs to")
+    add_common(parser)
+
+
 def _validate(add: AddCommand) -> None:
     parser = add("eval validate", "Check a dataset for faults", "ragkit eval validate DATASET")
     _dataset(parser)
@@ -252,6 +275,7 @@ def _report(add: AddCommand) -> None:
 
 COMMANDS: tuple[Callable[[AddCommand], None], ...] = (
     _calibrate,
+    _label,
     _validate,
     _run,
     _score,
