@@ -63,6 +63,9 @@ def _calibrate(add: AddCommand) -> None:
     parser.add_argument("--out", metavar="FILE", help="trim policy to write (default trim.json)")
     parser.add_argument("--explain", action="store_true",
                         help="explain what is guaranteed and what is not")  # fmt: skip
+    parser.add_argument("--html", metavar="FILE",
+                        help="self-contained HTML page to write: the curve, untrimmed chunks on "
+                        "these labels, and each lost question with what was cut")  # fmt: skip
     parser.add_argument("--search-mode", choices=("dense", "lexical", "hybrid"),
                         help="search mode (default: the store's)")  # fmt: skip
     add_generating(parser)
