@@ -118,6 +118,9 @@ def _label(add: AddCommand) -> None:
     parser.add_argument("--out", metavar="PLACE", default="labels.jsonl",
                         help="JSON Lines file, or a folder for the layout of BEIR; if it exists, "
                         "labelling goes on (default labels.jsonl)")  # fmt: skip
+    parser.add_argument("--html", metavar="FILE",
+                        help="write a page for labelling in a browser instead, without a server; "
+                        "it offers the labels as a download")  # fmt: skip
     parser.add_argument("--sample", type=whole, metavar="N",
                         help="ask N of the questions, drawn at random (default: all, in their "
                         "order)")  # fmt: skip

@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING
 from ragkit.cli import output
 from ragkit.cli.options import names, open_rag, settings_of
 from ragkit.errors import ConfigError, ExitCode
+from ragkit.private import make_folder
 from ragkit.text.printable import printable
+from ragkit.types import Json
 
 if TYPE_CHECKING:
     from ragkit_eval.labelling.questions import Batch
@@ -26,7 +28,7 @@ def label(args: argparse.Namespace) -> ExitCode:
     batch = _questions(args)
     if batch.n_left_out:
         output.tell(f"{batch.n_left_out} user turns that ask nothing are left out")
-    return _in_terminal(args, batch)
+    return _in_terminal(args, batch) if args.html is None else _as_page(args, batch)
 
 
 def _questions(args: argparse.Namespace) -> Batch:
@@ -41,6 +43,33 @@ def _questions(args: argparse.Namespace) -> Batch:
     else:
         batch = read_questions(Path(args.questions))
     return batch.sampled(args.sample, args.seed)
+
+
+def _as_page(args: argparse.Namespace, batch: Batch) -> ExitCode:
+    from ragkit.cli.progress import Bar
+    from ragkit_eval.labelling.page import html
+    from ragkit_eval.running.folder import write_text
+
+    path = Path(args.html)
+    with open_rag(args) as rag, Bar("auto", unit="questions") as bar:
+        text = html(
+            rag,
+            batch,
+            groups=names(args.groups),
+            on_progress=lambda done, total: bar.note({"question": done}, "searched", total),
+        )
+    make_folder(path.parent)
+    write_text(path, text)
+    data: dict[str, Json] = {
+        "schema": 1,
+        "out": args.html,
+        "questions": len(batch.questions),
+        "labelled": 0,
+        "remaining": len(batch.questions),
+        "sample": batch.sample,
+    }
+    output.show(data, lambda data: f"wrote {data['out']}; open it in a browser", as_json=args.json)
+    return ExitCode.DONE
 
 
 def _in_terminal(args: argparse.Namespace, batch: Batch) -> ExitCode:

@@ -312,4 +312,8 @@ def test_labelling_by_command(tmp_path: Path) -> None:
     assert "1 of 2 labelled" in done.stderr
     assert "calibrate" in run(*arguments, stdin="n\nn\n").stdout
     assert len(load_dataset(out).questions) == 3
+    page = tmp_path / "page.html"
+    made = run(*arguments, "--html", str(page), "--json").stdout
+    assert valid(made, "eval_label")["remaining"] == 3
+    assert "download" in page.read_text()
     assert "--from-feedback" in run("eval", "label", "--store", store, code=2).stderr

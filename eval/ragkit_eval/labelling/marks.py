@@ -9,7 +9,7 @@ from itertools import product
 from math import prod
 from typing import TypeAlias
 
-from ragkit.types import Chunk, Json
+from ragkit.types import Chunk, Hit, Json
 from ragkit_eval.data.datasets import Question
 from ragkit_eval.data.texts import squeezed
 
@@ -32,6 +32,15 @@ class Place:
     end: int
     text: str
 
+    def to_dict(self) -> dict[str, Json]:
+        """Return the JSON form, that of a span."""
+        return {
+            "document_id": self.document_id,
+            "start": self.start,
+            "end": self.end,
+            "text": self.text,
+        }
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ShownUnit:
@@ -40,6 +49,17 @@ class ShownUnit:
     text: str
     kind: str
     place: Place | None
+
+    @property
+    def is_noise(self) -> bool:
+        """Whether it need not be read."""
+        return self.kind in {"markup", "nav"}
+
+
+def passage_name(hit: Hit) -> str:
+    """Return a passage's document and headings."""
+    heading = hit.chunk.location().heading
+    return "  ".join([hit.chunk.document_id, " > ".join(heading or ())]).strip()
 
 
 def units_of(chunk: Chunk) -> list[ShownUnit]:
@@ -95,7 +115,7 @@ def labelled(
     """
     chosen = [[units[number - 1] for number in need] for need in marks]
     return {
-        **_question(question),
+        **question_row(question),
         "docs": list(dict.fromkeys(place.document_id for need in chosen for place in need)),
         "needs": [list(dict.fromkeys(place.text for place in need)) for need in chosen],
         "spans": list(_spans(chosen)),
@@ -104,7 +124,8 @@ def labelled(
     }
 
 
-def _question(question: Question) -> dict[str, Json]:
+def question_row(question: Question) -> dict[str, Json]:
+    """Return what a line says of its question, beside labels and metadata."""
     row: dict[str, Json] = {"_id": question.id, "text": question.text}
     if question.answers:
         row["answers"] = list(question.answers)
@@ -117,10 +138,4 @@ def _spans(needs: Iterable[Sequence[Place]]) -> Iterable[Mapping[str, Json]]:
     ways = [way for way in product(*needs) if way]
     for number, way in enumerate(ways, start=1):
         for place in dict.fromkeys(way):
-            yield {
-                "document_id": place.document_id,
-                "start": place.start,
-                "end": place.end,
-                "text": place.text,
-                "set": number,
-            }
+            yield {**place.to_dict(), "set": number}

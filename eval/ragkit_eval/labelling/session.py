@@ -12,7 +12,14 @@ from ragkit.pipeline import RAG
 from ragkit.types import Hit, Json
 from ragkit_eval.data.datasets import Question
 from ragkit_eval.labelling.files import LabelFile
-from ragkit_eval.labelling.marks import Place, ShownUnit, labelled, read_marks, units_of
+from ragkit_eval.labelling.marks import (
+    Place,
+    ShownUnit,
+    labelled,
+    passage_name,
+    read_marks,
+    units_of,
+)
 from ragkit_eval.labelling.questions import Batch
 
 PASSAGES = 3
@@ -218,11 +225,9 @@ class _Screen:
     def _show(
         self, hit: Hit, units: Sequence[tuple[int | None, ShownUnit]], *, most_lines: int | None
     ) -> None:
-        heading = hit.chunk.location().to_dict().get("heading")
-        path = " > ".join(map(str, heading)) if isinstance(heading, list) else ""
-        self._write(f"\n── {_flat(hit.chunk.document_id)}  {_flat(path)}\n")
+        self._write(f"\n── {_flat(passage_name(hit))}\n")
         for number, unit in units:
-            if unit.kind in {"markup", "nav"}:
+            if unit.is_noise:
                 continue
             lines = self._lines(unit)
             n_left = 0 if most_lines is None else max(0, len(lines) - most_lines)
