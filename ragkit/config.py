@@ -85,6 +85,7 @@ class Settings:
     stop: tuple[str, ...] = ()
     seed: int | None = None
     ledger: str | None = None
+    keep_question: bool = False
     ingest_rules: tuple[IngestRule, ...] = ()
     model_billions: float | None = None
     model_cards: str | None = None

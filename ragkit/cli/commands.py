@@ -202,7 +202,8 @@ def rm(args: argparse.Namespace) -> ExitCode:
 _KEPT = {
     "backup": "a backup may hold what was removed",
     "evaluation_cache": "a cache of evaluations may hold answers and vectors made from it",
-    "ledger": "the ledger holds ids of questions, counts and costs, no text",
+    "ledger": "the ledger holds ids, counts and costs, no text but notes and questions kept on "
+    "request",
 }
 
 
@@ -265,6 +266,14 @@ def ledger(args: argparse.Namespace) -> ExitCode:
         raise ConfigError(f"there is no ledger at {path}; ask a question first, or use --ledger")
     summary = summarise(read_ledger(path))
     output.show(summary.to_dict(), lambda _: summary.to_text(), as_json=args.json)
+    return ExitCode.DONE
+
+
+def feedback(args: argparse.Namespace) -> ExitCode:
+    """Run `ragkit feedback`."""
+    with open_rag(args) as rag:
+        found = rag.feedback(args.answer_id, args.verdict == "good", note=args.note)
+    output.show(found.to_dict(), output.feedback_text, as_json=args.json)
     return ExitCode.DONE
 
 
@@ -364,6 +373,7 @@ COMMANDS: Mapping[str, Callable[[argparse.Namespace], int]] = {
     "calibrate": calibrate,
     "eval": evaluate,
     "ledger": ledger,
+    "feedback": feedback,
     "template": template,
     "init": init,
     "trust": trust,

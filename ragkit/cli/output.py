@@ -182,6 +182,7 @@ def receipt_text(data: Shown) -> str:
         f"receipt: {tokens}; {receipt['llm_calls']} LLM calls; "
         f"{receipt['seconds']:.3f} s, CPU {receipt['cpu_seconds']:.3f} s; "
         f"memory {known(_mebibytes(receipt['peak_rss_bytes']), 'MiB', 0)}; energy {energy}"
+        + (f"; answer {receipt['answer_id']}" if receipt["answer_id"] else "")
     )
 
 
@@ -245,6 +246,11 @@ def _finding_text(finding: Shown) -> str:
     if not state:
         state = "repair it with --repair" if finding["repairable"] else "cannot be repaired"
     return f"{finding['check']}: {finding['detail']} ({state})"
+
+
+def feedback_text(data: Shown) -> str:
+    """Return what was said of an answer."""
+    return f"answer {data['answer_id']}: {'good' if data['good'] else 'bad'}"
 
 
 def template_text(data: Shown) -> str:

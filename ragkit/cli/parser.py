@@ -92,6 +92,7 @@ def make_parsers() -> tuple[argparse.ArgumentParser, dict[str, argparse.Argument
         *eval_parser.COMMANDS,
         *statistics_parser.COMMANDS,
         _ledger,
+        _feedback,
         _template,
         _init,
         _trust,
@@ -209,6 +210,9 @@ def _ask(add: AddCommand) -> None:
     parser.add_argument("--history", metavar="FILE",
                         help="earlier turns: a JSON list of {role, content}")  # fmt: skip
     parser.add_argument("--ledger", metavar="FILE", help="ledger file, or off")
+    parser.add_argument("--keep-question", action="store_true", default=None,
+                        help="keep the question's text in the ledger, so that ragkit eval label "
+                        "--from-feedback can ask it again")  # fmt: skip
     parser.add_argument("--show-prompt", action="store_true", help="print the exact prompt")
     parser.add_argument(
         "--dry-run", action="store_true", help="do everything except generating an answer"
@@ -296,6 +300,17 @@ def _ledger(add: AddCommand) -> None:
     parser.add_argument(
         "action", choices=("report",), help="report prints the totals of all receipts"
     )
+    add_common(parser)
+    parser.add_argument("--ledger", metavar="FILE", help="ledger file")
+
+
+def _feedback(add: AddCommand) -> None:
+    parser = add("feedback", "Say whether an answer was good; the ledger keeps it",
+                 "ragkit feedback 4f9c01b27ae3d865 bad --note 'not on Sundays'")  # fmt: skip
+    parser.add_argument("answer_id", metavar="ANSWER_ID", help="id of the answer, in its receipt")
+    parser.add_argument("verdict", choices=("good", "bad"), help="what the answer was")
+    parser.add_argument("--note", metavar="TEXT",
+                        help="why; the text is kept in the ledger")  # fmt: skip
     add_common(parser)
     parser.add_argument("--ledger", metavar="FILE", help="ledger file")
 

@@ -42,6 +42,7 @@ COMMENTED = """\
 
 # What an answer costs. Carbon is unknown without a grid intensity.
 # ledger = "ledger.jsonl"     # or "off"
+# keep_question = false       # keep each question's text in the ledger, for feedback
 # model_billions = 8.0        # active parameters of the model
 # model_cards = "cards.json"  # cards of your own, before the bundled ones
 # grid_g_per_kwh = [250.0, 300.0, 380.0]   # low, mid, high

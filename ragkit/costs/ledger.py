@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Literal
 
 from ragkit import private
+from ragkit.costs.feedback import KIND as FEEDBACK
+from ragkit.costs.feedback import answer_id_of
 from ragkit.costs.receipt import count_text
 from ragkit.narrowing import is_object
 from ragkit.text.jsontext import read_json
@@ -30,17 +32,21 @@ class Ledger:
         self.path = path
         self.disabled_reason: str | None = None
 
-    def write(self, record: Mapping[str, Json]) -> None:
+    def write(self, record: Mapping[str, Json], kept: Mapping[str, Json] | None = None) -> None:
         """Append a record with the current time; several processes may do so concurrently.
 
         Keys that name content (a question, an answer, a prompt ...) are left out.
+
+        Args:
+            record: What to write.
+            kept: Content that is to be kept nevertheless, since the user asked for it.
         """
         if self.disabled_reason is not None:
             return
         now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-        kept = _without_content(record)
+        data = {"schema": 1, "time": now, **_without_content(record)}
         try:
-            line = json.dumps({"schema": 1, "time": now, **kept}, allow_nan=False) + "\n"
+            line = json.dumps(data | ({"kept": kept} if kept else {}), allow_nan=False) + "\n"
             _append(self.path, line.encode())
         except OSError as error:
             self.disabled_reason = f"{self.path} cannot be written ({error.strerror})"
@@ -112,7 +118,10 @@ def read_ledger(path: Path) -> Iterator[dict[str, Json]]:
 
 @dataclass(slots=True, kw_only=True)
 class Summary:
-    """Sums of receipts. Unknown values are counted separately, never added as 0."""
+    """Sums of receipts. Unknown values are counted separately, never added as 0.
+
+    `feedback` holds, for each answer that was judged, whether it was last said to be good.
+    """
 
     answers: int = 0
     refusals: int = 0
@@ -121,6 +130,7 @@ class Summary:
     abandoned: int = 0
     ingests: int = 0
     unreadable_lines: int = 0
+    feedback: dict[str, bool] = field(default_factory=dict[str, bool])
     llm_calls: int = 0
     seconds: float = 0.0
     cpu_seconds: float = 0.0
@@ -161,6 +171,7 @@ class Summary:
             "abandoned": self.abandoned,
             "ingests": self.ingests,
             "unreadable_lines": self.unreadable_lines,
+            "feedback": {"good": self._n_good(), "bad": len(self.feedback) - self._n_good()},
             "llm_calls": self.llm_calls,
             "seconds": self.seconds,
             "cpu_seconds": self.cpu_seconds,
@@ -197,9 +208,16 @@ class Summary:
         ]
         if self.compared_joules:
             lines.append(f"saved energy, J  {_span(self.saved_joules)}, of whole answers")
+        if self.feedback:
+            n_good = self._n_good()
+            lines.append(f"good answers     {n_good:>12,}   bad {len(self.feedback) - n_good:,}, "
+                         "of those with feedback")  # fmt: skip
         if self.unreadable_lines:
             lines.append(f"unreadable lines {self.unreadable_lines:>12,}")
         return "\n".join(lines)
+
+    def _n_good(self) -> int:
+        return sum(self.feedback.values())
 
     def _apart(self) -> str:
         by_model = f" ({self.abstentions:,} by the model)" if self.abstentions else ""
@@ -240,6 +258,8 @@ def summarise(records: Iterable[Mapping[str, Json]]) -> Summary:
         elif record.get("kind") == "ask":
             if record.get("dry_run") is not True:
                 _add_answer(summary, record)
+        elif record.get("kind") == FEEDBACK and (answer_id := answer_id_of(record)) is not None:
+            summary.feedback[answer_id] = record.get("good") is True
         else:
             summary.unreadable_lines += 1
     return summary

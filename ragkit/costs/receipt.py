@@ -36,6 +36,8 @@ class Receipt:
     their answers. `idle_share` is the share of this machine's processor time, or of its control
     group's, that nobody used meanwhile, and `group_peak_bytes` the most memory that the group has
     held. `not_counted` names what the joules leave out. Whatever is unknown is None.
+
+    `answer_id` is what feedback names the answer by: random, None for a dry run.
     """
 
     seconds: float
@@ -71,6 +73,7 @@ class Receipt:
     served_tier: str | None = None
     server_seconds: float | None = None
     server_stop_reason: str | None = None
+    answer_id: str | None = None
 
     @property
     def saved_tokens(self) -> int | None:
@@ -120,6 +123,7 @@ class Receipt:
             "served_tier": self.served_tier,
             "server_seconds": self.server_seconds,
             "server_stop_reason": self.server_stop_reason,
+            "answer_id": self.answer_id,
         }
 
     def __str__(self) -> str:

@@ -282,16 +282,17 @@ class Parts(Forkable):
 
     # --- ledger and notices ------------------------------------------------------------------
 
-    def record(self, record: Mapping[str, Json]) -> None:
-        """Write a record to the ledger, if there is one."""
-        ledger = self._open_ledger()
+    def record(self, record: Mapping[str, Json], kept: Mapping[str, Json] | None = None) -> None:
+        """Write a record to the ledger, if there is one; `kept` is content that it is to keep."""
+        ledger = self.ledger()
         if ledger is None:
             return
-        ledger.write(record)
+        ledger.write(record, kept)
         if ledger.disabled_reason is not None:
             self.notice(f"the ledger is off: {ledger.disabled_reason}")
 
-    def _open_ledger(self) -> Ledger | None:
+    def ledger(self) -> Ledger | None:
+        """Return the ledger; None where it is off."""
         with self._lock:
             if self._ledger is None and self._ledger_place != "off":
                 place = self._ledger_place

@@ -26,6 +26,7 @@ from ragkit.types import Generation, Hit
 if TYPE_CHECKING:
     import collections.abc
 
+    from ragkit.costs.feedback import Feedback
     from ragkit.pipeline.report import IngestReport
     from ragkit.pipeline.streaming import AnswerStream, AsyncAnswerStream
     from ragkit.prompts import Template
@@ -289,6 +290,22 @@ class RAG(StoreMethods):
                 return finish(self._parts, drafted, generation)
 
         return AnswerStream(_each_counted(self._calls, stream), done)
+
+    @counted
+    def feedback(self, answer_id: str, good: bool, note: str | None = None) -> Feedback:
+        """Note in the ledger whether an answer was good; of several, the last word counts.
+
+        Args:
+            answer_id: `answer.receipt.answer_id`.
+            good: Whether the answer was good.
+            note: Why. The text is kept.
+
+        Raises:
+            ConfigError: the ledger is off, or it holds no such answer.
+        """
+        from ragkit.pipeline.judging import give_feedback
+
+        return give_feedback(self._parts, answer_id, good=good, note=note)
 
     # --- the same for asyncio ------------------------------------------------------------------
 

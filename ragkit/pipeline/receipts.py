@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections.abc
+import os
 from collections.abc import Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -15,13 +16,16 @@ from ragkit.costs.receipt import Outcome, Receipt
 from ragkit.costs.stopwatch import Stopwatch, peak_rss_bytes
 from ragkit.errors import RagkitError, RemoteError
 from ragkit.pipeline.answer_costs import costs_of, runs_on
-from ragkit.pipeline.answers import TrimUse, sound_usage, stop_reason
+from ragkit.pipeline.answers import sound_usage, stop_reason
 from ragkit.pipeline.rewriting import added
 from ragkit.types import Generation, Generator, Json, Prompt, Reason, TokenCounter, Usage
 
 if TYPE_CHECKING:
     from ragkit.pipeline.drafts import Draft
     from ragkit.pipeline.parts import Parts
+
+_ID_BYTES = 8
+"""Of an answer's id: too many for anybody to guess one."""
 
 _OWN_PACKAGES = frozenset({"ragkit", "ragkit_connectors", "ragkit_eval"})
 
@@ -98,16 +102,15 @@ class Attempt:
         if self.rewriting is not None:
             usage = self.rewriting if draft is None else added(usage, self.rewriting)
         lost = receipt(parts, self, draft, usage, generation, outcome=outcome)
-        trim = None if draft is None else draft.trim
-        self.record(parts, usage, lost, trim=trim, generation=generation)
+        self.record(parts, draft, usage, lost, generation=generation)
 
     def record(
         self,
         parts: Parts,
+        draft: Draft | None,
         usage: Usage,
         receipt: Receipt,
         *,
-        trim: TrimUse | None,
         generation: Generation | None,
         refused: bool = False,
         reason: Reason | None = None,
@@ -128,10 +131,20 @@ class Attempt:
             "template": f"{template.id}@{template.version}",
             "template_sha256": template.sha256,
             "usage": usage.to_dict(),
-            "trim": None if trim is None else trim.to_dict(),
+            "trim": None if draft is None or draft.trim is None else draft.trim.to_dict(),
             "receipt": receipt.to_dict(),
         }
-        parts.record(line)
+        parts.record(line, _kept(parts, draft))
+
+
+def _kept(parts: Parts, draft: Draft | None) -> Mapping[str, Json] | None:
+    """Return the content that the ledger is to keep: nothing, unless the user asked for it.
+
+    A question that goes on from others is kept with what it was taken to ask about.
+    """
+    if draft is None or not parts.settings.keep_question:
+        return None
+    return {"question": " ".join(draft.resolved.question.split())}
 
 
 def _may_be_billed(error: BaseException, meter: Meter) -> bool:
@@ -201,6 +214,7 @@ def receipt(
         served_tier=None if generation is None else generation.served_tier,
         server_seconds=None if generation is None else generation.server_seconds,
         server_stop_reason=None if generation is None else generation.stop_reason,
+        answer_id=None if outcome is None else os.urandom(_ID_BYTES).hex(),
         carbon_g=None
         if joules is None
         else carbon_grams(joules, (grid[0], grid[1], grid[2]) if grid else None),
