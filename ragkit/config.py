@@ -88,6 +88,7 @@ class Settings:
     ingest_rules: tuple[IngestRule, ...] = ()
     model_billions: float | None = None
     grid_g_per_kwh: tuple[float, ...] = ()
+    region: str | None = None
 
     def __post_init__(self) -> None:
         """Check the ranges; raises `ConfigError` naming the value and what is allowed."""
@@ -118,6 +119,7 @@ class Settings:
             _check_within("refuse_below", _number("refuse_below", self.refuse_below), 0.0, 1.0)
         if not _are_rules(self.ingest_rules):
             raise ConfigError(f"ingest_rules: rules stand in {FILE_NAME}, each as [[ingest.rule]]")
+        _check_region(self.region)
         if self.grid_g_per_kwh and len(self.grid_g_per_kwh) != 3:
             raise ConfigError("grid_g_per_kwh takes three numbers: low, mid, high")
         for value in self.grid_g_per_kwh:
@@ -366,6 +368,13 @@ def _are_rules(values: Iterable[object]) -> bool:
 def _check_choice(name: str, value: str | None, allowed: tuple[str, ...]) -> None:
     if value is not None and value not in allowed:
         raise ConfigError(f"{name} {value!r}; allowed: {' '.join(allowed)}")
+
+
+def _check_region(name: str | None) -> None:
+    if name is not None:
+        from ragkit.regions import find_region
+
+        find_region(name)
 
 
 def _check_within(name: str, value: float | None, low: float, high: float) -> None:

@@ -32,7 +32,8 @@ HARMLESS = frozenset(
         "sentence_vector_kind", "k", "mode", "fusion", "trim_level", "refuse_below",
         "max_context_tokens", "placement", "rewrite",
         "max_history_tokens", "timeout", "total_timeout", "max_tokens", "temperature", "top_p",
-        "top_k", "stop", "seed", "model_billions", "grid_g_per_kwh", "ingest_rules",
+        "top_k", "stop", "seed", "model_billions", "grid_g_per_kwh", "region",
+        "ingest_rules",
     }
 )  # fmt: skip
 """Settings that never need trust, whatever their value."""

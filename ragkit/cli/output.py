@@ -180,7 +180,14 @@ def _receipt_text(data: Shown) -> str:
         f"receipt: {tokens}; {receipt['llm_calls']} LLM calls; "
         f"{receipt['seconds']:.3f} s, CPU {receipt['cpu_seconds']:.3f} s; "
         f"memory {known(_mebibytes(receipt['peak_rss_bytes']), 'MiB', 0)}; energy {energy}"
+        f"{_carbon_text(receipt['carbon_g'])}"
     )
+
+
+def _carbon_text(grams: Shown | None) -> str:
+    if grams is None:
+        return ""
+    return f"; carbon {grams['mid']:.2g} g ({grams['low']:.2g} to {grams['high']:.2g}, estimate)"
 
 
 def _mebibytes(n_bytes: int | None) -> float | None:

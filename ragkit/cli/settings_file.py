@@ -40,9 +40,10 @@ COMMENTED = """\
 # stop = ["\\n\\n"]
 # seed = 7
 
-# What an answer costs. Carbon is unknown without a grid intensity.
+# What an answer costs. Carbon is unknown without a Region or a grid intensity of your own.
 # ledger = "ledger.jsonl"     # or "off"
 # model_billions = 8.0        # active parameters of the model
+# region = "eu-central-1"     # where answers are generated; ragkit advise region
 # grid_g_per_kwh = [250.0, 300.0, 380.0]   # low, mid, high
 
 # Settings of connectors go in tables: [store], [embedder], [reranker] and this one.

@@ -23,7 +23,8 @@ class Receipt:
     message, with which every prompt of the template begins, and `prefix_cacheable` says whether the
     provider caches a prefix of that length (None: unknown). `served_model`, `served_tier` and
     `server_seconds` are what the model's server says, and `server_stop_reason` is its own word for
-    why the text ends.
+    why the text ends. `region` is where the model ran: an AWS Region, or the prefix of the
+    inference profile (`eu`, `global`) that chose among several.
     """
 
     seconds: float
@@ -46,6 +47,7 @@ class Receipt:
     served_tier: str | None = None
     server_seconds: float | None = None
     server_stop_reason: str | None = None
+    region: str | None = None
 
     @property
     def saved_tokens(self) -> int | None:
@@ -78,6 +80,7 @@ class Receipt:
             "served_tier": self.served_tier,
             "server_seconds": self.server_seconds,
             "server_stop_reason": self.server_stop_reason,
+            "region": self.region,
         }
 
     def __str__(self) -> str:

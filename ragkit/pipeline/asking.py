@@ -8,7 +8,8 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, cast
 
-from ragkit.costs.energy import Range, answer_joules, carbon_grams, local_joules
+from ragkit.costs.carbon import emitted
+from ragkit.costs.energy import Range, answer_joules, local_joules
 from ragkit.costs.receipt import Outcome, Receipt
 from ragkit.costs.stopwatch import Stopwatch, peak_rss_bytes
 from ragkit.errors import NoAnswerError, RemoteError
@@ -405,7 +406,7 @@ def _receipt(
             model=generator.name,
             parameters_billions=parts.settings.model_billions,
         )
-    grid = parts.settings.grid_g_per_kwh
+    place = parts.place(calls_model=bool(calls))
     return Receipt(
         seconds=watch.seconds,
         cpu_seconds=watch.cpu_seconds,
@@ -426,9 +427,8 @@ def _receipt(
         served_tier=None if generation is None else generation.served_tier,
         server_seconds=None if generation is None else generation.server_seconds,
         server_stop_reason=None if generation is None else generation.stop_reason,
-        carbon_g=None
-        if joules is None
-        else carbon_grams(joules, (grid[0], grid[1], grid[2]) if grid else None),
+        region=None if place is None else place.name,
+        carbon_g=emitted(joules, place, parts.settings.grid_g_per_kwh),
     )
 
 
