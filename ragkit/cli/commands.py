@@ -338,6 +338,13 @@ def calibrate(args: argparse.Namespace) -> ExitCode:
     return run(args)
 
 
+def advise(args: argparse.Namespace) -> int:
+    """Run `ragkit advise`."""
+    from ragkit.cli.advising import ACTIONS
+
+    return ACTIONS[args.action](args)
+
+
 COMMANDS: Mapping[str, Callable[[argparse.Namespace], int]] = {
     "ingest": ingest,
     "embed": embed,
@@ -353,6 +360,7 @@ COMMANDS: Mapping[str, Callable[[argparse.Namespace], int]] = {
     "calibrate": calibrate,
     "eval": evaluate,
     "ledger": ledger,
+    "advise": advise,
     "template": template,
     "init": init,
     "trust": trust,
