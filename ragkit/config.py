@@ -92,6 +92,7 @@ class Settings:
     grid_g_per_kwh: tuple[float, ...] = ()
     hosting_watts: tuple[float, ...] = ()
     hosting_share: float = 1.0
+    region: str | None = None
 
     def __post_init__(self) -> None:
         """Check the ranges; raises `ConfigError` naming the value and what is allowed."""
@@ -122,6 +123,7 @@ class Settings:
             _check_within("refuse_below", _number("refuse_below", self.refuse_below), 0.0, 1.0)
         if not _are_rules(self.ingest_rules):
             raise ConfigError(f"ingest_rules: rules stand in {FILE_NAME}, each as [[ingest.rule]]")
+        _check_region(self.region)
         _check_footprint(self)
 
 
@@ -391,6 +393,13 @@ def _are_rules(values: Iterable[object]) -> bool:
 def _check_choice(name: str, value: str | None, allowed: tuple[str, ...]) -> None:
     if value is not None and value not in allowed:
         raise ConfigError(f"{name} {value!r}; allowed: {' '.join(allowed)}")
+
+
+def _check_region(name: str | None) -> None:
+    if name is not None:
+        from ragkit.regions import find_region
+
+        find_region(name)
 
 
 def _check_within(name: str, value: float | None, low: float, high: float) -> None:

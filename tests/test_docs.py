@@ -221,7 +221,7 @@ def test_commands_in_prose_exist() -> None:
             words = line.split()
             name = next((n for n in (" ".join(words[:2]), words[0]) if n in commands), None)
             if name is None:
-                assert words[0] in {"eval", "--version", "NAME", "COMMAND", "…"}, (
+                assert words[0] in {"eval", "advise", "--version", "NAME", "COMMAND", "…"}, (
                     f"{page.name}: {line}"
                 )
                 continue

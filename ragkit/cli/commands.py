@@ -357,6 +357,13 @@ def calibrate(args: argparse.Namespace) -> ExitCode:
     return run(args)
 
 
+def advise(args: argparse.Namespace) -> int:
+    """Run `ragkit advise`."""
+    from ragkit.cli.advising import ACTIONS
+
+    return ACTIONS[args.action](args)
+
+
 COMMANDS: Mapping[str, Callable[[argparse.Namespace], int]] = {
     "ingest": ingest,
     "embed": embed,
@@ -374,6 +381,7 @@ COMMANDS: Mapping[str, Callable[[argparse.Namespace], int]] = {
     "eval": evaluate,
     "ledger": ledger,
     "feedback": feedback,
+    "advise": advise,
     "template": template,
     "init": init,
     "trust": trust,

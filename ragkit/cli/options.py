@@ -38,7 +38,7 @@ _SETTINGS = (
     "refuse_below", "max_context_tokens", "placement", "rewrite",
     "generator", "base_url", "api_key_env", "timeout", "total_timeout",
     "template", "max_tokens", "temperature", "top_p", "top_k", "stop", "seed", "ledger",
-    "keep_question", "model_billions",
+    "keep_question", "model_billions", "region",
 )  # fmt: skip
 """Settings that are flags of at least one command."""
 

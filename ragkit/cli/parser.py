@@ -6,7 +6,7 @@ import argparse
 from typing import Never, TypeAlias
 
 from ragkit import __version__
-from ragkit.cli import eval_parser, statistics_parser
+from ragkit.cli import advise_parser, eval_parser, statistics_parser
 from ragkit.cli.arguments import (
     AddCommand,
     add_answering,
@@ -61,7 +61,7 @@ def make_parsers() -> tuple[argparse.ArgumentParser, dict[str, argparse.Argument
     parser.add_argument("--version", action="version", version=f"ragkit {__version__}")
     top = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     made: dict[str, argparse.ArgumentParser] = {}
-    inner = {"eval": _eval(top)}
+    inner = {"eval": _eval(top), "advise": _advise(top)}
 
     def make(name: str, text: str, example: str) -> argparse.ArgumentParser:
         *group, own = name.split()
@@ -93,6 +93,7 @@ def make_parsers() -> tuple[argparse.ArgumentParser, dict[str, argparse.Argument
         *statistics_parser.COMMANDS,
         _ledger,
         _feedback,
+        *advise_parser.COMMANDS,
         _template,
         _init,
         _trust,
@@ -114,6 +115,19 @@ def _eval(commands: _SubParsers) -> _SubParsers:
         allow_abbrev=False,
     )
     return parser.add_subparsers(dest="action", required=True, metavar="ACTION")
+
+
+def _advise(commands: _SubParsers) -> _SubParsers:
+    parser = commands.add_parser(
+        "advise",
+        help="say which Region, hosting, window or service level to choose, and why",
+        description="Say which Region, hosting, window or service level to choose, with the\n"
+        "reason and the sources; silent (exit code 5) where they disagree. This needs no network.",
+        epilog="example:\n  ragkit advise region --allow 'eu-*' --data eu-central-1",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    return parser.add_subparsers(dest="action", required=True, metavar="WHAT")
 
 
 def _ingest(add: AddCommand) -> None:

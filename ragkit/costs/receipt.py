@@ -37,7 +37,9 @@ class Receipt:
     group's, that nobody used meanwhile, and `group_peak_bytes` the most memory that the group has
     held. `not_counted` names what the joules leave out. Whatever is unknown is None.
 
-    `answer_id` is what feedback names the answer by: random, None for a dry run.
+    `region` is where the model ran: an AWS Region, or the prefix of the inference profile (`eu`,
+    `global`) that chose among several. `answer_id` is what feedback names the answer by: random,
+    None for a dry run.
     """
 
     seconds: float
@@ -74,6 +76,7 @@ class Receipt:
     server_seconds: float | None = None
     server_stop_reason: str | None = None
     answer_id: str | None = None
+    region: str | None = None
 
     @property
     def saved_tokens(self) -> int | None:
@@ -124,6 +127,7 @@ class Receipt:
             "server_seconds": self.server_seconds,
             "server_stop_reason": self.server_stop_reason,
             "answer_id": self.answer_id,
+            "region": self.region,
         }
 
     def __str__(self) -> str:

@@ -39,6 +39,7 @@ from ragkit.types import (
 if TYPE_CHECKING:
     from ragkit.config import Settings
     from ragkit.costs.ledger import Ledger
+    from ragkit.regions import Place
 
 MOST_JOBS = 1024
 """Largest `n_jobs`: more threads than that are a mistake on any machine."""
@@ -278,6 +279,25 @@ class Parts(Forkable):
             top_k=s.top_k,
             stop=s.stop,
             seed=s.seed,
+        )
+
+    def place(self, *, calls_model: bool) -> Place | None:
+        """Where the work of an answer was done, as far as the settings and the generator say.
+
+        A generator that knows the Region that it calls, or the profile, knows better.
+        """
+        region = self.settings.region
+        if region is None:
+            return None
+        from ragkit.regions import place_of
+
+        if not calls_model:
+            return place_of(region)
+        called: object = getattr(self.generator(), "region", None)
+        profile: object = getattr(self.generator(), "inference_profile", "")
+        return place_of(
+            called if isinstance(called, str) else region,
+            profile if isinstance(profile, str) else None,
         )
 
     # --- ledger and notices ------------------------------------------------------------------

@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from ragkit.costs.carbon import emitted
 from ragkit.costs.counters import AcceleratorMeter, ProcessorMeter
-from ragkit.costs.energy import carbon_grams
 from ragkit.costs.machine import MACHINE, Since
 from ragkit.costs.metering import Meter
 from ragkit.costs.receipt import Outcome, Receipt
@@ -178,7 +178,7 @@ def receipt(
         served_model=None if generation is None else generation.served_model,
     )
     joules, energy = costs.energy.joules, costs.energy
-    grid = parts.settings.grid_g_per_kwh
+    place = parts.place(calls_model=calls > 0)
     counts_bytes = all(map(is_own, _parts_used(parts, meter, calls)))
     moves_bytes = meter.bytes_sent > 0 or not counts_bytes
     return Receipt(
@@ -215,9 +215,8 @@ def receipt(
         server_seconds=None if generation is None else generation.server_seconds,
         server_stop_reason=None if generation is None else generation.stop_reason,
         answer_id=None if outcome is None else os.urandom(_ID_BYTES).hex(),
-        carbon_g=None
-        if joules is None
-        else carbon_grams(joules, (grid[0], grid[1], grid[2]) if grid else None),
+        region=None if place is None else place.name,
+        carbon_g=emitted(joules, place, parts.settings.grid_g_per_kwh),
     )
 
 
