@@ -15,8 +15,9 @@ from ragkit.errors import (
     OutdatedStoreError,
     StoreError,
 )
-from ragkit.groups import PUBLIC, group_names, readers_of
+from ragkit.groups import group_names, readers_of
 from ragkit.pipeline.ingesting import Ingester, stored_document
+from ragkit.pipeline.notices import tell_hidden, tell_languages, tell_older
 from ragkit.pipeline.opening import has_numpy
 from ragkit.pipeline.pruning import (
     Confirm,
@@ -36,7 +37,6 @@ from ragkit.storage import (
     Maintained,
     Store,
     StoreSettings,
-    as_holding_sentences,
     as_maintained,
 )
 from ragkit.text.jsontext import check_json
@@ -78,10 +78,10 @@ def _write(parts: Parts, source: Joined, options: IngestOptions) -> IngestReport
         _write_all(parts, store, source, options, ingester)
         report = _finished(ingester, source, options)
     report.chunks_without_vectors = n_waiting(store)
-    _tell_languages(parts, report)
+    tell_languages(parts, report)
     spending.record(report)
     if not was_protected and store.manifest().protected:
-        _tell_hidden(parts, store, ingester)
+        tell_hidden(parts, store, ingester)
     return report
 
 
@@ -366,25 +366,9 @@ def _ingester(parts: Parts, store: Store | None, options: IngestOptions) -> Inge
             wanted = replace(wanted, sentence_vector_kind=None)
     if stored is not None and stored != wanted:
         raise ConfigError(difference(stored, wanted))
-    _tell_older(parts, store, wanted)
+    tell_older(parts, store, wanted)
     memory = _memory(store, options)
     return _make_ingester(parts, store, wanted, options, looks_for_moves=not is_new, memory=memory)
-
-
-def _tell_older(parts: Parts, store: Store | None, settings: StoreSettings) -> None:
-    """Tell what a store made by an older ragkit goes without."""
-    if parts.given_chunker is None and not keeps_units(chunker_for(parts, settings)):
-        parts.notice(
-            "the store keeps no lists, tables or code together, as it was made by an older ragkit; "
-            "ragkit rebuild makes it do so"
-        )
-    wants = settings.dim is not None and parts.settings.sentence_vectors is None
-    remote = as_holding_sentences(store)
-    if wants and remote is not None and not remote.can_hold_sentences():
-        parts.notice(
-            "the store holds no vectors of sentences, as it was made by an older ragkit, so that "
-            "trimming keeps more; ragkit rebuild adds them"
-        )
 
 
 def _make_ingester(
@@ -481,24 +465,3 @@ def _close_journal(store: Store, roots: Sequence[str], ingester: Ingester, *, pr
     new, forgotten = ingester.memory.changes(has_vanished)
     if new or forgotten:
         local.journal.note_failures(new, forgotten=forgotten)
-
-
-def _tell_languages(parts: Parts, report: IngestReport) -> None:
-    known = sum(report.languages.values())
-    foreign = known - report.languages.get("en", 0)
-    if parts.given_embedder in {None, "builtin"} and has_numpy() and foreign * 10 > known:
-        parts.notice(
-            f"{foreign} of {known} documents are not in English; the built-in embedder is "
-            "English, so they are found by keyword search"
-        )
-
-
-def _tell_hidden(parts: Parts, store: Store, ingester: Ingester) -> None:
-    """Explain the effect of the first document with groups."""
-    n_hidden = store.count()["documents"] - ingester.n_grouped
-    if n_hidden:
-        parts.notice(
-            f"the store is protected now: {n_hidden:,} documents without groups are hidden "
-            f"from everybody; to show them, ingest them again with --groups {PUBLIC} (or "
-            "groups of their own)"
-        )
