@@ -12,6 +12,7 @@ from ragkit.costs.energy import Range, answer_joules, carbon_grams, local_joules
 from ragkit.costs.receipt import Outcome, Receipt
 from ragkit.costs.stopwatch import Stopwatch, peak_rss_bytes
 from ragkit.errors import NoAnswerError, RemoteError
+from ragkit.hanging_up import has_hung_up
 from ragkit.pipeline.answers import Answer, Evidence, TrimUse, sound_usage, stop_reason
 from ragkit.pipeline.citing import cite
 from ragkit.pipeline.drafts import Draft, remark
@@ -254,7 +255,7 @@ def _failing(parts: Parts, draft: Draft) -> collections.abc.Generator[None]:
         raise
     except Exception as error:
         known = error.generation if isinstance(error, RemoteError) else None
-        _record_loss(parts, draft, known, outcome="failed")
+        _record_loss(parts, draft, known, outcome="abandoned" if has_hung_up() else "failed")
         raise
 
 
