@@ -12,7 +12,9 @@ from hypothesis import strategies as st
 
 from ragkit import RAG, Answer, Document, trim
 from ragkit.types import Generation, GenerationOptions, Prompt, TokenCounter, Usage
+from ragkit_eval import calibrate, load_dataset
 
+HARBOUR_QUESTIONS = Path(__file__).parents[2] / "examples" / "harbor_questions.csv"
 LONG = "The ferry leaves at nine. " + "The quay is closed at night, and nobody is there. " * 400
 TAGS = {"div", "ul", "li", "b", "i", "a", "details", "summary", "table", "tr", "th", "td", "br"}
 HOSTILE = """The ferry "leaves" <script>alert(1)</script><img src=x onerror=alert(2)>
@@ -107,6 +109,18 @@ def test_results_are_a_line_each(tmp_path: Path, answer: Answer) -> None:
     for result in (answer, answer.receipt, refused, document, kept, *hits, *places):
         assert len(repr(result)) < 250, type(result)
         assert "\n" not in repr(result)
+
+
+def test_reports_are_a_line_each(tmp_path: Path) -> None:
+    """So are what an ingest did, questions with labels, and what was calibrated."""
+    with RAG(tmp_path / "kb", embedder="none") as rag:
+        first = rag.ingest(*(Document(id=f"d{i}", text="Words.") for i in range(200)))
+        dataset = load_dataset(HARBOUR_QUESTIONS)
+        found = calibrate(rag, dataset)
+    assert repr(first).startswith("<IngestReport 200 added, 200 chunks, ")
+    assert repr(dataset) == "<Dataset 'harbor_questions', split 'all', 18 questions>"
+    assert repr(found).startswith("<Calibration ")
+    assert all(len(repr(result)) < 250 for result in (first, found))
 
 
 def test_a_notebook_shows_answer_citations_and_receipt(answer: Answer) -> None:

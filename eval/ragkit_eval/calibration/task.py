@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from itertools import product
 
 from ragkit import __version__
+from ragkit.brief import counted
 from ragkit.errors import ConfigError
 from ragkit.pipeline import RAG
 from ragkit.trimming import Certificate, Scorer, TrimPolicy
@@ -41,6 +42,11 @@ class Calibration:
     grid: tuple[Mapping[str, Json], ...] = ()
     untrimmed_k: int | None = None
     uncertified_tokens: float | None = None
+
+    def __repr__(self) -> str:
+        """Return the result in short."""
+        found = self.reason if self.policy is None else f"certified policy {self.policy.name!r}"
+        return f"<Calibration {found}, {counted(self.n, 'question')}>"
 
     @property
     def certified(self) -> bool:
