@@ -84,7 +84,7 @@ def test_labels_are_a_dataset(rag: RAG, tmp_path: Path, name: str) -> None:
     assert not second.evidence
     assert third.needs == (("Dogs travel free.", "Dogs travel free of charge."),)
     assert len(third.evidence) == 2
-    assert {q.metadata["sample"] for q in questions} == {"all of a test"}
+    assert [q.metadata["sample"] for q in questions] == ["all of a test"] * 3
     assert not validate(out).faults
 
 
@@ -113,6 +113,9 @@ def test_skip_undo_more_and_search(rag: RAG, tmp_path: Path) -> None:
     """Skipped questions come again another time; an undo takes back a label, or a skip."""
     out = tmp_path / "labels.jsonl"
     answered(rag, out, "1\nu\nq\n")
+    assert not LabelFile(out).rows
+    answered(rag, out, "1\n2\nq\n")
+    answered(rag, out, "u\nu\nq\n")
     assert not LabelFile(out).rows
     session, _ = answered(rag, out, "1\nu\nn\ns\nu\nm\nv\n?\n\n/children\n1\nq\n")
     rows = LabelFile(out).rows
