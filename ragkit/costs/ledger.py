@@ -24,6 +24,8 @@ _BOUNDS = ("low", "mid", "high")
 class Ledger:
     """A file of receipts: one line of JSON each, appended in one write, without any content.
 
+    Content is what a user asks for: the text of questions, and notes of feedback.
+
     Only the owner may read the file. If it cannot be written, the ledger turns itself off and
     `disabled_reason` says why; nothing is raised.
     """
