@@ -182,7 +182,9 @@ class Parts(Forkable):
     def is_local(self) -> bool:
         """Whether the store is a folder on this machine, whether or not it exists yet."""
         with self._lock:
-            return isinstance(self._store or self._given_store, Maintained | str | Path)
+            store = self._store or self._given_store
+            # A protocol is checked member by member, for each receipt.
+            return isinstance(store, LocalStore | str | Path) or isinstance(store, Maintained)
 
     def folder(self) -> Path:
         """Return the store's folder, which need not exist; `ConfigError` for other stores."""
