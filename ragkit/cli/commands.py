@@ -26,6 +26,7 @@ from ragkit.trust import record_trust
 from ragkit.types import Json
 
 if TYPE_CHECKING:
+    from ragkit.cli.batching import Batched
     from ragkit.pipeline import RAG, Answer
     from ragkit.pipeline.report import Status
     from ragkit.storage.backup import BackupReport
@@ -106,14 +107,41 @@ def ask(args: argparse.Namespace) -> ExitCode:
     """Run `ragkit ask`."""
     history = read_history(args.history)
     refused = False
-    with open_rag(args) as rag:
+    lines: Sequence[tuple[int, bytes]] | None = None
+    generator: Batched | None = None
+    if args.question is None and args.questions is not None and _waits_for_jobs(args):
+        lines = list(question_lines(args.questions))
+        generator = _answered_by_jobs(args, lines, history)
+    with open_rag(args, generator=generator) as rag:
 
         def answer(line: Mapping[str, Json]) -> None:
             nonlocal refused
             refused = _answer(rag, line, history, args).refused
 
-        code = _each(args, answer)
+        code = _each(args, answer, lines)
     return ExitCode.REFUSED if refused and not _batch(args) else code
+
+
+def _waits_for_jobs(args: argparse.Namespace) -> bool:
+    return not args.dry_run and settings_of(args).profile == "batch"
+
+
+def _answered_by_jobs(
+    args: argparse.Namespace,
+    lines: Sequence[tuple[int, bytes]],
+    history: Sequence[Mapping[str, str]],
+) -> Batched | None:
+    """Have all lines answered by batch jobs, if the profile and the generator know them."""
+    from ragkit.cli.batching import note_all, open_batched
+
+    generator = open_batched(settings_of(args))
+    if generator is not None:
+        with open_rag(args, generator=generator, ledger="off") as rag:
+            note_all(
+                lines, lambda line: rag.ask(str(line["text"]), **ask_options(args, line, history))
+            )
+        generator.answer_all()
+    return generator
 
 
 def _answer(
@@ -192,6 +220,7 @@ def rm(args: argparse.Namespace) -> ExitCode:
 
 _KEPT = {
     "backup": "a backup may hold what was removed",
+    "batch": "answers of batch jobs may be made from it; S3 may hold them, too",
     "evaluation_cache": "a cache of evaluations may hold answers and vectors made from it",
     "ledger": "the ledger holds ids of questions, counts and costs, no text",
 }
@@ -202,6 +231,8 @@ def _copies(rag: RAG) -> list[tuple[str, str]]:
     found = [("backup", place) for place in rag.copies()]
     caches = sorted({Path(".ragkit-eval"), Path(rag.settings.store) / ".ragkit-eval"})
     found += [("evaluation_cache", str(place)) for place in caches if place.is_dir()]
+    jobs = {Path(".ragkit-batch"), Path(rag.settings.store) / ".ragkit-batch"}
+    found += [("batch", str(place)) for place in sorted(jobs) if place.is_dir()]
     ledger = Path(rag.settings.ledger or Path(rag.settings.store) / "ledger.jsonl")
     return [*found, *([("ledger", str(ledger))] if ledger.is_file() else [])]
 
@@ -373,15 +404,22 @@ def _batch(args: argparse.Namespace) -> bool:
     return args.questions is not None
 
 
-def _each(args: argparse.Namespace, answer: Callable[[Mapping[str, Json]], None]) -> ExitCode:
-    """Answer the given question, or each one of a file; a bad line does not stop the others."""
+def _each(
+    args: argparse.Namespace,
+    answer: Callable[[Mapping[str, Json]], None],
+    lines: Sequence[tuple[int, bytes]] | None = None,
+) -> ExitCode:
+    """Answer the given question, or each one of a file; a bad line does not stop the others.
+
+    `lines` are those of the file, where it has been read already.
+    """
     if (args.question is None) == (args.questions is None):
         raise ConfigError("give one question, or --questions FILE.jsonl")
     if args.question is not None:
         answer({"text": args.question})
         return ExitCode.DONE
     code = ExitCode.DONE
-    for number, line in question_lines(args.questions):
+    for number, line in question_lines(args.questions) if lines is None else lines:
         problem: RagkitError | None
         question, problem = read_question(line)
         if problem is None:

@@ -17,7 +17,7 @@ from ragkit.errors import ConfigError
 from ragkit.groups import narrowed, readers_of
 from ragkit.narrowing import is_array, is_object
 from ragkit.text.jsontext import read_json
-from ragkit.types import MOST_HITS, Json, Mode
+from ragkit.types import MOST_HITS, Generator, Json, Mode
 
 if TYPE_CHECKING:
     from ragkit.cli.ingest_progress import IngestBar
@@ -38,7 +38,7 @@ _SETTINGS = (
     "refuse_below", "max_context_tokens", "placement", "rewrite",
     "generator", "base_url", "api_key_env", "timeout", "total_timeout",
     "template", "max_tokens", "temperature", "top_p", "top_k", "stop", "seed", "ledger",
-    "model_billions", "region",
+    "model_billions", "region", "profile",
 )  # fmt: skip
 """Settings that are flags of at least one command."""
 
@@ -59,14 +59,29 @@ def settings_of(args: argparse.Namespace, **replaced: str | int | None) -> Setti
     )
 
 
-def open_rag(args: argparse.Namespace, tell: Callable[[str], None] = output.tell) -> RAG:
-    """Return the pipeline of a command's settings; notices go to stderr, or where they are told."""
+def open_rag(
+    args: argparse.Namespace,
+    tell: Callable[[str], None] = output.tell,
+    *,
+    generator: Generator | None = None,
+    ledger: str | None = None,
+) -> RAG:
+    """Return the pipeline of a command's settings.
+
+    Args:
+        args: The command's arguments.
+        tell: Where notices go: to stderr, unless given.
+        generator: In place of that of the settings.
+        ledger: In place of that of the settings.
+    """
     from ragkit.pipeline import RAG
 
     settings = settings_of(args)
     return RAG(
         settings.store,
         config=settings,
+        generator=generator,
+        ledger=ledger,
         n_jobs=getattr(args, "jobs", None) or 1,
         notify=tell,
     )
