@@ -215,9 +215,10 @@ def _ask(add: AddCommand) -> None:
     parser = add("ask", "Answer a question, or refuse", "ragkit ask 'How do I reset my badge?'")
     add_retrieval(parser)
     add_answering(parser)
-    parser.add_argument("--jobs", dest="at_once", type=whole, default=1, metavar="N",
+    parser.add_argument("--jobs", dest="at_once", type=whole, metavar="N",
                         help="answer N of the --questions at the same time, which helps where a "
-                        "server answers; the order of the lines stays (default 1)")  # fmt: skip
+                        "server answers; the order of the lines stays (default: that of the "
+                        "profile, or 1)")  # fmt: skip
     parser.add_argument("--answered", metavar="FILE",
                         help="what an earlier call has printed: leave out the --questions that "
                         "it has answered, by their _id")  # fmt: skip

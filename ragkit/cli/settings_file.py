@@ -39,6 +39,7 @@ COMMENTED = """\
 # top_k = 40
 # stop = ["\\n\\n"]
 # seed = 7
+# profile = "standard"        # realtime | standard | flex | batch; ragkit advise tier
 
 # What an answer costs. Carbon is unknown without a Region or a grid intensity of your own.
 # ledger = "ledger.jsonl"     # or "off"

@@ -183,8 +183,8 @@ class Parts(Forkable):
         """Whether the store is a folder on this machine, whether or not it exists yet."""
         with self._lock:
             store = self._store or self._given_store
-            # A protocol is checked member by member, for each receipt.
-            return isinstance(store, LocalStore | str | Path) or isinstance(store, Maintained)
+            # The protocol comes last: it is checked member by member, for each receipt.
+            return isinstance(store, LocalStore | str | Path | Maintained)
 
     def folder(self) -> Path:
         """Return the store's folder, which need not exist; `ConfigError` for other stores."""
