@@ -17,7 +17,6 @@ from ragkit.cli.options import (
     open_rag,
     read_history,
     search_options,
-    settings_of,
 )
 from ragkit.cli.questions import failed_line, identity, question_lines, read_question
 from ragkit.config import FILE_NAME, read_sensitive
@@ -247,16 +246,10 @@ def doctor(args: argparse.Namespace) -> ExitCode:
 
 
 def ledger(args: argparse.Namespace) -> ExitCode:
-    """Run `ragkit ledger report`."""
-    from ragkit.costs.ledger import read_ledger, summarise
+    """Run `ragkit ledger`."""
+    from ragkit.cli.ledgers import ACTIONS
 
-    settings = settings_of(args)
-    path = Path(settings.ledger or Path(settings.store) / "ledger.jsonl")
-    if not path.exists():
-        raise ConfigError(f"there is no ledger at {path}; ask a question first, or use --ledger")
-    summary = summarise(read_ledger(path))
-    output.show(summary.to_dict(), lambda _: summary.to_text(), as_json=args.json)
-    return ExitCode.DONE
+    return ACTIONS[args.action](args)
 
 
 def template(args: argparse.Namespace) -> ExitCode:

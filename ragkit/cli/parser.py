@@ -6,7 +6,7 @@ import argparse
 from typing import Never, TypeAlias
 
 from ragkit import __version__
-from ragkit.cli import eval_parser
+from ragkit.cli import eval_parser, ledger_parser
 from ragkit.cli.arguments import (
     AddCommand,
     add_answering,
@@ -60,7 +60,21 @@ def make_parsers() -> tuple[argparse.ArgumentParser, dict[str, argparse.Argument
     parser.add_argument("--version", action="version", version=f"ragkit {__version__}")
     top = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     made: dict[str, argparse.ArgumentParser] = {}
-    inner = {"eval": _eval(top)}
+    inner = {
+        "eval": _group(
+            top,
+            "eval",
+            "measure on labelled questions, compare runs, gate a change",
+            "ragkit eval run DATASET --out runs/new",
+            more=" This needs no\nLLM, no network and no extra.",
+        ),
+        "ledger": _group(
+            top,
+            "ledger",
+            "add up the receipts, compare them, and watch them over time",
+            "ragkit ledger report --by day",
+        ),
+    }
 
     def make(name: str, text: str, example: str) -> argparse.ArgumentParser:
         *group, own = name.split()
@@ -88,7 +102,7 @@ def make_parsers() -> tuple[argparse.ArgumentParser, dict[str, argparse.Argument
         _restore,
         _rebuild,
         *eval_parser.COMMANDS,
-        _ledger,
+        *ledger_parser.COMMANDS,
         _template,
         _init,
         _trust,
@@ -99,13 +113,15 @@ def make_parsers() -> tuple[argparse.ArgumentParser, dict[str, argparse.Argument
     return parser, made
 
 
-def _eval(commands: _SubParsers) -> _SubParsers:
+def _group(
+    commands: _SubParsers, name: str, text: str, example: str, *, more: str = ""
+) -> _SubParsers:
+    """Add a command whose actions are commands of their own."""
     parser = commands.add_parser(
-        "eval",
-        help="measure on labelled questions, compare runs, gate a change",
-        description="Measure on labelled questions, compare runs, gate a change. This needs no\n"
-        "LLM, no network and no extra.",
-        epilog="example:\n  ragkit eval run DATASET --out runs/new",
+        name,
+        help=text,
+        description=f"{text[0].upper()}{text[1:]}.{more}",
+        epilog=f"example:\n  {example}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
@@ -264,15 +280,6 @@ def _rebuild(add: AddCommand) -> None:
                  "ragkit rebuild --chunk-tokens 200")  # fmt: skip
     add_common(parser)
     add_chunking(parser)
-
-
-def _ledger(add: AddCommand) -> None:
-    parser = add("ledger", "Add up the receipts", "ragkit ledger report")
-    parser.add_argument(
-        "action", choices=("report",), help="report prints the totals of all receipts"
-    )
-    add_common(parser)
-    parser.add_argument("--ledger", metavar="FILE", help="ledger file")
 
 
 def _template(add: AddCommand) -> None:

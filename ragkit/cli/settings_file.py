@@ -42,6 +42,7 @@ COMMENTED = """\
 
 # What an answer costs. Carbon is unknown without a grid intensity.
 # ledger = "ledger.jsonl"     # or "off"
+# ledger_part_bytes = 67108864   # a larger ledger goes on in a new file; 0: never
 # model_billions = 8.0        # active parameters of the model
 # grid_g_per_kwh = [250.0, 300.0, 380.0]   # low, mid, high
 

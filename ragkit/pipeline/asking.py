@@ -455,6 +455,7 @@ def _record(parts: Parts, answer: Answer, *, dry_run: bool) -> Mapping[str, Json
         "refused": answer.refused,
         "reason": answer.reason,
         "stop_reason": answer.stop_reason,
+        "evidence": answer.evidence.to_dict(),
         "generator": parts.generator().name,
         "template": f"{template.id}@{template.version}",
         "template_sha256": template.sha256,

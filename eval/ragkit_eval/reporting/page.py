@@ -88,20 +88,20 @@ def html(report: Report) -> str:
     ]
     if report.gate is not None:
         classes = [check.verdict for check in report.gate.checks]
-        parts += ["<h2>Gate</h2>", _table(*gate_table(report.gate), classes=classes)]
-    parts += ["<h2>Measures</h2>", _table(*measure_table(report))]
+        parts += ["<h2>Gate</h2>", table(*gate_table(report.gate), classes=classes)]
+    parts += ["<h2>Measures</h2>", table(*measure_table(report))]
     drawing = _drawing(report)
     if drawing:
         parts += ["<h2>Quality against tokens</h2>", drawing]
     if report.sweep is not None:
-        parts.append(_table(*sweep_table(report.sweep)))
+        parts.append(table(*sweep_table(report.sweep)))
         parts.append(
             '<p class="soft">Settings were chosen on the questions they are shown for: a choice, '
             "not a certificate.</p>"
         )
-    parts += ["<h2>Cost</h2>", _table(*cost_table(report)), _table(*status_table(report))]
+    parts += ["<h2>Cost</h2>", table(*cost_table(report)), table(*status_table(report))]
     if report.slices:
-        parts += ["<h2>Slices</h2>", _table(*slice_table(report))]
+        parts += ["<h2>Slices</h2>", table(*slice_table(report))]
     for name, changes in (("Worst", report.worst), ("Best gains", report.best)):
         if changes:
             parts.append(f"<h2>{name} {len(changes)} by {escape(report.primary)}</h2>")
@@ -114,18 +114,24 @@ def html(report: Report) -> str:
         if run is not None:
             parts += [f"<p>{escape(run.name)}</p><pre>{escape(command_line(run))}</pre>"]
     parts += [_manifest(run) for run in (base, new) if run is not None]
+    return whole_page(f"ragkit eval: {title}", parts)
+
+
+def whole_page(title: str, parts: Iterable[str]) -> str:
+    """Return a page that needs nothing else; `parts` are its HTML."""
     return printable(
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>ragkit eval: {escape(title)}</title>\n<style>{_STYLE}</style>\n</head>\n<body>\n"
+        f"<title>{escape(title)}</title>\n<style>{_STYLE}</style>\n</head>\n<body>\n"
         + "\n".join(parts)
         + "\n</body>\n</html>\n"
     )
 
 
-def _table(
+def table(
     head: Sequence[str], rows: Sequence[Sequence[str]], *, classes: Sequence[str] = ()
 ) -> str:
+    """Return a table, whose rows may have a class each; nothing without rows."""
     if not rows:
         return ""
     lines = ["<tr>" + "".join(f"<th>{escape(cell)}</th>" for cell in head) + "</tr>"]
