@@ -9,7 +9,7 @@ from pathlib import Path
 
 from ragkit.cli import ledger_output, output
 from ragkit.cli.options import settings_of
-from ragkit.costs.ledger import has_ledger, read_ledger
+from ragkit.costs.ledger import has_ledger, read_ledger, summarise
 from ragkit.errors import ConfigError, ExitCode
 from ragkit.types import Json
 
@@ -19,55 +19,41 @@ _NAME = "ledger.jsonl"
 def report(args: argparse.Namespace) -> ExitCode:
     """Run `ragkit ledger report`."""
     from ragkit.costs.business import joined, read_metric
-    from ragkit.costs.grouping import Groups
+    from ragkit.costs.grouping import group
 
     metric = None if args.business is None else read_metric(Path(args.business))
     paths = _paths(args)
     if args.html is not None:
         return _page(args, paths)
-    groups = Groups(by=args.by or "day")
-    days = groups if groups.by == "day" or metric is None else Groups(by="day")
-    for record in _records(paths):
-        groups.add(record)
-        if days is not groups:
-            days.add(record)
+    groups = group(_records(paths), args.by or "day", with_days=metric is not None)
     total = groups.total()
     data: dict[str, Json] = {**total.to_dict()}
     if args.by is not None:
         data["by"] = args.by
-        data["groups"] = [{"key": key, **s.to_dict()} for key, s in groups.ordered()]
+        data["groups"] = [{"key": key, **s.to_dict()} for key, s in groups.groups.items()]
     if metric is not None:
-        data["business"] = joined(metric, days.groups)
+        data["business"] = joined(metric, groups.days)
     output.show(data, lambda shown: ledger_output.report_text(total, shown), as_json=args.json)
     return ExitCode.DONE
 
 
 def _page(args: argparse.Namespace, paths: Sequence[Path]) -> ExitCode:
-    from ragkit.costs.break_even import BreakEven
     from ragkit.costs.business import joined, read_metric
     from ragkit.costs.grouping import Groups
     from ragkit_eval.reporting.ledger_drift import Drift
     from ragkit_eval.reporting.ledger_page import ledger_html
 
-    days, paid, drift = Groups(by="day"), BreakEven(), Drift()
-    groups = Groups(by=args.by) if args.by not in (None, "day") else None
+    groups, drift = Groups(by=args.by or "day", with_days=True), Drift()
     for record in _records(paths):
-        for part in (days, groups, paid, drift):
-            if part is not None:
-                part.add(record)
+        groups.add(record)
+        drift.add(record)
     business = None
     if args.business is not None:
-        business = joined(read_metric(Path(args.business)), days.groups)
-    page = ledger_html(
-        days,
-        groups,
-        sources=[path.name for path in paths],
-        break_even=paid,
-        drift=drift,
-        business=business,
-    )
+        business = joined(read_metric(Path(args.business)), groups.days)
+    sources = [path.name for path in paths]
+    page = ledger_html(groups, sources=sources, drift=drift, business=business)
     Path(args.html).write_text(page, encoding="utf-8", errors="backslashreplace")
-    data: dict[str, Json] = {**days.total().to_dict(), "html": args.html}
+    data: dict[str, Json] = {**groups.total().to_dict(), "html": args.html}
     output.show(data, lambda _: f"wrote {args.html}", as_json=args.json)
     return ExitCode.DONE
 
@@ -127,7 +113,7 @@ def pay_back(args: argparse.Namespace) -> ExitCode:
     from ragkit.costs.break_even import break_even
     from ragkit_eval.reporting.ledger_page import break_even_text
 
-    found = break_even(_records(_paths(args)))
+    found = break_even(summarise(_records(_paths(args))))
     output.show(found.to_dict(), lambda _: break_even_text(found), as_json=args.json)
     return ExitCode.DONE
 

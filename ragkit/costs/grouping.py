@@ -21,42 +21,56 @@ _MOST_CHARACTERS = 200
 
 @dataclass(slots=True, kw_only=True)
 class Groups:
-    """Sums by group, in order of appearance. `by` is what lines are grouped by.
+    """Sums by group, and by day if asked for. `by` is what lines are grouped by.
 
     What is no attempt to answer (`ingest`, `embed`, `evaluation`) is a group of its own unless the
-    groups are days. Feedback counts in the group of its answer. Beyond 4,000 groups, the further
-    ones are summed as `others`.
+    groups are days. Feedback counts in the group of its answer. Beyond 4,000 groups (of each day),
+    the further ones are summed as `others`.
     """
 
     by: By
-    groups: dict[str, Summary] = field(default_factory=dict[str, Summary])
+    with_days: bool = False
+    _cells: dict[tuple[str, str], Summary] = field(default_factory=dict[tuple[str, str], Summary])
     _group_of_answer: dict[str, str] = field(default_factory=dict[str, str])
 
     def add(self, record: Mapping[str, Json]) -> None:
         """Add a line of a ledger to its group."""
-        key = self._key(record)
-        summary = self.groups.get(key)
+        cell = (_day(record) if self.with_days else "", self._key(record))
+        summary = self._cells.get(cell)
         if summary is None:
-            if len(self.groups) >= _MOST_GROUPS:
-                key = OTHERS
-            summary = self.groups.setdefault(key, Summary())
+            if len(self._cells) >= _MOST_GROUPS:
+                cell = ("", OTHERS)
+            summary = self._cells.setdefault(cell, Summary())
         add_record(summary, record)
 
     def total(self) -> Summary:
         """Return the sums over all groups."""
         total = Summary()
-        for summary in self.groups.values():
+        for summary in self._cells.values():
             total += summary
         return total
 
-    def ordered(self) -> list[tuple[str, Summary]]:
-        """Return the groups: days by date, others in order of appearance."""
-        items = list(self.groups.items())
-        return sorted(items, key=lambda item: item[0]) if self.by == "day" else items
+    @property
+    def groups(self) -> dict[str, Summary]:
+        """The sums of each group: days by date, others in order of appearance."""
+        found = self._merged(1)
+        return dict(sorted(found.items())) if self.by == "day" else found
+
+    @property
+    def days(self) -> dict[str, Summary]:
+        """The sums of each day, by date."""
+        return self.groups if self.by == "day" else dict(sorted(self._merged(0).items()))
+
+    def _merged(self, axis: int) -> dict[str, Summary]:
+        merged: dict[str, Summary] = {}
+        for cell, summary in self._cells.items():
+            total = merged.setdefault(cell[axis], Summary())
+            total += summary
+        return merged
 
     def _key(self, record: Mapping[str, Json]) -> str:
         if self.by == "day":
-            return _text(record.get("time"))[:10]
+            return _day(record)
         kind = record.get("kind")
         answer_id = record.get("answer_id")
         if kind == "feedback" and isinstance(answer_id, str):
@@ -69,6 +83,10 @@ class Groups:
         if isinstance(answer_id, str):
             self._group_of_answer[answer_id] = key
         return key
+
+
+def _day(record: Mapping[str, Json]) -> str:
+    return _text(record.get("time"))[:10]
 
 
 def _key_of_attempt(record: Mapping[str, Json], receipt: Mapping[str, Json], by: By) -> str:
@@ -87,9 +105,9 @@ def _text(value: Json) -> str:
     return value[:_MOST_CHARACTERS].encode("utf-8", "replace").decode()
 
 
-def group(records: Iterable[Mapping[str, Json]], by: By) -> Groups:
+def group(records: Iterable[Mapping[str, Json]], by: By, *, with_days: bool = False) -> Groups:
     """Sum the receipts of a ledger in groups."""
-    groups = Groups(by=by)
+    groups = Groups(by=by, with_days=with_days)
     for record in records:
         groups.add(record)
     return groups

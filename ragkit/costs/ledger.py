@@ -186,7 +186,8 @@ def _read_line(line: bytes) -> dict[str, Json]:
 class Summary:
     """Sums of receipts. Unknown values are counted separately, never added as 0.
 
-    `feedback` holds, for each answer that was judged, whether it was last said to be good.
+    `feedback` holds, for each answer that was judged, whether it was last said to be good;
+    `prepared_joules` is the part of `joules` spent before answering: ingests and evaluations.
     """
 
     answers: int = 0
@@ -195,6 +196,7 @@ class Summary:
     failures: int = 0
     abandoned: int = 0
     ingests: int = 0
+    embeds: int = 0
     evaluations: int = 0
     unreadable_lines: int = 0
     feedback: dict[str, bool] = field(default_factory=dict[str, bool])
@@ -207,7 +209,7 @@ class Summary:
     carbon_g: dict[str, float] = field(default_factory=lambda: dict.fromkeys(BOUNDS, 0.0))
     unknown: dict[str, int] = field(
         default_factory=lambda: dict.fromkeys(
-            ("input_tokens", "output_tokens", "joules", "carbon_g"), 0
+            ("input_tokens", "output_tokens", "joules", "carbon_g", "prepared"), 0
         )
     )
     comparable: int = 0
@@ -215,6 +217,7 @@ class Summary:
     compared_tokens: int = 0
     compared_joules: int = 0
     saved_joules: dict[str, float] = field(default_factory=lambda: dict.fromkeys(BOUNDS, 0.0))
+    prepared_joules: dict[str, float] = field(default_factory=lambda: dict.fromkeys(BOUNDS, 0.0))
     stages: dict[str, list[float]] = field(default_factory=dict[str, list[float]])
 
     @property
@@ -258,7 +261,7 @@ class Summary:
             "output_tokens": self.output_tokens if self._knows("output_tokens") else None,
             "joules": dict(self.joules) if self._knows("joules") else None,
             "carbon_g": dict(self.carbon_g) if self._knows("carbon_g") else None,
-            "unknown": dict(self.unknown),
+            "unknown": {k: n for k, n in self.unknown.items() if k != "prepared"},
             "saving": {
                 "answers": self.comparable,
                 "baseline_tokens": self.baseline_tokens,
@@ -357,8 +360,10 @@ def add_record(summary: Summary, record: Mapping[str, Json]) -> None:
             _add_attempt(summary, record)
     elif kind in ("ingest", "embed", "evaluation"):  # anything may stand there, lists too
         summary.ingests += kind == "ingest"
+        summary.embeds += kind == "embed"
         summary.evaluations += kind == "evaluation"
         _add_cost(summary, record)
+        _add_bounds(summary.prepared_joules, record.get("joules"), summary.unknown, "prepared")
     elif kind == "feedback":
         answer_id = record.get("answer_id")
         if isinstance(answer_id, str):
@@ -389,16 +394,20 @@ def _add_attempt(summary: Summary, record: Mapping[str, Json]) -> None:
 
 
 def _add_stages(summary: Summary, stages: Json) -> None:
-    for stage in stages if isinstance(stages, list) else ():
-        name = stage.get("name") if is_object(stage) else None
-        if is_object(stage) and isinstance(name, str):
-            total = summary.stages.get(name)
-            if total is None:
-                if len(summary.stages) == _MOST_STAGES:
-                    continue
-                total = summary.stages.setdefault(name, [0.0, 0.0])
-            total[0] += number_of(stage, "seconds")
-            total[1] += number_of(stage, "cpu_seconds")
+    if not isinstance(stages, list):
+        return
+    for stage in stages:
+        try:
+            name, seconds, cpu_seconds = stage["name"], stage["seconds"], stage["cpu_seconds"]
+            is_sound = 0.0 <= cpu_seconds <= MOST_COUNTED and 0.0 <= seconds <= MOST_COUNTED
+        except (KeyError, TypeError):
+            continue
+        total = summary.stages.get(name) if isinstance(name, str) else None
+        if total is None and isinstance(name, str) and len(summary.stages) < _MOST_STAGES:
+            total = summary.stages.setdefault(name, [0.0, 0.0])
+        if total is not None and is_sound:
+            total[0] += seconds
+            total[1] += cpu_seconds
 
 
 def _known_tokens(summary: Summary, usage: Mapping[str, Json], name: str) -> int:
@@ -422,19 +431,24 @@ def _add_saving(summary: Summary, receipt: Mapping[str, Json]) -> None:
     joules, without = as_table(receipt.get("joules")), as_table(receipt.get("baseline_joules"))
     if joules and without:
         summary.compared_joules += 1
+        saved = summary.saved_joules
         for bound in BOUNDS:
-            summary.saved_joules[bound] += number_of(without, bound) - number_of(joules, bound)
+            saved[bound] += number_of(without, bound) - number_of(joules, bound)
 
 
 def _add_cost(summary: Summary, record: Mapping[str, Json]) -> None:
     summary.seconds += number_of(record, "seconds")
     summary.cpu_seconds += number_of(record, "cpu_seconds")
-    for name, total in (("joules", summary.joules), ("carbon_g", summary.carbon_g)):
-        value = as_table(record.get(name))
-        if not value:
-            summary.unknown[name] += 1
-        for bound in BOUNDS if value else ():
-            total[bound] += number_of(value, bound)
+    _add_bounds(summary.joules, record.get("joules"), summary.unknown, "joules")
+    _add_bounds(summary.carbon_g, record.get("carbon_g"), summary.unknown, "carbon_g")
+
+
+def _add_bounds(total: dict[str, float], value: Json, unknown: dict[str, int], name: str) -> None:
+    if not is_object(value) or not value:
+        unknown[name] += 1
+        return
+    for bound in BOUNDS:
+        total[bound] += number_of(value, bound)
 
 
 def as_table(value: Json) -> Mapping[str, Json]:

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ragkit.costs.break_even import break_even
+from ragkit.costs.break_even import BreakEven, break_even
 from ragkit.costs.business import joined, read_metric
 from ragkit.costs.grouping import KEYS, By, group
 from ragkit.costs.ledger import Summary, read_ledger, summarise
@@ -102,24 +102,29 @@ def test_a_file_of_another_form_is_refused(tmp_path: Path, text: str) -> None:
         read_metric(file)
 
 
+def paid(*lines: dict[str, Json]) -> BreakEven:
+    """Return the break-even of a ledger."""
+    return break_even(summarise(lines))
+
+
 def test_trimming_pays_after_some_questions() -> None:
     """600 J spent and 60 J saved an answer, less the CPU of trimming: paid after ten or so."""
     spent = [before("ingest", 500.0), before("embed", 100.0)]
-    found = break_even([*spent, *(ask() for _ in range(5))])
+    found = paid(*spent, *(ask() for _ in range(5)))
     assert found.verdict == "not yet"
     needed = cast("dict[str, int]", found.questions())
     assert needed["mid"] == 11
     assert needed["low"] < needed["mid"] < needed["high"]
-    assert break_even([*spent, *(ask() for _ in range(11))]).verdict == "paid"
+    assert paid(*spent, *(ask() for _ in range(11))).verdict == "paid"
 
 
 def test_break_even_may_never_come_or_be_unknown() -> None:
     """Without savings no number of questions suffices; without an ingest nothing is known."""
-    never = break_even([before("ingest", 500.0), ask(saved=0.0)])
+    never = paid(before("ingest", 500.0), ask(saved=0.0))
     assert (never.verdict, never.questions()["mid"]) == ("never at this rate", None)
-    assert break_even([ask()]).verdict == "unknown"
-    assert break_even([before("ingest", 500.0)]).verdict == "unknown"
-    assert break_even([before("evaluation", None), ask()]).unknown == 1
+    assert paid(ask()).verdict == "unknown"
+    assert paid(before("ingest", 500.0)).verdict == "unknown"
+    assert paid(before("evaluation", None), ask()).unknown == 1
 
 
 def test_intensity_by_unit() -> None:

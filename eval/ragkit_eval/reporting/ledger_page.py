@@ -7,7 +7,7 @@ from html import escape
 from itertools import pairwise
 from typing import TypeAlias, cast
 
-from ragkit.costs.break_even import BreakEven
+from ragkit.costs.break_even import BreakEven, break_even
 from ragkit.costs.grouping import Groups
 from ragkit.costs.ledger import BOUNDS, Summary
 from ragkit.types import Json
@@ -19,26 +19,22 @@ Bounds: TypeAlias = Mapping[str, float]
 
 
 def ledger_html(
-    days: Groups,
-    groups: Groups | None,
+    groups: Groups,
     *,
     sources: Sequence[str],
-    break_even: BreakEven,
     drift: Drift,
     business: Mapping[str, Json] | None = None,
 ) -> str:
     """Return the whole page.
 
     Args:
-        days: Sums by day.
-        groups: Sums by something else, if asked for.
+        groups: Sums by group and by day.
         sources: The ledgers' names.
-        break_even: What was spent first, and what trimming has saved.
         drift: The watches on the answers.
         business: A metric of the user's own beside the days, if there is one.
     """
-    total = days.total()
-    ordered = sorted(days.groups.items())
+    total = groups.total()
+    ordered = list(groups.days.items())
     parts = [
         f"<h1>What the answers of {escape(', '.join(sources))} cost</h1>",
         f'<p class="soft">{_period([day for day, _ in ordered])}</p>',
@@ -50,13 +46,16 @@ def ledger_html(
         "<h2>By day</h2>",
         *_charts(ordered),
     ]
-    if groups is not None:
+    if groups.by != "day":
         parts += [f"<h2>By {escape(groups.by)}</h2>", _group_table(groups)]
     parts += [
         "<h2>Where the time goes</h2>",
         table(("stage", "seconds", "CPU seconds"), _stages(total)),
         "<h2>What trimming saves</h2>",
-        *(f"<p>{escape(line)}</p>" for line in (_saving(total), break_even_text(break_even))),
+        *(
+            f"<p>{escape(line)}</p>"
+            for line in (_saving(total), break_even_text(break_even(total)))
+        ),
         "<h2>Changes over time</h2>",
         *(f"<p>{escape(line)}</p>" for line in drift_lines(drift)),
     ]
@@ -147,12 +146,12 @@ def _saving(total: Summary) -> str:
 def break_even_text(found: BreakEven) -> str:
     """Return in a sentence whether trimming has paid for what it needed first."""
     needed = found.questions()
-    spent, saved = found.spent["mid"], found.saved["mid"]
-    if found.verdict == "unknown":
+    if found.verdict == "unknown" or found.spent is None:
         return (
             "Whether trimming has paid for itself is unknown: the ledger lacks an ingest, or "
             "answers to compare with their untrimmed top 5."
         )
+    spent, saved = found.spent["mid"], found.saved["mid"]
     sums = f"spent first {shown(spent)} J, saved since {shown(saved)} J"
     if found.unknown:
         sums += f" ({found.unknown:,} lines of unknown energy not counted)"
