@@ -252,6 +252,13 @@ def ledger(args: argparse.Namespace) -> ExitCode:
     return ACTIONS[args.action](args)
 
 
+def monitor(args: argparse.Namespace) -> ExitCode:
+    """Run `ragkit monitor`."""
+    from ragkit.cli.monitors import monitor as run
+
+    return run(args)
+
+
 def template(args: argparse.Namespace) -> ExitCode:
     """Run `ragkit template`."""
     from ragkit.pipeline.opening import open_counter
@@ -346,6 +353,7 @@ COMMANDS: Mapping[str, Callable[[argparse.Namespace], int]] = {
     "calibrate": calibrate,
     "eval": evaluate,
     "ledger": ledger,
+    "monitor": monitor,
     "template": template,
     "init": init,
     "trust": trust,

@@ -22,10 +22,10 @@ def report(args: argparse.Namespace) -> ExitCode:
     from ragkit.costs.grouping import group
 
     metric = None if args.business is None else read_metric(Path(args.business))
-    paths = _paths(args)
+    paths = named_ledgers(args)
     if args.html is not None:
         return _page(args, paths)
-    groups = group(_records(paths), args.by or "day", with_days=metric is not None)
+    groups = group(records_of(paths), args.by or "day", with_days=metric is not None)
     total = groups.total()
     data: dict[str, Json] = {**total.to_dict()}
     if args.by is not None:
@@ -44,7 +44,7 @@ def _page(args: argparse.Namespace, paths: Sequence[Path]) -> ExitCode:
     from ragkit_eval.reporting.ledger_page import ledger_html
 
     groups, drift = Groups(by=args.by or "day", with_days=True), Drift()
-    for record in _records(paths):
+    for record in records_of(paths):
         groups.add(record)
         drift.add(record)
     business = None
@@ -62,7 +62,7 @@ def diff(args: argparse.Namespace) -> ExitCode:
     """Run `ragkit ledger diff`."""
     from ragkit_eval.reporting.ledger_diff import differences, gather
 
-    a, b = (gather(read_ledger(_found(name))) for name in (args.a, args.b))
+    a, b = (gather(read_ledger(find_ledger(name))) for name in (args.a, args.b))
     found = differences(a, b)
     data: dict[str, Json] = {
         "schema": 1,
@@ -81,7 +81,7 @@ def sci(args: argparse.Namespace) -> ExitCode:
     from ragkit.costs.sci import BOUNDARY, COUNTED, NOT_COUNTED, intensity
     from ragkit_eval.stats.inference import clopper_pearson
 
-    found = intensity(_records(_paths(args)), args.unit)
+    found = intensity(records_of(named_ledgers(args)), args.unit)
     share = None
     if found.good_share is not None:
         good, judged = found.good_share
@@ -113,7 +113,7 @@ def pay_back(args: argparse.Namespace) -> ExitCode:
     from ragkit.costs.break_even import break_even
     from ragkit_eval.reporting.ledger_page import break_even_text
 
-    found = break_even(summarise(_records(_paths(args))))
+    found = break_even(summarise(records_of(named_ledgers(args))))
     output.show(found.to_dict(), lambda _: break_even_text(found), as_json=args.json)
     return ExitCode.DONE
 
@@ -123,20 +123,21 @@ def drift(args: argparse.Namespace) -> ExitCode:
     from ragkit_eval.reporting.ledger_drift import drift as watch
     from ragkit_eval.reporting.ledger_page import drift_lines
 
-    found = watch(_records(_paths(args)))
+    found = watch(records_of(named_ledgers(args)))
     output.show(found.to_dict(), lambda _: "\n".join(drift_lines(found)), as_json=args.json)
     return ExitCode.DONE
 
 
-def _paths(args: argparse.Namespace) -> list[Path]:
+def named_ledgers(args: argparse.Namespace) -> list[Path]:
     """Return the ledgers that are named, or the one of the settings."""
     if args.ledgers:
-        return [_found(name) for name in args.ledgers]
+        return [find_ledger(name) for name in args.ledgers]
     settings = settings_of(args)
-    return [_found(settings.ledger or str(Path(settings.store) / _NAME))]
+    return [find_ledger(settings.ledger or str(Path(settings.store) / _NAME))]
 
 
-def _found(name: str) -> Path:
+def find_ledger(name: str) -> Path:
+    """Return a ledger by its file or its store's folder; raises `ConfigError` without one."""
     path = Path(name)
     path = path / _NAME if path.is_dir() else path
     if not has_ledger(path):
@@ -144,8 +145,16 @@ def _found(name: str) -> Path:
     return path
 
 
-def _records(paths: Sequence[Path]) -> Iterator[dict[str, Json]]:
+def records_of(paths: Sequence[Path]) -> Iterator[dict[str, Json]]:
+    """Yield the lines of several ledgers, one after the other."""
     return itertools.chain.from_iterable(map(read_ledger, paths))
+
+
+def reconcile(args: argparse.Namespace) -> ExitCode:
+    """Run `ragkit ledger reconcile`."""
+    from ragkit.cli.monitors import reconcile as run
+
+    return run(args)
 
 
 ACTIONS: Mapping[str, Callable[[argparse.Namespace], ExitCode]] = {
@@ -154,4 +163,5 @@ ACTIONS: Mapping[str, Callable[[argparse.Namespace], ExitCode]] = {
     "sci": sci,
     "break-even": pay_back,
     "drift": drift,
+    "reconcile": reconcile,
 }

@@ -6,7 +6,7 @@ import argparse
 from typing import Never, TypeAlias
 
 from ragkit import __version__
-from ragkit.cli import eval_parser, ledger_parser
+from ragkit.cli import eval_parser, ledger_parser, monitor_parser
 from ragkit.cli.arguments import (
     AddCommand,
     add_answering,
@@ -74,6 +74,13 @@ def make_parsers() -> tuple[argparse.ArgumentParser, dict[str, argparse.Argument
             "add up the receipts, compare them, and watch them over time",
             "ragkit ledger report --by day",
         ),
+        "monitor": _group(
+            top,
+            "monitor",
+            "read monitors of machines and services, beside the ledger",
+            "ragkit monitor nvidia --join kb/ledger.jsonl",
+            more=" Each row is one JSON\nobject; what is absent is null, and no error.",
+        ),
     }
 
     def make(name: str, text: str, example: str) -> argparse.ArgumentParser:
@@ -103,6 +110,7 @@ def make_parsers() -> tuple[argparse.ArgumentParser, dict[str, argparse.Argument
         _rebuild,
         *eval_parser.COMMANDS,
         *ledger_parser.COMMANDS,
+        *monitor_parser.COMMANDS,
         _template,
         _init,
         _trust,

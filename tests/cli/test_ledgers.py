@@ -91,3 +91,35 @@ def test_a_ledger_that_is_not_there(tmp_path: Path) -> None:
     """The way out is named."""
     assert "--ledger" in run("ledger", "report", str(tmp_path), code=2).stderr
     assert "no ledger" in run("ledger", "diff", str(tmp_path / "a"), "b", code=2).stderr
+
+
+GOLDEN = Path(__file__).parents[1] / "connectors" / "monitors"
+
+
+@pytest.mark.parametrize(
+    ("name", "file"),
+    [("nvidia", "nvidia_query.csv"), ("neuron", "neuron.jsonl"), ("cloudwatch", "cloudwatch.json"),
+     ("trace", "trace.json")],
+)  # fmt: skip
+def test_monitors_print_rows(ledger: Path, name: str, file: str) -> None:
+    """One row format for all, with the ledger's answers beside it on request."""
+    out = run("monitor", name, str(GOLDEN / file), "--join", str(ledger)).stdout
+    rows = [valid(line, "monitor") for line in out.splitlines()]
+    assert {row["source"] for row in rows} == {name}
+    assert all("ledger" in row for row in rows)
+
+
+def test_an_absent_monitor_is_no_error() -> None:
+    """Scripts run on machines without a GPU, too."""
+    (line,) = run("monitor", "neuron", env={"PATH": "/nonexistent"}).stdout.splitlines()
+    assert valid(line, "monitor")["error"] == "neuron-monitor is not there"
+    given = (GOLDEN / "neuron.jsonl").read_text("utf-8")
+    assert len(run("monitor", "neuron", "-", stdin=given).stdout.splitlines()) == 7
+
+
+def test_reconciling_needs_days_and_models(ledger: Path) -> None:
+    """What is missing is named, before anything is asked."""
+    days = ["--start", "2026-03-01", "--end", "2026-04-01"]
+    assert "--model" in run("ledger", "reconcile", str(ledger), *days, code=2).stderr
+    days[1] = "yesterday"
+    assert "--start" in run("ledger", "reconcile", str(ledger), *days, code=2).stderr
