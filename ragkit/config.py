@@ -87,6 +87,7 @@ class Settings:
     seed: int | None = None
     ledger: str | None = None
     keep_question: bool = False
+    ledger_part_bytes: int = 2**26
     ingest_rules: tuple[IngestRule, ...] = ()
     model_billions: float | None = None
     model_cards: str | None = None
@@ -111,6 +112,9 @@ class Settings:
             _check_within(name, getattr(self, name), 0, MOST_TOKENS)
         # Servers and random generators take signed 64-bit seeds.
         _check_within("seed", self.seed, -(2**63), 2**63 - 1)
+        # 0 is no limit. Small parts would be many files, and a stranger may have set this.
+        least = 2**16 if self.ledger_part_bytes else 0
+        _check_within("ledger_part_bytes", self.ledger_part_bytes, least, 2**53)
         _check_within("trim_level", self.trim_level, 0.0, 1.0)
         _check_within("temperature", self.temperature, 0.0, 100.0)
         _check_within("top_p", self.top_p, 0.0, 1.0)

@@ -291,16 +291,17 @@ def doctor(args: argparse.Namespace) -> ExitCode:
 
 
 def ledger(args: argparse.Namespace) -> ExitCode:
-    """Run `ragkit ledger report`."""
-    from ragkit.costs.ledger import read_ledger, summarise
+    """Run `ragkit ledger`."""
+    from ragkit.cli.ledgers import ACTIONS
 
-    settings = settings_of(args)
-    path = Path(settings.ledger or Path(settings.store) / "ledger.jsonl")
-    if not path.exists():
-        raise ConfigError(f"there is no ledger at {path}; ask a question first, or use --ledger")
-    summary = summarise(read_ledger(path))
-    output.show(summary.to_dict(), lambda _: summary.to_text(), as_json=args.json)
-    return ExitCode.DONE
+    return ACTIONS[args.action](args)
+
+
+def monitor(args: argparse.Namespace) -> ExitCode:
+    """Run `ragkit monitor`."""
+    from ragkit.cli.monitors import monitor as run
+
+    return run(args)
 
 
 def feedback(args: argparse.Namespace) -> ExitCode:
@@ -416,6 +417,7 @@ COMMANDS: Mapping[str, Callable[[argparse.Namespace], int]] = {
     "ledger": ledger,
     "feedback": feedback,
     "advise": advise,
+    "monitor": monitor,
     "template": template,
     "init": init,
     "trust": trust,

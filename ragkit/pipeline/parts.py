@@ -328,7 +328,8 @@ class Parts(Forkable):
                 if place is not None:
                     from ragkit.costs.ledger import Ledger
 
-                    self._ledger = Ledger(Path(place))
+                    part_bytes = self.settings.ledger_part_bytes
+                    self._ledger = Ledger(Path(place), part_bytes=part_bytes)
             return self._ledger
 
     def notice(self, message: str) -> None:
