@@ -94,6 +94,8 @@ def ingest_options(args: argparse.Namespace, bar: IngestBar) -> IngestOptions:
         "exclude": args.exclude,
         "gitignore": args.gitignore,
         "archives": args.archives,
+        "allow_private": args.allow_private,
+        "delay_seconds": args.delay,
         "confirm": _confirm(bar, yes=args.yes),
         "secure": args.secure,
         "retry_failed": args.retry_failed,

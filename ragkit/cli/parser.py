@@ -115,7 +115,8 @@ def _eval(commands: _SubParsers) -> _SubParsers:
 def _ingest(add: AddCommand) -> None:
     parser = add("ingest", "Read documents into the store", "ragkit ingest docs/ --prune")
     parser.add_argument("paths", nargs="+", metavar="PATH",
-                        help="file, folder, glob pattern, or - for standard input")  # fmt: skip
+                        help="file, folder, glob pattern, - for standard input, https://… (a page, "
+                        "a sitemap, a list), urls:FILE or s3://BUCKET/PREFIX")  # fmt: skip
     add_common(parser)
     add_chunking(parser)
     parser.add_argument("--prune", action="store_true",
@@ -133,6 +134,12 @@ def _ingest(add: AddCommand) -> None:
                         "counts")  # fmt: skip
     parser.add_argument("--archives", action="store_true",
                         help="read the files in ZIP and tar archives, too")  # fmt: skip
+    parser.add_argument("--allow-private", action="store_true",
+                        help="let web addresses lead to this machine and to private "
+                        "networks")  # fmt: skip
+    parser.add_argument("--delay", type=finite, default=0.0, metavar="S",
+                        help="wait so many seconds between two requests to a web site (default 0, "
+                        "or what its robots.txt asks for)")  # fmt: skip
     parser.add_argument("--watch", action="store_true",
                         help="ingest again whenever files change, until Ctrl-C")  # fmt: skip
     parser.add_argument("--root", metavar="DIR", help="folder to which file ids are relative")

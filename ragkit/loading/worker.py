@@ -28,6 +28,7 @@ from ragkit.errors import LoadError
 from ragkit.loading.encodings import decode_text
 from ragkit.loading.formats import ARCHIVES, LOADERS, Loader, load_bytes, members_of
 from ragkit.loading.frames import frame_head, packed, packed_members, read_frame
+from ragkit.loading.sitemaps import SITEMAP
 from ragkit.types import Json
 
 Answer: TypeAlias = "tuple[dict[str, Json], Iterable[bytes | memoryview], int]"
@@ -68,7 +69,8 @@ def main(settings: Mapping[str, int]) -> None:
     gc.collect()
     gc.freeze()
     _send(answers, {"limits": held})
-    loaders = {loader.name: loader for loader in [*LOADERS.values(), *ARCHIVES.values()]}
+    known = [*LOADERS.values(), *ARCHIVES.values(), SITEMAP]
+    loaders = {loader.name: loader for loader in known}
     try:
         while (frame := read_frame(requests)) is not None:
             _allow(settings["cpu_seconds"])

@@ -108,6 +108,8 @@ class IngestOptions(TypedDict, total=False):
         gitignore: Leave out what `.gitignore` files leave out, too. A `.ragkitignore` always
             counts.
         archives: Read the files in ZIP and tar archives, too, each as a document `path#name`.
+        allow_private: Let web addresses lead to this machine and to private networks.
+        delay_seconds: Shortest time between two requests to a web site, 0 to 3,600.
         confirm: Called before `prune` removes more than half of the documents stored from one of
             the paths, which may mean that a folder is empty by mistake or a disk is not mounted.
             None refuses. It is also called before `prune` removes documents whose files are
@@ -135,6 +137,8 @@ class IngestOptions(TypedDict, total=False):
     exclude: Sequence[str]
     gitignore: bool
     archives: bool
+    allow_private: bool
+    delay_seconds: float
     confirm: Confirm | None
     secure: bool
     on_progress: Callable[[Progress], None] | None

@@ -18,6 +18,7 @@ from ragkit.errors import (
 from ragkit.groups import PUBLIC, group_names, readers_of
 from ragkit.pipeline.ingesting import Ingester, stored_document
 from ragkit.pipeline.opening import has_numpy
+from ragkit.pipeline.opening import open_source as open_named_source
 from ragkit.pipeline.pruning import (
     Confirm,
     check_prune,
@@ -55,6 +56,8 @@ if TYPE_CHECKING:
     from ragkit.pipeline.parts import Parts
     from ragkit.pipeline.report import IngestReport, Progress
 
+_MOST_DELAY_SECONDS = 3_600
+
 
 def ingest(
     parts: Parts, what: Sequence[str | Path | Source | Document], options: IngestOptions
@@ -76,6 +79,7 @@ def _write(parts: Parts, source: Joined, options: IngestOptions) -> IngestReport
         with _settling(parts, store, secure=options.get("secure", False)):
             asked = prune and check_prune(store, source, source.roots, confirm, source.left_out)
             _forecast(parts, source, ingester, options)
+            source.remember(store.stored)
             ingester.add(source.documents())
             gone = _vanished(store, source.roots, ingester, prune=prune)
             _keep_left_out(parts, gone, source.left_out(), confirm)
@@ -122,6 +126,9 @@ def _source(
         check_json(metadata)
     except ValueError as error:
         raise ConfigError(f"metadata cannot be stored: {error}") from error
+    delay = options.get("delay_seconds", 0.0)
+    if not 0.0 <= delay <= _MOST_DELAY_SECONDS:
+        raise ConfigError(f"delay {delay}; allowed: 0 to {_MOST_DELAY_SECONDS:,} seconds")
     return open_source(
         what,
         root=options.get("root"),
@@ -132,6 +139,9 @@ def _source(
         isolate=options.get("isolate", True),
         convert=options.get("convert", "off") == "auto",
         archives=options.get("archives", False),
+        allow_private=options.get("allow_private", False),
+        delay_seconds=delay,
+        open_named=open_named_source,
         selection=Selection(
             include=tuple(options.get("include", ())),
             exclude=tuple(options.get("exclude", ())),
@@ -182,6 +192,8 @@ def _dry_run(parts: Parts, source: Joined, options: IngestOptions) -> IngestRepo
     store = parts.writable() if parts.exists() else None
     ingester = _ingester(parts, store, options)
     _forecast(parts, source, ingester, options)
+    if store is not None:
+        source.remember(store.stored)
     ingester.add(source.documents())
     if store is not None:
         gone = _vanished(store, source.roots, ingester, prune=options.get("prune", False))
