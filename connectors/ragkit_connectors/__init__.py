@@ -83,6 +83,7 @@ _STORES = _by_kind(
 _SOURCES = _by_kind(
     ("https", "website:over_https", "//HOST/PATH"),
     ("http", "website:over_http", "//HOST/PATH"),
+    ("s3", "s3:S3Source", "//BUCKET/PREFIX", *_AWS),
     ("urls", "website:UrlListSource", "FILE"),
 )
 
