@@ -89,6 +89,7 @@ def ingest_options(args: argparse.Namespace, bar: IngestBar) -> IngestOptions:
         "vectors": args.vectors,
         "isolate": not args.no_isolate,
         "convert": args.convert,
+        "ocr": args.ocr,
         "dry_run": args.dry_run,
         "include": args.include,
         "exclude": args.exclude,

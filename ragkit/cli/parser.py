@@ -162,6 +162,9 @@ def _ingest(add: AddCommand) -> None:
     parser.add_argument("--convert", choices=("auto", "off"), default="off",
                         help="auto has .doc, .xls and .ppt files converted by soffice "
                         "(LibreOffice), if it is on the PATH (default off)")  # fmt: skip
+    parser.add_argument("--ocr", choices=("auto", "off"), default="off",
+                        help="auto has pages of PDF files that hold only images, and pictures, "
+                        "read by tesseract, if it is on the PATH (default off)")  # fmt: skip
     parser.add_argument("--jobs", type=whole, metavar="N", help="embedding threads (default 1)")
     parser.add_argument("--ledger", metavar="FILE", help="ledger file, or off")
     parser.add_argument("--dry-run", action="store_true",

@@ -12,6 +12,7 @@ from ragkit.ingest_rules import IngestRule, RuledFile
 from ragkit.loading.converting import Converting
 from ragkit.loading.formats import MAX_FILE_BYTES, find_loader
 from ragkit.loading.isolation import Content, InProcess, Parser, Worker
+from ragkit.loading.recognizing import Recognizing
 from ragkit.loading.records import Labels, is_record_line, record_documents, record_lines
 from ragkit.loading.remote import Reading, Remembering, Stored
 from ragkit.loading.rules import Rules
@@ -151,6 +152,7 @@ def open_source(
     rules: Sequence[IngestRule] = (),
     isolate: bool = True,
     convert: bool = False,
+    ocr: bool = False,
     selection: Selection | None = None,
     archives: bool = False,
     allow_private: bool = False,
@@ -160,9 +162,12 @@ def open_source(
     """Return one source for paths, `-`, sources and documents.
 
     Unless `isolate`, files are parsed in this process. With `convert`, those of old office
-    programs are converted. `open_named` opens what is elsewhere by its name; None if it is a path.
+    programs are converted; with `ocr`, what is written in pictures is read. `open_named` opens what
+    is elsewhere by its name; None if it is a path.
     """
     parser: Parser = Worker() if isolate else InProcess()
+    if ocr:
+        parser = Recognizing(parser)
     if convert:
         parser = Converting(parser)
     labels = Labels(groups=groups, metadata=metadata or {})

@@ -100,6 +100,9 @@ class IngestOptions(TypedDict, total=False):
         convert: `auto` has `.doc`, `.xls` and `.ppt` files converted by `soffice` (LibreOffice) if
             it is on the PATH, under limits of time and memory; `off`, the default, does not read
             them.
+        ocr: `auto` has the pages of PDF files that hold only images, and pictures (`.png`, `.jpg`,
+            `.tiff`), read by `tesseract` if it is on the PATH, under limits of time and memory;
+            `off`, the default, does not read them.
         dry_run: Read and chunk, but store nothing; the report's `files` say what would be read or
             skipped, and why.
         include: Of the files in folders, read only those that match one of these patterns, which
@@ -132,6 +135,7 @@ class IngestOptions(TypedDict, total=False):
     vectors: Literal["now", "later"]
     isolate: bool
     convert: Literal["auto", "off"]
+    ocr: Literal["auto", "off"]
     dry_run: bool
     include: Sequence[str]
     exclude: Sequence[str]

@@ -138,6 +138,7 @@ def _source(
         rules=parts.settings.ingest_rules,
         isolate=options.get("isolate", True),
         convert=options.get("convert", "off") == "auto",
+        ocr=options.get("ocr", "off") == "auto",
         archives=options.get("archives", False),
         allow_private=options.get("allow_private", False),
         delay_seconds=delay,
