@@ -154,13 +154,14 @@ class Fetcher:
         self, url: str, headers: dict[str, str], deadline: Deadline
     ) -> tuple[HTTPConnection, HTTPResponse]:
         """Ask, and again where the server says when to come back."""
-        for n_left in reversed(range(_MAX_WAITS + 1)):
-            connection, response = self._ask(url, headers, deadline)
+        connection, response = self._ask(url, headers, deadline)
+        for _ in range(_MAX_WAITS):
             seconds = _asked_wait(response)
-            if seconds is None or not n_left or seconds > deadline.total_seconds_left:
+            if seconds is None or seconds > deadline.total_seconds_left:
                 break
             connection.close()
             self._sleep(seconds)
+            connection, response = self._ask(url, headers, deadline)
         return connection, response
 
     def _ask(
