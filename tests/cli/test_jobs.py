@@ -128,9 +128,10 @@ def test_ctrl_c_prints_what_is_under_way(store: str, questions: str) -> None:
             command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
         ) as process:
             assert process.stdout is not None
+            assert process.stderr is not None
             first = process.stdout.readline()
             process.send_signal(signal.SIGINT)
-            rest, told = process.communicate(timeout=60)
+            rest, told = process.stdout.read(), process.stderr.read()
         n_requests = len(server.requests)
     assert process.returncode == 130
     assert "Traceback" not in told
