@@ -30,14 +30,15 @@ def calibrate(args: argparse.Namespace) -> ExitCode:
     settings = settings_of(args, mode=args.search_mode)
     out = Path(args.out or "trim.json")
     found = _find(args, dataset, settings, name=out.stem)
-    if found.certified:
+    is_written = found.policy is not None
+    if is_written:
         _write(found, out)
-    data: dict[str, Json] = {**found.to_dict(), "out": str(out) if found.certified else None}
+    data: dict[str, Json] = {**found.to_dict(), "out": str(out) if is_written else None}
     if args.html is not None:
         _write_page(found, meaning(data), dataset.name, Path(args.html))
     as_text = explanation if args.explain else calibration_text
     output.show(data, as_text, as_json=args.json)
-    return ExitCode.DONE if found.certified else ExitCode.INCONCLUSIVE
+    return ExitCode.DONE if is_written else ExitCode.INCONCLUSIVE
 
 
 def _find(

@@ -30,11 +30,13 @@ def _calibrate(add: AddCommand) -> None:
                         help="share or value to guarantee, see --mode (default 0.95)")  # fmt: skip
     parser.add_argument("--confidence", type=finite, metavar="X", default=0.95,
                         help="confidence of the guarantee (default 0.95)")  # fmt: skip
-    parser.add_argument("--mode", choices=("strict", "ratio", "absolute"), default="strict",
+    parser.add_argument("--mode", choices=("strict", "ratio", "absolute", "conformal"),
+                        default="strict",
                         help="what --retain refers to; strict: the share of questions that keep "
                         "what the untrimmed top 5 gives them; ratio: the share of the mean quality "
-                        "of the untrimmed top 5; absolute: the mean quality itself (default "
-                        "strict)")  # fmt: skip
+                        "of the untrimmed top 5; absolute: the mean quality itself; conformal: as "
+                        "strict, but on average over sets of labels, uncertified, for 20 to 60 "
+                        "questions (default strict)")  # fmt: skip
     parser.add_argument("--metric", metavar="M",
                         help="measure of quality: NeedsHeld, EvidenceFound, EvidenceRecall, "
                         "AnswerInContext or DocumentRecall (default: what the labels allow); "
@@ -246,6 +248,9 @@ def _gate(add: AddCommand) -> None:
     parser.add_argument("--baseline", metavar="RUN", help="folder of the run to compare with")
     parser.add_argument("--policy", metavar="FILE", required=True,
                         help="TOML file with margins, floors and ceilings")  # fmt: skip
+    parser.add_argument("--sequential", action="store_true",
+                        help="read document by document, in an order that the policy's seed fixes, "
+                        "and stop once the verdict is known; valid whenever it stops")  # fmt: skip
     parser.add_argument("--junit", metavar="FILE", help="JUnit XML file to write")
     parser.add_argument(
         "--summary", metavar="FILE", help="Markdown file to write, for a pull request"

@@ -73,11 +73,16 @@ _CONTENT = frozenset(
 )
 
 
+_PLAIN = frozenset({str, int, float, bool, type(None)})
+
+
 def _without_content(record: Mapping[str, Json]) -> dict[str, Json]:
     return {key: _inner(value) for key, value in record.items() if key not in _CONTENT}
 
 
 def _inner(value: Json) -> Json:
+    if type(value) in _PLAIN:  # most values, and quickly told
+        return value
     if isinstance(value, Mapping):
         return _without_content(value)
     if isinstance(value, Sequence) and not isinstance(value, str):
@@ -124,6 +129,7 @@ class Summary:
     refusals: int = 0
     abstentions: int = 0
     failures: int = 0
+    abandoned: int = 0
     ingests: int = 0
     unreadable_lines: int = 0
     feedback: dict[str, bool] = field(default_factory=dict[str, bool])
@@ -164,6 +170,7 @@ class Summary:
             "refusals": self.refusals,
             "abstentions": self.abstentions,
             "failures": self.failures,
+            "abandoned": self.abandoned,
             "ingests": self.ingests,
             "unreadable_lines": self.unreadable_lines,
             "feedback": {"good": self._n_good(), "bad": len(self.feedback) - self._n_good()},
@@ -216,13 +223,15 @@ class Summary:
 
     def _apart(self) -> str:
         by_model = f" ({self.abstentions:,} by the model)" if self.abstentions else ""
-        return by_model + (f", failures {self.failures:,}" if self.failures else "")
+        failures = f", failures {self.failures:,}" if self.failures else ""
+        abandoned = f", abandoned {self.abandoned:,}" if self.abandoned else ""
+        return by_model + failures + abandoned
 
     def _knows(self, name: str) -> bool:
         """Whether at least one record holds the value, or there are no records at all."""
         asked = self.answers
         if name in {"joules", "carbon_g"}:
-            asked += self.refusals + self.failures + self.ingests
+            asked += self.refusals + self.failures + self.abandoned + self.ingests
         return self.unknown[name] < asked or asked == 0
 
     def _tokens(self, name: Literal["input_tokens", "output_tokens"]) -> str:
@@ -261,8 +270,9 @@ def summarise(records: Iterable[Mapping[str, Json]]) -> Summary:
 def _add_answer(summary: Summary, record: Mapping[str, Json]) -> None:
     receipt, usage = _object(record.get("receipt")), _object(record.get("usage"))
     refused = record.get("refused") is True
-    if receipt.get("outcome") == "failed":
-        summary.failures += 1
+    if receipt.get("outcome") in ("failed", "abandoned"):
+        summary.failures += receipt.get("outcome") == "failed"
+        summary.abandoned += receipt.get("outcome") == "abandoned"
         summary.llm_calls += token_count(receipt.get("llm_calls")) or 0
         _add_cost(summary, receipt)
         return

@@ -13,7 +13,7 @@ from ragkit import __version__
 from ragkit.errors import ConfigError
 from ragkit.pipeline import RAG
 from ragkit.trimming import Certificate, Scorer, TrimPolicy
-from ragkit.trimming.certificate import fingerprints
+from ragkit.trimming.certificate import MARGINAL, fingerprints
 from ragkit.types import Json
 from ragkit_eval.calibration.certify import Goal
 from ragkit_eval.data.datasets import Dataset
@@ -51,7 +51,13 @@ class Calibration:
     @property
     def certified(self) -> bool:
         """Whether there is a certificate."""
-        return self.policy is not None
+        return self.policy is not None and self.promise is None
+
+    @property
+    def promise(self) -> str | None:
+        """What the policy promises instead of a certificate (mode `conformal`), or None."""
+        certificate = None if self.policy is None else self.policy.certificate
+        return None if certificate is None else certificate.promise
 
     @property
     def scorer(self) -> Scorer | None:
@@ -67,6 +73,7 @@ class Calibration:
         return {
             "schema": 1,
             "certified": self.certified,
+            "promise": self.promise,
             "reason": self.reason,
             "n": self.n,
             "n_needed": self.n_needed,
@@ -164,7 +171,8 @@ class Task:
             metric=goal.metric,
             mode=goal.mode,
             retain=goal.retain,
-            confidence=goal.confidence,
+            confidence=None if goal.is_marginal else goal.confidence,
+            promise=MARGINAL if goal.is_marginal else None,
             refuse_target=goal.refuse_target,
             cluster=self.cluster,
             seed=self.seed,
