@@ -104,7 +104,7 @@ def test_a_marginal_policy_is_not_called_certified(found: Calibration) -> None:
     page = html(marginal, [], "labels")
     assert "Not certified" in page
     assert "marginal: so" in page
-    assert "Lost by the marginal cut" in page
+    assert "Lost by the marginal context" in page
     assert "Certified:" not in page
 
 

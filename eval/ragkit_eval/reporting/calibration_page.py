@@ -201,7 +201,7 @@ def _goals(calibration: Calibration) -> list[str]:
 
 
 def _losses(found: Losses) -> list[str]:
-    by = "every cut" if found.shown is None else f"the {found.shown_is} cut"
+    by = "every cut" if found.shown is None else f"the {found.shown_is} context"
     parts = [f"<h2>Lost by {by}: {len(found.lost):,} of {found.n:,} questions</h2>"]
     if found.lost:
         parts.append(
