@@ -28,6 +28,11 @@ class Feedback:
         return {"schema": 1, "answer_id": self.answer_id, "good": self.good, "note": self.note}
 
 
+def readable(text: str) -> str:
+    """Return a text that can be read back from the ledger: halves of surrogate pairs as escapes."""
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
 def answer_id_of(record: Mapping[str, Json]) -> str | None:
     """Return the id of the answer that a line of a ledger is about; None for other lines."""
     receipt = record.get("receipt")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ragkit.costs.feedback import KIND, Feedback, check_answered
+from ragkit.costs.feedback import KIND, Feedback, check_answered, readable
 from ragkit.errors import ConfigError
 from ragkit.pipeline.parts import Parts
 
@@ -14,6 +14,7 @@ def give_feedback(parts: Parts, answer_id: str, *, good: bool, note: str | None)
     if ledger is None:
         raise ConfigError("the ledger is off, so that it holds no answers; name one: --ledger FILE")
     check_answered(ledger.path, answer_id)
+    note = None if note is None else readable(note)
     given = Feedback(answer_id=answer_id, good=good, note=note)
     ledger.write({"kind": KIND, "answer_id": answer_id, "good": good, "note": note})
     if ledger.disabled_reason is not None:
