@@ -107,6 +107,17 @@ def test_broken_lines_are_passed_over(store: Path) -> None:
     assert summarise(read_ledger(path)).feedback == {answer_id: True}
 
 
+def test_half_characters_do_not_make_lines_unreadable(store: Path) -> None:
+    """What a shell or a chat passes on may hold halves of surrogate pairs."""
+    with RAG(store, config=Settings(keep_question=True)) as rag:
+        answer = rag.ask("When does the \ud83d ferry leave?")
+        rag.feedback(str(answer.receipt.answer_id), True, note="\udc80")
+    (judged,) = judged_questions(read_ledger(store / "ledger.jsonl"))
+    assert judged.question == "When does the \\ud83d ferry leave?"
+    assert judged.feedback.note == "\\udc80"
+    assert summarise(read_ledger(store / "ledger.jsonl")).unreadable_lines == 0
+
+
 def test_feedback_by_command(store: Path) -> None:
     """Ask, judge, report: as JSON and as text."""
     place = ("--store", str(store))
