@@ -97,6 +97,16 @@ def test_without_a_ledger_feedback_says_so(store: Path) -> None:
         rag.feedback(answer_id, True)
 
 
+def test_answers_in_full_parts_of_a_ledger_are_found(store: Path) -> None:
+    """A ledger that has grown goes on in a new file; its answers can be judged all the same."""
+    with RAG(store) as rag:
+        answer_id = str(rag.ask(QUESTION).receipt.answer_id)
+        path = store / "ledger.jsonl"
+        path.rename(store / "ledger.jsonl.1")
+        rag.feedback(answer_id, True)
+    assert summarise(read_ledger(path)).feedback == {answer_id: True}
+
+
 def test_broken_lines_are_passed_over(store: Path) -> None:
     """A line that a crash cut short, even one that holds the id, neither counts nor hurts."""
     with RAG(store) as rag:
