@@ -159,6 +159,11 @@ def read_ledger(path: Path) -> Iterator[dict[str, Json]]:
     A line that a crash or a full disk has cut short is `{}`. Numbers are not checked: any may
     stand there, also such that are not finite.
     """
+    yield from map(_read_line, ledger_lines(path))
+
+
+def ledger_lines(path: Path) -> Iterator[bytes]:
+    """Yield the lines of a ledger that `read_ledger` reads."""
     parts = _parts(path)
     with ExitStack() as opened:
         # Opened before the parts are read: it may become one of them meanwhile.
@@ -166,9 +171,9 @@ def read_ledger(path: Path) -> Iterator[dict[str, Json]]:
         for _, part in parts:
             if live is not None and os.path.samestat(part.stat(), os.fstat(live.fileno())):
                 continue
-            yield from map(_read_line, filter(bytes.strip, _lines(part)))
+            yield from filter(bytes.strip, _lines(part))
         if live is not None:
-            yield from map(_read_line, filter(bytes.strip, live))
+            yield from filter(bytes.strip, live)
 
 
 def _lines(part: Path) -> Iterator[bytes]:

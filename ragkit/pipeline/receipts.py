@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from ragkit.costs.carbon import emitted
 from ragkit.costs.counters import AcceleratorMeter, ProcessorMeter
+from ragkit.costs.feedback import readable
 from ragkit.costs.machine import MACHINE, Since
 from ragkit.costs.metering import Meter
 from ragkit.costs.receipt import Outcome, Receipt
@@ -147,7 +148,7 @@ def _kept(parts: Parts, draft: Draft | None) -> Mapping[str, Json] | None:
     """
     if draft is None or not parts.settings.keep_question:
         return None
-    return {"question": " ".join(draft.resolved.question.split())}
+    return {"question": readable(" ".join(draft.resolved.question.split()))}
 
 
 def _may_be_billed(error: BaseException, meter: Meter) -> bool:

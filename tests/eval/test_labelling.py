@@ -138,6 +138,16 @@ def test_keys_that_mean_nothing_stop_a_script_and_not_a_person(rag: RAG, tmp_pat
     assert "no unit 99" in "".join(said)
 
 
+def test_parts_that_cannot_be_written_down_have_no_number(tmp_path: Path) -> None:
+    """Half of a surrogate pair would make labels that nothing can read."""
+    with RAG(tmp_path / "kb", embedder="none") as rag:
+        rag.ingest(Document(id="a", text="The ferry \ud800 leaves. The ferry is red."))
+        session, said = answered(rag, tmp_path / "labels.jsonl", "1\nq\n")
+    assert session.totals.n_labelled == 1
+    assert "1 The ferry is red." in "".join(said)
+    assert load_dataset(tmp_path / "labels.jsonl").questions[0].needs == (("The ferry is red.",),)
+
+
 @given(st.text(alphabet="0123456789-|, nmx", max_size=20) | st.text(max_size=10))
 def test_any_keys_are_marks_of_units_or_an_error(line: str) -> None:
     """What is read are numbers of units that are there, without repeats."""

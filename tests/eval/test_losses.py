@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -81,6 +82,30 @@ def test_each_lost_question_shows_what_was_cut(found: Calibration) -> None:
     assert any(text.startswith("It opens with") for text in cut)
     kept = [text for classes, text in page.shown if "text" in classes and "cut" not in classes]
     assert any("is green." in text for text in kept)
+
+
+def test_a_marginal_policy_is_not_called_certified(found: Calibration) -> None:
+    """The page says on what terms it holds, and shows the same questions."""
+    assert found.policy is not None
+    assert found.policy.certificate is not None
+    assert found.losses is not None
+    marginal = replace(
+        found,
+        policy=replace(
+            found.policy,
+            certificate=replace(
+                found.policy.certificate, mode="conformal", confidence=None, promise="marginal: so"
+            ),
+        ),
+        target={**found.target, "mode": "conformal", "confidence": None},
+        losses=replace(found.losses, shown_is="marginal"),
+        grid=(),
+    )
+    page = html(marginal, [], "labels")
+    assert "Not certified" in page
+    assert "marginal: so" in page
+    assert "Lost by the marginal context" in page
+    assert "Certified:" not in page
 
 
 def test_untrimmed_chunks_are_beside_it_on_the_same_labels(found: Calibration) -> None:

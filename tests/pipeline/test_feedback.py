@@ -97,6 +97,16 @@ def test_without_a_ledger_feedback_says_so(store: Path) -> None:
         rag.feedback(answer_id, True)
 
 
+def test_answers_in_full_parts_of_a_ledger_are_found(store: Path) -> None:
+    """A ledger that has grown goes on in a new file; its answers can be judged all the same."""
+    with RAG(store) as rag:
+        answer_id = str(rag.ask(QUESTION).receipt.answer_id)
+        path = store / "ledger.jsonl"
+        path.rename(store / "ledger.jsonl.1")
+        rag.feedback(answer_id, True)
+    assert summarise(read_ledger(path)).feedback == {answer_id: True}
+
+
 def test_broken_lines_are_passed_over(store: Path) -> None:
     """A line that a crash cut short, even one that holds the id, neither counts nor hurts."""
     with RAG(store) as rag:
@@ -105,6 +115,17 @@ def test_broken_lines_are_passed_over(store: Path) -> None:
         path.write_text(f'{{"kind": "ask", "x": "{answer_id}\n[1]\n{path.read_text()}')
         rag.feedback(answer_id, True)
     assert summarise(read_ledger(path)).feedback == {answer_id: True}
+
+
+def test_half_characters_do_not_make_lines_unreadable(store: Path) -> None:
+    """What a shell or a chat passes on may hold halves of surrogate pairs."""
+    with RAG(store, config=Settings(keep_question=True)) as rag:
+        answer = rag.ask("When does the \ud83d ferry leave?")
+        rag.feedback(str(answer.receipt.answer_id), True, note="\udc80")
+    (judged,) = judged_questions(read_ledger(store / "ledger.jsonl"))
+    assert judged.question == "When does the \\ud83d ferry leave?"
+    assert judged.feedback.note == "\\udc80"
+    assert summarise(read_ledger(store / "ledger.jsonl")).unreadable_lines == 0
 
 
 def test_feedback_by_command(store: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Literal
 
 from ragkit.pipeline import RAG
 from ragkit.trimming import BASELINE_HITS, TrimPolicy, rank, select
@@ -59,7 +60,7 @@ class Losses:
         untrimmed: k, mean tokens and share of the first k chunks, whole, as policies send them: of
             near-identical ones one.
         shown: Mean tokens and share of what the losses are of; None if nothing keeps the share.
-        is_certified: Whether that is certified; else it is the cut that just keeps the share of
+        shown_is: `certified`, `marginal`, or `uncertified`: the cut that just keeps the share of
             these very questions, and promises nothing.
         lost: The questions that lose by it; without it, those that every cut loses.
         samples: How the questions were chosen, where the labels say so.
@@ -73,7 +74,7 @@ class Losses:
     curve: tuple[tuple[float, float, float], ...]
     untrimmed: tuple[tuple[int, float, float], ...]
     shown: tuple[float, float] | None
-    is_certified: bool
+    shown_is: Literal["certified", "marginal", "uncertified"]
     lost: tuple[Loss, ...]
     samples: tuple[str, ...]
 
@@ -125,7 +126,7 @@ def losses(
             (whole.k, whole.mean_tokens, _share(needs, at, goal, whole.quality)) for whole in wholes
         ),
         shown=None if tokens is None else (tokens, _share(needs, at, goal, quality)),
-        is_certified=kept is not None,
+        shown_is=_kind(kept, goal),
         lost=tuple(_loss(rag, needs[i], policy) for i in lost),
         samples=tuple(sorted({sample for sample in samples if isinstance(sample, str)})),
     )
@@ -148,10 +149,16 @@ def _shown(
     return quality, mean_tokens(needs, cut) if cut > -math.inf else None, policy
 
 
+def _kind(kept: Kept | None, goal: Goal) -> Literal["certified", "marginal", "uncertified"]:
+    if kept is None:
+        return "uncertified"
+    return "marginal" if goal.is_marginal else "certified"
+
+
 def _share(
     needs: Sequence[Needs], at: Sequence[int], goal: Goal, quality: Sequence[float]
 ) -> float:
-    if goal.mode == "strict":
+    if goal.mode in {"strict", "conformal"}:
         found, of = float(sum(quality[i] == 1.0 for i in at)), float(len(at))
     else:
         found = sum(quality[i] for i in at)

@@ -68,8 +68,8 @@ def units_of(chunk: Chunk) -> list[ShownUnit]:
     for i, (start, end) in enumerate(chunk.sentences):
         text = chunk.text[start - chunk.start : end - chunk.start]
         unit = chunk.units[i] if chunk.units else None
-        markable = (unit is None or unit.is_kept_alone) and squeezed(text)
         place = Place(document_id=chunk.document_id, start=start, end=end, text=text)
+        markable = (unit is None or unit.is_kept_alone) and squeezed(text) and _is_unicode(place)
         shown.append(
             ShownUnit(
                 text=text,
@@ -78,6 +78,15 @@ def units_of(chunk: Chunk) -> list[ShownUnit]:
             )
         )
     return shown
+
+
+def _is_unicode(place: Place) -> bool:
+    """Whether a place can be written down: half of a surrogate pair cannot be read back."""
+    try:
+        f"{place.document_id}{place.text}".encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def read_marks(line: str, n_units: int) -> Marks:

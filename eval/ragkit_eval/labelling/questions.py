@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ragkit.costs.feedback import judged_questions
-from ragkit.costs.ledger import read_ledger
+from ragkit.costs.ledger import has_ledger, read_ledger
 from ragkit.errors import ConfigError
 from ragkit.narrowing import is_array, is_object
 from ragkit.pipeline.followups import is_remark, resolve
@@ -96,7 +96,7 @@ def feedback_questions(ledger: Path) -> Batch:
     Raises:
         ConfigError: there is no ledger, or it has kept no such question.
     """
-    if not ledger.exists():
+    if not has_ledger(ledger):
         raise ConfigError(f"there is no ledger at {ledger}; name it: --ledger FILE")
     judged = {one.question: one.feedback for one in judged_questions(read_ledger(ledger))}
     if not judged:

@@ -36,7 +36,12 @@ _STYLE = """
 details .text { max-height: none; }
 .key span { margin-right: 1.2rem; }
 """
-_FILLS = {"kept": "#1a7f4b", "open": "#9a6700"}
+_FILLS = {"certified": "#1a7f4b", "marginal": "#9a6700", "uncertified": "#b42318"}
+_NAMES = {
+    "certified": "certified",
+    "marginal": "marginal, no certificate",
+    "uncertified": "just keeps the share: no promise",
+}
 
 
 def html(calibration: Calibration, said: Sequence[str], name: str) -> str:
@@ -70,17 +75,19 @@ def html(calibration: Calibration, said: Sequence[str], name: str) -> str:
 
 
 def _verdict(calibration: Calibration, found: Losses) -> tuple[str, str]:
-    if not calibration.certified:
+    if calibration.policy is None:
         needed = calibration.n_needed
         more = "" if needed is None else f" About {needed:,} questions like these are needed."
         return f"Not certified: {calibration.reason}.{more}", "inconclusive"
     tokens = 0.0 if found.shown is None else found.shown[0]
     target = calibration.target
+    sure = target["confidence"]
+    promise = f"with {float(str(sure)):.0%} confidence" if sure else str(calibration.promise)
+    kind = "Certified" if calibration.certified else "Not certified, but"
     return (
-        f"Certified: {_goal(calibration)}, with {float(str(target['confidence'])):.0%} "
-        f"confidence, in {tokens:.0f} tokens on average; the untrimmed top 5 sends "
-        f"{found.full_tokens:.0f}.",
-        "pass",
+        f"{kind}: {_goal(calibration)}, {promise}; {tokens:.0f} tokens on average; "
+        f"the untrimmed top 5 sends {found.full_tokens:.0f}.",
+        "pass" if calibration.certified else "inconclusive",
     )
 
 
@@ -91,6 +98,8 @@ def _goal(calibration: Calibration) -> str:
         "strict": f"of the questions that the untrimmed top 5 serves at least {retain:.0%} keep "
         f"all ({metric})",
         "ratio": f"at least {retain:.0%} of the mean {metric} of the untrimmed top 5",
+        "conformal": f"of the questions that the untrimmed top 5 serves {retain:.0%} keep all "
+        f"({metric})",
         "absolute": f"a mean {metric} of at least {retain:.3f}",
     }.get(str(target["mode"]), f"{target['mode']} {retain}")
 
@@ -139,10 +148,11 @@ def _plot(calibration: Calibration, found: Losses) -> str:
     ]
     if found.shown is not None:
         tokens, share = found.shown
-        fill = _FILLS["kept" if found.is_certified else "open"]
+        fill = _FILLS[found.shown_is]
         shapes.append(diamond(axes.x(tokens), axes.y(share), fill))
-        what = "certified" if found.is_certified else "just keeps the share: no promise"
-        entries.append((fill, f"◆ {what}", f"{shown(share)} at {tokens:.0f} tokens"))
+        entries.append(
+            (fill, f"◆ {_NAMES[found.shown_is]}", f"{shown(share)} at {tokens:.0f} tokens")
+        )
     return drawing("share kept against tokens", [*shapes, *legend(entries)])
 
 
@@ -151,8 +161,9 @@ def _rivals(calibration: Calibration, found: Losses) -> str:
     rows: list[list[str]] = []
     if found.shown is not None:
         tokens, share = found.shown
-        what = "certified" if found.is_certified else "cut that just keeps the share, uncertified"
-        rows.append([what, f"{tokens:.0f}", f"{share:.3f}", _whether(share, retain)])
+        rows.append(
+            [_NAMES[found.shown_is], f"{tokens:.0f}", f"{share:.3f}", _whether(share, retain)]
+        )
     rows += [
         [
             f"top {k}, whole, without repeats",
@@ -190,9 +201,7 @@ def _goals(calibration: Calibration) -> list[str]:
 
 
 def _losses(found: Losses) -> list[str]:
-    by = "what is certified" if found.is_certified else "the uncertified cut"
-    if found.shown is None:
-        by = "every cut"
+    by = "every cut" if found.shown is None else f"the {found.shown_is} context"
     parts = [f"<h2>Lost by {by}: {len(found.lost):,} of {found.n:,} questions</h2>"]
     if found.lost:
         parts.append(
