@@ -75,13 +75,20 @@ def _guarantee(target: Shown) -> str:
 
 def explanation(data: Shown) -> str:
     """Return what is guaranteed and what is not, and the curve."""
+    first = calibration_text(data) if data["certified"] else _refused(data)
+    lines = [first, "", *meaning(data), *_grid(data["grid"])]
+    lines += ["", "Tokens of context, and the share of the untrimmed top 5's quality kept"]
+    return "\n".join([*lines, *_plot(data["curve"])])
+
+
+def meaning(data: Shown) -> list[str]:
+    """Return what is guaranteed and what is not, line by line."""
     lines: list[str] = []
     if data["policy"] is not None:
         c = data["policy"]["certificate"]
         saved = 1.0 - c["expected_tokens"] / c["untrimmed_tokens"]
         change = f"{saved:.0%} less than" if saved >= 0.0 else f"{-saved:.0%} more than"
         lines += [
-            calibration_text(data), "",
             "What this says",
             f"  Send the model {_kept(data)}: on average {c['expected_tokens']:.0f} tokens a "
             f"question, {change} the untrimmed top 5, at most {c['largest_tokens']} for the "
@@ -120,11 +127,9 @@ def explanation(data: Shown) -> str:
             " so.",
         ]  # fmt: skip
     else:
-        lines += [_refused(data), "", f"Asked was {_guarantee(data['target'])}."]
+        lines += [f"Asked was {_guarantee(data['target'])}."]
         lines += _absolute(data["evidence"], data["target"]["metric"])
-    lines += _grid(data["grid"])
-    lines += ["", "Tokens of context, and the share of the untrimmed top 5's quality kept"]
-    return "\n".join([*lines, *_plot(data["curve"])])
+    return lines
 
 
 def _weaker(certificate: Shown) -> list[str]:

@@ -65,6 +65,9 @@ def _calibrate(add: AddCommand) -> None:
     parser.add_argument("--out", metavar="FILE", help="trim policy to write (default trim.json)")
     parser.add_argument("--explain", action="store_true",
                         help="explain what is guaranteed and what is not")  # fmt: skip
+    parser.add_argument("--html", metavar="FILE",
+                        help="self-contained HTML page to write: the curve, untrimmed chunks on "
+                        "these labels, and each lost question with what was cut")  # fmt: skip
     parser.add_argument("--search-mode", choices=("dense", "lexical", "hybrid"),
                         help="search mode (default: the store's)")  # fmt: skip
     add_generating(parser)
@@ -101,6 +104,32 @@ def _questions_of(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--cache", metavar="DIR", default=".ragkit-eval",
                         help="folder for stores, vectors and generations (default "
                         ".ragkit-eval)")  # fmt: skip
+
+
+def _label(add: AddCommand) -> None:
+    parser = add("eval label", "Label questions: mark which parts of the documents they need",
+                 "ragkit eval label questions.csv --store kb --out labels.jsonl")  # fmt: skip
+    parser.add_argument("questions", nargs="?", metavar="QUESTIONS",
+                        help="sheet (CSV with a column question), JSON Lines, chat export (JSON "
+                        "messages with role and content), or text with one question a "
+                        "line")  # fmt: skip
+    parser.add_argument("--from-feedback", action="store_true",
+                        help="take the questions with feedback whose text is in the "
+                        "ledger")  # fmt: skip
+    parser.add_argument("--ledger", metavar="FILE", help="ledger file, for --from-feedback")
+    parser.add_argument("--out", metavar="PLACE", default="labels.jsonl",
+                        help="JSON Lines file, or a folder for the layout of BEIR; if it exists, "
+                        "labelling goes on (default labels.jsonl)")  # fmt: skip
+    parser.add_argument("--html", metavar="FILE",
+                        help="write a page for labelling in a browser instead, without a server; "
+                        "it offers the labels as a download")  # fmt: skip
+    parser.add_argument("--sample", type=whole, metavar="N",
+                        help="ask N of the questions, drawn at random (default: all, in their "
+                        "order)")  # fmt: skip
+    parser.add_argument("--seed", type=whole, metavar="S", default=0,
+                        help="seed of the draw (default 0)")  # fmt: skip
+    parser.add_argument("--groups", metavar="A,B", help="groups that the reader belongs to")
+    add_common(parser)
 
 
 def _validate(add: AddCommand) -> None:
@@ -257,6 +286,7 @@ def _report(add: AddCommand) -> None:
 
 COMMANDS: tuple[Callable[[AddCommand], None], ...] = (
     _calibrate,
+    _label,
     _validate,
     _run,
     _score,

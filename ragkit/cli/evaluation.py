@@ -260,7 +260,15 @@ def _report_data(made: Report, verdict: GateResult | None, wrote: list[Json]) ->
     }
 
 
+def label(args: argparse.Namespace) -> ExitCode:
+    """Run `ragkit eval label`."""
+    from ragkit.cli.labelling import label as run
+
+    return run(args)
+
+
 ACTIONS: Mapping[str, Callable[[argparse.Namespace], int]] = {
+    "label": label,
     "validate": validate,
     "run": run,
     "score": score,

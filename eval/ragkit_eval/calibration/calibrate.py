@@ -31,6 +31,7 @@ from ragkit_eval.calibration.fit import (
     document_digests,
     fit_scorer,
 )
+from ragkit_eval.calibration.losses import losses
 from ragkit_eval.calibration.needs import (
     Needs,
     curve,
@@ -74,6 +75,7 @@ def calibrate(
     cluster: str = "document",
     name: str | None = None,
     seed: int = 0,
+    with_losses: bool = False,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> Calibration:
     """Find the smallest context that the labels certify for a pipeline.
@@ -111,6 +113,7 @@ def calibrate(
             the weaker assumption; it is for collections of a few handbooks.
         name: Name of the policy; None takes `certified`, or `marginal` by mode `conformal`.
         seed: Seed of the random draws; it is stored in the certificate.
+        with_losses: Also find what is lost, question by question, and what whole chunks would keep.
         on_progress: Called with the number of questions measured and the number of all. The count
             starts again at 1 in each step.
 
@@ -125,7 +128,7 @@ def calibrate(
         rag=rag, dataset=dataset, pools=pools, scorers=scorers, neighbours=neighbours,
         headings=headings, units=units, second_hop=second_hop, cluster=cluster,
         name=name or ("marginal" if mode == "conformal" else "certified"),
-        seed=seed, on_progress=on_progress,
+        seed=seed, on_progress=on_progress, with_losses=with_losses,
         goal=Goal(metric=measure, mode=mode, retain=retain, confidence=confidence,
                   refuse_target=refuse_target),
     )  # fmt: skip
@@ -152,10 +155,17 @@ def _by_labels(task: Task) -> Calibration:
     choice = Choice(needs, measure, seed=task.seed)
     found, points = choice.cheapest(goal), curve(needs)
     grid = tuple(choice.grid(goal))
+    kept = None if isinstance(found, Cut) else found
+    lost = (
+        losses(task.rag, needs, goal, kept=kept, base=base, measure=measure)
+        if task.with_losses
+        else None
+    )
     if isinstance(found, Cut):
         return Calibration(
             policy=None, reason=_reason(found, task), n=found.n, n_needed=found.n_needed,
             curve=points, target=goal.to_dict(), evidence=_evidence(needs, None), grid=grid,
+            losses=lost,
         )  # fmt: skip
     policy = found.policy(base)
     configuration = _as_retrieved(task.rag, needs)
@@ -178,6 +188,7 @@ def _by_labels(task: Task) -> Calibration:
         grid=grid,
         untrimmed_k=found.k,
         uncertified_tokens=_uncertified(needs, goal),
+        losses=lost,
     )
 
 

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
+from typing import TYPE_CHECKING
 
 from ragkit import __version__
 from ragkit.errors import ConfigError
@@ -17,6 +18,9 @@ from ragkit.types import Json
 from ragkit_eval.calibration.certify import Goal
 from ragkit_eval.data.datasets import Dataset
 
+if TYPE_CHECKING:
+    from ragkit_eval.calibration.losses import Losses
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Calibration:
@@ -26,7 +30,8 @@ class Calibration:
     with its 95 % interval. `grid` tells what other shares and confidences cost. `untrimmed_k` is
     the number of whole chunks where these are cheaper than any certified cut, None otherwise.
     `uncertified_tokens` is what a cut would send that just keeps the share on the labelled
-    questions: the difference is the price of the certificate; None where no cut does.
+    questions: the difference is the price of the certificate; None where no cut does. `losses` is
+    what is lost, question by question, if that was asked for.
     `to_dict` is the JSON of `ragkit calibrate`.
     """
 
@@ -41,6 +46,7 @@ class Calibration:
     grid: tuple[Mapping[str, Json], ...] = ()
     untrimmed_k: int | None = None
     uncertified_tokens: float | None = None
+    losses: Losses | None = None
 
     @property
     def certified(self) -> bool:
@@ -79,6 +85,7 @@ class Calibration:
             "grid": [dict(cell) for cell in self.grid],
             "untrimmed_k": self.untrimmed_k,
             "uncertified_tokens": self.uncertified_tokens,
+            "losses": None if self.losses is None else self.losses.to_dict(),
         }
 
 
@@ -110,6 +117,7 @@ class Task:
     name: str
     seed: int
     on_progress: Callable[[int, int], None] | None
+    with_losses: bool = False
 
     def __post_init__(self) -> None:
         """Check that there is something to try; raises `ConfigError`."""
