@@ -75,8 +75,7 @@ def _guarantee(target: Shown) -> str:
 
 def explanation(data: Shown) -> str:
     """Return what is guaranteed and what is not, and the curve."""
-    first = calibration_text(data) if data["certified"] else _refused(data)
-    lines = [first, "", *meaning(data), *_grid(data["grid"])]
+    lines = [calibration_text(data), "", *meaning(data), *_grid(data["grid"])]
     lines += ["", "Tokens of context, and the share of the untrimmed top 5's quality kept"]
     return "\n".join([*lines, *_plot(data["curve"])])
 

@@ -58,8 +58,8 @@ class Losses:
         untrimmed: k, mean tokens and share of the first k chunks, whole, as policies send them: of
             near-identical ones one.
         shown: Mean tokens and share of what the losses are of; None if nothing keeps the share.
-        is_certified: Whether that is certified; else it is the cut that just keeps the share of
-            these very questions, and promises nothing.
+        is_certified: Whether that is certified; else it is that of a marginal policy, or the cut
+            that just keeps the share of these very questions, and promises nothing.
         lost: The questions that lose by it; without it, those that every cut loses.
         samples: How the questions were chosen, where the labels say so.
     """
@@ -120,7 +120,7 @@ def losses(
             (whole.k, whole.mean_tokens, _share(needs, at, goal, whole.quality)) for whole in wholes
         ),
         shown=None if tokens is None else (tokens, _share(needs, at, goal, quality)),
-        is_certified=kept is not None,
+        is_certified=kept is not None and not goal.is_marginal,
         lost=tuple(_loss(rag, needs[i], policy) for i in lost),
         samples=tuple(sorted({sample for sample in samples if isinstance(sample, str)})),
     )
@@ -146,7 +146,7 @@ def _shown(
 def _share(
     needs: Sequence[Needs], at: Sequence[int], goal: Goal, quality: Sequence[float]
 ) -> float:
-    if goal.mode == "strict":
+    if goal.mode in {"strict", "conformal"}:
         found, of = float(sum(quality[i] == 1.0 for i in at)), float(len(at))
     else:
         found = sum(quality[i] for i in at)

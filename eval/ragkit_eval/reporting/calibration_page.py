@@ -65,12 +65,18 @@ def html(calibration: Calibration, said: Sequence[str], name: str) -> str:
         _plot(calibration, found),
         _rivals(calibration, found),
         *_goals(calibration),
-        *_losses(found),
+        *_losses(calibration, found),
     ]
     return document(f"ragkit calibrate: {name}", parts, style=_STYLE)
 
 
 def _verdict(calibration: Calibration, found: Losses) -> tuple[str, str]:
+    if calibration.promise is not None and found.shown is not None:
+        return (
+            f"Not certified. {calibration.promise}: {_goal(calibration)}, in {found.shown[0]:.0f} "
+            f"tokens on average; the untrimmed top 5 sends {found.full_tokens:.0f}.",
+            "inconclusive",
+        )
     if not calibration.certified:
         needed = calibration.n_needed
         more = "" if needed is None else f" About {needed:,} questions like these are needed."
@@ -93,7 +99,16 @@ def _goal(calibration: Calibration) -> str:
         f"all ({metric})",
         "ratio": f"at least {retain:.0%} of the mean {metric} of the untrimmed top 5",
         "absolute": f"a mean {metric} of at least {retain:.3f}",
+        "conformal": f"of the questions that the untrimmed top 5 serves {retain:.0%} keep all "
+        f"({metric})",
     }.get(str(target["mode"]), f"{target['mode']} {retain}")
+
+
+def _what(calibration: Calibration, found: Losses, otherwise: str) -> str:
+    """Return what is shown: what is certified, a marginal policy, or an uncertified cut."""
+    if found.is_certified:
+        return "certified"
+    return otherwise if calibration.promise is None else "marginal policy, not certified"
 
 
 def _facts(found: Losses) -> str:
@@ -137,7 +152,7 @@ def _plot(calibration: Calibration, found: Losses) -> str:
         tokens, share = found.shown
         fill = _FILLS["kept" if found.is_certified else "open"]
         shapes.append(diamond(axes.x(tokens), axes.y(share), fill))
-        what = "certified" if found.is_certified else "just keeps the share: no promise"
+        what = _what(calibration, found, "just keeps the share: no promise")
         entries.append((fill, f"◆ {what}", f"{shown(share)} at {tokens:.0f} tokens"))
     return drawing("share kept against tokens", [*shapes, *legend(entries)])
 
@@ -147,7 +162,7 @@ def _rivals(calibration: Calibration, found: Losses) -> str:
     rows: list[list[str]] = []
     if found.shown is not None:
         tokens, share = found.shown
-        what = "certified" if found.is_certified else "cut that just keeps the share, uncertified"
+        what = _what(calibration, found, "cut that just keeps the share, uncertified")
         rows.append([what, f"{tokens:.0f}", f"{share:.3f}", _whether(share, retain)])
     rows += [
         [
@@ -185,8 +200,10 @@ def _goals(calibration: Calibration) -> list[str]:
     return ["<h2>Other goals</h2>", table(["share", "confidence", "price"], rows)]
 
 
-def _losses(found: Losses) -> list[str]:
+def _losses(calibration: Calibration, found: Losses) -> list[str]:
     by = "what is certified" if found.is_certified else "the uncertified cut"
+    if calibration.promise is not None:
+        by = "the marginal policy"
     if found.shown is None:
         by = "every cut"
     parts = [f"<h2>Lost by {by}: {len(found.lost):,} of {found.n:,} questions</h2>"]
