@@ -114,8 +114,8 @@ def flip_rate(
     means: list[Means] = []
     for _ in range(n_pairs):
         sides = list(_pair(rng, run, again, baseline))
-        results = [light.check(side, baseline=base).verdict for side, base in sides]
-        verdicts.append((results[0], results[1]))
+        one, other = (light.check(side, baseline=base).verdict for side, base in sides)
+        verdicts.append((one, other))
         means += [_means(gate, side, base) for side, base in sides]
     flips = sum(one != other for one, other in verdicts)
     low, high = clopper_pearson(flips, n_pairs)
