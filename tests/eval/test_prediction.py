@@ -49,16 +49,19 @@ def test_the_interval_holds_the_truth(accuracy: float, narrower: float) -> None:
 
 
 def test_a_biased_judge_is_corrected() -> None:
-    """A judge that calls everything right but for a tenth of the wrong is put right by labels."""
+    """A judge that calls three in ten of the wrong answers right is put right by labels."""
     rng = random.Random(9)
     means: list[float] = []
+    used = 0
     for _ in range(200):
         truth = {str(i): float(rng.random() < 0.5) for i in range(300)}
-        scores = {k: 1.0 if v or rng.random() < 0.9 else 0.0 for k, v in truth.items()}
+        scores = {k: 1.0 if v or rng.random() < 0.3 else 0.0 for k, v in truth.items()}
         labels = {k: truth[k] for k in rng.sample(list(truth), 60)}
         found = powered_mean(labels, scores)
-        assert found.judge_mean > 0.85
+        assert found.judge_mean > 0.55
+        used += found.judge_weight > 0.0
         means.append(found.mean)
+    assert used >= 180
     assert fmean(means) == pytest.approx(0.5, abs=0.02)
 
 
