@@ -32,17 +32,24 @@ if TYPE_CHECKING:
     from ragkit_eval.reporting.comparison import Comparison as Comparison
     from ragkit_eval.reporting.comparison import Difference as Difference
     from ragkit_eval.reporting.comparison import compare as compare
+    from ragkit_eval.reporting.flips import FlipRate as FlipRate
+    from ragkit_eval.reporting.flips import flip_rate as flip_rate
     from ragkit_eval.reporting.gate import Gate as Gate
     from ragkit_eval.reporting.gate import GateResult as GateResult
     from ragkit_eval.reporting.report import Report as Report
     from ragkit_eval.reporting.report import make_report as make_report
     from ragkit_eval.reporting.report import markdown as markdown
+    from ragkit_eval.reporting.sequential import judge_sequentially as judge_sequentially
     from ragkit_eval.running.cache import Cache as Cache
     from ragkit_eval.running.finished import Run as Run
     from ragkit_eval.running.finished import load_run as load_run
     from ragkit_eval.running.pipelines import RagPipeline as RagPipeline
     from ragkit_eval.running.runs import evaluate as evaluate
     from ragkit_eval.running.stores import OpenedRag as OpenedRag
+    from ragkit_eval.stats.audit import Audit as Audit
+    from ragkit_eval.stats.audit import audit as audit
+    from ragkit_eval.stats.prediction import PoweredMean as PoweredMean
+    from ragkit_eval.stats.prediction import powered_mean as powered_mean
 
 _NAMES = {
     "calibration.calibrate": ("calibrate",),
@@ -56,13 +63,17 @@ _NAMES = {
     "measuring.measures": ("Measure", "all_measures", "default_measures", "parse_measure"),
     "measuring.scoring": ("score",),
     "reporting.comparison": ("Comparison", "Difference", "compare"),
+    "reporting.flips": ("FlipRate", "flip_rate"),
     "reporting.gate": ("Gate", "GateResult"),
     "reporting.report": ("Report", "make_report", "markdown"),
+    "reporting.sequential": ("judge_sequentially",),
     "running.cache": ("Cache",),
     "running.pipelines": ("RagPipeline",),
     "running.finished": ("Run", "load_run"),
     "running.runs": ("evaluate",),
     "running.stores": ("OpenedRag",),
+    "stats.audit": ("Audit", "audit"),
+    "stats.prediction": ("PoweredMean", "powered_mean"),
 }
 """The public names, by the module that each is loaded from."""
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable, Mapping
+from pathlib import Path
 
 from ragkit.cli import output, statistics_output
-from ragkit.errors import ExitCode
+from ragkit.errors import ConfigError, ExitCode
 
 
 def audit(args: argparse.Namespace) -> ExitCode:
@@ -35,4 +36,38 @@ def aa(args: argparse.Namespace) -> ExitCode:
     return found.exit_code
 
 
-ACTIONS: Mapping[str, Callable[[argparse.Namespace], int]] = {"audit": audit, "aa": aa}
+def ppi(args: argparse.Namespace) -> ExitCode:
+    """Run `ragkit eval ppi`."""
+    from ragkit_eval.data.sheets import read_numbers
+    from ragkit_eval.stats.prediction import powered_mean
+
+    scores, documents = _scores(Path(args.scores), args.measure)
+    labels, _ = read_numbers(Path(args.labels), "label")
+    found = powered_mean(labels, scores, documents, confidence=args.confidence)
+    output.show(found.to_dict(), statistics_output.ppi_text, as_json=args.json)
+    return ExitCode.DONE
+
+
+def _scores(place: Path, measure: str | None) -> tuple[Mapping[str, float], Mapping[str, str]]:
+    """Return the score of each question that has one, and the documents where they are known."""
+    from ragkit_eval.data.sheets import read_numbers
+    from ragkit_eval.reporting.comparison import finite
+    from ragkit_eval.running.finished import load_run
+
+    if not place.is_dir():
+        if measure is not None:
+            raise ConfigError(f"--measure is for a run's folder; {place} is a file")
+        return read_numbers(place, "score")
+    run = load_run(place)
+    if measure is None:
+        raise ConfigError(f"--measure is needed; the run has {' '.join(run.measures)}")
+    run.measure(measure)
+    known = [(s, value) for s in run.scores if (value := finite(s, measure)) is not None]
+    return {s.id: value for s, value in known}, {s.id: s.cluster for s, _ in known}
+
+
+ACTIONS: Mapping[str, Callable[[argparse.Namespace], int]] = {
+    "audit": audit,
+    "aa": aa,
+    "ppi": ppi,
+}

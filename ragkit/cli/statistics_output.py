@@ -101,3 +101,24 @@ def aa_text(data: Shown) -> str:
             f"about {data['n_needed']:,} questions like these {data['n']:,} would bring it to 5 %"
         )
     return "\n".join(lines)
+
+
+def ppi_text(data: Shown) -> str:
+    """Return the mean, and what the judge adds to the labels."""
+    alone, scored = data["labels_alone"], f"{data['judge_mean']:.3f}"
+    judge = f"the judge (its own mean: {scored}) makes the interval no narrower: labels alone"
+    if data["judge_weight"] > 0.0:
+        low, high = (_or_none(alone[end], ".3f") for end in ("low", "high"))
+        judge = (
+            f"labels alone: {alone['mean']:.3f} [{low}, {high}]; with the judge, weighted "
+            f"{data['judge_weight']:.2f}, they are worth about {data['worth']:,.0f}\n"
+            f"judge alone: {scored}; where there are labels it says {data['judge_bias']:+.3f} "
+            "against them"
+        )
+    return (
+        f"mean label of all {data['n_scored']:,} questions: {data['mean']:.3f} "
+        f"[{data['low']:.3f}, {data['high']:.3f}] ({data['confidence']:.0%} interval)\n"
+        f"{data['n_labels']:,} labels of {data['n_documents_labelled']:,} documents; all questions "
+        f"are of {data['n_documents']:,}\n{judge}\n"
+        "it holds if the labelled questions are a random draw from all of them"
+    )

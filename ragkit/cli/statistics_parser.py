@@ -41,4 +41,20 @@ def _aa(add: AddCommand) -> None:
     add_common(parser, store=False)
 
 
-COMMANDS: tuple[Callable[[AddCommand], None], ...] = (_audit, _aa)
+def _ppi(add: AddCommand) -> None:
+    parser = add("eval ppi", "Mean of all questions from few human labels and a judge's scores",
+                 "ragkit eval ppi runs/new labels.csv --measure ContentF1")  # fmt: skip
+    parser.add_argument("scores", metavar="SCORES",
+                        help="what the judge says of all questions: a run's folder, with "
+                        "--measure; or CSV, TSV or JSON Lines with id, score and maybe "
+                        "document")  # fmt: skip
+    parser.add_argument("labels", metavar="LABELS",
+                        help="what people say of some, drawn at random: a file of the same kinds "
+                        "with id and label, 0 to 1, yes or no")  # fmt: skip
+    parser.add_argument("--measure", metavar="M", help="measure of the run that is the judge")
+    parser.add_argument("--confidence", type=finite, metavar="X", default=0.95,
+                        help="confidence of the interval (default 0.95)")  # fmt: skip
+    add_common(parser, store=False)
+
+
+COMMANDS: tuple[Callable[[AddCommand], None], ...] = (_audit, _aa, _ppi)

@@ -18,6 +18,7 @@ from ragkit.trimming.certificate import MARGINAL
 from ragkit_eval.calibration.calibrate import calibrate
 from ragkit_eval.calibration.task import write_policy
 from ragkit_eval.data.datasets import load_dataset
+from ragkit_eval.reporting.calibration_page import html
 from ragkit_eval.stats.certificates import marginal_limit
 
 from .made import make_dataset, make_store
@@ -103,7 +104,7 @@ def test_a_marginal_policy_says_so_everywhere(tmp_path: Path) -> None:
     town = load_dataset(make_dataset(tmp_path / "town", copies=2))
     store = make_store(tmp_path / "kb", town)
     with RAG(store, config=WORDS, ledger="off") as rag:
-        found = calibrate(rag, town, retain=0.9, cluster="none", mode="conformal")
+        found = calibrate(rag, town, retain=0.9, cluster="none", mode="conformal", with_losses=True)
     assert found.policy is not None
     assert found.policy.name == "marginal"
     assert (found.certified, found.promise) == (False, MARGINAL)
@@ -113,6 +114,10 @@ def test_a_marginal_policy_says_so_everywhere(tmp_path: Path) -> None:
     assert certificate is not None
     assert (certificate.mode, certificate.confidence) == ("conformal", None)
     assert certificate.promise == MARGINAL
+    page = html(found, ["What this says"], "town")
+    assert f"Not certified. {MARGINAL}" in page
+    assert "Certified:" not in page
+    assert "Other goals" not in page
     path = tmp_path / "trim.json"
     path.write_text(write_policy(found))
     assert MARGINAL in path.read_text()

@@ -114,12 +114,12 @@ def flip_rate(
     means: list[Means] = []
     for _ in range(n_pairs):
         sides = list(_pair(rng, run, again, baseline))
-        results = [light.check(side, baseline=base).verdict for side, base in sides]
-        verdicts.append((results[0], results[1]))
+        found: list[Verdict] = [light.check(side, baseline=base).verdict for side, base in sides]
+        verdicts.append((found[0], found[1]))
         means += [_means(gate, side, base) for side, base in sides]
     flips = sum(one != other for one, other in verdicts)
     low, high = clopper_pearson(flips, n_pairs)
-    found = Counter(verdict for pair in verdicts for verdict in pair)
+    counts = Counter(verdict for pair in verdicts for verdict in pair)
     return FlipRate(
         source="questions" if again is None else "runs",
         n=len(run.scores),
@@ -130,7 +130,7 @@ def flip_rate(
         low=low,
         high=high,
         verdict="steady" if high <= TOLERATED else "flaky" if low > TOLERATED else "unknown",
-        verdicts={v: found[v] / (2 * n_pairs) for v in ("pass", "fail", "inconclusive")},
+        verdicts={v: counts[v] / (2 * n_pairs) for v in ("pass", "fail", "inconclusive")},
         n_needed=_needed(len(run.scores), flips / n_pairs, means, gate.alpha),
         seed=gate.seed,
     )

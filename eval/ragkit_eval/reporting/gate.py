@@ -195,7 +195,7 @@ class Gate:
         return self.result(run, baseline, checks)
 
     def check_baseline(self, baseline: Run | None) -> None:
-        """Raise `ConfigError` where a margin has nothing to compare with."""
+        """Raise `ConfigError` where a margin has no `baseline` to compare with."""
         needing = [rule.name for rule in self.rules if rule.margin is not None]
         if baseline is None and needing:
             raise ConfigError(f"a margin on {needing[0]} needs a baseline: --baseline RUN")
@@ -208,7 +208,7 @@ class Gate:
         *,
         sequential: Sequential | None = None,
     ) -> GateResult:
-        """Return the verdict over checks; without any it fails."""
+        """Return the verdict over `checks` of a `run` and `baseline`, `sequential` or of all."""
         found: set[Verdict] = {check.verdict for check in checks}
         verdict: Verdict = "pass"
         if "fail" in found or not checks:
@@ -228,7 +228,7 @@ class Gate:
         )
 
     def sound(self, run: Run, baseline: Run | None) -> list[Check]:
-        """Return what makes any verdict but "fail" impossible."""
+        """Return what makes any verdict on a `run` and its `baseline` but "fail" impossible."""
         checks: list[Check] = []
 
         def fail(kind: str, detail: str) -> None:

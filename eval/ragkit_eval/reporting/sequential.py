@@ -124,6 +124,8 @@ def document_order(names: Sequence[str], seed: int) -> list[str]:
 def judge_sequentially(gate: Gate, run: Run, *, baseline: Run | None = None) -> GateResult:
     """Return the verdict of a gate that stops at the first document after which it is known.
 
+    The documents come in an order that the gate's seed fixes.
+
     Args:
         gate: The rules. A measure that is no share needs `most` for its mean.
         run: The candidate.
