@@ -12,10 +12,12 @@ from ragkit.ingest_rules import IngestRule, RuledFile
 from ragkit.loading.converting import Converting
 from ragkit.loading.formats import MAX_FILE_BYTES, find_loader
 from ragkit.loading.isolation import Content, InProcess, Parser, Worker
+from ragkit.loading.parsers import Parsers
 from ragkit.loading.recognizing import Recognizing
 from ragkit.loading.records import Labels, is_record_line, record_documents, record_lines
 from ragkit.loading.remote import Reading, Remembering, Stored
 from ragkit.loading.rules import Rules
+from ragkit.loading.sharding import Shard
 from ragkit.loading.sizes import FileSize
 from ragkit.loading.sources import FileSource
 from ragkit.loading.tables import is_guarded
@@ -85,14 +87,20 @@ class Joined:
 
     Attributes:
         parser: Turns their files into text.
+        shard: The share of the documents that is yielded.
     """
 
     def __init__(
-        self, sources: Sequence[Source], documents: Sequence[Document], parser: Parser
+        self,
+        sources: Sequence[Source],
+        documents: Sequence[Document],
+        parser: Parser,
+        shard: Shard | None = None,
     ) -> None:
         self._sources = sources
         self._documents = documents
         self.parser = parser
+        self.shard = shard or Shard(1, 1)
 
     @property
     def roots(self) -> tuple[str, ...]:
@@ -137,9 +145,11 @@ class Joined:
 
     def documents(self) -> Iterator[SourceItem]:
         """Yield the documents of all sources."""
-        yield from self._documents
+        yield from filter(self.shard.takes, self._documents)
         for source in self._sources:
-            yield from source.documents()
+            items = source.documents()
+            # A source of files opens none of another share.
+            yield from items if isinstance(source, FileSource) else filter(self.shard.takes, items)
 
 
 def open_source(
@@ -155,17 +165,19 @@ def open_source(
     ocr: bool = False,
     selection: Selection | None = None,
     archives: bool = False,
+    shard: Shard | None = None,
+    n_jobs: int = 1,
     allow_private: bool = False,
     delay_seconds: float = 0.0,
     open_named: Callable[[str, Reading], Source | None] | None = None,
 ) -> Joined:
     """Return one source for paths, `-`, sources and documents.
 
-    Unless `isolate`, files are parsed in this process. With `convert`, those of old office
-    programs are converted; with `ocr`, what is written in pictures is read. `open_named` opens what
-    is elsewhere by its name; None if it is a path.
+    Unless `isolate`, files are parsed in this process; else in `n_jobs` others at most. With
+    `convert`, those of old office programs are converted; with `ocr`, what is written in pictures
+    is read. `open_named` opens what is elsewhere by its name; None if it is a path.
     """
-    parser: Parser = Worker() if isolate else InProcess()
+    parser: Parser = (Worker() if n_jobs == 1 else Parsers(n_jobs)) if isolate else InProcess()
     if ocr:
         parser = Recognizing(parser)
     if convert:
@@ -179,6 +191,7 @@ def open_source(
         archives=archives,
         allow_private=allow_private,
         delay_seconds=delay_seconds,
+        shard=shard or Shard(1, 1),
     )
     named: list[Source] = []
     paths: list[str | Path] = []
@@ -200,6 +213,7 @@ def open_source(
                 parser=parser,
                 selection=selection,
                 archives=archives,
+                shard=shard,
             )
         )
     if "-" in [item for item in what if isinstance(item, str)]:
@@ -207,4 +221,4 @@ def open_source(
     sources += named
     documents = [item for item in what if isinstance(item, Document)]
     sources += [item for item in what if not isinstance(item, str | Path | Document)]
-    return Joined(sources, documents, parser)
+    return Joined(sources, documents, parser, shard)

@@ -5,16 +5,25 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
+from pathlib import PurePath
 from typing import Protocol, TypeAlias, runtime_checkable
 
 from ragkit.errors import LoadError
 from ragkit.loading.converting import loader_for
-from ragkit.loading.formats import ARCHIVES, LOADERS_VERSION, Loader, archive_loader, usable
+from ragkit.loading.formats import (
+    ARCHIVES,
+    LOADERS,
+    LOADERS_VERSION,
+    Loader,
+    archive_loader,
+    usable,
+)
 from ragkit.loading.inside import Place, member_documents
 from ragkit.loading.isolation import Content, Parser
 from ragkit.loading.payloads import why_for_programs
 from ragkit.loading.records import Digest, Labels, digest
 from ragkit.loading.rules import Rules
+from ragkit.loading.sharding import Shard
 from ragkit.loading.walking import Selection
 from ragkit.types import Document, Failure, Metadata, PendingDocument, SourceItem
 
@@ -63,6 +72,7 @@ class Reading:
         archives: Whether the files in archives are documents, `id#name`.
         allow_private: Whether addresses of this machine and of private networks may be asked.
         delay_seconds: Shortest time between two requests to a host.
+        shard: The share of the documents that is read; what belongs to another is not fetched.
     """
 
     parser: Parser
@@ -72,6 +82,15 @@ class Reading:
     archives: bool = False
     allow_private: bool = False
     delay_seconds: float = 0.0
+    shard: Shard = field(default_factory=lambda: Shard(1, 1))
+
+    def is_elsewhere(self, file: RemoteFile) -> bool:
+        """Whether all that a file can hold is one document of another share."""
+        if self.shard.owns(file.id):
+            return False
+        loader = LOADERS.get(PurePath(file.name).suffix.lower())
+        may_hold_several = loader is not None and loader.members is not None
+        return not (may_hold_several or (self.archives and archive_loader(file.name)))
 
     def left_out(self, file: RemoteFile) -> Failure | None:
         """Return why a file is not to be read, as rules and patterns have it; None if it is."""

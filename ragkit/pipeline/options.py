@@ -111,6 +111,10 @@ class IngestOptions(TypedDict, total=False):
         gitignore: Leave out what `.gitignore` files leave out, too. A `.ragkitignore` always
             counts.
         archives: Read the files in ZIP and tar archives, too, each as a document `path#name`.
+        shard: `I/N`, or the two numbers: ingest only the documents of one of N shares, which
+            together hold each document once, by a hash of its id; `prune` removes only documents of
+            this share. Each of several machines ingests its share into one store that takes many
+            writers. I counts from 0 or from 1: 0/N and N/N are the same share.
         allow_private: Let web addresses lead to this machine and to private networks.
         delay_seconds: Shortest time between two requests to a web site, 0 to 3,600.
         confirm: Called before `prune` removes more than half of the documents stored from one of
@@ -141,6 +145,7 @@ class IngestOptions(TypedDict, total=False):
     exclude: Sequence[str]
     gitignore: bool
     archives: bool
+    shard: str | tuple[int, int] | None
     allow_private: bool
     delay_seconds: float
     confirm: Confirm | None

@@ -530,3 +530,21 @@ def test_names_of_sources(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     assert not any(map(is_source, ("docs", "C:\\docs", "-", "ftp://a.example/")))
     with pytest.raises(ConfigError, match="neither with https"):
         open_source("https:a", reading=Reading(parser=InProcess()))
+
+
+def test_a_share_fetches_its_own_pages(site: Site, tmp_path: Path) -> None:
+    """Each page is fetched by one share, which is the one that stores it."""
+    names = [f"/p{n}.html" for n in range(12)]
+    site.pages = {name: f"<p>This is the page {name}.</p>" for name in names}
+    site.pages["/sitemap.xml"] = sitemap(*(f"{site.url}{name}" for name in names))
+    asked: list[str] = []
+    with RAG(tmp_path / "kb", embedder="none") as rag:
+        for i in range(3):
+            report = rag.ingest(
+                f"{site.url}/sitemap.xml", allow_private=True, isolate=False, shard=(i, 3)
+            )
+            pages = [path for path in site.asked if path != "/sitemap.xml"]
+            assert len(pages) == report.documents["added"] > 0
+            asked += pages
+        assert {row.document_id for row in rag.list()} == {f"{site.url}{name}" for name in names}
+    assert sorted(asked) == sorted(names)

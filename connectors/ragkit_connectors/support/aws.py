@@ -21,6 +21,7 @@ from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from typing import Protocol, TypeGuard, cast
 
+from ragkit.costs.metering import meter
 from ragkit.errors import (
     ConfigError,
     LoadError,
@@ -29,6 +30,7 @@ from ragkit.errors import (
     RateLimitedError,
 )
 from ragkit_connectors.support.aws_failures import AwsCall, Failure, class_names, failure_of
+from ragkit_connectors.support.aws_traffic import count_traffic
 from ragkit_connectors.support.deadline import Deadline, call_within, check_limits
 from ragkit_connectors.support.json_values import Record
 from ragkit_connectors.support.refusals import is_private, read_url
@@ -154,6 +156,7 @@ class AwsClient:
         retry_seconds = min(self._retry_seconds, deadline.total_seconds_left)
         backoff = Backoff(time.monotonic() + retry_seconds, sleep=self._sleep)
         for n_attempts in itertools.count(1):
+            meter().sent(0, generates=call.may_be_billed)
             outcome = self._attempt(method, call, parameters, deadline)
             if not isinstance(outcome, Failure):
                 return outcome
@@ -268,6 +271,7 @@ class AwsClient:
             raise ConfigError(f"{self._service} cannot be opened: {error}") from error
         if self._is_json:
             client.meta.events.register("before-parse", _refuse_broken)
+        count_traffic(client.meta.events)
         return client
 
 
@@ -282,6 +286,8 @@ def _refuse_broken(response_dict: Mapping[str, object], **_: object) -> None:
         return
     text = body.strip()
     headers = cast("Mapping[str, str]", response_dict.get("headers", {}))
+    if headers.get("content-type", "").startswith(("application/cbor", "text/xml")):
+        return  # CloudWatch's, by newer and older versions; their parsers find what breaks off
     length = None if headers.get("content-encoding") else headers.get("content-length")
     is_short = length is not None and length != str(len(body))
     is_empty = not text and length == "0"
@@ -323,7 +329,9 @@ def _read(answer: Record, most_bytes: int | None) -> Record:
     for name, value in answer.items():
         if _is_body(value):
             try:
-                whole[name] = value.read() if most_bytes is None else _bytes(value, most_bytes)
+                data = value.read() if most_bytes is None else _bytes(value, most_bytes)
+                meter().received(len(data))
+                whole[name] = data
             finally:
                 value.close()
     return whole

@@ -6,6 +6,7 @@ import codecs
 import hashlib
 import itertools
 import json
+import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -82,6 +83,7 @@ class _Pages:
             allow_private=reading.allow_private, delay_seconds=reading.delay_seconds
         )
         self._robots = Robots(self._fetcher)
+        self._lock = threading.Lock()
         self._stored: Stored = _none_stored
         self._left_out: list[str] = []
 
@@ -95,7 +97,8 @@ class _Pages:
 
     def fetch(self, url: str, known: Validators | None = None) -> Page | None:
         """Return a page; raises `LoadError` where it is not allowed or cannot be fetched."""
-        return self._fetcher.get(url, known, check=self._robots.check)
+        with self._lock:  # Threads may load what another one has listed.
+            return self._fetcher.get(url, known, check=self._robots.check)
 
     def items(self, urls: Iterable[str], *, named: bool) -> Iterator[SourceItem]:
         """Yield the documents of some pages, by their normalised addresses."""
@@ -106,6 +109,8 @@ class _Pages:
                 yield from self._items(_file(url, named=named), stored.get(url, ("", ""))[0])
 
     def _items(self, file: RemoteFile, stored: str) -> Iterator[SourceItem]:
+        if self._reading.is_elsewhere(file):
+            return
         if (failure := self._reading.left_out(file)) is not None:
             if failure.code == "ignored":
                 self._left_out.append(file.id)
