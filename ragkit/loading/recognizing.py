@@ -66,7 +66,8 @@ class Recognizing:
         self.cpu_seconds = parser.cpu_seconds
         self._own_cpu_seconds = 0.0
         self._seconds = seconds
-        can_limit = importlib.util.find_spec("resource") is not None
+        # To limit another program takes an interpreter, and a system that can.
+        can_limit = bool(sys.executable) and importlib.util.find_spec("resource") is not None
         self._program = shutil.which("tesseract") if can_limit else None
         self._found_languages: str | None = None
 

@@ -23,6 +23,7 @@ from ragkit.types import Document, Failure, PendingDocument
 from ragkit_connectors import is_source, open_source
 from ragkit_connectors.website.addresses import is_public
 from ragkit_connectors.website.fetching import Fetcher
+from ragkit_connectors.website.robots import Robots
 from ragkit_connectors.website.urls import check_same_site, normalised
 
 from ..cli.command import run
@@ -116,8 +117,10 @@ def test_the_encoding_that_a_server_names(site: Site) -> None:
     body = "<meta charset=utf-8><p>Fähre – 5 €".encode("cp1252")
     site.pages["/a"] = Answer(body=body, kind="text/html; charset=ISO-8859-1")
     assert read(f"{site.url}/a")[0][f"{site.url}/a"].text == "Fähre – 5 €"
-    site.pages["/a"] = Answer(body="<p>Fähre".encode(), kind="text/html; charset=zlib")
-    assert read(f"{site.url}/a")[0][f"{site.url}/a"].text == "Fähre"
+    for wrong in ("zlib", "punycode", "unicode_escape", "idna", "x", "utf-8", "../a"):
+        kind = f"text/html; charset={wrong}"
+        site.pages["/a"] = Answer(body="<p>F\u00e4hre \\u0041".encode(), kind=kind)
+        assert read(f"{site.url}/a")[0][f"{site.url}/a"].text == "Fähre \\u0041"
 
 
 def test_a_sitemap(site: Site) -> None:
@@ -395,6 +398,27 @@ def test_servers_that_are_slow(site: Site) -> None:
             fetcher.get(f"{site.url}/never")
     with pytest.raises(LoadError, match="did not answer 3 times in a row"):
         fetcher.get(f"{site.url}/never")
+
+
+@pytest.mark.parametrize(
+    ("line", "seconds"),
+    [
+        ("Crawl-delay: 7 # s", 7.0), ("crawl-delay:4000", 30.0), ("Crawl-delay: ²", 0.0),
+        ("Crawl-delay: " + "9" * 5_000, 0.0), ("Request-rate: 1/" + "9" * 5_000, 0.0),
+    ],
+    ids=["seconds", "hours", "raised", "long", "rate"],
+)  # fmt: skip
+def test_the_delay_that_a_site_asks_for(site: Site, line: str, seconds: float) -> None:
+    """It is heeded within bounds, and no line of `robots.txt` breaks the ingest."""
+    text = f"User-agent: *\n{line}\nDisallow: /no\n"
+    site.pages["/robots.txt"] = Answer(body=text.encode(), kind="text/plain")
+    site.pages["/a"] = page("A.")
+    fetcher = Fetcher(allow_private=True, sleep=lambda _: None)
+    robots = Robots(fetcher)
+    robots.check(f"{site.url}/a")
+    assert fetcher.delay_seconds == seconds
+    with pytest.raises(LoadError, match="does not allow it"):
+        robots.check(f"{site.url}/no")
 
 
 def test_servers_that_ask_to_wait(site: Site) -> None:

@@ -59,9 +59,17 @@ class Robots:
         except LoadError as error:
             return error
         data = b"" if page is None else b"".join(page.content.blocks())
-        robots.parse(data.decode("utf-8-sig", "replace").splitlines())
-        delay = robots.crawl_delay(AGENT)
-        if delay is not None:
-            asked = min(float(delay), _MAX_DELAY_SECONDS)
-            self._fetcher.delay_seconds = max(self._fetcher.delay_seconds, asked)
+        lines = data.decode("utf-8-sig", "replace").splitlines()
+        robots.parse(list(filter(_can_be_read, lines)))
+        delay = min(float(robots.crawl_delay(AGENT) or 0), _MAX_DELAY_SECONDS)
+        self._fetcher.delay_seconds = max(self._fetcher.delay_seconds, delay)
         return robots
+
+
+def _can_be_read(line: str) -> bool:
+    """Whether Python's reader of these files takes a line; how many requests it allows is left."""
+    name, _, value = line.partition(":")
+    if name.strip().lower() != "crawl-delay":
+        return name.strip().lower() != "request-rate"
+    value = value.partition("#")[0].strip()
+    return value.isascii() and value.isdigit() and len(value) <= 6

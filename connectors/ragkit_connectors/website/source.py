@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import hashlib
 import itertools
 import json
@@ -58,9 +59,19 @@ _VAGUE = frozenset(
 _TOGETHER = 64
 """Documents that are looked up in the store in one request."""
 
+_MAX_SHOWN = 200
+"""Characters of an address that is none."""
+
 _MAX_LIST_BYTES = 16 * 2**20
 _LATIN = frozenset({"iso-8859-1", "latin-1", "latin1", "us-ascii", "ascii"})
 """Names that mean Windows-1252 on the web (WHATWG Encoding Standard)."""
+
+
+_TEXTS = frozenset({".html", ".htm", ".xhtml", ".txt", ".md", ".csv", ".tsv"})
+_TABLES = (
+    "cp", "iso8859", "koi8", "mac", "tis", "gb", "big5", "euc", "shift", "iso2022", "utf-16",
+)  # fmt: skip
+"""How the names of encodings begin that read a text byte by byte: others may take very long."""
 
 
 class _Pages:
@@ -207,17 +218,18 @@ class WebSource(_Pages):
     def _listed(self, addresses: Iterator[str]) -> Iterator[SourceItem]:
         urls: dict[str, None] = {}
         try:
-            for address in addresses:
+            for n_listed, address in enumerate(addresses):
+                if n_listed == MAX_URLS:
+                    raise LoadError("limit", f"it lists more than {MAX_URLS:,} pages")
                 try:
                     url = normalised(address)
                     check_same_site(url, self._start)
                 except LoadError as error:
                     detail = f"listed, but {error.detail}"
-                    yield Failure(source=address, code="ignored", detail=detail, skipped=True)
-                    continue
-                urls[url] = None
-                if len(urls) > MAX_URLS:
-                    raise LoadError("limit", f"more than {MAX_URLS:,} pages")
+                    source = address[:_MAX_SHOWN]
+                    yield Failure(source=source, code="ignored", detail=detail, skipped=True)
+                else:
+                    urls[url] = None
         except LoadError as error:
             self._note_problem(self._start, error)
         yield from self._problems
@@ -268,7 +280,7 @@ class UrlListSource(_Pages):
             try:
                 urls[normalised(line)] = None
             except LoadError as error:
-                yield Failure(source=line[:200], code=error.code, detail=error.detail)
+                yield Failure(source=line[:_MAX_SHOWN], code=error.code, detail=error.detail)
         yield from self.items(urls, named=True)
 
 
@@ -318,10 +330,11 @@ def _name_of(page: Page) -> str:
 def _as_unicode(page: Page, suffix: str) -> Content:
     """Return a page in Unicode, if the server says how it is encoded and that is so."""
     charset = "cp1252" if page.charset in _LATIN else page.charset
-    is_text = suffix in {".html", ".htm", ".xhtml", ".txt", ".md", ".csv", ".tsv"}
-    if not is_text or charset in {"", "utf-8", "utf8"}:
+    if suffix not in _TEXTS or not charset:
         return page.content
     try:
+        if not codecs.lookup(charset).name.startswith(_TABLES):
+            return page.content
         text = b"".join(page.content.blocks()).decode(charset)
     except (LookupError, ValueError):
         return page.content
