@@ -49,7 +49,7 @@ def costs_of(
 ) -> Costs:
     """Return the energy of an attempt so far."""
     processors, accelerators = attempt.processors.joules(), attempt.accelerator_joules
-    local = local_joules(attempt.watch.cpu_seconds)
+    local = local_joules(attempt.worker.cpu_seconds())
     if processors is not None and attempt.processors.is_own():
         local = _counted(processors, "RAPL counters of all processors")
     energy = AnswerEnergy(joules=local, baseline=local)
@@ -104,7 +104,7 @@ def size_of(parts: Parts, served_model: str | None = None) -> ModelSize | None:
 def _generation(local: Range, attempt: Attempt) -> Range:
     """Return the part of the local joules that was spent while the answer was generated."""
     stages = {stage.name: stage.cpu_seconds for stage in attempt.watch.stages}
-    whole = attempt.watch.cpu_seconds
+    whole = attempt.worker.cpu_seconds()
     share = min(1.0, stages.get("generate", 0.0) / whole) if whole > 0.0 else 0.0
     return local.times(share, share, share)
 

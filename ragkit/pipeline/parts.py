@@ -182,8 +182,9 @@ class Parts(Forkable):
         """Whether the store is a folder on this machine, whether or not it exists yet."""
         with self._lock:
             store = self._store or self._given_store
-            # A protocol is checked member by member, for each receipt.
-            return isinstance(store, LocalStore | str | Path) or isinstance(store, Maintained)
+            if isinstance(store, LocalStore | str | Path):
+                return True
+            return isinstance(store, Maintained)  # which is slow: it looks for each member
 
     def folder(self) -> Path:
         """Return the store's folder, which need not exist; `ConfigError` for other stores."""

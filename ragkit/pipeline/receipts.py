@@ -12,7 +12,7 @@ from ragkit.costs.energy import carbon_grams
 from ragkit.costs.machine import MACHINE, Since
 from ragkit.costs.metering import Meter
 from ragkit.costs.receipt import Outcome, Receipt
-from ragkit.costs.stopwatch import Stopwatch, peak_rss_bytes
+from ragkit.costs.stopwatch import Stopwatch, Worker, peak_rss_bytes
 from ragkit.errors import RagkitError, RemoteError
 from ragkit.pipeline.answer_costs import costs_of, runs_on
 from ragkit.pipeline.answers import TrimUse, sound_usage, stop_reason
@@ -37,7 +37,8 @@ class Attempt:
     def __init__(self, question_id: str | None = None, *, dry_run: bool = False) -> None:
         self.question_id = question_id
         self.dry_run = dry_run
-        self.watch = Stopwatch()
+        self.worker = Worker()
+        self.watch = Stopwatch(self.worker.cpu_seconds)
         self.meter = Meter()
         self.rewriting: Usage | None = None
         """What it cost to have the question rewritten by the model."""
@@ -46,6 +47,12 @@ class Attempt:
         self.processors = ProcessorMeter()
         self.accelerator_joules: float | None = None
         """What the accelerators of this machine took while the answer was generated, if known."""
+
+    @contextmanager
+    def working(self) -> collections.abc.Generator[None]:
+        """Work on the answer in the body of the `with` statement: all that it uses is counted."""
+        with self.worker.working(), self.meter.active():
+            yield
 
     def idle_share(self) -> float | None:
         """Return the share of the processors' time that was not used since the start."""
@@ -170,7 +177,7 @@ def receipt(
     moves_bytes = meter.bytes_sent > 0 or not counts_bytes
     return Receipt(
         seconds=watch.seconds,
-        cpu_seconds=watch.cpu_seconds,
+        cpu_seconds=attempt.worker.cpu_seconds(),
         stages=watch.stages,
         baseline_tokens=None if draft is None else draft.baseline_tokens,
         baseline_comparable=draft is not None and draft.baseline_comparable,
@@ -212,7 +219,7 @@ def _parts_used(parts: Parts, meter: Meter, n_llm_calls: int) -> collections.abc
     yield parts.opened_store
     if meter.embed_tokens != 0:
         yield parts.question_embedder
-    if meter.rerank_units:
+    if meter.rerank_units != 0:
         yield parts.reranker
     if n_llm_calls:
         yield parts.opened_generator
