@@ -90,7 +90,7 @@ def main() -> None:
                 with attempt.working(), attempt.watch.stage(name):
                     pass
             cost = receipt(parts, attempt, drafted, answer.usage, generation, outcome="answered")
-            attempt.record(parts, answer.usage, cost, trim=answer.trim, generation=generation)
+            attempt.record(parts, drafted, answer.usage, cost, generation=generation)
 
         stages = median_microseconds(stage, n_rounds) - median_microseconds(Attempt, n_rounds)
         found = {

@@ -17,7 +17,14 @@ from typing import cast
 from ragkit.errors import ConfigError, MissingExtraError
 from ragkit.types import Embedder, Generator, Reranker, Retriever
 
-__all__ = ["open_embedder", "open_generator", "open_reranker", "open_store", "split_name"]
+__all__ = [
+    "generator_settings",
+    "open_embedder",
+    "open_generator",
+    "open_reranker",
+    "open_store",
+    "split_name",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +126,26 @@ def split_name(name: str) -> tuple[str, str]:
     kind, colon, rest = name.partition(":")
     is_kind = bool(colon) and len(kind) > 1 and not set(kind) & {"/", "\\", "."}
     return (kind, rest) if is_kind else ("", name)
+
+
+def generator_settings(name: str) -> frozenset[str]:
+    """Return the names of the settings that a generator takes.
+
+    Args:
+        name: For example `openai:MODEL`; of a kind that does not exist, the result is empty.
+
+    Raises:
+        MissingExtraError: its extra is not installed.
+    """
+    import inspect
+
+    kind, _ = split_name(name)
+    connector = _GENERATORS.get(kind)
+    factory = _factory(connector) if connector else _third_party("generator", kind)
+    if factory is None:
+        return frozenset()
+    parameters = inspect.signature(factory).parameters.values()
+    return frozenset(p.name for p in parameters if p.kind is p.KEYWORD_ONLY)
 
 
 def _open(

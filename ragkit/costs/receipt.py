@@ -36,6 +36,10 @@ class Receipt:
     their answers. `idle_share` is the share of this machine's processor time, or of its control
     group's, that nobody used meanwhile, and `group_peak_bytes` the most memory that the group has
     held. `not_counted` names what the joules leave out. Whatever is unknown is None.
+
+    `region` is where the model ran: an AWS Region, or the prefix of the inference profile (`eu`,
+    `global`) that chose among several. `answer_id` is what feedback names the answer by: random,
+    None for a dry run.
     """
 
     seconds: float
@@ -71,6 +75,8 @@ class Receipt:
     served_tier: str | None = None
     server_seconds: float | None = None
     server_stop_reason: str | None = None
+    answer_id: str | None = None
+    region: str | None = None
 
     @property
     def saved_tokens(self) -> int | None:
@@ -78,6 +84,10 @@ class Receipt:
         if self.baseline_tokens is None or self.input_tokens is None:
             return None
         return self.baseline_tokens - self.input_tokens
+
+    def __repr__(self) -> str:
+        """Return the receipt on one line; `to_dict` has all of it."""
+        return f"<Receipt {self}>"
 
     def to_dict(self) -> dict[str, Json]:
         """Return the JSON form of `ragkit ask`."""
@@ -116,6 +126,8 @@ class Receipt:
             "served_tier": self.served_tier,
             "server_seconds": self.server_seconds,
             "server_stop_reason": self.server_stop_reason,
+            "answer_id": self.answer_id,
+            "region": self.region,
         }
 
     def __str__(self) -> str:

@@ -64,6 +64,9 @@ _NO_CONVERSATION = Generation(
 )
 """What is said to "Thanks!" or "Shorter, please" where no language model answers."""
 
+_ID_BYTES = 8
+"""Of an answer's id: too many for anybody to guess one."""
+
 BASELINE_CHUNK_TOKENS = 400
 """Savings are compared with the top 5 chunks of at most 400 tokens, untrimmed."""
 
@@ -332,7 +335,7 @@ def _finished(
         citations=citations,
     )  # fmt: skip
     attempt.record(
-        parts, usage, cost, trim=draft.trim, generation=generation, refused=answer.refused,
+        parts, draft, usage, cost, generation=generation, refused=answer.refused,
         reason=answer.reason,
     )  # fmt: skip
     return answer

@@ -9,6 +9,7 @@ from typing import cast
 
 from ragkit.chunking import DEFAULT_CHUNK_TOKENS, SpanChunker
 from ragkit.config import Settings
+from ragkit.profiles import PROFILES
 from ragkit.text.wordpiece import load_wordpiece
 from ragkit.types import (
     ChunkerName,
@@ -71,9 +72,19 @@ def open_generator(settings: Settings) -> Generator:
         "timeout_seconds": settings.timeout,
         "total_timeout_seconds": settings.total_timeout,
     }
-    options: dict[str, object] = {key: value for key, value in given.items() if value is not None}
+    options: dict[str, object] = _profile_options(settings)
+    options |= {key: value for key, value in given.items() if value is not None}
     options |= settings.generator_options
     return cast("Generator", _connector("open_generator")(settings.generator, **options))
+
+
+def _profile_options(settings: Settings) -> dict[str, object]:
+    """Return what the service profile sets, of what the generator's connector takes."""
+    if settings.profile is None:
+        return {}
+    takes = cast("frozenset[str]", _connector("generator_settings")(settings.generator))
+    options = PROFILES[settings.profile].generator_options()
+    return {name: value for name, value in options.items() if name in takes}
 
 
 def open_store(name: str, options: Mapping[str, object]) -> Retriever | None:

@@ -3,25 +3,30 @@
 from __future__ import annotations
 
 import collections.abc
+import os
 from collections.abc import Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from ragkit.costs.carbon import emitted
 from ragkit.costs.counters import AcceleratorMeter, ProcessorMeter
-from ragkit.costs.energy import carbon_grams
 from ragkit.costs.machine import MACHINE, Since
 from ragkit.costs.metering import Meter
 from ragkit.costs.receipt import Outcome, Receipt
 from ragkit.costs.stopwatch import Stopwatch, Worker, peak_rss_bytes
 from ragkit.errors import RagkitError, RemoteError
+from ragkit.hanging_up import has_hung_up
 from ragkit.pipeline.answer_costs import costs_of, runs_on
-from ragkit.pipeline.answers import TrimUse, sound_usage, stop_reason
+from ragkit.pipeline.answers import sound_usage, stop_reason
 from ragkit.pipeline.rewriting import added
 from ragkit.types import Generation, Generator, Json, Prompt, Reason, TokenCounter, Usage
 
 if TYPE_CHECKING:
     from ragkit.pipeline.drafts import Draft
     from ragkit.pipeline.parts import Parts
+
+_ID_BYTES = 8
+"""Of an answer's id: too many for anybody to guess one."""
 
 _OWN_PACKAGES = frozenset({"ragkit", "ragkit_connectors", "ragkit_eval"})
 
@@ -88,7 +93,8 @@ class Attempt:
             if draft is not None or _may_be_billed(error, self.meter):
                 known = error.generation if isinstance(error, RemoteError) else None
                 # What no error is, is the end of a stream that nobody reads on, or Ctrl-C.
-                outcome: Outcome = "failed" if isinstance(error, Exception) else "abandoned"
+                is_failure = isinstance(error, Exception) and not has_hung_up()
+                outcome: Outcome = "failed" if is_failure else "abandoned"
                 self.lose(parts, draft, known or generation, outcome=outcome)
             raise
 
@@ -105,16 +111,15 @@ class Attempt:
         if self.rewriting is not None:
             usage = self.rewriting if draft is None else added(usage, self.rewriting)
         lost = receipt(parts, self, draft, usage, generation, outcome=outcome)
-        trim = None if draft is None else draft.trim
-        self.record(parts, usage, lost, trim=trim, generation=generation)
+        self.record(parts, draft, usage, lost, generation=generation)
 
     def record(
         self,
         parts: Parts,
+        draft: Draft | None,
         usage: Usage,
         receipt: Receipt,
         *,
-        trim: TrimUse | None,
         generation: Generation | None,
         refused: bool = False,
         reason: Reason | None = None,
@@ -131,14 +136,25 @@ class Attempt:
             "refused": refused,
             "reason": reason,
             "stop_reason": stop_reason(generation),
+            "evidence": None if draft is None else draft.evidence.to_dict(),
             "generator": parts.generator_name,
             "template": f"{template.id}@{template.version}",
             "template_sha256": template.sha256,
             "usage": usage.to_dict(),
-            "trim": None if trim is None else trim.to_dict(),
+            "trim": None if draft is None or draft.trim is None else draft.trim.to_dict(),
             "receipt": receipt.to_dict(),
         }
-        parts.record(line)
+        parts.record(line, _kept(parts, draft))
+
+
+def _kept(parts: Parts, draft: Draft | None) -> Mapping[str, Json] | None:
+    """Return the content that the ledger is to keep: nothing, unless the user asked for it.
+
+    A question that goes on from others is kept with what it was taken to ask about.
+    """
+    if draft is None or not parts.settings.keep_question:
+        return None
+    return {"question": " ".join(draft.resolved.question.split())}
 
 
 def _may_be_billed(error: BaseException, meter: Meter) -> bool:
@@ -172,7 +188,7 @@ def receipt(
         served_model=None if generation is None else generation.served_model,
     )
     joules, energy = costs.energy.joules, costs.energy
-    grid = parts.settings.grid_g_per_kwh
+    place = parts.place(calls_model=calls > 0)
     counts_bytes = all(map(is_own, _parts_used(parts, meter, calls)))
     moves_bytes = meter.bytes_sent > 0 or not counts_bytes
     return Receipt(
@@ -208,9 +224,9 @@ def receipt(
         served_tier=None if generation is None else generation.served_tier,
         server_seconds=None if generation is None else generation.server_seconds,
         server_stop_reason=None if generation is None else generation.stop_reason,
-        carbon_g=None
-        if joules is None
-        else carbon_grams(joules, (grid[0], grid[1], grid[2]) if grid else None),
+        answer_id=None if outcome is None else os.urandom(_ID_BYTES).hex(),
+        region=None if place is None else place.name,
+        carbon_g=emitted(joules, place, parts.settings.grid_g_per_kwh),
     )
 
 

@@ -16,7 +16,8 @@ from datetime import datetime
 from functools import cache
 from typing import Protocol, cast
 
-SERVICES = ("bedrock-runtime", "bedrock-agent-runtime", "bedrock", "kendra", "sagemaker-runtime")
+SERVICES = ("bedrock-runtime", "bedrock-agent-runtime", "bedrock", "kendra", "sagemaker-runtime",
+            "cloudwatch", "sustainability")  # fmt: skip
 
 Members = Mapping[str, object]
 
@@ -237,7 +238,14 @@ def decode(shape: Shape, value: object) -> object:
         return [decode(shape.member, x) for x in items] if shape.type_name == "list" else items
     if isinstance(value, str) and shape.type_name == "blob":
         return base64.b64decode(value, validate=True)
+    if isinstance(value, str) and _is_iso_time(shape):
+        return datetime.fromisoformat(value)
     return value
+
+
+def _is_iso_time(shape: Shape) -> bool:
+    form = shape.serialization.get("timestampFormat")
+    return shape.type_name == "timestamp" and form == "iso8601"
 
 
 def _decode_pairs(shape: Shape, given: dict[str, object]) -> object:
@@ -268,7 +276,9 @@ def encode(shape: Shape, value: object) -> object:
         return {k: encode(shape.value, item) for k, item in pairs.items()}
     if shape.type_name == "blob":
         return base64.b64encode(cast("bytes", value)).decode()
-    return value.timestamp() if isinstance(value, datetime) else value
+    if isinstance(value, datetime):
+        return value.isoformat() if _is_iso_time(shape) else value.timestamp()
+    return value
 
 
 def _is_document(shape: Shape) -> bool:

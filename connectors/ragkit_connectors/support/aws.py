@@ -93,6 +93,7 @@ class AwsClient:
         total_timeout_seconds: Longest time for a call, attempts and stream included; None: no
             limit.
         sleep: Waits between attempts; for tests.
+        is_json: Whether the service answers JSON, so that anything else is no whole answer.
 
     Raises:
         ConfigError: a value cannot be used as given, or no region is known.
@@ -110,6 +111,7 @@ class AwsClient:
         n_threads: int | None = None,
         total_timeout_seconds: float | None = None,
         sleep: Callable[[float], None] = time.sleep,
+        is_json: bool = True,
     ) -> None:
         check_limits(timeout_seconds, total_timeout_seconds)
         if not 0.0 <= retry_seconds < float("inf"):
@@ -124,6 +126,7 @@ class AwsClient:
         self._timeout_seconds = timeout_seconds
         self._total_timeout_seconds = total_timeout_seconds
         self._sleep = sleep
+        self._is_json = is_json
         self._retry_seconds = retry_seconds
         self._n_connections = n_threads or 10
         self._gate = None if n_threads is None else _Gate(n_threads)
@@ -259,7 +262,8 @@ class AwsClient:
             if not class_names(error) & {"BotoCoreError", "ValueError"}:
                 raise
             raise ConfigError(f"{self._service} cannot be opened: {error}") from error
-        client.meta.events.register("before-parse", _refuse_broken)
+        if self._is_json:
+            client.meta.events.register("before-parse", _refuse_broken)
         count_traffic(client.meta.events)
         return client
 
@@ -275,6 +279,8 @@ def _refuse_broken(response_dict: Mapping[str, object], **_: object) -> None:
         return
     text = body.strip()
     headers = cast("Mapping[str, str]", response_dict.get("headers", {}))
+    if headers.get("content-type", "").startswith(("application/cbor", "text/xml")):
+        return  # CloudWatch's, by newer and older versions; their parsers find what breaks off
     length = None if headers.get("content-encoding") else headers.get("content-length")
     is_short = length is not None and length != str(len(body))
     is_empty = not text and length == "0"

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 from typing import TYPE_CHECKING
 
+from ragkit.hanging_up import on_hang_up
 from ragkit_connectors.support.deadline import Deadline
 
 if TYPE_CHECKING:
@@ -26,6 +28,15 @@ class TimedSocket:
         self._socket = socket_
         self._deadline = deadline
         self._reader: _TimedReader | None = None
+        on_hang_up(self._shut)
+
+    def _shut(self) -> None:
+        """End the wait of the thread that reads; the connection is closed by that thread."""
+        import socket
+
+        with contextlib.suppress(OSError):  # it is closed already
+            # Not what TLS makes of it: that may only be called by the thread that reads.
+            socket.socket.shutdown(self._socket, socket.SHUT_RDWR)
 
     def sendall(self, data: bytes) -> None:
         """Send all of it."""

@@ -236,6 +236,9 @@ class WebServer:
         except (OSError, http.client.HTTPException) as error:
             connection.close()
             raise self._broken(error, deadline) from error
+        except BaseException:  # Ctrl-C: the server is not to go on for nobody
+            connection.close()
+            raise
         timed.end_of_head()
         return Exchange(
             connection=connection,
