@@ -19,6 +19,7 @@ from ragkit.config import load_settings
 from ragkit.costs.cards import BUNDLED, ModelCard, find_card, read_cards
 from ragkit.costs.energy import model_size_billions
 from ragkit.errors import ConfigError
+from ragkit.trust import sensitive
 from ragkit.types import Generation, GenerationOptions, Prompt, TokenCounter, Usage
 from ragkit_connectors.ollama import OllamaGenerator
 from ragkit_connectors.openai import OpenAIGenerator
@@ -270,6 +271,21 @@ def test_hosting_is_a_table_of_the_settings(tmp_path: Path) -> None:
         path.write_text(f"[hosting]\n{wrong}\n")
         with pytest.raises(ConfigError, match="hosting"):
             load_settings(file=path)
+
+
+def test_hosting_may_come_from_the_environment() -> None:
+    """As every setting."""
+    environment = {"RAGKIT_HOSTING_WATTS": "50,100,200", "RAGKIT_HOSTING_SHARE": "0.5"}
+    settings = load_settings(file=None, environment=environment)
+    assert (settings.hosting_watts, settings.hosting_share) == ((50.0, 100.0, 200.0), 0.5)
+
+
+def test_strangers_may_name_cards_of_their_folder_alone(tmp_path: Path) -> None:
+    """Numbers are harmless; a file elsewhere is not read on a stranger's word."""
+    given = {"hosting_watts": [5.0], "hosting_share": 0.5, "model_cards": "cards.json"}
+    assert sensitive(given, tmp_path).keys == {}
+    for path in ("/etc/passwd", "../cards.json", ".hidden/cards.json"):
+        assert set(sensitive({"model_cards": path}, tmp_path).keys) == {"model_cards"}
 
 
 _NVML = """
