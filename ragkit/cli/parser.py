@@ -157,7 +157,8 @@ def _group(
 def _ingest(add: AddCommand) -> None:
     parser = add("ingest", "Read documents into the store", "ragkit ingest docs/ --prune")
     parser.add_argument("paths", nargs="+", metavar="PATH",
-                        help="file, folder, glob pattern, or - for standard input")  # fmt: skip
+                        help="file, folder, glob pattern, - for standard input, https://… (a page, "
+                        "a sitemap, a list), urls:FILE or s3://BUCKET/PREFIX")  # fmt: skip
     add_common(parser)
     add_chunking(parser)
     parser.add_argument("--prune", action="store_true",
@@ -175,6 +176,12 @@ def _ingest(add: AddCommand) -> None:
                         "counts")  # fmt: skip
     parser.add_argument("--archives", action="store_true",
                         help="read the files in ZIP and tar archives, too")  # fmt: skip
+    parser.add_argument("--allow-private", action="store_true",
+                        help="let web addresses lead to this machine and to private "
+                        "networks")  # fmt: skip
+    parser.add_argument("--delay", type=finite, default=0.0, metavar="S",
+                        help="wait so many seconds between two requests to a web site (default 0, "
+                        "or what its robots.txt asks for)")  # fmt: skip
     parser.add_argument("--watch", action="store_true",
                         help="ingest again whenever files change, until Ctrl-C")  # fmt: skip
     parser.add_argument("--root", metavar="DIR", help="folder to which file ids are relative")
@@ -197,6 +204,9 @@ def _ingest(add: AddCommand) -> None:
     parser.add_argument("--convert", choices=("auto", "off"), default="off",
                         help="auto has .doc, .xls and .ppt files converted by soffice "
                         "(LibreOffice), if it is on the PATH (default off)")  # fmt: skip
+    parser.add_argument("--ocr", choices=("auto", "off"), default="off",
+                        help="auto has pages of PDF files that hold only images, and pictures, "
+                        "read by tesseract, if it is on the PATH (default off)")  # fmt: skip
     parser.add_argument("--jobs", type=whole, metavar="N",
                         help="processes that parse, and threads that embed (default "
                         "1)")  # fmt: skip

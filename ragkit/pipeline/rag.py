@@ -161,7 +161,8 @@ class RAG(StoreMethods):
         """Read documents into the store; unchanged or moved documents are not embedded again.
 
         Args:
-            what: Files, folders, glob patterns, `-` for standard input, sources, or documents.
+            what: Files, folders, glob patterns, `-` for standard input, addresses (`https://…`,
+                `s3://…`, `urls:FILE`), sources, or documents.
             options: See `IngestOptions`.
 
         Raises:

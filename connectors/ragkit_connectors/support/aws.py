@@ -22,7 +22,13 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import Protocol, TypeGuard, cast
 
 from ragkit.costs.metering import meter
-from ragkit.errors import ConfigError, MissingExtraError, RagkitError, RateLimitedError
+from ragkit.errors import (
+    ConfigError,
+    LoadError,
+    MissingExtraError,
+    RagkitError,
+    RateLimitedError,
+)
 from ragkit_connectors.support.aws_failures import AwsCall, Failure, class_names, failure_of
 from ragkit_connectors.support.aws_traffic import count_traffic
 from ragkit_connectors.support.deadline import Deadline, call_within, check_limits
@@ -33,6 +39,7 @@ from ragkit_connectors.support.retrying import Backoff
 __all__ = ["AwsCall", "AwsClient"]
 
 _CONNECT_SECONDS = 10.0
+_READ_BYTES = 2**20
 _GRACE_SECONDS = 0.25
 """How much longer than the library's own timeout a call is waited for, so that in most cases the
 library ends the call itself and closes its connection."""
@@ -53,7 +60,7 @@ class _Closable(Protocol):
 
 
 class _Body(_Closable, Protocol):
-    def read(self) -> bytes: ...
+    def read(self, amt: int | None = None, /) -> bytes: ...
 
 
 class _Events(Protocol):
@@ -220,7 +227,7 @@ class AwsClient:
             try:
                 answer = call_within(
                     deadline.seconds_left + _GRACE_SECONDS,
-                    lambda: _read(method(**parameters)),
+                    lambda: _read(method(**parameters), call.most_bytes),
                     drop=_close,
                 )
             except Exception as error:
@@ -316,18 +323,28 @@ class _Gate:
             self._limit = min(float(self._most), self._limit + 1 / self._limit)
 
 
-def _read(answer: Record) -> Record:
+def _read(answer: Record, most_bytes: int | None) -> Record:
     """Return an answer with the bytes of its body instead of a file."""
     whole = dict(answer)
     for name, value in answer.items():
         if _is_body(value):
             try:
-                data = value.read()
+                data = value.read() if most_bytes is None else _bytes(value, most_bytes)
                 meter().received(len(data))
                 whole[name] = data
             finally:
                 value.close()
     return whole
+
+
+def _bytes(body: _Body, most_bytes: int) -> bytes:
+    """Return a body, or raise `LoadError` once it is too large."""
+    data = bytearray()
+    while block := body.read(_READ_BYTES):
+        data += block
+        if len(data) > most_bytes:
+            raise LoadError("limit", f"more than {most_bytes:,} bytes")
+    return bytes(data)
 
 
 def _close(answer: Record) -> None:
