@@ -179,11 +179,14 @@ def receipt(
         calls += generator.calls_llm
     prompt = draft.prompt if draft is not None and calls else None
     prefix_tokens = None if prompt is None else _prefix_tokens(prompt, parts.counter)
+    seconds, cpu_seconds = watch.seconds, attempt.worker.cpu_seconds()
     costs = costs_of(
         parts,
         attempt,
         draft,
         usage,
+        seconds=seconds,
+        cpu_seconds=cpu_seconds,
         calls_llm=calls > 0,
         served_model=None if generation is None else generation.served_model,
     )
@@ -192,8 +195,8 @@ def receipt(
     counts_bytes = all(map(is_own, _parts_used(parts, meter, calls)))
     moves_bytes = meter.bytes_sent > 0 or not counts_bytes
     return Receipt(
-        seconds=watch.seconds,
-        cpu_seconds=attempt.worker.cpu_seconds(),
+        seconds=seconds,
+        cpu_seconds=cpu_seconds,
         stages=watch.stages,
         baseline_tokens=None if draft is None else draft.baseline_tokens,
         baseline_comparable=draft is not None and draft.baseline_comparable,

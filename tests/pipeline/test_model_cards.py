@@ -244,7 +244,7 @@ def test_a_model_in_this_process_is_its_cpu_seconds(store: Path) -> None:
     here = ask(store, Named("llamacpp:llama-3.1-8b.gguf", runs_on="cpu"))
     there = ask(store, Named("openai:llama-3.1-8b"))
     assert here["joules"]["grade"] == "modelled-local"
-    assert here["joules"]["mid"] == pytest.approx(here["cpu_seconds"] * 2.53 * 1.135, rel=0.5)
+    assert here["joules"]["mid"] == pytest.approx(here["cpu_seconds"] * 2.53 * 1.135)
     assert there["joules"]["mid"] > here["joules"]["mid"] + 10
     assert there["prefill_joules"]["mid"] + there["decode_joules"]["mid"] > 20
 
@@ -255,7 +255,7 @@ def test_hosting_is_booked_by_the_second(store: Path, watts: list[float]) -> Non
     settings = {"hosting_watts": tuple(watts), "hosting_share": 0.5}
     receipt = ask(store, Named("openai:llama-3.1-8b"), **settings)
     booked = receipt["hosting_joules"]
-    assert booked["mid"] == pytest.approx(100.0 * 0.5 * receipt["seconds"], rel=0.2)
+    assert booked["mid"] == pytest.approx(100.0 * 0.5 * receipt["seconds"])
     assert booked["low"] == pytest.approx(booked["mid"] * watts[0] / 100.0)
     assert receipt["joules"]["source"].endswith(booked["source"])
     assert ask(store, Named("openai:llama-3.1-8b"))["hosting_joules"] is None
