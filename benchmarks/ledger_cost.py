@@ -61,7 +61,7 @@ def stage() -> None:
     """Measure an empty stage a hundred times, as one stage of an attempt is measured."""
     attempt = Attempt()
     for _ in range(100):
-        with attempt.meter.active(), attempt.watch.stage("generate"):
+        with attempt.working(), attempt.watch.stage("generate"):
             pass
 
 
@@ -87,7 +87,7 @@ def main() -> None:
         def account() -> None:
             attempt = Attempt()
             for name in STAGES:
-                with attempt.watch.stage(name):
+                with attempt.working(), attempt.watch.stage(name):
                     pass
             cost = receipt(parts, attempt, drafted, answer.usage, generation, outcome="answered")
             attempt.record(parts, drafted, answer.usage, cost, generation=generation)

@@ -21,7 +21,7 @@ class Meter:
         attempts: Requests to generate, those that were refused or failed included.
         embed_tokens: Tokens that embedding models read; None once an embedding has not told.
         embeds_remotely: Whether texts were sent elsewhere to be embedded.
-        rerank_units: Texts that a reranker compared with a question.
+        rerank_units: Texts that a reranker compared with a question; None once one has not told.
         reranks_remotely: Whether texts were sent elsewhere to be reranked.
     """
 
@@ -31,7 +31,7 @@ class Meter:
         self.attempts = 0
         self.embed_tokens: int | None = 0
         self.embeds_remotely = False
-        self.rerank_units = 0
+        self.rerank_units: int | None = 0
         self.reranks_remotely = False
         self._n_told = 0
         self._lock = threading.Lock()
@@ -66,10 +66,10 @@ class Meter:
             self.embeds_remotely = self.embeds_remotely or self.bytes_sent > n_bytes
 
     @contextmanager
-    def reranking(self, n_texts: int) -> Generator[None]:
-        """Rerank so many texts in the body of the `with` statement."""
-        n_bytes = self.bytes_sent
-        self.rerank_units += n_texts
+    def reranking(self, n_texts: int | None) -> Generator[None]:
+        """Rerank so many texts in the body of the `with` statement; None: nobody says how many."""
+        n_bytes, known = self.bytes_sent, self.rerank_units
+        self.rerank_units = None if known is None or n_texts is None else known + n_texts
         try:
             yield
         finally:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import threading
 import time
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
@@ -22,6 +24,74 @@ class StageCost:
     def to_dict(self) -> dict[str, Json]:
         """Return the JSON form."""
         return {"name": self.name, "seconds": self.seconds, "cpu_seconds": self.cpu_seconds}
+
+
+class SharedCpu:
+    """CPU seconds of this process, each divided among those who are at work at that moment.
+
+    What several threads do at the same time cannot be told apart; so each of them bears an equal
+    part, and their sum is what the process has used, never a multiple of it.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.process_time) -> None:
+        self._clock = clock
+        self._n_working = 0
+        self._last = clock()
+        self._share = 0.0
+        self._lock = threading.Lock()
+        if hasattr(os, "register_at_fork"):
+            os.register_at_fork(after_in_child=self._after_fork)
+
+    def _after_fork(self) -> None:
+        """Forget the threads that do not exist in the child; one of them may hold the lock."""
+        self._lock = threading.Lock()
+        self._n_working = min(self._n_working, 1)
+
+    def change(self, n: int) -> float:
+        """Begin (1) or end (-1) to work, or neither (0); return the share of one until now."""
+        with self._lock:
+            now = self._clock()
+            if self._n_working:
+                self._share += (now - self._last) / self._n_working
+            self._last = now
+            self._n_working = max(0, self._n_working + n)
+            return self._share
+
+
+SHARED_CPU = SharedCpu()
+"""Of this process."""
+
+
+class Worker:
+    """One who is at work at times: its CPU seconds.
+
+    Args:
+        shared: Divides the seconds among all.
+    """
+
+    def __init__(self, shared: SharedCpu = SHARED_CPU) -> None:
+        self._shared = shared
+        self._since: float | None = None
+        self._seconds = 0.0
+
+    @contextmanager
+    def working(self) -> Generator[None]:
+        """Work in the body of the `with` statement."""
+        if self._since is not None:  # already
+            yield
+            return
+        self._since = self._shared.change(1)
+        try:
+            yield
+        finally:
+            self._seconds = self._seconds + self._shared.change(-1) - self._since
+            self._since = None
+
+    def cpu_seconds(self) -> float:
+        """Return what it has used so far."""
+        if self._since is None:
+            return self._seconds
+        return self._seconds + self._shared.change(0) - self._since
 
 
 class Stopwatch:

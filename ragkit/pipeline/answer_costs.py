@@ -44,12 +44,14 @@ def costs_of(
     draft: Draft | None,
     usage: Usage,
     *,
+    seconds: float,
+    cpu_seconds: float,
     calls_llm: bool,
     served_model: str | None,
 ) -> Costs:
-    """Return the energy of an attempt so far."""
+    """Return the energy of an attempt that has taken so long."""
     processors, accelerators = attempt.processors.joules(), attempt.accelerator_joules
-    local = local_joules(attempt.watch.cpu_seconds)
+    local = local_joules(cpu_seconds)
     if processors is not None and attempt.processors.is_own():
         local = _counted(processors, "RAPL counters of all processors")
     energy = AnswerEnergy(joules=local, baseline=local)
@@ -60,13 +62,13 @@ def costs_of(
             baseline_tokens=None if draft is None else draft.baseline_tokens,
         )
         if runs_on(parts) == "cpu":
-            energy = on_processors(local, _generation(local, attempt), work)
+            energy = on_processors(local, _generation(local, attempt, cpu_seconds), work)
         else:
             energy = elsewhere(local, size_of(parts, served_model), work)
         if accelerators is not None:
             counted = _counted(accelerators, "NVML counters of the accelerators")
             energy = measured(energy, local, counted)
-    hosting = _hosting(parts, attempt.watch.seconds)
+    hosting = _hosting(parts, seconds)
     if hosting is not None:
         energy = replace(
             energy,
@@ -101,11 +103,11 @@ def size_of(parts: Parts, served_model: str | None = None) -> ModelSize | None:
     return ModelSize.of(billions, is_mixture=is_mixture(name))
 
 
-def _generation(local: Range, attempt: Attempt) -> Range:
+def _generation(local: Range, attempt: Attempt, cpu_seconds: float) -> Range:
     """Return the part of the local joules that was spent while the answer was generated."""
     stages = {stage.name: stage.cpu_seconds for stage in attempt.watch.stages}
-    whole = attempt.watch.cpu_seconds
-    share = min(1.0, stages.get("generate", 0.0) / whole) if whole > 0.0 else 0.0
+    spent = stages.get("generate", 0.0)
+    share = min(1.0, spent / cpu_seconds) if cpu_seconds > 0.0 else 0.0
     return local.times(share, share, share)
 
 

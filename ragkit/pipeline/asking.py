@@ -85,7 +85,7 @@ def draft(
         ConfigError: a value is not allowed, or the store needs `groups`.
     """
     attempt = Attempt(options.get("id"), dry_run=dry_run)
-    with attempt.losses(parts), attempt.meter.active():
+    with attempt.losses(parts), attempt.working():
         return _drafted(parts, certification, question, options, attempt)
 
 
@@ -245,7 +245,7 @@ def generate(parts: Parts, draft: Draft) -> Generation | None:
     with (
         attempt.losses(parts, draft),
         attempt.generating(parts),
-        attempt.meter.active(),
+        attempt.working(),
         attempt.watch.stage("generate"),
     ):
         return generator.generate(draft.prompt, parts.generation_options)
@@ -288,7 +288,7 @@ def _measured(
     """Yield what a stream yields; what happens in between, in whatever thread, is not measured."""
     try:
         while True:
-            with attempt.meter.active(), attempt.watch.stage("generate"):
+            with attempt.working(), attempt.watch.stage("generate"):
                 piece = next(stream, None)
             if piece is None:
                 return
@@ -307,7 +307,7 @@ def finish(
     Raises:
         NoAnswerError: the model used up its tokens without an answer.
     """
-    with draft.attempt.losses(parts, draft, generation):
+    with draft.attempt.losses(parts, draft, generation), draft.attempt.working():
         return _finished(parts, draft, generation, dry_run=dry_run)
 
 

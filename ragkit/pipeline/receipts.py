@@ -14,7 +14,7 @@ from ragkit.costs.feedback import readable
 from ragkit.costs.machine import MACHINE, Since
 from ragkit.costs.metering import Meter
 from ragkit.costs.receipt import Outcome, Receipt
-from ragkit.costs.stopwatch import Stopwatch, peak_rss_bytes
+from ragkit.costs.stopwatch import Stopwatch, Worker, peak_rss_bytes
 from ragkit.errors import RagkitError, RemoteError
 from ragkit.hanging_up import has_hung_up
 from ragkit.pipeline.answer_costs import costs_of, runs_on
@@ -43,7 +43,8 @@ class Attempt:
     def __init__(self, question_id: str | None = None, *, dry_run: bool = False) -> None:
         self.question_id = question_id
         self.dry_run = dry_run
-        self.watch = Stopwatch()
+        self.worker = Worker()
+        self.watch = Stopwatch(self.worker.cpu_seconds)
         self.meter = Meter()
         self.rewriting: Usage | None = None
         """What it cost to have the question rewritten by the model."""
@@ -52,6 +53,12 @@ class Attempt:
         self.processors = ProcessorMeter()
         self.accelerator_joules: float | None = None
         """What the accelerators of this machine took while the answer was generated, if known."""
+
+    @contextmanager
+    def working(self) -> collections.abc.Generator[None]:
+        """Work on the answer in the body of the `with` statement: all that it uses is counted."""
+        with self.worker.working(), self.meter.active():
+            yield
 
     def idle_share(self) -> float | None:
         """Return the share of the processors' time that was not used since the start."""
@@ -173,11 +180,14 @@ def receipt(
         calls += generator.calls_llm
     prompt = draft.prompt if draft is not None and calls else None
     prefix_tokens = None if prompt is None else _prefix_tokens(prompt, parts.counter)
+    seconds, cpu_seconds = watch.seconds, attempt.worker.cpu_seconds()
     costs = costs_of(
         parts,
         attempt,
         draft,
         usage,
+        seconds=seconds,
+        cpu_seconds=cpu_seconds,
         calls_llm=calls > 0,
         served_model=None if generation is None else generation.served_model,
     )
@@ -186,8 +196,8 @@ def receipt(
     counts_bytes = all(map(is_own, _parts_used(parts, meter, calls)))
     moves_bytes = meter.bytes_sent > 0 or not counts_bytes
     return Receipt(
-        seconds=watch.seconds,
-        cpu_seconds=watch.cpu_seconds,
+        seconds=seconds,
+        cpu_seconds=cpu_seconds,
         stages=watch.stages,
         baseline_tokens=None if draft is None else draft.baseline_tokens,
         baseline_comparable=draft is not None and draft.baseline_comparable,
@@ -229,7 +239,7 @@ def _parts_used(parts: Parts, meter: Meter, n_llm_calls: int) -> collections.abc
     yield parts.opened_store
     if meter.embed_tokens != 0:
         yield parts.question_embedder
-    if meter.rerank_units:
+    if meter.rerank_units != 0:
         yield parts.reranker
     if n_llm_calls:
         yield parts.opened_generator

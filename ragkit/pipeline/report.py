@@ -7,7 +7,6 @@ from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
 
 from ragkit.brief import counted
-from ragkit.costs.energy import local_joules
 from ragkit.types import Dropped, Failure, Json
 
 if TYPE_CHECKING:
@@ -173,8 +172,7 @@ class IngestReport:
         """
         data = self.to_dict()
         kept = {key: data[key] for key in data if key not in _NAMES}
-        joules = local_joules(self.cpu_seconds).to_dict()
-        return {"kind": "ingest", **kept, **used, "joules": joules}
+        return {"kind": "ingest", **kept, **used, "joules": _joules(self.cpu_seconds)}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -214,10 +212,17 @@ class EmbedReport:
             "kind": "embed",
             **asdict(self),
             **used,
-            "joules": local_joules(self.cpu_seconds).to_dict(),
+            "joules": _joules(self.cpu_seconds),
         }
 
 
 _NAMES = {"schema", "changes", "failures", "skipped", "rules", "files"}
 _CHANGES = {"added", "changed", "removed"}
 _DROPPED: tuple[Dropped, ...] = get_args(Dropped)
+
+
+def _joules(cpu_seconds: float) -> Json:
+    # Imported late: a report is made long after the import of ragkit, which is to stay light.
+    from ragkit.costs.energy import local_joules
+
+    return local_joules(cpu_seconds).to_dict()

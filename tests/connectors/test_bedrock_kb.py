@@ -9,6 +9,7 @@ from typing import cast
 import pytest
 
 from ragkit import RAG
+from ragkit.costs.metering import Meter
 from ragkit.errors import (
     AccessDeniedError,
     ConfigError,
@@ -489,3 +490,16 @@ class TestContract(RetrieverContract):
     def make_unreachable(self) -> KnowledgeBaseRetriever:
         """Return a retriever at a port where nothing listens."""
         return KnowledgeBaseRetriever(ID, base_url="http://127.0.0.1:1", retry_seconds=0.2)
+
+
+def test_what_bedrock_embeds_and_reranks_for_a_question_is_unknown(aws: AwsServer) -> None:
+    """It tells neither; without a reranker there is known to be none."""
+    for settings, units in (({}, 0), ({"reranker_arn": RERANKER}, None)):
+        aws.answer("bedrock-agent-runtime.Retrieve", _answer(_result("The badge.")))
+        counting = Meter()
+        with counting.active():
+            _base(aws, **settings).search(QUERY)
+        assert counting.embed_tokens is None
+        assert counting.embeds_remotely
+        assert counting.rerank_units == units
+        assert counting.bytes_received > 0

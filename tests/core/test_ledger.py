@@ -30,7 +30,13 @@ from ragkit.costs.energy import (
 )
 from ragkit.costs.ledger import Ledger, read_ledger, summarise
 from ragkit.costs.receipt import Receipt
-from ragkit.costs.stopwatch import StageCost, Stopwatch, peak_rss_bytes
+from ragkit.costs.stopwatch import (
+    SharedCpu,
+    StageCost,
+    Stopwatch,
+    Worker,
+    peak_rss_bytes,
+)
 from ragkit.types import Json
 
 from ..cpu import cpu_seconds
@@ -157,6 +163,44 @@ def test_a_stage_costs_little() -> None:
                 pass
 
     assert cpu_seconds(stages) < 30.0 * cpu_seconds(blocks)
+
+
+def test_seconds_that_several_use_at_once_are_shared() -> None:
+    """Each bears its part of what the process uses; the parts add up to it, never to more."""
+    clock = Clock()
+    shared = SharedCpu(lambda: clock.cpu)
+    one, two = Worker(shared), Worker(shared)
+    clock.compute(5.0)  # of nobody
+    with one.working():
+        clock.compute(1.0)
+        with two.working():
+            clock.compute(2.0)
+            assert one.cpu_seconds() == 2.0
+            with one.working():  # it is already
+                clock.compute(2.0)
+        clock.compute(4.0)
+    clock.compute(7.0)
+    assert (one.cpu_seconds(), two.cpu_seconds()) == (7.0, 2.0)
+
+
+@given(st.lists(st.tuples(st.integers(0, 3), st.floats(0.0, 10.0)), max_size=30))
+def test_shares_add_up_to_what_was_used(steps: list[tuple[int, float]]) -> None:
+    """Whoever begins and ends when: all of the seconds in which anybody worked, once each."""
+    clock, used = Clock(), 0.0
+    shared = SharedCpu(lambda: clock.cpu)
+    workers = [Worker(shared) for _ in range(4)]
+    with ExitStack() as everything:
+        opened: dict[int, ExitStack] = {}
+        for who, seconds in steps:
+            if who in opened:
+                opened.pop(who).close()
+            else:
+                opened[who] = everything.enter_context(ExitStack())
+                opened[who].enter_context(workers[who].working())
+            clock.compute(seconds)
+            used += seconds if opened else 0.0
+        total = sum(worker.cpu_seconds() for worker in workers)
+    assert total == pytest.approx(used, abs=1e-6)
 
 
 def test_peak_memory_is_in_bytes() -> None:

@@ -7,7 +7,9 @@ from __future__ import annotations
 import gc
 import json
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal, cast
@@ -245,6 +247,19 @@ def test_an_ingest_that_fails_has_its_line(tmp_path: Path) -> None:
     (line,) = [cast("Any", line) for line in read_ledger(tmp_path / "kb" / "ledger.jsonl")]
     assert (line["kind"], line["outcome"]) == ("ingest", "failed")
     assert line["bytes_sent"] > 0
+
+
+def test_answers_at_the_same_time_share_the_process(store: Path) -> None:
+    """What all receipts book is no more than the process has used, however many run at once."""
+    before = time.process_time()
+    with RAG(store) as rag, ThreadPoolExecutor(8) as pool:
+        receipts_ = [answer.receipt for answer in pool.map(rag.ask, [QUESTION] * 40)]
+    used = time.process_time() - before
+    booked = sum(receipt.cpu_seconds for receipt in receipts_)
+    assert 0.0 < booked <= used
+    for receipt in receipts_:
+        in_stages = sum(stage.cpu_seconds for stage in receipt.stages)
+        assert in_stages <= receipt.cpu_seconds + 1e-9
 
 
 # --- the machine -----------------------------------------------------------------------------

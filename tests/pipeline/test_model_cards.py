@@ -19,6 +19,7 @@ from ragkit.config import load_settings
 from ragkit.costs.cards import BUNDLED, ModelCard, find_card, read_cards
 from ragkit.costs.energy import model_size_billions
 from ragkit.errors import ConfigError
+from ragkit.trust import sensitive
 from ragkit.types import Generation, GenerationOptions, Prompt, TokenCounter, Usage
 from ragkit_connectors.ollama import OllamaGenerator
 from ragkit_connectors.openai import OpenAIGenerator
@@ -243,7 +244,7 @@ def test_a_model_in_this_process_is_its_cpu_seconds(store: Path) -> None:
     here = ask(store, Named("llamacpp:llama-3.1-8b.gguf", runs_on="cpu"))
     there = ask(store, Named("openai:llama-3.1-8b"))
     assert here["joules"]["grade"] == "modelled-local"
-    assert here["joules"]["mid"] == pytest.approx(here["cpu_seconds"] * 2.53 * 1.135, rel=0.5)
+    assert here["joules"]["mid"] == pytest.approx(here["cpu_seconds"] * 2.53 * 1.135)
     assert there["joules"]["mid"] > here["joules"]["mid"] + 10
     assert there["prefill_joules"]["mid"] + there["decode_joules"]["mid"] > 20
 
@@ -254,7 +255,7 @@ def test_hosting_is_booked_by_the_second(store: Path, watts: list[float]) -> Non
     settings = {"hosting_watts": tuple(watts), "hosting_share": 0.5}
     receipt = ask(store, Named("openai:llama-3.1-8b"), **settings)
     booked = receipt["hosting_joules"]
-    assert booked["mid"] == pytest.approx(100.0 * 0.5 * receipt["seconds"], rel=0.2)
+    assert booked["mid"] == pytest.approx(100.0 * 0.5 * receipt["seconds"])
     assert booked["low"] == pytest.approx(booked["mid"] * watts[0] / 100.0)
     assert receipt["joules"]["source"].endswith(booked["source"])
     assert ask(store, Named("openai:llama-3.1-8b"))["hosting_joules"] is None
@@ -270,6 +271,21 @@ def test_hosting_is_a_table_of_the_settings(tmp_path: Path) -> None:
         path.write_text(f"[hosting]\n{wrong}\n")
         with pytest.raises(ConfigError, match="hosting"):
             load_settings(file=path)
+
+
+def test_hosting_may_come_from_the_environment() -> None:
+    """As every setting."""
+    environment = {"RAGKIT_HOSTING_WATTS": "50,100,200", "RAGKIT_HOSTING_SHARE": "0.5"}
+    settings = load_settings(file=None, environment=environment)
+    assert (settings.hosting_watts, settings.hosting_share) == ((50.0, 100.0, 200.0), 0.5)
+
+
+def test_strangers_may_name_cards_of_their_folder_alone(tmp_path: Path) -> None:
+    """Numbers are harmless; a file elsewhere is not read on a stranger's word."""
+    given = {"hosting_watts": [5.0], "hosting_share": 0.5, "model_cards": "cards.json"}
+    assert sensitive(given, tmp_path).keys == {}
+    for path in ("/etc/passwd", "../cards.json", ".hidden/cards.json"):
+        assert set(sensitive({"model_cards": path}, tmp_path).keys) == {"model_cards"}
 
 
 _NVML = """

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import TypeAlias
 
+from ragkit.costs.metering import meter
 from ragkit.errors import ConfigError
 from ragkit.types import Blocked, Hit, Json, Query
 from ragkit_connectors.support.aws import AwsCall, AwsClient
@@ -193,7 +195,9 @@ class KnowledgeBaseRetriever:
             texts=(text(record(request["retrievalQuery"]).get("text")),),
         )
         for _ in range(_MAX_PAGES):
-            answer = self._client.call(call, request)
+            # Bedrock embeds the question, and may rerank, and tells of neither.
+            with meter().embedding(), self._reranking():
+                answer = self._client.call(call, request)
             is_blocked |= answer.get("guardrailAction") == "INTERVENED"
             found += [self._passage(result) for result in records(answer.get("retrievalResults"))]
             token = answer.get("nextToken")
@@ -201,6 +205,9 @@ class KnowledgeBaseRetriever:
                 break
             request["nextToken"] = token
         return found, is_blocked
+
+    def _reranking(self) -> AbstractContextManager[None]:
+        return nullcontext() if self._reranker_arn is None else meter().reranking(None)
 
     def _search_configuration(self, query: Query) -> dict[str, object]:
         search: dict[str, object] = {"numberOfResults": max(query.k, self._candidates or 0)}

@@ -48,11 +48,13 @@ def _in_threads(
     if n_threads == 1 or len(batches) < 2:
         return [embed(batch) for batch in batches]
     from concurrent.futures import ThreadPoolExecutor
-    from contextvars import copy_context
+    from contextvars import Context, copy_context
+
+    def embed_in(context: Context, batch: Sequence[str]) -> Vectors:
+        return context.run(embed, batch)
 
     with ThreadPoolExecutor(min(n_threads, len(batches)), "ragkit-embed") as pool:
-        contexts = [copy_context() for _ in batches]
-        return list(pool.map(lambda context, batch: context.run(embed, batch), contexts, batches))
+        return list(pool.map(embed_in, [copy_context() for _ in batches], batches))
 
 
 def _batches(texts: Sequence[str], *, most_texts: int, most_bytes: int) -> Iterator[Sequence[str]]:
