@@ -171,6 +171,16 @@ def place_of(region: str | None, profile: str | None = "") -> Place | None:
     return None if patterns is None else Place(profile, find_regions(patterns))
 
 
+def profile_names() -> list[str]:
+    """Return the prefixes of inference profiles whose Regions are in the table."""
+    return list(_aws()["profiles"]["regions"])
+
+
+def profile_source() -> str:
+    """Return where the Regions of inference profiles come from."""
+    return str(_aws()["profiles"]["source"])
+
+
 def sources() -> list[dict[str, Json]]:
     """Return what each file of figures is, with its licence."""
     keys = ("source", "url", "licence", "method")
