@@ -2,26 +2,29 @@ r"""Connectors to outside systems, opened by name; they do not import each other
 
 A name is `KIND:REST`, for example `openai:qwen3-8b`. A kind of one letter is a drive, not a kind:
 `C:\kb` is a path. Other distributions add kinds through the entry point groups
-`ragkit.generators`, `ragkit.embedders`, `ragkit.rerankers` and `ragkit.stores`; the entry point's
-name is the kind, and its object is called with REST and the settings.
+`ragkit.generators`, `ragkit.embedders`, `ragkit.rerankers`, `ragkit.stores` and `ragkit.sources`;
+the entry point's name is the kind, and its object is called with REST and the settings.
 """
 
 from __future__ import annotations
 
 import importlib
 import importlib.util
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import cast
 
 from ragkit.errors import ConfigError, MissingExtraError
-from ragkit.types import Embedder, Generator, Reranker, Retriever
+from ragkit.types import Embedder, Generator, Reranker, Retriever, Source
 
 __all__ = [
     "generator_settings",
+    "is_source",
     "open_embedder",
     "open_generator",
     "open_reranker",
+    "open_source",
     "open_store",
     "split_name",
 ]
@@ -78,6 +81,12 @@ _STORES = _by_kind(
         "opensearchpy", "opensearch",
     ),
 )  # fmt: skip
+_SOURCES = _by_kind(
+    ("https", "website:over_https", "//HOST/PATH"),
+    ("http", "website:over_http", "//HOST/PATH"),
+    ("s3", "s3:S3Source", "//BUCKET/PREFIX", *_AWS),
+    ("urls", "website:UrlListSource", "FILE"),
+)
 
 
 def open_generator(name: str, **settings: object) -> Generator:
@@ -119,6 +128,23 @@ def open_store(name: str, **settings: object) -> Retriever:
         MissingExtraError: its extra is not installed.
     """
     return cast("Retriever", _open("store", name, _STORES, settings, "a folder"))
+
+
+def is_source(name: str) -> bool:
+    """Whether `name` is that of a source, rather than of a file or folder that is there."""
+    kind = split_name(name)[0]
+    is_known = kind in _SOURCES or bool(kind and _third_party("source", kind))
+    return is_known and not os.path.exists(name)
+
+
+def open_source(name: str, **settings: object) -> Source:
+    """Open a source of documents by its `name`, such as `https://HOST/sitemap.xml`.
+
+    Raises:
+        ConfigError: there is no source of this kind, or its name cannot be used.
+        MissingExtraError: its extra is not installed.
+    """
+    return cast("Source", _open("source", name, _SOURCES, settings, "a file or folder"))
 
 
 def split_name(name: str) -> tuple[str, str]:

@@ -97,11 +97,16 @@ def add_embed_title(parser: argparse.ArgumentParser) -> None:
 
 
 def add_retrieval(parser: argparse.ArgumentParser) -> None:
-    """Add the question, or the file of questions, and what restricts the search."""
+    """Add the question, or the file of questions, and how they are searched for."""
     parser.add_argument("question", nargs="?", metavar="QUESTION", help="the question")
     parser.add_argument("--questions", metavar="FILE",
                         help="JSON Lines file of questions, or - for standard input; if a line "
                         "fails, the others are still answered")  # fmt: skip
+    add_searching(parser)
+
+
+def add_searching(parser: argparse.ArgumentParser) -> None:
+    """Add where and how is searched, and what restricts the search."""
     add_common(parser)
     add_search_mode(parser)
     parser.add_argument("--filter", metavar="JSON",

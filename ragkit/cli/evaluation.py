@@ -11,16 +11,14 @@ from typing import TYPE_CHECKING
 
 from ragkit.cli import eval_output, output
 from ragkit.cli.datasets import open_cache, open_over, read_dataset, with_documents
-from ragkit.cli.options import modes, names, numbers, settings_of
+from ragkit.cli.options import modes, n_at_once, names, numbers, settings_of
 from ragkit.errors import ConfigError, ExitCode, RagkitError
 from ragkit.narrowing import is_array, is_object
 from ragkit.private import make_folder
-from ragkit.profiles import PROFILES
 from ragkit.text.jsontext import read_json
 from ragkit.types import Json
 
 if TYPE_CHECKING:
-    from ragkit.config import Settings
     from ragkit_eval.calibration.sweep import Grid
     from ragkit_eval.data.datasets import Dataset
     from ragkit_eval.data.rows import Row
@@ -85,21 +83,12 @@ def run(args: argparse.Namespace) -> ExitCode:
                 restart=args.restart,
                 seed=settings.seed or 0,
                 command=["ragkit", *sys.argv[1:]],
-                n_jobs=_n_at_once(args.jobs, settings),
+                n_jobs=n_at_once(args.jobs, settings),
                 on_progress=advance,
             )
     output.show(done.summary, eval_output.run_text, as_json=args.json)
     failed = any(score.status == "error" for score in done.scores)
     return ExitCode.SOME_FAILED if failed else ExitCode.DONE
-
-
-def _n_at_once(asked: int | None, settings: Settings) -> int:
-    """Return how many questions are asked at once; after a batch job they wait for nothing."""
-    if asked is not None:
-        return asked
-    if settings.profile is None or settings.profile == "batch":
-        return 1
-    return PROFILES[settings.profile].n_at_once
 
 
 def _dry_run(args: argparse.Namespace, opened: OpenedRag, dataset: Dataset, out: Path) -> ExitCode:
@@ -209,7 +198,7 @@ def gate(args: argparse.Namespace) -> int:
 
     new = load_run(args.run)
     base = None if args.baseline is None else load_run(args.baseline)
-    result = _judge(args.policy, new, base)
+    result = _judge(args.policy, new, base, sequentially=args.sequential)
     if args.junit is not None:
         _write(args.junit, junit(result), for_all=True)
     if args.summary is not None:
@@ -279,7 +268,15 @@ def _report_data(made: Report, verdict: GateResult | None, wrote: list[Json]) ->
     }
 
 
+def label(args: argparse.Namespace) -> ExitCode:
+    """Run `ragkit eval label`."""
+    from ragkit.cli.labelling import label as run
+
+    return run(args)
+
+
 ACTIONS: Mapping[str, Callable[[argparse.Namespace], int]] = {
+    "label": label,
     "validate": validate,
     "run": run,
     "score": score,
@@ -290,10 +287,15 @@ ACTIONS: Mapping[str, Callable[[argparse.Namespace], int]] = {
 }
 
 
-def _judge(policy: str, new: Run, base: Run | None) -> GateResult:
+def _judge(policy: str, new: Run, base: Run | None, *, sequentially: bool = False) -> GateResult:
     from ragkit_eval.reporting.gate import Gate
 
-    return Gate.load(policy).check(new, baseline=base)
+    rules = Gate.load(policy)
+    if sequentially:
+        from ragkit_eval.reporting.sequential import judge_sequentially
+
+        return judge_sequentially(rules, new, baseline=base)
+    return rules.check(new, baseline=base)
 
 
 def _read_sweep(path: str) -> Mapping[str, Json]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 from collections.abc import Callable, Mapping
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 from ragkit.chunking import DEFAULT_CHUNK_TOKENS, SpanChunker
 from ragkit.config import Settings
@@ -16,8 +16,12 @@ from ragkit.types import (
     Generator,
     Reranker,
     Retriever,
+    Source,
     TokenCounter,
 )
+
+if TYPE_CHECKING:
+    from ragkit.loading.remote import Reading
 
 
 def has_numpy() -> bool:
@@ -98,6 +102,18 @@ def open_store(name: str, options: Mapping[str, object]) -> Retriever | None:
     if not cast("tuple[str, str]", _connector("split_name")(name))[0]:
         return None
     return cast("Retriever", _connector("open_store")(name, **options))
+
+
+def open_source(name: str, reading: Reading) -> Source | None:
+    """Open a source by name; None for a path.
+
+    Raises:
+        MissingExtraError: its extra is not installed.
+        ConfigError: the name cannot be used.
+    """
+    if ":" not in name or not _connector("is_source")(name):
+        return None
+    return cast("Source", _connector("open_source")(name, reading=reading))
 
 
 def open_reranker(name: str | None, options: Mapping[str, object]) -> Reranker | None:
