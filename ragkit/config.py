@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, get_args
 from ragkit.errors import ConfigError
 from ragkit.ingest_rules import IngestRule, read_rules
 from ragkit.narrowing import is_array, is_object
-from ragkit.profiles import PROFILES
 from ragkit.text.jsontext import read_json, read_toml
 from ragkit.types import MOST_HITS, Json, Mode, Placement
 
@@ -103,7 +102,6 @@ class Settings:
         _check_choice("fusion", self.fusion, ("convex", "rrf"))
         _check_choice("placement", self.placement, get_args(Placement))
         _check_choice("rewrite", self.rewrite, ("off", "generator"))
-        _check_choice("profile", self.profile, tuple(PROFILES))
         _check_within("k", self.k, 1, MOST_HITS)
         for name in ("max_context_tokens", "max_tokens", "top_k"):
             _check_within(name, getattr(self, name), 1, MOST_TOKENS)
@@ -130,7 +128,7 @@ class Settings:
             _check_within("refuse_below", _number("refuse_below", self.refuse_below), 0.0, 1.0)
         if not _are_rules(self.ingest_rules):
             raise ConfigError(f"ingest_rules: rules stand in {FILE_NAME}, each as [[ingest.rule]]")
-        _check_region(self.region)
+        _check_names(self.region, self.profile)
         _check_footprint(self)
 
 
@@ -402,11 +400,16 @@ def _check_choice(name: str, value: str | None, allowed: tuple[str, ...]) -> Non
         raise ConfigError(f"{name} {value!r}; allowed: {' '.join(allowed)}")
 
 
-def _check_region(name: str | None) -> None:
-    if name is not None:
+def _check_names(region: str | None, profile: str | None) -> None:
+    """Check names against their tables, which are read only where there are any."""
+    if region is not None:
         from ragkit.regions import find_region
 
-        find_region(name)
+        find_region(region)
+    if profile is not None:
+        from ragkit.profiles import PROFILES
+
+        _check_choice("profile", profile, tuple(PROFILES))
 
 
 def _check_within(name: str, value: float | None, low: float, high: float) -> None:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import difflib
 import json
-import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -57,7 +56,7 @@ class Region:
     def bounds(self) -> tuple[float, float, float]:
         """The lowest figure, the median and the highest, in g per kWh."""
         found = [figure.g_per_kwh for figure in self.figures]
-        return min(found), statistics.median(found), max(found)
+        return min(found), _median(found), max(found)
 
     def to_dict(self) -> dict[str, Json]:
         """Return the JSON form."""
@@ -88,7 +87,7 @@ class Place:
         bounds = [region.bounds for region in self.regions]
         return (
             min(low for low, _, _ in bounds),
-            statistics.median(mid for _, mid, _ in bounds),
+            _median([mid for _, mid, _ in bounds]),
             max(high for _, _, high in bounds),
         )
 
@@ -104,6 +103,12 @@ class Place:
             years.setdefault(figure.source, set()).add(figure.year)
         named = ", ".join(f"{s} {'/'.join(map(str, sorted(y)))}" for s, y in years.items())
         return f"{what}, location-based ({named})"
+
+
+def _median(values: Sequence[float]) -> float:
+    # The module `statistics` would load a dozen others.
+    found, n = sorted(values), len(values)
+    return (found[(n - 1) // 2] + found[n // 2]) / 2
 
 
 def region_names() -> list[str]:
@@ -164,6 +169,16 @@ def place_of(region: str | None, profile: str | None = "") -> Place | None:
         return None if found is None else Place(region, (found,))
     patterns: Sequence[str] | None = _aws()["profiles"]["regions"].get(profile)
     return None if patterns is None else Place(profile, find_regions(patterns))
+
+
+def profile_names() -> list[str]:
+    """Return the prefixes of inference profiles whose Regions are in the table."""
+    return list(_aws()["profiles"]["regions"])
+
+
+def profile_source() -> str:
+    """Return where the Regions of inference profiles come from."""
+    return str(_aws()["profiles"]["source"])
 
 
 def sources() -> list[dict[str, Json]]:

@@ -6,7 +6,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ragkit.advice.answers import Advice
-from ragkit.regions import Region, find_region, find_regions, market_statement, sources
+from ragkit.errors import ConfigError
+from ragkit.regions import (
+    Region,
+    find_region,
+    find_regions,
+    market_statement,
+    place_of,
+    profile_names,
+    profile_source,
+    sources,
+)
 from ragkit.types import Json
 
 TRANSFER_KWH_PER_GB = (0.001, 0.06)
@@ -97,6 +107,53 @@ def advise_region(allowed: Sequence[str], workload: Workload) -> Advice:
         reason=_reason(candidates, tied, chosen, home, unit)
         + ("" if pays is None else f" Moving the data pays from {pays:,.3g} kWh of work on."),
         sources=_sources(),
+        considered=considered,
+    )
+
+
+def advise_profile(allowed: Sequence[str], profile: str) -> Advice:
+    """Return what holds of a model that is called by an inference profile.
+
+    Its Region is not the caller's choice, so there is nothing to choose: the advice is the range of
+    all Regions that it may use, or none where the law does not allow one of them.
+
+    Args:
+        allowed: Names or patterns of the Regions that the law and the contracts allow.
+        profile: Prefix of the profile's id: `eu`, `us`, `apac`, `global` …
+
+    Raises:
+        ConfigError: a name is not in the table.
+    """
+    names = {region.name for region in find_regions(allowed, "allow")}
+    place = place_of("", profile) if profile else None
+    if place is None:
+        known = " ".join(profile_names())
+        raise ConfigError(f"inference profile {profile[:40]!r}; allowed: {known}")
+    considered = [{**region.to_dict(), "market_based": None} for region in place.regions]
+    named = _sources()
+    named.append({"name": "profiles", "source": profile_source()})
+    outside = [region.name for region in place.regions if region.name not in names]
+    if outside:
+        reason = (
+            f"Profile {profile} may run in {', '.join(outside)}, which is not allowed: call the "
+            "model in an allowed Region itself, or see what your profile uses "
+            "(bedrock:GetInferenceProfile)."
+        )
+        return Advice(advice=None, reason=reason, sources=named, considered=considered)
+    low, mid, high = place.g_per_kwh
+    reason = (
+        f"Profile {profile} chooses among {len(place.regions)} Regions, so the Region is not yours "
+        f"to choose: {low:,.0f} to {high:,.0f} g/kWh."
+    )
+    return Advice(
+        advice={
+            "region": None,
+            "regions": [region.name for region in place.regions],
+            "pays_from_kwh": None,
+            "g_per_kwh": {"low": low, "mid": mid, "high": high},
+        },
+        reason=reason,
+        sources=named,
         considered=considered,
     )
 

@@ -25,6 +25,9 @@ def _region(add: AddCommand) -> None:
                         "data is weighed (default: compare the grids alone)")  # fmt: skip
     parser.add_argument("--months", type=finite, default=12.0, metavar="N",
                         help="how long it will run (default 12)")  # fmt: skip
+    parser.add_argument("--inference-profile", metavar="P",
+                        help="the model is called by a profile that chooses the Region: eu, us, "
+                        "apac, jp, au, global; the other options do not matter then")  # fmt: skip
     parser.add_argument("--json", action="store_true", help="print JSON")
 
 

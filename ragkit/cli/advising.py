@@ -19,8 +19,11 @@ if TYPE_CHECKING:
 
 def region(args: argparse.Namespace) -> ExitCode:
     """Run `ragkit advise region`."""
-    from ragkit.advice.region import Workload, advise_region
+    from ragkit.advice.region import Workload, advise_profile, advise_region
 
+    allowed = names(args.allow) or [""]
+    if args.inference_profile is not None:
+        return _shown(advise_profile(allowed, args.inference_profile), args, _region_text)
     for name, place in (("data", args.data), ("users", args.users)):
         _not_negative(f"{name}-gb", getattr(args, f"{name}_gb"))
         if place is None and getattr(args, f"{name}_gb"):
@@ -35,7 +38,7 @@ def region(args: argparse.Namespace) -> ExitCode:
         users=args.users,
         users_gb_a_month=args.users_gb,
     )
-    return _shown(advise_region(names(args.allow) or [""], workload), args, _region_text)
+    return _shown(advise_region(allowed, workload), args, _region_text)
 
 
 def hosting(args: argparse.Namespace) -> ExitCode:

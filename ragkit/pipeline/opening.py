@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, cast
 
 from ragkit.chunking import DEFAULT_CHUNK_TOKENS, SpanChunker
 from ragkit.config import Settings
-from ragkit.profiles import PROFILES
 from ragkit.text.wordpiece import load_wordpiece
 from ragkit.types import (
     ChunkerName,
@@ -86,6 +85,8 @@ def _profile_options(settings: Settings) -> dict[str, object]:
     """Return what the service profile sets, of what the generator's connector takes."""
     if settings.profile is None:
         return {}
+    from ragkit.profiles import PROFILES
+
     takes = cast("frozenset[str]", _connector("generator_settings")(settings.generator))
     options = PROFILES[settings.profile].generator_options()
     return {name: value for name, value in options.items() if name in takes}

@@ -309,6 +309,11 @@ class Parts(Forkable):
         ledger = self.ledger()
         if ledger is None:
             return
+        place, grid = self.place(calls_model=False), self.settings.grid_g_per_kwh
+        if place is not None or grid:
+            from ragkit.costs.carbon import with_carbon
+
+            record = with_carbon(record, place, grid)
         ledger.write(record, kept)
         if ledger.disabled_reason is not None:
             self.notice(f"the ledger is off: {ledger.disabled_reason}")

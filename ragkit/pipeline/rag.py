@@ -20,7 +20,6 @@ from ragkit.pipeline.options import (
     check_names,
 )
 from ragkit.pipeline.parts import Notify, Parts
-from ragkit.profiles import PROFILES
 from ragkit.storage.calls import CLOSE_SECONDS, Calls, preload
 from ragkit.types import Generation, Hit
 
@@ -98,10 +97,9 @@ class RAG(StoreMethods):
         from ragkit.pipeline.workers import Workers
 
         self.settings = config or Settings()
-        profile = PROFILES.get(self.settings.profile or "")
-        if async_threads is None:
-            async_threads = ASYNC_THREADS if profile is None else profile.n_at_once
-        self._workers = Workers(async_threads, max_waiting)
+        self._workers = Workers(
+            _n_at_once(self.settings) if async_threads is None else async_threads, max_waiting
+        )
         parts = Parts(
             store,
             embedder=embedder,
@@ -338,6 +336,14 @@ class RAG(StoreMethods):
         from ragkit.pipeline.streaming import AsyncAnswerStream
 
         return AsyncAnswerStream(lambda: self.stream(question, **options), self._workers)
+
+
+def _n_at_once(settings: Settings) -> int:
+    if settings.profile is None:
+        return ASYNC_THREADS
+    from ragkit.profiles import PROFILES
+
+    return PROFILES[settings.profile].n_at_once
 
 
 def _each_counted(

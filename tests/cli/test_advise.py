@@ -85,6 +85,18 @@ def test_wrong_arguments_are_told(arguments: Sequence[str], told: str) -> None:
     assert told in run("advise", "region", *arguments, code=2).stderr
 
 
+def test_a_profile_leaves_no_region_to_choose() -> None:
+    """Its range is given where all of its Regions are allowed; one that is not is named."""
+    data = advised("region", "--allow", "eu-*", "--inference-profile", "eu")
+    assert data["advice"]["region"] is None
+    assert data["advice"]["g_per_kwh"]["low"] == pytest.approx(15.83)
+    assert data["advice"]["g_per_kwh"]["high"] == pytest.approx(342.06)
+    partly = advised("region", "--allow", "eu-central-1", "--inference-profile", "eu", code=5)
+    assert "may run in eu-central-2, eu-north-1" in partly["reason"]
+    wrong = ["region", "--allow", "eu-*", "--inference-profile", "moon"]
+    assert "allowed: eu us apac jp au global" in run("advise", *wrong, code=2).stderr
+
+
 PRICES = ["--price-per-hour", "1.2", "--price-per-question", "0.002"]
 
 

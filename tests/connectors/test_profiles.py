@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+import sys
 from itertools import pairwise
 from pathlib import Path
 from typing import cast
@@ -34,7 +36,8 @@ def parrot(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     info.mkdir()
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: parrot\nVersion: 1\n")
     (info / "entry_points.txt").write_text("[ragkit.generators]\nparrot = parrot_module:Parrot\n")
-    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
+    importlib.invalidate_caches()
 
 
 def given(settings: Settings) -> dict[str, float]:

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ragkit import RAG, Document
 from ragkit.config import Settings, load_settings
 from ragkit.costs.carbon import emitted
 from ragkit.costs.energy import Range
@@ -123,3 +124,22 @@ def test_a_settings_file_of_a_stranger_may_name_a_region(
     monkeypatch.chdir(tmp_path)
     assert load_settings().region == "eu-north-1"
     assert load_settings(environment={"RAGKIT_REGION": "eu-west-3"}).region == "eu-west-3"
+
+
+def test_the_ledger_knows_the_grams_of_every_line(tmp_path: Path) -> None:
+    """Under a Region, an ingest and a refusal have grams; without one, neither has."""
+    for region in ("eu-north-1", None):
+        place = tmp_path / str(region)
+        with RAG(place, embedder="none", config=Settings(region=region)) as rag:
+            rag.ingest(Document(id="a", text="The badge is reset at the front desk."))
+            answer = rag.ask("Who is the president of France?")
+        lines = [json.loads(line) for line in (place / "ledger.jsonl").read_text().splitlines()]
+        assert [line["kind"] for line in lines] == ["ingest", "ask"]
+        costs = [lines[0], lines[1]["receipt"]]
+        for cost in costs:
+            if region is None:
+                assert cost.get("carbon_g") is None
+            else:
+                share = cost["carbon_g"]["high"] / cost["joules"]["high"] * 3.6e6
+                assert share == pytest.approx(35.89)
+        assert answer.receipt.region == region
