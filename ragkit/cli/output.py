@@ -182,7 +182,15 @@ def receipt_text(data: Shown) -> str:
         f"receipt: {tokens}; {receipt['llm_calls']} LLM calls; "
         f"{receipt['seconds']:.3f} s, CPU {receipt['cpu_seconds']:.3f} s; "
         f"memory {known(_mebibytes(receipt['peak_rss_bytes']), 'MiB', 0)}; energy {energy}"
+        f"{_carbon_text(receipt['carbon_g'])}"
+        + (f"; answer {receipt['answer_id']}" if receipt["answer_id"] else "")
     )
+
+
+def _carbon_text(grams: Shown | None) -> str:
+    if grams is None:
+        return ""
+    return f"; carbon {grams['mid']:.2g} g ({grams['low']:.2g} to {grams['high']:.2g}, estimate)"
 
 
 def _mebibytes(n_bytes: int | None) -> float | None:
@@ -245,6 +253,11 @@ def _finding_text(finding: Shown) -> str:
     if not state:
         state = "repair it with --repair" if finding["repairable"] else "cannot be repaired"
     return f"{finding['check']}: {finding['detail']} ({state})"
+
+
+def feedback_text(data: Shown) -> str:
+    """Return what was said of an answer."""
+    return f"answer {data['answer_id']}: {'good' if data['good'] else 'bad'}"
 
 
 def template_text(data: Shown) -> str:

@@ -6,7 +6,7 @@ import argparse
 from typing import Never, TypeAlias
 
 from ragkit import __version__
-from ragkit.cli import eval_parser
+from ragkit.cli import advise_parser, eval_parser, statistics_parser
 from ragkit.cli.arguments import (
     AddCommand,
     add_answering,
@@ -61,7 +61,7 @@ def make_parsers() -> tuple[argparse.ArgumentParser, dict[str, argparse.Argument
     parser.add_argument("--version", action="version", version=f"ragkit {__version__}")
     top = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     made: dict[str, argparse.ArgumentParser] = {}
-    inner = {"eval": _eval(top)}
+    inner = {"eval": _eval(top), "advise": _advise(top)}
 
     def make(name: str, text: str, example: str) -> argparse.ArgumentParser:
         *group, own = name.split()
@@ -90,7 +90,10 @@ def make_parsers() -> tuple[argparse.ArgumentParser, dict[str, argparse.Argument
         _restore,
         _rebuild,
         *eval_parser.COMMANDS,
+        *statistics_parser.COMMANDS,
         _ledger,
+        _feedback,
+        *advise_parser.COMMANDS,
         _template,
         _init,
         _trust,
@@ -112,6 +115,19 @@ def _eval(commands: _SubParsers) -> _SubParsers:
         allow_abbrev=False,
     )
     return parser.add_subparsers(dest="action", required=True, metavar="ACTION")
+
+
+def _advise(commands: _SubParsers) -> _SubParsers:
+    parser = commands.add_parser(
+        "advise",
+        help="say which Region, hosting, window or service level to choose, and why",
+        description="Say which Region, hosting, window or service level to choose, with the\n"
+        "reason and the sources; silent (exit code 5) where they disagree. This needs no network.",
+        epilog="example:\n  ragkit advise region --allow 'eu-*' --data eu-central-1",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    return parser.add_subparsers(dest="action", required=True, metavar="WHAT")
 
 
 def _ingest(add: AddCommand) -> None:
@@ -157,7 +173,12 @@ def _ingest(add: AddCommand) -> None:
     parser.add_argument("--convert", choices=("auto", "off"), default="off",
                         help="auto has .doc, .xls and .ppt files converted by soffice "
                         "(LibreOffice), if it is on the PATH (default off)")  # fmt: skip
-    parser.add_argument("--jobs", type=whole, metavar="N", help="embedding threads (default 1)")
+    parser.add_argument("--jobs", type=whole, metavar="N",
+                        help="processes that parse, and threads that embed (default "
+                        "1)")  # fmt: skip
+    parser.add_argument("--shard", metavar="I/N",
+                        help="ingest only the documents of one of N shares, by a hash of their "
+                        "ids, for several machines that fill one remote store")  # fmt: skip
     parser.add_argument("--ledger", metavar="FILE", help="ledger file, or off")
     parser.add_argument("--dry-run", action="store_true",
                         help="read and chunk, but store nothing; list what would be read or "
@@ -194,9 +215,18 @@ def _ask(add: AddCommand) -> None:
     parser = add("ask", "Answer a question, or refuse", "ragkit ask 'How do I reset my badge?'")
     add_retrieval(parser)
     add_answering(parser)
+    parser.add_argument("--jobs", dest="at_once", type=whole, default=1, metavar="N",
+                        help="answer N of the --questions at the same time, which helps where a "
+                        "server answers; the order of the lines stays (default 1)")  # fmt: skip
+    parser.add_argument("--answered", metavar="FILE",
+                        help="what an earlier call has printed: leave out the --questions that "
+                        "it has answered, by their _id")  # fmt: skip
     parser.add_argument("--history", metavar="FILE",
                         help="earlier turns: a JSON list of {role, content}")  # fmt: skip
     parser.add_argument("--ledger", metavar="FILE", help="ledger file, or off")
+    parser.add_argument("--keep-question", action="store_true", default=None,
+                        help="keep the question's text in the ledger, so that ragkit eval label "
+                        "--from-feedback can ask it again")  # fmt: skip
     parser.add_argument("--show-prompt", action="store_true", help="print the exact prompt")
     parser.add_argument(
         "--dry-run", action="store_true", help="do everything except generating an answer"
@@ -284,6 +314,17 @@ def _ledger(add: AddCommand) -> None:
     parser.add_argument(
         "action", choices=("report",), help="report prints the totals of all receipts"
     )
+    add_common(parser)
+    parser.add_argument("--ledger", metavar="FILE", help="ledger file")
+
+
+def _feedback(add: AddCommand) -> None:
+    parser = add("feedback", "Say whether an answer was good; the ledger keeps it",
+                 "ragkit feedback 4f9c01b27ae3d865 bad --note 'not on Sundays'")  # fmt: skip
+    parser.add_argument("answer_id", metavar="ANSWER_ID", help="id of the answer, in its receipt")
+    parser.add_argument("verdict", choices=("good", "bad"), help="what the answer was")
+    parser.add_argument("--note", metavar="TEXT",
+                        help="why; the text is kept in the ledger")  # fmt: skip
     add_common(parser)
     parser.add_argument("--ledger", metavar="FILE", help="ledger file")
 

@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Literal
 
 from ragkit import private
+from ragkit.costs.feedback import KIND as FEEDBACK
+from ragkit.costs.feedback import answer_id_of
 from ragkit.costs.receipt import count_text
 from ragkit.narrowing import is_object
 from ragkit.text.jsontext import read_json
@@ -30,17 +32,21 @@ class Ledger:
         self.path = path
         self.disabled_reason: str | None = None
 
-    def write(self, record: Mapping[str, Json]) -> None:
+    def write(self, record: Mapping[str, Json], kept: Mapping[str, Json] | None = None) -> None:
         """Append a record with the current time; several processes may do so concurrently.
 
         Keys that name content (a question, an answer, a prompt ...) are left out.
+
+        Args:
+            record: What to write.
+            kept: Content that is to be kept nevertheless, since the user asked for it.
         """
         if self.disabled_reason is not None:
             return
         now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-        kept = _without_content(record)
+        data = {"schema": 1, "time": now, **_without_content(record)}
         try:
-            line = json.dumps({"schema": 1, "time": now, **kept}, allow_nan=False) + "\n"
+            line = json.dumps(data | ({"kept": kept} if kept else {}), allow_nan=False) + "\n"
             _append(self.path, line.encode())
         except OSError as error:
             self.disabled_reason = f"{self.path} cannot be written ({error.strerror})"
@@ -65,11 +71,16 @@ _CONTENT = frozenset(
 )
 
 
+_PLAIN = frozenset({str, int, float, bool, type(None)})
+
+
 def _without_content(record: Mapping[str, Json]) -> dict[str, Json]:
     return {key: _inner(value) for key, value in record.items() if key not in _CONTENT}
 
 
 def _inner(value: Json) -> Json:
+    if type(value) in _PLAIN:  # most values, and quickly told
+        return value
     if isinstance(value, Mapping):
         return _without_content(value)
     if isinstance(value, Sequence) and not isinstance(value, str):
@@ -107,14 +118,19 @@ def read_ledger(path: Path) -> Iterator[dict[str, Json]]:
 
 @dataclass(slots=True, kw_only=True)
 class Summary:
-    """Sums of receipts. Unknown values are counted separately, never added as 0."""
+    """Sums of receipts. Unknown values are counted separately, never added as 0.
+
+    `feedback` holds, for each answer that was judged, whether it was last said to be good.
+    """
 
     answers: int = 0
     refusals: int = 0
     abstentions: int = 0
     failures: int = 0
+    abandoned: int = 0
     ingests: int = 0
     unreadable_lines: int = 0
+    feedback: dict[str, bool] = field(default_factory=dict[str, bool])
     llm_calls: int = 0
     seconds: float = 0.0
     cpu_seconds: float = 0.0
@@ -152,8 +168,10 @@ class Summary:
             "refusals": self.refusals,
             "abstentions": self.abstentions,
             "failures": self.failures,
+            "abandoned": self.abandoned,
             "ingests": self.ingests,
             "unreadable_lines": self.unreadable_lines,
+            "feedback": {"good": self._n_good(), "bad": len(self.feedback) - self._n_good()},
             "llm_calls": self.llm_calls,
             "seconds": self.seconds,
             "cpu_seconds": self.cpu_seconds,
@@ -190,19 +208,28 @@ class Summary:
         ]
         if self.compared_joules:
             lines.append(f"saved energy, J  {_span(self.saved_joules)}, of whole answers")
+        if self.feedback:
+            n_good = self._n_good()
+            lines.append(f"good answers     {n_good:>12,}   bad {len(self.feedback) - n_good:,}, "
+                         "of those with feedback")  # fmt: skip
         if self.unreadable_lines:
             lines.append(f"unreadable lines {self.unreadable_lines:>12,}")
         return "\n".join(lines)
 
+    def _n_good(self) -> int:
+        return sum(self.feedback.values())
+
     def _apart(self) -> str:
         by_model = f" ({self.abstentions:,} by the model)" if self.abstentions else ""
-        return by_model + (f", failures {self.failures:,}" if self.failures else "")
+        failures = f", failures {self.failures:,}" if self.failures else ""
+        abandoned = f", abandoned {self.abandoned:,}" if self.abandoned else ""
+        return by_model + failures + abandoned
 
     def _knows(self, name: str) -> bool:
         """Whether at least one record holds the value, or there are no records at all."""
         asked = self.answers
         if name in {"joules", "carbon_g"}:
-            asked += self.refusals + self.failures + self.ingests
+            asked += self.refusals + self.failures + self.abandoned + self.ingests
         return self.unknown[name] < asked or asked == 0
 
     def _tokens(self, name: Literal["input_tokens", "output_tokens"]) -> str:
@@ -231,6 +258,8 @@ def summarise(records: Iterable[Mapping[str, Json]]) -> Summary:
         elif record.get("kind") == "ask":
             if record.get("dry_run") is not True:
                 _add_answer(summary, record)
+        elif record.get("kind") == FEEDBACK and (answer_id := answer_id_of(record)) is not None:
+            summary.feedback[answer_id] = record.get("good") is True
         else:
             summary.unreadable_lines += 1
     return summary
@@ -239,8 +268,9 @@ def summarise(records: Iterable[Mapping[str, Json]]) -> Summary:
 def _add_answer(summary: Summary, record: Mapping[str, Json]) -> None:
     receipt, usage = _object(record.get("receipt")), _object(record.get("usage"))
     refused = record.get("refused") is True
-    if receipt.get("outcome") == "failed":
-        summary.failures += 1
+    if receipt.get("outcome") in ("failed", "abandoned"):
+        summary.failures += receipt.get("outcome") == "failed"
+        summary.abandoned += receipt.get("outcome") == "abandoned"
         summary.llm_calls += token_count(receipt.get("llm_calls")) or 0
         _add_cost(summary, receipt)
         return

@@ -80,8 +80,9 @@ class Evidence:
 class TrimUse:
     """Which trim policy was applied.
 
-    `orphans` is the number of units of the context that lack something they need: none, unless a
-    cap on the context leaves no room for it.
+    `promise` says what holds where a policy is calibrated without a confidence: it is not
+    `certified` then. `orphans` is the number of units of the context that lack something they need:
+    none, unless a cap on the context leaves no room for it.
     """
 
     name: str
@@ -90,6 +91,7 @@ class TrimUse:
     stale: bool = False
     void_because: str | None = None
     orphans: int = 0
+    promise: str | None = None
 
     def to_dict(self) -> dict[str, Json]:
         """Return the JSON form of `ragkit ask`."""
@@ -100,6 +102,7 @@ class TrimUse:
             "stale": self.stale,
             "void_because": self.void_because,
             "orphans": self.orphans,
+            "promise": self.promise,
         }
 
 
