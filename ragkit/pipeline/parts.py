@@ -182,7 +182,9 @@ class Parts(Forkable):
     def is_local(self) -> bool:
         """Whether the store is a folder on this machine, whether or not it exists yet."""
         with self._lock:
-            return isinstance(self._store or self._given_store, Maintained | str | Path)
+            store = self._store or self._given_store
+            # The protocol comes last: it is checked member by member, for each receipt.
+            return isinstance(store, LocalStore | str | Path | Maintained)
 
     def folder(self) -> Path:
         """Return the store's folder, which need not exist; `ConfigError` for other stores."""
@@ -326,7 +328,8 @@ class Parts(Forkable):
                 if place is not None:
                     from ragkit.costs.ledger import Ledger
 
-                    self._ledger = Ledger(Path(place))
+                    part_bytes = self.settings.ledger_part_bytes
+                    self._ledger = Ledger(Path(place), part_bytes=part_bytes)
             return self._ledger
 
     def notice(self, message: str) -> None:

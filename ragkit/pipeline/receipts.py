@@ -129,6 +129,7 @@ class Attempt:
             "refused": refused,
             "reason": reason,
             "stop_reason": stop_reason(generation),
+            "evidence": None if draft is None else draft.evidence.to_dict(),
             "generator": parts.generator_name,
             "template": f"{template.id}@{template.version}",
             "template_sha256": template.sha256,
