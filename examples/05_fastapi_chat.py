@@ -7,6 +7,8 @@
       -H 'Content-Type: application/json' -d '{"question": "What does an annual pass cost?"}'
 
 The store, the model and its deadlines are settings (`RAGKIT_GENERATOR`, `RAGKIT_TOTAL_TIMEOUT`).
+`THREADS` wait for a model at the same time, `WAITING` more questions for one of them, and an answer
+ends after `DEADLINE` seconds.
 """
 
 # pyright: basic, reportMissingImports=false

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import copy
+import io
 import shlex
+import sys
 from pathlib import Path
 
 import pytest
@@ -20,6 +22,7 @@ init
 ingest town/corpus.jsonl --embedder none --groups public --metadata '{{"kind": "notice"}}'
 search 'How tall is the lighthouse?' --groups public -k 2 --mode lexical --filter '{{"a": 1}}'
 ask 'How tall is the lighthouse?' --groups public --history history.json --stop x --stream
+chat --groups public --history talk.json --stop x
 list --groups public
 show --all --groups public
 rebuild --chunk-tokens 200 --embedder builtin
@@ -44,12 +47,14 @@ rm lighthouse nothing
 """
 
 
-def test_no_command_changes_its_arguments(tmp_path: Path) -> None:
+def test_no_command_changes_its_arguments(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """After each command has run, its arguments are what was parsed, lists included."""
     make_dataset(tmp_path / "town", copies=2)
     (tmp_path / "history.json").write_text('[{"role": "user", "content": "The lighthouse?"}]')
     (tmp_path / "run.trec").write_text("lighthouse-0-0 Q0 lighthouse 1 0.9 x\n")
     (tmp_path / "gate.toml").write_text("[measure.EvidenceFound]\nfloor = 0.1\n")
+    typed = io.BytesIO(b"How tall is the lighthouse?\n/sources\n/why\n/cost\n")
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(typed))
     ran: set[str] = set()
     for line in _LINES.split("\n")[1:-1]:
         args = make_parser().parse_args(shlex.split(line))
