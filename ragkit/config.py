@@ -86,9 +86,14 @@ class Settings:
     seed: int | None = None
     ledger: str | None = None
     ledger_part_bytes: int = 2**26
+    keep_question: bool = False
     ingest_rules: tuple[IngestRule, ...] = ()
     model_billions: float | None = None
+    model_cards: str | None = None
     grid_g_per_kwh: tuple[float, ...] = ()
+    hosting_watts: tuple[float, ...] = ()
+    hosting_share: float = 1.0
+    region: str | None = None
 
     def __post_init__(self) -> None:
         """Check the ranges; raises `ConfigError` naming the value and what is allowed."""
@@ -122,11 +127,20 @@ class Settings:
             _check_within("refuse_below", _number("refuse_below", self.refuse_below), 0.0, 1.0)
         if not _are_rules(self.ingest_rules):
             raise ConfigError(f"ingest_rules: rules stand in {FILE_NAME}, each as [[ingest.rule]]")
-        if self.grid_g_per_kwh and len(self.grid_g_per_kwh) != 3:
-            raise ConfigError("grid_g_per_kwh takes three numbers: low, mid, high")
-        for value in self.grid_g_per_kwh:
+        _check_region(self.region)
+        _check_footprint(self)
+
+
+def _check_footprint(settings: Settings) -> None:
+    if settings.grid_g_per_kwh and len(settings.grid_g_per_kwh) != 3:
+        raise ConfigError("grid_g_per_kwh takes three numbers: low, mid, high")
+    if len(settings.hosting_watts) not in (0, 1, 3):
+        raise ConfigError("hosting_watts takes one number, or three: low, mid, high")
+    for name in ("grid_g_per_kwh", "hosting_watts"):
+        for value in getattr(settings, name):
             if not 0.0 <= value < math.inf:
-                raise ConfigError(f"grid_g_per_kwh {value}; allowed: 0 or more")
+                raise ConfigError(f"{name} {value}; allowed: 0 or more")
+    _check_within("hosting_share", settings.hosting_share, 0.0, 1.0)
 
 
 def load_settings(
@@ -269,6 +283,8 @@ def _read_toml(path: Path) -> dict[str, object]:
             values.update(_from_table(name, value))
         elif is_object(value) and name == "ingest":
             values["ingest_rules"] = read_rules(value, str(path))
+        elif is_object(value) and name == "hosting":
+            values.update(_from_hosting(value))
         else:
             values[name] = value
     return values
@@ -287,6 +303,17 @@ def _from_table(name: str, table: Mapping[str, object]) -> dict[str, object]:
     model = table.get("model", table.get("name"))
     options = {f"{name}_options": rest} if rest else {}
     return {name: kind if model is None else f"{kind}:{model}", **own, **options}
+
+
+def _from_hosting(table: Mapping[str, object]) -> dict[str, object]:
+    """Turn `[hosting] watts, share` into settings; a single number of watts may stand alone."""
+    if unknown := sorted(table.keys() - {"watts", "share"}):
+        raise ConfigError(f"unknown setting hosting.{unknown[0]}; allowed: watts share")
+    values = {f"hosting_{key}": value for key, value in table.items()}
+    watts = values.get("hosting_watts")
+    if isinstance(watts, int | float) and not isinstance(watts, bool):
+        values["hosting_watts"] = [watts]
+    return values
 
 
 def _type_of(name: str) -> str:
@@ -370,6 +397,13 @@ def _are_rules(values: Iterable[object]) -> bool:
 def _check_choice(name: str, value: str | None, allowed: tuple[str, ...]) -> None:
     if value is not None and value not in allowed:
         raise ConfigError(f"{name} {value!r}; allowed: {' '.join(allowed)}")
+
+
+def _check_region(name: str | None) -> None:
+    if name is not None:
+        from ragkit.regions import find_region
+
+        find_region(name)
 
 
 def _check_within(name: str, value: float | None, low: float, high: float) -> None:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ragkit.cli import output
-from ragkit.cli.calibration_output import calibration_text, explanation
+from ragkit.cli.calibration_output import calibration_text, explanation, meaning
 from ragkit.cli.datasets import open_over, read_dataset
 from ragkit.cli.options import names, numbers, settings_of
 from ragkit.errors import ConfigError, ExitCode
+from ragkit.private import make_folder
 from ragkit.types import MOST_HITS, Json
 
 if TYPE_CHECKING:
@@ -26,12 +28,15 @@ def calibrate(args: argparse.Namespace) -> ExitCode:
     settings = settings_of(args, mode=args.search_mode)
     out = Path(args.out or "trim.json")
     found = _find(args, dataset, settings, name=out.stem)
-    if found.certified:
+    is_written = found.policy is not None
+    if is_written:
         _write(found, out)
-    data: dict[str, Json] = {**found.to_dict(), "out": str(out) if found.certified else None}
+    data: dict[str, Json] = {**found.to_dict(), "out": str(out) if is_written else None}
+    if args.html is not None:
+        _write_page(found, meaning(data), dataset.name, Path(args.html))
     as_text = explanation if args.explain else calibration_text
     output.show(data, as_text, as_json=args.json)
-    return ExitCode.DONE if found.certified else ExitCode.INCONCLUSIVE
+    return ExitCode.DONE if is_written else ExitCode.INCONCLUSIVE
 
 
 def _find(
@@ -64,6 +69,7 @@ def _find(
                 cluster=args.cluster,
                 name=name,
                 seed=settings.seed or 0,
+                with_losses=args.html is not None,
                 on_progress=lambda done, total: bar.note({"question": done}, "measured", total),
             )
 
@@ -96,3 +102,15 @@ def _write(found: Calibration, out: Path) -> None:
     if found.scorer is not None:
         write_text(out.with_name(found.scorer.name), write_scorer(found.scorer), for_all=True)
     write_text(out, write_policy(found), for_all=True)
+
+
+def _write_page(found: Calibration, said: Sequence[str], name: str, path: Path) -> None:
+    """Write what is lost as a page; it holds questions and text, and is for its owner alone."""
+    from ragkit_eval.reporting.calibration_page import html
+    from ragkit_eval.running.folder import write_text
+
+    if found.losses is None:
+        raise ConfigError("--html needs labelled evidence, which metric Agreement has not")
+    make_folder(path.parent)
+    write_text(path, html(found, said, name))
+    output.tell(f"wrote {path}")

@@ -190,7 +190,7 @@ def gate(args: argparse.Namespace) -> int:
 
     new = load_run(args.run)
     base = None if args.baseline is None else load_run(args.baseline)
-    result = _judge(args.policy, new, base)
+    result = _judge(args.policy, new, base, sequentially=args.sequential)
     if args.junit is not None:
         _write(args.junit, junit(result), for_all=True)
     if args.summary is not None:
@@ -260,7 +260,15 @@ def _report_data(made: Report, verdict: GateResult | None, wrote: list[Json]) ->
     }
 
 
+def label(args: argparse.Namespace) -> ExitCode:
+    """Run `ragkit eval label`."""
+    from ragkit.cli.labelling import label as run
+
+    return run(args)
+
+
 ACTIONS: Mapping[str, Callable[[argparse.Namespace], int]] = {
+    "label": label,
     "validate": validate,
     "run": run,
     "score": score,
@@ -271,10 +279,15 @@ ACTIONS: Mapping[str, Callable[[argparse.Namespace], int]] = {
 }
 
 
-def _judge(policy: str, new: Run, base: Run | None) -> GateResult:
+def _judge(policy: str, new: Run, base: Run | None, *, sequentially: bool = False) -> GateResult:
     from ragkit_eval.reporting.gate import Gate
 
-    return Gate.load(policy).check(new, baseline=base)
+    rules = Gate.load(policy)
+    if sequentially:
+        from ragkit_eval.reporting.sequential import judge_sequentially
+
+        return judge_sequentially(rules, new, baseline=base)
+    return rules.check(new, baseline=base)
 
 
 def _read_sweep(path: str) -> Mapping[str, Json]:

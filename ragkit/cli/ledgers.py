@@ -9,7 +9,8 @@ from pathlib import Path
 
 from ragkit.cli import ledger_output, output
 from ragkit.cli.options import settings_of
-from ragkit.costs.ledger import has_ledger, read_ledger, summarise
+from ragkit.costs.ledger import read_ledger, summarise
+from ragkit.costs.ledger_files import has_ledger
 from ragkit.errors import ConfigError, ExitCode
 from ragkit.types import Json
 

@@ -38,7 +38,7 @@ _SETTINGS = (
     "refuse_below", "max_context_tokens", "placement", "rewrite",
     "generator", "base_url", "api_key_env", "timeout", "total_timeout",
     "template", "max_tokens", "temperature", "top_p", "top_k", "stop", "seed", "ledger",
-    "model_billions",
+    "keep_question", "model_billions", "region",
 )  # fmt: skip
 """Settings that are flags of at least one command."""
 
@@ -94,6 +94,7 @@ def ingest_options(args: argparse.Namespace, bar: IngestBar) -> IngestOptions:
         "exclude": args.exclude,
         "gitignore": args.gitignore,
         "archives": args.archives,
+        "shard": args.shard,
         "confirm": _confirm(bar, yes=args.yes),
         "secure": args.secure,
         "retry_failed": args.retry_failed,
@@ -104,9 +105,9 @@ def ingest_options(args: argparse.Namespace, bar: IngestBar) -> IngestOptions:
 
 
 def search_options(args: argparse.Namespace, line: Mapping[str, Json]) -> SearchOptions:
-    """Return the options of a search for one question (see `_retrieval_options`)."""
+    """Return the options of a search for one question (see `retrieval_options`)."""
     return {
-        **_retrieval_options(args, line),
+        **retrieval_options(args, line),
         "dedupe": args.dedupe,
         "mmr": args.mmr,
         "unit": args.unit,
@@ -117,10 +118,10 @@ def ask_options(
     args: argparse.Namespace, line: Mapping[str, Json], history: Sequence[Mapping[str, str]]
 ) -> StreamOptions:
     """Return the options of an answer to one question, streamed or not."""
-    return {**_retrieval_options(args, line), "id": identity(line), "history": history}
+    return {**retrieval_options(args, line), "id": identity(line), "history": history}
 
 
-def _retrieval_options(args: argparse.Namespace, line: Mapping[str, Json]) -> RetrievalOptions:
+def retrieval_options(args: argparse.Namespace, line: Mapping[str, Json]) -> RetrievalOptions:
     """Return k, mode, filters and groups.
 
     The values of a question's own line win, except that its groups can only narrow `--groups`.

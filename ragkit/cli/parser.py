@@ -6,7 +6,13 @@ import argparse
 from typing import Never, TypeAlias
 
 from ragkit import __version__
-from ragkit.cli import eval_parser, ledger_parser, monitor_parser
+from ragkit.cli import (
+    advise_parser,
+    eval_parser,
+    ledger_parser,
+    monitor_parser,
+    statistics_parser,
+)
 from ragkit.cli.arguments import (
     AddCommand,
     add_answering,
@@ -15,6 +21,7 @@ from ragkit.cli.arguments import (
     add_embedder,
     add_progress,
     add_retrieval,
+    add_searching,
     finite,
     whole,
 )
@@ -81,6 +88,7 @@ def make_parsers() -> tuple[argparse.ArgumentParser, dict[str, argparse.Argument
             "ragkit monitor nvidia --join kb/ledger.jsonl",
             more=" Each row is one JSON\nobject; what is absent is null, and no error.",
         ),
+        "advise": _advise(top),
     }
 
     def make(name: str, text: str, example: str) -> argparse.ArgumentParser:
@@ -101,6 +109,7 @@ def make_parsers() -> tuple[argparse.ArgumentParser, dict[str, argparse.Argument
         _embed,
         _search,
         _ask,
+        _chat,
         _list,
         _show,
         _rm,
@@ -109,8 +118,11 @@ def make_parsers() -> tuple[argparse.ArgumentParser, dict[str, argparse.Argument
         _restore,
         _rebuild,
         *eval_parser.COMMANDS,
+        *statistics_parser.COMMANDS,
         *ledger_parser.COMMANDS,
         *monitor_parser.COMMANDS,
+        _feedback,
+        *advise_parser.COMMANDS,
         _template,
         _init,
         _trust,
@@ -134,6 +146,19 @@ def _group(
         allow_abbrev=False,
     )
     return parser.add_subparsers(dest="action", required=True, metavar="ACTION")
+
+
+def _advise(commands: _SubParsers) -> _SubParsers:
+    parser = commands.add_parser(
+        "advise",
+        help="say which Region, hosting, window or service level to choose, and why",
+        description="Say which Region, hosting, window or service level to choose, with the\n"
+        "reason and the sources; silent (exit code 5) where they disagree. This needs no network.",
+        epilog="example:\n  ragkit advise region --allow 'eu-*' --data eu-central-1",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    return parser.add_subparsers(dest="action", required=True, metavar="WHAT")
 
 
 def _ingest(add: AddCommand) -> None:
@@ -179,7 +204,12 @@ def _ingest(add: AddCommand) -> None:
     parser.add_argument("--convert", choices=("auto", "off"), default="off",
                         help="auto has .doc, .xls and .ppt files converted by soffice "
                         "(LibreOffice), if it is on the PATH (default off)")  # fmt: skip
-    parser.add_argument("--jobs", type=whole, metavar="N", help="embedding threads (default 1)")
+    parser.add_argument("--jobs", type=whole, metavar="N",
+                        help="processes that parse, and threads that embed (default "
+                        "1)")  # fmt: skip
+    parser.add_argument("--shard", metavar="I/N",
+                        help="ingest only the documents of one of N shares, by a hash of their "
+                        "ids, for several machines that fill one remote store")  # fmt: skip
     parser.add_argument("--ledger", metavar="FILE", help="ledger file, or off")
     parser.add_argument("--dry-run", action="store_true",
                         help="read and chunk, but store nothing; list what would be read or "
@@ -216,14 +246,34 @@ def _ask(add: AddCommand) -> None:
     parser = add("ask", "Answer a question, or refuse", "ragkit ask 'How do I reset my badge?'")
     add_retrieval(parser)
     add_answering(parser)
+    parser.add_argument("--jobs", dest="at_once", type=whole, default=1, metavar="N",
+                        help="answer N of the --questions at the same time, which helps where a "
+                        "server answers; the order of the lines stays (default 1)")  # fmt: skip
+    parser.add_argument("--answered", metavar="FILE",
+                        help="what an earlier call has printed: leave out the --questions that "
+                        "it has answered, by their _id")  # fmt: skip
     parser.add_argument("--history", metavar="FILE",
                         help="earlier turns: a JSON list of {role, content}")  # fmt: skip
     parser.add_argument("--ledger", metavar="FILE", help="ledger file, or off")
+    parser.add_argument("--keep-question", action="store_true", default=None,
+                        help="keep the question's text in the ledger, so that ragkit eval label "
+                        "--from-feedback can ask it again")  # fmt: skip
     parser.add_argument("--show-prompt", action="store_true", help="print the exact prompt")
     parser.add_argument(
         "--dry-run", action="store_true", help="do everything except generating an answer"
     )
     parser.add_argument("--stream", action="store_true", help="print the answer as it is generated")
+
+
+def _chat(add: AddCommand) -> None:
+    parser = add("chat", "Talk with the documents; /help lists what may be typed besides questions",
+                 "ragkit chat --history talk.json")  # fmt: skip
+    add_searching(parser)
+    add_answering(parser)
+    parser.add_argument("--history", metavar="FILE",
+                        help="conversation to go on with, and where it is kept: a JSON list of "
+                        "{role, content}; without it nothing is kept")  # fmt: skip
+    parser.add_argument("--ledger", metavar="FILE", help="ledger file, or off")
 
 
 def _list(add: AddCommand) -> None:
@@ -288,6 +338,17 @@ def _rebuild(add: AddCommand) -> None:
                  "ragkit rebuild --chunk-tokens 200")  # fmt: skip
     add_common(parser)
     add_chunking(parser)
+
+
+def _feedback(add: AddCommand) -> None:
+    parser = add("feedback", "Say whether an answer was good; the ledger keeps it",
+                 "ragkit feedback 4f9c01b27ae3d865 bad --note 'not on Sundays'")  # fmt: skip
+    parser.add_argument("answer_id", metavar="ANSWER_ID", help="id of the answer, in its receipt")
+    parser.add_argument("verdict", choices=("good", "bad"), help="what the answer was")
+    parser.add_argument("--note", metavar="TEXT",
+                        help="why; the text is kept in the ledger")  # fmt: skip
+    add_common(parser)
+    parser.add_argument("--ledger", metavar="FILE", help="ledger file")
 
 
 def _template(add: AddCommand) -> None:

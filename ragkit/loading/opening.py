@@ -12,7 +12,9 @@ from ragkit.ingest_rules import IngestRule, RuledFile
 from ragkit.loading.converting import Converting
 from ragkit.loading.formats import MAX_FILE_BYTES, find_loader
 from ragkit.loading.isolation import Content, InProcess, Parser, Worker
+from ragkit.loading.parsers import Parsers
 from ragkit.loading.records import Labels, is_record_line, record_documents, record_lines
+from ragkit.loading.sharding import Shard
 from ragkit.loading.sizes import FileSize
 from ragkit.loading.sources import FileSource
 from ragkit.loading.tables import is_guarded
@@ -75,14 +77,20 @@ class Joined:
 
     Attributes:
         parser: Turns their files into text.
+        shard: The share of the documents that is yielded.
     """
 
     def __init__(
-        self, sources: Sequence[Source], documents: Sequence[Document], parser: Parser
+        self,
+        sources: Sequence[Source],
+        documents: Sequence[Document],
+        parser: Parser,
+        shard: Shard | None = None,
     ) -> None:
         self._sources = sources
         self._documents = documents
         self.parser = parser
+        self.shard = shard or Shard(1, 1)
 
     @property
     def roots(self) -> tuple[str, ...]:
@@ -121,9 +129,11 @@ class Joined:
 
     def documents(self) -> Iterator[SourceItem]:
         """Yield the documents of all sources."""
-        yield from self._documents
+        yield from filter(self.shard.takes, self._documents)
         for source in self._sources:
-            yield from source.documents()
+            items = source.documents()
+            # A source of files opens none of another share.
+            yield from items if isinstance(source, FileSource) else filter(self.shard.takes, items)
 
 
 def open_source(
@@ -138,13 +148,15 @@ def open_source(
     convert: bool = False,
     selection: Selection | None = None,
     archives: bool = False,
+    shard: Shard | None = None,
+    n_jobs: int = 1,
 ) -> Joined:
     """Return one source for paths, `-`, sources and documents.
 
-    Unless `isolate`, files are parsed in this process. With `convert`, those of old office
-    programs are converted.
+    Unless `isolate`, files are parsed in this process; else in `n_jobs` others at most. With
+    `convert`, those of old office programs are converted.
     """
-    parser: Parser = Worker() if isolate else InProcess()
+    parser: Parser = (Worker() if n_jobs == 1 else Parsers(n_jobs)) if isolate else InProcess()
     if convert:
         parser = Converting(parser)
     labels = Labels(groups=groups, metadata=metadata or {})
@@ -161,10 +173,11 @@ def open_source(
                 parser=parser,
                 selection=selection,
                 archives=archives,
+                shard=shard,
             )
         )
     if "-" in [item for item in what if isinstance(item, str)]:
         sources.append(StdinSource(labels=labels, parser=parser))
     documents = [item for item in what if isinstance(item, Document)]
     sources += [item for item in what if not isinstance(item, str | Path | Document)]
-    return Joined(sources, documents, parser)
+    return Joined(sources, documents, parser, shard)

@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, TypeAlias, Unpack, cast
 
+from ragkit.brief import counted
 from ragkit.chunking import SpanChunker
 from ragkit.errors import ConfigError
 from ragkit.pipeline.chunk_vectors import sentence_texts
@@ -95,6 +96,13 @@ class TrimmedPassages:
     evidence: float | None
     threshold: float | None
     refused: bool
+
+    def __repr__(self) -> str:
+        """Return what is kept in short."""
+        return (
+            f"<TrimmedPassages {counted(len(self.pieces), 'piece')}, {self.n_tokens:,} of "
+            f"{self.n_tokens_before:,} tokens, evidence {self.evidence}, refused {self.refused}>"
+        )
 
     def to_dict(self) -> dict[str, Json]:
         """Return the JSON form."""

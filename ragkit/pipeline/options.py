@@ -108,6 +108,10 @@ class IngestOptions(TypedDict, total=False):
         gitignore: Leave out what `.gitignore` files leave out, too. A `.ragkitignore` always
             counts.
         archives: Read the files in ZIP and tar archives, too, each as a document `path#name`.
+        shard: `I/N`, or the two numbers: ingest only the documents of one of N shares, which
+            together hold each document once, by a hash of its id; `prune` removes only documents of
+            this share. Each of several machines ingests its share into one store that takes many
+            writers. I counts from 0 or from 1: 0/N and N/N are the same share.
         confirm: Called before `prune` removes more than half of the documents stored from one of
             the paths, which may mean that a folder is empty by mistake or a disk is not mounted.
             None refuses. It is also called before `prune` removes documents whose files are
@@ -135,6 +139,7 @@ class IngestOptions(TypedDict, total=False):
     exclude: Sequence[str]
     gitignore: bool
     archives: bool
+    shard: str | tuple[int, int] | None
     confirm: Confirm | None
     secure: bool
     on_progress: Callable[[Progress], None] | None

@@ -26,6 +26,7 @@ from ragkit.types import Generation, Hit, Json
 if TYPE_CHECKING:
     import collections.abc
 
+    from ragkit.costs.feedback import Feedback
     from ragkit.pipeline.report import IngestReport
     from ragkit.pipeline.streaming import AnswerStream, AsyncAnswerStream
     from ragkit.prompts import Template
@@ -63,7 +64,8 @@ class RAG(StoreMethods):
         chunker: A chunker. None makes one according to the settings.
         config: Settings. The arguments above take precedence over them.
         ledger: Path of the ledger, `off`, or None for `ledger.jsonl` in the store's folder.
-        n_jobs: Threads that the built-in embedder may use, 1 to 1,024.
+        n_jobs: Processes that parse files, threads that load documents, and threads of the
+            built-in embedder, 1 to 1,024 of each.
         async_threads: Calls of the asynchronous methods that run at the same time.
         max_waiting: Calls that may wait for such a thread; more raise `BusyError`. None for any
             number.
@@ -267,8 +269,8 @@ class RAG(StoreMethods):
         from ragkit.pipeline.asking import draft, finish, generate
 
         check_names("ask", AskOptions, options)
-        drafted = draft(self._parts, self._certification, question, options)
         dry_run = options.get("dry_run", False)
+        drafted = draft(self._parts, self._certification, question, options, dry_run=dry_run)
         generation = None if dry_run else generate(self._parts, drafted)
         return finish(self._parts, drafted, generation, dry_run=dry_run)
 
@@ -284,13 +286,30 @@ class RAG(StoreMethods):
         check_names("stream", StreamOptions, options)
         drafted = draft(self._parts, self._certification, question, options)
         stream = pieces(self._parts, drafted)
+        next(stream)
         self._streams.add(stream)
 
         def done(generation: Generation | None) -> Answer:
-            with self._calls.one():
+            with drafted.attempt.losses(self._parts, drafted, generation), self._calls.one():
                 return finish(self._parts, drafted, generation)
 
         return AnswerStream(_each_counted(self._calls, stream), done)
+
+    @counted
+    def feedback(self, answer_id: str, good: bool, note: str | None = None) -> Feedback:
+        """Note in the ledger whether an answer was good; of several, the last word counts.
+
+        Args:
+            answer_id: `answer.receipt.answer_id`.
+            good: Whether the answer was good.
+            note: Why. The text is kept.
+
+        Raises:
+            ConfigError: the ledger is off, or it holds no such answer.
+        """
+        from ragkit.pipeline.judging import give_feedback
+
+        return give_feedback(self._parts, answer_id, good=good, note=note)
 
     # --- the same for asyncio ------------------------------------------------------------------
 

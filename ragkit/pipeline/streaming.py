@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Generator, Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from ragkit.errors import StreamClosedError
 from ragkit.types import Generation
@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
     from ragkit.pipeline.answers import Answer
     from ragkit.pipeline.workers import Workers
+
+_T = TypeVar("_T")
 
 
 class AnswerStream:
@@ -128,24 +130,40 @@ class AsyncAnswerStream:
     def __aiter__(self) -> AsyncAnswerStream:
         return self
 
+    async def start(self) -> None:
+        """Search for the question, before any piece: the model is not asked yet.
+
+        A service awaits this before it begins to respond: what stands in the way is raised here,
+        and can still be its status. Without it, the first piece does the same.
+
+        Raises:
+            BusyError: too many calls wait already; a stream that has started is not refused again.
+            ConfigError: a value is not allowed, or the store needs `groups`.
+        """
+        if self._stream is None and not self._is_closed:
+            await self._run(self._begun)
+
     async def __anext__(self) -> str:
         if self._is_closed and self._stream is None:
             raise StopAsyncIteration
-        try:
-            piece = await self._workers.run(self._advance)
-        except BaseException:  # a cancellation, too
-            self._stop()
-            raise
+        piece = await self._run(lambda: next(self._begun(), None))
         if piece is None:
             raise StopAsyncIteration
         return piece
 
-    def _advance(self) -> str | None:
+    async def _run(self, call: Callable[[], _T]) -> _T:
+        try:
+            return await self._workers.run(call, goes_on=self._stream is not None)
+        except BaseException:  # a cancellation, too
+            self._stop()
+            raise
+
+    def _begun(self) -> AnswerStream:
         if self._stream is None:
             self._stream = self._start()
             if self._is_closed:
                 self._stream.close()
-        return next(self._stream, None)
+        return self._stream
 
     @property
     def answer(self) -> Answer:

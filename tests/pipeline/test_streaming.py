@@ -173,7 +173,9 @@ def test_cancelled_at_any_point_nothing_leaks(store: Path, n_cancelled: int) -> 
             break
         time.sleep(0.01)
     assert threading.active_count() <= n_threads
-    assert len(outcomes(store)) == model.n_opened
+    # What was cancelled before the model was asked has its line too.
+    receipts = [cast("Any", r["receipt"]) for r in read_ledger(store / "ledger.jsonl")]
+    assert sum(receipt["llm_calls"] for receipt in receipts) == model.n_opened
     assert set(outcomes(store)) <= {"abandoned", "answered"}
 
 
@@ -216,3 +218,36 @@ def test_a_stream_is_closed_however_full_the_service_is(store: Path) -> None:
     with RAG(store, generator=model, async_threads=1, max_waiting=0) as rag:
         asyncio.run(run(rag))
     assert outcomes(store) == ["abandoned", "answered"]
+
+
+def test_a_stream_that_has_started_is_not_refused(store: Path) -> None:
+    """What stands in the way is known before the model is asked; the pieces then come all."""
+    model = Slow(n_pieces=3)
+
+    async def run(rag: RAG) -> None:
+        stream = rag.astream(QUESTION)
+        await stream.start()
+        await stream.start()
+        assert model.n_opened == 0
+        model.may_go_on.clear()
+        other = asyncio.create_task(rag.aask(QUESTION))
+        while not model.waits.is_set():
+            await asyncio.sleep(0)
+        with pytest.raises(BusyError):
+            await rag.astream(QUESTION).start()
+        pieces = asyncio.create_task(anext(stream))
+        await asyncio.sleep(0)
+        model.may_go_on.set()
+        assert (await pieces, (await other).text) == ("nine ", "nine nine nine ")
+        assert len([piece async for piece in stream]) == 2
+        left = rag.astream(QUESTION)
+        await left.start()
+        await left.aclose()
+        await left.start()
+        assert [piece async for piece in left] == []
+        with pytest.raises(ConfigError):
+            await rag.astream(QUESTION, k=0).start()
+
+    with RAG(store, generator=model, async_threads=1, max_waiting=0) as rag:
+        asyncio.run(run(rag))
+    assert outcomes(store) == ["answered", "answered"]

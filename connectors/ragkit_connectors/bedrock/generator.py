@@ -22,7 +22,12 @@ from ragkit.types import (
 )
 from ragkit_connectors.bedrock.conversation import conversation
 from ragkit_connectors.bedrock.counting import PromptTokens
-from ragkit_connectors.bedrock.model_ids import base_model, check_model, least_cached_tokens
+from ragkit_connectors.bedrock.model_ids import (
+    base_model,
+    check_model,
+    inference_profile,
+    least_cached_tokens,
+)
 from ragkit_connectors.bedrock.saying import Said
 from ragkit_connectors.support.aws import AwsCall, AwsClient
 from ragkit_connectors.support.fingerprints import fingerprint
@@ -150,6 +155,7 @@ class BedrockGenerator:
         )
         self.name = f"bedrock:{model}"
         self.model = model
+        self.inference_profile = inference_profile(model)
         self._client = AwsClient(
             "bedrock-runtime",
             region=region,
@@ -158,6 +164,7 @@ class BedrockGenerator:
             retry_seconds=retry_seconds,
             total_timeout_seconds=total_timeout_seconds,
         )
+        self.region = self._client.region
         self._context_window = check_window(context_window)
         self._max_tokens = max_tokens
         self._family = model_family or _family(model)

@@ -21,8 +21,10 @@ from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from typing import Protocol, TypeGuard, cast
 
+from ragkit.costs.metering import meter
 from ragkit.errors import ConfigError, MissingExtraError, RagkitError, RateLimitedError
 from ragkit_connectors.support.aws_failures import AwsCall, Failure, class_names, failure_of
+from ragkit_connectors.support.aws_traffic import count_traffic
 from ragkit_connectors.support.deadline import Deadline, call_within, check_limits
 from ragkit_connectors.support.json_values import Record
 from ragkit_connectors.support.refusals import is_private, read_url
@@ -144,6 +146,7 @@ class AwsClient:
         retry_seconds = min(self._retry_seconds, deadline.total_seconds_left)
         backoff = Backoff(time.monotonic() + retry_seconds, sleep=self._sleep)
         for n_attempts in itertools.count(1):
+            meter().sent(0, generates=call.may_be_billed)
             outcome = self._attempt(method, call, parameters, deadline)
             if not isinstance(outcome, Failure):
                 return outcome
@@ -257,6 +260,7 @@ class AwsClient:
                 raise
             raise ConfigError(f"{self._service} cannot be opened: {error}") from error
         client.meta.events.register("before-parse", _refuse_broken)
+        count_traffic(client.meta.events)
         return client
 
 
@@ -314,7 +318,9 @@ def _read(answer: Record) -> Record:
     for name, value in answer.items():
         if _is_body(value):
             try:
-                whole[name] = value.read()
+                data = value.read()
+                meter().received(len(data))
+                whole[name] = data
             finally:
                 value.close()
     return whole

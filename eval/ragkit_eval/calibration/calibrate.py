@@ -31,6 +31,7 @@ from ragkit_eval.calibration.fit import (
     document_digests,
     fit_scorer,
 )
+from ragkit_eval.calibration.losses import losses
 from ragkit_eval.calibration.needs import (
     Needs,
     curve,
@@ -72,8 +73,9 @@ def calibrate(
     units: Sequence[bool] = (True,),
     second_hop: float = 0.0,
     cluster: str = "document",
-    name: str = "certified",
+    name: str | None = None,
     seed: int = 0,
+    with_losses: bool = False,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> Calibration:
     """Find the smallest context that the labels certify for a pipeline.
@@ -87,8 +89,10 @@ def calibrate(
         dataset: Labelled questions, similar to those that users ask.
         retain: What to guarantee. By `mode`, it is the share of questions that keep what the
             untrimmed top 5 gives them (`strict`), the share of the mean quality of the untrimmed
-            top 5 (`ratio`), or the mean quality itself (`absolute`).
-        confidence: Confidence of the guarantee.
+            top 5 (`ratio`), or the mean quality itself (`absolute`). `conformal` is about the same
+            questions as `strict`, but holds on average over sets of labels only, without a
+            confidence for this one: for 20 to 60 questions, and not a certificate.
+        confidence: Confidence of the guarantee; not used by `conformal`.
         mode: What `retain` refers to.
         metric: A measure of `MEASURES`, or `Agreement`, which needs no labels; None takes what the
             labels allow (`default_quality`).
@@ -107,8 +111,9 @@ def calibrate(
             metadata field, `none`, or of one `section`: the part of a document below a heading of
             its top level. Sections of one document are more alike than documents, so that this is
             the weaker assumption; it is for collections of a few handbooks.
-        name: Name of the policy.
+        name: Name of the policy; None takes `certified`, or `marginal` by mode `conformal`.
         seed: Seed of the random draws; it is stored in the certificate.
+        with_losses: Also find what is lost, question by question, and what whole chunks would keep.
         on_progress: Called with the number of questions measured and the number of all. The count
             starts again at 1 in each step.
 
@@ -121,8 +126,9 @@ def calibrate(
     dataset = with_sections(rag, dataset) if cluster == SECTION else dataset
     task = Task(
         rag=rag, dataset=dataset, pools=pools, scorers=scorers, neighbours=neighbours,
-        headings=headings, units=units, second_hop=second_hop, cluster=cluster, name=name,
-        seed=seed, on_progress=on_progress,
+        headings=headings, units=units, second_hop=second_hop, cluster=cluster,
+        name=name or ("marginal" if mode == "conformal" else "certified"),
+        seed=seed, on_progress=on_progress, with_losses=with_losses,
         goal=Goal(metric=measure, mode=mode, retain=retain, confidence=confidence,
                   refuse_target=refuse_target),
     )  # fmt: skip
@@ -149,10 +155,17 @@ def _by_labels(task: Task) -> Calibration:
     choice = Choice(needs, measure, seed=task.seed)
     found, points = choice.cheapest(goal), curve(needs)
     grid = tuple(choice.grid(goal))
+    kept = None if isinstance(found, Cut) else found
+    lost = (
+        losses(task.rag, needs, goal, kept=kept, base=base, measure=measure)
+        if task.with_losses
+        else None
+    )
     if isinstance(found, Cut):
         return Calibration(
             policy=None, reason=_reason(found, task), n=found.n, n_needed=found.n_needed,
             curve=points, target=goal.to_dict(), evidence=_evidence(needs, None), grid=grid,
+            losses=lost,
         )  # fmt: skip
     policy = found.policy(base)
     configuration = _as_retrieved(task.rag, needs)
@@ -175,6 +188,7 @@ def _by_labels(task: Task) -> Calibration:
         grid=grid,
         untrimmed_k=found.k,
         uncertified_tokens=_uncertified(needs, goal),
+        losses=lost,
     )
 
 

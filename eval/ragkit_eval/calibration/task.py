@@ -7,15 +7,19 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
+from typing import TYPE_CHECKING
 
 from ragkit import __version__
 from ragkit.errors import ConfigError
 from ragkit.pipeline import RAG
 from ragkit.trimming import Certificate, Scorer, TrimPolicy
-from ragkit.trimming.certificate import fingerprints
+from ragkit.trimming.certificate import MARGINAL, fingerprints
 from ragkit.types import Json
 from ragkit_eval.calibration.certify import Goal
 from ragkit_eval.data.datasets import Dataset
+
+if TYPE_CHECKING:
+    from ragkit_eval.calibration.losses import Losses
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,7 +30,8 @@ class Calibration:
     with its 95 % interval. `grid` tells what other shares and confidences cost. `untrimmed_k` is
     the number of whole chunks where these are cheaper than any certified cut, None otherwise.
     `uncertified_tokens` is what a cut would send that just keeps the share on the labelled
-    questions: the difference is the price of the certificate; None where no cut does.
+    questions: the difference is the price of the certificate; None where no cut does. `losses` is
+    what is lost, question by question, if that was asked for.
     `to_dict` is the JSON of `ragkit calibrate`.
     """
 
@@ -41,11 +46,18 @@ class Calibration:
     grid: tuple[Mapping[str, Json], ...] = ()
     untrimmed_k: int | None = None
     uncertified_tokens: float | None = None
+    losses: Losses | None = None
 
     @property
     def certified(self) -> bool:
         """Whether there is a certificate."""
-        return self.policy is not None
+        return self.policy is not None and self.promise is None
+
+    @property
+    def promise(self) -> str | None:
+        """What the policy promises instead of a certificate (mode `conformal`), or None."""
+        certificate = None if self.policy is None else self.policy.certificate
+        return None if certificate is None else certificate.promise
 
     @property
     def scorer(self) -> Scorer | None:
@@ -61,6 +73,7 @@ class Calibration:
         return {
             "schema": 1,
             "certified": self.certified,
+            "promise": self.promise,
             "reason": self.reason,
             "n": self.n,
             "n_needed": self.n_needed,
@@ -72,6 +85,7 @@ class Calibration:
             "grid": [dict(cell) for cell in self.grid],
             "untrimmed_k": self.untrimmed_k,
             "uncertified_tokens": self.uncertified_tokens,
+            "losses": None if self.losses is None else self.losses.to_dict(),
         }
 
 
@@ -103,6 +117,7 @@ class Task:
     name: str
     seed: int
     on_progress: Callable[[int, int], None] | None
+    with_losses: bool = False
 
     def __post_init__(self) -> None:
         """Check that there is something to try; raises `ConfigError`."""
@@ -156,7 +171,8 @@ class Task:
             metric=goal.metric,
             mode=goal.mode,
             retain=goal.retain,
-            confidence=goal.confidence,
+            confidence=None if goal.is_marginal else goal.confidence,
+            promise=MARGINAL if goal.is_marginal else None,
             refuse_target=goal.refuse_target,
             cluster=self.cluster,
             seed=self.seed,

@@ -13,7 +13,7 @@ from ragkit.costs.ledger import BOUNDS, Summary
 from ragkit.types import Json
 from ragkit_eval.reporting.formatting import shown
 from ragkit_eval.reporting.ledger_drift import Drift
-from ragkit_eval.reporting.page import table, whole_page
+from ragkit_eval.reporting.selfcontained import document, table
 
 Bounds: TypeAlias = Mapping[str, float]
 
@@ -61,7 +61,7 @@ def ledger_html(
     ]
     if business is not None:
         parts += [f"<h2>Beside {escape(str(business['metric']))}</h2>", *_business(business)]
-    return whole_page("ragkit ledger", parts)
+    return document("ragkit ledger", parts)
 
 
 def _period(days: Sequence[str]) -> str:
