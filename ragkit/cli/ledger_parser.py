@@ -61,4 +61,10 @@ def _drift(add: AddCommand) -> None:
     _ledgers(parser)
 
 
-COMMANDS = (_report, _diff, _sci, _break_even, _drift)
+def _emf(add: AddCommand) -> None:
+    parser = add("ledger emf", "Print the ledger in CloudWatch's embedded metric format",
+                 "ragkit ledger emf >> /var/log/ragkit.emf")  # fmt: skip
+    _ledgers(parser)
+
+
+COMMANDS = (_report, _diff, _sci, _break_even, _drift, _emf)

@@ -9,7 +9,8 @@ from pathlib import Path
 
 from ragkit.cli import ledger_output, output
 from ragkit.cli.options import settings_of
-from ragkit.costs.ledger import has_ledger, read_ledger, summarise
+from ragkit.costs.ledger import read_ledger, summarise
+from ragkit.costs.ledger_files import has_ledger
 from ragkit.errors import ConfigError, ExitCode
 from ragkit.types import Json
 
@@ -150,6 +151,15 @@ def records_of(paths: Sequence[Path]) -> Iterator[dict[str, Json]]:
     return itertools.chain.from_iterable(map(read_ledger, paths))
 
 
+def emf(args: argparse.Namespace) -> ExitCode:
+    """Run `ragkit ledger emf`."""
+    from ragkit_connectors.monitors.emf import emf_line
+
+    for line in filter(None, map(emf_line, records_of(named_ledgers(args)))):
+        output.write(f"{line}\n")
+    return ExitCode.DONE
+
+
 def reconcile(args: argparse.Namespace) -> ExitCode:
     """Run `ragkit ledger reconcile`."""
     from ragkit.cli.monitors import reconcile as run
@@ -163,5 +173,6 @@ ACTIONS: Mapping[str, Callable[[argparse.Namespace], ExitCode]] = {
     "sci": sci,
     "break-even": pay_back,
     "drift": drift,
+    "emf": emf,
     "reconcile": reconcile,
 }

@@ -3,27 +3,21 @@
 from __future__ import annotations
 
 import json
-import os
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal, Self
 
-from ragkit import private
 from ragkit.costs.feedback import KIND as FEEDBACK
 from ragkit.costs.feedback import answer_id_of
+from ragkit.costs.ledger_files import PART_BYTES, append, ledger_lines
 from ragkit.costs.receipt import count_text
 from ragkit.narrowing import is_object
 from ragkit.types import MOST_COUNTED, Json, token_count
 
 BOUNDS = ("low", "mid", "high")
 _MOST_STAGES = 100
-
-
-PART_BYTES = 2**26
-"""Size beyond which a ledger goes on in a new file by default: 64 MiB, as in the settings."""
 
 
 class Ledger:
@@ -60,7 +54,7 @@ class Ledger:
         data = {"schema": 1, "time": now, **_without_content(record)}
         try:
             line = json.dumps(data | ({"kept": kept} if kept else {}), allow_nan=False) + "\n"
-            _append(self.path, line.encode(), self._part_bytes)
+            append(self.path, line.encode(), self._part_bytes)
         except OSError as error:
             self.disabled_reason = f"{self.path} cannot be written ({error.strerror})"
         except (TypeError, ValueError, OverflowError, RecursionError) as error:
@@ -101,94 +95,13 @@ def _inner(value: Json) -> Json:
     return value
 
 
-def _append(path: Path, line: bytes, part_bytes: int) -> None:
-    """Append in a single write, so that writes of several processes do not interleave."""
-    descriptor = private.opener(str(path), os.O_RDWR | os.O_APPEND | os.O_CREAT)
-    try:
-        size = os.lseek(descriptor, 0, os.SEEK_END)
-        if part_bytes and size and size + len(line) > part_bytes and _rotate(path, descriptor):
-            os.close(descriptor)
-            descriptor = private.opener(str(path), os.O_RDWR | os.O_APPEND | os.O_CREAT)
-            size = os.lseek(descriptor, 0, os.SEEK_END)
-        if size:
-            os.lseek(descriptor, size - 1, os.SEEK_SET)
-            # A crash or a full disk may have left half a line; do not append to it.
-            line = line if os.read(descriptor, 1) == b"\n" else b"\n" + line
-        os.write(descriptor, line)
-    finally:
-        os.close(descriptor)
-
-
-def _rotate(path: Path, descriptor: int) -> bool:
-    """Rename a full ledger to its next part; False if that cannot be done, which loses nothing.
-
-    Whoever still has the file open appends to the part. The lock keeps two processes from choosing
-    the same name; it is released when the descriptor is closed.
-    """
-    try:
-        import fcntl
-
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        if not os.path.samestat(os.fstat(descriptor), path.lstat()):
-            return True  # another process has just done it
-        number = max((number for number, _ in _parts(path)), default=0) + 1
-        path.rename(path.with_name(f"{path.name}.{number}"))
-    except (ImportError, OSError):  # the former on Windows, where an open file keeps its name
-        return False
-    return True
-
-
-def _parts(path: Path) -> list[tuple[int, Path]]:
-    """Return the full parts of a ledger with their numbers, oldest first."""
-    found: list[tuple[int, Path]] = []
-    for place in path.parent.iterdir():
-        name, _, number = place.name.removesuffix(".gz").rpartition(".")
-        if name == path.name and number.isascii() and number.isdecimal():
-            found.append((int(number), place))
-    return sorted(found)
-
-
-def has_ledger(path: Path) -> bool:
-    """Whether there is a ledger at a path, or a full part of one."""
-    return path.exists() or (path.parent.is_dir() and bool(_parts(path)))
-
-
 def read_ledger(path: Path) -> Iterator[dict[str, Json]]:
     """Yield the records of a ledger, those of its full parts first; parts may be gzip files.
 
     A line that a crash or a full disk has cut short is `{}`. Numbers are not checked: any may
     stand there, also such that are not finite.
     """
-    yield from map(_read_line, ledger_lines(path))
-
-
-def ledger_lines(path: Path) -> Iterator[bytes]:
-    """Yield the lines of a ledger that `read_ledger` reads."""
-    parts = _parts(path)
-    with ExitStack() as opened:
-        # Opened before the parts are read: it may become one of them meanwhile.
-        live = opened.enter_context(path.open("rb")) if path.exists() or not parts else None
-        for _, part in parts:
-            if live is not None and os.path.samestat(part.stat(), os.fstat(live.fileno())):
-                continue
-            yield from filter(bytes.strip, _lines(part))
-        if live is not None:
-            yield from filter(bytes.strip, live)
-
-
-def _lines(part: Path) -> Iterator[bytes]:
-    if part.suffix != ".gz":
-        with part.open("rb") as lines:
-            yield from lines
-        return
-    import gzip
-    import zlib
-
-    try:
-        with gzip.open(part, "rb") as lines:
-            yield from lines
-    except (EOFError, gzip.BadGzipFile, zlib.error):
-        yield b"broken"  # whatever follows; counted as a line that cannot be read
+    return map(_read_line, filter(bytes.strip, ledger_lines(path)))
 
 
 def _read_line(line: bytes) -> dict[str, Json]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from ragkit.costs.feedback import KIND, Feedback, answer_id_of, readable
-from ragkit.costs.ledger import ledger_lines
+from ragkit.costs.ledger_files import ledger_lines
 from ragkit.errors import ConfigError
 from ragkit.narrowing import is_object
 from ragkit.pipeline.parts import Parts

@@ -96,6 +96,7 @@ class Parts(Forkable):
         self._generator: Generator | None = None
         self._ledger_place = ledger if ledger is not None else settings.ledger
         self._ledger: Ledger | None = None
+        self.on_record: Callable[[Mapping[str, Json]], None] | None = None
         self.n_jobs = n_jobs
         self._notify = notify or _warn
         self._noticed: set[str] = set()
@@ -116,6 +117,7 @@ class Parts(Forkable):
         other.settings = replace(self.settings, k=None, trim_level=None, refuse_below="off")
         other.policy, other.policy_sha256 = policy, None
         other._ledger, other._ledger_place = None, "off"
+        other.on_record = None
         return other
 
     def close(self) -> None:
@@ -305,7 +307,16 @@ class Parts(Forkable):
     # --- ledger and notices ------------------------------------------------------------------
 
     def record(self, record: Mapping[str, Json], kept: Mapping[str, Json] | None = None) -> None:
-        """Write a record to the ledger, if there is one; `kept` is content that it is to keep."""
+        """Write a record to the ledger, if there is one, and tell whoever wants to know.
+
+        `kept` is content that the ledger is to keep; nobody else is told it.
+        """
+        if self.on_record is not None:
+            try:
+                self.on_record(record)
+            except Exception as error:
+                # Whatever the error: the answer has been paid for and must be returned.
+                self.notice(f"on_record failed: {type(error).__name__}: {error}")
         ledger = self.ledger()
         if ledger is None:
             return

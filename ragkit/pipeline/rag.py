@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Unpack
@@ -21,7 +21,7 @@ from ragkit.pipeline.options import (
 )
 from ragkit.pipeline.parts import Notify, Parts
 from ragkit.storage.calls import CLOSE_SECONDS, Calls, preload
-from ragkit.types import Generation, Hit
+from ragkit.types import Generation, Hit, Json
 
 if TYPE_CHECKING:
     import collections.abc
@@ -72,6 +72,8 @@ class RAG(StoreMethods):
             number.
         notify: Called with each message that is meant for people. With None, a `UserWarning` is
             issued instead.
+        on_record: Called with each line of the ledger as it is written, also where there is no
+            ledger: counts and costs, no content. Must be quick.
 
     A RAG may be shared between threads. Use it as a context manager, or call `close` at the end.
     After that, every method raises `StoreClosedError`.
@@ -93,6 +95,7 @@ class RAG(StoreMethods):
         async_threads: int | None = None,
         max_waiting: int | None = None,
         notify: Notify | None = None,
+        on_record: Callable[[Mapping[str, Json]], None] | None = None,
     ) -> None:
         from ragkit.pipeline.workers import Workers
 
@@ -113,6 +116,7 @@ class RAG(StoreMethods):
             n_jobs=n_jobs,
             notify=notify,
         )
+        parts.on_record = on_record
         named = store if isinstance(store, str | Path) else type(store).__name__
         self._calls = Calls(f"the RAG over {named}")
         self._streams: WeakSet[collections.abc.Generator[str | Generation]] = WeakSet()
