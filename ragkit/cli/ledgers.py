@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import functools
 import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -45,7 +46,7 @@ def _page(args: argparse.Namespace, paths: Sequence[Path]) -> ExitCode:
     from ragkit_eval.reporting.ledger_page import ledger_html
 
     groups, drift = Groups(by=args.by or "day", with_days=True), Drift()
-    for record in records_of(paths):
+    for record in records_of(paths, with_stages=True):
         groups.add(record)
         drift.add(record)
     business = None
@@ -114,7 +115,7 @@ def pay_back(args: argparse.Namespace) -> ExitCode:
     from ragkit.costs.break_even import break_even
     from ragkit_eval.reporting.ledger_page import break_even_text
 
-    found = break_even(summarise(records_of(named_ledgers(args))))
+    found = break_even(summarise(records_of(named_ledgers(args), with_stages=True)))
     output.show(found.to_dict(), lambda _: break_even_text(found), as_json=args.json)
     return ExitCode.DONE
 
@@ -146,9 +147,10 @@ def find_ledger(name: str) -> Path:
     return path
 
 
-def records_of(paths: Sequence[Path]) -> Iterator[dict[str, Json]]:
+def records_of(paths: Sequence[Path], *, with_stages: bool = False) -> Iterator[dict[str, Json]]:
     """Yield the lines of several ledgers, one after the other."""
-    return itertools.chain.from_iterable(map(read_ledger, paths))
+    read = functools.partial(read_ledger, with_stages=with_stages)
+    return itertools.chain.from_iterable(map(read, paths))
 
 
 def emf(args: argparse.Namespace) -> ExitCode:

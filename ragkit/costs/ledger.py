@@ -95,13 +95,33 @@ def _inner(value: Json) -> Json:
     return value
 
 
-def read_ledger(path: Path) -> Iterator[dict[str, Json]]:
+def read_ledger(path: Path, *, with_stages: bool = True) -> Iterator[dict[str, Json]]:
     """Yield the records of a ledger, those of its full parts first; parts may be gzip files.
+
+    Without the stages, whose numbers are half of all in a line, reading takes two thirds as long.
 
     A line that a crash or a full disk has cut short is `{}`. Numbers are not checked: any may
     stand there, also such that are not finite.
     """
-    return map(_read_line, filter(bytes.strip, ledger_lines(path)))
+    read = _read_line if with_stages else _read_without_stages
+    return map(read, filter(bytes.strip, ledger_lines(path)))
+
+
+_STAGES = b'"stages": ['
+
+
+def _read_without_stages(line: bytes) -> dict[str, Json]:
+    # The key cannot stand inside a string: its closing quote would be escaped there. What a name
+    # with a bracket leaves behind is no JSON, and is then read whole.
+    before, found, after = line.partition(_STAGES)
+    if found:
+        try:
+            record: object = json.loads(before + found + after[after.index(b"]") :])
+        except (ValueError, RecursionError):
+            return _read_line(line)
+        if is_object(record):
+            return record
+    return _read_line(line)
 
 
 def _read_line(line: bytes) -> dict[str, Json]:
@@ -174,7 +194,7 @@ class Summary:
 
     def to_dict(self) -> dict[str, Json]:
         """Return the JSON form of `ragkit ledger report`."""
-        return {
+        data: dict[str, Json] = {
             "schema": 1,
             "answers": self.answers,
             "refusals": self.refusals,
@@ -202,11 +222,13 @@ class Summary:
                 "joules": dict(self.saved_joules) if self.compared_joules else None,
                 "joules_answers": self.compared_joules,
             },
-            "stages": [
+        }
+        if self.stages:
+            data["stages"] = [
                 {"name": name, "seconds": seconds, "cpu_seconds": cpu_seconds}
                 for name, (seconds, cpu_seconds) in self.stages.items()
-            ],
-        }
+            ]
+        return data
 
     def to_text(self) -> str:
         """Return a table for people."""

@@ -182,3 +182,23 @@ def test_sums_of_sums() -> None:
     total += summarise(a)
     total += summarise(b)
     assert total.to_dict()["joules"] == pytest.approx(summarise(a + b).to_dict()["joules"])
+
+
+def test_lines_are_the_same_without_their_stages(tmp_path: Path) -> None:
+    """Leaving out the stages changes nothing else, whatever they are called or hold."""
+    odd: list[Json] = [
+        [], [{"name": "a]b", "seconds": 1.0, "cpu_seconds": 1.0}], [[1], [2]], "stages", None,
+        [{"name": 'x"stages": [', "seconds": 1.0, "cpu_seconds": 0.0}],
+    ]  # fmt: skip
+    lines = list(LINES)
+    for stages in odd:
+        receipt: dict[str, Json] = {"stages": stages}
+        lines.append({"kind": "ask", "note": '"stages": [', "receipt": receipt})
+    path = write(tmp_path / "ledger.jsonl", lines)
+    with path.open("a") as file:
+        file.write('{"kind": "ask", "receipt": {"stages": [\n[]\n')
+    pairs = zip(read_ledger(path), read_ledger(path, with_stages=False), strict=True)
+    for whole, short in pairs:
+        a, b = summarise([whole]), summarise([short])
+        a.stages, b.stages = {}, {}
+        assert a == b
