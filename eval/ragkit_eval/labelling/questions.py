@@ -9,7 +9,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ragkit.costs.feedback import judged_questions
-from ragkit.costs.ledger import has_ledger, read_ledger
+from ragkit.costs.ledger import read_ledger
+from ragkit.costs.ledger_files import has_ledger
 from ragkit.errors import ConfigError
 from ragkit.narrowing import is_array, is_object
 from ragkit.pipeline.followups import is_remark, resolve
