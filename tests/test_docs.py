@@ -221,9 +221,16 @@ def test_commands_in_prose_exist() -> None:
             words = line.split()
             name = next((n for n in (" ".join(words[:2]), words[0]) if n in commands), None)
             if name is None:
-                assert words[0] in {"eval", "advise", "--version", "NAME", "COMMAND", "…"}, (
-                    f"{page.name}: {line}"
-                )
+                assert words[0] in {
+                    "eval",
+                    "advise",
+                    "ledger",
+                    "monitor",
+                    "--version",
+                    "NAME",
+                    "COMMAND",
+                    "…",
+                }, f"{page.name}: {line}"
                 continue
             options = commands[name].format_help()
             for option in re.findall(r"(?<!\S)--?[a-z][a-z-]*", line):
