@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import importlib
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,9 +30,10 @@ def calibrate(args: argparse.Namespace) -> ExitCode:
     settings = settings_of(args, mode=args.search_mode)
     out = Path(args.out or "trim.json")
     found = _find(args, dataset, settings, name=out.stem)
-    if found.certified:
+    has_policy = found.policy is not None
+    if has_policy:
         _write(found, out)
-    data: dict[str, Json] = {**found.to_dict(), "out": str(out) if found.certified else None}
+    data: dict[str, Json] = {**found.to_dict(), "out": str(out) if has_policy else None}
     as_text = explanation if args.explain else calibration_text
     output.show(data, as_text, as_json=args.json)
     return ExitCode.DONE if found.certified else ExitCode.INCONCLUSIVE
@@ -39,7 +44,6 @@ def _find(
 ) -> Calibration:
     from ragkit.cli.progress import Bar
     from ragkit_eval.calibration.calibrate import calibrate as find
-    from ragkit_eval.running.stores import missing_documents
 
     choices: dict[str, Any] = {
         "pools": numbers("pool", args.pool),
@@ -48,24 +52,60 @@ def _find(
         "headings": _switches("headings", args.headings),
         "units": _switches("units", args.units),
     }
+    with (
+        _subject(args, dataset, settings) as subject,
+        Bar(args.progress, unit="questions") as bar,
+    ):
+        return find(
+            subject,
+            dataset,
+            retain=args.retain,
+            confidence=args.confidence,
+            mode=args.mode,
+            metric=args.metric,
+            refuse_target=args.refuse_target,
+            **choices,
+            second_hop=args.second_hop,
+            cluster=args.cluster,
+            name=name,
+            seed=settings.seed or 0,
+            on_progress=lambda done, total: bar.note({"question": done}, "measured", total),
+            fingerprint=args.fingerprint,
+            corpus_version=args.corpus_version,
+            vectors=False if settings.embedder == "none" else None,
+        )
+
+
+@contextmanager
+def _subject(args: argparse.Namespace, dataset: Dataset, settings: Settings) -> Iterator[object]:
+    """Open a pipeline over the dataset's documents, or import the retriever that was named."""
+    from ragkit_eval.running.stores import missing_documents
+
+    if args.retriever is not None:
+        yield _imported(args.retriever)
+        return
+    for name in ("fingerprint", "corpus_version"):
+        if getattr(args, name) is not None:
+            option = name.replace("_", "-")
+            raise ConfigError(f"--{option} names what belongs to a --retriever; a store knows it")
     with open_over(dataset, args, settings) as opened:
         missing_documents(opened.rag, dataset)
-        with Bar(args.progress, unit="questions") as bar:
-            return find(
-                opened.rag,
-                dataset,
-                retain=args.retain,
-                confidence=args.confidence,
-                mode=args.mode,
-                metric=args.metric,
-                refuse_target=args.refuse_target,
-                **choices,
-                second_hop=args.second_hop,
-                cluster=args.cluster,
-                name=name,
-                seed=settings.seed or 0,
-                on_progress=lambda done, total: bar.note({"question": done}, "measured", total),
-            )
+        yield opened.rag
+
+
+def _imported(name: str) -> object:
+    """Return what `MODULE:NAME` names; raises `ConfigError`.
+
+    Only the command line may name code to run: no settings file has this.
+    """
+    module, colon, attribute = name.partition(":")
+    if not (module and colon and attribute):
+        raise ConfigError(f"--retriever {name!r}; allowed: MODULE:NAME")
+    sys.path.insert(0, str(Path.cwd()))
+    try:
+        return getattr(importlib.import_module(module), attribute)
+    except (ImportError, AttributeError) as error:
+        raise ConfigError(f"--retriever {name}: {error}") from error
 
 
 def _neighbours(given: str) -> tuple[int, ...]:

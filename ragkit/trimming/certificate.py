@@ -241,9 +241,9 @@ def why_void_for_passages(
     for name, now in today.items():
         if known.get(name) != now:
             return f"{name} is {now!r}, certified with {known.get(name)!r}"
-    fewest = known.get("fewest passages")
-    if not isinstance(fewest, int) or not fewest <= n_passages <= policy.pool:
-        return f"{n_passages} passages were found, certified with {fewest} to {policy.pool}"
+    fewest, most = known.get("fewest passages"), known.get("most passages")
+    if not (isinstance(fewest, int) and isinstance(most, int) and fewest <= n_passages <= most):
+        return f"{n_passages} passages were found, certified with {fewest} to {most}"
     return _why_void_by_cap(certificate, policy, max_context_tokens)
 
 

@@ -12,10 +12,12 @@ from ragkit import __version__
 from ragkit.errors import ConfigError
 from ragkit.pipeline import RAG
 from ragkit.trimming import Certificate, Scorer, TrimPolicy
-from ragkit.trimming.certificate import fingerprints
 from ragkit.types import Json
 from ragkit_eval.calibration.certify import Goal
 from ragkit_eval.data.datasets import Dataset
+from ragkit_eval.measuring.subjects import PassageSubject, StoreSubject
+
+_FOREIGN = "a retriever that is not ragkit's"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,7 +28,10 @@ class Calibration:
     with its 95 % interval. `grid` tells what other shares and confidences cost. `untrimmed_k` is
     the number of whole chunks where these are cheaper than any certified cut, None otherwise.
     `uncertified_tokens` is what a cut would send that just keeps the share on the labelled
-    questions: the difference is the price of the certificate; None where no cut does.
+    questions: the difference is the price of the certificate; None where no cut does. `located` is
+    how many passages of another retriever were found in the dataset's documents, by their exact
+    text; None where that does not matter. A policy without a certificate is one for a retriever or
+    documents that were not named.
     `to_dict` is the JSON of `ragkit calibrate`.
     """
 
@@ -41,11 +46,12 @@ class Calibration:
     grid: tuple[Mapping[str, Json], ...] = ()
     untrimmed_k: int | None = None
     uncertified_tokens: float | None = None
+    located: Mapping[str, Json] | None = None
 
     @property
     def certified(self) -> bool:
         """Whether there is a certificate."""
-        return self.policy is not None
+        return self.policy is not None and self.policy.certificate is not None
 
     @property
     def scorer(self) -> Scorer | None:
@@ -72,6 +78,7 @@ class Calibration:
             "grid": [dict(cell) for cell in self.grid],
             "untrimmed_k": self.untrimmed_k,
             "uncertified_tokens": self.uncertified_tokens,
+            "located": None if self.located is None else dict(self.located),
         }
 
 
@@ -88,9 +95,9 @@ def write_policy(calibration: Calibration) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Task:
-    """A pipeline, labelled questions and the goal; the other fields are those of `calibrate`."""
+    """What is calibrated, labelled questions and the goal; other fields are as in `calibrate`."""
 
-    rag: RAG
+    subject: StoreSubject | PassageSubject
     dataset: Dataset
     goal: Goal
     pools: Sequence[int]
@@ -103,6 +110,8 @@ class Task:
     name: str
     seed: int
     on_progress: Callable[[int, int], None] | None
+    fingerprint: str | None = None
+    corpus_version: str | None = None
 
     def __post_init__(self) -> None:
         """Check that there is something to try; raises `ConfigError`."""
@@ -111,6 +120,15 @@ class Task:
         for name in ("scorers", "neighbours", "headings", "units"):
             if not getattr(self, name):
                 raise ConfigError(f"{name}: nothing to try; give at least one value")
+
+    @property
+    def rag(self) -> RAG:
+        """The pipeline; raises `ConfigError` where the retriever is another."""
+        if isinstance(self.subject, StoreSubject):
+            return self.subject.rag
+        raise ConfigError(
+            f"metric Agreement and scorers other than none need a store; {_FOREIGN} has none"
+        )
 
     @property
     def has_choices(self) -> bool:
@@ -138,17 +156,16 @@ class Task:
         self,
         policy: TrimPolicy,
         shown: Certificate,
-        configuration: Mapping[str, Json],
-        *,
-        answers: bool = False,
+        fingerprints: Mapping[str, Json],
+        corpus: Mapping[str, Json],
     ) -> TrimPolicy:
         """Return the policy with its certificate: what was shown, the goal, and what it holds for.
 
         Args:
             policy: What is certified.
             shown: What the labelled questions gave.
-            configuration: That of the pipeline.
-            answers: Whether it is about answers, which depend on the generator too.
+            fingerprints: What it depends on.
+            corpus: The state of the documents.
         """
         goal, dataset = self.goal, self.dataset
         certificate = replace(
@@ -160,9 +177,9 @@ class Task:
             refuse_target=goal.refuse_target,
             cluster=self.cluster,
             seed=self.seed,
-            fingerprints=fingerprints(configuration, policy, answers=answers),
+            fingerprints=fingerprints,
             dataset={"name": dataset.name, "split": dataset.split, "sha256": dataset.sha256},
-            corpus=self.rag.corpus_sketch(),
+            corpus=corpus,
             ragkit=__version__,
             made=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         )
