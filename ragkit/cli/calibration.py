@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import importlib
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -77,7 +77,7 @@ def _find(
 
 
 @contextmanager
-def _subject(args: argparse.Namespace, dataset: Dataset, settings: Settings) -> Iterator[object]:
+def _subject(args: argparse.Namespace, dataset: Dataset, settings: Settings) -> Generator[object]:
     """Open a pipeline over the dataset's documents, or import the retriever that was named."""
     from ragkit_eval.running.stores import missing_documents
 

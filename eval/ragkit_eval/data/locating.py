@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable, Sequence
 from contextlib import closing
 
 from ragkit.errors import ConfigError
-from ragkit.types import Document, Failure, PendingDocument
+from ragkit.types import Document, PendingDocument
 from ragkit_eval.data.datasets import Dataset
 
 MOST_PLACES = 100
@@ -89,6 +89,6 @@ def read_documents(dataset: Dataset) -> list[Document]:
                 documents.append(item.load())
             elif isinstance(item, Document):
                 documents.append(item)
-            elif isinstance(item, Failure) and not item.skipped:
+            elif not item.skipped:
                 raise ConfigError(f"{item.source} of {dataset.name} cannot be read: {item.detail}")
     return documents
