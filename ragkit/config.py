@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, get_args
 from ragkit.errors import ConfigError
 from ragkit.ingest_rules import IngestRule, read_rules
 from ragkit.narrowing import is_array, is_object
+from ragkit.profiles import PROFILES
 from ragkit.text.jsontext import read_json, read_toml
 from ragkit.types import MOST_HITS, Json, Mode, Placement
 
@@ -85,9 +86,16 @@ class Settings:
     stop: tuple[str, ...] = ()
     seed: int | None = None
     ledger: str | None = None
+    keep_question: bool = False
+    ledger_part_bytes: int = 2**26
     ingest_rules: tuple[IngestRule, ...] = ()
     model_billions: float | None = None
+    model_cards: str | None = None
     grid_g_per_kwh: tuple[float, ...] = ()
+    hosting_watts: tuple[float, ...] = ()
+    hosting_share: float = 1.0
+    region: str | None = None
+    profile: str | None = None
 
     def __post_init__(self) -> None:
         """Check the ranges; raises `ConfigError` naming the value and what is allowed."""
@@ -95,6 +103,7 @@ class Settings:
         _check_choice("fusion", self.fusion, ("convex", "rrf"))
         _check_choice("placement", self.placement, get_args(Placement))
         _check_choice("rewrite", self.rewrite, ("off", "generator"))
+        _check_choice("profile", self.profile, tuple(PROFILES))
         _check_within("k", self.k, 1, MOST_HITS)
         for name in ("max_context_tokens", "max_tokens", "top_k"):
             _check_within(name, getattr(self, name), 1, MOST_TOKENS)
@@ -103,6 +112,9 @@ class Settings:
             _check_within(name, getattr(self, name), 0, MOST_TOKENS)
         # Servers and random generators take signed 64-bit seeds.
         _check_within("seed", self.seed, -(2**63), 2**63 - 1)
+        # 0 is no limit. Small parts would be many files, and a stranger may have set this.
+        least = 2**16 if self.ledger_part_bytes else 0
+        _check_within("ledger_part_bytes", self.ledger_part_bytes, least, 2**53)
         _check_within("trim_level", self.trim_level, 0.0, 1.0)
         _check_within("temperature", self.temperature, 0.0, 100.0)
         _check_within("top_p", self.top_p, 0.0, 1.0)
@@ -118,11 +130,20 @@ class Settings:
             _check_within("refuse_below", _number("refuse_below", self.refuse_below), 0.0, 1.0)
         if not _are_rules(self.ingest_rules):
             raise ConfigError(f"ingest_rules: rules stand in {FILE_NAME}, each as [[ingest.rule]]")
-        if self.grid_g_per_kwh and len(self.grid_g_per_kwh) != 3:
-            raise ConfigError("grid_g_per_kwh takes three numbers: low, mid, high")
-        for value in self.grid_g_per_kwh:
+        _check_region(self.region)
+        _check_footprint(self)
+
+
+def _check_footprint(settings: Settings) -> None:
+    if settings.grid_g_per_kwh and len(settings.grid_g_per_kwh) != 3:
+        raise ConfigError("grid_g_per_kwh takes three numbers: low, mid, high")
+    if len(settings.hosting_watts) not in (0, 1, 3):
+        raise ConfigError("hosting_watts takes one number, or three: low, mid, high")
+    for name in ("grid_g_per_kwh", "hosting_watts"):
+        for value in getattr(settings, name):
             if not 0.0 <= value < math.inf:
-                raise ConfigError(f"grid_g_per_kwh {value}; allowed: 0 or more")
+                raise ConfigError(f"{name} {value}; allowed: 0 or more")
+    _check_within("hosting_share", settings.hosting_share, 0.0, 1.0)
 
 
 def load_settings(
@@ -265,6 +286,8 @@ def _read_toml(path: Path) -> dict[str, object]:
             values.update(_from_table(name, value))
         elif is_object(value) and name == "ingest":
             values["ingest_rules"] = read_rules(value, str(path))
+        elif is_object(value) and name == "hosting":
+            values.update(_from_hosting(value))
         else:
             values[name] = value
     return values
@@ -283,6 +306,17 @@ def _from_table(name: str, table: Mapping[str, object]) -> dict[str, object]:
     model = table.get("model", table.get("name"))
     options = {f"{name}_options": rest} if rest else {}
     return {name: kind if model is None else f"{kind}:{model}", **own, **options}
+
+
+def _from_hosting(table: Mapping[str, object]) -> dict[str, object]:
+    """Turn `[hosting] watts, share` into settings; a single number of watts may stand alone."""
+    if unknown := sorted(table.keys() - {"watts", "share"}):
+        raise ConfigError(f"unknown setting hosting.{unknown[0]}; allowed: watts share")
+    values = {f"hosting_{key}": value for key, value in table.items()}
+    watts = values.get("hosting_watts")
+    if isinstance(watts, int | float) and not isinstance(watts, bool):
+        values["hosting_watts"] = [watts]
+    return values
 
 
 def _type_of(name: str) -> str:
@@ -366,6 +400,13 @@ def _are_rules(values: Iterable[object]) -> bool:
 def _check_choice(name: str, value: str | None, allowed: tuple[str, ...]) -> None:
     if value is not None and value not in allowed:
         raise ConfigError(f"{name} {value!r}; allowed: {' '.join(allowed)}")
+
+
+def _check_region(name: str | None) -> None:
+    if name is not None:
+        from ragkit.regions import find_region
+
+        find_region(name)
 
 
 def _check_within(name: str, value: float | None, low: float, high: float) -> None:

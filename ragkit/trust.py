@@ -32,7 +32,9 @@ HARMLESS = frozenset(
         "sentence_vector_kind", "k", "mode", "fusion", "trim_level", "refuse_below",
         "max_context_tokens", "placement", "rewrite",
         "max_history_tokens", "timeout", "total_timeout", "max_tokens", "temperature", "top_p",
-        "top_k", "stop", "seed", "model_billions", "grid_g_per_kwh", "ingest_rules",
+        "top_k", "stop", "seed", "model_billions", "grid_g_per_kwh", "hosting_watts",
+        "hosting_share", "region", "ingest_rules",
+        "ledger_part_bytes",
     }
 )  # fmt: skip
 """Settings that never need trust, whatever their value."""
@@ -56,7 +58,7 @@ _HARMLESS_VALUES = {
     "generator": frozenset({"extractive"}),
     "api_key_env": frozenset({""}),
 }
-_PATHS = frozenset({"store", "trim", "template", "ledger"})
+_PATHS = frozenset({"store", "trim", "template", "ledger", "model_cards"})
 _LOOPBACK_URL = re.compile(
     r"https?://(?:localhost|127\.0\.0\.1|\[::1\])(?::[0-9]{1,5})?(?:/[A-Za-z0-9._~/-]*)?"
 )

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias, get_args, runtime_checkable
 
+from ragkit.brief import brief, counted
 from ragkit.groups import group_names, names_of
 
 if TYPE_CHECKING:
@@ -178,6 +179,10 @@ class Document:
         """Check the groups; a list becomes a tuple. Limits on names are checked when writing."""
         object.__setattr__(self, "groups", names_of(self.groups, f"groups of document {self.id!r}"))
 
+    def __repr__(self) -> str:
+        """Return the document in short."""
+        return f"<Document {brief(self.id)} {len(self.text):,} characters, {brief(self.text)}>"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PendingDocument:
@@ -274,6 +279,10 @@ class Chunk:
     marks: tuple[Mark, ...] = ()
     units: tuple[Unit, ...] = ()
 
+    def __repr__(self) -> str:
+        """Return the chunk in short."""
+        return f"<Chunk {brief(self.document_id)} {self.start}-{self.end}, {brief(self.text)}>"
+
     def location(self, start: int | None = None, end: int | None = None) -> Location:
         """Return the location of the start of a span of the chunk (default: the whole chunk).
 
@@ -305,6 +314,10 @@ class Hit:
     source: str = ""
     title: str = ""
     metadata: Metadata = field(default_factory=dict[str, Json])
+
+    def __repr__(self) -> str:
+        """Return the hit in short."""
+        return f"<Hit {self.rank}, score {self.score:.4g}, {self.chunk!r}>"
 
     def to_dict(self) -> dict[str, Json]:
         """Return the JSON form of `ragkit search`."""
@@ -381,6 +394,11 @@ class ContextItem:
     steps_left_out_after: int | None = 0
     label: int | None = None
 
+    def __repr__(self) -> str:
+        """Return the item in short."""
+        place = f"{brief(self.hit.chunk.document_id)} {self.start}-{self.end}"
+        return f"<ContextItem {place}, {self.n_tokens} tokens, {brief(self.text)}>"
+
     def to_dict(self) -> dict[str, Json]:
         """Return the JSON form of `ragkit ask`."""
         return {
@@ -415,6 +433,11 @@ class Citation:
     answer_start: int | None = None
     answer_end: int | None = None
 
+    def __repr__(self) -> str:
+        """Return the citation in short."""
+        document_id = brief(self.hit.chunk.document_id)
+        return f"<Citation {document_id} {self.start}-{self.end}, {brief(self.text)}>"
+
     def to_dict(self) -> dict[str, Json]:
         """Return the JSON form of `ragkit ask`."""
         return {
@@ -436,6 +459,11 @@ class Suggestion:
     start: int
     end: int
     url: str | None = None
+
+    def __repr__(self) -> str:
+        """Return the suggestion in short."""
+        document_id = brief(self.hit.chunk.document_id)
+        return f"<Suggestion {document_id} {self.start}-{self.end}>"
 
     def to_dict(self) -> dict[str, Json]:
         """Return the JSON form of `ragkit ask`."""
@@ -461,6 +489,10 @@ class Message:
     role: Role
     content: str
     trusted: bool = False
+
+    def __repr__(self) -> str:
+        """Return the message in short."""
+        return f"<Message of {self.role}, {len(self.content):,} characters, {brief(self.content)}>"
 
     def to_dict(self) -> dict[str, Json]:
         """Return the JSON form of `ragkit ask`."""
@@ -490,6 +522,11 @@ class Prompt:
         else:
             message = Message(role="user", content=self.text)
             object.__setattr__(self, "messages", (message,))
+
+    def __repr__(self) -> str:
+        """Return the prompt in short."""
+        n_messages = counted(len(self.messages), "message")
+        return f"<Prompt {n_messages}, {len(self.text):,} characters, {brief(self.question)}>"
 
 
 MOST_COUNTED = 2**53

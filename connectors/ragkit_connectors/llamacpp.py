@@ -194,7 +194,7 @@ class LlamaCppGenerator:
             "lora_scale": None if lora is None else lora_scale, "reuse_prefix": reuse_prefix,
             "request_fields": request_fields or None,
         }  # fmt: skip
-        self._files = file, lora
+        self._files, self.runs_on = (file, lora), "gpu" if n_gpu_layers else "cpu"
         self._template = _template(self._model, request_fields or {})
         self._beginning = _text_of(self._model, self._model.token_bos())
         self._turns = Turns()

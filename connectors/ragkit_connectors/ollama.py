@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from typing import TYPE_CHECKING
 
+from ragkit.costs.metering import meter
 from ragkit.errors import ConfigError, PromptTooLongError, RemoteError
 from ragkit.types import Generation, GenerationOptions, Json, Prompt, TokenCounter, Usage
 from ragkit_connectors.support.events import lines
@@ -131,6 +132,8 @@ class OllamaGenerator:
             too_long=_TOO_LONG,
         )
         self.base_url = self._server.base_url
+        # Ollama forwards requests for models with such a name to its own servers.
+        self.runs_on = None if model.endswith("cloud") else self._server.address.runs_on
         self._num_ctx = num_ctx
         self._most = check_window(context_window)
         self._system_role: SystemRole = check_system_role(system_role)
@@ -204,7 +207,7 @@ class OllamaGenerator:
             **self._given,
         }
         body = with_fields(body, self._fields)
-        return self._server.post("/api/chat", body, sent=(prompt.text,))
+        return self._server.post("/api/chat", body, sent=(prompt.text,), generates=True)
 
     def _window(self, prompt: Prompt, options: GenerationOptions) -> int:
         if self._num_ctx is not None:
@@ -322,6 +325,7 @@ class OllamaEmbedder:
             body["keep_alive"] = self._keep_alive
         answer = self._server.post("/api/embed", body, sent=texts).read_record()
         n_read = count(answer.get("prompt_eval_count"))
+        meter().embedded(n_read)
         refuse_shortened(n_read, " ".join(texts), setting=_WINDOW_SETTING)
         rows = answer.get("embeddings")
         if not is_list(rows) or len(rows) != len(texts):

@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
 
+from ragkit.costs.metering import meter
 from ragkit.errors import ConfigError, RemoteError
 from ragkit.types import (
     Generation,
@@ -149,6 +150,7 @@ class OpenAIGenerator:
             advice={404: f"Check the model {model!r}, and that base_url ends in /v1"},
         )
         self.base_url = self._server.base_url
+        self.runs_on = self._server.address.runs_on
         self._is_openai = self._server.address.host == _OPENAI_HOST
         self._system_role: SystemRole = check_system_role(system_role)
         self._fields = dict(request_fields or {})
@@ -252,7 +254,9 @@ class OpenAIGenerator:
         counted = self.count_prompt(prompt)
         refuse_too_long(counted, options, self.context_window)
         sent, droppable = (prompt.text,), "stream_options"
-        return self._server.post("/chat/completions", body, sent=sent, droppable=droppable)
+        return self._server.post(
+            "/chat/completions", body, sent=sent, droppable=droppable, generates=True
+        )
 
 
 class OpenAIEmbedder:
@@ -376,6 +380,7 @@ class OpenAIEmbedder:
             body["dimensions"] = self._dimensions
         answer = self._server.post("/embeddings", body, sent=texts).read_record()
         n_read = count(record(answer.get("usage")).get("prompt_tokens"))
+        meter().embedded(n_read)
         refuse_shortened(n_read, " ".join(texts), setting=_WINDOW_SETTING)
         vectors = unit_rows(_ordered(answer, len(texts)), dim=self._dim, name=self.name)
         self._dim = int(vectors.shape[1])

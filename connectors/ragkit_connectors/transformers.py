@@ -202,6 +202,7 @@ class TransformersGenerator:
             "dtype": dtype, "device": device, "device_map": device_map, "load_in": load_in,
             "request_fields": request_fields or None,
         }  # fmt: skip
+        self.runs_on = "cpu" if str(self._model.device).startswith("cpu") else "gpu"
         self._fields = request_fields or {}
         self._turns = Turns()
         self.counter = _Counter(self.name, self._tokenizer)

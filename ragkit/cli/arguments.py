@@ -7,6 +7,7 @@ import math
 from collections.abc import Callable
 from typing import TypeAlias, get_args
 
+from ragkit.profiles import PROFILES
 from ragkit.types import CHUNKER_NAMES, Placement
 
 AddCommand: TypeAlias = Callable[[str, str, str], argparse.ArgumentParser]
@@ -96,11 +97,16 @@ def add_embed_title(parser: argparse.ArgumentParser) -> None:
 
 
 def add_retrieval(parser: argparse.ArgumentParser) -> None:
-    """Add the question, or the file of questions, and what restricts the search."""
+    """Add the question, or the file of questions, and how they are searched for."""
     parser.add_argument("question", nargs="?", metavar="QUESTION", help="the question")
     parser.add_argument("--questions", metavar="FILE",
                         help="JSON Lines file of questions, or - for standard input; if a line "
                         "fails, the others are still answered")  # fmt: skip
+    add_searching(parser)
+
+
+def add_searching(parser: argparse.ArgumentParser) -> None:
+    """Add where and how is searched, and what restricts the search."""
     add_common(parser)
     add_search_mode(parser)
     parser.add_argument("--filter", metavar="JSON",
@@ -155,6 +161,12 @@ def add_generating(parser: argparse.ArgumentParser) -> None:
                         help="limit for a whole answer in seconds, streamed or not")  # fmt: skip
     parser.add_argument("--model-billions", type=finite, metavar="X",
                         help="active parameters in billions, for the energy estimate")  # fmt: skip
+    parser.add_argument("--profile", choices=tuple(PROFILES),
+                        help="service level: tier, time limits, retries and questions at once; "
+                        "explicit settings win")  # fmt: skip
+    parser.add_argument("--region", metavar="R",
+                        help="AWS Region where answers are generated, for the carbon "
+                        "estimate")  # fmt: skip
     parser.add_argument("--template", metavar="FILE",
                         help="prompt template: default, guarded, or a file")  # fmt: skip
     parser.add_argument("--max-tokens", type=whole, metavar="N", help="maximum tokens of an answer")

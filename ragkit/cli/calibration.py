@@ -5,16 +5,17 @@ from __future__ import annotations
 import argparse
 import importlib
 import sys
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ragkit.cli import output
-from ragkit.cli.calibration_output import calibration_text, explanation
+from ragkit.cli.calibration_output import calibration_text, explanation, meaning
 from ragkit.cli.datasets import open_over, read_dataset
 from ragkit.cli.options import names, numbers, settings_of
 from ragkit.errors import ConfigError, ExitCode
+from ragkit.private import make_folder
 from ragkit.types import MOST_HITS, Json
 
 if TYPE_CHECKING:
@@ -25,18 +26,23 @@ if TYPE_CHECKING:
 
 def calibrate(args: argparse.Namespace) -> ExitCode:
     """Run `ragkit calibrate`."""
+    if args.html is not None and (args.metric or "").lower() == "agreement":
+        raise ConfigError("--html shows what labels say is lost; metric Agreement has no labels")
     dataset = read_dataset(args)
     # Here `--mode` is that of the guarantee; that of retrieval is `--search-mode`.
     settings = settings_of(args, mode=args.search_mode)
     out = Path(args.out or "trim.json")
     found = _find(args, dataset, settings, name=out.stem)
-    has_policy = found.policy is not None
-    if has_policy:
+    is_written = found.policy is not None
+    if is_written:
         _write(found, out)
-    data: dict[str, Json] = {**found.to_dict(), "out": str(out) if has_policy else None}
+    data: dict[str, Json] = {**found.to_dict(), "out": str(out) if is_written else None}
+    if args.html is not None:
+        _write_page(found, meaning(data), dataset.name, Path(args.html))
     as_text = explanation if args.explain else calibration_text
     output.show(data, as_text, as_json=args.json)
-    return ExitCode.DONE if found.certified else ExitCode.INCONCLUSIVE
+    has_promise = found.certified or found.promise is not None
+    return ExitCode.DONE if has_promise else ExitCode.INCONCLUSIVE
 
 
 def _find(
@@ -69,6 +75,7 @@ def _find(
             cluster=args.cluster,
             name=name,
             seed=settings.seed or 0,
+            with_losses=args.html is not None,
             on_progress=lambda done, total: bar.note({"question": done}, "measured", total),
             fingerprint=args.fingerprint,
             corpus_version=args.corpus_version,
@@ -136,3 +143,13 @@ def _write(found: Calibration, out: Path) -> None:
     if found.scorer is not None:
         write_text(out.with_name(found.scorer.name), write_scorer(found.scorer), for_all=True)
     write_text(out, write_policy(found), for_all=True)
+
+
+def _write_page(found: Calibration, said: Sequence[str], name: str, path: Path) -> None:
+    """Write what is lost as a page; it holds questions and text, and is for its owner alone."""
+    from ragkit_eval.reporting.calibration_page import html
+    from ragkit_eval.running.folder import write_text
+
+    make_folder(path.parent)
+    write_text(path, html(found, said, name))
+    output.tell(f"wrote {path}")

@@ -15,14 +15,15 @@ def calibration_text(data: Shown) -> str:
     """Return what was certified, or what more it would take."""
     if data["policy"] is None:
         return _refused(data)
-    if not data["certified"]:
+    if data["policy"].get("certificate") is None:
         return _uncertified(data)
     c = data["policy"]["certificate"]
     nothing = ""
     if data["untrimmed_k"] == BASELINE_HITS or c["expected_tokens"] >= c["untrimmed_tokens"]:
         nothing = "\nthis saves nothing against the untrimmed top 5: ask with --trim off"
     return (
-        f"certified: {_kept(data)} keep {_guarantee(c)}\n"
+        f"{'certified' if data['certified'] else 'not certified, marginal'}: {_kept(data)} keep "
+        f"{_guarantee(c)}\n"
         f"n {c['n']} ({c['n_effective']:.0f} effective, {c['documents']} {_clusters(c)}), "
         f"{c['failures']} failures, achieved {c['achieved']:.3f}\n"
         f"mean context {c['expected_tokens']:.0f} tokens instead of {c['untrimmed_tokens']:.0f}\n"
@@ -91,8 +92,13 @@ def _refused(data: Shown) -> str:
 
 
 def _guarantee(target: Shown) -> str:
-    share, sure = f"{target['retain']:.1%}", f"{target['confidence']:.0%} confidence"
-    metric = target["metric"]
+    share, metric = f"{target['retain']:.1%}", target["metric"]
+    if target["mode"] == "conformal":
+        return (
+            f"{metric} for {share} of the questions that the untrimmed top 5 serves, on average "
+            "over calibration sets, not with confidence for this one"
+        )
+    sure = f"{target['confidence']:.0%} confidence"
     return {
         "strict": f"{metric} for at least {share} of the questions that the untrimmed top 5 serves,"
         f" with {sure}",
@@ -103,13 +109,19 @@ def _guarantee(target: Shown) -> str:
 
 def explanation(data: Shown) -> str:
     """Return what is guaranteed and what is not, and the curve."""
+    lines = [calibration_text(data), "", *meaning(data), *_grid(data["grid"])]
+    lines += ["", "Tokens of context, and the share of the untrimmed top 5's quality kept"]
+    return "\n".join([*lines, *_plot(data["curve"])])
+
+
+def meaning(data: Shown) -> list[str]:
+    """Return what is guaranteed and what is not, line by line."""
     lines: list[str] = []
-    if data["certified"]:
-        c = data["policy"]["certificate"]
+    c = None if data["policy"] is None else data["policy"].get("certificate")
+    if c is not None:
         saved = 1.0 - c["expected_tokens"] / c["untrimmed_tokens"]
         change = f"{saved:.0%} less than" if saved >= 0.0 else f"{-saved:.0%} more than"
         lines += [
-            calibration_text(data), "",
             "What this says",
             f"  Send the model {_kept(data)}: on average {c['expected_tokens']:.0f} tokens a "
             f"question, {change} the untrimmed top 5, at most {c['largest_tokens']} for the "
@@ -146,11 +158,9 @@ def explanation(data: Shown) -> str:
             _end(c),
         ]  # fmt: skip
     else:
-        lines += [calibration_text(data), "", f"Asked was {_guarantee(data['target'])}."]
+        lines += [f"Asked was {_guarantee(data['target'])}."]
         lines += _absolute(data["evidence"], data["target"]["metric"])
-    lines += _grid(data["grid"])
-    lines += ["", "Tokens of context, and the share of the untrimmed top 5's quality kept"]
-    return "\n".join([*lines, *_plot(data["curve"])])
+    return lines
 
 
 def _end(certificate: Shown) -> str:
@@ -166,12 +176,19 @@ def _end(certificate: Shown) -> str:
 
 
 def _weaker(certificate: Shown) -> list[str]:
-    """Return what sections as clusters leave open."""
+    """Return what a marginal promise, and sections as clusters, leave open."""
+    lines: list[str] = []
+    if certificate["mode"] == "conformal":
+        lines.append(
+            "  It is no certificate: other labels like these would give another cut, and the share "
+            "holds on average over them. This cut may keep less. Each document counts alike."
+        )
     if certificate["cluster"] != "section":
-        return []
+        return lines
     return [
+        *lines,
         "  It counts sections as independent, the weaker assumption: sections of one document are "
-        "more alike than documents, and nothing is said about other documents."
+        "more alike than documents, and nothing is said about other documents.",
     ]
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,19 +13,28 @@ from ragkit.cli.options import (
     ask_options,
     embed_command,
     ingest_options,
+    n_at_once,
     names,
     open_rag,
     read_history,
     search_options,
     settings_of,
 )
-from ragkit.cli.questions import failed_line, identity, question_lines, read_question
+from ragkit.cli.questions import (
+    Line,
+    answered_ids,
+    answered_lines,
+    identity,
+    question_lines,
+    unanswered,
+)
 from ragkit.config import FILE_NAME, read_sensitive
-from ragkit.errors import ConfigError, ExitCode, RagkitError, RemoteError, StoreDamagedError
+from ragkit.errors import ConfigError, ExitCode, StoreDamagedError
 from ragkit.trust import record_trust
 from ragkit.types import Json
 
 if TYPE_CHECKING:
+    from ragkit.cli.batching import Batched
     from ragkit.pipeline import RAG, Answer
     from ragkit.pipeline.report import Status
     from ragkit.storage.backup import BackupReport
@@ -87,44 +96,68 @@ def search(args: argparse.Namespace) -> ExitCode:
     """Run `ragkit search`."""
     with open_rag(args) as rag:
 
-        def answer(line: Mapping[str, Json]) -> None:
+        def found(line: Mapping[str, Json]) -> dict[str, Json]:
             options = search_options(args, line)
             hits = rag.search(str(line["text"]), **options)
-            data: dict[str, Json] = {
+            return {
                 "schema": 1,
                 "id": identity(line),
                 "question": line["text"],
                 "vector_share": rag.vector_share(groups=options.get("groups")),
                 "hits": [hit.to_dict() for hit in hits],
             }
-            output.show(data, output.search_text, as_json=args.json or _batch(args))
 
-        return _each(args, answer)
+        if _is_batch(args):
+            return _show_each(answered_lines(question_lines(args.questions), found))
+        output.show(found({"text": args.question}), output.search_text, as_json=args.json)
+        return ExitCode.DONE
 
 
 def ask(args: argparse.Namespace) -> ExitCode:
     """Run `ragkit ask`."""
     history = read_history(args.history)
-    refused = False
-    with open_rag(args) as rag:
+    lines: Iterable[Line] | None = None
+    generator: Batched | None = None
+    if _is_batch(args):
+        lines = unanswered(question_lines(args.questions), answered_ids(args.answered))
+        if not args.dry_run and settings_of(args).profile == "batch":
+            lines = list(lines)
+            generator = _answered_by_jobs(args, lines, history)
+    with open_rag(args, generator=generator) as rag:
 
-        def answer(line: Mapping[str, Json]) -> None:
-            nonlocal refused
-            refused = _answer(rag, line, history, args).refused
+        def answer(line: Mapping[str, Json]) -> dict[str, Json]:
+            options = ask_options(args, line, history)
+            answer = rag.ask(str(line["text"]), dry_run=args.dry_run, **options)
+            if (ending := output.ending_text(answer)) is not None:
+                output.tell(ending)
+            return answer.to_dict(with_prompt=args.show_prompt or args.dry_run)
 
-        code = _each(args, answer)
-    return ExitCode.REFUSED if refused and not _batch(args) else code
+        if lines is not None:
+            n_jobs = n_at_once(args.at_once, rag.settings)
+            return _show_each(answered_lines(lines, answer, n_jobs=n_jobs))
+        refused = _answer(rag, args, history).refused
+    return ExitCode.REFUSED if refused else ExitCode.DONE
 
 
-def _answer(
-    rag: RAG,
-    line: Mapping[str, Json],
-    history: Sequence[Mapping[str, str]],
-    args: argparse.Namespace,
-) -> Answer:
-    as_json = args.json or _batch(args)
-    question, options = str(line["text"]), ask_options(args, line, history)
-    if args.stream and not as_json and not args.dry_run:
+def _answered_by_jobs(
+    args: argparse.Namespace, lines: Sequence[Line], history: Sequence[Mapping[str, str]]
+) -> Batched | None:
+    """Have all lines answered by batch jobs, if the profile and the generator know them."""
+    from ragkit.cli.batching import note_all, open_batched
+
+    generator = open_batched(settings_of(args))
+    if generator is not None:
+        with open_rag(args, generator=generator, ledger="off") as rag:
+            note_all(
+                lines, lambda line: rag.ask(str(line["text"]), **ask_options(args, line, history))
+            )
+        generator.answer_all()
+    return generator
+
+
+def _answer(rag: RAG, args: argparse.Namespace, history: Sequence[Mapping[str, str]]) -> Answer:
+    question, options = args.question, ask_options(args, {}, history)
+    if args.stream and not args.json and not args.dry_run:
         stream = rag.stream(question, **options)
         for piece in stream:
             output.write(piece)
@@ -135,10 +168,17 @@ def _answer(
         answer = rag.ask(question, dry_run=args.dry_run, **options)
         as_text = output.ask_text
     data = answer.to_dict(with_prompt=args.show_prompt or args.dry_run)
-    output.show(data, as_text, as_json=as_json)
+    output.show(data, as_text, as_json=args.json)
     if (ending := output.ending_text(answer)) is not None:
         output.tell(ending)
     return answer
+
+
+def chat(args: argparse.Namespace) -> ExitCode:
+    """Run `ragkit chat`."""
+    from ragkit.cli.chat import chat as run
+
+    return run(args)
 
 
 def list_documents(args: argparse.Namespace) -> ExitCode:
@@ -192,8 +232,10 @@ def rm(args: argparse.Namespace) -> ExitCode:
 
 _KEPT = {
     "backup": "a backup may hold what was removed",
+    "batch": "answers of batch jobs may be made from it; S3 may hold them, too",
     "evaluation_cache": "a cache of evaluations may hold answers and vectors made from it",
-    "ledger": "the ledger holds ids of questions, counts and costs, no text",
+    "ledger": "the ledger holds ids, counts and costs, no text but notes and questions kept on "
+    "request",
 }
 
 
@@ -202,6 +244,8 @@ def _copies(rag: RAG) -> list[tuple[str, str]]:
     found = [("backup", place) for place in rag.copies()]
     caches = sorted({Path(".ragkit-eval"), Path(rag.settings.store) / ".ragkit-eval"})
     found += [("evaluation_cache", str(place)) for place in caches if place.is_dir()]
+    jobs = {Path(".ragkit-batch"), Path(rag.settings.store) / ".ragkit-batch"}
+    found += [("batch", str(place)) for place in sorted(jobs) if place.is_dir()]
     ledger = Path(rag.settings.ledger or Path(rag.settings.store) / "ledger.jsonl")
     return [*found, *([("ledger", str(ledger))] if ledger.is_file() else [])]
 
@@ -247,15 +291,24 @@ def doctor(args: argparse.Namespace) -> ExitCode:
 
 
 def ledger(args: argparse.Namespace) -> ExitCode:
-    """Run `ragkit ledger report`."""
-    from ragkit.costs.ledger import read_ledger, summarise
+    """Run `ragkit ledger`."""
+    from ragkit.cli.ledgers import ACTIONS
 
-    settings = settings_of(args)
-    path = Path(settings.ledger or Path(settings.store) / "ledger.jsonl")
-    if not path.exists():
-        raise ConfigError(f"there is no ledger at {path}; ask a question first, or use --ledger")
-    summary = summarise(read_ledger(path))
-    output.show(summary.to_dict(), lambda _: summary.to_text(), as_json=args.json)
+    return ACTIONS[args.action](args)
+
+
+def monitor(args: argparse.Namespace) -> ExitCode:
+    """Run `ragkit monitor`."""
+    from ragkit.cli.monitors import monitor as run
+
+    return run(args)
+
+
+def feedback(args: argparse.Namespace) -> ExitCode:
+    """Run `ragkit feedback`."""
+    with open_rag(args) as rag:
+        found = rag.feedback(args.answer_id, args.verdict == "good", note=args.note)
+    output.show(found.to_dict(), output.feedback_text, as_json=args.json)
     return ExitCode.DONE
 
 
@@ -326,9 +379,10 @@ def completion(args: argparse.Namespace) -> ExitCode:
 def evaluate(args: argparse.Namespace) -> int:
     """Run `ragkit eval`."""
     # Only this command and the next need what evaluates; the others start faster without it.
-    from ragkit.cli.evaluation import ACTIONS
+    from ragkit.cli import evaluation, statistics
 
-    return ACTIONS[args.action](args)
+    actions = {**evaluation.ACTIONS, **statistics.ACTIONS}
+    return actions[args.action](args)
 
 
 def calibrate(args: argparse.Namespace) -> ExitCode:
@@ -338,12 +392,20 @@ def calibrate(args: argparse.Namespace) -> ExitCode:
     return run(args)
 
 
+def advise(args: argparse.Namespace) -> int:
+    """Run `ragkit advise`."""
+    from ragkit.cli.advising import ACTIONS
+
+    return ACTIONS[args.action](args)
+
+
 COMMANDS: Mapping[str, Callable[[argparse.Namespace], int]] = {
     "ingest": ingest,
     "embed": embed,
     "rebuild": rebuild,
     "search": search,
     "ask": ask,
+    "chat": chat,
     "list": list_documents,
     "show": show,
     "rm": rm,
@@ -353,6 +415,9 @@ COMMANDS: Mapping[str, Callable[[argparse.Namespace], int]] = {
     "calibrate": calibrate,
     "eval": evaluate,
     "ledger": ledger,
+    "feedback": feedback,
+    "advise": advise,
+    "monitor": monitor,
     "template": template,
     "init": init,
     "trust": trust,
@@ -361,28 +426,18 @@ COMMANDS: Mapping[str, Callable[[argparse.Namespace], int]] = {
 }
 
 
-def _batch(args: argparse.Namespace) -> bool:
+def _is_batch(args: argparse.Namespace) -> bool:
+    """Whether there is a file of questions; raises `ConfigError` unless there is that or one."""
+    if (args.question is None) == (args.questions is None):
+        raise ConfigError("give one question, or --questions FILE.jsonl")
     return args.questions is not None
 
 
-def _each(args: argparse.Namespace, answer: Callable[[Mapping[str, Json]], None]) -> ExitCode:
-    """Answer the given question, or each one of a file; a bad line does not stop the others."""
-    if (args.question is None) == (args.questions is None):
-        raise ConfigError("give one question, or --questions FILE.jsonl")
-    if args.question is not None:
-        answer({"text": args.question})
-        return ExitCode.DONE
+def _show_each(records: Iterable[dict[str, Json]]) -> ExitCode:
+    """Print a line per question; one that failed does not stop the others."""
     code = ExitCode.DONE
-    for number, line in question_lines(args.questions):
-        problem: RagkitError | None
-        question, problem = read_question(line)
-        if problem is None:
-            try:
-                answer(question)
-            except (ConfigError, RemoteError) as error:
-                problem = error
-        if problem is not None:
-            data = failed_line(number, question, problem)
-            output.show(data, str, as_json=True)
+    for record in records:
+        output.show(record, str, as_json=True)
+        if "error" in record:
             code = ExitCode.SOME_FAILED
     return code

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import time
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Generator
 
     from ragkit.config import Settings
+    from ragkit.types import Generator as AnswerGenerator
     from ragkit_eval.data.datasets import Dataset
     from ragkit_eval.running.cache import Cache
     from ragkit_eval.running.stores import OpenedRag
@@ -37,9 +39,16 @@ def open_cache(args: argparse.Namespace) -> Generator[Cache]:
 
 @contextmanager
 def open_over(
-    dataset: Dataset, args: argparse.Namespace, settings: Settings
+    dataset: Dataset,
+    args: argparse.Namespace,
+    settings: Settings,
+    *,
+    generator: AnswerGenerator | None = None,
 ) -> Generator[OpenedRag]:
-    """Open a pipeline over the dataset's documents, or over the store that was named."""
+    """Open a pipeline over the dataset's documents, or over the store that was named.
+
+    `generator` takes the place of that of the settings.
+    """
     from ragkit.cli.progress import Bar
     from ragkit_eval.running.stores import OpenedRag
 
@@ -51,11 +60,45 @@ def open_over(
                 settings,
                 cache,
                 store=args.store or _own_store(dataset, settings),
+                generator=generator,
                 notify=output.tell,
                 on_progress=bar.advance,
             )
-        with opened:
+        with opened, _recorded(args, settings, dataset, opened):
             yield opened
+
+
+@contextmanager
+def _recorded(
+    args: argparse.Namespace, settings: Settings, dataset: Dataset, opened: OpenedRag
+) -> Generator[None]:
+    """Write what a calibration or an evaluation costs to the ledger of the store that is asked.
+
+    What a language model spends on it is unknown here, and so is then the whole.
+    """
+    from ragkit.costs.energy import local_joules
+    from ragkit.costs.ledger import Ledger
+
+    began, cpu = time.perf_counter(), time.process_time()
+    try:
+        yield
+    finally:
+        store = args.store or _own_store(dataset, settings)
+        place = settings.ledger
+        if place is None and store is not None and Path(store).is_dir():
+            place = str(Path(store) / "ledger.jsonl")
+        if place not in (None, "off"):
+            cpu_seconds = time.process_time() - cpu
+            joules = None if "generate" in opened.caches else local_joules(cpu_seconds).to_dict()
+            Ledger(Path(place), part_bytes=settings.ledger_part_bytes).write(
+                {
+                    "kind": "evaluation",
+                    "command": getattr(args, "action", args.command),
+                    "seconds": time.perf_counter() - began,
+                    "cpu_seconds": cpu_seconds,
+                    "joules": joules,
+                }
+            )
 
 
 def with_documents(

@@ -114,6 +114,12 @@ def comparison_text(data: Shown) -> str:
 def gate_text(data: Shown) -> str:
     """Return the checks of a gate, and its verdict."""
     lines = [f"{c['verdict']:12} {c['name']} {c['kind']}: {c['detail']}" for c in data["checks"]]
+    if "n_used" in data:
+        early = "stopped early" if data["stopped_early"] else "all were read"
+        lines.append(
+            f"{data['n_used']:,} of {data['n']:,} questions, {data['n_documents_used']:,} of "
+            f"{data['n_documents']:,} documents, in the order of seed {data['seed']}; {early}"
+        )
     return "\n".join([*lines, f"gate: {data['verdict']}"])
 
 

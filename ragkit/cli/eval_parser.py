@@ -30,11 +30,13 @@ def _calibrate(add: AddCommand) -> None:
                         help="share or value to guarantee, see --mode (default 0.95)")  # fmt: skip
     parser.add_argument("--confidence", type=finite, metavar="X", default=0.95,
                         help="confidence of the guarantee (default 0.95)")  # fmt: skip
-    parser.add_argument("--mode", choices=("strict", "ratio", "absolute"), default="strict",
+    parser.add_argument("--mode", choices=("strict", "ratio", "absolute", "conformal"),
+                        default="strict",
                         help="what --retain refers to; strict: the share of questions that keep "
                         "what the untrimmed top 5 gives them; ratio: the share of the mean quality "
-                        "of the untrimmed top 5; absolute: the mean quality itself (default "
-                        "strict)")  # fmt: skip
+                        "of the untrimmed top 5; absolute: the mean quality itself; conformal: as "
+                        "strict, but on average over sets of labels, uncertified, for 20 to 60 "
+                        "questions (default strict)")  # fmt: skip
     parser.add_argument("--metric", metavar="M",
                         help="measure of quality: NeedsHeld, EvidenceFound, EvidenceRecall, "
                         "AnswerInContext or DocumentRecall (default: what the labels allow); "
@@ -74,6 +76,9 @@ def _calibrate(add: AddCommand) -> None:
     parser.add_argument("--out", metavar="FILE", help="trim policy to write (default trim.json)")
     parser.add_argument("--explain", action="store_true",
                         help="explain what is guaranteed and what is not")  # fmt: skip
+    parser.add_argument("--html", metavar="FILE",
+                        help="self-contained HTML page to write: the curve, untrimmed chunks on "
+                        "these labels, and each lost question with what was cut")  # fmt: skip
     parser.add_argument("--search-mode", choices=("dense", "lexical", "hybrid"),
                         help="search mode (default: the store's)")  # fmt: skip
     add_generating(parser)
@@ -112,6 +117,32 @@ def _questions_of(parser: argparse.ArgumentParser) -> None:
                         ".ragkit-eval)")  # fmt: skip
 
 
+def _label(add: AddCommand) -> None:
+    parser = add("eval label", "Label questions: mark which parts of the documents they need",
+                 "ragkit eval label questions.csv --store kb --out labels.jsonl")  # fmt: skip
+    parser.add_argument("questions", nargs="?", metavar="QUESTIONS",
+                        help="sheet (CSV with a column question), JSON Lines, chat export (JSON "
+                        "messages with role and content), or text with one question a "
+                        "line")  # fmt: skip
+    parser.add_argument("--from-feedback", action="store_true",
+                        help="take the questions with feedback whose text is in the "
+                        "ledger")  # fmt: skip
+    parser.add_argument("--ledger", metavar="FILE", help="ledger file, for --from-feedback")
+    parser.add_argument("--out", metavar="PLACE", default="labels.jsonl",
+                        help="JSON Lines file, or a folder for the layout of BEIR; if it exists, "
+                        "labelling goes on (default labels.jsonl)")  # fmt: skip
+    parser.add_argument("--html", metavar="FILE",
+                        help="write a page for labelling in a browser instead, without a server; "
+                        "it offers the labels as a download")  # fmt: skip
+    parser.add_argument("--sample", type=whole, metavar="N",
+                        help="ask N of the questions, drawn at random (default: all, in their "
+                        "order)")  # fmt: skip
+    parser.add_argument("--seed", type=whole, metavar="S", default=0,
+                        help="seed of the draw (default 0)")  # fmt: skip
+    parser.add_argument("--groups", metavar="A,B", help="groups that the reader belongs to")
+    add_common(parser)
+
+
 def _validate(add: AddCommand) -> None:
     parser = add("eval validate", "Check a dataset for faults", "ragkit eval validate DATASET")
     _dataset(parser)
@@ -135,9 +166,9 @@ def _run(add: AddCommand) -> None:
     parser.add_argument("--dry-run", action="store_true",
                         help="estimate calls, tokens and cost, without asking anything "
                         "")  # fmt: skip
-    parser.add_argument("--jobs", type=whole, metavar="N", default=1,
+    parser.add_argument("--jobs", type=whole, metavar="N",
                         help="number of questions to ask at once, for models behind a "
-                        "server")  # fmt: skip
+                        "server (default: 1, or as the profile says)")  # fmt: skip
     parser.add_argument("--input-price", type=finite, metavar="X",
                         help="price per million input tokens")  # fmt: skip
     parser.add_argument("--output-price", type=finite, metavar="X",
@@ -228,6 +259,9 @@ def _gate(add: AddCommand) -> None:
     parser.add_argument("--baseline", metavar="RUN", help="folder of the run to compare with")
     parser.add_argument("--policy", metavar="FILE", required=True,
                         help="TOML file with margins, floors and ceilings")  # fmt: skip
+    parser.add_argument("--sequential", action="store_true",
+                        help="read document by document, in an order that the policy's seed fixes, "
+                        "and stop once the verdict is known; valid whenever it stops")  # fmt: skip
     parser.add_argument("--junit", metavar="FILE", help="JUnit XML file to write")
     parser.add_argument(
         "--summary", metavar="FILE", help="Markdown file to write, for a pull request"
@@ -263,6 +297,7 @@ def _report(add: AddCommand) -> None:
 
 COMMANDS: tuple[Callable[[AddCommand], None], ...] = (
     _calibrate,
+    _label,
     _validate,
     _run,
     _score,

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from ragkit.text.jsontext import json_line
+from ragkit.text.places import place_text
 from ragkit.text.printable import printable, printable_line
 from ragkit.types import Json
 
@@ -31,12 +32,17 @@ def tell(message: object) -> None:
     print(f"ragkit: {printable_line(str(message))}", file=sys.stderr)
 
 
+def explain(text: str) -> None:
+    """Write lines for people to stderr."""
+    print(printable(text), file=sys.stderr)
+
+
 def show(data: Mapping[str, Json], as_text: Callable[[Shown], str], *, as_json: bool) -> None:
     """Print one result, as one line of JSON or as text."""
-    write((json_line(data) if as_json else as_text(_on_own_lines(data))) + "\n")
+    write((json_line(data) if as_json else as_text(on_own_lines(data))) + "\n")
 
 
-def _on_own_lines(data: Mapping[str, Json]) -> dict[str, Json]:
+def on_own_lines(data: Mapping[str, Json]) -> dict[str, Json]:
     """Return a result in which no name or detail spans lines."""
     return {
         printable_line(key): value if key in _LAID_OUT else _on_one_line(value)
@@ -48,7 +54,7 @@ def _on_one_line(value: Json) -> Json:
     if isinstance(value, str):
         return printable_line(value)
     if isinstance(value, Mapping):
-        return _on_own_lines(value)
+        return on_own_lines(value)
     if isinstance(value, list | tuple):
         return [_on_one_line(inner) for inner in value]
     return value
@@ -60,17 +66,6 @@ def known(value: object, unit: str = "", digits: int = 2) -> str:
         return "unknown"
     shown = f"{value:.{digits}f}" if isinstance(value, float) else f"{value:,}"
     return f"{shown} {unit}".rstrip()
-
-
-def place_text(data: Shown) -> str:
-    """Return the place of a text."""
-    location = data["location"]
-    parts = [data["document_id"]]
-    shown = ("page", "slide", "sheet", "cells", "message", "cell", "time")
-    parts += [f"{name} {location[name]}" for name in shown if name in location]
-    if location.get("heading"):
-        parts.append(" > ".join(location["heading"]))
-    return ", ".join([*parts, f"{data['start']}-{data['end']}"])
 
 
 def embed_text(data: Shown) -> str:
@@ -87,7 +82,7 @@ def embed_text(data: Shown) -> str:
 def search_text(data: Shown) -> str:
     """Return hits."""
     lines = [
-        f"{hit['rank']}. {hit['score']:.4f}  {place_text(hit)}\n   {_one_line(hit['text'])}"
+        f"{hit['rank']}. {hit['score']:.4f}  {place_text(hit)}\n   {one_line(hit['text'])}"
         for hit in data["hits"]
     ]
     return "\n".join(lines) or "no hits"
@@ -95,28 +90,43 @@ def search_text(data: Shown) -> str:
 
 def ask_text(data: Shown) -> str:
     """Return an answer with its citations and receipt."""
-    lines: list[str] = []
-    if data["refused"]:
-        lines.append(f"No answer: {_REASONS[data['reason']]}")
-    elif data["text"] is not None:
-        lines.append(data["text"] or "(the model answered with no text)")
-    lines += _citation_lines(data["citations"])
-    if data["suggestions"]:
-        lines += ["Perhaps look here:", *(f"  {_linked_text(s)}" for s in data["suggestions"])]
+    lines = [*said_lines(data), *_citation_lines(data["citations"]), *suggestion_lines(data)]
     if data.get("prompt") is not None:
         lines += ["--- prompt ---", data["prompt"], "--- end of prompt ---"]
-    return "\n".join([*lines, _receipt_text(data)])
+    return "\n".join([*lines, receipt_text(data)])
+
+
+def said_lines(data: Shown) -> list[str]:
+    """Return an answer's text, or why there is none."""
+    from ragkit.pipeline.answers import REFUSED_BECAUSE
+
+    if data["refused"]:
+        return [f"No answer: {REFUSED_BECAUSE[data['reason']]}"]
+    return [] if data["text"] is None else [data["text"] or "(the model answered with no text)"]
+
+
+def suggestion_lines(data: Shown) -> list[str]:
+    """Return where to look instead of an answer."""
+    places = [f"  {_linked_text(place)}" for place in data["suggestions"]]
+    return ["Perhaps look here:", *places] if places else []
 
 
 def _citation_lines(citations: Sequence[Shown]) -> list[str]:
-    """Return each place that is cited once, by its label where it has one."""
+    return [line for line, _ in cited_places(citations)]
+
+
+def cited_places(citations: Sequence[Shown]) -> list[tuple[str, str]]:
+    """Return each place that is cited once, by its label where it has one, and its text."""
     lines: dict[tuple[Any, ...], list[Shown]] = {}
     for citation in citations:
         place = citation["label"], citation["document_id"], citation["start"], citation["end"]
         lines.setdefault(place, []).append(citation)
     return [
-        f"  [{label or i}] {_linked_text(same[0])}"
-        + ("  (does not say what it is cited for)" if _is_refuted(same) else "")
+        (
+            f"  [{label or i}] {_linked_text(same[0])}"
+            + ("  (does not say what it is cited for)" if _is_refuted(same) else ""),
+            same[0]["text"],
+        )
         for i, ((label, *_), same) in enumerate(lines.items(), start=1)
     ]
 
@@ -155,16 +165,8 @@ def ending_text(answer: Answer) -> str | None:
     return ending if ending is None or word is None else f"{ending}: {word}"
 
 
-_REASONS = {
-    "no_hits": "nothing in the store matches the question",
-    "low_evidence": "the documents do not support an answer",
-    "cap_too_small": "not one sentence fits under --max-context-tokens",
-    "model_abstained": "the model says that the documents do not answer",
-    "guardrail": "a guardrail of the knowledge base blocked the question or what was found",
-}
-
-
-def _receipt_text(data: Shown) -> str:
+def receipt_text(data: Shown) -> str:
+    """Return what an answer cost."""
     receipt, usage = data["receipt"], data["usage"]
     sent = usage["input_tokens"]
     counted = "exact" if usage["exact"] else "estimate"
@@ -175,12 +177,22 @@ def _receipt_text(data: Shown) -> str:
     joules = receipt["joules"]
     energy = "unknown"
     if joules is not None:
-        energy = f"{joules['mid']:.2g} J ({joules['low']:.2g} to {joules['high']:.2g}, estimate)"
+        grade = str(joules["grade"])
+        kind = "estimate" if grade.startswith("modelled") else grade
+        energy = f"{joules['mid']:.2g} J ({joules['low']:.2g} to {joules['high']:.2g}, {kind})"
     return (
         f"receipt: {tokens}; {receipt['llm_calls']} LLM calls; "
         f"{receipt['seconds']:.3f} s, CPU {receipt['cpu_seconds']:.3f} s; "
         f"memory {known(_mebibytes(receipt['peak_rss_bytes']), 'MiB', 0)}; energy {energy}"
+        f"{_carbon_text(receipt['carbon_g'])}"
+        + (f"; answer {receipt['answer_id']}" if receipt["answer_id"] else "")
     )
+
+
+def _carbon_text(grams: Shown | None) -> str:
+    if grams is None:
+        return ""
+    return f"; carbon {grams['mid']:.2g} g ({grams['low']:.2g} to {grams['high']:.2g}, estimate)"
 
 
 def _mebibytes(n_bytes: int | None) -> float | None:
@@ -209,10 +221,10 @@ def document_text(data: Shown) -> str:
     """Return a document with its chunks."""
     lines = [f"{data['document_id']}  {data['title']}".rstrip(), f"source {data['source']}"]
     for chunk in data["chunks"]:
-        text = _one_line(data["text"][chunk["start"] : chunk["end"]])
+        text = one_line(data["text"][chunk["start"] : chunk["end"]])
         lines.append(f"{chunk['start']}-{chunk['end']}  {chunk['n_tokens']} tokens  {text}")
         for span in chunk["borrowed"]:
-            text = _one_line(data["text"][span["start"] : span["end"]])
+            text = one_line(data["text"][span["start"] : span["end"]])
             lines.append(f"  needs {span['start']}-{span['end']} ({span['role']})  {text}")
     return "\n".join(lines)
 
@@ -245,6 +257,11 @@ def _finding_text(finding: Shown) -> str:
     return f"{finding['check']}: {finding['detail']} ({state})"
 
 
+def feedback_text(data: Shown) -> str:
+    """Return what was said of an answer."""
+    return f"answer {data['answer_id']}: {'good' if data['good'] else 'bad'}"
+
+
 def template_text(data: Shown) -> str:
     """Return a template."""
     return (
@@ -253,6 +270,7 @@ def template_text(data: Shown) -> str:
     )
 
 
-def _one_line(text: str, width: int = 160) -> str:
+def one_line(text: str, width: int = 160) -> str:
+    """Return the start of a text on one line."""
     line = " ".join(text.split())
     return line if len(line) <= width else line[: width - 1] + "…"

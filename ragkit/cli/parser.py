@@ -6,7 +6,13 @@ import argparse
 from typing import Never, TypeAlias
 
 from ragkit import __version__
-from ragkit.cli import eval_parser
+from ragkit.cli import (
+    advise_parser,
+    eval_parser,
+    ledger_parser,
+    monitor_parser,
+    statistics_parser,
+)
 from ragkit.cli.arguments import (
     AddCommand,
     add_answering,
@@ -15,6 +21,7 @@ from ragkit.cli.arguments import (
     add_embedder,
     add_progress,
     add_retrieval,
+    add_searching,
     finite,
     whole,
 )
@@ -60,7 +67,35 @@ def make_parsers() -> tuple[argparse.ArgumentParser, dict[str, argparse.Argument
     parser.add_argument("--version", action="version", version=f"ragkit {__version__}")
     top = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     made: dict[str, argparse.ArgumentParser] = {}
-    inner = {"eval": _eval(top)}
+    inner = {
+        "eval": _group(
+            top,
+            "eval",
+            "measure on labelled questions, compare runs, gate a change",
+            "ragkit eval run DATASET --out runs/new",
+            more=" This needs no\nLLM, no network and no extra.",
+        ),
+        "ledger": _group(
+            top,
+            "ledger",
+            "add up the receipts, compare them, and watch them over time",
+            "ragkit ledger report --by day",
+        ),
+        "advise": _group(
+            top,
+            "advise",
+            "say which Region, hosting, window or service level to choose, and why",
+            "ragkit advise region --allow 'eu-*' --data eu-central-1",
+            more=" It is\nsilent (exit code 5) where the sources disagree, and needs no network.",
+        ),
+        "monitor": _group(
+            top,
+            "monitor",
+            "read monitors of machines and services, beside the ledger",
+            "ragkit monitor nvidia --join kb/ledger.jsonl",
+            more=" Each row is one JSON\nobject; what is absent is null, and no error.",
+        ),
+    }
 
     def make(name: str, text: str, example: str) -> argparse.ArgumentParser:
         *group, own = name.split()
@@ -80,6 +115,7 @@ def make_parsers() -> tuple[argparse.ArgumentParser, dict[str, argparse.Argument
         _embed,
         _search,
         _ask,
+        _chat,
         _list,
         _show,
         _rm,
@@ -88,7 +124,11 @@ def make_parsers() -> tuple[argparse.ArgumentParser, dict[str, argparse.Argument
         _restore,
         _rebuild,
         *eval_parser.COMMANDS,
-        _ledger,
+        *statistics_parser.COMMANDS,
+        *ledger_parser.COMMANDS,
+        *monitor_parser.COMMANDS,
+        _feedback,
+        *advise_parser.COMMANDS,
         _template,
         _init,
         _trust,
@@ -99,13 +139,15 @@ def make_parsers() -> tuple[argparse.ArgumentParser, dict[str, argparse.Argument
     return parser, made
 
 
-def _eval(commands: _SubParsers) -> _SubParsers:
+def _group(
+    commands: _SubParsers, name: str, text: str, example: str, *, more: str = ""
+) -> _SubParsers:
+    """Add a command whose actions are commands of their own."""
     parser = commands.add_parser(
-        "eval",
-        help="measure on labelled questions, compare runs, gate a change",
-        description="Measure on labelled questions, compare runs, gate a change. This needs no\n"
-        "LLM, no network and no extra.",
-        epilog="example:\n  ragkit eval run DATASET --out runs/new",
+        name,
+        help=text,
+        description=f"{text[0].upper()}{text[1:]}.{more}",
+        epilog=f"example:\n  {example}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
@@ -115,7 +157,8 @@ def _eval(commands: _SubParsers) -> _SubParsers:
 def _ingest(add: AddCommand) -> None:
     parser = add("ingest", "Read documents into the store", "ragkit ingest docs/ --prune")
     parser.add_argument("paths", nargs="+", metavar="PATH",
-                        help="file, folder, glob pattern, or - for standard input")  # fmt: skip
+                        help="file, folder, glob pattern, - for standard input, https://… (a page, "
+                        "a sitemap, a list), urls:FILE or s3://BUCKET/PREFIX")  # fmt: skip
     add_common(parser)
     add_chunking(parser)
     parser.add_argument("--prune", action="store_true",
@@ -133,6 +176,12 @@ def _ingest(add: AddCommand) -> None:
                         "counts")  # fmt: skip
     parser.add_argument("--archives", action="store_true",
                         help="read the files in ZIP and tar archives, too")  # fmt: skip
+    parser.add_argument("--allow-private", action="store_true",
+                        help="let web addresses lead to this machine and to private "
+                        "networks")  # fmt: skip
+    parser.add_argument("--delay", type=finite, default=0.0, metavar="S",
+                        help="wait so many seconds between two requests to a web site (default 0, "
+                        "or what its robots.txt asks for)")  # fmt: skip
     parser.add_argument("--watch", action="store_true",
                         help="ingest again whenever files change, until Ctrl-C")  # fmt: skip
     parser.add_argument("--root", metavar="DIR", help="folder to which file ids are relative")
@@ -155,7 +204,15 @@ def _ingest(add: AddCommand) -> None:
     parser.add_argument("--convert", choices=("auto", "off"), default="off",
                         help="auto has .doc, .xls and .ppt files converted by soffice "
                         "(LibreOffice), if it is on the PATH (default off)")  # fmt: skip
-    parser.add_argument("--jobs", type=whole, metavar="N", help="embedding threads (default 1)")
+    parser.add_argument("--ocr", choices=("auto", "off"), default="off",
+                        help="auto has pages of PDF files that hold only images, and pictures, "
+                        "read by tesseract, if it is on the PATH (default off)")  # fmt: skip
+    parser.add_argument("--jobs", type=whole, metavar="N",
+                        help="processes that parse, and threads that embed (default "
+                        "1)")  # fmt: skip
+    parser.add_argument("--shard", metavar="I/N",
+                        help="ingest only the documents of one of N shares, by a hash of their "
+                        "ids, for several machines that fill one remote store")  # fmt: skip
     parser.add_argument("--ledger", metavar="FILE", help="ledger file, or off")
     parser.add_argument("--dry-run", action="store_true",
                         help="read and chunk, but store nothing; list what would be read or "
@@ -192,14 +249,35 @@ def _ask(add: AddCommand) -> None:
     parser = add("ask", "Answer a question, or refuse", "ragkit ask 'How do I reset my badge?'")
     add_retrieval(parser)
     add_answering(parser)
+    parser.add_argument("--jobs", dest="at_once", type=whole, metavar="N",
+                        help="answer N of the --questions at the same time, which helps where a "
+                        "server answers; the order of the lines stays (default: that of the "
+                        "profile, or 1)")  # fmt: skip
+    parser.add_argument("--answered", metavar="FILE",
+                        help="what an earlier call has printed: leave out the --questions that "
+                        "it has answered, by their _id")  # fmt: skip
     parser.add_argument("--history", metavar="FILE",
                         help="earlier turns: a JSON list of {role, content}")  # fmt: skip
     parser.add_argument("--ledger", metavar="FILE", help="ledger file, or off")
+    parser.add_argument("--keep-question", action="store_true", default=None,
+                        help="keep the question's text in the ledger, so that ragkit eval label "
+                        "--from-feedback can ask it again")  # fmt: skip
     parser.add_argument("--show-prompt", action="store_true", help="print the exact prompt")
     parser.add_argument(
         "--dry-run", action="store_true", help="do everything except generating an answer"
     )
     parser.add_argument("--stream", action="store_true", help="print the answer as it is generated")
+
+
+def _chat(add: AddCommand) -> None:
+    parser = add("chat", "Talk with the documents; /help lists what may be typed besides questions",
+                 "ragkit chat --history talk.json")  # fmt: skip
+    add_searching(parser)
+    add_answering(parser)
+    parser.add_argument("--history", metavar="FILE",
+                        help="conversation to go on with, and where it is kept: a JSON list of "
+                        "{role, content}; without it nothing is kept")  # fmt: skip
+    parser.add_argument("--ledger", metavar="FILE", help="ledger file, or off")
 
 
 def _list(add: AddCommand) -> None:
@@ -266,11 +344,13 @@ def _rebuild(add: AddCommand) -> None:
     add_chunking(parser)
 
 
-def _ledger(add: AddCommand) -> None:
-    parser = add("ledger", "Add up the receipts", "ragkit ledger report")
-    parser.add_argument(
-        "action", choices=("report",), help="report prints the totals of all receipts"
-    )
+def _feedback(add: AddCommand) -> None:
+    parser = add("feedback", "Say whether an answer was good; the ledger keeps it",
+                 "ragkit feedback 4f9c01b27ae3d865 bad --note 'not on Sundays'")  # fmt: skip
+    parser.add_argument("answer_id", metavar="ANSWER_ID", help="id of the answer, in its receipt")
+    parser.add_argument("verdict", choices=("good", "bad"), help="what the answer was")
+    parser.add_argument("--note", metavar="TEXT",
+                        help="why; the text is kept in the ledger")  # fmt: skip
     add_common(parser)
     parser.add_argument("--ledger", metavar="FILE", help="ledger file")
 

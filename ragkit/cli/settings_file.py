@@ -39,11 +39,21 @@ COMMENTED = """\
 # top_k = 40
 # stop = ["\\n\\n"]
 # seed = 7
+# profile = "standard"        # realtime | standard | flex | batch; ragkit advise tier
 
-# What an answer costs. Carbon is unknown without a grid intensity.
+# What an answer costs. Carbon is unknown without a Region or a grid intensity of your own.
 # ledger = "ledger.jsonl"     # or "off"
+# keep_question = false       # keep each question's text in the ledger, for feedback
+# ledger_part_bytes = 67108864   # a larger ledger goes on in a new file; 0: never
 # model_billions = 8.0        # active parameters of the model
+# model_cards = "cards.json"  # cards of your own, before the bundled ones
+# region = "eu-central-1"     # where answers are generated; ragkit advise region
 # grid_g_per_kwh = [250.0, 300.0, 380.0]   # low, mid, high
+
+# What hosts your index, booked by the second of each answer: one number of watts or low, mid, high.
+# [hosting]
+# watts = 120.0
+# share = 0.25                # of the watts that this use accounts for, 0 to 1
 
 # Settings of connectors go in tables: [store], [embedder], [reranker] and this one.
 # [generator]

@@ -8,46 +8,65 @@ from __future__ import annotations
 import itertools
 import math
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from typing import Literal, TypeAlias, get_args
 
-from ragkit.types import Json, Usage
+from ragkit.types import Json
 
-Grade: TypeAlias = Literal["measured", "modelled-local", "modelled-remote"]
-_GRADES: tuple[Grade, ...] = ("measured", "modelled-local", "modelled-remote")
+Grade: TypeAlias = Literal["measured", "modelled-local", "modelled-remote", "size estimated"]
+"""How an estimate was obtained, best first; `size estimated` models a model whose size nobody has
+published, from what others estimate."""
+_GRADES: tuple[Grade, ...] = get_args(Grade)
 
-WATTS_PER_CPU = (0.74, 1.69, 3.5)
-"""Watts per busy virtual CPU (low, mid, high): an average server when idle, a recent one at full
-load, an average one at full load (Cloud Carbon Footprint, methodology, "Energy estimate
-(watt-hours)")."""
+WATTS_PER_CPU = (1.69, 2.53, 4.48)
+"""Watts per busy virtual CPU: Graviton 2 to 4, Granite Rapids and Emerald Rapids at full load
+(Cloud Carbon Footprint, `ccf-coefficients` of March 2026, SPECpower). The range leaves out its row
+for EPYC of the 5th generation (8.96), whose idle power is above the others' full load, and
+processors of before 2017."""
 
 POWER_USAGE_EFFECTIVENESS = (1.04, 1.135, 1.58)
 """Energy of a data centre per energy of its computers: the best published site, Cloud Carbon
 Footprint's figure for a large cloud, and the industry average."""
 
-PREFILL_JOULES = (2.0e9 * 650 / (0.65 * 989e12), 2.0e9 * 650 / (0.5 * 989e12),
+PREFILL_JOULES = (2.0e9 * 1000 / (0.65 * 2250e12), 2.0e9 * 650 / (0.5 * 989e12),
                   2.0e9 * 650 / (0.35 * 989e12))  # fmt: skip
-"""Joules per input token and billion parameters: 2 floating-point operations per parameter on a
-650 W H100 that does 989e12 operations per second (bfloat16), at 65, 50 and 35 % utilisation."""
+"""Joules per input token and billion active parameters: 2 floating-point operations per parameter,
+on a 1,000 W HGX B200 that does 2,250e12 of them per second (bfloat16, without sparsity) at 65 %
+utilisation, and on an H100 that draws 650 W for 989e12, at 50 and 35 %."""
 
-DECODE_JOULES = ((8.0, (0.070, 0.119, 0.455)), (70.0, (0.42, 0.80, 3.76)),
-                 (405.0, (1.61, 3.08, 14.0)))  # fmt: skip
-"""Joules per output token by billions of dense parameters, at batch sizes of 512, 64 and 8
-(ML.ENERGY leaderboard, H100, vLLM; the first figure for 405 is scaled from the one for 70)."""
+DECODE_JOULES = ((8.0, (0.055, 0.119, 0.455)), (32.0, (0.15, 0.37, 1.63)),
+                 (70.0, (0.23, 0.80, 3.76)), (405.0, (0.89, 3.08, 14.0)))  # fmt: skip
+"""Joules per output token by billions of dense parameters: a B200 at its largest batch, H100s at
+batches of 64 and of 8 (ML.ENERGY leaderboard, version 3 of February 2026, vLLM: Llama 3.1 8B, 70B
+and 405B, Qwen 3 32B; the first figure for 405 is scaled from the one for 70)."""
 
-MIXTURE_FACTOR = (3.8, 6.1, 4.8)
-"""Joules per output token of a mixture of experts, relative to a dense model of its active size:
-Qwen3-30B-A3B (0.10, 0.27 and 0.82 J at batch sizes of 512, 64 and 8, same leaderboard)."""
+MIXTURE_FACTOR = (1.6, 3.7, 7.9)
+"""Joules per output token of a mixture of experts, relative to a dense model of its active size.
 
-CONTEXT_JOULES = (0.0, 38e-6, 121e-6)
-"""Joules per output token and context token: 0 for hybrid models, then dense 8B and dense 32B
-(derived from the ML.ENERGY leaderboard's long and short answers)."""
+Of the four that ML.ENERGY measured (gpt-oss 20B and 120B, Qwen 3 30B-A3B and 235B-A22B), the
+smallest factor at the largest batch, the geometric mean at 64, and the largest at 8: all experts
+stay in memory and most of them are read, however few each token uses."""
+
+CONTEXT_GROWTH = (0.0, 0.09 / 1756, 38e-6 / 0.119)
+"""Growth of an output token's joules per context token that it attends to.
+
+0 for hybrid models; 9 % at 1,756 tokens, measured with Gemma 3 270M on CPUs (docs/ledger.md says
+how); and 38 microjoules of 0.119 joules, derived from ML.ENERGY's long and short answers of
+Qwen 3 8B at a batch of 64, about the same share as at 32B. A longer prompt raised the joules of
+output tokens by 1.3 to 51.8 % for ten models of 3 to 7 billion (arXiv 2602.05712)."""
+
+CPU_DECODE_RATIO = (4.4, 6.5, 8.2)
+"""CPU seconds of an output token per CPU second of a prompt token, for a model that runs on CPUs.
+
+Linear fits of CPU seconds to tokens: 58 to 8.9 ms for Gemma 3 270M (interval of the ratio 4.4 to
+8.2), 146 to 24.7 ms, 5.9, for a model of 0.5 billion, both with llama.cpp on 2 cores."""
 
 SERVICE_FACTOR = (1.7, 2.0, 2.4)
 """Energy of the whole service per energy of its accelerators (Google, arXiv 2508.15734)."""
 
-_LOCAL_SOURCE = "CPU seconds x Cloud Carbon Footprint watts x PUE 1.04/1.135/1.58"
-_REMOTE_SOURCE = "tokens x ML.ENERGY and H100 prefill model x service factor"
+_LOCAL_SOURCE = "CPU seconds x Cloud Carbon Footprint watts of 2026 x PUE 1.04/1.135/1.58"
+_REMOTE_SOURCE = "tokens x ML.ENERGY and prefill model on B200 to H100 x service factor"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,6 +78,11 @@ class Range:
     high: float
     grade: Grade
     source: str
+
+    @property
+    def size_estimated(self) -> bool:
+        """Whether the size of a model in it is an estimate of others."""
+        return self.grade == "size estimated"
 
     def __add__(self, other: Range) -> Range:
         """Add two estimates; the sum has the weaker of the two grades."""
@@ -72,6 +96,16 @@ class Range:
             source=" + ".join(sources),
         )
 
+    def times(self, low: float, mid: float, high: float) -> Range:
+        """Return the estimate with each bound multiplied."""
+        return Range(
+            low=self.low * low,
+            mid=self.mid * mid,
+            high=self.high * high,
+            grade=self.grade,
+            source=self.source,
+        )
+
     def to_dict(self) -> dict[str, Json]:
         """Return the JSON form."""
         return {
@@ -80,6 +114,7 @@ class Range:
             "high": self.high,
             "grade": self.grade,
             "source": self.source,
+            "size_estimated": self.size_estimated,
         }
 
 
@@ -92,48 +127,106 @@ def local_joules(cpu_seconds: float) -> Range:
     return Range(low=low, mid=mid, high=high, grade="modelled-local", source=_LOCAL_SOURCE)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelSize:
+    """What of a model decides its energy: low, middle and high bounds.
+
+    Attributes:
+        active_billions: Parameters that each token uses.
+        is_mixture: Whether it is a mixture of experts.
+        is_estimated: Whether the size is an estimate of others, not published by its maker.
+        decode_joules: Joules per output token of the accelerators, where they were measured.
+    """
+
+    active_billions: tuple[float, float, float]
+    is_mixture: bool = False
+    is_estimated: bool = False
+    decode_joules: tuple[float, float, float] | None = None
+
+    @classmethod
+    def of(cls, billions: float, *, is_mixture: bool = False) -> ModelSize:
+        """Return a size that is known."""
+        return cls(active_billions=(billions, billions, billions), is_mixture=is_mixture)
+
+
+def generation_joules(
+    size: ModelSize,
+    *,
+    input_tokens: int,
+    cached_tokens: int,
+    output_tokens: int,
+    context_tokens: int | None = None,
+) -> tuple[Range, Range]:
+    """Return the energy of a remote model for reading a prompt, and for writing the answer.
+
+    These are k N_in e_in and k N_out e_out (1 + N_context g).
+
+    Args:
+        size: The model's.
+        input_tokens: Tokens of the prompt, cached ones included.
+        cached_tokens: The prompt tokens that the server had cached; they cost next to nothing.
+        output_tokens: Tokens of the answer, thoughts included.
+        context_tokens: Tokens that each output token attends to; None: those of the prompt.
+
+    Returns:
+        Ranges over hardware, its utilisation, batch size, service overhead, and the size.
+    """
+    # Some servers report cached tokens in addition to the input, not as part of it.
+    n_prefilled = max(0, input_tokens - cached_tokens)
+    n_context = input_tokens if context_tokens is None else context_tokens
+    prefill: list[float] = []
+    decode: list[float] = []
+    for i, billions in enumerate(size.active_billions):
+        prefill.append(SERVICE_FACTOR[i] * n_prefilled * PREFILL_JOULES[i] * billions)
+        growth = 1.0 + n_context * CONTEXT_GROWTH[i]
+        decode.append(SERVICE_FACTOR[i] * output_tokens * _output_joules(size, i) * growth)
+    grade: Grade = "size estimated" if size.is_estimated else "modelled-remote"
+    source = f"{_REMOTE_SOURCE}, mixture of experts" if size.is_mixture else _REMOTE_SOURCE
+    return _range(prefill, grade, source), _range(decode, grade, source)
+
+
+def _range(bounds: Sequence[float], grade: Grade, source: str) -> Range:
+    low, mid, high = bounds
+    return Range(low=low, mid=mid, high=high, grade=grade, source=source)
+
+
+def _output_joules(size: ModelSize, bound: int) -> float:
+    """Return a bound of the joules of one output token, of the accelerators alone."""
+    if size.decode_joules is not None:
+        return size.decode_joules[bound]
+    joules = _decode_joules(size.active_billions[bound], bound)
+    return joules * MIXTURE_FACTOR[bound] if size.is_mixture else joules
+
+
 def llm_joules(
     *,
     input_tokens: int,
     cached_tokens: int,
     output_tokens: int,
-    context_tokens: int,
+    context_tokens: int | None = None,
     parameters_billions: float | None,
     mixture: bool = False,
 ) -> Range | None:
-    """Return the energy of one generation: k [N_in e_in + N_out (e_out + N_context e_kv)].
-
-    The constants come from dense models. For a mixture of experts, the output term is scaled by
-    one measured model and the attention term is left out, which makes it a rough guide.
+    """Return the energy of one generation of a remote model; None when its size is unknown.
 
     Args:
-        input_tokens: Tokens of the prompt, cached ones included.
-        cached_tokens: The prompt tokens that the server had cached; they cost next to nothing.
-        output_tokens: Tokens of the answer.
-        context_tokens: Tokens that each output token attends to.
-        parameters_billions: Active parameters of the model; None when unknown.
+        input_tokens: As of `generation_joules`.
+        cached_tokens: As of `generation_joules`.
+        output_tokens: As of `generation_joules`.
+        context_tokens: As of `generation_joules`.
+        parameters_billions: Active parameters of the model.
         mixture: Whether it is a mixture of experts, as `is_mixture` reads from a name.
-
-    Returns:
-        The range over accelerator utilisation, batch size and service overhead; None when the
-        model's size is unknown.
     """
     if parameters_billions is None:
         return None
-    bounds: list[float] = []
-    for i in range(3):
-        # Some servers report cached tokens in addition to the input, not as part of it.
-        n_prefilled = max(0, input_tokens - cached_tokens)
-        prefill = n_prefilled * PREFILL_JOULES[i] * parameters_billions
-        decode = _decode_joules(parameters_billions, i)
-        if mixture:
-            decode *= MIXTURE_FACTOR[i]
-        else:
-            decode += context_tokens * CONTEXT_JOULES[i]
-        bounds.append(SERVICE_FACTOR[i] * (prefill + output_tokens * decode))
-    low, mid, high = bounds
-    source = f"{_REMOTE_SOURCE}, mixture of experts" if mixture else _REMOTE_SOURCE
-    return Range(low=low, mid=mid, high=high, grade="modelled-remote", source=source)
+    prefill, decode = generation_joules(
+        ModelSize.of(parameters_billions, is_mixture=mixture),
+        input_tokens=input_tokens,
+        cached_tokens=cached_tokens,
+        output_tokens=output_tokens,
+        context_tokens=context_tokens,
+    )
+    return prefill + decode
 
 
 def _decode_joules(billions: float, bound: int) -> float:
@@ -175,51 +268,6 @@ def is_mixture(name: str) -> bool:
     """Whether a model's name says that it is a mixture of experts: `30b-a3b`, `17b-16e`, `8x7b`."""
     name = name.replace("_", "-")
     return bool(_ACTIVE.search(name) or _EXPERTS.search(name))
-
-
-def answer_joules(
-    local: Range,
-    usage: Usage,
-    *,
-    sent_tokens: int | None,
-    baseline_tokens: int | None,
-    model: str,
-    parameters_billions: float | None,
-) -> tuple[Range | None, Range | None]:
-    """Return the energy of an answer, and of the same answer from the untrimmed baseline's prompt.
-
-    Args:
-        local: Energy spent on this machine.
-        usage: Tokens as counted by the model's server.
-        sent_tokens: Our count of the prompt's tokens.
-        baseline_tokens: Our count of the baseline prompt's tokens.
-        model: The model's name, from which its size is read.
-        parameters_billions: The size, where it is known from elsewhere.
-
-    Returns:
-        Each is None where a count that it needs, or the model's size, is unknown.
-    """
-    size = parameters_billions or model_size_billions(model)
-    if usage.input_tokens is None or usage.output_tokens is None:
-        return None, None
-    cached, output = usage.cached_tokens or 0, usage.output_tokens
-
-    def joules(input_tokens: int) -> Range | None:
-        remote = llm_joules(
-            input_tokens=input_tokens,
-            cached_tokens=cached,
-            output_tokens=output,
-            context_tokens=input_tokens,
-            parameters_billions=size,
-            mixture=is_mixture(model),
-        )
-        return None if remote is None else local + remote
-
-    whole = joules(usage.input_tokens)
-    if baseline_tokens is None or sent_tokens is None:
-        return whole, None
-    # The server's count may differ from ours, so only the difference of the prompts is ours.
-    return whole, joules(max(0, usage.input_tokens + baseline_tokens - sent_tokens))
 
 
 def carbon_grams(joules: Range, grid_g_per_kwh: tuple[float, float, float] | None) -> Range | None:

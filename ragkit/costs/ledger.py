@@ -6,42 +6,61 @@ import json
 import os
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from contextlib import ExitStack
+from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal, Self
 
 from ragkit import private
+from ragkit.costs.feedback import KIND as FEEDBACK
+from ragkit.costs.feedback import answer_id_of
 from ragkit.costs.receipt import count_text
 from ragkit.narrowing import is_object
-from ragkit.text.jsontext import read_json
 from ragkit.types import MOST_COUNTED, Json, token_count
 
-_BOUNDS = ("low", "mid", "high")
+BOUNDS = ("low", "mid", "high")
+_MOST_STAGES = 100
+
+
+PART_BYTES = 2**26
+"""Size beyond which a ledger goes on in a new file by default: 64 MiB, as in the settings."""
 
 
 class Ledger:
     """A file of receipts: one line of JSON each, appended in one write, without any content.
 
+    Content is what a user asks for: the text of questions, and notes of feedback.
+
     Only the owner may read the file. If it cannot be written, the ledger turns itself off and
     `disabled_reason` says why; nothing is raised.
+
+    Args:
+        path: The file that is appended to.
+        part_bytes: Largest size of a file; one that would grow beyond is renamed to `NAME.1`,
+            `NAME.2` and so on, which `read_ledger` reads, too. Nothing is deleted. 0: no limit.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, part_bytes: int = PART_BYTES) -> None:
         self.path = path
         self.disabled_reason: str | None = None
+        self._part_bytes = part_bytes
 
-    def write(self, record: Mapping[str, Json]) -> None:
+    def write(self, record: Mapping[str, Json], kept: Mapping[str, Json] | None = None) -> None:
         """Append a record with the current time; several processes may do so concurrently.
 
         Keys that name content (a question, an answer, a prompt ...) are left out.
+
+        Args:
+            record: What to write.
+            kept: Content that is to be kept nevertheless, since the user asked for it.
         """
         if self.disabled_reason is not None:
             return
         now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-        kept = _without_content(record)
+        data = {"schema": 1, "time": now, **_without_content(record)}
         try:
-            line = json.dumps({"schema": 1, "time": now, **kept}, allow_nan=False) + "\n"
-            _append(self.path, line.encode())
+            line = json.dumps(data | ({"kept": kept} if kept else {}), allow_nan=False) + "\n"
+            _append(self.path, line.encode(), self._part_bytes)
         except OSError as error:
             self.disabled_reason = f"{self.path} cannot be written ({error.strerror})"
         except (TypeError, ValueError, OverflowError, RecursionError) as error:
@@ -65,11 +84,16 @@ _CONTENT = frozenset(
 )
 
 
+_PLAIN = frozenset({str, int, float, bool, type(None)})
+
+
 def _without_content(record: Mapping[str, Json]) -> dict[str, Json]:
     return {key: _inner(value) for key, value in record.items() if key not in _CONTENT}
 
 
 def _inner(value: Json) -> Json:
+    if type(value) in _PLAIN:  # most values, and quickly told
+        return value
     if isinstance(value, Mapping):
         return _without_content(value)
     if isinstance(value, Sequence) and not isinstance(value, str):
@@ -77,11 +101,15 @@ def _inner(value: Json) -> Json:
     return value
 
 
-def _append(path: Path, line: bytes) -> None:
+def _append(path: Path, line: bytes, part_bytes: int) -> None:
     """Append in a single write, so that writes of several processes do not interleave."""
     descriptor = private.opener(str(path), os.O_RDWR | os.O_APPEND | os.O_CREAT)
     try:
         size = os.lseek(descriptor, 0, os.SEEK_END)
+        if part_bytes and size and size + len(line) > part_bytes and _rotate(path, descriptor):
+            os.close(descriptor)
+            descriptor = private.opener(str(path), os.O_RDWR | os.O_APPEND | os.O_CREAT)
+            size = os.lseek(descriptor, 0, os.SEEK_END)
         if size:
             os.lseek(descriptor, size - 1, os.SEEK_SET)
             # A crash or a full disk may have left half a line; do not append to it.
@@ -91,47 +119,129 @@ def _append(path: Path, line: bytes) -> None:
         os.close(descriptor)
 
 
+def _rotate(path: Path, descriptor: int) -> bool:
+    """Rename a full ledger to its next part; False if that cannot be done, which loses nothing.
+
+    Whoever still has the file open appends to the part. The lock keeps two processes from choosing
+    the same name; it is released when the descriptor is closed.
+    """
+    try:
+        import fcntl
+
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        if not os.path.samestat(os.fstat(descriptor), path.lstat()):
+            return True  # another process has just done it
+        number = max((number for number, _ in _parts(path)), default=0) + 1
+        path.rename(path.with_name(f"{path.name}.{number}"))
+    except (ImportError, OSError):  # the former on Windows, where an open file keeps its name
+        return False
+    return True
+
+
+def _parts(path: Path) -> list[tuple[int, Path]]:
+    """Return the full parts of a ledger with their numbers, oldest first."""
+    found: list[tuple[int, Path]] = []
+    for place in path.parent.iterdir():
+        name, _, number = place.name.removesuffix(".gz").rpartition(".")
+        if name == path.name and number.isascii() and number.isdecimal():
+            found.append((int(number), place))
+    return sorted(found)
+
+
+def has_ledger(path: Path) -> bool:
+    """Whether there is a ledger at a path, or a full part of one."""
+    return path.exists() or (path.parent.is_dir() and bool(_parts(path)))
+
+
 def read_ledger(path: Path) -> Iterator[dict[str, Json]]:
-    """Yield the records of a ledger; a line cut short by a crash or a full disk is `{}`."""
-    with path.open("rb") as lines:
-        for line in lines:
-            if not line.strip():
+    """Yield the records of a ledger, those of its full parts first; parts may be gzip files.
+
+    A line that a crash or a full disk has cut short is `{}`. Numbers are not checked: any may
+    stand there, also such that are not finite.
+    """
+    parts = _parts(path)
+    with ExitStack() as opened:
+        # Opened before the parts are read: it may become one of them meanwhile.
+        live = opened.enter_context(path.open("rb")) if path.exists() or not parts else None
+        for _, part in parts:
+            if live is not None and os.path.samestat(part.stat(), os.fstat(live.fileno())):
                 continue
-            try:
-                record = read_json(line)
-            except ValueError:
-                yield {}
-                continue
-            yield record if is_object(record) else {}
+            yield from map(_read_line, filter(bytes.strip, _lines(part)))
+        if live is not None:
+            yield from map(_read_line, filter(bytes.strip, live))
+
+
+def _lines(part: Path) -> Iterator[bytes]:
+    if part.suffix != ".gz":
+        with part.open("rb") as lines:
+            yield from lines
+        return
+    import gzip
+    import zlib
+
+    try:
+        with gzip.open(part, "rb") as lines:
+            yield from lines
+    except (EOFError, gzip.BadGzipFile, zlib.error):
+        yield b"broken"  # whatever follows; counted as a line that cannot be read
+
+
+def _read_line(line: bytes) -> dict[str, Json]:
+    # The reader of text from outside takes half as long again, for checks that no sum needs.
+    try:
+        record: object = json.loads(line)
+    except (ValueError, RecursionError):
+        return {}
+    return record if is_object(record) else {}
 
 
 @dataclass(slots=True, kw_only=True)
 class Summary:
-    """Sums of receipts. Unknown values are counted separately, never added as 0."""
+    """Sums of receipts. Unknown values are counted separately, never added as 0.
+
+    `feedback` holds, for each answer that was judged, whether it was last said to be good;
+    `prepared_joules` is the part of `joules` spent before answering: ingests and evaluations.
+    """
 
     answers: int = 0
     refusals: int = 0
     abstentions: int = 0
     failures: int = 0
+    abandoned: int = 0
     ingests: int = 0
+    embeds: int = 0
+    evaluations: int = 0
     unreadable_lines: int = 0
+    feedback: dict[str, bool] = field(default_factory=dict[str, bool])
     llm_calls: int = 0
     seconds: float = 0.0
     cpu_seconds: float = 0.0
     input_tokens: int = 0
     output_tokens: int = 0
-    joules: dict[str, float] = field(default_factory=lambda: dict.fromkeys(_BOUNDS, 0.0))
-    carbon_g: dict[str, float] = field(default_factory=lambda: dict.fromkeys(_BOUNDS, 0.0))
+    joules: dict[str, float] = field(default_factory=lambda: dict.fromkeys(BOUNDS, 0.0))
+    carbon_g: dict[str, float] = field(default_factory=lambda: dict.fromkeys(BOUNDS, 0.0))
     unknown: dict[str, int] = field(
         default_factory=lambda: dict.fromkeys(
-            ("input_tokens", "output_tokens", "joules", "carbon_g"), 0
+            ("input_tokens", "output_tokens", "joules", "carbon_g", "prepared"), 0
         )
     )
     comparable: int = 0
     baseline_tokens: int = 0
     compared_tokens: int = 0
     compared_joules: int = 0
-    saved_joules: dict[str, float] = field(default_factory=lambda: dict.fromkeys(_BOUNDS, 0.0))
+    saved_joules: dict[str, float] = field(default_factory=lambda: dict.fromkeys(BOUNDS, 0.0))
+    prepared_joules: dict[str, float] = field(default_factory=lambda: dict.fromkeys(BOUNDS, 0.0))
+    stages: dict[str, list[float]] = field(default_factory=dict[str, list[float]])
+
+    @property
+    def attempts(self) -> int:
+        """Questions asked, whatever came of them."""
+        return self.answers + self.refusals + self.failures + self.abandoned
+
+    @property
+    def n_good(self) -> int:
+        """Answers that were last said to be good."""
+        return sum(self.feedback.values())
 
     @property
     def saved_tokens(self) -> int | None:
@@ -152,7 +262,10 @@ class Summary:
             "refusals": self.refusals,
             "abstentions": self.abstentions,
             "failures": self.failures,
+            "abandoned": self.abandoned,
             "ingests": self.ingests,
+            "evaluations": self.evaluations,
+            "feedback": {"good": self.n_good, "bad": len(self.feedback) - self.n_good},
             "unreadable_lines": self.unreadable_lines,
             "llm_calls": self.llm_calls,
             "seconds": self.seconds,
@@ -161,7 +274,7 @@ class Summary:
             "output_tokens": self.output_tokens if self._knows("output_tokens") else None,
             "joules": dict(self.joules) if self._knows("joules") else None,
             "carbon_g": dict(self.carbon_g) if self._knows("carbon_g") else None,
-            "unknown": dict(self.unknown),
+            "unknown": {k: n for k, n in self.unknown.items() if k != "prepared"},
             "saving": {
                 "answers": self.comparable,
                 "baseline_tokens": self.baseline_tokens,
@@ -171,6 +284,10 @@ class Summary:
                 "joules": dict(self.saved_joules) if self.compared_joules else None,
                 "joules_answers": self.compared_joules,
             },
+            "stages": [
+                {"name": name, "seconds": seconds, "cpu_seconds": cpu_seconds}
+                for name, (seconds, cpu_seconds) in self.stages.items()
+            ],
         }
 
     def to_text(self) -> str:
@@ -190,19 +307,38 @@ class Summary:
         ]
         if self.compared_joules:
             lines.append(f"saved energy, J  {_span(self.saved_joules)}, of whole answers")
+        if self.feedback:
+            n_good = self.n_good
+            lines.append(f"good answers     {n_good:>12,}   bad {len(self.feedback) - n_good:,}, "
+                         "of those with feedback")  # fmt: skip
         if self.unreadable_lines:
             lines.append(f"unreadable lines {self.unreadable_lines:>12,}")
         return "\n".join(lines)
 
+    def __iadd__(self, other: Summary) -> Self:
+        """Add the sums of other receipts."""
+        for f in fields(self):
+            mine, more = getattr(self, f.name), getattr(other, f.name)
+            if isinstance(mine, dict):
+                setattr(self, f.name, _added(mine, more))
+            else:
+                setattr(self, f.name, mine + more)
+        return self
+
     def _apart(self) -> str:
         by_model = f" ({self.abstentions:,} by the model)" if self.abstentions else ""
-        return by_model + (f", failures {self.failures:,}" if self.failures else "")
+        return (
+            by_model
+            + (f", failures {self.failures:,}" if self.failures else "")
+            + (f", abandoned {self.abandoned:,}" if self.abandoned else "")
+        )
 
     def _knows(self, name: str) -> bool:
         """Whether at least one record holds the value, or there are no records at all."""
         asked = self.answers
         if name in {"joules", "carbon_g"}:
-            asked += self.refusals + self.failures + self.ingests
+            asked += self.refusals + self.failures + self.abandoned + self.ingests
+            asked += self.evaluations
         return self.unknown[name] < asked or asked == 0
 
     def _tokens(self, name: Literal["input_tokens", "output_tokens"]) -> str:
@@ -225,35 +361,64 @@ def summarise(records: Iterable[Mapping[str, Json]]) -> Summary:
     """Sum the receipts of a ledger, without dry runs."""
     summary = Summary()
     for record in records:
-        if record.get("kind") in ("ingest", "embed"):  # anything may stand there, lists too
-            summary.ingests += record.get("kind") == "ingest"
-            _add_cost(summary, record)
-        elif record.get("kind") == "ask":
-            if record.get("dry_run") is not True:
-                _add_answer(summary, record)
-        else:
-            summary.unreadable_lines += 1
+        add_record(summary, record)
     return summary
 
 
-def _add_answer(summary: Summary, record: Mapping[str, Json]) -> None:
-    receipt, usage = _object(record.get("receipt")), _object(record.get("usage"))
-    refused = record.get("refused") is True
-    if receipt.get("outcome") == "failed":
-        summary.failures += 1
-        summary.llm_calls += token_count(receipt.get("llm_calls")) or 0
-        _add_cost(summary, receipt)
-        return
-    summary.refusals += refused
-    summary.abstentions += record.get("reason") == "model_abstained"
-    summary.answers += not refused
+def add_record(summary: Summary, record: Mapping[str, Json]) -> None:
+    """Add a line of a ledger; one that makes no sense is counted as unreadable."""
+    kind = record.get("kind")
+    if kind == "ask":
+        if record.get("dry_run") is not True:
+            _add_attempt(summary, record)
+    elif kind in ("ingest", "embed", "evaluation"):  # anything may stand there, lists too
+        summary.ingests += kind == "ingest"
+        summary.embeds += kind == "embed"
+        summary.evaluations += kind == "evaluation"
+        _add_cost(summary, record)
+        _add_bounds(summary.prepared_joules, record.get("joules"), summary.unknown, "prepared")
+    elif kind == FEEDBACK and (answer_id := answer_id_of(record)) is not None:
+        summary.feedback[answer_id] = record.get("good") is True
+    else:
+        summary.unreadable_lines += 1
+
+
+def _add_attempt(summary: Summary, record: Mapping[str, Json]) -> None:
+    receipt = as_table(record.get("receipt"))
     summary.llm_calls += token_count(receipt.get("llm_calls")) or 0
     _add_cost(summary, receipt)
-    if refused:
+    _add_stages(summary, receipt.get("stages"))
+    outcome = receipt.get("outcome")
+    if outcome == "failed":
+        summary.failures += 1
+    elif outcome == "abandoned":
+        summary.abandoned += 1
+    elif record.get("refused") is True:
+        summary.refusals += 1
+        summary.abstentions += record.get("reason") == "model_abstained"
+    else:
+        summary.answers += 1
+        usage = as_table(record.get("usage"))
+        summary.input_tokens += _known_tokens(summary, usage, "input_tokens")
+        summary.output_tokens += _known_tokens(summary, usage, "output_tokens")
+        _add_saving(summary, receipt)
+
+
+def _add_stages(summary: Summary, stages: Json) -> None:
+    if not isinstance(stages, list):
         return
-    summary.input_tokens += _known_tokens(summary, usage, "input_tokens")
-    summary.output_tokens += _known_tokens(summary, usage, "output_tokens")
-    _add_saving(summary, receipt)
+    for stage in stages:
+        try:
+            name, seconds, cpu_seconds = stage["name"], stage["seconds"], stage["cpu_seconds"]
+            is_sound = 0.0 <= cpu_seconds <= MOST_COUNTED and 0.0 <= seconds <= MOST_COUNTED
+        except (KeyError, TypeError):
+            continue
+        total = summary.stages.get(name) if isinstance(name, str) else None
+        if total is None and isinstance(name, str) and len(summary.stages) < _MOST_STAGES:
+            total = summary.stages.setdefault(name, [0.0, 0.0])
+        if total is not None and is_sound:
+            total[0] += seconds
+            total[1] += cpu_seconds
 
 
 def _known_tokens(summary: Summary, usage: Mapping[str, Json], name: str) -> int:
@@ -274,31 +439,51 @@ def _add_saving(summary: Summary, receipt: Mapping[str, Json]) -> None:
     summary.comparable += 1
     summary.baseline_tokens += baseline
     summary.compared_tokens += sent
-    joules, without = _object(receipt.get("joules")), _object(receipt.get("baseline_joules"))
+    joules, without = as_table(receipt.get("joules")), as_table(receipt.get("baseline_joules"))
     if joules and without:
         summary.compared_joules += 1
-        for bound in _BOUNDS:
-            summary.saved_joules[bound] += _number(without, bound) - _number(joules, bound)
+        saved = summary.saved_joules
+        for bound in BOUNDS:
+            saved[bound] += number_of(without, bound) - number_of(joules, bound)
 
 
 def _add_cost(summary: Summary, record: Mapping[str, Json]) -> None:
-    summary.seconds += _number(record, "seconds")
-    summary.cpu_seconds += _number(record, "cpu_seconds")
-    for name, total in (("joules", summary.joules), ("carbon_g", summary.carbon_g)):
-        value = _object(record.get(name))
-        if not value:
-            summary.unknown[name] += 1
-        for bound in _BOUNDS if value else ():
-            total[bound] += _number(value, bound)
+    summary.seconds += number_of(record, "seconds")
+    summary.cpu_seconds += number_of(record, "cpu_seconds")
+    _add_bounds(summary.joules, record.get("joules"), summary.unknown, "joules")
+    _add_bounds(summary.carbon_g, record.get("carbon_g"), summary.unknown, "carbon_g")
 
 
-def _object(value: Json) -> Mapping[str, Json]:
-    return value if isinstance(value, Mapping) else {}
+def _add_bounds(total: dict[str, float], value: Json, unknown: dict[str, int], name: str) -> None:
+    if not is_object(value) or not value:
+        unknown[name] += 1
+        return
+    for bound in BOUNDS:
+        total[bound] += number_of(value, bound)
 
 
-def _number(record: Mapping[str, Json], name: str) -> float:
+def as_table(value: Json) -> Mapping[str, Json]:
+    """Return an object of a record; an empty one for anything else."""
+    return value if is_object(value) else {}
+
+
+def number_of(record: Mapping[str, Json], name: str) -> float:
+    """Return a measured value, which is neither negative nor beyond a float; 0.0 for others."""
     value = record.get(name)
-    # No measured value is negative or has more digits than a float can hold.
-    if isinstance(value, int | float) and 0 <= value <= MOST_COUNTED:
-        return float(value)
+    kind = type(value)
+    if (kind is float or kind is int) and 0 <= value <= MOST_COUNTED:  # type: ignore[operator]
+        return float(value)  # type: ignore[arg-type]
     return 0.0
+
+
+def _added(mine: dict[str, Any], more: dict[str, Any]) -> dict[str, Any]:
+    total = dict(mine)
+    for name, value in more.items():
+        if isinstance(value, bool):
+            total[name] = value  # the last one counts
+        elif isinstance(value, list):
+            seconds, cpu_seconds = total.get(name, (0.0, 0.0))
+            total[name] = [seconds + value[0], cpu_seconds + value[1]]
+        else:
+            total[name] = total.get(name, 0) + value
+    return total

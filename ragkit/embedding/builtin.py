@@ -14,6 +14,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
 
+from ragkit.costs.metering import meter
 from ragkit.errors import ConfigError, MissingExtraError, StoreDamagedError
 from ragkit.text.wordpiece import load_wordpiece
 
@@ -118,6 +119,7 @@ class BuiltinEmbedder:
 
         runner = self._open()
         ids = [self._tokens.encode(text, max_tokens=MAX_TOKENS) for text in texts]
+        meter().embedded(sum(map(len, ids)))
         order = sorted(range(len(ids)), key=lambda i: len(ids[i]))
         vectors = np.empty((len(ids), _DIM), dtype=np.float32)
 

@@ -27,6 +27,7 @@ from ragkit.loading.payloads import why_for_programs
 from ragkit.loading.reading import read_content
 from ragkit.loading.records import Labels, record_documents, record_lines, record_values
 from ragkit.loading.rules import Ruled, Rules
+from ragkit.loading.sharding import Shard
 from ragkit.loading.sizes import FileSize
 from ragkit.loading.walking import Selection, Walk, shown
 from ragkit.types import Document, Failure, Json, PendingDocument, SourceItem
@@ -77,6 +78,8 @@ class FileSource:
         parser: Turns files into text; by default in a process of its own.
         selection: Which files of the folders given are read.
         archives: Whether the files in archives are documents, `path#name`.
+        shard: The share of the documents to read; None for all. A file is not opened if all that
+            it can hold is one document of another share.
 
     Raises:
         ConfigError: none of the paths exists, or a rule names an unknown loader.
@@ -93,8 +96,10 @@ class FileSource:
         parser: Parser | None = None,
         selection: Selection | None = None,
         archives: bool = False,
+        shard: Shard | None = None,
     ) -> None:
         self._parser = parser or Worker()
+        self._shard = shard or Shard(1, 1)
         self._archives = archives
         self._selection = selection or Selection()
         self._left_out: dict[str, None] = {}
@@ -133,18 +138,16 @@ class FileSource:
                     f"{shown(other)} and {shown(file.path)} would both have the id {file.id!r}; "
                     "tell them apart with --root DIR, a folder above both"
                 )
-        yield from problems
         for file, found in ruled:
             if found.skip:
                 source, detail = shown(file.path), f"{found.where} leaves it out"
-                yield Failure(source=source, code="rule", detail=detail, skipped=True)
+                problems.append(Failure(source=source, code="rule", detail=detail, skipped=True))
+        yield from filter(self._shard.takes, problems)
         seen: set[str] = set()
         for file, found in files:
-            if found.loader is None and _holds_records(file):
-                yield from self._records(file, found.record_labels, seen)
-            elif found.loader is None and file.suffix == _MAILBOX:
-                yield from self._messages(file, found)
-            else:
+            if self._may_hold_several(file, found):
+                yield from filter(self._shard.takes, self._several(file, found, seen))
+            elif self._shard.owns(file.id):
                 seen.add(file.id)
                 yield from self._items(file, found)
 
@@ -164,7 +167,10 @@ class FileSource:
         for file in self._files([]):
             rule = self._rules.find(file.id)
             is_read = file.suffix in LOADERS and (file.named or not why_for_programs(file.name))
-            if not rule.skip and (rule.loader or is_read):
+            is_ours = not rule.skip and (
+                self._shard.owns(file.id) or self._may_hold_several(file, rule)
+            )
+            if is_ours and (rule.loader or is_read):
                 holds_records = not rule.loader and (
                     _holds_records(file) or file.suffix == _MAILBOX
                 )
@@ -192,23 +198,33 @@ class FileSource:
             found = self._rules.find(file.id)
             if found.skip:
                 continue
-            if not (_holds_several(file, found) or self._archive_of(file)):
+            if not self._may_hold_several(file, found):
                 ids.add(file.id)
                 continue
-            for item in self._several(file, found):
+            for item in self._several(file, found, set()):
                 if isinstance(item, Failure):
                     problems.append(item)
                 else:
                     ids.add(item.id)
         return ids, {problem.source for problem in problems if problem.code != "ignored"}
 
-    def _several(self, file: _Found, found: Ruled) -> Iterator[SourceItem]:
-        """Yield the documents of a file that may hold more than one."""
+    def _may_hold_several(self, file: _Found, found: Ruled) -> bool:
+        return _holds_several(file, found) or self._archive_of(file) is not None
+
+    def _several(self, file: _Found, found: Ruled, seen: set[str]) -> Iterator[SourceItem]:
+        """Yield the documents of a file that may hold more than one.
+
+        Args:
+            file: The file.
+            found: The rules that apply to it.
+            seen: Ids that no record may have; its own are added.
+        """
         if found.loader is None and _holds_records(file):
-            yield from self._records(file, found.record_labels, set())
+            yield from self._records(file, found.record_labels, seen)
         elif found.loader is None and file.suffix == _MAILBOX:
             yield from self._messages(file, found)
         else:
+            seen.add(file.id)
             yield from self._items(file, found)
 
     def _expand(self, pattern: str) -> list[_Given]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from ragkit.brief import brief, counted
 from ragkit.types import (
     Citation,
     ContextItem,
@@ -52,6 +53,15 @@ _STOP_REASONS: dict[str, StopReason] = {
 """What servers say, as answers name it: OpenAI, vLLM, Mistral ("model_length"), DeepSeek
 ("insufficient_system_resource"), Ollama, Bedrock, Text Generation Inference and DJL LMI."""
 
+REFUSED_BECAUSE: dict[str, str] = {
+    "no_hits": "nothing in the store matches the question",
+    "low_evidence": "the documents do not support an answer",
+    "cap_too_small": "not one sentence fits under max_context_tokens",
+    "model_abstained": "the model says that the documents do not answer",
+    "guardrail": "a guardrail of the knowledge base blocked the question or what was found",
+}
+"""What people are told of a refusal, by its reason."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Evidence:
@@ -70,8 +80,9 @@ class Evidence:
 class TrimUse:
     """Which trim policy was applied.
 
-    `orphans` is the number of units of the context that lack something they need: none, unless a
-    cap on the context leaves no room for it.
+    `promise` says what holds where a policy is calibrated without a confidence: it is not
+    `certified` then. `orphans` is the number of units of the context that lack something they need:
+    none, unless a cap on the context leaves no room for it.
     """
 
     name: str
@@ -80,6 +91,7 @@ class TrimUse:
     stale: bool = False
     void_because: str | None = None
     orphans: int = 0
+    promise: str | None = None
 
     def to_dict(self) -> dict[str, Json]:
         """Return the JSON form of `ragkit ask`."""
@@ -90,6 +102,7 @@ class TrimUse:
             "stale": self.stale,
             "void_because": self.void_because,
             "orphans": self.orphans,
+            "promise": self.promise,
         }
 
 
@@ -124,6 +137,19 @@ class Answer:
     messages: tuple[Message, ...] = ()
     reasoning: str | None = None
     resolved: Resolved | None = None
+
+    def __repr__(self) -> str:
+        """Return the answer in short, with its cost."""
+        said = f"refused: {self.reason}" if self.refused else brief(self.text)
+        if self.reason == "conversation":
+            said += " (conversation)"
+        return f"<Answer {said}, {counted(len(self.citations), 'citation')}, {self.receipt}>"
+
+    def _repr_html_(self) -> str:
+        """Return answer, citations and receipt, as notebooks show them."""
+        from ragkit.pipeline.answer_html import answer_html
+
+        return answer_html(self)
 
     def to_dict(self, *, with_prompt: bool = True) -> dict[str, Json]:
         """Return the JSON form of `ragkit ask`."""

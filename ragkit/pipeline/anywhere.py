@@ -21,6 +21,7 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, TypeAlias, Unpack, cast
 
+from ragkit.brief import counted
 from ragkit.chunking import SpanChunker
 from ragkit.errors import ConfigError
 from ragkit.pipeline.chunk_vectors import sentence_texts
@@ -107,6 +108,13 @@ class TrimmedPassages:
     stale: bool = False
     void_because: str | None = None
 
+    def __repr__(self) -> str:
+        """Return what is kept in short."""
+        return (
+            f"<TrimmedPassages {counted(len(self.pieces), 'piece')}, {self.n_tokens:,} of "
+            f"{self.n_tokens_before:,} tokens, evidence {self.evidence}, refused {self.refused}>"
+        )
+
     def to_dict(self) -> dict[str, Json]:
         """Return the JSON form."""
         return {
@@ -192,7 +200,7 @@ def _certified(
     stale = why_stale_for_passages(certificate, options.get("corpus_version"))
     return replace(
         result,
-        certified=void is None and stale is None,
+        certified=void is None and stale is None and certificate.promise is None,
         stale=void is None and stale is not None,
         void_because=void or stale,
     )

@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import collections.abc
-from collections.abc import Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import closing
 from dataclasses import replace
 from typing import TYPE_CHECKING, cast
 
-from ragkit.costs.energy import Range, answer_joules, carbon_grams, local_joules
 from ragkit.costs.receipt import Outcome, Receipt
-from ragkit.costs.stopwatch import Stopwatch, peak_rss_bytes
-from ragkit.errors import NoAnswerError, RemoteError
 from ragkit.pipeline.answers import Answer, Evidence, TrimUse, sound_usage, stop_reason
 from ragkit.pipeline.citing import cite
 from ragkit.pipeline.drafts import Draft, remark
 from ragkit.pipeline.followups import resolve
 from ragkit.pipeline.history import newest_turns, read_turns
 from ragkit.pipeline.links import linked, suggestions
+from ragkit.pipeline.model_limits import tell_limits
+from ragkit.pipeline.receipts import Attempt, receipt
 from ragkit.pipeline.retrieval import Found, Request, depth
 from ragkit.pipeline.rewriting import added, rewritten
 from ragkit.pipeline.saying import Said, as_said, said
@@ -41,10 +40,7 @@ from ragkit.trimming.merging import merged
 from ragkit.types import (
     Citation,
     Generation,
-    Generator,
-    Json,
     Placement,
-    Prompt,
     PromptCounter,
     RefusalReason,
     TokenCount,
@@ -68,29 +64,48 @@ _NO_CONVERSATION = Generation(
 )
 """What is said to "Thanks!" or "Shorter, please" where no language model answers."""
 
+_ID_BYTES = 8
+"""Of an answer's id: too many for anybody to guess one."""
+
 BASELINE_CHUNK_TOKENS = 400
 """Savings are compared with the top 5 chunks of at most 400 tokens, untrimmed."""
 
 
 def draft(
-    parts: Parts, certification: Certification, question: str, options: StreamOptions
+    parts: Parts,
+    certification: Certification,
+    question: str,
+    options: StreamOptions,
+    *,
+    dry_run: bool = False,
 ) -> Draft:
     """Retrieve, trim and render: everything but the generation.
 
     Raises:
         ConfigError: a value is not allowed, or the store needs `groups`.
     """
-    watch = Stopwatch()
+    attempt = Attempt(options.get("id"), dry_run=dry_run)
+    with attempt.losses(parts), attempt.meter.active():
+        return _drafted(parts, certification, question, options, attempt)
+
+
+def _drafted(
+    parts: Parts,
+    certification: Certification,
+    question: str,
+    options: StreamOptions,
+    attempt: Attempt,
+) -> Draft:
+    watch = attempt.watch
     history = read_turns(options.get("history", ()))
     policy = parts.policy
     k = depth(options.get("k"), parts.settings.k, policy.pool if policy else BASELINE_HITS)
     resolved = resolve(question, history)
-    rewriting: Usage | None = None
     if resolved.is_remark:
-        return remark(parts, resolved, history, options, watch)
+        return remark(parts, resolved, history, options, attempt)
     if not resolved.standalone and parts.settings.rewrite == "generator":
         with watch.stage("rewrite"):
-            resolved, rewriting = rewritten(parts.generator(), resolved, question, history)
+            resolved, attempt.rewriting = rewritten(parts.generator(), resolved, question, history)
     asked = [*questions_of(question)]
     if not resolved.standalone:
         # What else a message asks follows from its first question, if from anything.
@@ -135,6 +150,8 @@ def draft(
         n_context_tokens = context_tokens(trimmed.context, counter.count)
         sent = [question, *(turn.content for turn in turns)]
         template_tokens = input_tokens - n_context_tokens - sum(map(counter.count, sent))
+    if refusal is None:
+        tell_limits(parts, question, input_tokens)
     return Draft(
         id=options.get("id"),
         question=question,
@@ -145,7 +162,6 @@ def draft(
         hits=hits,
         near=trimmed.context,
         resolved=resolved,
-        rewriting=rewriting,
         evidence=evidence,
         trim=trim_use,
         baseline_tokens=baseline_tokens,
@@ -153,7 +169,7 @@ def draft(
         and all(hit.chunk.n_tokens <= BASELINE_CHUNK_TOKENS for hit in first),
         template_tokens=template_tokens if refusal is None else None,
         input_tokens=input_tokens if refusal is None else None,
-        watch=watch,
+        attempt=attempt,
     )
 
 
@@ -225,46 +241,62 @@ def generate(parts: Parts, draft: Draft) -> Generation | None:
     generator = parts.generator()
     if draft.resolved.is_remark and not generator.calls_llm:
         return _NO_CONVERSATION
-    with _failing(parts, draft), draft.watch.stage("generate"):
+    attempt, draft.is_sent = draft.attempt, True
+    with (
+        attempt.losses(parts, draft),
+        attempt.generating(parts),
+        attempt.meter.active(),
+        attempt.watch.stage("generate"),
+    ):
         return generator.generate(draft.prompt, parts.generation_options)
 
 
 def pieces(parts: Parts, draft: Draft) -> collections.abc.Generator[str | Generation]:
-    """Generate the answer in pieces; the whole generation comes last."""
-    if draft.prompt is None:
-        return
-    generator = parts.generator()
-    if draft.resolved.is_remark and not generator.calls_llm:
-        yield from (_NO_CONVERSATION.text, _NO_CONVERSATION)
-        return
-    with _failing(parts, draft), draft.watch.stage("generate"):
+    """Generate the answer in pieces; the whole generation comes last.
+
+    The first piece is empty and comes at once: from then on, closing the generator, at whatever
+    point, writes an abandoned attempt to the ledger.
+    """
+    attempt = draft.attempt
+    with attempt.losses(parts, draft):
+        yield ""
+        if draft.prompt is None:
+            return
+        generator = parts.generator()
+        if draft.resolved.is_remark and not generator.calls_llm:
+            yield from (_NO_CONVERSATION.text, _NO_CONVERSATION)
+            return
+        draft.is_sent = True
         stream = generator.stream(draft.prompt, parts.generation_options)
         if generator.calls_llm:
             stream = as_said(stream, asked_to_abstain=_asks_to_abstain(parts, draft))
-        yield from stream
+        whole: Generation | None = None
+        with attempt.generating(parts), closing(_measured(attempt, stream)) as steps:
+            for piece in steps:
+                if isinstance(piece, str):
+                    yield piece
+                else:
+                    whole = piece
+        if whole is not None:
+            with attempt.losses(parts, draft, whole):
+                yield whole
 
 
-@contextmanager
-def _failing(parts: Parts, draft: Draft) -> collections.abc.Generator[None]:
-    """Write an attempt without an answer to the ledger: it may have been billed."""
+def _measured(
+    attempt: Attempt, stream: Iterator[str | Generation]
+) -> collections.abc.Generator[str | Generation]:
+    """Yield what a stream yields; what happens in between, in whatever thread, is not measured."""
     try:
-        yield
-    except GeneratorExit:
-        _record_loss(parts, draft, None, outcome="abandoned")
-        raise
-    except Exception as error:
-        known = error.generation if isinstance(error, RemoteError) else None
-        _record_loss(parts, draft, known, outcome="failed")
-        raise
-
-
-def _record_loss(
-    parts: Parts, draft: Draft, generation: Generation | None, *, outcome: Outcome
-) -> None:
-    usage = Usage() if generation is None else sound_usage(generation.usage)
-    receipt = _receipt(parts, draft, usage, generation, outcome=outcome)
-    answer = _answer(draft, usage, receipt, generation=generation)
-    parts.record(_record(parts, answer, dry_run=False))
+        while True:
+            with attempt.meter.active(), attempt.watch.stage("generate"):
+                piece = next(stream, None)
+            if piece is None:
+                return
+            yield piece
+    finally:
+        close = getattr(stream, "close", None)
+        if callable(close):
+            close()
 
 
 def finish(
@@ -275,7 +307,14 @@ def finish(
     Raises:
         NoAnswerError: the model used up its tokens without an answer.
     """
-    usage, words = Usage(), None
+    with draft.attempt.losses(parts, draft, generation):
+        return _finished(parts, draft, generation, dry_run=dry_run)
+
+
+def _finished(
+    parts: Parts, draft: Draft, generation: Generation | None, *, dry_run: bool
+) -> Answer:
+    attempt, usage, words = draft.attempt, Usage(), None
     citations: tuple[Citation, ...] = ()
     if generation is not None:
         usage = sound_usage(generation.usage)
@@ -288,14 +327,17 @@ def finish(
     outcome: Outcome | None = "refused"
     if refusal is None:
         outcome = None if dry_run else "answered"
-    receipt = _receipt(parts, draft, usage, generation, outcome=outcome)
-    if draft.rewriting is not None:
-        usage = added(usage, draft.rewriting)
+    if attempt.rewriting is not None:
+        usage = added(usage, attempt.rewriting)
+    cost = receipt(parts, attempt, draft, usage, generation, outcome=outcome)
     answer = _answer(
-        draft, usage, receipt, generation=generation, refusal=refusal, words=words,
+        draft, usage, cost, generation=generation, refusal=refusal, words=words,
         citations=citations,
     )  # fmt: skip
-    parts.record(_record(parts, answer, dry_run=dry_run))
+    attempt.record(
+        parts, draft, usage, cost, generation=generation, refused=answer.refused,
+        reason=answer.reason,
+    )  # fmt: skip
     return answer
 
 
@@ -307,11 +349,7 @@ def _said(parts: Parts, draft: Draft, generation: Generation) -> Said:
     """Return what a generator said; only language models think or abstain."""
     if not parts.generator().calls_llm:
         return Said(text=generation.text, reasoning=generation.reasoning)
-    try:
-        return said(generation, asked_to_abstain=_asks_to_abstain(parts, draft))
-    except NoAnswerError:
-        _record_loss(parts, draft, generation, outcome="failed")
-        raise
+    return said(generation, asked_to_abstain=_asks_to_abstain(parts, draft))
 
 
 def _answer(
@@ -378,87 +416,3 @@ def _counted(
         exact=counted.exact,
         counter=counted.counter,
     )
-
-
-def _receipt(
-    parts: Parts,
-    draft: Draft,
-    usage: Usage,
-    generation: Generation | None,
-    *,
-    outcome: Outcome | None,
-) -> Receipt:
-    watch, generator = draft.watch, parts.generator()
-    is_sent = generation is not None or outcome in ("failed", "abandoned")
-    calls = int(is_sent and generator.calls_llm) + (draft.rewriting is not None)
-    prompt = draft.prompt if calls else None
-    prefix_tokens = None if prompt is None else _prefix_tokens(prompt, parts.counter)
-    local = local_joules(watch.cpu_seconds)
-    joules: Range | None = local
-    baseline_joules: Range | None = local
-    if calls:
-        joules, baseline_joules = answer_joules(
-            local,
-            usage,
-            sent_tokens=draft.input_tokens,
-            baseline_tokens=draft.baseline_tokens,
-            model=generator.name,
-            parameters_billions=parts.settings.model_billions,
-        )
-    grid = parts.settings.grid_g_per_kwh
-    return Receipt(
-        seconds=watch.seconds,
-        cpu_seconds=watch.cpu_seconds,
-        stages=watch.stages,
-        baseline_tokens=draft.baseline_tokens,
-        baseline_comparable=draft.baseline_comparable,
-        context_tokens=draft.context_tokens,
-        template_tokens=draft.template_tokens,
-        input_tokens=draft.input_tokens,
-        llm_calls=calls,
-        peak_rss_bytes=peak_rss_bytes(),
-        joules=joules,
-        baseline_joules=baseline_joules,
-        outcome=outcome,
-        prefix_tokens=prefix_tokens,
-        prefix_cacheable=_is_cacheable(prefix_tokens, generator),
-        served_model=None if generation is None else generation.served_model,
-        served_tier=None if generation is None else generation.served_tier,
-        server_seconds=None if generation is None else generation.server_seconds,
-        server_stop_reason=None if generation is None else generation.stop_reason,
-        carbon_g=None
-        if joules is None
-        else carbon_grams(joules, (grid[0], grid[1], grid[2]) if grid else None),
-    )
-
-
-def _prefix_tokens(prompt: Prompt, counter: TokenCounter) -> int:
-    """Return the tokens of the system message, with which every prompt of a template begins."""
-    first = prompt.messages[0]
-    return counter.count(first.content) if first.role == "system" else 0
-
-
-def _is_cacheable(prefix_tokens: int | None, generator: Generator) -> bool | None:
-    """Whether the provider caches a prefix of this length; None where that is unknown."""
-    least: object = getattr(generator, "least_cached_tokens", None)
-    if prefix_tokens is None or not isinstance(least, int):
-        return None
-    return prefix_tokens >= least
-
-
-def _record(parts: Parts, answer: Answer, *, dry_run: bool) -> Mapping[str, Json]:
-    template = parts.template
-    return {
-        "kind": "ask",
-        "id": answer.id,
-        "dry_run": dry_run,
-        "refused": answer.refused,
-        "reason": answer.reason,
-        "stop_reason": answer.stop_reason,
-        "generator": parts.generator().name,
-        "template": f"{template.id}@{template.version}",
-        "template_sha256": template.sha256,
-        "usage": answer.usage.to_dict(),
-        "trim": None if answer.trim is None else answer.trim.to_dict(),
-        "receipt": answer.receipt.to_dict(),
-    }

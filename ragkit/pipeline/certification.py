@@ -127,19 +127,23 @@ class Certification:
             return TrimUse(name=policy.name, sha256=parts.policy_sha256)
         void, stale = self._state(policy, policy.certificate, revision, mode)
         void = void or why_void_for_pool(policy, k)
+        holds, promise = void is None and not stale, policy.certificate.promise
         if void is not None:
-            parts.notice(f"trim policy {policy.name!r} is not certified here: {void}")
+            broken = "is not certified" if promise is None else "keeps no promise"
+            parts.notice(f"trim policy {policy.name!r} {broken} here: {void}")
         elif stale:
+            what = "certificate" if promise is None else "promise"
             parts.notice(
-                f"the certificate of trim policy {policy.name!r} is stale: more than "
+                f"the {what} of trim policy {policy.name!r} is stale: more than "
                 f"{MAX_CORPUS_CHANGE:.0%} of the chunks have changed; run ragkit calibrate again"
             )
         return TrimUse(
             name=policy.name,
             sha256=parts.policy_sha256,
-            certified=void is None and not stale,
+            certified=holds and promise is None,
             stale=stale,
             void_because=void,
+            promise=promise if holds else None,
         )
 
     def _state(

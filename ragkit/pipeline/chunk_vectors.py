@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from ragkit.costs.metering import meter
 from ragkit.storage import (
     PreparedDocument,
     Store,
@@ -175,7 +176,9 @@ class ChunkVectors:
         for first in range(0, len(texts), at_once):
             if self.stopped:
                 raise KeyboardInterrupt
-            yield embed(texts[first : first + at_once])
+            with meter().embedding():
+                vectors = embed(texts[first : first + at_once])
+            yield vectors
 
 
 def sentence_texts(chunk: Chunk) -> list[str]:

@@ -191,7 +191,10 @@ class Committer:
         texts = makes.texts(documents).not_in(store)
         for earlier in self._waiting:
             texts = texts.without(earlier.texts)
-        future = self._worker.submit(self._embed, makes, texts)
+        from contextvars import copy_context
+
+        # What counts for this thread counts in the other one, too.
+        future = self._worker.submit(copy_context().run, self._embed, makes, texts)
         self._waiting.append(_Sent(what, texts, future))
         while len(self._waiting) > BATCHES_WAITING:
             self._commit_oldest()

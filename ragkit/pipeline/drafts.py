@@ -6,17 +6,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ragkit.costs.stopwatch import Stopwatch
 from ragkit.pipeline.answers import Evidence, TrimUse
 from ragkit.pipeline.followups import Resolved
 from ragkit.pipeline.history import newest_turns
 from ragkit.prompts import turns_text
 from ragkit.trimming import Trimmed, untrimmed
-from ragkit.types import ContextItem, Hit, Message, Prompt, RefusalReason, Turn, Usage
+from ragkit.types import ContextItem, Hit, Message, Prompt, RefusalReason, Turn
 
 if TYPE_CHECKING:
     from ragkit.pipeline.options import StreamOptions
     from ragkit.pipeline.parts import Parts
+    from ragkit.pipeline.receipts import Attempt
 
 
 @dataclass(slots=True, kw_only=True)
@@ -38,9 +38,9 @@ class Draft:
     baseline_comparable: bool
     template_tokens: int | None
     input_tokens: int | None
-    watch: Stopwatch
-    rewriting: Usage | None = None
-    """What it cost to have the question rewritten by the model."""
+    attempt: Attempt
+    is_sent: bool = False
+    """Whether the prompt has been given to the generator."""
 
 
 def remark(
@@ -48,7 +48,7 @@ def remark(
     resolved: Resolved,
     history: Sequence[Turn],
     options: StreamOptions,
-    watch: Stopwatch,
+    attempt: Attempt,
 ) -> Draft:
     """Return a draft without documents: the turns, and what is said about them."""
     counter, question = parts.counter, resolved.question
@@ -75,5 +75,5 @@ def remark(
         baseline_comparable=False,
         template_tokens=0,
         input_tokens=counter.count(prompt.text),
-        watch=watch,
+        attempt=attempt,
     )

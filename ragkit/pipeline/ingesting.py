@@ -15,6 +15,7 @@ from ragkit.errors import ConfigError, LoadError
 from ragkit.groups import group_names
 from ragkit.pipeline.chunk_vectors import ChunkVectors
 from ragkit.pipeline.committing import BATCH_CHARACTERS, Committer
+from ragkit.pipeline.loading_ahead import LoadingAhead
 from ragkit.pipeline.pruning import is_gone, text_sha256
 from ragkit.pipeline.remembering import FailureMemory
 from ragkit.pipeline.report import FoundFile, IngestReport, Progress, Status
@@ -57,6 +58,7 @@ class Ingester:
         force: Write unchanged documents too.
         looks_for_moves: Whether to keep a digest of each added document's text, to recognise moves.
         require_groups: Fail documents without groups.
+        n_jobs: Documents that are loaded at the same time; one, with `force`.
         memory: What is known of inputs that failed before.
         on_progress: Called once per document, after its commit.
         on_step: Called when a document is begun, and as parts of a large one are committed.
@@ -74,13 +76,15 @@ class Ingester:
         force: bool = False,
         looks_for_moves: bool = False,
         require_groups: bool = False,
+        n_jobs: int = 1,
         memory: FailureMemory | None = None,
         on_progress: Callable[[Progress], None] | None = None,
         on_step: Callable[[Forecast], None] | None = None,
     ) -> None:
-        self.report = IngestReport()
+        self.report = IngestReport(jobs=n_jobs)
         self.watch = Stopwatch(time.thread_time)
         self._began_thread_seconds = time.thread_time()
+        self._ahead = LoadingAhead(1 if force else n_jobs, self.watch)
         self._store = store
         self._chunker = chunker
         self._vectors: ChunkVectors | None = None
@@ -114,6 +118,7 @@ class Ingester:
         try:
             for ahead in _batched(map(_storable, items), ITEMS_AHEAD):
                 stored = self._stored(ahead)
+                self._ahead.expect(self._to_load(ahead, stored))
                 for item in ahead:
                     if isinstance(item, Failure):
                         self._fail(item)
@@ -122,6 +127,18 @@ class Ingester:
             self._committer.flush()
         finally:
             self._committer.close()
+            self._ahead.close()
+
+    def _to_load(
+        self, items: Iterable[SourceItem], stored: Mapping[str, tuple[str, str]]
+    ) -> Iterator[PendingDocument]:
+        """Yield the documents that are going to be read, as far as can be said before."""
+        for item in items:
+            if isinstance(item, PendingDocument):
+                is_same = stored.get(item.id, ("",))[0] == item.fingerprint
+                known = self.memory.before(item.source, item.fingerprint)
+                if self._force or not (is_same or known):
+                    yield item
 
     def finish(self, *, parsing_cpu_seconds: float = 0.0) -> IngestReport:
         """Return the report, with the time that everything took.
@@ -137,8 +154,9 @@ class Ingester:
         self.report.sentences = self._committer.n_sentences
         self.report.seconds = self.watch.seconds
         self.report.cpu_seconds = self.watch.cpu_seconds + parsing_cpu_seconds
-        # All that other threads do is embedding.
-        others = self.watch.cpu_seconds - (time.thread_time() - self._began_thread_seconds)
+        # All else that other threads do is embedding.
+        own = time.thread_time() - self._began_thread_seconds
+        others = self.watch.cpu_seconds - own - self._ahead.cpu_seconds
         self.report.stages = tuple(
             replace(stage, cpu_seconds=max(0.0, others)) if stage.name == "embed" else stage
             for stage in self.watch.stages
@@ -228,7 +246,7 @@ class Ingester:
         self._begin(item)
         try:
             with self.watch.stage("load"):
-                document = item if isinstance(item, Document) else item.load()
+                document = item if isinstance(item, Document) else self._ahead.load(item)
             if (problem := self._problem_with_groups(document)) is not None:
                 self._fail_to_load(item, problem, stored)
                 return

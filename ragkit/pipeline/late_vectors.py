@@ -11,6 +11,7 @@ from ragkit.costs.stopwatch import Stopwatch
 from ragkit.errors import ConfigError
 from ragkit.pipeline.chunk_vectors import ChunkVectors, Texts
 from ragkit.pipeline.report import EmbedProgress, EmbedReport, IngestReport
+from ragkit.pipeline.spending import Spending
 from ragkit.pipeline.upkeep import n_waiting
 from ragkit.pipeline.wanted import difference, embedder_name
 from ragkit.storage import FilledChunk, Maintained, Store, StoreSettings, WaitingChunk
@@ -34,9 +35,16 @@ def embed(
     if max_seconds is not None and not 0.0 < max_seconds < math.inf:
         raise ConfigError(f"max_seconds {max_seconds}; allowed: more than 0")
     files, store = parts.maintained(), parts.writable()
-    with store.exclusive():
+    with store.exclusive(), Spending(parts) as spending:
         settings, embedder = _settings_and_embedder(parts, store)
         watch, counted, report = Stopwatch(), IngestReport(), EmbedReport()
+
+        def so_far() -> EmbedReport:
+            report.embedded, report.truncated = counted.embedded, counted.truncated
+            report.seconds, report.cpu_seconds = watch.seconds, watch.cpu_seconds
+            return report
+
+        spending.expect(so_far)
         makes = ChunkVectors(embedder, settings=settings, report=counted)
         report.remaining = n_waiting(store) or 0
         with files.settling(parts.notice):
@@ -54,9 +62,7 @@ def embed(
                 if underived >= files.sizes.file:
                     files.derive()
                     underived = 0
-    report.embedded, report.truncated = counted.embedded, counted.truncated
-    report.seconds, report.cpu_seconds = watch.seconds, watch.cpu_seconds
-    parts.record(report.to_record())
+    spending.record(so_far())
     return report
 
 

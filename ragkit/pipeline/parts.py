@@ -39,6 +39,7 @@ from ragkit.types import (
 if TYPE_CHECKING:
     from ragkit.config import Settings
     from ragkit.costs.ledger import Ledger
+    from ragkit.regions import Place
 
 MOST_JOBS = 1024
 """Largest `n_jobs`: more threads than that are a mistake on any machine."""
@@ -95,7 +96,7 @@ class Parts(Forkable):
         self._generator: Generator | None = None
         self._ledger_place = ledger if ledger is not None else settings.ledger
         self._ledger: Ledger | None = None
-        self._n_jobs = n_jobs
+        self.n_jobs = n_jobs
         self._notify = notify or _warn
         self._noticed: set[str] = set()
         self._lock = threading.RLock()
@@ -144,6 +145,11 @@ class Parts(Forkable):
                 self._store = opened
             return self._store
 
+    @property
+    def opened_store(self) -> Store | Retriever | None:
+        """The store, if it is open."""
+        return self._store
+
     def writable(self, *, create: bool = False) -> Store:
         """Open a store that can be written to; raises `ConfigError` for a retriever."""
         store = self.store(create=create)
@@ -176,7 +182,9 @@ class Parts(Forkable):
     def is_local(self) -> bool:
         """Whether the store is a folder on this machine, whether or not it exists yet."""
         with self._lock:
-            return isinstance(self._store or self._given_store, Maintained | str | Path)
+            store = self._store or self._given_store
+            # The protocol comes last: it is checked member by member, for each receipt.
+            return isinstance(store, LocalStore | str | Path | Maintained)
 
     def folder(self) -> Path:
         """Return the store's folder, which need not exist; `ConfigError` for other stores."""
@@ -206,11 +214,16 @@ class Parts(Forkable):
                 else:
                     self._embedder = open_embedder(
                         given or self._stored_embedder_name(),
-                        n_threads=self._n_jobs,
+                        n_threads=self.n_jobs,
                         options=self.settings.embedder_options,
                     )
                 self._embedder_is_open = True
             return self._embedder
+
+    @property
+    def opened_embedder(self) -> Embedder | None:
+        """The embedder, if it is open."""
+        return self._embedder
 
     def forget_embedder(self) -> None:
         """Open the embedder again on next use: the store may now need another one."""
@@ -240,6 +253,19 @@ class Parts(Forkable):
             return self._generator
 
     @property
+    def opened_generator(self) -> Generator | None:
+        """The generator, if it is open."""
+        return self._generator
+
+    @property
+    def generator_name(self) -> str:
+        """The generator's name, whether or not it is open."""
+        given = self._given_generator
+        if self._generator is not None:
+            return self._generator.name
+        return given if isinstance(given, str) else given.name if given else self.settings.generator
+
+    @property
     def counter(self) -> TokenCounter:
         """Counts the generator's tokens if it can, otherwise those of the built-in vocabulary."""
         return self.generator().counter or open_counter()
@@ -257,18 +283,38 @@ class Parts(Forkable):
             seed=s.seed,
         )
 
+    def place(self, *, calls_model: bool) -> Place | None:
+        """Where the work of an answer was done, as far as the settings and the generator say.
+
+        A generator that knows the Region that it calls, or the profile, knows better.
+        """
+        region = self.settings.region
+        if region is None:
+            return None
+        from ragkit.regions import place_of
+
+        if not calls_model:
+            return place_of(region)
+        called: object = getattr(self.generator(), "region", None)
+        profile: object = getattr(self.generator(), "inference_profile", "")
+        return place_of(
+            called if isinstance(called, str) else region,
+            profile if isinstance(profile, str) else None,
+        )
+
     # --- ledger and notices ------------------------------------------------------------------
 
-    def record(self, record: Mapping[str, Json]) -> None:
-        """Write a record to the ledger, if there is one."""
-        ledger = self._open_ledger()
+    def record(self, record: Mapping[str, Json], kept: Mapping[str, Json] | None = None) -> None:
+        """Write a record to the ledger, if there is one; `kept` is content that it is to keep."""
+        ledger = self.ledger()
         if ledger is None:
             return
-        ledger.write(record)
+        ledger.write(record, kept)
         if ledger.disabled_reason is not None:
             self.notice(f"the ledger is off: {ledger.disabled_reason}")
 
-    def _open_ledger(self) -> Ledger | None:
+    def ledger(self) -> Ledger | None:
+        """Return the ledger; None where it is off."""
         with self._lock:
             if self._ledger is None and self._ledger_place != "off":
                 place = self._ledger_place
@@ -282,7 +328,8 @@ class Parts(Forkable):
                 if place is not None:
                     from ragkit.costs.ledger import Ledger
 
-                    self._ledger = Ledger(Path(place))
+                    part_bytes = self.settings.ledger_part_bytes
+                    self._ledger = Ledger(Path(place), part_bytes=part_bytes)
             return self._ledger
 
     def notice(self, message: str) -> None:

@@ -9,6 +9,7 @@ from pathlib import PurePath
 from typing import Protocol, runtime_checkable
 
 from ragkit.errors import ConfigError, LoadError, StoreDamagedError
+from ragkit.loading.sharding import Shard
 from ragkit.storage import Store
 from ragkit.types import Document, Failure, Source, SourceItem
 
@@ -47,7 +48,11 @@ def is_gone(source: str) -> bool:
 
 
 def vanished(
-    store: Store, roots: Sequence[str], seen: Collection[str], unread: Collection[str]
+    store: Store,
+    roots: Sequence[str],
+    seen: Collection[str],
+    unread: Collection[str],
+    shard: Shard,
 ) -> dict[str, str]:
     """Return id and source of stored documents that are under the roots but were not met.
 
@@ -56,10 +61,11 @@ def vanished(
         roots: Absolute paths of the call.
         seen: Ids that were met.
         unread: Places below which nothing has vanished, as far as anyone knows.
+        shard: The share of the documents that the call reads.
     """
     return {
         document_id: source
-        for document_id, source in (store.sources() if roots else ())
+        for document_id, source in (_of_share(store, shard) if roots else ())
         if document_id not in seen and is_under(source, roots) and not is_under(source, unread)
     }
 
@@ -90,6 +96,8 @@ def check_prune(
     source: Source,
     roots: Sequence[str],
     confirm: Confirm | None,
+    *,
+    shard: Shard,
     left_out: Callable[[], Iterable[str]] = tuple,
 ) -> bool:
     """Ask before more than half of what is stored from one of the paths is removed.
@@ -107,16 +115,16 @@ def check_prune(
     listed = source.listed() if isinstance(source, Listing) else None
     if listed is None:
         return False
-    gone = vanished(store, roots, *listed)
+    gone = vanished(store, roots, *listed, shard)
     for document_id in kept_though_left_out(gone, left_out(), None):
         del gone[document_id]
-    if _emptied(store, gone, roots) is None:
+    if _emptied(store, gone, roots, shard) is None:
         return False
     known = {document_id for document_id, _ in store.sources()}
     texts = Counter(_new_texts(source.documents(), known))
     for document_id in moved_away(store, gone, texts):
         del gone[document_id]
-    return refuse_emptying(store, gone, roots, confirm)
+    return refuse_emptying(store, gone, roots, confirm, shard)
 
 
 def kept_though_left_out(
@@ -146,7 +154,11 @@ def _is_left_out(source: str, places: set[str]) -> bool:
 
 
 def refuse_emptying(
-    store: Store, gone: Mapping[str, str], roots: Sequence[str], confirm: Confirm | None
+    store: Store,
+    gone: Mapping[str, str],
+    roots: Sequence[str],
+    confirm: Confirm | None,
+    shard: Shard,
 ) -> bool:
     """Ask before more than half of what is stored from one of the roots is removed.
 
@@ -156,7 +168,7 @@ def refuse_emptying(
     Raises:
         ConfigError: it was not allowed.
     """
-    emptied = _emptied(store, gone, roots)
+    emptied = _emptied(store, gone, roots, shard)
     if emptied is None:
         return False
     root, n_gone, n_stored = emptied
@@ -170,7 +182,7 @@ def refuse_emptying(
 
 
 def _emptied(
-    store: Store, gone: Mapping[str, str], roots: Sequence[str]
+    store: Store, gone: Mapping[str, str], roots: Sequence[str], shard: Shard
 ) -> tuple[str, int, int] | None:
     """Return the first root that loses more than half, with numbers of documents gone and stored.
 
@@ -183,12 +195,17 @@ def _emptied(
     ]
     if not touched:
         return None
-    stored = [source for _, source in store.sources()]
+    stored = [source for _, source in _of_share(store, shard)]
     for root, n_gone in touched:
         n_stored = sum(is_under(source, (root,)) for source in stored)
         if 2 * n_gone > n_stored:
             return root, n_gone, n_stored
     return None
+
+
+def _of_share(store: Store, shard: Shard) -> Iterator[tuple[str, str]]:
+    """Yield the ids and sources of the stored documents that belong to a share."""
+    return (found for found in store.sources() if shard.owns(found[0]))
 
 
 def _new_texts(items: Iterable[SourceItem], known: Collection[str]) -> Iterator[str]:

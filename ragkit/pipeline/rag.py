@@ -20,12 +20,14 @@ from ragkit.pipeline.options import (
     check_names,
 )
 from ragkit.pipeline.parts import Notify, Parts
+from ragkit.profiles import PROFILES
 from ragkit.storage.calls import CLOSE_SECONDS, Calls, preload
 from ragkit.types import Generation, Hit
 
 if TYPE_CHECKING:
     import collections.abc
 
+    from ragkit.costs.feedback import Feedback
     from ragkit.pipeline.report import IngestReport
     from ragkit.pipeline.streaming import AnswerStream, AsyncAnswerStream
     from ragkit.prompts import Template
@@ -63,8 +65,10 @@ class RAG(StoreMethods):
         chunker: A chunker. None makes one according to the settings.
         config: Settings. The arguments above take precedence over them.
         ledger: Path of the ledger, `off`, or None for `ledger.jsonl` in the store's folder.
-        n_jobs: Threads that the built-in embedder may use, 1 to 1,024.
-        async_threads: Calls of the asynchronous methods that run at the same time.
+        n_jobs: Processes that parse files, threads that load documents, and threads of the
+            built-in embedder, 1 to 1,024 of each.
+        async_threads: Calls of the asynchronous methods that run at the same time. None takes as
+            many as the service profile of the settings says, or 32.
         max_waiting: Calls that may wait for such a thread; more raise `BusyError`. None for any
             number.
         notify: Called with each message that is meant for people. With None, a `UserWarning` is
@@ -87,14 +91,17 @@ class RAG(StoreMethods):
         config: Settings | None = None,
         ledger: str | Path | None = None,
         n_jobs: int = 1,
-        async_threads: int = ASYNC_THREADS,
+        async_threads: int | None = None,
         max_waiting: int | None = None,
         notify: Notify | None = None,
     ) -> None:
         from ragkit.pipeline.workers import Workers
 
-        self._workers = Workers(async_threads, max_waiting)
         self.settings = config or Settings()
+        profile = PROFILES.get(self.settings.profile or "")
+        if async_threads is None:
+            async_threads = ASYNC_THREADS if profile is None else profile.n_at_once
+        self._workers = Workers(async_threads, max_waiting)
         parts = Parts(
             store,
             embedder=embedder,
@@ -154,7 +161,8 @@ class RAG(StoreMethods):
         """Read documents into the store; unchanged or moved documents are not embedded again.
 
         Args:
-            what: Files, folders, glob patterns, `-` for standard input, sources, or documents.
+            what: Files, folders, glob patterns, `-` for standard input, addresses (`https://…`,
+                `s3://…`, `urls:FILE`), sources, or documents.
             options: See `IngestOptions`.
 
         Raises:
@@ -263,8 +271,8 @@ class RAG(StoreMethods):
         from ragkit.pipeline.asking import draft, finish, generate
 
         check_names("ask", AskOptions, options)
-        drafted = draft(self._parts, self._certification, question, options)
         dry_run = options.get("dry_run", False)
+        drafted = draft(self._parts, self._certification, question, options, dry_run=dry_run)
         generation = None if dry_run else generate(self._parts, drafted)
         return finish(self._parts, drafted, generation, dry_run=dry_run)
 
@@ -280,13 +288,30 @@ class RAG(StoreMethods):
         check_names("stream", StreamOptions, options)
         drafted = draft(self._parts, self._certification, question, options)
         stream = pieces(self._parts, drafted)
+        next(stream)
         self._streams.add(stream)
 
         def done(generation: Generation | None) -> Answer:
-            with self._calls.one():
+            with drafted.attempt.losses(self._parts, drafted, generation), self._calls.one():
                 return finish(self._parts, drafted, generation)
 
         return AnswerStream(_each_counted(self._calls, stream), done)
+
+    @counted
+    def feedback(self, answer_id: str, good: bool, note: str | None = None) -> Feedback:
+        """Note in the ledger whether an answer was good; of several, the last word counts.
+
+        Args:
+            answer_id: `answer.receipt.answer_id`.
+            good: Whether the answer was good.
+            note: Why. The text is kept.
+
+        Raises:
+            ConfigError: the ledger is off, or it holds no such answer.
+        """
+        from ragkit.pipeline.judging import give_feedback
+
+        return give_feedback(self._parts, answer_id, good=good, note=note)
 
     # --- the same for asyncio ------------------------------------------------------------------
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
 
+from ragkit.brief import counted
 from ragkit.costs.energy import local_joules
 from ragkit.types import Dropped, Failure, Json
 
@@ -77,11 +78,16 @@ class IngestReport:
 
     `files` is what a dry run found, one entry for each document and for what would not be read.
 
+    `jobs` is the number of threads and processes that each stage may use. `shard` is the share of
+    the documents that was ingested, its number and how many there are; None for all.
+
     `isolated` says whether files are parsed in a process of their own. None means that no files
     are read.
     """
 
     isolated: bool | None = None
+    jobs: int = 1
+    shard: tuple[int, int] | None = None
     documents: dict[Status, int] = field(default_factory=lambda: dict.fromkeys(STATUSES, 0))
     moved: int | None = 0
     changes: list[tuple[str, Status]] = field(default_factory=list[tuple[str, Status]])
@@ -102,6 +108,14 @@ class IngestReport:
     languages: dict[str, int] = field(default_factory=dict[str, int])
     rules: Sequence[RuledFile] = ()
     files: list[FoundFile] = field(default_factory=list[FoundFile])
+
+    def __repr__(self) -> str:
+        """Return the report in short."""
+        done = ", ".join(f"{n:,} {status}" for status, n in self.documents.items() if n)
+        return (
+            f"<IngestReport {done or 'nothing to do'}, {counted(self.chunks, 'chunk')}, "
+            f"{self.seconds:.1f} s>"
+        )
 
     def note(self, document_id: str, status: Status) -> None:
         """Count a document that is done.
@@ -128,6 +142,8 @@ class IngestReport:
             "changes": [{"document_id": name, "status": status} for name, status in self.changes],
             "dropped": {str(why): n for why, n in self.dropped.items()},
             "isolated": self.isolated,
+            "jobs": self.jobs,
+            "shard": None if self.shard is None else list(self.shard),
             "chunks": self.chunks,
             "chunks_without_vectors": self.chunks_without_vectors,
             "embedded": self.embedded,
@@ -149,11 +165,16 @@ class IngestReport:
             "files": [file.to_dict() for file in self.files],
         }
 
-    def to_record(self) -> dict[str, Json]:
-        """Return what the ledger keeps: counts and costs, no names."""
+    def to_record(self, used: Mapping[str, Json]) -> dict[str, Json]:
+        """Return what the ledger keeps: counts and costs, no names.
+
+        Args:
+            used: What was used of other machines, and what else is to be said of it.
+        """
         data = self.to_dict()
         kept = {key: data[key] for key in data if key not in _NAMES}
-        return {"kind": "ingest", **kept, "joules": local_joules(self.cpu_seconds).to_dict()}
+        joules = local_joules(self.cpu_seconds).to_dict()
+        return {"kind": "ingest", **kept, **used, "joules": joules}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -187,11 +208,12 @@ class EmbedReport:
         """Return the JSON form of `ragkit embed`."""
         return {"schema": 1, **asdict(self)}
 
-    def to_record(self) -> dict[str, Json]:
-        """Return what the ledger keeps."""
+    def to_record(self, used: Mapping[str, Json]) -> dict[str, Json]:
+        """Return what the ledger keeps; `used` as of an ingest."""
         return {
             "kind": "embed",
             **asdict(self),
+            **used,
             "joules": local_joules(self.cpu_seconds).to_dict(),
         }
 

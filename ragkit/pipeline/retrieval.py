@@ -8,6 +8,7 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, cast
 
+from ragkit.costs.metering import meter
 from ragkit.costs.stopwatch import Stopwatch
 from ragkit.errors import ConfigError, MissingExtraError
 from ragkit.fusion import FUSION_DEPTH
@@ -166,7 +167,9 @@ def _attempt(
     vector: Vector | None = None
     if request.mode != "lexical":
         with watch.stage("embed"):
-            vector = None if embedder is None else embedder.embed_query(request.question)
+            if embedder is not None:
+                with meter().embedding():
+                    vector = embedder.embed_query(request.question)
 
     def search_once(view: Snapshot) -> Found | Embedder | str | None:
         question = request.question if is_read else _corrected(view, request)
@@ -363,7 +366,7 @@ def _telling(
 def _reranked(parts: Parts, request: Request, found: Found, watch: Stopwatch) -> Found:
     if parts.reranker is None or not found.hits:
         return found
-    with watch.stage("rerank"):
+    with watch.stage("rerank"), meter().reranking(len(found.hits)):
         hits = list(parts.reranker.rerank(request.question, found.hits))
     first = hits[: request.n_candidates]
     if request.drops_repeats:

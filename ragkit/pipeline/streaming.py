@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Generator, Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
-from ragkit.errors import StreamClosedError
+from ragkit.errors import RemoteError, StreamClosedError
+from ragkit.hanging_up import HangUp
 from ragkit.types import Generation
 
 if TYPE_CHECKING:
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
 
     from ragkit.pipeline.answers import Answer
     from ragkit.pipeline.workers import Workers
+
+_T = TypeVar("_T")
 
 
 class AnswerStream:
@@ -38,14 +41,19 @@ class AnswerStream:
         self._answer: Answer | None = None
         self._advancing = threading.Lock()
         self._is_closing = False
+        self._hang_up = HangUp()
 
     def __iter__(self) -> Iterator[str]:
         return self
 
     def __next__(self) -> str:
         try:
-            with self._advancing:
+            with self._advancing, self._hang_up.waiting():
                 return self._next()
+        except RemoteError:
+            if self._is_closing:  # by another thread, which has hung up
+                raise StopIteration from None
+            raise
         finally:
             if self._is_closing:  # by another thread, which could not wait for this one
                 self.close()
@@ -74,7 +82,7 @@ class AnswerStream:
             StreamClosedError: the stream was closed before its end.
         """
         for _ in self:
-            pass
+            self._hang_up.now()
         if self._answer is None:
             raise StreamClosedError("the stream was closed before its end: there is no answer")
         return self._answer
@@ -82,8 +90,9 @@ class AnswerStream:
     def close(self) -> None:
         """Stop the answer; closing twice, or at the end, does no harm.
 
-        Any thread may call this. While another thread waits for a piece, the stream is closed as
-        soon as that piece arrives.
+        Any thread may call this. While another thread waits for a piece, the connection to an
+        OpenAI-compatible server or Ollama is closed at once; with other generators, the stream is
+        closed as soon as that piece arrives.
         """
         self._is_closing = True
         if self._advancing.acquire(blocking=False):
@@ -91,6 +100,8 @@ class AnswerStream:
                 self._pieces.close()
             finally:
                 self._advancing.release()
+        else:
+            self._hang_up.now()
 
     def __enter__(self) -> AnswerStream:
         return self
@@ -128,24 +139,40 @@ class AsyncAnswerStream:
     def __aiter__(self) -> AsyncAnswerStream:
         return self
 
+    async def start(self) -> None:
+        """Search for the question, before any piece: the model is not asked yet.
+
+        A service awaits this before it begins to respond: what stands in the way is raised here,
+        and can still be its status. Without it, the first piece does the same.
+
+        Raises:
+            BusyError: too many calls wait already; a stream that has started is not refused again.
+            ConfigError: a value is not allowed, or the store needs `groups`.
+        """
+        if self._stream is None and not self._is_closed:
+            await self._run(self._begun)
+
     async def __anext__(self) -> str:
         if self._is_closed and self._stream is None:
             raise StopAsyncIteration
-        try:
-            piece = await self._workers.run(self._advance)
-        except BaseException:  # a cancellation, too
-            self._stop()
-            raise
+        piece = await self._run(lambda: next(self._begun(), None))
         if piece is None:
             raise StopAsyncIteration
         return piece
 
-    def _advance(self) -> str | None:
+    async def _run(self, call: Callable[[], _T]) -> _T:
+        try:
+            return await self._workers.run(call, goes_on=self._stream is not None)
+        except BaseException:  # a cancellation, too
+            self._stop()
+            raise
+
+    def _begun(self) -> AnswerStream:
         if self._stream is None:
             self._stream = self._start()
             if self._is_closed:
                 self._stream.close()
-        return next(self._stream, None)
+        return self._stream
 
     @property
     def answer(self) -> Answer:

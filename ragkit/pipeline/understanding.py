@@ -106,6 +106,12 @@ def questions_of(message: str) -> Sequence[str]:
     return list(_asked(sentences, asking))[:MOST_QUESTIONS]
 
 
+def asks(message: str) -> bool:
+    """Whether a message asks something: by a question mark, or how a sentence of it opens."""
+    sentences = _sentences(message[:MOST_CHARACTERS])
+    return any(_SIGN.search(s) or _OPENING.match(s) for s in sentences)
+
+
 def _sentences(message: str) -> Iterator[str]:
     """Yield the sentences of a message, without the greeting of the first."""
     for start, end in sentence_spans(message):

@@ -15,9 +15,11 @@ from ragkit.errors import (
     OutdatedStoreError,
     StoreError,
 )
-from ragkit.groups import PUBLIC, group_names, readers_of
+from ragkit.groups import group_names, readers_of
 from ragkit.pipeline.ingesting import Ingester, stored_document
+from ragkit.pipeline.notices import tell_hidden, tell_languages, tell_older
 from ragkit.pipeline.opening import has_numpy
+from ragkit.pipeline.opening import open_source as open_named_source
 from ragkit.pipeline.pruning import (
     Confirm,
     check_prune,
@@ -29,13 +31,13 @@ from ragkit.pipeline.pruning import (
     vanished,
 )
 from ragkit.pipeline.remembering import FailureMemory
+from ragkit.pipeline.spending import Spending
 from ragkit.pipeline.wanted import chunker_for, difference, keeps_units, wanted_settings
 from ragkit.storage import (
     Finding,
     Maintained,
     Store,
     StoreSettings,
-    as_holding_sentences,
     as_maintained,
 )
 from ragkit.text.jsontext import check_json
@@ -51,9 +53,12 @@ from ragkit.types import (
 
 if TYPE_CHECKING:
     from ragkit.loading.opening import Joined
+    from ragkit.loading.sharding import Shard
     from ragkit.pipeline.options import IngestOptions
     from ragkit.pipeline.parts import Parts
     from ragkit.pipeline.report import IngestReport, Progress
+
+_MOST_DELAY_SECONDS = 3_600
 
 
 def ingest(
@@ -68,29 +73,39 @@ def ingest(
 
 
 def _write(parts: Parts, source: Joined, options: IngestOptions) -> IngestReport:
-    prune, confirm = options.get("prune", False), options.get("confirm")
     store = parts.writable(create=True)
     was_protected = store.manifest().protected
-    with store.exclusive():
+    with store.exclusive(), Spending(parts) as spending:
         ingester = _ingester(parts, store, options)
-        with _settling(parts, store, secure=options.get("secure", False)):
-            asked = prune and check_prune(store, source, source.roots, confirm, source.left_out)
-            _forecast(parts, source, ingester, options)
-            ingester.add(source.documents())
-            gone = _vanished(store, source.roots, ingester, prune=prune)
-            _keep_left_out(parts, gone, source.left_out(), confirm)
-            if not asked:
-                # The disk may have been unmounted while it was read.
-                refuse_emptying(store, gone, source.roots, confirm)
-            ingester.remove(list(gone))
-            _close_journal(store, source.roots, ingester, prune=prune)
-    report = _finished(ingester, source, options)
+        spending.expect(ingester.finish)
+        _write_all(parts, store, source, options, ingester)
+        report = _finished(ingester, source, options)
     report.chunks_without_vectors = n_waiting(store)
-    _tell_languages(parts, report)
-    parts.record(report.to_record())
+    tell_languages(parts, report)
+    spending.record(report)
     if not was_protected and store.manifest().protected:
-        _tell_hidden(parts, store, ingester)
+        tell_hidden(parts, store, ingester)
     return report
+
+
+def _write_all(
+    parts: Parts, store: Store, source: Joined, options: IngestOptions, ingester: Ingester
+) -> None:
+    prune, confirm = options.get("prune", False), options.get("confirm")
+    with _settling(parts, store, secure=options.get("secure", False)):
+        asked = prune and check_prune(
+            store, source, source.roots, confirm, shard=source.shard, left_out=source.left_out
+        )
+        _forecast(parts, source, ingester, options)
+        source.remember(store.stored)
+        ingester.add(source.documents())
+        gone = _vanished(store, source, ingester, prune=prune)
+        _keep_left_out(parts, gone, source.left_out(), confirm)
+        if not asked:
+            # The disk may have been unmounted while it was read.
+            refuse_emptying(store, gone, source.roots, confirm, source.shard)
+        ingester.remove(list(gone))
+        _close_journal(store, source.roots, ingester, prune=prune)
 
 
 def _check_vectors(parts: Parts, options: IngestOptions) -> None:
@@ -122,6 +137,9 @@ def _source(
         check_json(metadata)
     except ValueError as error:
         raise ConfigError(f"metadata cannot be stored: {error}") from error
+    delay = options.get("delay_seconds", 0.0)
+    if not 0.0 <= delay <= _MOST_DELAY_SECONDS:
+        raise ConfigError(f"delay {delay}; allowed: 0 to {_MOST_DELAY_SECONDS:,} seconds")
     return open_source(
         what,
         root=options.get("root"),
@@ -131,7 +149,13 @@ def _source(
         rules=parts.settings.ingest_rules,
         isolate=options.get("isolate", True),
         convert=options.get("convert", "off") == "auto",
+        ocr=options.get("ocr", "off") == "auto",
         archives=options.get("archives", False),
+        shard=_shard(options),
+        n_jobs=parts.n_jobs,
+        allow_private=options.get("allow_private", False),
+        delay_seconds=delay,
+        open_named=open_named_source,
         selection=Selection(
             include=tuple(options.get("include", ())),
             exclude=tuple(options.get("exclude", ())),
@@ -139,6 +163,13 @@ def _source(
             tells=options.get("dry_run", False),
         ),
     )
+
+
+def _shard(options: IngestOptions) -> Shard | None:
+    from ragkit.loading.sharding import Shard
+
+    given = options.get("shard")
+    return None if given is None else Shard.of(given) if isinstance(given, str) else Shard(*given)
 
 
 def _forecast(parts: Parts, source: Joined, ingester: Ingester, options: IngestOptions) -> None:
@@ -182,9 +213,11 @@ def _dry_run(parts: Parts, source: Joined, options: IngestOptions) -> IngestRepo
     store = parts.writable() if parts.exists() else None
     ingester = _ingester(parts, store, options)
     _forecast(parts, source, ingester, options)
+    if store is not None:
+        source.remember(store.stored)
     ingester.add(source.documents())
     if store is not None:
-        gone = _vanished(store, source.roots, ingester, prune=options.get("prune", False))
+        gone = _vanished(store, source, ingester, prune=options.get("prune", False))
         _keep_left_out(parts, gone, source.left_out(), None)
         ingester.remove(list(gone))
     ingester.report.rules = source.ruled()
@@ -195,13 +228,15 @@ def _finished(ingester: Ingester, source: Joined, options: IngestOptions) -> Ing
     """End parsing, and return the report with what that has cost."""
     source.parser.close()
     ingester.report.isolated = options.get("isolate", True)
+    if options.get("shard") is not None:
+        ingester.report.shard = (source.shard.number, source.shard.n_shards)
     return ingester.finish(parsing_cpu_seconds=source.parser.cpu_seconds)
 
 
 def rebuild(parts: Parts, on_progress: Callable[[Progress], None] | None) -> IngestReport:
     """Do what `RAG.rebuild` does."""
     store, unread = parts.writable(), list[str]()
-    with store.exclusive(), _settling(parts, store):
+    with store.exclusive(), _settling(parts, store), Spending(parts, rebuild=True) as spending:
         stored = store.manifest().settings
         is_older = not keeps_units(chunker_for(parts, stored)) and keeps_units(
             chunker_for(parts, stored, renew=True)
@@ -221,6 +256,7 @@ def rebuild(parts: Parts, on_progress: Callable[[Progress], None] | None) -> Ing
             ingester = _make_ingester(
                 parts, target, settings, {"on_progress": on_progress}, force=True
             )
+            spending.expect(ingester.finish)
             ids = [document_id for document_id, _ in store.sources()]
             ingester.add(map(load, ids))
             if ingester.report.failures:
@@ -231,7 +267,9 @@ def rebuild(parts: Parts, on_progress: Callable[[Progress], None] | None) -> Ing
             "documents stored without the lists, tables and code of their HTML, Word, CSV or JSON "
             f"files: {len(unread):,}; ingest these files again to add them"
         )
-    return ingester.finish()
+    report = ingester.finish()
+    spending.record(report)
+    return report
 
 
 def delete(parts: Parts, ids: Sequence[str], *, secure: bool) -> Sequence[str]:
@@ -341,25 +379,9 @@ def _ingester(parts: Parts, store: Store | None, options: IngestOptions) -> Inge
             wanted = replace(wanted, sentence_vector_kind=None)
     if stored is not None and stored != wanted:
         raise ConfigError(difference(stored, wanted))
-    _tell_older(parts, store, wanted)
+    tell_older(parts, store, wanted)
     memory = _memory(store, options)
     return _make_ingester(parts, store, wanted, options, looks_for_moves=not is_new, memory=memory)
-
-
-def _tell_older(parts: Parts, store: Store | None, settings: StoreSettings) -> None:
-    """Tell what a store made by an older ragkit goes without."""
-    if parts.given_chunker is None and not keeps_units(chunker_for(parts, settings)):
-        parts.notice(
-            "the store keeps no lists, tables or code together, as it was made by an older ragkit; "
-            "ragkit rebuild makes it do so"
-        )
-    wants = settings.dim is not None and parts.settings.sentence_vectors is None
-    remote = as_holding_sentences(store)
-    if wants and remote is not None and not remote.can_hold_sentences():
-        parts.notice(
-            "the store holds no vectors of sentences, as it was made by an older ragkit, so that "
-            "trimming keeps more; ragkit rebuild adds them"
-        )
 
 
 def _make_ingester(
@@ -382,6 +404,7 @@ def _make_ingester(
         force=force,
         looks_for_moves=looks_for_moves,
         require_groups=options.get("require_groups", False),
+        n_jobs=parts.n_jobs,
         memory=memory,
         on_progress=options.get("on_progress"),
         on_step=options.get("on_step"),
@@ -402,15 +425,13 @@ def vector_share(store: Store | Retriever, groups: Sequence[str] | None = None) 
     return None if counts is None else counts.share
 
 
-def _vanished(
-    store: Store, roots: Sequence[str], ingester: Ingester, *, prune: bool
-) -> dict[str, str]:
+def _vanished(store: Store, source: Joined, ingester: Ingester, *, prune: bool) -> dict[str, str]:
     """Report what moved, and return the id and source of what is to be removed."""
     texts, moved = ingester.added_texts, ingester.n_moved_here
     is_local = isinstance(store, Maintained)
     gone: dict[str, str] = {}
     if prune or (texts and is_local):
-        gone = vanished(store, roots, ingester.seen, ingester.failed_sources)
+        gone = vanished(store, source.roots, ingester.seen, ingester.failed_sources, source.shard)
         moved += len(moved_away(store, gone, texts))
     # Listing all documents of a remote store costs too much for a mere count.
     ingester.report.moved = moved if prune or is_local or not texts else None
@@ -457,24 +478,3 @@ def _close_journal(store: Store, roots: Sequence[str], ingester: Ingester, *, pr
     new, forgotten = ingester.memory.changes(has_vanished)
     if new or forgotten:
         local.journal.note_failures(new, forgotten=forgotten)
-
-
-def _tell_languages(parts: Parts, report: IngestReport) -> None:
-    known = sum(report.languages.values())
-    foreign = known - report.languages.get("en", 0)
-    if parts.given_embedder in {None, "builtin"} and has_numpy() and foreign * 10 > known:
-        parts.notice(
-            f"{foreign} of {known} documents are not in English; the built-in embedder is "
-            "English, so they are found by keyword search"
-        )
-
-
-def _tell_hidden(parts: Parts, store: Store, ingester: Ingester) -> None:
-    """Explain the effect of the first document with groups."""
-    n_hidden = store.count()["documents"] - ingester.n_grouped
-    if n_hidden:
-        parts.notice(
-            f"the store is protected now: {n_hidden:,} documents without groups are hidden "
-            f"from everybody; to show them, ingest them again with --groups {PUBLIC} (or "
-            "groups of their own)"
-        )

@@ -38,18 +38,22 @@ class Workers:
         self._n_calls = 0
         self._lock = threading.Lock()
 
-    async def run(self, call: Callable[[], _T]) -> _T:
+    async def run(self, call: Callable[[], _T], *, goes_on: bool = False) -> _T:
         """Run a call in a thread.
+
+        Args:
+            call: What is run.
+            goes_on: Whether it goes on with what was begun, and is not refused.
 
         Raises:
             BusyError: too many calls wait already.
         """
         import asyncio
 
-        future = self._submit(call)
+        future = self._submit(call, goes_on=goes_on)
         return await asyncio.wrap_future(future)
 
-    def _submit(self, call: Callable[[], _T]) -> Future[_T]:
+    def _submit(self, call: Callable[[], _T], *, goes_on: bool) -> Future[_T]:
         with self._lock:
             if self._pool is None or self._pid != os.getpid():
                 # A forked child has none of the threads.
@@ -58,7 +62,7 @@ class Workers:
                 self._pool = ThreadPoolExecutor(self._n_threads, thread_name_prefix="ragkit")
                 self._pid, self._n_calls = os.getpid(), 0
             most = None if self._most_waiting is None else self._n_threads + self._most_waiting
-            if most is not None and self._n_calls >= most:
+            if most is not None and self._n_calls >= most and not goes_on:
                 raise BusyError(
                     f"{self._n_calls} calls run or wait already; allowed: {most} (async_threads "
                     f"{self._n_threads} and max_waiting {self._most_waiting})"

@@ -55,7 +55,8 @@ class _WriterLock(Forkable):
         except OSError as error:
             raise StoreBusyError(
                 f"store {self._folder} is being written by another process; try again when it is "
-                "done"
+                "done, or use a store that many can write to at once, such as "
+                "opensearch:https://HOST/INDEX"
             ) from error
 
     def release(self) -> None:

@@ -18,6 +18,9 @@ MAX_CORPUS_CHANGE = 0.10
 SIGNALS = "signals/3"
 """Changes whenever signals, their fusion or the support score are computed differently."""
 
+MARGINAL = "marginal: holds on average over calibration sets, not with confidence for this one"
+"""The promise of a policy that is calibrated, not certified (conformal prediction)."""
+
 _LATER = frozenset({"generator settings", "reranker settings", "retriever settings"})
 """None in older certificates and for parts without a fingerprint: there the name alone decides."""
 
@@ -49,7 +52,9 @@ class Certified(Protocol):
 class Certificate:
     """What `ragkit calibrate` showed about a trim policy; fields are named as in the policy file.
 
-    A field is None where the file lacks it or holds something of another type. `as_read` is the
+    A field is None where the file lacks it or holds something of another type. `promise` is None
+    where the guarantee holds with the confidence, and otherwise says what holds instead: nothing is
+    certified then. `as_read` is the
     object that a certificate was read from: it is written back with all of its keys.
     """
 
@@ -59,6 +64,7 @@ class Certificate:
     retain: float | None = None
     confidence: float | None = None
     refuse_target: float | None = None
+    promise: str | None = None
     # What the labelled questions gave.
     n: int | None = None
     n_effective: float | None = None
@@ -98,6 +104,8 @@ class Certificate:
     def to_dict(self) -> dict[str, Json]:
         """Return the JSON form; of a certificate that was read, exactly what was read."""
         own: dict[str, Json] = {f.name: getattr(self, f.name) for f in fields(self)[:-1]}
+        if self.promise is None:
+            del own["promise"]
         if self.as_read is None:
             return own
         return {**self.as_read, **{name: value for name, value in own.items() if value is not None}}

@@ -84,6 +84,27 @@ def test_a_retriever_of_ones_own(tmp_path: Path) -> None:
     assert "--retriever" in stored.stderr
 
 
+@pytest.mark.slow
+def test_few_labels_get_a_policy_that_promises_less(tmp_path: Path) -> None:
+    """`--mode conformal` writes a policy, exits 0, and says that nothing is certified."""
+    dataset = make_dataset(tmp_path / "town", copies=2)
+    store, out = str(tmp_path / "kb"), tmp_path / "trim.json"
+    run("ingest", str(dataset / "corpus.jsonl"), "--store", store, "--embedder", "none")
+    arguments = ["calibrate", str(dataset), "--store", store, "--cluster", "none", "--mode",
+                 "conformal", "--out", str(out), "--cache", str(tmp_path / "cache")]  # fmt: skip
+    data = valid(run(*arguments, "--json").stdout, "calibrate")
+    assert (data["certified"], data["target"]["confidence"]) == (False, None)
+    assert "on average" in data["promise"]
+    assert valid(out.read_text(), "trim")["certificate"]["promise"] == data["promise"]
+    asked = run("ask", "How tall is the lighthouse?", "--store", store, "--trim", str(out),
+                "--json").stdout  # fmt: skip
+    trim = valid(asked, "ask")["trim"]
+    assert (trim["certified"], trim["promise"]) == (False, data["promise"])
+    words = run(*arguments, "--explain").stdout
+    assert words.startswith("not certified, marginal: ")
+    assert "no certificate" in words
+
+
 @pytest.mark.parametrize(
     ("option", "value"), [("--neighbours", "-1"), ("--headings", "maybe"), ("--units", "on,1")]
 )

@@ -161,10 +161,10 @@ def test_compare_gate_and_report(runs: Path, tmp_path: Path) -> None:
 
     gate = tmp_path / "gate.toml"
 
-    def judge(text: str, code: int) -> dict[str, object]:
+    def judge(text: str, code: int, *more: str) -> dict[str, object]:
         gate.write_text(text)
         result = run("eval", "gate", new, "--baseline", base, "--policy", str(gate), "--json",
-                     "--junit", str(tmp_path / "out" / "junit.xml"),
+                     *more, "--junit", str(tmp_path / "out" / "junit.xml"),
                      "--summary", str(tmp_path / "out" / "summary.md"), code=code)  # fmt: skip
         return valid(result.stdout, "eval_gate")
 
@@ -173,6 +173,22 @@ def test_compare_gate_and_report(runs: Path, tmp_path: Path) -> None:
     assert judge("[measure.Groundedness]\nfloor = 0.97\n", 5)["verdict"] == "inconclusive"
     assert (tmp_path / "out" / "junit.xml").read_text().startswith("<?xml")
     assert "INCONCLUSIVE" in (tmp_path / "out" / "summary.md").read_text()
+    early = judge("[measure.Groundedness]\nfloor = 0.3\n", 0, "--sequential")
+    assert (early["verdict"], early["stopped_early"], early["n"]) == ("pass", True, 47)
+    late = judge("[measure.Groundedness]\nfloor = 0.97\n", 5, "--sequential")
+    assert (late["n_used"], late["stopped_early"]) == (47, False)
+    assert judge("[measure.EvidenceFound]\nmargin = 0.02\n", 4, "--sequential")["verdict"] == "fail"
+    shown = run(
+        "eval", "gate", new, "--baseline", base, "--policy", str(gate), "--sequential", code=4
+    )
+    assert "seed 0; stopped early" in shown.stdout
+
+    gate.write_text("[measure.EvidenceFound]\nmargin = 0.02\n")
+    alike = run("eval", "aa", base, base, "--policy", str(gate), "--pairs", "80", "--json")
+    assert valid(alike.stdout, "eval_aa")["verdict"] == "steady"
+    few = ("eval", "aa", new, "--policy", str(gate), "--baseline", base, "--pairs", "5")
+    assert "unknown" in run(*few, code=5).stdout
+    assert "--baseline" in run("eval", "aa", new, "--policy", str(gate), code=2).stderr
     gate.write_text("[measure.F1]\nmargin = 0.1\n")
     assert "--baseline" in run("eval", "gate", new, "--policy", str(gate), code=2).stderr
 

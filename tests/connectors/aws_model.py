@@ -16,7 +16,8 @@ from datetime import datetime
 from functools import cache
 from typing import Protocol, cast
 
-SERVICES = ("bedrock-runtime", "bedrock-agent-runtime", "bedrock", "kendra", "sagemaker-runtime")
+SERVICES = ("bedrock-runtime", "bedrock-agent-runtime", "bedrock", "kendra", "sagemaker-runtime",
+            "cloudwatch", "sustainability")  # fmt: skip
 
 Members = Mapping[str, object]
 
@@ -85,18 +86,21 @@ class Operation:
 
 @cache
 def operations() -> tuple[Operation, ...]:
-    """Return the operations of all services."""
+    """Return the operations of all services that answer JSON."""
+    return tuple(op for service in SERVICES for op in operations_of(service))
+
+
+@cache
+def operations_of(service: str) -> tuple[Operation, ...]:
+    """Return the operations of a service."""
     get_session = importlib.import_module("botocore.session").get_session
     loader = cast("_Loader", get_session().get_component("data_loader"))
     make = cast(
         "Callable[[object, str], _ServiceModel]",
         importlib.import_module("botocore.model").ServiceModel,
     )
-    found: list[Operation] = []
-    for service in SERVICES:
-        model = make(loader.load_service_model(service, "service-2"), service)
-        found += [_operation(service, model, name) for name in model.operation_names]
-    return tuple(found)
+    model = make(loader.load_service_model(service, "service-2"), service)
+    return tuple(_operation(service, model, name) for name in model.operation_names)
 
 
 def operation(name: str) -> Operation:
@@ -237,7 +241,14 @@ def decode(shape: Shape, value: object) -> object:
         return [decode(shape.member, x) for x in items] if shape.type_name == "list" else items
     if isinstance(value, str) and shape.type_name == "blob":
         return base64.b64decode(value, validate=True)
+    if isinstance(value, str) and _is_iso_time(shape):
+        return datetime.fromisoformat(value)
     return value
+
+
+def _is_iso_time(shape: Shape) -> bool:
+    form = shape.serialization.get("timestampFormat")
+    return shape.type_name == "timestamp" and form == "iso8601"
 
 
 def _decode_pairs(shape: Shape, given: dict[str, object]) -> object:
@@ -268,7 +279,9 @@ def encode(shape: Shape, value: object) -> object:
         return {k: encode(shape.value, item) for k, item in pairs.items()}
     if shape.type_name == "blob":
         return base64.b64encode(cast("bytes", value)).decode()
-    return value.timestamp() if isinstance(value, datetime) else value
+    if isinstance(value, datetime):
+        return value.isoformat() if _is_iso_time(shape) else value.timestamp()
+    return value
 
 
 def _is_document(shape: Shape) -> bool:

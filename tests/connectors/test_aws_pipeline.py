@@ -10,9 +10,10 @@ from typing import cast
 import pytest
 
 from ragkit import RAG
-from ragkit.config import load_settings
+from ragkit.config import Settings, load_settings
 from ragkit.errors import RemoteError
 from ragkit.types import Usage
+from ragkit_connectors.bedrock import BedrockGenerator
 from ragkit_connectors.kendra import KendraRetriever
 from ragkit_connectors.sagemaker import SageMakerGenerator
 
@@ -147,3 +148,35 @@ def test_a_settings_file_names_store_and_generator(aws: AwsServer, tmp_path: Pat
     with RAG(store, generator=generator, ledger="off") as rag:
         assert rag.ask(QUESTION).text == ANSWER
     assert aws.requests[0].parameters["UserContext"] == {"UserId": "ann"}
+
+
+@pytest.mark.parametrize(
+    ("model", "region", "carbon_known"),
+    [("meta.llama3-8b-instruct-v1:0", "eu-west-1", True),
+     ("eu.meta.llama3-8b-instruct-v1:0", "eu", True),
+     ("moon.meta.llama3-8b-instruct-v1:0", None, False),
+     ("arn:aws:bedrock:eu-west-1:123456789012:application-inference-profile/abc", None, False)],
+)  # fmt: skip
+def test_a_receipt_says_where_the_model_ran(
+    aws: AwsServer, model: str, region: str | None, carbon_known: bool
+) -> None:
+    """The Region that the generator calls, or the profile that chose among several."""
+    aws.answer("kendra.Retrieve", _found())
+    message = {"message": {"role": "assistant", "content": [{"text": ANSWER}]}}
+    aws.answer("Converse", {
+        "output": message, "stopReason": "end_turn", "metrics": {"latencyMs": 5},
+        "usage": {"inputTokens": 123, "outputTokens": 11, "totalTokens": 134},
+    })  # fmt: skip
+    settings = Settings(region="us-east-1", model_billions=8.0)
+    with RAG(
+        KendraRetriever(INDEX, base_url=aws.url, require_user_context=True),
+        generator=BedrockGenerator(model, base_url=aws.url, count_tokens=False),
+        config=settings, ledger="off",
+    ) as rag:  # fmt: skip
+        receipt = rag.ask(QUESTION, groups=["staff"]).receipt
+    assert receipt.region == region
+    assert receipt.to_dict()["region"] == region
+    assert (receipt.carbon_g is not None) == carbon_known
+    if receipt.carbon_g is not None and receipt.joules is not None:
+        low = receipt.carbon_g.low / receipt.joules.low * 3.6e6
+        assert low == pytest.approx(279.79 if region == "eu-west-1" else 15.83)

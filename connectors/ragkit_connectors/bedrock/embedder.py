@@ -14,12 +14,21 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
+from ragkit.costs.metering import meter
 from ragkit.errors import ConfigError, MissingExtraError, PromptTooLongError, RemoteError
 from ragkit.types import Json
 from ragkit_connectors.bedrock.model_ids import base_model, check_model
 from ragkit_connectors.support.aws import AwsCall, AwsClient
 from ragkit_connectors.support.fingerprints import digest_of
-from ragkit_connectors.support.json_values import Record, decode_value, is_list, record, records
+from ragkit_connectors.support.json_values import (
+    Record,
+    count,
+    decode_value,
+    is_list,
+    record,
+    records,
+    text,
+)
 from ragkit_connectors.support.unit_vectors import rows_of, unit_rows
 
 if TYPE_CHECKING:
@@ -240,11 +249,22 @@ class BedrockEmbedder:
                 "accept": "application/json",
             },
         )
-        body = decode_value(answer.get("body"), f"{self.name}: the answer")
-        rows = self._family.rows(record(body))
+        body = record(decode_value(answer.get("body"), f"{self.name}: the answer"))
+        meter().embedded(_tokens(answer, body))
+        rows = self._family.rows(body)
         if not is_list(rows) or len(rows) != len(texts):
             raise RemoteError(f"{self.name} did not give one vector for each of {len(texts)} texts")
         return unit_rows(rows, dim=self.dim, name=self.name)
+
+
+def _tokens(answer: Record, body: Record) -> int | None:
+    """Return how many tokens were read: Titan says it, Bedrock in a header; None: unknown."""
+    told = count(body.get("inputTextTokenCount"))
+    if told is not None:
+        return told
+    headers = record(record(answer.get("ResponseMetadata")).get("HTTPHeaders"))
+    header = text(headers.get("x-amzn-bedrock-input-token-count"))
+    return int(header) if header.isascii() and header.isdigit() and len(header) < 16 else None
 
 
 def _family_name(model: str, given: str | None) -> str:

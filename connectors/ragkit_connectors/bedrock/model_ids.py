@@ -48,6 +48,19 @@ def check_model(kind: str, model: str) -> None:
         )
 
 
+def inference_profile(model: str) -> str | None:
+    """Return the prefix of the inference profile that a model is called by.
+
+    Returns:
+        `eu`, `us`, `global` and so on; "" for a model that runs in the Region where it is called;
+        None for names that do not show it, such as the ARN of an application inference profile.
+    """
+    base = base_model(model)
+    if base is None:
+        return None
+    return model.rpartition("/")[2].removesuffix(base).rstrip(".")
+
+
 def base_model(model: str) -> str | None:
     """Return the id of the base model; None for names that do not show it.
 

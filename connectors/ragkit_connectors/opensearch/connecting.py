@@ -21,6 +21,7 @@ from ragkit.errors import (
     RemoteError,
     RemoteTimeoutError,
 )
+from ragkit_connectors.opensearch.traffic import counting_connection
 from ragkit_connectors.support.deadline import call_within
 from ragkit_connectors.support.json_values import Record, is_record, record, records
 from ragkit_connectors.support.refusals import is_private, read_url
@@ -367,7 +368,7 @@ def _open_transport(address: IndexAddress, access: Access, is_serverless: bool) 
     library = importlib.import_module("opensearchpy")
     settings: dict[str, object] = {
         "hosts": [address.url],
-        "connection_class": library.Urllib3HttpConnection,
+        "connection_class": counting_connection(library.Urllib3HttpConnection),
         "pool_maxsize": POOL_SIZE,
         # Retries are counted and limited here, not by the client.
         "max_retries": 0,

@@ -385,14 +385,15 @@ class OpenSearchStore:
         if index is None:
             return
         self._refresh(index)
-        backoff = Backoff(time.monotonic() + self._connection.retry_seconds, base_seconds=0.5)
+        seconds = self._connection.retry_seconds if self._connection.is_serverless else 3.0
+        backoff = Backoff(time.monotonic() + seconds, base_seconds=0.5)
         while True:
             expected = self._reader.expected_chunks(index.name)
             found = self._reader.count(index.name, "chunk")
             if found >= expected:
                 break
-            # Only Serverless shows writes later than it acknowledges them.
-            if not (self._connection.is_serverless and backoff.wait()):
+            # Serverless shows writes late; elsewhere, others may remove chunks between the counts.
+            if not backoff.wait():
                 raise RemoteError(
                     f"{self.name} acknowledged {expected} chunks and finds {found}; run: "
                     "ragkit doctor --repair, then ingest again"

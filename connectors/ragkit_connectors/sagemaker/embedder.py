@@ -7,6 +7,7 @@ import threading
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Literal, TypeAlias, TypeGuard, get_args
 
+from ragkit.costs.metering import meter
 from ragkit.errors import ConfigError
 from ragkit.types import Json
 from ragkit_connectors.sagemaker.endpoint import (
@@ -162,6 +163,8 @@ class SageMakerEmbedder:
         request = self._endpoint.request(body, accept="application/json")
         call = self._endpoint.call("invoke_endpoint", *texts, billed=False)
         value = decode_answer(self._client.call(call, request)["Body"])
+        # TEI tells its count in a header that SageMaker does not pass on.
+        meter().embedded(count(record(record(value).get("usage")).get("prompt_tokens")))
         vectors = _vectors(value) if self._payload == "tei" else _numbered_vectors(value)
         if vectors is None or len(vectors) != len(texts):
             raise unknown_shape(value, self._endpoint.name)

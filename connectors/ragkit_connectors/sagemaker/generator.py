@@ -111,6 +111,7 @@ class SageMakerGenerator:
             retry_seconds=retry_seconds,
             total_timeout_seconds=total_timeout_seconds,
         )
+        self.region = self._client.region
         self._endpoint = Endpoint(
             endpoint,
             inference_component=inference_component,

@@ -21,8 +21,16 @@ from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from typing import Protocol, TypeGuard, cast
 
-from ragkit.errors import ConfigError, MissingExtraError, RagkitError, RateLimitedError
+from ragkit.costs.metering import meter
+from ragkit.errors import (
+    ConfigError,
+    LoadError,
+    MissingExtraError,
+    RagkitError,
+    RateLimitedError,
+)
 from ragkit_connectors.support.aws_failures import AwsCall, Failure, class_names, failure_of
+from ragkit_connectors.support.aws_traffic import count_traffic
 from ragkit_connectors.support.deadline import Deadline, call_within, check_limits
 from ragkit_connectors.support.json_values import Record
 from ragkit_connectors.support.refusals import is_private, read_url
@@ -31,6 +39,7 @@ from ragkit_connectors.support.retrying import Backoff
 __all__ = ["AwsCall", "AwsClient"]
 
 _CONNECT_SECONDS = 10.0
+_READ_BYTES = 2**20
 _GRACE_SECONDS = 0.25
 """How much longer than the library's own timeout a call is waited for, so that in most cases the
 library ends the call itself and closes its connection."""
@@ -51,7 +60,7 @@ class _Closable(Protocol):
 
 
 class _Body(_Closable, Protocol):
-    def read(self) -> bytes: ...
+    def read(self, amt: int | None = None, /) -> bytes: ...
 
 
 class _Events(Protocol):
@@ -91,6 +100,7 @@ class AwsClient:
         total_timeout_seconds: Longest time for a call, attempts and stream included; None: no
             limit.
         sleep: Waits between attempts; for tests.
+        is_json: Whether the service answers JSON, so that anything else is no whole answer.
 
     Raises:
         ConfigError: a value cannot be used as given, or no region is known.
@@ -108,6 +118,7 @@ class AwsClient:
         n_threads: int | None = None,
         total_timeout_seconds: float | None = None,
         sleep: Callable[[float], None] = time.sleep,
+        is_json: bool = True,
     ) -> None:
         check_limits(timeout_seconds, total_timeout_seconds)
         if not 0.0 <= retry_seconds < float("inf"):
@@ -122,6 +133,7 @@ class AwsClient:
         self._timeout_seconds = timeout_seconds
         self._total_timeout_seconds = total_timeout_seconds
         self._sleep = sleep
+        self._is_json = is_json
         self._retry_seconds = retry_seconds
         self._n_connections = n_threads or 10
         self._gate = None if n_threads is None else _Gate(n_threads)
@@ -144,6 +156,7 @@ class AwsClient:
         retry_seconds = min(self._retry_seconds, deadline.total_seconds_left)
         backoff = Backoff(time.monotonic() + retry_seconds, sleep=self._sleep)
         for n_attempts in itertools.count(1):
+            meter().sent(0, generates=call.may_be_billed)
             outcome = self._attempt(method, call, parameters, deadline)
             if not isinstance(outcome, Failure):
                 return outcome
@@ -214,7 +227,7 @@ class AwsClient:
             try:
                 answer = call_within(
                     deadline.seconds_left + _GRACE_SECONDS,
-                    lambda: _read(method(**parameters)),
+                    lambda: _read(method(**parameters), call.most_bytes),
                     drop=_close,
                 )
             except Exception as error:
@@ -256,7 +269,9 @@ class AwsClient:
             if not class_names(error) & {"BotoCoreError", "ValueError"}:
                 raise
             raise ConfigError(f"{self._service} cannot be opened: {error}") from error
-        client.meta.events.register("before-parse", _refuse_broken)
+        if self._is_json:
+            client.meta.events.register("before-parse", _refuse_broken)
+        count_traffic(client.meta.events)
         return client
 
 
@@ -271,6 +286,8 @@ def _refuse_broken(response_dict: Mapping[str, object], **_: object) -> None:
         return
     text = body.strip()
     headers = cast("Mapping[str, str]", response_dict.get("headers", {}))
+    if headers.get("content-type", "").startswith(("application/cbor", "text/xml")):
+        return  # CloudWatch's, by newer and older versions; their parsers find what breaks off
     length = None if headers.get("content-encoding") else headers.get("content-length")
     is_short = length is not None and length != str(len(body))
     is_empty = not text and length == "0"
@@ -306,16 +323,28 @@ class _Gate:
             self._limit = min(float(self._most), self._limit + 1 / self._limit)
 
 
-def _read(answer: Record) -> Record:
+def _read(answer: Record, most_bytes: int | None) -> Record:
     """Return an answer with the bytes of its body instead of a file."""
     whole = dict(answer)
     for name, value in answer.items():
         if _is_body(value):
             try:
-                whole[name] = value.read()
+                data = value.read() if most_bytes is None else _bytes(value, most_bytes)
+                meter().received(len(data))
+                whole[name] = data
             finally:
                 value.close()
     return whole
+
+
+def _bytes(body: _Body, most_bytes: int) -> bytes:
+    """Return a body, or raise `LoadError` once it is too large."""
+    data = bytearray()
+    while block := body.read(_READ_BYTES):
+        data += block
+        if len(data) > most_bytes:
+            raise LoadError("limit", f"more than {most_bytes:,} bytes")
+    return bytes(data)
 
 
 def _close(answer: Record) -> None:

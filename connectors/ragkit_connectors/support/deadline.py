@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
+from contextvars import copy_context
 from typing import Generic, TypeVar
 
 from ragkit.errors import ConfigError
@@ -101,6 +102,7 @@ def call_within(
 class _Task(threading.Thread, Generic[_T]):
     def __init__(self, function: Callable[[], _T], drop: Callable[[_T], None] | None) -> None:
         super().__init__(name="ragkit-remote-call", daemon=True)
+        self._context = copy_context()  # what counts for the caller counts here too
         self._function = function
         self._drop = drop
         self._lock = threading.Lock()
@@ -112,7 +114,7 @@ class _Task(threading.Thread, Generic[_T]):
         results: list[_T] = []
         error = None
         try:
-            results.append(self._function())
+            results.append(self._context.run(self._function))
         # Whatever is raised in the thread is raised again in the caller.
         except BaseException as raised:
             error = raised

@@ -48,9 +48,11 @@ def _in_threads(
     if n_threads == 1 or len(batches) < 2:
         return [embed(batch) for batch in batches]
     from concurrent.futures import ThreadPoolExecutor
+    from contextvars import copy_context
 
     with ThreadPoolExecutor(min(n_threads, len(batches)), "ragkit-embed") as pool:
-        return list(pool.map(embed, batches))
+        contexts = [copy_context() for _ in batches]
+        return list(pool.map(lambda context, batch: context.run(embed, batch), contexts, batches))
 
 
 def _batches(texts: Sequence[str], *, most_texts: int, most_bytes: int) -> Iterator[Sequence[str]]:

@@ -12,8 +12,9 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
+from ragkit.costs.metering import meter
 from ragkit.errors import (
     AccessDeniedError,
     ConfigError,
@@ -22,6 +23,7 @@ from ragkit.errors import (
     RemoteError,
     RemoteTimeoutError,
 )
+from ragkit.trust import LOOPBACK_HOSTS
 from ragkit.types import Json
 from ragkit_connectors.support.deadline import Deadline, check_limits
 from ragkit_connectors.support.json_values import Record, decode, decode_value, error_text, record
@@ -53,6 +55,11 @@ class ServerAddress:
     path: str
     is_private: bool
     """Whether nobody on the way can read what is sent."""
+
+    @property
+    def runs_on(self) -> Literal["machine"] | None:
+        """Where a model behind it runs, as receipts ask: on this machine, or elsewhere."""
+        return "machine" if self.host in LOOPBACK_HOSTS else None
 
 
 class WebServer:
@@ -140,6 +147,7 @@ class WebServer:
         *,
         sent: Sequence[str] = (),
         droppable: str = "",
+        generates: bool = False,
     ) -> Exchange:
         """Post `body` as JSON until there is an answer of status 200.
 
@@ -148,12 +156,13 @@ class WebServer:
             body: What is sent.
             sent: Texts in it that no error message may repeat.
             droppable: A field that is left out when the server refuses it with status 400.
+            generates: Whether each request counts as an attempt to generate.
 
         Raises:
             ConfigError: the key or the body cannot be sent.
             RemoteError: as `get`.
         """
-        return self._send("POST", path, body, sent, droppable)
+        return self._send("POST", path, body, sent, droppable, generates=generates)
 
     def _send(
         self,
@@ -162,6 +171,8 @@ class WebServer:
         body: dict[str, Json] | None,
         sent: Sequence[str],
         droppable: str = "",
+        *,
+        generates: bool = False,
     ) -> Exchange:
         key = self._key()
         deadline = Deadline(
@@ -169,7 +180,7 @@ class WebServer:
         )
         waits_left_seconds = min(self._retry_seconds, deadline.total_seconds_left)
         for attempts_left in reversed(range(_MOST_ATTEMPTS)):
-            exchange = self._ask(method, path, body, key, deadline)
+            exchange = self._ask(method, path, body, key, deadline, generates=generates)
             exchange.sent = sent
             if exchange.status == 200:
                 return exchange
@@ -208,6 +219,8 @@ class WebServer:
         body: Mapping[str, Json] | None,
         key: str,
         deadline: Deadline,
+        *,
+        generates: bool,
     ) -> Exchange:
         import http.client
 
@@ -216,12 +229,16 @@ class WebServer:
         except ValueError as error:
             raise ConfigError(f"a generation option is not a finite number: {error}") from error
         connection, timed = self._connect(deadline)
+        meter().sent(len(data or b""), generates=generates)
         try:
             connection.request(method, f"{self.address.path}{path}", data, _headers(key))
             response = connection.getresponse()
         except (OSError, http.client.HTTPException) as error:
             connection.close()
             raise self._broken(error, deadline) from error
+        except BaseException:  # Ctrl-C: the server is not to go on for nobody
+            connection.close()
+            raise
         timed.end_of_head()
         return Exchange(
             connection=connection,
@@ -327,6 +344,7 @@ class Exchange:
         self._max_bytes = max_bytes
         self._broken = broken
         self._key = key
+        self._meter = meter()
         self.sent: Sequence[str] = ()
         self.status = response.status
         self.content_type = response.headers.get_content_type()
@@ -385,6 +403,7 @@ class Exchange:
         try:
             while not self._response.isclosed() and (chunk := self._response.read1(READ_BYTES)):
                 n_bytes += len(chunk)
+                self._meter.received(len(chunk))
                 if n_bytes > self._max_bytes:
                     raise RemoteError(f"the response is larger than {self._max_bytes:,} bytes")
                 yield chunk

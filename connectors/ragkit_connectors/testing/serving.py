@@ -98,6 +98,11 @@ class LoopbackServer:
         )
 
     @property
+    def n_open(self) -> int:
+        """Connections that are open now."""
+        return self._server.n_open
+
+    @property
     def url(self) -> str:
         """Scheme, host and port, to give to a client."""
         return f"http://127.0.0.1:{self._server.server_address[1]}"
@@ -125,12 +130,18 @@ class LoopbackServer:
 class _Server(ThreadingHTTPServer):
     # Closing waits for the handlers, which end because their connections are shut down.
     daemon_threads = False
+    request_queue_size = 128
 
     def __init__(self, owner: LoopbackServer) -> None:
         self.owner = owner
         self.stopping = threading.Event()
         self._open: set[socket.socket] = set()
         super().__init__(("127.0.0.1", 0), _Handler)
+
+    @property
+    def n_open(self) -> int:
+        """Connections that are open now."""
+        return len(self._open)
 
     def process_request(self, request: object, client_address: object) -> None:
         """Keep the connection at hand for `stop`."""

@@ -32,6 +32,7 @@ from ragkit_eval.calibration.fit import (
     document_digests,
     fit_scorer,
 )
+from ragkit_eval.calibration.losses import losses
 from ragkit_eval.calibration.needs import (
     Needs,
     curve,
@@ -79,8 +80,9 @@ def calibrate(
     units: Sequence[bool] = (True,),
     second_hop: float = 0.0,
     cluster: str = "document",
-    name: str = "certified",
+    name: str | None = None,
     seed: int = 0,
+    with_losses: bool = False,
     on_progress: Callable[[int, int], None] | None = None,
     fingerprint: str | None = None,
     corpus_version: str | None = None,
@@ -99,8 +101,10 @@ def calibrate(
         dataset: Labelled questions, similar to those that users ask.
         retain: What to guarantee. By `mode`, it is the share of questions that keep what the
             untrimmed top 5 gives them (`strict`), the share of the mean quality of the untrimmed
-            top 5 (`ratio`), or the mean quality itself (`absolute`).
-        confidence: Confidence of the guarantee.
+            top 5 (`ratio`), or the mean quality itself (`absolute`). `conformal` is about the same
+            questions as `strict`, but holds on average over sets of labels only, without a
+            confidence for this one: for 20 to 60 questions, and not a certificate.
+        confidence: Confidence of the guarantee; not used by `conformal`.
         mode: What `retain` refers to.
         metric: A measure of `MEASURES`, or `Agreement`, which needs no labels; None takes what the
             labels allow (`default_quality`).
@@ -119,8 +123,9 @@ def calibrate(
             metadata field, `none`, or of one `section`: the part of a document below a heading of
             its top level. Sections of one document are more alike than documents, so that this is
             the weaker assumption; it is for collections of a few handbooks.
-        name: Name of the policy.
+        name: Name of the policy; None takes `certified`, or `marginal` by mode `conformal`.
         seed: Seed of the random draws; it is stored in the certificate.
+        with_losses: Also find what is lost, question by question, and what whole chunks would keep.
         on_progress: Called with the number of questions measured and the number of all. The count
             starts again at 1 in each step.
         fingerprint: Of a retriever that is not a `RAG`: a name of your own for it and all of its
@@ -143,8 +148,10 @@ def calibrate(
     dataset = with_sections(subject, dataset) if cluster == SECTION else dataset
     task = Task(
         subject=subject, dataset=dataset, pools=pools, scorers=scorers, neighbours=neighbours,
-        headings=headings, units=units, second_hop=second_hop, cluster=cluster, name=name,
-        seed=seed, on_progress=on_progress, fingerprint=fingerprint, corpus_version=corpus_version,
+        headings=headings, units=units, second_hop=second_hop, cluster=cluster,
+        name=name or ("marginal" if mode == "conformal" else "certified"),
+        seed=seed, on_progress=on_progress, with_losses=with_losses,
+        fingerprint=fingerprint, corpus_version=corpus_version,
         goal=Goal(metric=measure, mode=mode, retain=retain, confidence=confidence,
                   refuse_target=refuse_target),
     )  # fmt: skip
@@ -171,11 +178,17 @@ def _by_labels(task: Task) -> Calibration:
     choice = Choice(needs, measure, seed=task.seed)
     found, points = choice.cheapest(goal), curve(needs)
     grid = tuple(choice.grid(goal))
+    kept = None if isinstance(found, Cut) else found
+    lost = (
+        losses(task.rag, needs, goal, kept=kept, base=base, cluster=task.cluster, measure=measure)
+        if task.with_losses
+        else None
+    )
     if isinstance(found, Cut):
         return Calibration(
             policy=None, reason=_reason(found, task), n=found.n, n_needed=found.n_needed,
             curve=points, target=goal.to_dict(), evidence=_evidence(needs, None), grid=grid,
-            located=_located(task),
+            located=_located(task), losses=lost,
         )  # fmt: skip
     policy = found.policy(base)
     scope = _scope(task, policy, needs)
@@ -199,6 +212,7 @@ def _by_labels(task: Task) -> Calibration:
         untrimmed_k=found.k,
         uncertified_tokens=_uncertified(needs, goal),
         located=_located(task),
+        losses=lost,
     )
 
 

@@ -14,15 +14,17 @@ from ragkit_eval.calibration.needs import CUTS, Needs
 from ragkit_eval.calibration.untrimmed import Whole
 from ragkit_eval.stats.certificates import (
     LEAST_DOCUMENTS,
+    OrderStatistic,
     binomial_tail,
     certify_limit,
     document_means,
     fixed_sequence,
+    marginal_limit,
     mean_is_below,
 )
 
-CalibrationMode: TypeAlias = Literal["strict", "ratio", "absolute"]
-MODES: tuple[CalibrationMode, ...] = ("strict", "ratio", "absolute")
+CalibrationMode: TypeAlias = Literal["strict", "ratio", "absolute", "conformal"]
+MODES: tuple[CalibrationMode, ...] = ("strict", "ratio", "absolute", "conformal")
 
 UNTRIMMED_RISK = 0.05
 """Share of the permitted risk that goes to untrimmed chunks, so that the cheaper may be chosen."""
@@ -51,6 +53,13 @@ class Goal:
             raise ConfigError(f"refuse-target {target}; allowed: more than 0, less than 1")
         if self.mode not in MODES:
             raise ConfigError(f"mode {self.mode!r}; allowed: {' '.join(MODES)}")
+        if self.is_marginal and target is not None:
+            raise ConfigError("refuse-target needs a confidence, which mode conformal has not")
+
+    @property
+    def is_marginal(self) -> bool:
+        """Whether it is to hold on average over sets of labels only, without a confidence."""
+        return self.mode == "conformal"
 
     @property
     def risk_of_each(self) -> float:
@@ -76,7 +85,7 @@ class Goal:
             "metric": self.metric,
             "mode": self.mode,
             "retain": self.retain,
-            "confidence": self.confidence,
+            "confidence": None if self.is_marginal else self.confidence,
             "refuse_target": self.refuse_target,
         }
 
@@ -111,9 +120,24 @@ def highest_cut(
         confidence: In (0, 1).
     """
     # The order statistic is of limits from above; a threshold from below is one on negated values.
-    found = certify_limit(
-        [-value for value in lowest], clusters, share=share, confidence=confidence
+    return _as_cut(
+        certify_limit([-value for value in lowest], clusters, share=share, confidence=confidence)
     )
+
+
+def marginal_cut(needs: Sequence[Needs], goal: Goal) -> Cut:
+    """Return the highest cut that keeps the share of the questions on average, uncertified."""
+    asked = [needs[i] for i in asked_about(needs, goal)]
+    return _as_cut(
+        marginal_limit(
+            [-need.lowest for need in asked],
+            [need.cluster for need in asked],
+            share=1.0 - goal.retain,
+        )
+    )
+
+
+def _as_cut(found: OrderStatistic) -> Cut:
     return Cut(
         above=None if found.limit is None else -found.limit,
         n=found.n,
@@ -127,7 +151,7 @@ def highest_cut(
 
 def asked_about(needs: Sequence[Needs], goal: Goal) -> list[int]:
     """Return the positions of the questions that the goal is about."""
-    strict = goal.mode == "strict"
+    strict = goal.mode in {"strict", "conformal"}
     return [i for i, need in enumerate(needs) if need.full == 1.0 or not strict]
 
 

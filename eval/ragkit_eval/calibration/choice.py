@@ -15,6 +15,7 @@ from ragkit_eval.calibration.certify import (
     certified_cut,
     certified_depth,
     certified_refusal,
+    marginal_cut,
 )
 from ragkit_eval.calibration.needs import CUTS, Needs, mean_tokens
 from ragkit_eval.calibration.untrimmed import Whole
@@ -73,7 +74,13 @@ class Choice:
         self._wholes: dict[int, Whole] = {}
 
     def cheapest(self, goal: Goal) -> Kept | Cut:
-        """Return what keeps the goal with the fewest tokens, or why the labels show nothing."""
+        """Return what keeps the goal with the fewest tokens, or why the labels show nothing.
+
+        Where the goal is marginal, whole chunks do not compete: to choose is to lose its promise.
+        """
+        if goal.is_marginal:
+            cut = marginal_cut(self._needs, goal)
+            return cut if cut.above is None else self._above(cut.above, cut)
         cut = certified_cut(self._needs, goal, seed=self._seed)
         if cut.above is None and cut.n_needed is not None:
             return cut
@@ -93,7 +100,12 @@ class Choice:
         return self._with_refusal(min(kept, key=lambda one: one.mean_tokens), goal)
 
     def grid(self, goal: Goal) -> list[dict[str, Json]]:
-        """Return what other shares and confidences cost, or how many labels they need."""
+        """Return what other shares and confidences cost, or how many labels they need.
+
+        Nothing where there is no confidence.
+        """
+        if goal.is_marginal:
+            return []
         cells: list[dict[str, Json]] = []
         for retain, confidence in product(GRID, GRID):
             found = self.cheapest(replace(goal, retain=retain, confidence=confidence))

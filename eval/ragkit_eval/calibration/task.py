@@ -7,17 +7,23 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
+from typing import TYPE_CHECKING
 
 from ragkit import __version__
+from ragkit.brief import counted
 from ragkit.errors import ConfigError
 from ragkit.pipeline import RAG
 from ragkit.trimming import Certificate, Scorer, TrimPolicy
+from ragkit.trimming.certificate import MARGINAL
 from ragkit.types import Json
 from ragkit_eval.calibration.certify import Goal
 from ragkit_eval.data.datasets import Dataset
 from ragkit_eval.measuring.subjects import PassageSubject, StoreSubject
 
 _FOREIGN = "a retriever that is not ragkit's"
+
+if TYPE_CHECKING:
+    from ragkit_eval.calibration.losses import Losses
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,7 +37,8 @@ class Calibration:
     questions: the difference is the price of the certificate; None where no cut does. `located` is
     how many passages of another retriever were found in the dataset's documents, by their exact
     text; None where that does not matter. A policy without a certificate is one for a retriever or
-    documents that were not named.
+    documents that were not named. `losses` is what is lost, question by question, if that was
+    asked for.
     `to_dict` is the JSON of `ragkit calibrate`.
     """
 
@@ -47,11 +54,24 @@ class Calibration:
     untrimmed_k: int | None = None
     uncertified_tokens: float | None = None
     located: Mapping[str, Json] | None = None
+    losses: Losses | None = None
+
+    def __repr__(self) -> str:
+        """Return the result in short."""
+        found = self.reason if self.policy is None else f"certified policy {self.policy.name!r}"
+        return f"<Calibration {found}, {counted(self.n, 'question')}>"
 
     @property
     def certified(self) -> bool:
         """Whether there is a certificate."""
-        return self.policy is not None and self.policy.certificate is not None
+        certificate = None if self.policy is None else self.policy.certificate
+        return certificate is not None and certificate.promise is None
+
+    @property
+    def promise(self) -> str | None:
+        """What the policy promises instead of a certificate (mode `conformal`), or None."""
+        certificate = None if self.policy is None else self.policy.certificate
+        return None if certificate is None else certificate.promise
 
     @property
     def scorer(self) -> Scorer | None:
@@ -67,6 +87,7 @@ class Calibration:
         return {
             "schema": 1,
             "certified": self.certified,
+            "promise": self.promise,
             "reason": self.reason,
             "n": self.n,
             "n_needed": self.n_needed,
@@ -79,6 +100,7 @@ class Calibration:
             "untrimmed_k": self.untrimmed_k,
             "uncertified_tokens": self.uncertified_tokens,
             "located": None if self.located is None else dict(self.located),
+            "losses": None if self.losses is None else self.losses.to_dict(),
         }
 
 
@@ -112,6 +134,7 @@ class Task:
     on_progress: Callable[[int, int], None] | None
     fingerprint: str | None = None
     corpus_version: str | None = None
+    with_losses: bool = False
 
     def __post_init__(self) -> None:
         """Check that there is something to try; raises `ConfigError`."""
@@ -127,7 +150,8 @@ class Task:
         if isinstance(self.subject, StoreSubject):
             return self.subject.rag
         raise ConfigError(
-            f"metric Agreement and scorers other than none need a store; {_FOREIGN} has none"
+            "metric Agreement, scorers other than none and what is lost (--html) need a store; "
+            f"{_FOREIGN} has none"
         )
 
     @property
@@ -173,7 +197,8 @@ class Task:
             metric=goal.metric,
             mode=goal.mode,
             retain=goal.retain,
-            confidence=goal.confidence,
+            confidence=None if goal.is_marginal else goal.confidence,
+            promise=MARGINAL if goal.is_marginal else None,
             refuse_target=goal.refuse_target,
             cluster=self.cluster,
             seed=self.seed,

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal, TypeAlias
 
+from ragkit.brief import brief, counted
 from ragkit.errors import ConfigError
 from ragkit.pipeline.followups import resolve
 from ragkit.text.jsontext import as_object, as_objects, read_json
@@ -81,6 +82,11 @@ class Dataset:
     sha256: str
     corpus: Path | None = None
     documents: tuple[Document, ...] = ()
+
+    def __repr__(self) -> str:
+        """Return the dataset in short."""
+        n_questions = counted(len(self.questions), "question")
+        return f"<Dataset {brief(self.name)}, split {self.split!r}, {n_questions}>"
 
     def merged(self) -> Dataset:
         """Return the dataset with questions of the same text merged, as in retrieval benchmarks."""
@@ -163,7 +169,7 @@ def _folder(folder: Path, split: str | None, needed: Needed) -> Dataset:
         spans.setdefault(line.query_id, []).append((line.span, line.group))
     questions: list[Question] = []
     for where, row in json_lines(folder / "queries.jsonl"):
-        question = _question(where, row)
+        question = question_of(where, row)
         judged = relevance.get(question.id)
         if judged is None and not _belongs(question, name, has_judgements=bool(relevance)):
             continue
@@ -266,7 +272,8 @@ def _evidence(
     return tuple((span,) for span in only) if needed == "any" else (tuple(only),)
 
 
-def _question(where: str, row: _Row) -> Question:
+def question_of(where: str, row: _Row) -> Question:
+    """Return the question of a row, without its spans; raises `ConfigError`."""
     text = row.get("text", row.get("question"))
     if not isinstance(text, str) or not text.strip():
         raise ConfigError(f"{where}: a question needs text")
@@ -368,7 +375,7 @@ def _table(path: Path, split: str | None, needed: Needed, rows: Sequence[_Row]) 
     found: dict[str, tuple[Question, list[tuple[GoldSpan, object]]]] = {}
     for number, row in enumerate(rows, start=1):
         where = f"{path}, question {number}"
-        question = _question(where, row)
+        question = question_of(where, row)
         old, spans = found.get(question.id, (question, []))
         if old.text != question.text:
             raise ConfigError(f"{where}: the id {question.id!r} stands for two questions")

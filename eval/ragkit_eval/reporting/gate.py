@@ -15,6 +15,8 @@
     ceiling = 1200
     statistic = "p95"           # of ceiling and floor: mean (default), p50 or p95
 
+    most = 4096                 # largest value it can have; for `--sequential` only
+
     [slice."type=bridge".measure.EvidenceRecall]
     floor = 0.6                 # of questions whose metadata says so
 
@@ -37,6 +39,7 @@ from ragkit.types import Json
 from ragkit_eval.reporting.comparison import check_comparable, finite, pair
 from ragkit_eval.running.finished import Run, Score
 from ragkit_eval.stats.inference import (
+    FLIPS,
     RESAMPLES,
     bootstrap,
     bootstrap_quantile,
@@ -57,8 +60,8 @@ _WHEN_INCONCLUSIVE: Mapping[str, WhenInconclusive] = {
     "fail": "fail",
     "pass": "pass",
 }
-_STATISTICS: Mapping[Statistic, float | None] = {"mean": None, "p50": 0.5, "p95": 0.95}
-_NAMED_STATISTICS: Mapping[str, Statistic] = {"mean": "mean", "p50": "p50", "p95": "p95"}
+STATISTICS: Mapping[Statistic, float | None] = {"mean": None, "p50": 0.5, "p95": 0.95}
+_NAMEDSTATISTICS: Mapping[str, Statistic] = {"mean": "mean", "p50": "p50", "p95": "p95"}
 _EXITS: Mapping[Verdict, ExitCode] = {
     "pass": ExitCode.DONE,
     "fail": ExitCode.GATE_FAILED,
@@ -77,6 +80,7 @@ class Rule:
     floor: float | None = None
     ceiling: float | None = None
     statistic: Statistic = "mean"
+    most: float | None = None
 
     @property
     def name(self) -> str:
@@ -101,14 +105,30 @@ class Check:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Sequential:
+    """How far a sequential gate read: `n_used` of `n` questions, in an order that `seed` fixes."""
+
+    seed: int
+    n: int
+    n_used: int
+    n_documents: int
+    n_documents_used: int
+    stopped_early: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class GateResult:
-    """The verdict over all checks, and the exit code that says it."""
+    """The verdict over all checks, and the exit code that says it.
+
+    `sequential` is None where all questions were read at once.
+    """
 
     verdict: Verdict
     exit_code: int
     checks: tuple[Check, ...]
     run: str
     baseline: str | None
+    sequential: Sequential | None = None
 
     def to_dict(self) -> dict[str, Json]:
         """Return the JSON form of `ragkit eval gate`."""
@@ -119,6 +139,7 @@ class GateResult:
             "run": self.run,
             "baseline": self.baseline,
             "checks": [asdict(check) for check in self.checks],
+            **({} if self.sequential is None else asdict(self.sequential)),
         }
 
     def raise_for_verdict(self) -> None:
@@ -143,6 +164,7 @@ class Gate:
     min_questions: int = 1
     seed: int = 0
     resamples: int = RESAMPLES
+    flips: int = FLIPS
 
     @classmethod
     def load(cls, path: str | Path) -> Gate:
@@ -163,16 +185,30 @@ class Gate:
         Raises:
             ConfigError: a rule has a margin and there is no baseline.
         """
-        if baseline is None:
-            needing = [rule.name for rule in self.rules if rule.margin is not None]
-            if needing:
-                raise ConfigError(f"a margin on {needing[0]} needs a baseline: --baseline RUN")
-        checks = list(self._sound(run, baseline))
+        self.check_baseline(baseline)
+        checks = self.sound(run, baseline)
         if not checks:
             for rule in self.rules:
                 checks += self._limits(rule, run)
             if baseline is not None:
                 checks += self._margins(run, baseline)
+        return self.result(run, baseline, checks)
+
+    def check_baseline(self, baseline: Run | None) -> None:
+        """Raise `ConfigError` where a margin has nothing to compare with."""
+        needing = [rule.name for rule in self.rules if rule.margin is not None]
+        if baseline is None and needing:
+            raise ConfigError(f"a margin on {needing[0]} needs a baseline: --baseline RUN")
+
+    def result(
+        self,
+        run: Run,
+        baseline: Run | None,
+        checks: Sequence[Check],
+        *,
+        sequential: Sequential | None = None,
+    ) -> GateResult:
+        """Return the verdict over checks; without any it fails."""
         found: set[Verdict] = {check.verdict for check in checks}
         verdict: Verdict = "pass"
         if "fail" in found or not checks:
@@ -188,9 +224,10 @@ class Gate:
             checks=tuple(checks),
             run=str(run.folder),
             baseline=None if baseline is None else str(baseline.folder),
+            sequential=sequential,
         )
 
-    def _sound(self, run: Run, baseline: Run | None) -> list[Check]:
+    def sound(self, run: Run, baseline: Run | None) -> list[Check]:
         """Return what makes any verdict but "fail" impossible."""
         checks: list[Check] = []
 
@@ -257,7 +294,7 @@ class Gate:
         self, values: Sequence[float], clusters: Sequence[str], statistic: Statistic
     ) -> tuple[float, float, float]:
         confidence = 1.0 - 2.0 * self.alpha
-        share = _STATISTICS[statistic]
+        share = STATISTICS[statistic]
         if share is None:
             found = interval(
                 values, clusters, confidence=confidence, resamples=self.resamples, seed=self.seed
@@ -302,7 +339,7 @@ class Gate:
         # Where nothing differs, nothing is known of how much would.
         is_known = 0.0 < detectable < math.inf
         finds = f"{detectable:.4g}" if is_known else "unknown size"
-        p = sign_flip(gains, pairs.clusters, seed=self.seed, one_sided=True)
+        p = sign_flip(gains, pairs.clusters, flips=self.flips, seed=self.seed, one_sided=True)
         inside = low > -margin or not any(gains)
         check = Check(
             name=rule.name,
@@ -349,12 +386,17 @@ def _unusable(rule: Rule, run: Run, baseline: Run | None) -> str | None:
 
 def _slice(run: Run, name: str | None) -> list[Score]:
     """Return the questions of a slice: `answerable`, `unanswerable` or `field=value`."""
+    return [score for score in run.scores if in_slice(score, name)]
+
+
+def in_slice(score: Score, name: str | None) -> bool:
+    """Whether a question belongs to a slice; None is all of them."""
     if name is None:
-        return list(run.scores)
+        return True
     if name in {"answerable", "unanswerable"}:
-        return [score for score in run.scores if score.unanswerable == (name == "unanswerable")]
+        return score.unanswerable == (name == "unanswerable")
     key, _, value = name.partition("=")
-    return [score for score in run.scores if str(score.metadata.get(key)) == value]
+    return str(score.metadata.get(key)) == value
 
 
 def _gate(path: str, data: Mapping[str, object]) -> Gate:
@@ -396,7 +438,7 @@ def _rules(path: str, given: object, name: str | None) -> list[Rule]:
     rules: list[Rule] = []
     for measure, entry in _table(path, "measure", given).items():
         table = _table(path, f"measure.{measure}", entry)
-        _known(path, table, {"margin", "floor", "ceiling", "statistic"})
+        _known(path, table, {"margin", "floor", "ceiling", "statistic", "most"})
         margin, is_share = table.get("margin"), False
         if isinstance(margin, str) and margin.endswith("%"):
             is_share = True
@@ -405,21 +447,24 @@ def _rules(path: str, given: object, name: str | None) -> list[Rule]:
             except ValueError:
                 raise ConfigError(f"{path}: margin {margin!r}; allowed: a number, or 5%") from None
         named = table.get("statistic", "mean")
-        statistic = _NAMED_STATISTICS.get(str(named))
+        statistic = _NAMEDSTATISTICS.get(str(named))
         if statistic is None:
-            raise ConfigError(f"{path}: statistic {named!r}; allowed: {' '.join(_STATISTICS)}")
+            raise ConfigError(f"{path}: statistic {named!r}; allowed: {' '.join(STATISTICS)}")
         numbers = {
             key: None if value is None else _number(path, key, value)
             for key, value in {
                 "margin": margin,
                 "floor": table.get("floor"),
                 "ceiling": table.get("ceiling"),
+                "most": table.get("most"),
             }.items()
         }
-        if all(value is None for value in numbers.values()):
+        if all(numbers[key] is None for key in ("margin", "floor", "ceiling")):
             raise ConfigError(f"{path}: {measure} needs margin, floor or ceiling")
         if numbers["margin"] is not None and numbers["margin"] < 0.0:
             raise ConfigError(f"{path}: margin {numbers['margin']}; allowed: 0 or more")
+        if numbers["most"] is not None and numbers["most"] <= 0.0:
+            raise ConfigError(f"{path}: most {numbers['most']}; allowed: more than 0")
         rules.append(
             Rule(
                 measure=measure,

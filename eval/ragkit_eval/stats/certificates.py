@@ -9,6 +9,8 @@ Standard library only; nothing here approximates by the normal distribution what
   STaR (Voracek and Orabona 2025, arXiv 2505.22422), tested along a fixed sequence of limits.
 - Questions about the same document are correlated. Where documents have several, the effective
   number of questions replaces n (`cluster_penalty`); the betting test bets on documents' means.
+- Where labels are too few for any of these: a limit that holds on average over sets of labels
+  (`marginal_limit`), which is no certificate.
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ import random
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass
+from operator import itemgetter
 from statistics import NormalDist, median
 
 from ragkit_eval.stats.inference import beta_quantile, cluster_sums, design_effect, incomplete_beta
@@ -216,6 +219,59 @@ def certify_limit(
         failures=sum(need > limit for need in needs),
         n_needed=None,
     )
+
+
+def marginal_limit(
+    needs: Sequence[float], clusters: Sequence[Hashable], *, share: float
+) -> OrderStatistic:
+    """Return the smallest limit that at most `share` of new questions exceed on average.
+
+    Split conformal prediction (Vovk et al. 2005; Lei et al. 2018) with one document as the unit
+    that is exchangeable: each has the same weight, which its questions share, and the one to come
+    has that weight too, at infinity (the n + 1 of the method; Lee, Barber and Willett 2023,
+    "Distribution-free inference with hierarchical data"). The average is over sets of labels: this
+    set's own limit may be exceeded by more.
+
+    Args:
+        needs: As in `certify_limit`.
+        clusters: The document of each.
+        share: Failures that are allowed, in (0, 1).
+    """
+    n, sizes = len(needs), Counter(clusters)
+    n_documents = len(sizes)
+    weights = {name: 1.0 / (size * (n_documents + 1)) for name, size in sizes.items()}
+    exceeding = 1.0 / (n_documents + 1)
+    limit: float | None = None
+    hopeless = 0.0
+    for need, cluster in sorted(zip(needs, clusters, strict=True), key=itemgetter(0), reverse=True):
+        if exceeding <= share + _ROUNDING:
+            limit = need
+        exceeding += weights[cluster]
+        hopeless += weights[cluster] if need == math.inf else 0.0
+    reason = None
+    if limit is None or limit == math.inf:
+        limit = None
+        reason = f"the questions come from {n_documents} documents: too few"
+        if hopeless > 0.0:
+            lost = hopeless * (n_documents + 1) / n_documents
+            reason = f"{lost:.1%} of the questions fail at every limit; allowed: {share:.1%}"
+    # The share of hopeless questions stays, and the one to come must fit beside them.
+    rate = hopeless * (n_documents + 1) / n_documents if n_documents else 0.0
+    documents = math.ceil((1.0 - share) / (share - rate) - _ROUNDING) if rate < share else None
+    each = n / n_documents if n_documents else 1.0
+    return OrderStatistic(
+        limit=limit,
+        n=n,
+        n_effective=float(n_documents),
+        n_documents=n_documents,
+        failures=0 if limit is None else sum(need > limit for need in needs),
+        n_needed=None if limit is not None or documents is None else math.ceil(documents * each),
+        reason=reason,
+    )
+
+
+_ROUNDING = 1e-9
+"""Sums of weights are as exact as this."""
 
 
 def mean_is_below(

@@ -1,0 +1,209 @@
+"""What a calibrated context loses: each question, with what was cut of its passages."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from ragkit.pipeline import RAG
+from ragkit.trimming import BASELINE_HITS, TrimPolicy, rank, select
+from ragkit.types import Json, Span
+from ragkit_eval.calibration.certify import Goal, asked_about
+from ragkit_eval.calibration.choice import Kept
+from ragkit_eval.calibration.needs import CUTS, Needs, mean_tokens
+from ragkit_eval.calibration.untrimmed import Whole
+from ragkit_eval.data.datasets import Question
+from ragkit_eval.measuring.pools import retrieve
+from ragkit_eval.stats.inference import quantile
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CutPassage:
+    """A passage of the untrimmed top 5; `kept` and `gold` are spans of the document, in order."""
+
+    document_id: str
+    start: int
+    text: str
+    kept: tuple[Span, ...]
+    gold: tuple[Span, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Loss:
+    """A question that the untrimmed top 5 serves better than the trimmed context does."""
+
+    question: Question
+    passages: tuple[CutPassage, ...]
+    n_tokens: int
+    n_full_tokens: int
+    n_elsewhere_tokens: int
+    """Tokens kept from passages beyond the top 5."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Losses:
+    """What the labels show of every cut, of untrimmed chunks, and of the questions that lose.
+
+    Shares are of what the untrimmed top 5 gives the questions that the goal is about: of a strict
+    one the share of them that keep all, of a ratio the share of the mean quality. Where the goal is
+    absolute they are the mean quality itself.
+
+    Attributes:
+        n: Questions that the goal is about.
+        cluster: By what questions are grouped, as in `calibrate`.
+        n_clusters: Documents, or other clusters, of these.
+        n_measured: Labelled questions that were measured.
+        full_tokens: Mean tokens of the untrimmed top 5 as it is found, with near-identical chunks.
+        curve: Cut, mean tokens and share, fewest tokens first.
+        untrimmed: k, mean tokens and share of the first k chunks, whole, as policies send them: of
+            near-identical ones one.
+        shown: Mean tokens and share of what the losses are of; None if nothing keeps the share.
+        is_certified: Whether that is certified; else it is the cut that just keeps the share of
+            these very questions, and promises nothing.
+        lost: The questions that lose by it; without it, those that every cut loses.
+        samples: How the questions were chosen, where the labels say so.
+    """
+
+    cluster: str
+    n: int
+    n_clusters: int
+    n_measured: int
+    full_tokens: float
+    curve: tuple[tuple[float, float, float], ...]
+    untrimmed: tuple[tuple[int, float, float], ...]
+    shown: tuple[float, float] | None
+    is_certified: bool
+    lost: tuple[Loss, ...]
+    samples: tuple[str, ...]
+
+    def to_dict(self) -> dict[str, Json]:
+        """Return the part of the JSON of `ragkit calibrate`."""
+        return {
+            "untrimmed": [{"k": k, "tokens": t, "share": s} for k, t, s in self.untrimmed],
+            "lost": [{"id": o.question.id, "question": o.question.text} for o in self.lost],
+        }
+
+
+def losses(
+    rag: RAG,
+    needs: Sequence[Needs],
+    goal: Goal,
+    *,
+    kept: Kept | None,
+    base: TrimPolicy,
+    cluster: str,
+    measure: Callable[[Sequence[int]], Sequence[Whole]],
+) -> Losses:
+    """Return what is lost by what is certified, or by an uncertified cut where nothing is.
+
+    Args:
+        rag: The pipeline.
+        needs: What the labelled questions need.
+        goal: What was asked for.
+        kept: What is certified; None where nothing is.
+        base: The policy without limits.
+        cluster: By what questions are grouped.
+        measure: Measures the first k chunks, for each of several k.
+    """
+    at = asked_about(needs, goal)
+    quality, tokens, policy = _shown(needs, at, goal, kept, base)
+    lost = [i for i in at if quality[i] < needs[i].full]
+    wholes = sorted(measure(range(1, BASELINE_HITS + 1)), key=lambda whole: whole.k)
+    samples = (need.question.metadata.get("sample") for need in needs)
+    return Losses(
+        cluster=cluster,
+        n=len(at),
+        n_clusters=len({needs[i].cluster for i in at}),
+        n_measured=len(needs),
+        full_tokens=sum(need.full_tokens for need in needs) / len(needs),
+        curve=tuple(
+            (cut, mean_tokens(needs, cut), _share(needs, at, goal, [n.quality[j] for n in needs]))
+            for j, cut in reversed(list(enumerate(CUTS)))
+        ),
+        untrimmed=tuple(
+            (whole.k, whole.mean_tokens, _share(needs, at, goal, whole.quality)) for whole in wholes
+        ),
+        shown=None if tokens is None else (tokens, _share(needs, at, goal, quality)),
+        is_certified=kept is not None,
+        lost=tuple(_loss(rag, needs[i], policy) for i in lost),
+        samples=tuple(sorted({sample for sample in samples if isinstance(sample, str)})),
+    )
+
+
+def _shown(
+    needs: Sequence[Needs],
+    at: Sequence[int],
+    goal: Goal,
+    kept: Kept | None,
+    base: TrimPolicy,
+) -> tuple[Sequence[float], float | None, TrimPolicy]:
+    """Return quality, mean tokens and policy of what the losses are of."""
+    if kept is not None:
+        return kept.quality, kept.mean_tokens, replace(kept.policy(base), refuse_below=0.0)
+    cut = quantile([needs[i].lowest for i in at], 1.0 - goal.retain) if at else -math.inf
+    above = max(CUTS[0], min(cut, CUTS[-1]))
+    policy = replace(base, keep_above=above)
+    quality = [need.quality_at(above) for need in needs]
+    return quality, mean_tokens(needs, cut) if cut > -math.inf else None, policy
+
+
+def _share(
+    needs: Sequence[Needs], at: Sequence[int], goal: Goal, quality: Sequence[float]
+) -> float:
+    if goal.mode == "strict":
+        found, of = float(sum(quality[i] == 1.0 for i in at)), float(len(at))
+    else:
+        found = sum(quality[i] for i in at)
+        of = sum(needs[i].full for i in at) if goal.mode == "ratio" else float(len(at))
+    return found / of if of else 0.0
+
+
+def _loss(rag: RAG, need: Needs, policy: TrimPolicy) -> Loss:
+    question = need.question
+    found = retrieve(rag, question.searched, k=BASELINE_HITS, pools=(policy.pool,))
+    ranking = rank(found.terms, found.pools[policy.pool], policy)
+    chosen = select(ranking, policy=policy, counter=rag.counter)
+    chunks = [hit.chunk for hit in found.hits]
+    spans: Mapping[str, list[Span]] = {chunk.document_id: [] for chunk in chunks}
+    n_elsewhere = 0
+    for item in chosen.context:
+        name = item.hit.chunk.document_id
+        if any(c.document_id == name and item.start < c.end and c.start < item.end for c in chunks):
+            spans[name].append((item.start, item.end))
+        else:
+            n_elsewhere += item.n_tokens
+    return Loss(
+        question=question,
+        passages=tuple(
+            CutPassage(
+                document_id=chunk.document_id,
+                start=chunk.start,
+                text=chunk.text,
+                kept=tuple(sorted(spans[chunk.document_id])),
+                gold=tuple(_gold(question, chunk.document_id, chunk.start, chunk.text)),
+            )
+            for chunk in chunks
+        ),
+        n_tokens=sum(item.n_tokens for item in chosen.context),
+        n_full_tokens=need.full_tokens,
+        n_elsewhere_tokens=n_elsewhere,
+    )
+
+
+def _gold(question: Question, document_id: str, start: int, text: str) -> list[Span]:
+    """Return where a passage holds what is needed: spans of the document, or needs as they stand.
+
+    The needs are those of a question without spans; they are found by their letters.
+    """
+    spans = {
+        (span.start, span.end)
+        for way in question.evidence
+        for span in way
+        if span.document_id == document_id
+    }
+    if not question.evidence:
+        wanted = [words for need in question.needs for words in need] or question.answers
+        places = ((text.find(words), len(words)) for words in wanted if words)
+        spans = {(start + at, start + at + length) for at, length in places if at >= 0}
+    return sorted(spans)

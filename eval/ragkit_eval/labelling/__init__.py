@@ -1,0 +1,1 @@
+"""Labelling questions by hand: in a terminal, or on one local page."""

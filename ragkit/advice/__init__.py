@@ -1,0 +1,1 @@
+"""Advice: Region, hosting, window and service level, each with its reason and sources, or none."""

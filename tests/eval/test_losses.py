@@ -1,0 +1,143 @@
+"""What a calibration loses, and the page that shows it."""
+
+from __future__ import annotations
+
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+from ragkit import RAG
+from ragkit.types import Document
+from ragkit_eval import Calibration, calibrate, load_dataset
+from ragkit_eval.reporting.calibration_page import html
+from ragkit_eval.reporting.selfcontained import document
+
+from ..cli.command import run, valid
+
+HOSTILE = "<script>alert(1)</script>\u202e&\x1b[31m"
+N = 40
+
+
+class _Reader(HTMLParser):
+    """Reads a page; what is left open, what would be loaded, and what is shown by class."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.open: list[tuple[str, str]] = []
+        self.tags: set[str] = set()
+        self.loaded: list[str] = []
+        self.policy = ""
+        self.shown: list[tuple[frozenset[str], str]] = []
+        self.feed(page)
+        self.close()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        values = dict(attrs)
+        self.tags.add(tag)
+        self.loaded += [name for name in ("src", "href", "srcset", "style") if name in values]
+        if values.get("http-equiv") == "Content-Security-Policy":
+            self.policy = values["content"] or ""
+        if tag not in {"meta", "line", "circle", "polyline", "path", "rect"}:
+            self.open.append((tag, values.get("class") or tag))
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag not in {"line", "circle", "polyline", "path", "rect"}:
+            assert self.open.pop()[0] == tag
+
+    def handle_data(self, data: str) -> None:
+        self.shown.append((frozenset(name for _, name in self.open), data))
+
+
+@pytest.fixture(scope="module")
+def found(tmp_path_factory: pytest.TempPathFactory) -> Calibration:
+    """Return a calibration in which a few questions need a sentence that no word points to."""
+    folder = tmp_path_factory.mktemp("losses")
+    lines = ["question,answer,needs"]
+    with RAG(folder / "kb", embedder="none") as rag:
+        documents: list[Document] = []
+        for i in range(N):
+            hidden = i < 3
+            code = f"It opens with {HOSTILE} number {i * 7}." if hidden else f"Code {i * 7}."
+            text = f"Door {i} is green. Nothing else is known of the weather. {code} Bye."
+            documents.append(Document(id=f"door{i}.txt", text=text))
+            need = code if hidden else f"Door {i} is green."
+            lines.append(f'Which door is door {i}?,,"{need}"')
+        rag.ingest(*documents)
+        (folder / "labels.csv").write_text("\n".join(lines) + "\n")
+        dataset = load_dataset(folder / "labels.csv")
+        return calibrate(rag, dataset, retain=0.8, confidence=0.8, with_losses=True, units=(False,))
+
+
+def test_each_lost_question_shows_what_was_cut(found: Calibration) -> None:
+    """What is needed and cut is marked as both, in the text of the document."""
+    assert found.certified
+    assert found.losses is not None
+    lost = found.losses.lost
+    assert {one.question.text for one in lost} <= {f"Which door is door {i}?" for i in range(3)}
+    assert lost
+    page = _Reader(html(found, ["What this says", "  much"], "labels"))
+    cut = [text for classes, text in page.shown if {"cut", "mark"} <= classes]
+    assert any(text.startswith("It opens with") for text in cut)
+    kept = [text for classes, text in page.shown if "text" in classes and "cut" not in classes]
+    assert any("is green." in text for text in kept)
+
+
+def test_untrimmed_chunks_are_beside_it_on_the_same_labels(found: Calibration) -> None:
+    """Shares grow with k, and so do tokens; the curve ends where nothing is cut."""
+    assert found.losses is not None
+    untrimmed = found.losses.untrimmed
+    assert [k for k, _, _ in untrimmed] == [1, 2, 3, 4, 5]
+    assert [t for _, t, _ in untrimmed] == sorted(t for _, t, _ in untrimmed)
+    assert untrimmed[-1][2] == found.losses.curve[-1][2] == 1.0
+    assert found.losses.n == found.losses.n_clusters == N
+
+
+def test_the_page_loads_nothing_and_shows_hostile_text_as_text(found: Calibration) -> None:
+    """A policy forbids what an escape might miss; names and documents are text, whatever is in."""
+    text = html(found, [f"What {HOSTILE}", f"  {HOSTILE}"], HOSTILE)
+    page = _Reader(text)
+    assert not page.open
+    assert not page.loaded
+    assert "script" not in page.tags
+    assert page.policy.startswith("default-src 'none'; style-src 'sha256-")
+    assert "script-src" not in page.policy
+    assert "\u202e" not in text
+    assert "\x1b" not in text
+    assert "http" not in text.replace("http-equiv", "")
+
+
+def test_a_script_is_allowed_by_its_digest() -> None:
+    """The digest is of what stands between the tags."""
+    import base64
+    import hashlib
+
+    page = document("x", ["<p>y</p>"], script="let a = 1;")
+    digest = base64.b64encode(hashlib.sha256(b"let a = 1;").digest()).decode()
+    assert f"script-src 'sha256-{digest}'" in page
+    assert "<script>let a = 1;</script>" in page
+
+
+def test_without_a_certificate_the_page_shows_the_cut_that_just_keeps_the_share(
+    tmp_path: Path,
+) -> None:
+    """By command: exit 5, no policy, and a page that says why."""
+    (tmp_path / "doors").mkdir()
+    rows = ["question,answer"]
+    for i in range(6):
+        (tmp_path / "doors" / f"{i}.txt").write_text(f"Door {i} opens with code {i * 7}.")
+        rows.append(f"What is the code of door {i}?,code {i * 7}")
+    (tmp_path / "labels.csv").write_text("\n".join(rows) + "\n")
+    store, page = str(tmp_path / "kb"), tmp_path / "out" / "page.html"
+    run("ingest", str(tmp_path / "doors"), "--store", store, "--embedder", "none")
+    done = run("calibrate", str(tmp_path / "labels.csv"), "--store", store, "--html", str(page),
+               "--out", str(tmp_path / "trim.json"), "--cache", str(tmp_path / "cache"), "--json",
+               code=5)  # fmt: skip
+    data = valid(done.stdout, "calibrate")
+    assert len(data["losses"]["untrimmed"]) == 5
+    assert "just keeps the share" in page.read_text()
+    assert "Not certified" in page.read_text()
+    assert not (tmp_path / "trim.json").exists()
+    refused = run("calibrate", str(tmp_path / "labels.csv"), "--store", store, "--html", str(page),
+                  "--metric", "agreement", "--mode", "absolute", code=2)  # fmt: skip
+    assert "Agreement" in refused.stderr
