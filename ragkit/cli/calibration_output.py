@@ -15,6 +15,8 @@ def calibration_text(data: Shown) -> str:
     """Return what was certified, or what more it would take."""
     if data["policy"] is None:
         return _refused(data)
+    if data["policy"].get("certificate") is None:
+        return _uncertified(data)
     c = data["policy"]["certificate"]
     nothing = ""
     if data["untrimmed_k"] == BASELINE_HITS or c["expected_tokens"] >= c["untrimmed_tokens"]:
@@ -25,7 +27,38 @@ def calibration_text(data: Shown) -> str:
         f"n {c['n']} ({c['n_effective']:.0f} effective, {c['documents']} {_clusters(c)}), "
         f"{c['failures']} failures, achieved {c['achieved']:.3f}\n"
         f"mean context {c['expected_tokens']:.0f} tokens instead of {c['untrimmed_tokens']:.0f}\n"
-        f"wrote {data['out']}; use it with: ragkit ask --trim {shlex.quote(data['out'])}{nothing}"
+        f"{_located(data['located'])}wrote {data['out']}; use it with: {_use(data)}{nothing}"
+    )
+
+
+def _use(data: Shown) -> str:
+    """Return how a policy is used: in a store, or behind another retriever."""
+    known = data["policy"]["certificate"]["fingerprints"]
+    if "retriever" not in known:
+        return f"ragkit ask --trim {shlex.quote(data['out'])}"
+    version = data["policy"]["certificate"]["corpus"]["version"]
+    return (
+        f"ragkit.trim(question, passages, policy={data['out']!r}, "
+        f"fingerprint={known['retriever']!r}, corpus_version={version!r})"
+    )
+
+
+def _uncertified(data: Shown) -> str:
+    out = data["out"]
+    return (
+        f"not certified: {data['reason']}\n{_located(data['located'])}wrote {out}: a policy that "
+        f"promises nothing; use it with: ragkit.trim(question, passages, policy={out!r})"
+    )
+
+
+def _located(located: Shown | None) -> str:
+    """Return which passages have no place, or no certain one, in the dataset's documents."""
+    if located is None or not (located["missing"] or located["ambiguous"]):
+        return ""
+    return (
+        f"of {located['passages']} passages {located['missing']} do not stand word for word in the "
+        f"documents, so that they hold no evidence, and {located['ambiguous']} stand in several "
+        "places\n"
     )
 
 
@@ -54,7 +87,8 @@ def _refused(data: Shown) -> str:
         if needed is None
         else (f"about {needed:,} questions like these are needed")
     )
-    return f"not certified: {data['reason']}\n{more}; nothing was written"
+    located = _located(data["located"])
+    return f"not certified: {data['reason']}\n{located}{more}; nothing was written"
 
 
 def _guarantee(target: Shown) -> str:
@@ -83,8 +117,8 @@ def explanation(data: Shown) -> str:
 def meaning(data: Shown) -> list[str]:
     """Return what is guaranteed and what is not, line by line."""
     lines: list[str] = []
-    if data["policy"] is not None:
-        c = data["policy"]["certificate"]
+    c = None if data["policy"] is None else data["policy"].get("certificate")
+    if c is not None:
         saved = 1.0 - c["expected_tokens"] / c["untrimmed_tokens"]
         change = f"{saved:.0%} less than" if saved >= 0.0 else f"{-saved:.0%} more than"
         lines += [
@@ -121,14 +155,24 @@ def meaning(data: Shown) -> list[str]:
             "  It is about questions like the labelled ones, on documents like theirs; one question"
             " in particular may lose its evidence.",
             *_weaker(c),
-            "  It ends when the chunker, the embedder, the template, the token counter or the score"
-            " changes, or when more than a tenth of the chunks has changed; ragkit ask then says"
-            " so.",
+            _end(c),
         ]  # fmt: skip
     else:
         lines += [f"Asked was {_guarantee(data['target'])}."]
         lines += _absolute(data["evidence"], data["target"]["metric"])
     return lines
+
+
+def _end(certificate: Shown) -> str:
+    if "retriever" in certificate["fingerprints"]:
+        return (
+            "  It ends when the retriever's fingerprint, the corpus version, the way sentences are "
+            "compared, the token counter or the score changes; ragkit.trim then says so."
+        )
+    return (
+        "  It ends when the chunker, the embedder, the template, the token counter or the score"
+        " changes, or when more than a tenth of the chunks has changed; ragkit ask then says so."
+    )
 
 
 def _weaker(certificate: Shown) -> list[str]:

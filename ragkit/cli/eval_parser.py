@@ -62,6 +62,17 @@ def _calibrate(add: AddCommand) -> None:
     ):  # fmt: skip
         parser.add_argument(f"--{name}", metavar="A,B", default=default, help=text)
     _second_hop(parser)
+    parser.add_argument("--retriever", metavar="MODULE:NAME",
+                        help="instead of a store, calibrate for a retriever of your own, whose "
+                        "passages ragkit.trim trims: a function from a question to passages, or a "
+                        "retriever of LangChain, LlamaIndex or Haystack; this imports and runs "
+                        "the module, also from the current folder")  # fmt: skip
+    parser.add_argument("--fingerprint", metavar="TEXT",
+                        help="name of that retriever and its settings; ragkit.trim is given the "
+                        "same")  # fmt: skip
+    parser.add_argument("--corpus-version", metavar="TEXT",
+                        help="name of the state of its documents; without both names there is a "
+                        "policy, but no certificate")  # fmt: skip
     parser.add_argument("--out", metavar="FILE", help="trim policy to write (default trim.json)")
     parser.add_argument("--explain", action="store_true",
                         help="explain what is guaranteed and what is not")  # fmt: skip

@@ -17,7 +17,7 @@ import re
 import threading
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, TypeAlias, Unpack, cast
 
@@ -40,7 +40,13 @@ from ragkit.trimming import (
     select,
     untrimmed,
 )
+from ragkit.trimming.certificate import (
+    passage_fingerprints,
+    why_stale_for_passages,
+    why_void_for_passages,
+)
 from ragkit.trimming.merging import merged
+from ragkit.trimming.policy import BUNDLED
 from ragkit.types import Chunk, Document, Hit, Json, TokenCounter
 
 if TYPE_CHECKING:
@@ -88,6 +94,8 @@ class TrimmedPassages:
     `n_tokens` counts them and `n_tokens_before` all passages. `evidence` in [0, 1] says how well
     the passages support an answer; `refused` is true where it is below `threshold`, so that it is
     better not to answer. `threshold` is None where it is not known what it would refuse.
+    `certified` says whether the policy's certificate holds for this retriever and these documents;
+    `void_because` says why one does not, and `stale` that only the documents have changed since.
     """
 
     pieces: tuple[Piece, ...]
@@ -96,6 +104,9 @@ class TrimmedPassages:
     evidence: float | None
     threshold: float | None
     refused: bool
+    certified: bool = False
+    stale: bool = False
+    void_because: str | None = None
 
     def __repr__(self) -> str:
         """Return what is kept in short."""
@@ -113,6 +124,9 @@ class TrimmedPassages:
             "evidence": self.evidence,
             "threshold": self.threshold,
             "refused": self.refused,
+            "certified": self.certified,
+            "stale": self.stale,
+            "void_because": self.void_because,
         }
 
 
@@ -125,7 +139,8 @@ def trim(
 
     Args:
         question: Data, whatever characters it holds.
-        passages: Best first: texts, or objects that have one.
+        passages: Best first: texts, or objects that have one. Of these, a policy of your own reads
+            as many as its `pool`, and those of ragkit all.
         options: See `TrimOptions`.
 
     Raises:
@@ -140,19 +155,78 @@ def trim(
         raise ConfigError(f"max_tokens {max_tokens}; allowed: 1 or more, or None")
     chosen = policy if isinstance(policy, TrimPolicy) else open_policy(policy)[0]
     counter = options.get("counter") or open_counter()
-    texts = [_text(passage, i) for i, passage in enumerate(passages)]
+    texts = texts_of(passages)
     before = sum(map(counter.count, texts))
-    hits = _hits(passages, texts, counter)
     if chosen is None:  # off
+        hits = _hits(passages, texts, counter)
         whole = untrimmed(hits, counter=counter, max_context_tokens=max_tokens)
         return _result(whole, before, threshold=None)
-    vectors = options.get("vectors")
-    pools = [_pool(text, hits, vectors=vectors) for text in questions_of(question)]
+    if not (isinstance(policy, str) and policy in BUNDLED):
+        passages = passages[: chosen.pool]
+    with_vectors = are_compared(options.get("vectors"))
+    pools = pools_of(question, passages, counter=counter, vectors=with_vectors)
     ranking = merged([rank(terms, pool, chosen) for terms, pool in pools])
     kept = select(ranking, policy=chosen, counter=counter, max_context_tokens=max_tokens)
     _, pool = pools[0]
     threshold = refusal_threshold(chosen, question, pool, embedder="builtin") if pool else None
-    return _result(kept, before, threshold=threshold)
+    result = _result(kept, before, threshold=threshold)
+    return _certified(result, chosen, len(passages), options, counter)
+
+
+def _certified(
+    result: TrimmedPassages,
+    policy: TrimPolicy,
+    n_passages: int,
+    options: TrimOptions,
+    counter: TokenCounter,
+) -> TrimmedPassages:
+    """Return a result that says whether the policy's certificate holds."""
+    certificate = policy.certificate
+    if certificate is None:
+        return result
+    today = passage_scope(
+        policy,
+        fingerprint=options.get("fingerprint"),
+        counter=counter,
+        vectors=are_compared(options.get("vectors")),
+    )
+    void = why_void_for_passages(
+        certificate,
+        today,
+        policy,
+        n_passages=n_passages,
+        max_context_tokens=options.get("max_tokens"),
+    )
+    stale = why_stale_for_passages(certificate, options.get("corpus_version"))
+    return replace(
+        result,
+        certified=void is None and stale is None and certificate.promise is None,
+        stale=void is None and stale is not None,
+        void_because=void or stale,
+    )
+
+
+def passage_scope(
+    policy: TrimPolicy, *, fingerprint: str | None, counter: TokenCounter, vectors: bool
+) -> dict[str, Json]:
+    """Return what a certificate for passages of another retriever depends on here."""
+    embedded = None
+    if vectors:
+        from ragkit.embedding.builtin import BuiltinEmbedder
+
+        embedded = f"{BuiltinEmbedder.fingerprint} {BuiltinEmbedder.sentence_fingerprint}"
+    return passage_fingerprints(
+        policy,
+        retriever=fingerprint,
+        reading=SpanChunker(name="whole", counter=counter).fingerprint,
+        vectors=embedded,
+        counter=counter.name,
+    )
+
+
+def are_compared(vectors: bool | None) -> bool:
+    """Whether sentences are compared by vectors: None where numpy is installed."""
+    return has_numpy() if vectors is None else vectors
 
 
 def _result(kept: Trimmed, n_tokens_before: int, *, threshold: float | None) -> TrimmedPassages:
@@ -188,6 +262,11 @@ async def atrim(
         options: See `TrimOptions`.
     """
     return await asyncio.to_thread(lambda: trim(question, passages, **options))
+
+
+def texts_of(passages: Sequence[Passage]) -> list[str]:
+    """Return the text of each passage; raises `ConfigError` where one has none."""
+    return [_text(passage, i) for i, passage in enumerate(passages)]
 
 
 def _text(passage: Passage, number: int) -> str:
@@ -239,8 +318,19 @@ def _chunk(number: int, text: str, counter: TokenCounter) -> Chunk | None:
     return chunks[0] if chunks else None
 
 
+def pools_of(
+    question: str, passages: Sequence[Passage], *, counter: TokenCounter, vectors: bool
+) -> list[tuple[Sequence[str], Sequence[PoolChunk]]]:
+    """Return a message's questions, each with its index terms and the passages to be trimmed.
+
+    A passage is a document of its own, whose id is its number.
+    """
+    hits = _hits(passages, texts_of(passages), counter)
+    return [_pool(text, hits, vectors=vectors) for text in questions_of(question)]
+
+
 def _pool(
-    question: str, hits: Sequence[Hit], *, vectors: bool | None
+    question: str, hits: Sequence[Hit], *, vectors: bool
 ) -> tuple[Sequence[str], Sequence[PoolChunk]]:
     sample = "\n".join(hit.chunk.text[:500] for hit in hits[:5])
     language = detect_language(sample)
@@ -248,7 +338,7 @@ def _pool(
     by_sentence = [
         [index_terms(text, language=language) for text in sentence_texts(hit.chunk)] for hit in hits
     ]
-    if vectors is False or (vectors is None and not has_numpy()) or not hits:
+    if not vectors or not hits:
         return terms, [PoolChunk(hit=h, terms=t) for h, t in zip(hits, by_sentence, strict=True)]
     from ragkit.storage.rows import pack_sentences, pack_vector, pool_chunk
 

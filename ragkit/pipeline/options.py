@@ -164,12 +164,16 @@ class TrimOptions(TypedDict, total=False):
         max_tokens: Hard limit on the tokens of what is kept, at least 1.
         vectors: Whether sentences are compared by vectors, too; None where numpy is installed.
         counter: Counts tokens; None for the built-in vocabulary.
+        fingerprint: Names the retriever and its settings, as the policy's certificate does.
+        corpus_version: Names the state of the documents, as the policy's certificate does.
     """
 
     policy: str | TrimPolicy
     max_tokens: int | None
     vectors: bool | None
     counter: TokenCounter | None
+    fingerprint: str | None
+    corpus_version: str | None
 
 
 def check_names(call: str, allowed: type, options: Mapping[str, object]) -> None:

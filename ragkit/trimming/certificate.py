@@ -180,6 +180,8 @@ def why_void(
     known = certificate.fingerprints
     if known is None:
         return "the certificate names no fingerprints"
+    if "retriever" in known:
+        return f"it was certified for the retriever {known['retriever']!r}"
     answers = is_of_answers(certificate)
     today = fingerprints(configuration, policy, answers=answers)
     if today["chunks without vectors"] is not None:
@@ -190,6 +192,12 @@ def why_void(
             return f"{name} is {now!r}, certified with {then!r}"
     if level is not None:
         return f"trim level {level} replaces its budget"
+    return _why_void_by_cap(certificate, policy, max_context_tokens)
+
+
+def _why_void_by_cap(
+    certificate: Certificate, policy: Certified, max_context_tokens: int | None
+) -> str | None:
     largest = certificate.largest_tokens
     if largest is None:
         largest = policy.budget_tokens or 0
@@ -197,6 +205,64 @@ def why_void(
         return None
     cap = f"the cap of {max_context_tokens} tokens"
     return f"{cap} is below the {largest} that it was certified with"
+
+
+def passage_fingerprints(
+    policy: Certified, *, retriever: str | None, reading: str, vectors: str | None, counter: str
+) -> dict[str, Json]:
+    """Return what a certificate depends on where another retriever finds the passages.
+
+    Args:
+        policy: The certificate is for its numbers, and for no others.
+        retriever: The fingerprint that its user names.
+        reading: How passages are read.
+        vectors: What sentences are compared by; None for their words alone.
+        counter: The token counter's name.
+    """
+    return {
+        "retriever": retriever,
+        "reading of passages": reading,
+        "sentence vectors": vectors,
+        "token counter": counter,
+        "signals": SIGNALS,
+        "policy": policy.sha256(),
+    }
+
+
+def why_void_for_passages(
+    certificate: Certificate,
+    today: Mapping[str, Json],
+    policy: Certified,
+    *,
+    n_passages: int,
+    max_context_tokens: int | None = None,
+) -> str | None:
+    """Return what differs from the certificate of another retriever; None when nothing does.
+
+    `today` is what `passage_fingerprints` returns.
+    """
+    known = certificate.fingerprints or {}
+    if "retriever" not in known:
+        return "it was certified for a store, not for another retriever"
+    if today["retriever"] is None:
+        return "the retriever's fingerprint was not named"
+    for name, now in today.items():
+        if known.get(name) != now:
+            return f"{name} is {now!r}, certified with {known.get(name)!r}"
+    fewest, most = known.get("fewest passages"), known.get("most passages")
+    if not (isinstance(fewest, int) and isinstance(most, int) and fewest <= n_passages <= most):
+        return f"{n_passages} passages were found, certified with {fewest} to {most}"
+    return _why_void_by_cap(certificate, policy, max_context_tokens)
+
+
+def why_stale_for_passages(certificate: Certificate, corpus_version: str | None) -> str | None:
+    """Return how the corpus differs from that of a certificate; None when it does not."""
+    if corpus_version is None:
+        return "the corpus version was not named"
+    then = (certificate.corpus or {}).get("version")
+    if then == corpus_version:
+        return None
+    return f"the corpus is {corpus_version!r}, certified with {then!r}"
 
 
 def why_void_for_pool(policy: Certified, k: int) -> str | None:

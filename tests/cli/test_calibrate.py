@@ -55,6 +55,36 @@ def test_too_few_labels_exit_5_and_write_nothing(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+def test_a_retriever_of_ones_own(tmp_path: Path) -> None:
+    """It is imported from the current folder, and needs both names for a certificate."""
+    dataset = make_dataset(tmp_path / "town", copies=8)
+    Path("mine.py").write_text(
+        "from made import NOTICES\n\n\n"
+        "def search(question):\n"
+        "    words = set(question.lower().split())\n"
+        "    texts = [text for text, _ in NOTICES.values()]\n"
+        "    return sorted(texts, key=lambda t: -len(words & set(t.lower().split())))\n"
+    )
+    Path("made.py").write_text((Path(__file__).parents[1] / "eval" / "made.py").read_text())
+    arguments = ["calibrate", str(dataset), "--retriever", "mine:search", "--embedder", "none",
+                 "--retain", "0.9", "--cluster", "none", "--out", "trim.json"]  # fmt: skip
+    names = ["--fingerprint", "mine/1", "--corpus-version", "May"]
+    data = valid(run(*arguments, *names, "--json").stdout, "calibrate")
+    assert data["certified"] is True
+    valid(Path("trim.json").read_text(), "trim")
+    said = run(*arguments, *names, "--explain").stdout
+    assert "fingerprint='mine/1', corpus_version='May'" in said
+    assert "ragkit.trim then says so" in said
+    data = valid(run(*arguments, "--json", code=5).stdout, "calibrate")
+    assert (data["certified"], data["out"]) == (False, "trim.json")
+    assert "promises nothing" in run(*arguments, code=5).stdout
+    for wrong in ("mine", "mine:nothing", "nowhere:search"):
+        assert wrong in run("calibrate", str(dataset), "--retriever", wrong, code=2).stderr
+    stored = run("calibrate", str(dataset), "--fingerprint", "x", code=2)
+    assert "--retriever" in stored.stderr
+
+
+@pytest.mark.slow
 def test_few_labels_get_a_policy_that_promises_less(tmp_path: Path) -> None:
     """`--mode conformal` writes a policy, exits 0, and says that nothing is certified."""
     dataset = make_dataset(tmp_path / "town", copies=2)

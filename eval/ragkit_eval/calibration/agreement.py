@@ -15,6 +15,7 @@ from ragkit.errors import ConfigError
 from ragkit.generation import ExtractiveGenerator
 from ragkit.pipeline import RAG, Answer
 from ragkit.trimming import Certificate, Scorer, open_scorer
+from ragkit.trimming.certificate import fingerprints
 from ragkit.types import Json
 from ragkit_eval.calibration.task import Calibration, Task
 from ragkit_eval.data.datasets import Question
@@ -92,11 +93,12 @@ def by_agreement(task: Task) -> Calibration:
         )
     else:
         untrimmed = [answer.receipt.context_tokens or 0 for answer in full]
+        policy = replace(task.policies(scorer)[0], keep_above=last.cut)
         policy = task.certified(
-            replace(task.policies(scorer)[0], keep_above=last.cut),
+            policy,
             _shown(tried, last, clusters, untrimmed),
-            task.rag.configuration(),
-            answers=True,
+            fingerprints(task.rag.configuration(), policy, answers=True),
+            task.rag.corpus_sketch(),
         )
     return Calibration(
         policy=policy, reason=reason, n=n, n_needed=None, curve=curve, target=task.goal.to_dict()

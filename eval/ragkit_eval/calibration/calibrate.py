@@ -18,7 +18,8 @@ from functools import partial
 from ragkit.errors import ConfigError
 from ragkit.pipeline import RAG
 from ragkit.text.jsontext import as_whole
-from ragkit.trimming import Certificate, Scorer, TrimPolicy, open_scorer, support_score
+from ragkit.trimming import Certificate, Scorer, TrimPolicy, open_scorer
+from ragkit.trimming.certificate import fingerprints
 from ragkit.types import Json
 from ragkit_eval.calibration.agreement import METRIC as AGREEMENT
 from ragkit_eval.calibration.agreement import by_agreement
@@ -44,6 +45,7 @@ from ragkit_eval.calibration.task import Calibration, Task
 from ragkit_eval.calibration.untrimmed import measure_whole
 from ragkit_eval.data.datasets import Dataset, Question
 from ragkit_eval.measuring.quality import Quality, default_quality, quality_measure
+from ragkit_eval.measuring.subjects import PassageSubject, StoreSubject
 from ragkit_eval.stats.certificates import LEAST_DOCUMENTS, kept_questions
 from ragkit_eval.stats.inference import interval
 
@@ -52,13 +54,18 @@ TUNED_SHARE = 3
 
 SCORER_SUFFIX = ".scorer.json"
 
+_UNNAMED = (
+    "the retriever and the state of its documents were not both named (fingerprint, "
+    "corpus_version), so that no certificate could end when they change"
+)
+
 FIT_QUESTIONS = 300
 """Questions that `fit` learns from: more gain little (benchmarks), and each is lost to certifying.
 """
 
 
 def calibrate(
-    rag: RAG,
+    rag: object,
     dataset: Dataset,
     *,
     retain: float = 0.95,
@@ -77,6 +84,9 @@ def calibrate(
     seed: int = 0,
     with_losses: bool = False,
     on_progress: Callable[[int, int], None] | None = None,
+    fingerprint: str | None = None,
+    corpus_version: str | None = None,
+    vectors: bool | None = None,
 ) -> Calibration:
     """Find the smallest context that the labels certify for a pipeline.
 
@@ -84,8 +94,10 @@ def calibrate(
     are cheaper.
 
     Args:
-        rag: The pipeline. Its chunker, embedder, template and token counter become part of the
-            certificate.
+        rag: A `RAG`: its chunker, embedder, template and token counter become part of the
+            certificate. Or any other retriever, whose passages `ragkit.trim` is to trim: a function
+            from a question to passages, best first, or a retriever of LangChain, LlamaIndex or
+            Haystack.
         dataset: Labelled questions, similar to those that users ask.
         retain: What to guarantee. By `mode`, it is the share of questions that keep what the
             untrimmed top 5 gives them (`strict`), the share of the mean quality of the untrimmed
@@ -116,6 +128,11 @@ def calibrate(
         with_losses: Also find what is lost, question by question, and what whole chunks would keep.
         on_progress: Called with the number of questions measured and the number of all. The count
             starts again at 1 in each step.
+        fingerprint: Of a retriever that is not a `RAG`: a name of your own for it and all of its
+            settings. It becomes part of the certificate; `trim` is to be given the same.
+        corpus_version: The same for the state of the documents. Without both names there is a
+            policy, but no certificate.
+        vectors: Of a retriever that is not a `RAG`: as in `trim`.
 
     Raises:
         ConfigError: a value is not allowed, or no question can be measured.
@@ -123,12 +140,18 @@ def calibrate(
     """
     by_answers = metric is not None and metric.lower() == AGREEMENT.lower()
     measure = AGREEMENT if by_answers else _measure(metric, dataset)
-    dataset = with_sections(rag, dataset) if cluster == SECTION else dataset
+    subject = (
+        StoreSubject(rag)
+        if isinstance(rag, RAG)
+        else PassageSubject(rag, dataset, measure, vectors=vectors)
+    )
+    dataset = with_sections(subject, dataset) if cluster == SECTION else dataset
     task = Task(
-        rag=rag, dataset=dataset, pools=pools, scorers=scorers, neighbours=neighbours,
+        subject=subject, dataset=dataset, pools=pools, scorers=scorers, neighbours=neighbours,
         headings=headings, units=units, second_hop=second_hop, cluster=cluster,
         name=name or ("marginal" if mode == "conformal" else "certified"),
         seed=seed, on_progress=on_progress, with_losses=with_losses,
+        fingerprint=fingerprint, corpus_version=corpus_version,
         goal=Goal(metric=measure, mode=mode, retain=retain, confidence=confidence,
                   refuse_target=refuse_target),
     )  # fmt: skip
@@ -150,7 +173,7 @@ def _by_labels(task: Task) -> Calibration:
     needs = [needs[i] for i in kept_questions([need.cluster for need in needs], task.seed)]
     questions = [need.question for need in needs]
     measure = partial(
-        measure_whole, task.rag, questions, quality=quality, on_progress=task.on_progress
+        measure_whole, task.subject, questions, quality=quality, on_progress=task.on_progress
     )
     choice = Choice(needs, measure, seed=task.seed)
     found, points = choice.cheapest(goal), curve(needs)
@@ -165,10 +188,10 @@ def _by_labels(task: Task) -> Calibration:
         return Calibration(
             policy=None, reason=_reason(found, task), n=found.n, n_needed=found.n_needed,
             curve=points, target=goal.to_dict(), evidence=_evidence(needs, None), grid=grid,
-            losses=lost,
+            located=_located(task), losses=lost,
         )  # fmt: skip
     policy = found.policy(base)
-    configuration = _as_retrieved(task.rag, needs)
+    scope = _scope(task, policy, needs)
     shown = replace(
         _shown(needs, found, goal),
         refusal=None if found.refusal is None else _refusal_facts(task, found.refusal, policy),
@@ -177,19 +200,40 @@ def _by_labels(task: Task) -> Calibration:
         n_left_out=len(unseen) - len(needs),
     )
     return Calibration(
-        policy=task.certified(policy, shown, configuration),
-        reason=None,
+        policy=policy if scope is None else task.certified(policy, shown, *scope),
+        reason=_UNNAMED if scope is None else None,
         n=found.cut.n,
         n_needed=None,
         curve=points,
         target=goal.to_dict(),
-        advice=_advice(task.rag, configuration, needs, max(found.tokens)),
+        advice=_advice(task.subject, needs, max(found.tokens)),
         evidence=_evidence(needs, found),
         grid=grid,
         untrimmed_k=found.k,
         uncertified_tokens=_uncertified(needs, goal),
+        located=_located(task),
         losses=lost,
     )
+
+
+def _scope(
+    task: Task, policy: TrimPolicy, needs: Sequence[Needs]
+) -> tuple[Mapping[str, Json], Mapping[str, Json]] | None:
+    """Return what a certificate depends on, and the state of the documents; None: not named."""
+    subject = task.subject
+    if isinstance(subject, StoreSubject):
+        known = fingerprints(_as_retrieved(subject.rag, needs), policy)
+        return known, subject.rag.corpus_sketch()
+    if task.fingerprint is None or task.corpus_version is None:
+        return None
+    questions = [need.question for need in needs]
+    known = subject.fingerprints(policy, questions, task.fingerprint)
+    return known, {"version": task.corpus_version}
+
+
+def _located(task: Task) -> Mapping[str, Json] | None:
+    subject = task.subject
+    return subject.located() if isinstance(subject, PassageSubject) else None
 
 
 def _uncertified(needs: Sequence[Needs], goal: Goal) -> float | None:
@@ -293,7 +337,7 @@ def _measured(
     task: Task, questions: Sequence[Question], quality: Quality, policy: TrimPolicy
 ) -> list[Needs]:
     return measure_needs(
-        task.rag, questions, quality=quality, policy=policy, cluster=task.cluster,
+        task.subject, questions, quality=quality, policy=policy, cluster=task.cluster,
         on_progress=task.on_progress,
     )  # fmt: skip
 
@@ -321,8 +365,8 @@ def _refusal_facts(task: Task, refusal: Cut, policy: TrimPolicy) -> dict[str, Js
     unanswerable = [q for q in task.dataset.questions if q.unanswerable]
     refused = 0
     for question in unanswerable:
-        terms, pool = task.rag.pool(question.searched, k=policy.pool)
-        support = support_score(terms, pool, policy)
+        found = task.subject.retrieve(question, k=1, pools=(policy.pool,))
+        support = found.ranked(policy.pool, policy).support
         refused += support is None or support < policy.refuse_below
     return {
         "threshold": policy.refuse_below,
@@ -347,16 +391,20 @@ def _as_retrieved(rag: RAG, needs: Sequence[Needs]) -> dict[str, Json]:
 
 
 def _advice(
-    rag: RAG, configuration: Mapping[str, Json], needs: Sequence[Needs], context: int
-) -> dict[str, Json]:
+    subject: StoreSubject | PassageSubject, needs: Sequence[Needs], context: int
+) -> dict[str, Json] | None:
     """Return the window that suffices, in tokens of the certificate's counter.
 
+    None where the prompt is somebody else's.
     Advice only: nothing is capped by it. Answers are taken to be as long as the references, which a
     talkative model's are not; without references the window is unknown.
     """
+    if not isinstance(subject, StoreSubject):
+        return None
+    rag = subject.rag
     count = rag.counter.count
     answers = [count(text) for need in needs for text in need.question.answers]
-    template = as_whole(configuration["template_tokens"])
+    template = as_whole(rag.configuration()["template_tokens"])
     question = max(count(need.question.text) for need in needs)
     history = rag.settings.max_history_tokens
     longest = max(answers, default=None)

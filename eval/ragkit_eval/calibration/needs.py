@@ -6,17 +6,16 @@ import math
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache, partial
+from functools import cache
 
 from ragkit.errors import ConfigError
 from ragkit.pipeline import RAG
-from ragkit.trimming import BASELINE_HITS, TrimPolicy, rank
+from ragkit.trimming import BASELINE_HITS, TrimPolicy
 from ragkit.types import Json
 from ragkit_eval.data.datasets import Dataset, Question
 from ragkit_eval.measuring.contexts import Cuts, WholeHits
-from ragkit_eval.measuring.gold import Gold
-from ragkit_eval.measuring.pools import retrieve
 from ragkit_eval.measuring.quality import Quality, quality_measure
+from ragkit_eval.measuring.subjects import StoreSubject, Subject
 from ragkit_eval.stats.inference import quantile
 
 CUTS = tuple(-14.0 + 0.25 * i for i in range(81))
@@ -70,7 +69,7 @@ def measurable(dataset: Dataset, measure: str) -> list[Question]:
 
 
 def measure_needs(
-    rag: RAG,
+    subject: Subject | RAG,
     questions: Sequence[Question],
     *,
     quality: Quality,
@@ -79,15 +78,15 @@ def measure_needs(
     on_progress: Callable[[int, int], None] | None = None,
 ) -> list[Needs]:
     """Return what each question needs of a policy's pool, whatever its limits."""
-    gold, pool = Gold(rag), policy.pool
+    subject, pool = StoreSubject(subject) if isinstance(subject, RAG) else subject, policy.pool
     needs: list[Needs] = []
     for i, question in enumerate(questions):
-        found = retrieve(rag, question.searched, k=BASELINE_HITS, pools=(pool,))
-        noting = partial(gold.with_repeats, question)
+        found = subject.retrieve(question, k=BASELINE_HITS, pools=(pool,))
+        noting = subject.noting(question, found)
         untrimmed = WholeHits(found.hits, noting)
         full = untrimmed[len(untrimmed)]
-        ranking = rank(found.terms, found.pools[pool], policy)
-        cuts = Cuts(ranking, rag.counter, noting)
+        ranking = found.ranked(pool, policy)
+        cuts = Cuts(ranking, subject.counter, noting)
         known = _quality_of(question, cuts, quality)
         kept = [cuts.n_above(cut) for cut in CUTS]
         needs.append(

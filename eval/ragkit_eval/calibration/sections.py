@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from ragkit.pipeline import RAG
 from ragkit.types import Chunk
 from ragkit_eval.data.datasets import Dataset, Question
+from ragkit_eval.measuring.gold import Corpus
 
 SECTION = "section"
 """The value of `cluster`, and the metadata field that it goes by."""
 
 
-def with_sections(rag: RAG, dataset: Dataset) -> Dataset:
+def with_sections(rag: Corpus, dataset: Dataset) -> Dataset:
     """Return a dataset whose questions name their section; one that names it itself, as it is.
 
     A section is all below a heading of the top level of a document: the first level at which the
@@ -67,7 +67,7 @@ class _Handbook:
         return next((place for place in places if place >= 0), None)
 
 
-def _opened(rag: RAG, name: str) -> _Handbook:
+def _opened(rag: Corpus, name: str) -> _Handbook:
     found = rag.stored(name)
     if found is None:
         return _Handbook("", (), 0)

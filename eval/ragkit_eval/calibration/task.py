@@ -14,10 +14,13 @@ from ragkit.brief import counted
 from ragkit.errors import ConfigError
 from ragkit.pipeline import RAG
 from ragkit.trimming import Certificate, Scorer, TrimPolicy
-from ragkit.trimming.certificate import MARGINAL, fingerprints
+from ragkit.trimming.certificate import MARGINAL
 from ragkit.types import Json
 from ragkit_eval.calibration.certify import Goal
 from ragkit_eval.data.datasets import Dataset
+from ragkit_eval.measuring.subjects import PassageSubject, StoreSubject
+
+_FOREIGN = "a retriever that is not ragkit's"
 
 if TYPE_CHECKING:
     from ragkit_eval.calibration.losses import Losses
@@ -31,8 +34,11 @@ class Calibration:
     with its 95 % interval. `grid` tells what other shares and confidences cost. `untrimmed_k` is
     the number of whole chunks where these are cheaper than any certified cut, None otherwise.
     `uncertified_tokens` is what a cut would send that just keeps the share on the labelled
-    questions: the difference is the price of the certificate; None where no cut does. `losses` is
-    what is lost, question by question, if that was asked for.
+    questions: the difference is the price of the certificate; None where no cut does. `located` is
+    how many passages of another retriever were found in the dataset's documents, by their exact
+    text; None where that does not matter. A policy without a certificate is one for a retriever or
+    documents that were not named. `losses` is what is lost, question by question, if that was
+    asked for.
     `to_dict` is the JSON of `ragkit calibrate`.
     """
 
@@ -47,6 +53,7 @@ class Calibration:
     grid: tuple[Mapping[str, Json], ...] = ()
     untrimmed_k: int | None = None
     uncertified_tokens: float | None = None
+    located: Mapping[str, Json] | None = None
     losses: Losses | None = None
 
     def __repr__(self) -> str:
@@ -57,7 +64,8 @@ class Calibration:
     @property
     def certified(self) -> bool:
         """Whether there is a certificate."""
-        return self.policy is not None and self.promise is None
+        certificate = None if self.policy is None else self.policy.certificate
+        return certificate is not None and certificate.promise is None
 
     @property
     def promise(self) -> str | None:
@@ -91,6 +99,7 @@ class Calibration:
             "grid": [dict(cell) for cell in self.grid],
             "untrimmed_k": self.untrimmed_k,
             "uncertified_tokens": self.uncertified_tokens,
+            "located": None if self.located is None else dict(self.located),
             "losses": None if self.losses is None else self.losses.to_dict(),
         }
 
@@ -108,9 +117,9 @@ def write_policy(calibration: Calibration) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Task:
-    """A pipeline, labelled questions and the goal; the other fields are those of `calibrate`."""
+    """What is calibrated, labelled questions and the goal; other fields are as in `calibrate`."""
 
-    rag: RAG
+    subject: StoreSubject | PassageSubject
     dataset: Dataset
     goal: Goal
     pools: Sequence[int]
@@ -123,6 +132,8 @@ class Task:
     name: str
     seed: int
     on_progress: Callable[[int, int], None] | None
+    fingerprint: str | None = None
+    corpus_version: str | None = None
     with_losses: bool = False
 
     def __post_init__(self) -> None:
@@ -132,6 +143,16 @@ class Task:
         for name in ("scorers", "neighbours", "headings", "units"):
             if not getattr(self, name):
                 raise ConfigError(f"{name}: nothing to try; give at least one value")
+
+    @property
+    def rag(self) -> RAG:
+        """The pipeline; raises `ConfigError` where the retriever is another."""
+        if isinstance(self.subject, StoreSubject):
+            return self.subject.rag
+        raise ConfigError(
+            "metric Agreement, scorers other than none and what is lost (--html) need a store; "
+            f"{_FOREIGN} has none"
+        )
 
     @property
     def has_choices(self) -> bool:
@@ -159,17 +180,16 @@ class Task:
         self,
         policy: TrimPolicy,
         shown: Certificate,
-        configuration: Mapping[str, Json],
-        *,
-        answers: bool = False,
+        fingerprints: Mapping[str, Json],
+        corpus: Mapping[str, Json],
     ) -> TrimPolicy:
         """Return the policy with its certificate: what was shown, the goal, and what it holds for.
 
         Args:
             policy: What is certified.
             shown: What the labelled questions gave.
-            configuration: That of the pipeline.
-            answers: Whether it is about answers, which depend on the generator too.
+            fingerprints: What it depends on.
+            corpus: The state of the documents.
         """
         goal, dataset = self.goal, self.dataset
         certificate = replace(
@@ -182,9 +202,9 @@ class Task:
             refuse_target=goal.refuse_target,
             cluster=self.cluster,
             seed=self.seed,
-            fingerprints=fingerprints(configuration, policy, answers=answers),
+            fingerprints=fingerprints,
             dataset={"name": dataset.name, "split": dataset.split, "sha256": dataset.sha256},
-            corpus=self.rag.corpus_sketch(),
+            corpus=corpus,
             ragkit=__version__,
             made=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         )

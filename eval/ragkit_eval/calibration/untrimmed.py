@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
 
-from ragkit.pipeline import RAG
-from ragkit.trimming import TrimPolicy, rank, select
+from ragkit.trimming import TrimPolicy, select
 from ragkit_eval.data.datasets import Question
 from ragkit_eval.measuring.contexts import Sent
-from ragkit_eval.measuring.gold import Gold
-from ragkit_eval.measuring.pools import retrieve
 from ragkit_eval.measuring.quality import Quality
+from ragkit_eval.measuring.subjects import Subject
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,7 +31,7 @@ class Whole:
 
 
 def measure_whole(
-    rag: RAG,
+    subject: Subject,
     questions: Sequence[Question],
     depths: Sequence[int],
     *,
@@ -45,14 +42,14 @@ def measure_whole(
     policies = [TrimPolicy(name="whole", pool=k) for k in sorted(depths, reverse=True)]
     if not policies:
         return []
-    gold = Gold(rag)
     rows: list[list[tuple[int, float, float | None]]] = [[] for _ in policies]
     for i, question in enumerate(questions):
-        found = retrieve(rag, question.searched, k=1, pools=depths)
+        found = subject.retrieve(question, k=1, pools=depths)
+        noting = subject.noting(question, found)
         for policy, row in zip(policies, rows, strict=True):
-            ranking = rank(found.terms, found.pools[policy.pool], policy)
-            kept = select(ranking, policy=policy, counter=rag.counter).context
-            context = Sent(kept, rag.counter, partial(gold.with_repeats, question))[1]
+            ranking = found.ranked(policy.pool, policy)
+            kept = select(ranking, policy=policy, counter=subject.counter).context
+            context = Sent(kept, subject.counter, noting)[1]
             value = quality(question, context.passages) or 0.0
             row.append((context.n_tokens, value, ranking.support))
         if on_progress is not None:

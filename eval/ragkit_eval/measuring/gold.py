@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Protocol
 
-from ragkit.pipeline import RAG
-from ragkit.types import Span, Unit
+from ragkit.types import Chunk, Document, Span, TokenCounter, Unit
 from ragkit_eval.data.datasets import Question
 from ragkit_eval.data.rows import Passage
 from ragkit_eval.data.spans import GoldSpan, Place
@@ -23,10 +23,25 @@ class _GoldDocument:
     equal: dict[str, list[Span]]
 
 
+class Corpus(Protocol):
+    """What holds the documents: a store's pipeline, or a dataset."""
+
+    @property
+    def counter(self) -> TokenCounter:
+        """What counts tokens."""
+        ...
+
+    def stored(
+        self, document_id: str, *, groups: Sequence[str] | None = None
+    ) -> tuple[Document, str, Sequence[Chunk]] | None:
+        """Return a document, the SHA-256 of its text, and its chunks; None if it is not there."""
+        ...
+
+
 class Gold:
     """Where a store holds a question's evidence: the chunks, and the sentences that it needs."""
 
-    def __init__(self, rag: RAG, groups: Sequence[str] | None = None) -> None:
+    def __init__(self, rag: Corpus, groups: Sequence[str] | None = None) -> None:
         self._rag = rag
         self._groups = groups
         self._known: dict[str, _GoldDocument] = {}

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from ragkit.diversity import one_of_each
 from ragkit.pipeline import RAG
 from ragkit.pipeline.completing import is_complete
-from ragkit.trimming import PoolChunk
+from ragkit.trimming import PoolChunk, Ranking, TrimPolicy, rank
 from ragkit.types import Hit, Mode
 
 
@@ -26,6 +26,10 @@ class Retrieved:
     terms: Sequence[str]
     hits: Sequence[Hit]
     pools: Mapping[int, Sequence[PoolChunk]]
+
+    def ranked(self, size: int, policy: TrimPolicy) -> Ranking:
+        """Return the ranking of the pool of a size."""
+        return rank(self.terms, self.pools[size], policy)
 
 
 def retrieve(
