@@ -18,7 +18,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from ragkit import RAG, Document
+from ragkit import RAG, Document, Settings
+from ragkit.pipeline.asking import draft
+from ragkit.pipeline.certification import Certification
+from ragkit.pipeline.parts import Parts
 from ragkit.pipeline.receipts import Attempt, receipt
 from ragkit.types import Generation, GenerationOptions, Prompt, TokenCounter, Usage
 
@@ -73,10 +76,11 @@ def main() -> None:
     ):
         rag.ingest(Document(id="a", text="The ferry leaves at nine. The quay is closed."))
         answer = rag.ask("When does the ferry leave?")
-        parts = rag._parts
-        from ragkit.pipeline.asking import draft
-
-        drafted = draft(parts, rag._certification, answer.question, {})
+        parts = Parts(
+            Path(folder) / "kb", embedder="none", generator=Model(), trim=None, template=None,
+            reranker=None, chunker=None, settings=Settings(), ledger=None, n_jobs=1, notify=None,
+        )  # fmt: skip
+        drafted = draft(parts, Certification(parts), answer.question, {})
         drafted = replace(drafted, is_sent=True)
         generation = Model().generate(Prompt(question="?"), GenerationOptions())
 

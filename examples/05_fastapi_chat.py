@@ -29,7 +29,7 @@ from ragkit import RAG, Answer, AsyncAnswerStream
 from ragkit.config import load_settings
 from ragkit.errors import BusyError, ConfigError, RagkitError
 
-DEADLINE_SECONDS = 60.0
+DEADLINE_SECONDS = float(os.environ.get("DEADLINE", "60"))
 GROUPS = {"Bearer anna-secret": ["staff", "public"], "Bearer ben-secret": ["public"]}
 """Of each user. Yours come from your sign-in; never from what the user sends."""
 

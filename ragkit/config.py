@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, get_args
 from ragkit.errors import ConfigError
 from ragkit.ingest_rules import IngestRule, read_rules
 from ragkit.narrowing import is_array, is_object
+from ragkit.profiles import PROFILES
 from ragkit.text.jsontext import read_json, read_toml
 from ragkit.types import MOST_HITS, Json, Mode, Placement
 
@@ -85,8 +86,8 @@ class Settings:
     stop: tuple[str, ...] = ()
     seed: int | None = None
     ledger: str | None = None
-    ledger_part_bytes: int = 2**26
     keep_question: bool = False
+    ledger_part_bytes: int = 2**26
     ingest_rules: tuple[IngestRule, ...] = ()
     model_billions: float | None = None
     model_cards: str | None = None
@@ -94,6 +95,7 @@ class Settings:
     hosting_watts: tuple[float, ...] = ()
     hosting_share: float = 1.0
     region: str | None = None
+    profile: str | None = None
 
     def __post_init__(self) -> None:
         """Check the ranges; raises `ConfigError` naming the value and what is allowed."""
@@ -101,6 +103,7 @@ class Settings:
         _check_choice("fusion", self.fusion, ("convex", "rrf"))
         _check_choice("placement", self.placement, get_args(Placement))
         _check_choice("rewrite", self.rewrite, ("off", "generator"))
+        _check_choice("profile", self.profile, tuple(PROFILES))
         _check_within("k", self.k, 1, MOST_HITS)
         for name in ("max_context_tokens", "max_tokens", "top_k"):
             _check_within(name, getattr(self, name), 1, MOST_TOKENS)

@@ -33,7 +33,8 @@ HARMLESS = frozenset(
         "max_context_tokens", "placement", "rewrite",
         "max_history_tokens", "timeout", "total_timeout", "max_tokens", "temperature", "top_p",
         "top_k", "stop", "seed", "model_billions", "grid_g_per_kwh", "hosting_watts",
-        "hosting_share", "region", "ingest_rules", "ledger_part_bytes",
+        "hosting_share", "region", "ingest_rules",
+        "ledger_part_bytes",
     }
 )  # fmt: skip
 """Settings that never need trust, whatever their value."""

@@ -2,22 +2,32 @@ r"""Connectors to outside systems, opened by name; they do not import each other
 
 A name is `KIND:REST`, for example `openai:qwen3-8b`. A kind of one letter is a drive, not a kind:
 `C:\kb` is a path. Other distributions add kinds through the entry point groups
-`ragkit.generators`, `ragkit.embedders`, `ragkit.rerankers` and `ragkit.stores`; the entry point's
-name is the kind, and its object is called with REST and the settings.
+`ragkit.generators`, `ragkit.embedders`, `ragkit.rerankers`, `ragkit.stores` and `ragkit.sources`;
+the entry point's name is the kind, and its object is called with REST and the settings.
 """
 
 from __future__ import annotations
 
 import importlib
 import importlib.util
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import cast
 
 from ragkit.errors import ConfigError, MissingExtraError
-from ragkit.types import Embedder, Generator, Reranker, Retriever
+from ragkit.types import Embedder, Generator, Reranker, Retriever, Source
 
-__all__ = ["open_embedder", "open_generator", "open_reranker", "open_store", "split_name"]
+__all__ = [
+    "generator_settings",
+    "is_source",
+    "open_embedder",
+    "open_generator",
+    "open_reranker",
+    "open_source",
+    "open_store",
+    "split_name",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +81,12 @@ _STORES = _by_kind(
         "opensearchpy", "opensearch",
     ),
 )  # fmt: skip
+_SOURCES = _by_kind(
+    ("https", "website:over_https", "//HOST/PATH"),
+    ("http", "website:over_http", "//HOST/PATH"),
+    ("s3", "s3:S3Source", "//BUCKET/PREFIX", *_AWS),
+    ("urls", "website:UrlListSource", "FILE"),
+)
 
 
 def open_generator(name: str, **settings: object) -> Generator:
@@ -114,11 +130,48 @@ def open_store(name: str, **settings: object) -> Retriever:
     return cast("Retriever", _open("store", name, _STORES, settings, "a folder"))
 
 
+def is_source(name: str) -> bool:
+    """Whether `name` is that of a source, rather than of a file or folder that is there."""
+    kind = split_name(name)[0]
+    is_known = kind in _SOURCES or bool(kind and _third_party("source", kind))
+    return is_known and not os.path.exists(name)
+
+
+def open_source(name: str, **settings: object) -> Source:
+    """Open a source of documents by its `name`, such as `https://HOST/sitemap.xml`.
+
+    Raises:
+        ConfigError: there is no source of this kind, or its name cannot be used.
+        MissingExtraError: its extra is not installed.
+    """
+    return cast("Source", _open("source", name, _SOURCES, settings, "a file or folder"))
+
+
 def split_name(name: str) -> tuple[str, str]:
     """Return kind and rest of a name; the kind of a path is empty."""
     kind, colon, rest = name.partition(":")
     is_kind = bool(colon) and len(kind) > 1 and not set(kind) & {"/", "\\", "."}
     return (kind, rest) if is_kind else ("", name)
+
+
+def generator_settings(name: str) -> frozenset[str]:
+    """Return the names of the settings that a generator takes.
+
+    Args:
+        name: For example `openai:MODEL`; of a kind that does not exist, the result is empty.
+
+    Raises:
+        MissingExtraError: its extra is not installed.
+    """
+    import inspect
+
+    kind, _ = split_name(name)
+    connector = _GENERATORS.get(kind)
+    factory = _factory(connector) if connector else _third_party("generator", kind)
+    if factory is None:
+        return frozenset()
+    parameters = inspect.signature(factory).parameters.values()
+    return frozenset(p.name for p in parameters if p.kind is p.KEYWORD_ONLY)
 
 
 def _open(

@@ -7,6 +7,7 @@ import math
 from collections.abc import Callable
 from typing import TypeAlias, get_args
 
+from ragkit.profiles import PROFILES
 from ragkit.types import CHUNKER_NAMES, Placement
 
 AddCommand: TypeAlias = Callable[[str, str, str], argparse.ArgumentParser]
@@ -160,6 +161,9 @@ def add_generating(parser: argparse.ArgumentParser) -> None:
                         help="limit for a whole answer in seconds, streamed or not")  # fmt: skip
     parser.add_argument("--model-billions", type=finite, metavar="X",
                         help="active parameters in billions, for the energy estimate")  # fmt: skip
+    parser.add_argument("--profile", choices=tuple(PROFILES),
+                        help="service level: tier, time limits, retries and questions at once; "
+                        "explicit settings win")  # fmt: skip
     parser.add_argument("--region", metavar="R",
                         help="AWS Region where answers are generated, for the carbon "
                         "estimate")  # fmt: skip

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 def calibrate(args: argparse.Namespace) -> ExitCode:
     """Run `ragkit calibrate`."""
+    if args.html is not None and (args.metric or "").lower() == "agreement":
+        raise ConfigError("--html shows what labels say is lost; metric Agreement has no labels")
     dataset = read_dataset(args)
     # Here `--mode` is that of the guarantee; that of retrieval is `--search-mode`.
     settings = settings_of(args, mode=args.search_mode)
@@ -109,8 +111,6 @@ def _write_page(found: Calibration, said: Sequence[str], name: str, path: Path) 
     from ragkit_eval.reporting.calibration_page import html
     from ragkit_eval.running.folder import write_text
 
-    if found.losses is None:
-        raise ConfigError("--html needs labelled evidence, which metric Agreement has not")
     make_folder(path.parent)
     write_text(path, html(found, said, name))
     output.tell(f"wrote {path}")

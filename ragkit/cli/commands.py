@@ -13,18 +13,28 @@ from ragkit.cli.options import (
     ask_options,
     embed_command,
     ingest_options,
+    n_at_once,
     names,
     open_rag,
     read_history,
     search_options,
+    settings_of,
 )
-from ragkit.cli.questions import answered_ids, answered_lines, identity
+from ragkit.cli.questions import (
+    Line,
+    answered_ids,
+    answered_lines,
+    identity,
+    question_lines,
+    unanswered,
+)
 from ragkit.config import FILE_NAME, read_sensitive
 from ragkit.errors import ConfigError, ExitCode, StoreDamagedError
 from ragkit.trust import record_trust
 from ragkit.types import Json
 
 if TYPE_CHECKING:
+    from ragkit.cli.batching import Batched
     from ragkit.pipeline import RAG, Answer
     from ragkit.pipeline.report import Status
     from ragkit.storage.backup import BackupReport
@@ -98,7 +108,7 @@ def search(args: argparse.Namespace) -> ExitCode:
             }
 
         if _is_batch(args):
-            return _show_each(answered_lines(args.questions, found))
+            return _show_each(answered_lines(question_lines(args.questions), found))
         output.show(found({"text": args.question}), output.search_text, as_json=args.json)
         return ExitCode.DONE
 
@@ -106,7 +116,14 @@ def search(args: argparse.Namespace) -> ExitCode:
 def ask(args: argparse.Namespace) -> ExitCode:
     """Run `ragkit ask`."""
     history = read_history(args.history)
-    with open_rag(args) as rag:
+    lines: Iterable[Line] | None = None
+    generator: Batched | None = None
+    if _is_batch(args):
+        lines = unanswered(question_lines(args.questions), answered_ids(args.answered))
+        if not args.dry_run and settings_of(args).profile == "batch":
+            lines = list(lines)
+            generator = _answered_by_jobs(args, lines, history)
+    with open_rag(args, generator=generator) as rag:
 
         def answer(line: Mapping[str, Json]) -> dict[str, Json]:
             options = ask_options(args, line, history)
@@ -115,12 +132,27 @@ def ask(args: argparse.Namespace) -> ExitCode:
                 output.tell(ending)
             return answer.to_dict(with_prompt=args.show_prompt or args.dry_run)
 
-        if _is_batch(args):
-            known = answered_ids(args.answered)
-            n_jobs = args.at_once
-            return _show_each(answered_lines(args.questions, answer, n_jobs=n_jobs, known=known))
+        if lines is not None:
+            n_jobs = n_at_once(args.at_once, rag.settings)
+            return _show_each(answered_lines(lines, answer, n_jobs=n_jobs))
         refused = _answer(rag, args, history).refused
     return ExitCode.REFUSED if refused else ExitCode.DONE
+
+
+def _answered_by_jobs(
+    args: argparse.Namespace, lines: Sequence[Line], history: Sequence[Mapping[str, str]]
+) -> Batched | None:
+    """Have all lines answered by batch jobs, if the profile and the generator know them."""
+    from ragkit.cli.batching import note_all, open_batched
+
+    generator = open_batched(settings_of(args))
+    if generator is not None:
+        with open_rag(args, generator=generator, ledger="off") as rag:
+            note_all(
+                lines, lambda line: rag.ask(str(line["text"]), **ask_options(args, line, history))
+            )
+        generator.answer_all()
+    return generator
 
 
 def _answer(rag: RAG, args: argparse.Namespace, history: Sequence[Mapping[str, str]]) -> Answer:
@@ -200,6 +232,7 @@ def rm(args: argparse.Namespace) -> ExitCode:
 
 _KEPT = {
     "backup": "a backup may hold what was removed",
+    "batch": "answers of batch jobs may be made from it; S3 may hold them, too",
     "evaluation_cache": "a cache of evaluations may hold answers and vectors made from it",
     "ledger": "the ledger holds ids, counts and costs, no text but notes and questions kept on "
     "request",
@@ -211,6 +244,8 @@ def _copies(rag: RAG) -> list[tuple[str, str]]:
     found = [("backup", place) for place in rag.copies()]
     caches = sorted({Path(".ragkit-eval"), Path(rag.settings.store) / ".ragkit-eval"})
     found += [("evaluation_cache", str(place)) for place in caches if place.is_dir()]
+    jobs = {Path(".ragkit-batch"), Path(rag.settings.store) / ".ragkit-batch"}
+    found += [("batch", str(place)) for place in sorted(jobs) if place.is_dir()]
     ledger = Path(rag.settings.ledger or Path(rag.settings.store) / "ledger.jsonl")
     return [*found, *([("ledger", str(ledger))] if ledger.is_file() else [])]
 
@@ -380,9 +415,9 @@ COMMANDS: Mapping[str, Callable[[argparse.Namespace], int]] = {
     "calibrate": calibrate,
     "eval": evaluate,
     "ledger": ledger,
-    "monitor": monitor,
     "feedback": feedback,
     "advise": advise,
+    "monitor": monitor,
     "template": template,
     "init": init,
     "trust": trust,

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Generator
 
     from ragkit.config import Settings
+    from ragkit.types import Generator as AnswerGenerator
     from ragkit_eval.data.datasets import Dataset
     from ragkit_eval.running.cache import Cache
     from ragkit_eval.running.stores import OpenedRag
@@ -38,9 +39,16 @@ def open_cache(args: argparse.Namespace) -> Generator[Cache]:
 
 @contextmanager
 def open_over(
-    dataset: Dataset, args: argparse.Namespace, settings: Settings
+    dataset: Dataset,
+    args: argparse.Namespace,
+    settings: Settings,
+    *,
+    generator: AnswerGenerator | None = None,
 ) -> Generator[OpenedRag]:
-    """Open a pipeline over the dataset's documents, or over the store that was named."""
+    """Open a pipeline over the dataset's documents, or over the store that was named.
+
+    `generator` takes the place of that of the settings.
+    """
     from ragkit.cli.progress import Bar
     from ragkit_eval.running.stores import OpenedRag
 
@@ -52,6 +60,7 @@ def open_over(
                 settings,
                 cache,
                 store=args.store or _own_store(dataset, settings),
+                generator=generator,
                 notify=output.tell,
                 on_progress=bar.advance,
             )

@@ -155,9 +155,9 @@ def _run(add: AddCommand) -> None:
     parser.add_argument("--dry-run", action="store_true",
                         help="estimate calls, tokens and cost, without asking anything "
                         "")  # fmt: skip
-    parser.add_argument("--jobs", type=whole, metavar="N", default=1,
+    parser.add_argument("--jobs", type=whole, metavar="N",
                         help="number of questions to ask at once, for models behind a "
-                        "server")  # fmt: skip
+                        "server (default: 1, or as the profile says)")  # fmt: skip
     parser.add_argument("--input-price", type=finite, metavar="X",
                         help="price per million input tokens")  # fmt: skip
     parser.add_argument("--output-price", type=finite, metavar="X",

@@ -5,13 +5,14 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ragkit.cli import eval_output, output
 from ragkit.cli.datasets import open_cache, open_over, read_dataset, with_documents
-from ragkit.cli.options import modes, names, numbers, settings_of
-from ragkit.errors import ConfigError, ExitCode
+from ragkit.cli.options import modes, n_at_once, names, numbers, settings_of
+from ragkit.errors import ConfigError, ExitCode, RagkitError
 from ragkit.narrowing import is_array, is_object
 from ragkit.private import make_folder
 from ragkit.text.jsontext import read_json
@@ -38,10 +39,11 @@ def validate(args: argparse.Namespace) -> ExitCode:
 
 def run(args: argparse.Namespace) -> ExitCode:
     """Run `ragkit eval run`."""
+    from ragkit.cli.batching import open_batched
     from ragkit.cli.progress import Bar
     from ragkit_eval.measuring.measures import default_measures, parse_measure
     from ragkit_eval.running.pipelines import RagPipeline
-    from ragkit_eval.running.runs import default_folder, evaluate
+    from ragkit_eval.running.runs import default_folder, evaluate, questions_left
     from ragkit_eval.running.stores import missing_documents
 
     dataset = read_dataset(args)
@@ -51,7 +53,8 @@ def run(args: argparse.Namespace) -> ExitCode:
     ]  # fmt: skip
     groups = names(args.groups)
     settings = settings_of(args)
-    with open_over(dataset, args, settings) as opened:
+    batched = None if args.dry_run else open_batched(settings, Path(args.cache) / "batch")
+    with open_over(dataset, args, settings, generator=batched) as opened:
         missing = missing_documents(opened.rag, dataset, groups)
         if missing:
             output.tell(f"{missing} documents that the labels name are not in the store")
@@ -60,6 +63,11 @@ def run(args: argparse.Namespace) -> ExitCode:
         out = Path(args.out or default_folder(dataset, configuration))
         if args.dry_run:
             return _dry_run(args, opened, dataset, out)
+        if batched is not None:
+            for question in dataset.questions if args.restart else questions_left(out, dataset):
+                with suppress(RagkitError):
+                    pipeline.ask(question)
+            batched.answer_all()
         with Bar(args.progress, unit="questions") as bar:
 
             def advance(_done: int, total: int, row: Row) -> None:
@@ -75,7 +83,7 @@ def run(args: argparse.Namespace) -> ExitCode:
                 restart=args.restart,
                 seed=settings.seed or 0,
                 command=["ragkit", *sys.argv[1:]],
-                n_jobs=args.jobs,
+                n_jobs=n_at_once(args.jobs, settings),
                 on_progress=advance,
             )
     output.show(done.summary, eval_output.run_text, as_json=args.json)

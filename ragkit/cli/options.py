@@ -16,8 +16,9 @@ from ragkit.config import MOST_TOKENS, Settings, load_settings
 from ragkit.errors import ConfigError
 from ragkit.groups import narrowed, readers_of
 from ragkit.narrowing import is_array, is_object
+from ragkit.profiles import PROFILES
 from ragkit.text.jsontext import read_json
-from ragkit.types import MOST_HITS, Json, Mode
+from ragkit.types import MOST_HITS, Generator, Json, Mode
 
 if TYPE_CHECKING:
     from ragkit.cli.ingest_progress import IngestBar
@@ -38,7 +39,7 @@ _SETTINGS = (
     "refuse_below", "max_context_tokens", "placement", "rewrite",
     "generator", "base_url", "api_key_env", "timeout", "total_timeout",
     "template", "max_tokens", "temperature", "top_p", "top_k", "stop", "seed", "ledger",
-    "keep_question", "model_billions", "region",
+    "keep_question", "model_billions", "region", "profile",
 )  # fmt: skip
 """Settings that are flags of at least one command."""
 
@@ -59,17 +60,41 @@ def settings_of(args: argparse.Namespace, **replaced: str | int | None) -> Setti
     )
 
 
-def open_rag(args: argparse.Namespace, tell: Callable[[str], None] = output.tell) -> RAG:
-    """Return the pipeline of a command's settings; notices go to stderr, or where they are told."""
+def open_rag(
+    args: argparse.Namespace,
+    tell: Callable[[str], None] = output.tell,
+    *,
+    generator: Generator | None = None,
+    ledger: str | None = None,
+) -> RAG:
+    """Return the pipeline of a command's settings.
+
+    Args:
+        args: The command's arguments.
+        tell: Where notices go: to stderr, unless given.
+        generator: In place of that of the settings.
+        ledger: In place of that of the settings.
+    """
     from ragkit.pipeline import RAG
 
     settings = settings_of(args)
     return RAG(
         settings.store,
         config=settings,
+        generator=generator,
+        ledger=ledger,
         n_jobs=getattr(args, "jobs", None) or 1,
         notify=tell,
     )
+
+
+def n_at_once(asked: int | None, settings: Settings) -> int:
+    """Return how many questions are asked at once; after a batch job they wait for nothing."""
+    if asked is not None:
+        return asked
+    if settings.profile is None or settings.profile == "batch":
+        return 1
+    return PROFILES[settings.profile].n_at_once
 
 
 def embed_command(args: argparse.Namespace) -> str:
@@ -89,12 +114,15 @@ def ingest_options(args: argparse.Namespace, bar: IngestBar) -> IngestOptions:
         "vectors": args.vectors,
         "isolate": not args.no_isolate,
         "convert": args.convert,
+        "ocr": args.ocr,
         "dry_run": args.dry_run,
         "include": args.include,
         "exclude": args.exclude,
         "gitignore": args.gitignore,
         "archives": args.archives,
         "shard": args.shard,
+        "allow_private": args.allow_private,
+        "delay_seconds": args.delay,
         "confirm": _confirm(bar, yes=args.yes),
         "secure": args.secure,
         "retry_failed": args.retry_failed,

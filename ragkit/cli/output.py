@@ -177,7 +177,9 @@ def receipt_text(data: Shown) -> str:
     joules = receipt["joules"]
     energy = "unknown"
     if joules is not None:
-        energy = f"{joules['mid']:.2g} J ({joules['low']:.2g} to {joules['high']:.2g}, estimate)"
+        grade = str(joules["grade"])
+        kind = "estimate" if grade.startswith("modelled") else grade
+        energy = f"{joules['mid']:.2g} J ({joules['low']:.2g} to {joules['high']:.2g}, {kind})"
     return (
         f"receipt: {tokens}; {receipt['llm_calls']} LLM calls; "
         f"{receipt['seconds']:.3f} s, CPU {receipt['cpu_seconds']:.3f} s; "

@@ -81,6 +81,13 @@ def make_parsers() -> tuple[argparse.ArgumentParser, dict[str, argparse.Argument
             "add up the receipts, compare them, and watch them over time",
             "ragkit ledger report --by day",
         ),
+        "advise": _group(
+            top,
+            "advise",
+            "say which Region, hosting, window or service level to choose, and why",
+            "ragkit advise region --allow 'eu-*' --data eu-central-1",
+            more=" It is\nsilent (exit code 5) where the sources disagree, and needs no network.",
+        ),
         "monitor": _group(
             top,
             "monitor",
@@ -88,7 +95,6 @@ def make_parsers() -> tuple[argparse.ArgumentParser, dict[str, argparse.Argument
             "ragkit monitor nvidia --join kb/ledger.jsonl",
             more=" Each row is one JSON\nobject; what is absent is null, and no error.",
         ),
-        "advise": _advise(top),
     }
 
     def make(name: str, text: str, example: str) -> argparse.ArgumentParser:
@@ -148,23 +154,11 @@ def _group(
     return parser.add_subparsers(dest="action", required=True, metavar="ACTION")
 
 
-def _advise(commands: _SubParsers) -> _SubParsers:
-    parser = commands.add_parser(
-        "advise",
-        help="say which Region, hosting, window or service level to choose, and why",
-        description="Say which Region, hosting, window or service level to choose, with the\n"
-        "reason and the sources; silent (exit code 5) where they disagree. This needs no network.",
-        epilog="example:\n  ragkit advise region --allow 'eu-*' --data eu-central-1",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
-    return parser.add_subparsers(dest="action", required=True, metavar="WHAT")
-
-
 def _ingest(add: AddCommand) -> None:
     parser = add("ingest", "Read documents into the store", "ragkit ingest docs/ --prune")
     parser.add_argument("paths", nargs="+", metavar="PATH",
-                        help="file, folder, glob pattern, or - for standard input")  # fmt: skip
+                        help="file, folder, glob pattern, - for standard input, https://… (a page, "
+                        "a sitemap, a list), urls:FILE or s3://BUCKET/PREFIX")  # fmt: skip
     add_common(parser)
     add_chunking(parser)
     parser.add_argument("--prune", action="store_true",
@@ -182,6 +176,12 @@ def _ingest(add: AddCommand) -> None:
                         "counts")  # fmt: skip
     parser.add_argument("--archives", action="store_true",
                         help="read the files in ZIP and tar archives, too")  # fmt: skip
+    parser.add_argument("--allow-private", action="store_true",
+                        help="let web addresses lead to this machine and to private "
+                        "networks")  # fmt: skip
+    parser.add_argument("--delay", type=finite, default=0.0, metavar="S",
+                        help="wait so many seconds between two requests to a web site (default 0, "
+                        "or what its robots.txt asks for)")  # fmt: skip
     parser.add_argument("--watch", action="store_true",
                         help="ingest again whenever files change, until Ctrl-C")  # fmt: skip
     parser.add_argument("--root", metavar="DIR", help="folder to which file ids are relative")
@@ -204,6 +204,9 @@ def _ingest(add: AddCommand) -> None:
     parser.add_argument("--convert", choices=("auto", "off"), default="off",
                         help="auto has .doc, .xls and .ppt files converted by soffice "
                         "(LibreOffice), if it is on the PATH (default off)")  # fmt: skip
+    parser.add_argument("--ocr", choices=("auto", "off"), default="off",
+                        help="auto has pages of PDF files that hold only images, and pictures, "
+                        "read by tesseract, if it is on the PATH (default off)")  # fmt: skip
     parser.add_argument("--jobs", type=whole, metavar="N",
                         help="processes that parse, and threads that embed (default "
                         "1)")  # fmt: skip
@@ -246,9 +249,10 @@ def _ask(add: AddCommand) -> None:
     parser = add("ask", "Answer a question, or refuse", "ragkit ask 'How do I reset my badge?'")
     add_retrieval(parser)
     add_answering(parser)
-    parser.add_argument("--jobs", dest="at_once", type=whole, default=1, metavar="N",
+    parser.add_argument("--jobs", dest="at_once", type=whole, metavar="N",
                         help="answer N of the --questions at the same time, which helps where a "
-                        "server answers; the order of the lines stays (default 1)")  # fmt: skip
+                        "server answers; the order of the lines stays (default: that of the "
+                        "profile, or 1)")  # fmt: skip
     parser.add_argument("--answered", metavar="FILE",
                         help="what an earlier call has printed: leave out the --questions that "
                         "it has answered, by their _id")  # fmt: skip

@@ -7,7 +7,7 @@ import shlex
 import signal
 import sys
 from collections import deque
-from collections.abc import Callable, Collection, Generator, Iterator, Mapping
+from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
@@ -31,6 +31,9 @@ from ragkit.types import Json
 if TYPE_CHECKING:
     from concurrent.futures import Future
 
+Line = tuple[int, bytes]
+"""A line of a file of questions, with its number."""
+
 Record = dict[str, Json]
 Answer = Callable[[Mapping[str, Json]], Record]
 
@@ -46,30 +49,32 @@ _CODES: tuple[tuple[type[RagkitError], str], ...] = (
 _UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
 
-def answered_lines(
-    place: str, answer: Answer, *, n_jobs: int = 1, known: Collection[str] = ()
-) -> Iterator[Record]:
-    """Yield the record of each question of a file, in order: its answer, or why it failed.
+def unanswered(lines: Iterable[Line], known: Collection[str]) -> Iterator[Line]:
+    """Yield the lines but those of questions whose ids are known."""
+    for number, line in lines:
+        question, problem = read_question(line)
+        if problem is not None or identity(question) not in known:
+            yield number, line
+
+
+def answered_lines(lines: Iterable[Line], answer: Answer, *, n_jobs: int = 1) -> Iterator[Record]:
+    """Yield the record of each question, in order: its answer, or why it failed.
 
     Args:
-        place: The file; `-` is standard input.
+        lines: Of a file of questions.
         answer: Returns the record of a question.
         n_jobs: Questions that are answered at the same time, 1 to 1,024. With several, Ctrl-C
             lets those that are under way end, since they have cost something; a second one drops
             them.
-        known: Ids of questions to leave out.
 
     Raises:
-        ConfigError: the file cannot be read, or none of its lines is UTF-8.
         KeyboardInterrupt: after a Ctrl-C, when the answers that were under way have been yielded.
     """
     if not 1 <= n_jobs <= MOST_JOBS:
         raise ConfigError(f"jobs {n_jobs}; allowed: 1 to {MOST_JOBS:,}")
-    lines = ((number, *read_question(line)) for number, line in question_lines(place))
-    asked = (line for line in lines if line[2] is not None or identity(line[1]) not in known)
     if n_jobs == 1:
-        for line in asked:
-            yield _answered(answer, *line)
+        for line in lines:
+            yield _answered(answer, line)
         return
     from concurrent.futures import ThreadPoolExecutor
 
@@ -77,8 +82,8 @@ def answered_lines(
     waiting: deque[Future[Record]] = deque()
     try:
         with _interruption() as is_interrupted:
-            for line in asked:
-                waiting.append(pool.submit(_answered, answer, *line))
+            for line in lines:
+                waiting.append(pool.submit(_answered, answer, line))
                 while len(waiting) >= 2 * n_jobs and not is_interrupted():
                     yield waiting.popleft().result()
                 if is_interrupted():
@@ -110,9 +115,10 @@ def _interruption() -> Generator[Callable[[], bool]]:
         signal.signal(signal.SIGINT, before)
 
 
-def _answered(
-    answer: Answer, number: int, question: Mapping[str, Json], problem: RagkitError | None
-) -> Record:
+def _answered(answer: Answer, line: Line) -> Record:
+    number, text = line
+    problem: RagkitError | None
+    question, problem = read_question(text)
     if problem is None:
         try:
             return answer(question)

@@ -39,11 +39,12 @@ COMMENTED = """\
 # top_k = 40
 # stop = ["\\n\\n"]
 # seed = 7
+# profile = "standard"        # realtime | standard | flex | batch; ragkit advise tier
 
 # What an answer costs. Carbon is unknown without a Region or a grid intensity of your own.
 # ledger = "ledger.jsonl"     # or "off"
-# ledger_part_bytes = 67108864   # a larger ledger goes on in a new file; 0: never
 # keep_question = false       # keep each question's text in the ledger, for feedback
+# ledger_part_bytes = 67108864   # a larger ledger goes on in a new file; 0: never
 # model_billions = 8.0        # active parameters of the model
 # model_cards = "cards.json"  # cards of your own, before the bundled ones
 # region = "eu-central-1"     # where answers are generated; ragkit advise region

@@ -25,7 +25,9 @@ def watch(args: argparse.Namespace, ingest: Callable[[bool], object]) -> ExitCod
     Raises:
         ConfigError: there are no files to watch.
     """
-    if "-" in args.paths or args.dry_run:
+    from ragkit_connectors import is_source
+
+    if "-" in args.paths or args.dry_run or any(map(is_source, args.paths)):
         raise ConfigError("--watch needs files or folders, and goes with no --dry-run")
     try:
         known = _stamps(args)

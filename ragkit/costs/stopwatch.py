@@ -85,14 +85,16 @@ class Stopwatch:
         return time.process_time() - self._began[1]
 
 
+_STATUS_BYTES = 8192
+
+
 def peak_rss_bytes() -> int | None:
     """Return the peak resident memory of this process in bytes; None where unknown."""
     try:
         # getrusage would include the parent process up to this one's exec (proc(5)).
-        with Path("/proc/self/status").open(encoding="ascii", errors="replace") as lines:
-            for line in lines:
-                if line.startswith("VmHWM:"):
-                    return int(line.split()[1]) * 1024
+        with Path("/proc/self/status").open("rb", buffering=0) as file:
+            _, _, rest = file.read(_STATUS_BYTES).partition(b"VmHWM:")
+        return int(rest.split(maxsplit=1)[0]) * 1024
     except (OSError, ValueError, IndexError):
         pass
     try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from pathlib import Path, PurePath
+from typing import Protocol, runtime_checkable
 
 from ragkit.errors import LoadError
 from ragkit.loading.formats import LOADERS, MAX_FILE_BYTES, Loader, find_loader
@@ -17,6 +18,15 @@ CONVERTED: Mapping[str, str] = {".doc": ".docx", ".xls": ".xlsx", ".ppt": ".pptx
 
 _SECONDS, _CPU_SECONDS, _MEMORY_KIB = 120, 60, 4 * 2**20
 _LIMITED = f'ulimit -t {_CPU_SECONDS}; ulimit -v {_MEMORY_KIB}; ulimit -c 0; exec "$@"'
+
+
+@runtime_checkable
+class Reader(Protocol):
+    """A parser that reads more than others, with a program of the user's."""
+
+    def loader(self, suffix: str) -> Loader | None:
+        """Return its loader for a suffix; None if it is none of its own."""
+        ...
 
 
 class Converting:
@@ -38,12 +48,14 @@ class Converting:
 
         self._program = shutil.which("soffice") or shutil.which("libreoffice")
 
-    def loader(self, suffix: str) -> Loader:
-        """Return the loader of what an old format is converted to.
+    def loader(self, suffix: str) -> Loader | None:
+        """Return the loader of what an old format is converted to, or of the other parser's.
 
         Raises:
             LoadError: `unsupported` where there is no program to convert it.
         """
+        if suffix not in CONVERTED:
+            return self._parser.loader(suffix) if isinstance(self._parser, Reader) else None
         if self._program is None:
             detail = f"there is no soffice on the PATH to convert {suffix}: install LibreOffice"
             raise LoadError("unsupported", detail)
@@ -62,6 +74,12 @@ class Converting:
     def members(self, content: Content, *, loader: Loader) -> list[Member]:
         """Return the files inside of one; raises `LoadError` whatever is wrong with it."""
         return self._parser.members(content, loader=loader)
+
+    def pictures(
+        self, content: Content, *, first: int, password: str | None = None
+    ) -> list[Member]:
+        """Return the next pages of a PDF that hold only images; errors as `load` has them."""
+        return self._parser.pictures(content, first=first, password=password)
 
     def close(self) -> None:
         """Let go of everything; it can be used again."""
@@ -107,10 +125,11 @@ class Converting:
                 raise LoadError("limit", detail, may_pass=True) from None
             finally:
                 # Also what it has started: all of them are in one group.
-                _kill(process.pid)
+                kill_group(process.pid)
 
 
-def _kill(group: int) -> None:
+def kill_group(group: int) -> None:
+    """End a process and all that it has started, if they are there."""
     import signal
 
     try:
@@ -122,6 +141,5 @@ def _kill(group: int) -> None:
 def loader_for(name: str, parser: Parser) -> Loader:
     """Return the loader for a file name; errors as for `find_loader`."""
     suffix = PurePath(name).suffix.lower()
-    if isinstance(parser, Converting) and suffix in CONVERTED:
-        return parser.loader(suffix)
-    return find_loader(name)
+    own = parser.loader(suffix) if isinstance(parser, Reader) else None
+    return own or find_loader(name)

@@ -37,7 +37,7 @@ from ragkit.loading.xml_text import load_xml
 MAX_FILE_BYTES = 64 * 2**20
 """Larger files are not documents to cite from; JSON Lines records are read without this limit."""
 
-LOADERS_VERSION = 7
+LOADERS_VERSION = 8
 """Part of every file's fingerprint: increase it when a loader's output changes."""
 
 
@@ -143,6 +143,9 @@ def archive_loader(name: str) -> Loader | None:
     return next(found, None)
 
 
+PICTURES = (".png", ".jpg", ".jpeg", ".tif", ".tiff")
+"""What is read on request, by a program of the user's."""
+
 _HINTS = {
     ".doc": "save it as .docx, or convert it: --convert auto",
     ".ppt": "save it as .pptx, or convert it: --convert auto",
@@ -151,7 +154,7 @@ _HINTS = {
     ".gz": "unpack it; of a .tar.gz, --archives reads what is in it",
     ".tgz": "--archives reads what is in it",
     ".tar": "--archives reads what is in it",
-}
+} | dict.fromkeys(PICTURES, "--ocr auto has tesseract read what is written in it")
 """What to do about a format that is known but not supported."""
 
 
@@ -215,6 +218,14 @@ def members_of(data: bytes, loader: Loader) -> list[Member]:
         if len(members) > MAX_MEMBERS:
             raise LoadError("limit", f"more than {MAX_MEMBERS:,} files in it")
         return members
+
+
+def pictures_of(data: bytes, *, first: int, password: str | None) -> list[Member]:
+    """Return pages of a PDF as `page_pictures` does; raises `LoadError` as `load_bytes` does."""
+    from ragkit.loading.pdf_pictures import page_pictures
+
+    with _as_load_errors():
+        return list(page_pictures(data, first=first, password=password))
 
 
 @contextmanager

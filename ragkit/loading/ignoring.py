@@ -47,7 +47,8 @@ class IgnoreRules:
     def _add(self, lines: Iterable[str], inside: tuple[str, ...]) -> None:
         for raw in lines:
             line = _without_trailing_space(raw)
-            if line and not line.startswith("#") and line.strip("/!"):
+            # A path has no two slashes in a row, so a pattern that has matches nothing.
+            if line and not line.startswith("#") and line.strip("/!") and "//" not in line:
                 self._rules.append(_rule(line, inside))
 
     def __bool__(self) -> bool:

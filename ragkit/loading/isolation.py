@@ -21,7 +21,7 @@ from signal import SIGABRT, SIGILL, SIGKILL, SIGTRAP, SIGXCPU, Signals
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from ragkit.errors import IsolationError, LoadError
-from ragkit.loading.formats import Loader, load_bytes, members_of
+from ragkit.loading.formats import Loader, load_bytes, members_of, pictures_of
 from ragkit.loading.frames import (
     LENGTHS,
     FrameError,
@@ -96,6 +96,12 @@ class Parser(Protocol):
         """Return the files inside of one; raises `LoadError` whatever is wrong with it."""
         ...
 
+    def pictures(
+        self, content: Content, *, first: int, password: str | None = None
+    ) -> list[Member]:
+        """Return the next pages of a PDF that hold only images (`page_pictures`)."""
+        ...
+
     def close(self) -> None:
         """Let go of everything; it can be used again."""
         ...
@@ -116,6 +122,12 @@ class InProcess:
     def members(self, content: Content, *, loader: Loader) -> list[Member]:
         """Return the files inside of one."""
         return members_of(b"".join(content.blocks()), loader)
+
+    def pictures(
+        self, content: Content, *, first: int, password: str | None = None
+    ) -> list[Member]:
+        """Return the next pages of a PDF that hold only images."""
+        return pictures_of(b"".join(content.blocks()), first=first, password=password)
 
     def close(self) -> None:
         """Do nothing."""
@@ -182,6 +194,13 @@ class Worker:
     def members(self, content: Content, *, loader: Loader) -> list[Member]:
         """Return the files inside of one; errors as `load` has them."""
         request: dict[str, Json] = {"members": True, "loader": loader.name}
+        return self._asked(request, content, unpacked_members)
+
+    def pictures(
+        self, content: Content, *, first: int, password: str | None = None
+    ) -> list[Member]:
+        """Return the next pages of a PDF that hold only images; errors as `load` has them."""
+        request: dict[str, Json] = {"pictures_from": first, "loader": "pdf", "password": password}
         return self._asked(request, content, unpacked_members)
 
     def _asked(

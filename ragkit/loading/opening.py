@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Protocol, runtime_checkable
 
 from ragkit.errors import LoadError
 from ragkit.ingest_rules import IngestRule, RuledFile
@@ -13,7 +13,10 @@ from ragkit.loading.converting import Converting
 from ragkit.loading.formats import MAX_FILE_BYTES, find_loader
 from ragkit.loading.isolation import Content, InProcess, Parser, Worker
 from ragkit.loading.parsers import Parsers
+from ragkit.loading.recognizing import Recognizing
 from ragkit.loading.records import Labels, is_record_line, record_documents, record_lines
+from ragkit.loading.remote import Reading, Remembering, Stored
+from ragkit.loading.rules import Rules
 from ragkit.loading.sharding import Shard
 from ragkit.loading.sizes import FileSize
 from ragkit.loading.sources import FileSource
@@ -72,6 +75,13 @@ class StdinSource:
             yield Failure(source="-", code=error.code, detail=error.detail)
 
 
+@runtime_checkable
+class _Choosing(Protocol):
+    """A source that leaves out some of what is there."""
+
+    def left_out(self) -> tuple[str, ...]: ...
+
+
 class Joined:
     """Several sources, one after the other, and documents given directly.
 
@@ -114,8 +124,14 @@ class Joined:
 
     def left_out(self) -> tuple[str, ...]:
         """Return the places that are there, but are not read: see `FileSource.left_out`."""
-        files = (source for source in self._sources if isinstance(source, FileSource))
-        return tuple(place for source in files for place in source.left_out())
+        choosing = (source for source in self._sources if isinstance(source, _Choosing))
+        return tuple(place for source in choosing for place in source.left_out())
+
+    def remember(self, stored: Stored) -> None:
+        """Let the sources know which documents are stored."""
+        for source in self._sources:
+            if isinstance(source, Remembering):
+                source.remember(stored)
 
     def sizes(self) -> list[FileSize]:
         """Return the sizes of the files of all sources."""
@@ -146,21 +162,45 @@ def open_source(
     rules: Sequence[IngestRule] = (),
     isolate: bool = True,
     convert: bool = False,
+    ocr: bool = False,
     selection: Selection | None = None,
     archives: bool = False,
     shard: Shard | None = None,
     n_jobs: int = 1,
+    allow_private: bool = False,
+    delay_seconds: float = 0.0,
+    open_named: Callable[[str, Reading], Source | None] | None = None,
 ) -> Joined:
     """Return one source for paths, `-`, sources and documents.
 
     Unless `isolate`, files are parsed in this process; else in `n_jobs` others at most. With
-    `convert`, those of old office programs are converted.
+    `convert`, those of old office programs are converted; with `ocr`, what is written in pictures
+    is read. `open_named` opens what is elsewhere by its name; None if it is a path.
     """
     parser: Parser = (Worker() if n_jobs == 1 else Parsers(n_jobs)) if isolate else InProcess()
+    if ocr:
+        parser = Recognizing(parser)
     if convert:
         parser = Converting(parser)
     labels = Labels(groups=groups, metadata=metadata or {})
-    paths = [item for item in what if isinstance(item, str | Path) and str(item) != "-"]
+    reading = Reading(
+        parser=parser,
+        rules=Rules(rules, labels),
+        password=password,
+        selection=selection or Selection(),
+        archives=archives,
+        allow_private=allow_private,
+        delay_seconds=delay_seconds,
+        shard=shard or Shard(1, 1),
+    )
+    named: list[Source] = []
+    paths: list[str | Path] = []
+    for item in what:
+        found = open_named(item, reading) if isinstance(item, str) and open_named else None
+        if found is not None:
+            named.append(found)
+        elif isinstance(item, str | Path) and str(item) != "-":
+            paths.append(item)
     sources: list[Source] = []
     if paths:
         sources.append(
@@ -178,6 +218,7 @@ def open_source(
         )
     if "-" in [item for item in what if isinstance(item, str)]:
         sources.append(StdinSource(labels=labels, parser=parser))
+    sources += named
     documents = [item for item in what if isinstance(item, Document)]
     sources += [item for item in what if not isinstance(item, str | Path | Document)]
     return Joined(sources, documents, parser, shard)

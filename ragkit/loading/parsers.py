@@ -42,6 +42,13 @@ class Parsers:
         with self._one() as worker:
             return worker.members(content, loader=loader)
 
+    def pictures(
+        self, content: Content, *, first: int, password: str | None = None
+    ) -> list[Member]:
+        """Return the next pages of a PDF that hold only images; errors as `load` has them."""
+        with self._one() as worker:
+            return worker.pictures(content, first=first, password=password)
+
     def close(self) -> None:
         """End the processes; one that parses ends with its file."""
         for worker in self._workers:

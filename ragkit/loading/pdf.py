@@ -7,7 +7,8 @@ import importlib
 import importlib.util
 import threading
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -16,7 +17,7 @@ from ragkit.loading.hyphens import without_breaks
 from ragkit.loading.loaded import Headings, LoadedText, OpenPart, TextBuilder, clean
 from ragkit.loading.pdf_blocks import PAGE_END, Block, blocks_of
 from ragkit.loading.pdf_furniture import without_furniture
-from ragkit.loading.pdf_hidden import hidden_characters
+from ragkit.loading.pdf_hidden import has_images, hidden_characters
 from ragkit.loading.pdf_lines import Line, lines_of
 from ragkit.loading.pdf_page import TextPage
 from ragkit.loading.pdf_tables import INDENT, TableLines
@@ -43,7 +44,8 @@ def load_pdf(data: bytes, *, password: str | None = None) -> LoadedText:
 
     Words broken at the end of a line are joined, and so are the lines of a paragraph, which goes on
     behind the end of a page. Page furniture and hidden text are left out and counted. Pages that
-    cannot be read are named in the metadata as `unreadable_pages`.
+    cannot be read are named in the metadata as `unreadable_pages`; `image_pages` is how many hold
+    images, but no text.
 
     Raises:
         LoadError: `password` when it is encrypted and the password does not open it, `limit` for
@@ -57,31 +59,60 @@ def load_pdf(data: bytes, *, password: str | None = None) -> LoadedText:
     for piece, text in zip(pieces, without_breaks([x.text for x in pieces]), strict=True):
         writer.write(replace(piece, text=text))
     metadata: dict[str, Json] = {"unreadable_pages": pages.unreadable} if pages.unreadable else {}
+    if pages.n_images:
+        metadata["image_pages"] = pages.n_images
     dropped: dict[Dropped, int] = {"furniture": n_furniture, "hidden": pages.n_hidden}
     return writer.builder.build(title=pages.title, metadata=metadata, dropped=dropped)
 
 
 @dataclass(slots=True)
 class Pages:
-    """The lines of each page that can be read, the numbers of those that cannot, and the title."""
+    """The lines of each page that can be read, the numbers of those that cannot, and the title.
+
+    `n_images` counts the pages that hold images, but no text.
+    """
 
     title: str = ""
     lines: list[list[Line]] = field(default_factory=list[list[Line]])
     unreadable: list[Json] = field(default_factory=list[Json])
     n_characters: int = 0
     n_hidden: int = 0
+    n_images: int = 0
 
 
-def read_lines(data: bytes, *, password: str | None = None) -> Pages:
-    """Return the lines of a PDF; raises what `load_pdf` does."""
+@dataclass(frozen=True, slots=True)
+class Page:
+    """The lines of a page, and how many of its characters are hidden.
+
+    `has_images` is only known of pages without lines.
+    """
+
+    lines: list[Line]
+    n_hidden: int
+    has_images: bool
+
+
+@contextmanager
+def open_document(data: bytes, password: str | None) -> Generator[tuple[Any, Any]]:
+    """Yield PDFium and a document that it has opened; no other thread uses it meanwhile.
+
+    Raises:
+        LoadError: it cannot be opened; see `load_pdf`.
+    """
     with _LOCK:
         raw: Any = importlib.import_module("pypdfium2.raw")
         document = _opened(raw, data, password)
         try:
-            pages = _read(raw, document)
-            pages.title = _title(raw, document)
+            yield raw, document
         finally:
             raw.FPDF_CloseDocument(document)
+
+
+def read_lines(data: bytes, *, password: str | None = None) -> Pages:
+    """Return the lines of a PDF; raises what `load_pdf` does."""
+    with open_document(data, password) as (raw, document):
+        pages = _read(raw, document)
+        pages.title = _title(raw, document)
     return pages
 
 
@@ -117,25 +148,40 @@ def _read(raw: Any, document: Any) -> Pages:  # noqa: ANN401
     if len(pages.unreadable) == n_pages:
         raise LoadError("broken", f"none of its {n_pages:,} pages can be read")
     if pages.n_characters == 0:
-        raise LoadError("no_text", f"no text in {n_pages:,} pages; is it a scan?")
+        raise LoadError("no_text", f"no text in {n_pages:,} pages{_images_in(pages.n_images)}")
     return pages
 
 
+def _images_in(n_pages: int) -> str:
+    if not n_pages:
+        return ""
+    return f"; {n_pages:,} hold only images, as scans do: --ocr auto has tesseract read them"
+
+
 def _read_page(raw: Any, document: Any, number: int, pages: Pages) -> None:  # noqa: ANN401
-    page = raw.FPDF_LoadPage(document, number - 1)
-    if not page:
+    page = read_page(raw, document, number)
+    if page is None:
         pages.unreadable.append(number)
         return
+    pages.lines.append(page.lines)
+    pages.n_hidden += page.n_hidden
+    pages.n_images += page.has_images
+    pages.n_characters += sum(len(word.text) for line in page.lines for word in line.words)
+
+
+def read_page(raw: Any, document: Any, number: int) -> Page | None:  # noqa: ANN401
+    """Return what is on a page, by its number from 1; None if it cannot be read."""
+    page = raw.FPDF_LoadPage(document, number - 1)
+    if not page:
+        return None
     text = TextPage(raw, page)
     try:
         hidden = hidden_characters(text)
         lines = lines_of(text, number, hidden=hidden)
+        return Page(lines, len(hidden), has_images=not lines and has_images(text))
     finally:
         text.close()
         raw.FPDF_ClosePage(page)
-    pages.lines.append(lines)
-    pages.n_hidden += len(hidden)
-    pages.n_characters += sum(len(word.text) for line in lines for word in line.words)
 
 
 def _title(raw: Any, document: Any) -> str:  # noqa: ANN401

@@ -48,6 +48,11 @@ def hidden_characters(page: TextPage) -> set[int]:
     return {*_not_over(page, invisible), *_unseen(page, white)}
 
 
+def has_images(page: TextPage) -> bool:
+    """Whether there is an image on a page."""
+    return next(_images(page), None) is not None
+
+
 def _is_invisible(raw: Any, paint: Paint) -> bool:  # noqa: ANN401 - PDFium has no types
     return paint.mode in {raw.FPDF_TEXTRENDERMODE_INVISIBLE, raw.FPDF_TEXTRENDERMODE_CLIP}
 

@@ -20,6 +20,7 @@ _MADE_BY_PROGRAMS = {
     "__pycache__": "files that Python makes",
     ".venv": "packages that others wrote",
 } | dict.fromkeys(_REPOSITORIES, "the history of a repository")
+_EXCLUDED, _NOT_INCLUDED = "--exclude leaves it out", "no --include matches it"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,6 +38,16 @@ class Selection:
     exclude: tuple[str, ...] = ()
     gitignore: bool = False
     tells: bool = False
+
+    def why_not(self, parts: tuple[str, ...]) -> str | None:
+        """Return why a file that stands in no folder of this machine is not read; None if it is."""
+        excluded, included = IgnoreRules(self.exclude), IgnoreRules(self.include)
+        depths = range(1, len(parts) + 1) if excluded else ()
+        if any(excluded.match(parts[:n], is_folder=n < len(parts)) for n in depths):
+            return _EXCLUDED
+        if included and not included.match(parts, is_folder=False):
+            return _NOT_INCLUDED
+        return None
 
 
 class Walk:
@@ -110,7 +121,7 @@ class Walk:
         parts = (*inside, name)
         why = self._why_not(parts, is_folder=False)
         if why is None and self._included and not self._included.match(parts, is_folder=False):
-            why = "no --include matches it"
+            why = _NOT_INCLUDED
         if why:
             self._leave_out(path, why)
         return why is None
@@ -118,7 +129,7 @@ class Walk:
     def _why_not(self, parts: tuple[str, ...], *, is_folder: bool) -> str | None:
         """Return which rules leave a file or folder out; None if none do."""
         if self._excluded.match(parts, is_folder=is_folder):
-            return "--exclude leaves it out"
+            return _EXCLUDED
         ours = self._ours.decide(parts, is_folder=is_folder)
         if ours is not None:
             return f"{IGNORE_FILE} leaves it out" if ours else None

@@ -26,8 +26,9 @@ from typing import BinaryIO, TypeAlias
 
 from ragkit.errors import LoadError
 from ragkit.loading.encodings import decode_text
-from ragkit.loading.formats import ARCHIVES, LOADERS, Loader, load_bytes, members_of
+from ragkit.loading.formats import ARCHIVES, LOADERS, Loader, load_bytes, members_of, pictures_of
 from ragkit.loading.frames import frame_head, packed, packed_members, read_frame
+from ragkit.loading.sitemaps import SITEMAP
 from ragkit.types import Json
 
 Answer: TypeAlias = "tuple[dict[str, Json], Iterable[bytes | memoryview], int]"
@@ -68,7 +69,8 @@ def main(settings: Mapping[str, int]) -> None:
     gc.collect()
     gc.freeze()
     _send(answers, {"limits": held})
-    loaders = {loader.name: loader for loader in [*LOADERS.values(), *ARCHIVES.values()]}
+    known = [*LOADERS.values(), *ARCHIVES.values(), SITEMAP]
+    loaders = {loader.name: loader for loader in known}
     try:
         while (frame := read_frame(requests)) is not None:
             _allow(settings["cpu_seconds"])
@@ -169,7 +171,8 @@ def _allow(seconds: int) -> None:
 
 def _answer(request: Mapping[str, Json], data: bytes, loaders: Mapping[str, Loader]) -> Answer:
     """Return the answer to one file."""
-    name, password = str(request.get("name")), request.get("password")
+    name, given = str(request.get("name")), request.get("password")
+    password = given if isinstance(given, str) else None
     loader = loaders.get(str(request.get("loader")))
     if loader is None:
         detail = "its loader is not one of those that a process of its own knows"
@@ -177,13 +180,9 @@ def _answer(request: Mapping[str, Json], data: bytes, loaders: Mapping[str, Load
     try:
         if request.get("members"):
             return packed_members(members_of(data, loader))
-        loaded = load_bytes(
-            data,
-            name=name,
-            password=password if isinstance(password, str) else None,
-            loader=loader,
-        )
-        return packed(loaded)
+        if isinstance(first := request.get("pictures_from"), int):
+            return packed_members(pictures_of(data, first=first, password=password))
+        return packed(load_bytes(data, name=name, password=password, loader=loader))
     except LoadError as error:
         return _error(error.code, error.detail, spent=isinstance(error.__cause__, MemoryError))
     except UnicodeError:

@@ -40,7 +40,7 @@ def answer_html(answer: Answer) -> str:
     return "".join(
         [
             f'<div class="{_NO_FORMULAS}" style="{_BOX}">',
-            f'<div style="{_SOFT};{_TEXT}">{_escaped(answer.question)}</div>',
+            f'<div style="{_SOFT};{_TEXT}">{_asked(answer)}</div>',
             f'<div style="{_TEXT};margin:.5em 0">{_said(answer)}</div>',
             *_list("Sources", map(_citation, _each_place_once(answer.citations))),
             *_list("Perhaps look here", map(_place, answer.suggestions)),
@@ -52,6 +52,14 @@ def answer_html(answer: Answer) -> str:
 
 def _escaped(text: str) -> str:
     return escape(printable(text))
+
+
+def _asked(answer: Answer) -> str:
+    resolved = answer.resolved
+    if resolved is None or resolved.standalone:
+        return _escaped(answer.question)
+    searched = printable_line(" ".join(resolved.question.split()))
+    return f"{_escaped(answer.question)}<br>searched for: {escape(searched)}"
 
 
 def _said(answer: Answer) -> str:
@@ -120,7 +128,8 @@ def _figures(answer: Answer) -> Iterator[tuple[str, str]]:
         "context",
         f"{count_text(receipt.context_tokens)} tokens in " + counted(len(answer.context), "place"),
     )
-    yield "prompt tokens", f"{count_text(usage.input_tokens)} ({counted_how})"
+    sent = f"{count_text(usage.input_tokens)} ({counted_how})"
+    yield "prompt tokens", "none sent" if answer.prompt is None else sent
     yield "untrimmed top 5", count_text(receipt.baseline_tokens)
     yield "answer tokens", count_text(usage.output_tokens)
     yield "LLM calls", str(receipt.llm_calls)

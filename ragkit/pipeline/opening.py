@@ -5,10 +5,11 @@ from __future__ import annotations
 import importlib
 import importlib.util
 from collections.abc import Callable, Mapping
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 from ragkit.chunking import DEFAULT_CHUNK_TOKENS, SpanChunker
 from ragkit.config import Settings
+from ragkit.profiles import PROFILES
 from ragkit.text.wordpiece import load_wordpiece
 from ragkit.types import (
     ChunkerName,
@@ -16,8 +17,12 @@ from ragkit.types import (
     Generator,
     Reranker,
     Retriever,
+    Source,
     TokenCounter,
 )
+
+if TYPE_CHECKING:
+    from ragkit.loading.remote import Reading
 
 
 def has_numpy() -> bool:
@@ -71,9 +76,19 @@ def open_generator(settings: Settings) -> Generator:
         "timeout_seconds": settings.timeout,
         "total_timeout_seconds": settings.total_timeout,
     }
-    options: dict[str, object] = {key: value for key, value in given.items() if value is not None}
+    options: dict[str, object] = _profile_options(settings)
+    options |= {key: value for key, value in given.items() if value is not None}
     options |= settings.generator_options
     return cast("Generator", _connector("open_generator")(settings.generator, **options))
+
+
+def _profile_options(settings: Settings) -> dict[str, object]:
+    """Return what the service profile sets, of what the generator's connector takes."""
+    if settings.profile is None:
+        return {}
+    takes = cast("frozenset[str]", _connector("generator_settings")(settings.generator))
+    options = PROFILES[settings.profile].generator_options()
+    return {name: value for name, value in options.items() if name in takes}
 
 
 def open_store(name: str, options: Mapping[str, object]) -> Retriever | None:
@@ -86,6 +101,18 @@ def open_store(name: str, options: Mapping[str, object]) -> Retriever | None:
     if not cast("tuple[str, str]", _connector("split_name")(name))[0]:
         return None
     return cast("Retriever", _connector("open_store")(name, **options))
+
+
+def open_source(name: str, reading: Reading) -> Source | None:
+    """Open a source by name; None for a path.
+
+    Raises:
+        MissingExtraError: its extra is not installed.
+        ConfigError: the name cannot be used.
+    """
+    if ":" not in name or not _connector("is_source")(name):
+        return None
+    return cast("Source", _connector("open_source")(name, reading=reading))
 
 
 def open_reranker(name: str | None, options: Mapping[str, object]) -> Reranker | None:

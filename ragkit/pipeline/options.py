@@ -100,6 +100,9 @@ class IngestOptions(TypedDict, total=False):
         convert: `auto` has `.doc`, `.xls` and `.ppt` files converted by `soffice` (LibreOffice) if
             it is on the PATH, under limits of time and memory; `off`, the default, does not read
             them.
+        ocr: `auto` has the pages of PDF files that hold only images, and pictures (`.png`, `.jpg`,
+            `.tiff`), read by `tesseract` if it is on the PATH, under limits of time and memory;
+            `off`, the default, does not read them.
         dry_run: Read and chunk, but store nothing; the report's `files` say what would be read or
             skipped, and why.
         include: Of the files in folders, read only those that match one of these patterns, which
@@ -112,6 +115,8 @@ class IngestOptions(TypedDict, total=False):
             together hold each document once, by a hash of its id; `prune` removes only documents of
             this share. Each of several machines ingests its share into one store that takes many
             writers. I counts from 0 or from 1: 0/N and N/N are the same share.
+        allow_private: Let web addresses lead to this machine and to private networks.
+        delay_seconds: Shortest time between two requests to a web site, 0 to 3,600.
         confirm: Called before `prune` removes more than half of the documents stored from one of
             the paths, which may mean that a folder is empty by mistake or a disk is not mounted.
             None refuses. It is also called before `prune` removes documents whose files are
@@ -134,12 +139,15 @@ class IngestOptions(TypedDict, total=False):
     vectors: Literal["now", "later"]
     isolate: bool
     convert: Literal["auto", "off"]
+    ocr: Literal["auto", "off"]
     dry_run: bool
     include: Sequence[str]
     exclude: Sequence[str]
     gitignore: bool
     archives: bool
     shard: str | tuple[int, int] | None
+    allow_private: bool
+    delay_seconds: float
     confirm: Confirm | None
     secure: bool
     on_progress: Callable[[Progress], None] | None

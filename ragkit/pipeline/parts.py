@@ -184,7 +184,9 @@ class Parts(Forkable):
     def is_local(self) -> bool:
         """Whether the store is a folder on this machine, whether or not it exists yet."""
         with self._lock:
-            return isinstance(self._store or self._given_store, Maintained | str | Path)
+            store = self._store or self._given_store
+            # The protocol comes last: it is checked member by member, for each receipt.
+            return isinstance(store, LocalStore | str | Path | Maintained)
 
     def folder(self) -> Path:
         """Return the store's folder, which need not exist; `ConfigError` for other stores."""

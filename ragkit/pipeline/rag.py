@@ -20,6 +20,7 @@ from ragkit.pipeline.options import (
     check_names,
 )
 from ragkit.pipeline.parts import Notify, Parts
+from ragkit.profiles import PROFILES
 from ragkit.storage.calls import CLOSE_SECONDS, Calls, preload
 from ragkit.types import Generation, Hit, Json
 
@@ -66,7 +67,8 @@ class RAG(StoreMethods):
         ledger: Path of the ledger, `off`, or None for `ledger.jsonl` in the store's folder.
         n_jobs: Processes that parse files, threads that load documents, and threads of the
             built-in embedder, 1 to 1,024 of each.
-        async_threads: Calls of the asynchronous methods that run at the same time.
+        async_threads: Calls of the asynchronous methods that run at the same time. None takes as
+            many as the service profile of the settings says, or 32.
         max_waiting: Calls that may wait for such a thread; more raise `BusyError`. None for any
             number.
         notify: Called with each message that is meant for people. With None, a `UserWarning` is
@@ -91,15 +93,18 @@ class RAG(StoreMethods):
         config: Settings | None = None,
         ledger: str | Path | None = None,
         n_jobs: int = 1,
-        async_threads: int = ASYNC_THREADS,
+        async_threads: int | None = None,
         max_waiting: int | None = None,
         notify: Notify | None = None,
         on_record: Callable[[Mapping[str, Json]], None] | None = None,
     ) -> None:
         from ragkit.pipeline.workers import Workers
 
-        self._workers = Workers(async_threads, max_waiting)
         self.settings = config or Settings()
+        profile = PROFILES.get(self.settings.profile or "")
+        if async_threads is None:
+            async_threads = ASYNC_THREADS if profile is None else profile.n_at_once
+        self._workers = Workers(async_threads, max_waiting)
         parts = Parts(
             store,
             embedder=embedder,
@@ -160,7 +165,8 @@ class RAG(StoreMethods):
         """Read documents into the store; unchanged or moved documents are not embedded again.
 
         Args:
-            what: Files, folders, glob patterns, `-` for standard input, sources, or documents.
+            what: Files, folders, glob patterns, `-` for standard input, addresses (`https://…`,
+                `s3://…`, `urls:FILE`), sources, or documents.
             options: See `IngestOptions`.
 
         Raises:

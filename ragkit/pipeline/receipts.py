@@ -15,6 +15,7 @@ from ragkit.costs.metering import Meter
 from ragkit.costs.receipt import Outcome, Receipt
 from ragkit.costs.stopwatch import Stopwatch, peak_rss_bytes
 from ragkit.errors import RagkitError, RemoteError
+from ragkit.hanging_up import has_hung_up
 from ragkit.pipeline.answer_costs import costs_of, runs_on
 from ragkit.pipeline.answers import sound_usage, stop_reason
 from ragkit.pipeline.rewriting import added
@@ -85,7 +86,8 @@ class Attempt:
             if draft is not None or _may_be_billed(error, self.meter):
                 known = error.generation if isinstance(error, RemoteError) else None
                 # What no error is, is the end of a stream that nobody reads on, or Ctrl-C.
-                outcome: Outcome = "failed" if isinstance(error, Exception) else "abandoned"
+                is_failure = isinstance(error, Exception) and not has_hung_up()
+                outcome: Outcome = "failed" if is_failure else "abandoned"
                 self.lose(parts, draft, known or generation, outcome=outcome)
             raise
 
@@ -129,6 +131,7 @@ class Attempt:
             "stop_reason": stop_reason(generation),
             "evidence": None if draft is None else draft.evidence.to_dict(),
             "generator": parts.generator_name,
+            "profile": parts.settings.profile,
             "template": f"{template.id}@{template.version}",
             "template_sha256": template.sha256,
             "usage": usage.to_dict(),

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
 
+from ragkit.brief import counted
 from ragkit.costs.energy import local_joules
 from ragkit.types import Dropped, Failure, Json
 
@@ -107,6 +108,14 @@ class IngestReport:
     languages: dict[str, int] = field(default_factory=dict[str, int])
     rules: Sequence[RuledFile] = ()
     files: list[FoundFile] = field(default_factory=list[FoundFile])
+
+    def __repr__(self) -> str:
+        """Return the report in short."""
+        done = ", ".join(f"{n:,} {status}" for status, n in self.documents.items() if n)
+        return (
+            f"<IngestReport {done or 'nothing to do'}, {counted(self.chunks, 'chunk')}, "
+            f"{self.seconds:.1f} s>"
+        )
 
     def note(self, document_id: str, status: Status) -> None:
         """Count a document that is done.

@@ -6,7 +6,8 @@ import threading
 from collections.abc import Callable, Generator, Iterator
 from typing import TYPE_CHECKING, TypeVar
 
-from ragkit.errors import StreamClosedError
+from ragkit.errors import RemoteError, StreamClosedError
+from ragkit.hanging_up import HangUp
 from ragkit.types import Generation
 
 if TYPE_CHECKING:
@@ -40,14 +41,19 @@ class AnswerStream:
         self._answer: Answer | None = None
         self._advancing = threading.Lock()
         self._is_closing = False
+        self._hang_up = HangUp()
 
     def __iter__(self) -> Iterator[str]:
         return self
 
     def __next__(self) -> str:
         try:
-            with self._advancing:
+            with self._advancing, self._hang_up.waiting():
                 return self._next()
+        except RemoteError:
+            if self._is_closing:  # by another thread, which has hung up
+                raise StopIteration from None
+            raise
         finally:
             if self._is_closing:  # by another thread, which could not wait for this one
                 self.close()
@@ -76,7 +82,7 @@ class AnswerStream:
             StreamClosedError: the stream was closed before its end.
         """
         for _ in self:
-            pass
+            self._hang_up.now()
         if self._answer is None:
             raise StreamClosedError("the stream was closed before its end: there is no answer")
         return self._answer
@@ -84,8 +90,9 @@ class AnswerStream:
     def close(self) -> None:
         """Stop the answer; closing twice, or at the end, does no harm.
 
-        Any thread may call this. While another thread waits for a piece, the stream is closed as
-        soon as that piece arrives.
+        Any thread may call this. While another thread waits for a piece, the connection to an
+        OpenAI-compatible server or Ollama is closed at once; with other generators, the stream is
+        closed as soon as that piece arrives.
         """
         self._is_closing = True
         if self._advancing.acquire(blocking=False):
@@ -93,6 +100,8 @@ class AnswerStream:
                 self._pieces.close()
             finally:
                 self._advancing.release()
+        else:
+            self._hang_up.now()
 
     def __enter__(self) -> AnswerStream:
         return self

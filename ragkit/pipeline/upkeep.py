@@ -19,6 +19,7 @@ from ragkit.groups import group_names, readers_of
 from ragkit.pipeline.ingesting import Ingester, stored_document
 from ragkit.pipeline.notices import tell_hidden, tell_languages, tell_older
 from ragkit.pipeline.opening import has_numpy
+from ragkit.pipeline.opening import open_source as open_named_source
 from ragkit.pipeline.pruning import (
     Confirm,
     check_prune,
@@ -57,6 +58,8 @@ if TYPE_CHECKING:
     from ragkit.pipeline.parts import Parts
     from ragkit.pipeline.report import IngestReport, Progress
 
+_MOST_DELAY_SECONDS = 3_600
+
 
 def ingest(
     parts: Parts, what: Sequence[str | Path | Source | Document], options: IngestOptions
@@ -94,6 +97,7 @@ def _write_all(
             store, source, source.roots, confirm, shard=source.shard, left_out=source.left_out
         )
         _forecast(parts, source, ingester, options)
+        source.remember(store.stored)
         ingester.add(source.documents())
         gone = _vanished(store, source, ingester, prune=prune)
         _keep_left_out(parts, gone, source.left_out(), confirm)
@@ -133,6 +137,9 @@ def _source(
         check_json(metadata)
     except ValueError as error:
         raise ConfigError(f"metadata cannot be stored: {error}") from error
+    delay = options.get("delay_seconds", 0.0)
+    if not 0.0 <= delay <= _MOST_DELAY_SECONDS:
+        raise ConfigError(f"delay {delay}; allowed: 0 to {_MOST_DELAY_SECONDS:,} seconds")
     return open_source(
         what,
         root=options.get("root"),
@@ -142,9 +149,13 @@ def _source(
         rules=parts.settings.ingest_rules,
         isolate=options.get("isolate", True),
         convert=options.get("convert", "off") == "auto",
+        ocr=options.get("ocr", "off") == "auto",
         archives=options.get("archives", False),
         shard=_shard(options),
         n_jobs=parts.n_jobs,
+        allow_private=options.get("allow_private", False),
+        delay_seconds=delay,
+        open_named=open_named_source,
         selection=Selection(
             include=tuple(options.get("include", ())),
             exclude=tuple(options.get("exclude", ())),
@@ -202,6 +213,8 @@ def _dry_run(parts: Parts, source: Joined, options: IngestOptions) -> IngestRepo
     store = parts.writable() if parts.exists() else None
     ingester = _ingester(parts, store, options)
     _forecast(parts, source, ingester, options)
+    if store is not None:
+        source.remember(store.stored)
     ingester.add(source.documents())
     if store is not None:
         gone = _vanished(store, source, ingester, prune=options.get("prune", False))

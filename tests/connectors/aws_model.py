@@ -86,18 +86,21 @@ class Operation:
 
 @cache
 def operations() -> tuple[Operation, ...]:
-    """Return the operations of all services."""
+    """Return the operations of all services that answer JSON."""
+    return tuple(op for service in SERVICES for op in operations_of(service))
+
+
+@cache
+def operations_of(service: str) -> tuple[Operation, ...]:
+    """Return the operations of a service."""
     get_session = importlib.import_module("botocore.session").get_session
     loader = cast("_Loader", get_session().get_component("data_loader"))
     make = cast(
         "Callable[[object, str], _ServiceModel]",
         importlib.import_module("botocore.model").ServiceModel,
     )
-    found: list[Operation] = []
-    for service in SERVICES:
-        model = make(loader.load_service_model(service, "service-2"), service)
-        found += [_operation(service, model, name) for name in model.operation_names]
-    return tuple(found)
+    model = make(loader.load_service_model(service, "service-2"), service)
+    return tuple(_operation(service, model, name) for name in model.operation_names)
 
 
 def operation(name: str) -> Operation:

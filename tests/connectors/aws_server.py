@@ -127,6 +127,19 @@ Reply: TypeAlias = "Members | AwsFault | Stream | Slow | Raw"
 Script: TypeAlias = "Reply | Callable[[Mapping[str, object]], Reply]"
 
 
+def environment() -> dict[str, str]:
+    """Return the variables that make a client use the test's identity, and no other."""
+    return {
+        "AWS_ACCESS_KEY_ID": ACCESS_KEY,
+        "AWS_SECRET_ACCESS_KEY": SECRET_KEY,
+        "AWS_REGION": REGION,
+        "AWS_DEFAULT_REGION": REGION,
+        "AWS_EC2_METADATA_DISABLED": "true",
+        "AWS_CONFIG_FILE": "/nonexistent/config",
+        "AWS_SHARED_CREDENTIALS_FILE": "/nonexistent/credentials",
+    }
+
+
 class AwsServer(LoopbackServer):
     """A server that speaks as Bedrock, Kendra and SageMaker do; see the module.
 
@@ -141,18 +154,6 @@ class AwsServer(LoopbackServer):
         self._lock = threading.Lock()
         self._lies: list[str] = []
         self.requests: list[AwsRequest] = []
-
-    def environment(self) -> dict[str, str]:
-        """Return the variables that make a client use the test's identity, and no other."""
-        return {
-            "AWS_ACCESS_KEY_ID": ACCESS_KEY,
-            "AWS_SECRET_ACCESS_KEY": SECRET_KEY,
-            "AWS_REGION": REGION,
-            "AWS_DEFAULT_REGION": REGION,
-            "AWS_EC2_METADATA_DISABLED": "true",
-            "AWS_CONFIG_FILE": "/nonexistent/config",
-            "AWS_SHARED_CREDENTIALS_FILE": "/nonexistent/credentials",
-        }
 
     def answer(self, name: str, *replies: Script) -> None:
         """Script an operation: replies in order, the last one repeated.
@@ -195,7 +196,7 @@ class AwsServer(LoopbackServer):
             service=op.service, operation=op.name, parameters=parameters, headers=request.headers
         )
         self.requests.append(asked)
-        unsigned = _signature_problem(op, request)
+        unsigned = signature_problem(op, request)
         if unsigned:
             _fault(answer, op, AwsFault("InvalidSignatureException", message=unsigned))
         elif wrong:
@@ -449,7 +450,7 @@ _AUTHORIZATION = re.compile(
 )
 
 
-def _signature_problem(op: Operation, sent: Request) -> str:
+def signature_problem(op: Operation, sent: Request) -> str:
     """Return why a signature of version 4 does not hold; empty where it does.
 
     As in "Create a signed AWS API request" of the AWS IAM user guide.
@@ -467,9 +468,9 @@ def _signature_problem(op: Operation, sent: Request) -> str:
     query = "&".join(f"{quote(k, safe='-_.~')}={quote(v, safe='-_.~')}" for k, v in pairs)
     lines = [f"{n}:{' '.join(sent.headers.get(n, '').split())}\n" for n in names.split(";")]
     digest = hashlib.sha256(sent.data).hexdigest()
-    request = "\n".join(
-        [sent.method, quote(url.path, safe="/-_.~"), query, "".join(lines), names, digest]
-    )
+    # Other services encode a path a second time.
+    path = url.path if op.service == "s3" else quote(url.path, safe="/-_.~")
+    request = "\n".join([sent.method, path, query, "".join(lines), names, digest])
     scope = f"{day}/{region}/{service}/aws4_request"
     text = "\n".join(
         ["AWS4-HMAC-SHA256", sent.headers.get("x-amz-date", ""), scope,

@@ -9,7 +9,7 @@ import pytest
 
 from ragkit_connectors.testing import ServedModel
 
-from .aws_server import AwsServer
+from .aws_server import AwsServer, environment
 from .tiny_models import encode, train_tokenizer
 
 
@@ -27,6 +27,6 @@ def aws(monkeypatch: pytest.MonkeyPatch) -> Iterator[AwsServer]:
     for name in [name for name in os.environ if name.startswith("AWS_")]:
         monkeypatch.delenv(name)
     with AwsServer() as server:
-        for name, value in server.environment().items():
+        for name, value in environment().items():
             monkeypatch.setenv(name, value)
         yield server

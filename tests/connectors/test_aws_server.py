@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from .aws_server import AwsFault, AwsServer, Raw, Slow, Stream
+from .aws_server import AwsFault, AwsServer, Raw, Slow, Stream, environment
 
 pytest.importorskip("boto3")
 
@@ -141,7 +141,7 @@ def test_an_answer_that_the_service_cannot_give_fails_the_test(lie: dict[str, ob
 def test_a_function_that_lies_fails_the_test(monkeypatch: pytest.MonkeyPatch) -> None:
     """What is only known later is told at the end."""
     server = AwsServer()
-    for name, value in server.environment().items():
+    for name, value in environment().items():
         monkeypatch.setenv(name, value)
     server.answer("Converse", lambda _: {"text": "hello"})
 
@@ -156,7 +156,7 @@ def test_a_function_that_lies_fails_the_test(monkeypatch: pytest.MonkeyPatch) ->
 def test_an_operation_without_a_script_fails_the_test(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nobody is told by accident that all is well."""
     server = AwsServer()
-    for name, value in server.environment().items():
+    for name, value in environment().items():
         monkeypatch.setenv(name, value)
 
     def use() -> None:

@@ -115,7 +115,9 @@ def test_no_line_breaks_a_reader(text: str) -> None:
 def test_a_trace_becomes_rows_by_kind_and_device(tmp_path: Path) -> None:
     """Nested and parallel events are busy once; other kinds of events are left out."""
     rows = known(read_trace(GOLDEN / "trace.json"))
-    found = {(row["name"], row["device"]): (row["n"], row["busy_seconds"]) for row in rows}
+    found = {
+        (str(row["name"]), str(row["device"])): (row["n"], row["busy_seconds"]) for row in rows
+    }
     assert found == {
         ("cpu_op", "cpu"): (2, 0.0004), ("kernel", "gpu 0"): (2, 0.0003),
         ("gpu_memcpy", "gpu 0"): (1, 0.0001),

@@ -84,7 +84,7 @@ def test_labels_are_a_dataset(rag: RAG, tmp_path: Path, name: str) -> None:
     assert not second.evidence
     assert third.needs == (("Dogs travel free.", "Dogs travel free of charge."),)
     assert len(third.evidence) == 2
-    assert {q.metadata["sample"] for q in questions} == {"all of a test"}
+    assert [q.metadata["sample"] for q in questions] == ["all of a test"] * 3
     assert not validate(out).faults
 
 
@@ -113,6 +113,9 @@ def test_skip_undo_more_and_search(rag: RAG, tmp_path: Path) -> None:
     """Skipped questions come again another time; an undo takes back a label, or a skip."""
     out = tmp_path / "labels.jsonl"
     answered(rag, out, "1\nu\nq\n")
+    assert not LabelFile(out).rows
+    answered(rag, out, "1\n2\nq\n")
+    answered(rag, out, "u\nu\nq\n")
     assert not LabelFile(out).rows
     session, _ = answered(rag, out, "1\nu\nn\ns\nu\nm\nv\n?\n\n/children\n1\nq\n")
     rows = LabelFile(out).rows
@@ -189,12 +192,13 @@ def _passage(unit: Place) -> Passage:
         ("a.csv", "id,Question,answer\n1,How?,so\n2,Why?,\n"),
         ("semicolons.csv", "\ufeffnr;Text\r\n1;How?\r\n2;Why?\r\n"),
         ("bare.csv", "How?\nWhy?\n"),
+        ("one.csv", 'question\n"How?"\nWhy?\n'),
         ("tabs.tsv", "question\tkind\nHow?\tx\nWhy?\ty\nHow?\tz\n"),
         ("a.jsonl", '{"text": "How?"}\n{"question": "Why?", "kind": "x"}\n'),
         ("a.json", '["How?", {"text": "Why?"}]'),
         ("a.txt", "How?\n\nWhy?\n"),
     ],
-    ids=["csv", "semicolons", "bare", "tsv", "jsonl", "json", "txt"],
+    ids=["csv", "semicolons", "bare", "one", "tsv", "jsonl", "json", "txt"],
 )
 def test_questions_from_a_sheet_or_a_file(tmp_path: Path, name: str, content: str) -> None:
     """Whatever people have them in; each question once."""
@@ -214,6 +218,16 @@ CHAT = [
     {"role": "user", "content": None},
     "noise",
 ]
+
+
+def test_texts_with_commas_are_whole_or_an_error(tmp_path: Path) -> None:
+    """Nobody thinks of quotes in a sheet of one column; in others a text would be cut silently."""
+    (tmp_path / "one.csv").write_text('question\nHow, and why?\n"Where, then?"\n')
+    (tmp_path / "two.csv").write_text("question,kind\nHow, and why?,x\n")
+    read = read_questions(tmp_path / "one.csv")
+    assert [question.text for question in read.questions] == ["How, and why?", "Where, then?"]
+    with pytest.raises(ConfigError, match="row 2"):
+        read_questions(tmp_path / "two.csv")
 
 
 @pytest.mark.parametrize("form", ["list", "conversations", "lines"])

@@ -138,3 +138,6 @@ def test_without_a_certificate_the_page_shows_the_cut_that_just_keeps_the_share(
     assert "just keeps the share" in page.read_text()
     assert "Not certified" in page.read_text()
     assert not (tmp_path / "trim.json").exists()
+    refused = run("calibrate", str(tmp_path / "labels.csv"), "--store", store, "--html", str(page),
+                  "--metric", "agreement", "--mode", "absolute", code=2)  # fmt: skip
+    assert "Agreement" in refused.stderr

@@ -34,7 +34,7 @@ def test_the_code_runs() -> None:
     )  # fmt: skip
     assert result.returncode == 0, result.stderr
     assert "<Citation 'handbook.md' " in result.stdout
-    assert "How many passengers does the Puffin carry?" in result.stdout
+    assert "What does each further hour cost?" in result.stdout
 
 
 @pytest.mark.skipif(

@@ -101,6 +101,19 @@ def test_a_user_who_leaves_stops_the_model(tmp_path: Path) -> None:
 
 
 @needs_fastapi
+def test_an_answer_ends_at_its_deadline(tmp_path: Path) -> None:
+    """The user is told, and the model stopped."""
+    store = make_store(tmp_path / "kb")
+    with OpenAIServer([Reply(text="At nine", is_endless=True)]) as server:
+        with service(CHAT, scripted(store, server, DEADLINE="1")) as url:
+            *pieces, last = asked(url, {"question": FERRY})
+            assert server.client_left.wait(30)
+    assert pieces
+    assert last == ("failed", "out of time")
+    assert outcomes(store) == ["abandoned"]
+
+
+@needs_fastapi
 def test_a_service_that_is_full_says_when_to_come_back(tmp_path: Path) -> None:
     """Status 503 with Retry-After, before anything is searched for."""
     store = make_store(tmp_path / "kb")

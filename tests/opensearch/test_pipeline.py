@@ -11,7 +11,7 @@ import pytest
 from ragkit import RAG, Settings
 from ragkit_connectors.bedrock.generator import BedrockGenerator
 
-from ..connectors.aws_server import AwsServer
+from ..connectors.aws_server import AwsServer, environment
 from ..connectors.test_bedrock import answer
 from .opening import opened, unused
 
@@ -28,7 +28,7 @@ def test_an_answer_from_opensearch_and_bedrock(
         monkeypatch.delenv(name)
     ledger = tmp_path / "ledger.jsonl"
     with AwsServer() as aws:
-        for name, value in aws.environment().items():
+        for name, value in environment().items():
             monkeypatch.setenv(name, value)
         aws.answer("Converse", answer("Hold it against the blue reader [1]."))
         rag = RAG(

@@ -12,9 +12,11 @@ from hypothesis import strategies as st
 
 from ragkit import RAG, Answer, Document, trim
 from ragkit.types import Generation, GenerationOptions, Prompt, TokenCounter, Usage
+from ragkit_eval import calibrate, load_dataset
 
+HARBOUR_QUESTIONS = Path(__file__).parents[2] / "examples" / "harbor_questions.csv"
 LONG = "The ferry leaves at nine. " + "The quay is closed at night, and nobody is there. " * 400
-TAGS = {"div", "ul", "li", "b", "i", "a", "details", "summary", "table", "tr", "th", "td"}
+TAGS = {"div", "ul", "li", "b", "i", "a", "details", "summary", "table", "tr", "th", "td", "br"}
 HOSTILE = """The ferry "leaves" <script>alert(1)</script><img src=x onerror=alert(2)>
 </div></li></table><style>*{display:none}</style>' onmouseover='x &lt;b&gt; $\\href{javascript:x}{y}$ \x1b[2J \u202e at nine."""  # noqa: E501
 
@@ -55,6 +57,8 @@ class Seen(HTMLParser):
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         """Note a tag."""
         self.tags.add(tag)
+        if tag == "br":
+            return
         self.attributes |= {(name, value or "") for name, value in attrs}
         self._open.append(tag)
 
@@ -107,6 +111,18 @@ def test_results_are_a_line_each(tmp_path: Path, answer: Answer) -> None:
         assert "\n" not in repr(result)
 
 
+def test_reports_are_a_line_each(tmp_path: Path) -> None:
+    """So are what an ingest did, questions with labels, and what was calibrated."""
+    with RAG(tmp_path / "kb", embedder="none") as rag:
+        first = rag.ingest(*(Document(id=f"d{i}", text="Words.") for i in range(200)))
+        dataset = load_dataset(HARBOUR_QUESTIONS)
+        found = calibrate(rag, dataset)
+    assert repr(first).startswith("<IngestReport 200 added, 200 chunks, ")
+    assert repr(dataset) == "<Dataset 'harbor_questions', split 'all', 18 questions>"
+    assert repr(found).startswith("<Calibration ")
+    assert all(len(repr(result)) < 250 for result in (first, found))
+
+
 def test_a_notebook_shows_answer_citations_and_receipt(answer: Answer) -> None:
     """The answer, where it stands with a link, and its cost."""
     seen = harmless(answer)
@@ -117,12 +133,15 @@ def test_a_notebook_shows_answer_citations_and_receipt(answer: Answer) -> None:
 
 
 def test_a_notebook_shows_why_there_is_no_answer(tmp_path: Path) -> None:
-    """A refusal says why; a dry run that nothing was generated."""
+    """A refusal says why; a dry run that nothing was generated; a follow-up what it asks."""
     with RAG(tmp_path / "kb", embedder="none") as rag:
         rag.ingest(Document(id="quay.md", text=LONG))
         refused = harmless(rag.ask("When do pigs fly to the bakery of Paris?"))
+        turns = [{"role": "user", "content": "When does the Gannet <leave>?"}]
+        goes_on = harmless(rag.ask("And the ferry?", history=turns))
         dry = harmless(rag.ask("When does the ferry leave?", dry_run=True))
     assert "No answer: " in refused.text
+    assert "searched for: " in goes_on.text
     assert "dry run" in dry.text
 
 

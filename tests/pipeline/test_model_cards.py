@@ -20,6 +20,8 @@ from ragkit.costs.cards import BUNDLED, ModelCard, find_card, read_cards
 from ragkit.costs.energy import model_size_billions
 from ragkit.errors import ConfigError
 from ragkit.types import Generation, GenerationOptions, Prompt, TokenCounter, Usage
+from ragkit_connectors.ollama import OllamaGenerator
+from ragkit_connectors.openai import OpenAIGenerator
 
 QUESTION = "When does the ferry leave?"
 USAGE = Usage(input_tokens=600, output_tokens=20, exact=True, counter="said")
@@ -317,6 +319,14 @@ def test_accelerators_are_measured_where_they_count(
     assert receipt["joules"]["low"] == pytest.approx(joules * 1.04, rel=0.2)
     parts = receipt["prefill_joules"]["mid"] + receipt["decode_joules"]["mid"]
     assert parts == pytest.approx(joules * 1.135)
+
+
+def test_a_server_of_this_machine_says_so() -> None:
+    """Its accelerators can be measured here; elsewhere nothing can, nor in Ollama's cloud."""
+    assert OpenAIGenerator("m", base_url="http://localhost:8000/v1").runs_on == "machine"
+    assert OpenAIGenerator("m", base_url="https://models.example/v1").runs_on is None
+    assert OllamaGenerator("llama3.1").runs_on == "machine"
+    assert OllamaGenerator("gpt-oss:20b-cloud").runs_on is None
 
 
 # --- notices -----------------------------------------------------------------------------------

@@ -6,7 +6,7 @@ import asyncio
 import random
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, cast
 
@@ -16,6 +16,8 @@ from ragkit import RAG, Document
 from ragkit.costs.ledger import read_ledger
 from ragkit.errors import BusyError, ConfigError, StreamClosedError
 from ragkit.types import Generation, GenerationOptions, Prompt, TokenCounter, Usage
+from ragkit_connectors.openai import OpenAIGenerator
+from ragkit_connectors.testing import OpenAIServer, Reply
 
 QUESTION = "When does the ferry leave?"
 
@@ -251,3 +253,45 @@ def test_a_stream_that_has_started_is_not_refused(store: Path) -> None:
     with RAG(store, generator=model, async_threads=1, max_waiting=0) as rag:
         asyncio.run(run(rag))
     assert outcomes(store) == ["answered", "answered"]
+
+
+@pytest.mark.parametrize("text", ["", "At nine"], ids=["the head", "a piece"])
+def test_what_a_server_does_not_send_is_not_waited_for(store: Path, text: str) -> None:
+    """Closing and cancelling hang up on a server that is silent; its thread is free at once."""
+    silent = Reply(text=text, delay_seconds=0 if text else 100, is_silent=bool(text))
+    with OpenAIServer([silent, silent, Reply(text="At ten.")]) as server:
+        model = OpenAIGenerator("any", base_url=server.base_url)
+        with RAG(store, generator=model, async_threads=1) as rag:
+            stream = rag.stream(QUESTION)
+            read: list[str] = []
+            reader = threading.Thread(target=lambda: read.extend(stream))
+            reader.start()
+            _wait_until(lambda: len(server.requests) == 1 and len(read) == (2 if text else 0))
+            stream.close()
+            reader.join(30)
+            assert not reader.is_alive()
+
+            async def leave() -> None:
+                async def reads() -> None:
+                    async with rag.astream(QUESTION) as pieces:
+                        async for piece in pieces:
+                            read.append(piece)  # noqa: PERF401 - what came before counts
+
+                task = asyncio.create_task(reads())
+                while len(server.requests) < 2 or len(read) < (4 if text else 0):
+                    await asyncio.sleep(0.01)
+                task.cancel()
+                with pytest.raises(asyncio.CancelledError):
+                    await task
+                assert (await asyncio.wait_for(rag.aask(QUESTION), 30)).text == "At ten."
+
+            asyncio.run(leave())
+    assert outcomes(store) == ["abandoned", "abandoned", "answered"]
+
+
+def _wait_until(holds: Callable[[], bool]) -> None:
+    for _ in range(3000):
+        if holds():
+            return
+        time.sleep(0.01)
+    pytest.fail("it never held")

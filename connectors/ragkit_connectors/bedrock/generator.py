@@ -10,6 +10,8 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ragkit.errors import ConfigError, RemoteError
 from ragkit.types import (
@@ -34,6 +36,9 @@ from ragkit_connectors.support.fingerprints import fingerprint
 from ragkit_connectors.support.gathering import Gathered
 from ragkit_connectors.support.json_values import Record
 from ragkit_connectors.support.windows import at_least, check_window, refuse_too_long
+
+if TYPE_CHECKING:
+    from ragkit_connectors.bedrock.batch import BatchedGenerator
 
 SERVICE_TIERS = ("default", "priority", "flex", "reserved")
 LATENCIES = ("standard", "optimized")
@@ -107,6 +112,9 @@ class BedrockGenerator:
         request_metadata: 1 to 16 pairs, at most 256 characters each, for the invocation log.
         count_tokens: Whether Bedrock may be asked to count; free, for some models and regions.
         count_model: Id of the base model to count for; None reads it from the name.
+        batch_s3: Where batch jobs read and write, `s3://BUCKET/PREFIX`; only for `batched`.
+        batch_role: ARN of the role that Bedrock takes for them.
+        batch_poll_seconds: Time between two looks at such a job; more than 0.
 
     Raises:
         ConfigError: a value cannot be used as given, or no region is known.
@@ -140,6 +148,9 @@ class BedrockGenerator:
         request_metadata: Mapping[str, str] | None = None,
         count_tokens: bool = True,
         count_model: str | None = None,
+        batch_s3: str | None = None,
+        batch_role: str | None = None,
+        batch_poll_seconds: float = 30.0,
     ) -> None:
         check_model("generator", model)
         _check_least("max_tokens", max_tokens)
@@ -165,6 +176,8 @@ class BedrockGenerator:
             total_timeout_seconds=total_timeout_seconds,
         )
         self.region = self._client.region
+        self._batch_s3, self._batch_role = batch_s3, batch_role
+        self._batch_poll_seconds = batch_poll_seconds
         self._context_window = check_window(context_window)
         self._max_tokens = max_tokens
         self._family = model_family or _family(model)
@@ -258,6 +271,55 @@ class BedrockGenerator:
             RemoteError: Bedrock failed or refused.
         """
         return self._tokens.count(prompt)
+
+    def batched(self, folder: Path, *, notify: Callable[[str], None]) -> BatchedGenerator:
+        """Return a generator that answers many prompts by model invocation jobs.
+
+        Args:
+            folder: Where its state and the answers are kept, private to their owner.
+            notify: Told how far a job is.
+
+        Raises:
+            ConfigError: `batch_s3` or `batch_role` is missing or malformed.
+        """
+        from ragkit_connectors.bedrock.batch import BatchedGenerator
+        from ragkit_connectors.bedrock.jobs import Jobs
+
+        jobs = Jobs(
+            self.model,
+            region=self.region,
+            s3=self._batch_s3,
+            role=self._batch_role,
+            folder=folder,
+            notify=notify,
+            poll_seconds=self._batch_poll_seconds,
+        )
+        return BatchedGenerator(self, jobs)
+
+    def batch_request(self, prompt: Prompt, options: GenerationOptions) -> dict[str, object]:
+        """Return a prompt as a record of a batch job holds it.
+
+        Raises:
+            ConfigError: an option cannot be sent to this model.
+            PromptTooLongError: the prompt does not fit into the window.
+        """
+        parameters = self._parameters(prompt, options)
+        # A job has a model, and neither tiers nor an invocation log of its own.
+        for name in ("modelId", "serviceTier", "performanceConfig", "requestMetadata"):
+            parameters.pop(name, None)
+        return parameters
+
+    def batch_answer(self, prompt: Prompt, output: Record) -> Generation:
+        """Return what a job's record answers.
+
+        Raises:
+            RemoteError: it holds no answer.
+        """
+        gathered = Gathered()
+        said = Said(gathered, prompt.context)
+        with gathered.kept_on_error():
+            said.whole(output)
+            return replace(self._ended(said, gathered, prompt), served_tier="batch")
 
     def _call(self, prompt: Prompt, method: str) -> AwsCall:
         streamed = method == "converse_stream"

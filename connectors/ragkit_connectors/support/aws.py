@@ -22,7 +22,13 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import Protocol, TypeGuard, cast
 
 from ragkit.costs.metering import meter
-from ragkit.errors import ConfigError, MissingExtraError, RagkitError, RateLimitedError
+from ragkit.errors import (
+    ConfigError,
+    LoadError,
+    MissingExtraError,
+    RagkitError,
+    RateLimitedError,
+)
 from ragkit_connectors.support.aws_failures import AwsCall, Failure, class_names, failure_of
 from ragkit_connectors.support.aws_traffic import count_traffic
 from ragkit_connectors.support.deadline import Deadline, call_within, check_limits
@@ -33,6 +39,7 @@ from ragkit_connectors.support.retrying import Backoff
 __all__ = ["AwsCall", "AwsClient"]
 
 _CONNECT_SECONDS = 10.0
+_READ_BYTES = 2**20
 _GRACE_SECONDS = 0.25
 """How much longer than the library's own timeout a call is waited for, so that in most cases the
 library ends the call itself and closes its connection."""
@@ -53,7 +60,7 @@ class _Closable(Protocol):
 
 
 class _Body(_Closable, Protocol):
-    def read(self) -> bytes: ...
+    def read(self, amt: int | None = None, /) -> bytes: ...
 
 
 class _Events(Protocol):
@@ -93,6 +100,7 @@ class AwsClient:
         total_timeout_seconds: Longest time for a call, attempts and stream included; None: no
             limit.
         sleep: Waits between attempts; for tests.
+        is_json: Whether the service answers JSON, so that anything else is no whole answer.
 
     Raises:
         ConfigError: a value cannot be used as given, or no region is known.
@@ -110,6 +118,7 @@ class AwsClient:
         n_threads: int | None = None,
         total_timeout_seconds: float | None = None,
         sleep: Callable[[float], None] = time.sleep,
+        is_json: bool = True,
     ) -> None:
         check_limits(timeout_seconds, total_timeout_seconds)
         if not 0.0 <= retry_seconds < float("inf"):
@@ -124,6 +133,7 @@ class AwsClient:
         self._timeout_seconds = timeout_seconds
         self._total_timeout_seconds = total_timeout_seconds
         self._sleep = sleep
+        self._is_json = is_json
         self._retry_seconds = retry_seconds
         self._n_connections = n_threads or 10
         self._gate = None if n_threads is None else _Gate(n_threads)
@@ -217,7 +227,7 @@ class AwsClient:
             try:
                 answer = call_within(
                     deadline.seconds_left + _GRACE_SECONDS,
-                    lambda: _read(method(**parameters)),
+                    lambda: _read(method(**parameters), call.most_bytes),
                     drop=_close,
                 )
             except Exception as error:
@@ -259,7 +269,8 @@ class AwsClient:
             if not class_names(error) & {"BotoCoreError", "ValueError"}:
                 raise
             raise ConfigError(f"{self._service} cannot be opened: {error}") from error
-        client.meta.events.register("before-parse", _refuse_broken)
+        if self._is_json:
+            client.meta.events.register("before-parse", _refuse_broken)
         count_traffic(client.meta.events)
         return client
 
@@ -312,18 +323,28 @@ class _Gate:
             self._limit = min(float(self._most), self._limit + 1 / self._limit)
 
 
-def _read(answer: Record) -> Record:
+def _read(answer: Record, most_bytes: int | None) -> Record:
     """Return an answer with the bytes of its body instead of a file."""
     whole = dict(answer)
     for name, value in answer.items():
         if _is_body(value):
             try:
-                data = value.read()
+                data = value.read() if most_bytes is None else _bytes(value, most_bytes)
                 meter().received(len(data))
                 whole[name] = data
             finally:
                 value.close()
     return whole
+
+
+def _bytes(body: _Body, most_bytes: int) -> bytes:
+    """Return a body, or raise `LoadError` once it is too large."""
+    data = bytearray()
+    while block := body.read(_READ_BYTES):
+        data += block
+        if len(data) > most_bytes:
+            raise LoadError("limit", f"more than {most_bytes:,} bytes")
+    return bytes(data)
 
 
 def _close(answer: Record) -> None:

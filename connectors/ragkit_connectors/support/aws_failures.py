@@ -64,6 +64,7 @@ class AwsCall:
         may_be_billed: Whether an attempt of unknown outcome must not be repeated.
         texts: What was sent; an error message of the service that repeats it is left out.
         shorten: What to do where that is too long.
+        most_bytes: Most bytes of a body in the answer; None: no limit.
     """
 
     method: str
@@ -72,6 +73,7 @@ class AwsCall:
     may_be_billed: bool = False
     texts: Sequence[str] = ()
     shorten: str = "lower max_context_tokens or max_tokens"
+    most_bytes: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -225,6 +227,10 @@ def _permanent(
         (
             code.startswith("ResourceNotFound"), RemoteError,
             "Check the name, and that it exists in this region",
+        ),
+        (
+            code == "PreconditionFailed", RemoteError,
+            "It has changed while it was read; ingest it again",
         ),
         (
             code.startswith("ServiceQuotaExceeded"), RemoteError,

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, TypeAlias
 
+from ragkit.hanging_up import on_hang_up
 from ragkit_connectors.support.deadline import Deadline
 
 if TYPE_CHECKING:
     import socket
+
+AddressInfo: TypeAlias = (
+    "tuple[int, int, int, str, tuple[str, int] | tuple[str, int, int, int] | tuple[int, bytes]]"
+)
+"""What `socket.getaddrinfo` returns of one address."""
 
 READ_BYTES = 65536
 _MOST_HEAD_BYTES = 262_144
@@ -26,6 +34,15 @@ class TimedSocket:
         self._socket = socket_
         self._deadline = deadline
         self._reader: _TimedReader | None = None
+        on_hang_up(self._shut)
+
+    def _shut(self) -> None:
+        """End the wait of the thread that reads; the connection is closed by that thread."""
+        import socket
+
+        with contextlib.suppress(OSError):  # it is closed already
+            # Not what TLS makes of it: that may only be called by the thread that reads.
+            socket.socket.shutdown(self._socket, socket.SHUT_RDWR)
 
     def sendall(self, data: bytes) -> None:
         """Send all of it."""
@@ -77,8 +94,14 @@ def connected(host: str, port: int, deadline: Deadline) -> socket.socket:
     """Return a connection to a host; its addresses share the time that is left."""
     import socket
 
+    return connected_to(socket.getaddrinfo(host, port, type=socket.SOCK_STREAM), deadline)
+
+
+def connected_to(addresses: Sequence[AddressInfo], deadline: Deadline) -> socket.socket:
+    """Return a connection to one of some addresses, which are not looked up again."""
+    import socket
+
     failed: OSError = ConnectionRefusedError()
-    addresses = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     for n_left, (family, kind, protocol, _, address) in zip(
         range(len(addresses), 0, -1), addresses, strict=True
     ):

@@ -24,6 +24,8 @@ from ragkit_connectors.testing.serving import (
 Fault: TypeAlias = Literal["truncated", "not_json", "wrong_type", "broken_stream"]
 Software: TypeAlias = Literal["vllm", "llamacpp", "llamacpp-python"]
 
+_SILENT_SECONDS = 600.0
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reply:
@@ -44,6 +46,7 @@ class Reply:
         in_parts: Whether the content, thoughts included, is a list of parts.
         more: Further fields of a whole answer and of each event, for example `service_tier`.
         is_endless: Whether a stream goes on until the client leaves.
+        is_silent: Whether a stream says nothing more after its text, and does not end.
         fault: `truncated` breaks off in the middle, `not_json` sends half an object, `wrong_type`
             sends HTML, `broken_stream` reports an error after the first piece.
     """
@@ -62,6 +65,7 @@ class Reply:
     in_parts: bool = False
     more: Mapping[str, Json] = field(default_factory=dict[str, Json])
     is_endless: bool = False
+    is_silent: bool = False
     fault: Fault | None = None
 
 
@@ -200,6 +204,8 @@ def _stream(
         if start and not reply.delay_seconds:
             # Without a pause the kernel merges packets, and a client never sees them split.
             time.sleep(0.0002)
+    if reply.is_silent:
+        answer.pause(_SILENT_SECONDS)
     while reply.is_endless and not answer.pause(0.005):
         answer.write(_event(reply, choices=[{"index": 0, "delta": {"content": " on"}}]).encode())
 
@@ -286,7 +292,7 @@ def _event_lines(
         if reply.fault == "broken_stream":
             yield _event(reply, error={"message": "the model crashed"})
             return
-    if reply.is_endless:
+    if reply.is_endless or reply.is_silent:
         return
     if reply.finish_reason is not None:
         end: Json = {"index": 0, "delta": {}, "finish_reason": reply.finish_reason}

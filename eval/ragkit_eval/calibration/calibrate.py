@@ -157,7 +157,7 @@ def _by_labels(task: Task) -> Calibration:
     grid = tuple(choice.grid(goal))
     kept = None if isinstance(found, Cut) else found
     lost = (
-        losses(task.rag, needs, goal, kept=kept, base=base, measure=measure)
+        losses(task.rag, needs, goal, kept=kept, base=base, cluster=task.cluster, measure=measure)
         if task.with_losses
         else None
     )

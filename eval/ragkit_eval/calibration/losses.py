@@ -51,6 +51,7 @@ class Losses:
 
     Attributes:
         n: Questions that the goal is about.
+        cluster: By what questions are grouped, as in `calibrate`.
         n_clusters: Documents, or other clusters, of these.
         n_measured: Labelled questions that were measured.
         full_tokens: Mean tokens of the untrimmed top 5 as it is found, with near-identical chunks.
@@ -64,6 +65,7 @@ class Losses:
         samples: How the questions were chosen, where the labels say so.
     """
 
+    cluster: str
     n: int
     n_clusters: int
     n_measured: int
@@ -90,6 +92,7 @@ def losses(
     *,
     kept: Kept | None,
     base: TrimPolicy,
+    cluster: str,
     measure: Callable[[Sequence[int]], Sequence[Whole]],
 ) -> Losses:
     """Return what is lost by what is certified, or by an uncertified cut where nothing is.
@@ -100,6 +103,7 @@ def losses(
         goal: What was asked for.
         kept: What is certified; None where nothing is.
         base: The policy without limits.
+        cluster: By what questions are grouped.
         measure: Measures the first k chunks, for each of several k.
     """
     at = asked_about(needs, goal)
@@ -108,6 +112,7 @@ def losses(
     wholes = sorted(measure(range(1, BASELINE_HITS + 1)), key=lambda whole: whole.k)
     samples = (need.question.metadata.get("sample") for need in needs)
     return Losses(
+        cluster=cluster,
         n=len(at),
         n_clusters=len({needs[i].cluster for i in at}),
         n_measured=len(needs),

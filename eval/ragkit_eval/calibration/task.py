@@ -10,6 +10,7 @@ from itertools import product
 from typing import TYPE_CHECKING
 
 from ragkit import __version__
+from ragkit.brief import counted
 from ragkit.errors import ConfigError
 from ragkit.pipeline import RAG
 from ragkit.trimming import Certificate, Scorer, TrimPolicy
@@ -47,6 +48,11 @@ class Calibration:
     untrimmed_k: int | None = None
     uncertified_tokens: float | None = None
     losses: Losses | None = None
+
+    def __repr__(self) -> str:
+        """Return the result in short."""
+        found = self.reason if self.policy is None else f"certified policy {self.policy.name!r}"
+        return f"<Calibration {found}, {counted(self.n, 'question')}>"
 
     @property
     def certified(self) -> bool:

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal, TypeAlias
 
+from ragkit.brief import brief, counted
 from ragkit.errors import ConfigError
 from ragkit.pipeline.followups import resolve
 from ragkit.text.jsontext import as_object, as_objects, read_json
@@ -81,6 +82,11 @@ class Dataset:
     sha256: str
     corpus: Path | None = None
     documents: tuple[Document, ...] = ()
+
+    def __repr__(self) -> str:
+        """Return the dataset in short."""
+        n_questions = counted(len(self.questions), "question")
+        return f"<Dataset {brief(self.name)}, split {self.split!r}, {n_questions}>"
 
     def merged(self) -> Dataset:
         """Return the dataset with questions of the same text merged, as in retrieval benchmarks."""

@@ -157,7 +157,10 @@ def _json(path: Path) -> Sequence[object]:
 
 
 def _sheet_rows(path: Path) -> Iterator[Mapping[str, Json]]:
-    """Yield rows with the question as `text`; a sheet of one column needs no header."""
+    """Yield rows with the question as `text`.
+
+    A sheet of one column needs no header, nor quotes around commas.
+    """
     lines = _text(path).splitlines(keepends=True)
     first = lines[0] if lines else ""
     delimiter = max(_DELIMITERS, key=first.count)
@@ -169,13 +172,17 @@ def _sheet_rows(path: Path) -> Iterator[Mapping[str, Json]]:
         return
     names = [name.strip().lower() for name in rows[0]]
     column = next((name for name in COLUMNS if name in names), None)
-    if column is None and first.count(delimiter):
+    if len(names) == 1:
+        texts = (delimiter.join(row) for row in rows)
+        yield from ({"text": text} for text in texts if text.strip().lower() not in COLUMNS)
+        return
+    if column is None:
         allowed = ", ".join(COLUMNS)
         raise ConfigError(f"{path} has the columns {names}; one must have a name of: {allowed}")
-    if column is None:
-        yield from ({"text": row[0]} for row in rows)
-        return
-    for row in rows[1:]:
+    for number, row in enumerate(rows[1:], start=2):
+        if len(row) > len(names):
+            raise ConfigError(f"{path}, row {number}: {len(row)} cells under {len(names)} names; "
+                              "put quotes around a text with a comma")  # fmt: skip
         cells: dict[str, Json] = {
             name: cell for name, cell in zip(names, row, strict=False) if cell.strip()
         }

@@ -49,7 +49,6 @@ class Totals:
     """What a session has done; `n_keys` counts the keys that were typed, with each Enter."""
 
     n_labelled: int = 0
-    n_unanswerable: int = 0
     n_skipped: int = 0
     n_keys: int = 0
     began: float = field(default_factory=time.monotonic)
@@ -115,11 +114,19 @@ class Session:
             done = self._ask(waiting[at])
             if done == "quit":
                 return
-            if done == "undo":
-                at = max(0, at - 1)
+            if done == "undo" and at == 0:
+                waiting[:0] = self._labelled_last()
+                self._forget(waiting[0])
+            elif done == "undo":
+                at -= 1
                 self._forget(waiting[at])
             else:
                 at += 1
+
+    def _labelled_last(self) -> Sequence[Question]:
+        """Return the question of an earlier session that was labelled last; none if none was."""
+        known = {question.id: question for question in self._batch.questions}
+        return [known[identity] for identity in self._labels.rows if identity in known][-1:]
 
     def _forget(self, question: Question) -> None:
         """Take back the label of a question, or that it was skipped."""
@@ -128,8 +135,7 @@ class Session:
             self.totals.n_skipped = max(0, self.totals.n_skipped - 1)
             return
         self._labels.drop(question.id)
-        self.totals.n_labelled -= 1
-        self.totals.n_unanswerable -= row["unanswerable"] is True
+        self.totals.n_labelled = max(0, self.totals.n_labelled - 1)
 
     def _ask(self, question: Question) -> str:
         """Ask one question; return `done`, `undo` or `quit`."""
@@ -171,7 +177,6 @@ class Session:
             return False
         self._labels.put(labelled(question, marks, places, sample=self._batch.sample))
         self.totals.n_labelled += 1
-        self.totals.n_unanswerable += not marks
         return True
 
     def _progress(self) -> str:

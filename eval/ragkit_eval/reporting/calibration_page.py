@@ -44,8 +44,7 @@ def html(calibration: Calibration, said: Sequence[str], name: str) -> str:
 
     Args:
         calibration: With its losses.
-        said: What the calibration says and does not say, by line; lines that are indented belong
-            to the one above.
+        said: What the calibration says and does not say, by line; headings begin with "What".
         name: Of the labels.
 
     Raises:
@@ -99,12 +98,17 @@ def _goal(calibration: Calibration) -> str:
 def _facts(found: Losses) -> str:
     unserved = found.n_measured - found.n
     more = "" if not unserved else f"; {unserved:,} more that the untrimmed top 5 does not serve"
-    return f"{found.n:,} questions of {found.n_clusters:,} clusters (documents){more}"
+    return f"{found.n:,} questions of {found.n_clusters:,} {_clusters(found)}{more}"
+
+
+def _clusters(found: Losses) -> str:
+    names = {"document": "documents", "section": "sections", "none": "clusters of one each"}
+    return names.get(found.cluster, f"values of {found.cluster}")
 
 
 def _said(lines: Iterable[str]) -> list[str]:
     return [
-        f"<p>{escape(line.strip())}</p>" if line.startswith(" ") else f"<h2>{escape(line)}</h2>"
+        f"<h2>{escape(line)}</h2>" if line.startswith("What ") else f"<p>{escape(line.strip())}</p>"
         for line in lines
         if line.strip()
     ]

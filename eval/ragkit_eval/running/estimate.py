@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
-from ragkit.costs.energy import llm_joules, model_size_billions
+from ragkit.costs.cards import find_card
+from ragkit.costs.energy import ModelSize, generation_joules, is_mixture, model_size_billions
 from ragkit.pipeline import RAG
 from ragkit.types import Json
 from ragkit_eval.data.datasets import Question
@@ -106,17 +108,26 @@ def _joules(
     rag: RAG, n_calls: int, n_input: int, output: tuple[int, int]
 ) -> tuple[float, float] | None:
     """Return bounds of the energy; None where the model's size is not known."""
-    size = rag.settings.model_billions
+    name, billions = str(rag.configuration()["generator"]), rag.settings.model_billions
+    own = rag.settings.model_cards
+    card = None if billions is not None else find_card(name, None if own is None else Path(own))
+    size = None if card is None else card.size
     if size is None:
-        size = model_size_billions(str(rag.configuration()["generator"]))
+        billions = billions or model_size_billions(name)
+        if billions is None:
+            return None
+        size = ModelSize.of(billions, is_mixture=is_mixture(name))
     low, high = (
-        llm_joules(
-            input_tokens=n_input,
-            cached_tokens=0,
-            output_tokens=tokens,
-            context_tokens=n_input // n_calls,
-            parameters_billions=size,
+        prefill + decode
+        for prefill, decode in (
+            generation_joules(
+                size,
+                input_tokens=n_input,
+                cached_tokens=0,
+                output_tokens=tokens,
+                context_tokens=n_input // n_calls,
+            )
+            for tokens in output
         )
-        for tokens in output
     )
-    return None if low is None or high is None else (low.low, high.high)
+    return low.low, high.high

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from ragkit.brief import brief, counted
 from ragkit.errors import ConfigError
 from ragkit.text.jsontext import as_list, as_object
 from ragkit.types import Json
@@ -40,6 +41,10 @@ class Run:
     manifest: Mapping[str, Json]
     summary: Mapping[str, Json]
     scores: tuple[Score, ...]
+
+    def __repr__(self) -> str:
+        """Return the run in short."""
+        return f"<Run {brief(self.name)}, {counted(len(self.scores), 'score')}>"
 
     @property
     def name(self) -> str:

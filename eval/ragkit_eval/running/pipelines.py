@@ -68,9 +68,7 @@ class RagPipeline:
         """
         for cache in self._caches.values():
             cache.forget_saved()
-        answer = self.rag.ask(
-            question.text, id=question.id, groups=self._groups, history=question.history
-        )
+        answer = self.ask(question)
         row = self._add_caches(_answered(question, answer))
         hits = self.rag.search(
             question.searched,
@@ -87,6 +85,12 @@ class RagPipeline:
             gold_chunks=self._gold.chunks(question),
             oracle_tokens=self._gold.oracle_tokens(question),
             orphans=count_orphans(answer.context, self._gold),
+        )
+
+    def ask(self, question: Question) -> Answer:
+        """Return the pipeline's answer to a question."""
+        return self.rag.ask(
+            question.text, id=question.id, groups=self._groups, history=question.history
         )
 
     def _add_caches(self, row: Row) -> Row:

@@ -47,6 +47,7 @@ class OpenedRag:
         cache: The cache of vectors and generations; stores are created next to it.
         store: A folder to use for the store instead. If it already contains a store, that is used
             unchanged.
+        generator: Takes the place of that of the settings.
         notify: Called with each notice for people.
         on_progress: Called once per document.
 
@@ -61,6 +62,7 @@ class OpenedRag:
         cache: Cache,
         *,
         store: str | Path | None = None,
+        generator: Generator | None = None,
         notify: Callable[[str], None] | None = None,
         on_progress: Callable[[Progress], None] | None = None,
     ) -> None:
@@ -78,7 +80,7 @@ class OpenedRag:
         if opened is not None:
             embedder = CachingEmbedder(opened, cache, name=name)
             self.caches["embed"] = embedder
-        generator: Generator = open_generator(settings)
+        generator = generator or open_generator(settings)
         if generator.calls_llm:
             generator = CachingGenerator(generator, cache, scope=_opened_with(settings))
             self.caches["generate"] = generator
