@@ -122,7 +122,7 @@ def test_a_trace_becomes_rows_by_kind_and_device(tmp_path: Path) -> None:
         ("cpu_op", "cpu"): (2, 0.0004), ("kernel", "gpu 0"): (2, 0.0003),
         ("gpu_memcpy", "gpu 0"): (1, 0.0001),
     }  # fmt: skip
-    assert {row["time"] for row in rows} == {"2026-03-02T12:00:00.000Z"}
+    assert {str(row["time"]) for row in rows} == {"2026-03-02T12:00:00.000Z"}
     for content in ("{", "[]", '{"a": 1}', ""):
         other = tmp_path / "trace.json"
         other.write_text(content)
