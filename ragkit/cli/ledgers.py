@@ -84,7 +84,7 @@ def sci(args: argparse.Namespace) -> ExitCode:
     from ragkit_eval.stats.inference import clopper_pearson
 
     found = intensity(records_of(named_ledgers(args)), args.unit)
-    share = None
+    share, good, judged = None, 0, 0
     if found.good_share is not None:
         good, judged = found.good_share
         low, high = clopper_pearson(good, judged)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import operator
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -258,11 +259,12 @@ class Summary:
     def __iadd__(self, other: Summary) -> Self:
         """Add the sums of other receipts."""
         for f in fields(self):
-            mine, more = getattr(self, f.name), getattr(other, f.name)
-            if isinstance(mine, dict):
-                setattr(self, f.name, _added(mine, more))
-            else:
-                setattr(self, f.name, mine + more)
+            mine: Any = getattr(self, f.name)
+            more: Any = getattr(other, f.name)
+            add: Callable[[Any, Any], Any] = (
+                _added if str(f.type).startswith("dict") else operator.add
+            )
+            setattr(self, f.name, add(mine, more))
         return self
 
     def _apart(self) -> str:
@@ -348,17 +350,16 @@ def _add_stages(summary: Summary, stages: Json) -> None:
     if not isinstance(stages, list):
         return
     for stage in stages:
-        try:
-            name, seconds, cpu_seconds = stage["name"], stage["seconds"], stage["cpu_seconds"]
-            is_sound = 0.0 <= cpu_seconds <= MOST_COUNTED and 0.0 <= seconds <= MOST_COUNTED
-        except (KeyError, TypeError):
+        name = stage.get("name") if is_object(stage) else None
+        if not is_object(stage) or not isinstance(name, str):
             continue
-        total = summary.stages.get(name) if isinstance(name, str) else None
-        if total is None and isinstance(name, str) and len(summary.stages) < _MOST_STAGES:
+        total = summary.stages.get(name)
+        if total is None:
+            if len(summary.stages) >= _MOST_STAGES:
+                continue
             total = summary.stages.setdefault(name, [0.0, 0.0])
-        if total is not None and is_sound:
-            total[0] += seconds
-            total[1] += cpu_seconds
+        total[0] += number_of(stage, "seconds")
+        total[1] += number_of(stage, "cpu_seconds")
 
 
 def _known_tokens(summary: Summary, usage: Mapping[str, Json], name: str) -> int:

@@ -139,6 +139,7 @@ class Attempt:
             "stop_reason": stop_reason(generation),
             "evidence": None if draft is None else draft.evidence.to_dict(),
             "generator": parts.generator_name,
+            "profile": parts.settings.profile,
             "template": f"{template.id}@{template.version}",
             "template_sha256": template.sha256,
             "usage": usage.to_dict(),

@@ -123,9 +123,13 @@ def test_a_hook_that_fails_costs_no_answer(tmp_path: Path) -> None:
     assert any("ZeroDivisionError" in notice for notice in notices)
 
 
+def _find_nothing(_: str) -> None:
+    return None
+
+
 def test_without_opentelemetry_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     """As for all extras."""
-    monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
+    monkeypatch.setattr("importlib.util.find_spec", _find_nothing)
     with pytest.raises(MissingExtraError, match="otel"):
         Telemetry()
 

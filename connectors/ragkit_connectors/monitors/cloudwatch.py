@@ -151,7 +151,8 @@ def read_results(pages: Any, *, seconds: int | None) -> list[Sample]:  # noqa: A
         # Partial data is completed by the next page; anything else is a gap.
         if status not in (None, "Complete", "PartialData"):
             troubles[device] = str(status)
-        times, values = result.get("Timestamps") or (), result.get("Values") or ()
+        times = cast("Sequence[object]", result.get("Timestamps") or ())
+        values = cast("Sequence[float]", result.get("Values") or ())
         for time, value in zip(times, values, strict=False):
             at = _time(time)
             if at is not None:

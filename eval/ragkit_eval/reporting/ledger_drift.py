@@ -9,8 +9,6 @@ from ragkit.costs.ledger import as_table
 from ragkit.types import Json, token_count
 from ragkit_eval.stats.drift import LEARNING, Alarm, RankWatch, ShareWatch
 
-_PROXIES = ("output_tokens", "refused", "support")
-
 
 @dataclass(slots=True, kw_only=True)
 class Drift:
@@ -54,11 +52,13 @@ class Drift:
 
     def to_dict(self) -> dict[str, Json]:
         """Return the JSON form of `ragkit ledger drift`."""
-        counts = dict(zip(_PROXIES, (self.tokens.n, self.refusals.n, self.support.n), strict=True))
+        seen = {
+            "output_tokens": self.tokens.n, "refused": self.refusals.n, "support": self.support.n
+        }  # fmt: skip
         return {
             "schema": 1,
-            "values": counts,
-            "watched": {name: n > LEARNING for name, n in counts.items()},
+            "values": {**seen},
+            "watched": {name: n > LEARNING for name, n in seen.items()},
             "learning": LEARNING,
             "alarms": list(self.alarms),
         }
