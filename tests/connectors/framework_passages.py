@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -19,7 +19,7 @@ ANSWER = "A day pass costs fourteen euros."
 
 
 @contextmanager
-def harbour(folder: Path) -> Iterator[RAG]:
+def harbour(folder: Path) -> Generator[RAG]:
     """Open a store of two documents."""
     with RAG(folder / "kb", ledger="off") as rag:
         rag.ingest(
