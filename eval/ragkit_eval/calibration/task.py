@@ -58,7 +58,8 @@ class Calibration:
 
     def __repr__(self) -> str:
         """Return the result in short."""
-        found = self.reason if self.policy is None else f"certified policy {self.policy.name!r}"
+        kind = "certified" if self.certified else "uncertified"
+        found = self.reason if self.policy is None else f"{kind} policy {self.policy.name!r}"
         return f"<Calibration {found}, {counted(self.n, 'question')}>"
 
     @property
