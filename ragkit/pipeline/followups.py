@@ -71,7 +71,7 @@ def resolve(question: str, history: Sequence[Turn]) -> Resolved:
     topic = _topic(history)
     if not topic or not goes_on(question, after=topic):
         return Resolved(standalone=True, question=question, by="rule")
-    whole = substituted(topic, question)
+    whole = substituted(topic, question) or _named_in_order(topic, question)
     language = detect_language(f"{topic}\n{question}")
     missing = set(query_terms(whole or topic, language=language)) - set(
         query_terms(question, language=language)
@@ -140,6 +140,24 @@ def substituted(topic: str, fragment: str) -> str | None:
     return _joined(asked["frame"], said["name"], *verb, *rest)
 
 
+def _named_in_order(topic: str, question: str) -> str | None:
+    """Return an English question in which "the former" and "the latter" are the two by name.
+
+    None unless it has such words, and the topic names exactly two things side by side.
+    """
+    if not _FORMER_OR_LATTER.search(question):
+        return None
+    pairs = _PAIR.findall(topic)
+    if len(pairs) != 1:
+        return None
+    former, latter = map(str, pairs[0])
+
+    def name(words: re.Match[str]) -> str:
+        return former if (words[1] or words[2]).lower() in {"former", "first"} else latter
+
+    return _FORMER_OR_LATTER.sub(name, question)
+
+
 def _joined(*parts: str) -> str:
     return f"{' '.join(parts)}?"
 
@@ -164,6 +182,12 @@ _ASKS_FOR = re.compile(
     r" (?P<rest>.{1,300})\Z",
     re.IGNORECASE | re.DOTALL,
 )
+_FORMER_OR_LATTER = re.compile(
+    r"\bthe (?:(former|latter)(?! (?!costs|is|has|does)[a-z]{2,20}s\b)|(first|second) one)\b",
+    re.IGNORECASE,
+)
+_NAME = r"((?:the )?[A-Z][\w'-]{1,30}(?: [A-Z][\w'-]{1,30}){0,2})"
+_PAIR = re.compile(rf"\b{_NAME} (?:and|or|from) {_NAME}")
 _BEFORE_PREPOSITION = re.compile(
     r" (?=(?:for|in|on|at|to|from|with|without|by|during|about|of) )", re.IGNORECASE
 )

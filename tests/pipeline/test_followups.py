@@ -175,6 +175,24 @@ def test_what_a_fragment_replaces(topic: str, fragment: str, asked: str | None) 
     assert substituted(topic, fragment) == asked
 
 
+@pytest.mark.parametrize(
+    ("topic", "question", "asked"),
+    [
+        ("How do the Puffin and the Tern differ?", "Is the former faster than the latter?",
+         "Is the Puffin faster than the Tern?"),
+        ("Which is older, Port Amble or Saint Bride?", "Who lives in the second one?",
+         "Who lives in Saint Bride?"),
+        ("How do the Puffin and the Tern differ?", "Where do the former captains live?", None),
+        ("What about the Puffin?", "Is the former fast?", None),
+    ],
+)  # fmt: skip
+def test_the_former_and_the_latter(topic: str, question: str, asked: str | None) -> None:
+    """They are the two that were named side by side."""
+    turns = [Turn(role="user", content=topic), Turn(role="assistant", content="So.")]
+    found = resolve(question, turns).question
+    assert found in ({asked} if asked else {question, f"{topic}\n{question}"})
+
+
 def test_earlier_words_do_not_lift_the_evidence(store: Path) -> None:
     """A follow-up on what no document knows is refused, however well they know the van."""
     with RAG(store, ledger="off", config=Settings(refuse_below="0.15")) as rag:
