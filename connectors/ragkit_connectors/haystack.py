@@ -19,7 +19,9 @@ from ragkit.types import Mode
 from ragkit_connectors.support.pieces import Given, Kept, akept_of, found_by, kept_of
 
 try:
-    from haystack import Document, component, default_from_dict, default_to_dict
+    from haystack.core.component import component
+    from haystack.core.serialization import default_from_dict, default_to_dict
+    from haystack.dataclasses import Document
 except ImportError as error:
     raise MissingExtraError("haystack-ai", extra="haystack") from error
 
