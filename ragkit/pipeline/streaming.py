@@ -82,7 +82,7 @@ class AnswerStream:
             StreamClosedError: the stream was closed before its end.
         """
         for _ in self:
-            self._hang_up.now()
+            pass
         if self._answer is None:
             raise StreamClosedError("the stream was closed before its end: there is no answer")
         return self._answer

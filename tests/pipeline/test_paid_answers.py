@@ -198,7 +198,7 @@ def test_documents_that_no_store_can_hold_fail_alone(tmp_path: Path) -> None:
 
 
 def test_a_ledger_of_absurd_numbers_is_summed_as_far_as_it_is_known(tmp_path: Path) -> None:
-    """Whole numbers that no float holds, infinities and deep lines are unknown, not errors."""
+    """Whole numbers that no float holds, and infinities, are unknown; a deep line is unreadable."""
     path = tmp_path / "ledger.jsonl"
     sound = {"kind": "ask", "usage": {"input_tokens": 7, "output_tokens": 2}, "receipt": {}}
     lines = [
@@ -210,8 +210,8 @@ def test_a_ledger_of_absurd_numbers_is_summed_as_far_as_it_is_known(tmp_path: Pa
     ]
     path.write_text("\n".join(lines) + "\n")
     summary = summarise(read_ledger(path))
-    assert (summary.answers, summary.unreadable_lines) == (3, 2)
-    assert (summary.input_tokens, summary.unknown["input_tokens"], summary.seconds) == (14, 1, 0.0)
+    assert (summary.answers, summary.unreadable_lines) == (4, 1)
+    assert (summary.input_tokens, summary.unknown["input_tokens"], summary.seconds) == (14, 2, 0.0)
     json.dumps(summary.to_dict(), allow_nan=False)
     assert model_size_billions("9" * 400 + "b") is None
 

@@ -295,3 +295,15 @@ def _wait_until(holds: Callable[[], bool]) -> None:
             return
         time.sleep(0.01)
     pytest.fail("it never held")
+
+
+def test_an_answer_that_nobody_read_is_whole(store: Path) -> None:
+    """Its pieces are read to the end, however slowly they come."""
+    text = " ".join(["The ferry leaves at nine, and again at noon."] * 5)
+    slow = Reply(text=text, delay_seconds=0.02, packet_bytes=400)
+    with OpenAIServer([slow]) as server:
+        generator = OpenAIGenerator("m", base_url=server.base_url)
+        with RAG(store, generator=generator) as rag:
+            answer = rag.stream("When does the ferry leave?").answer
+    assert answer.text == text
+    assert answer.receipt.outcome == "answered"
