@@ -8,6 +8,7 @@ import select
 import subprocess
 import sys
 import time
+from pathlib import Path
 from types import TracebackType
 from typing import Self
 
@@ -58,6 +59,23 @@ class Terminal:
         """Type a text; what had come before is not waited for any more."""
         self._seen = len(self.screen)
         os.write(self._master, text.encode())
+
+    def interrupts(self) -> None:
+        """Press Ctrl-C once the command waits.
+
+        Between the prompt and the wait for a key, `readline` takes note of the signal without
+        acting on it before the next key: a person presses again, a test would wait for ever.
+        """
+        n_asleep, end = 0, time.monotonic() + _SECONDS
+        while n_asleep < 5 and time.monotonic() < end:
+            n_asleep = n_asleep + 1 if self._is_asleep() else 0
+            time.sleep(0.01)
+        self.types("\x03")
+
+    def _is_asleep(self) -> bool:
+        """Whether the command waits for something; where no `/proc` tells, it is said to."""
+        stat = Path(f"/proc/{self._process.pid}/stat")
+        return not stat.exists() or stat.read_text().rpartition(")")[2].split()[0] == "S"
 
     def shows(self, text: str) -> None:
         """Wait until a text comes after what was typed last."""

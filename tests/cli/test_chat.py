@@ -153,7 +153,7 @@ def test_a_person_talks(store: str) -> None:
         terminal.shows("> ")
         terminal.types("And the Puf")
         terminal.shows("And the Puf")
-        terminal.types("\x03")
+        terminal.interrupts()
         terminal.shows("> ")
         terminal.types("When does the Puffin leave?\n")
         terminal.shows("The Puffin leaves at ten.")
@@ -179,7 +179,7 @@ def test_ctrl_c_stops_the_answer_and_not_the_chat(store: str, tmp_path: Path) ->
             terminal.types(f"{FERRY}\n")
             while not server.requests:
                 time.sleep(0.01)
-            terminal.types("\x03")
+            terminal.interrupts()
             terminal.shows("stopped; ")
             terminal.shows("> ")
             terminal.types(f"{FERRY}\n")
@@ -194,7 +194,7 @@ def test_ctrl_c_stops_the_answer_and_not_the_chat(store: str, tmp_path: Path) ->
             terminal.types("/cost\n")
             terminal.shows("stopped answers")
             terminal.shows("> ")
-            terminal.types("\x03")
+            terminal.interrupts()
             assert terminal.ends() == 0
     assert outcomes(store) == ["abandoned", "abandoned", "answered"]
     turns = [turn["content"] for turn in json.loads(path.read_text("utf-8"))]
