@@ -35,6 +35,14 @@ class Profile:
         }
 
 
+_FLEX = Profile(
+    service_tier="flex",
+    timeout_seconds=300.0,
+    total_timeout_seconds=900.0,
+    retry_seconds=600.0,
+    n_at_once=4,
+)
+
 PROFILES = {
     "realtime": Profile(
         service_tier="priority",
@@ -50,19 +58,7 @@ PROFILES = {
         retry_seconds=20.0,
         n_at_once=16,
     ),
-    "flex": Profile(
-        service_tier="flex",
-        timeout_seconds=300.0,
-        total_timeout_seconds=900.0,
-        retry_seconds=600.0,
-        n_at_once=4,
-    ),
-    "batch": Profile(
-        service_tier="flex",
-        timeout_seconds=300.0,
-        total_timeout_seconds=900.0,
-        retry_seconds=600.0,
-        n_at_once=4,
-    ),
+    "flex": _FLEX,
+    "batch": _FLEX,
 }
 """`batch` is `flex` for what cannot wait for a job: a single question, a count of tokens."""

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from ragkit import RAG
 from ragkit.errors import MissingExtraError
 from ragkit.types import Mode
-from ragkit_connectors.support.pieces import Given, Kept, akept_of, found_by, kept_of
+from ragkit_connectors.support.pieces import Given, Kept, akept_of, found_by, kept_of, parted
 
 try:
     from haystack.core.component import component
@@ -86,7 +86,7 @@ class ContextTrimmer:
             query: The question.
             documents: Best first.
         """
-        with_text, others = _parted(documents)
+        with_text, others = parted(documents, _text)
         kept = kept_of(query, _given(with_text), drop_refused=self.drop_refused, **self._options)
         return {"documents": _documents(kept, with_text) + others}
 
@@ -98,22 +98,20 @@ class ContextTrimmer:
             query: The question.
             documents: Best first.
         """
-        with_text, others = _parted(documents)
+        with_text, others = parted(documents, _text)
         kept = await akept_of(
             query, _given(with_text), drop_refused=self.drop_refused, **self._options
         )
         return {"documents": _documents(kept, with_text) + others}
 
 
-def _parted(documents: Sequence[Document]) -> tuple[list[Document], list[Document]]:
-    with_text = [document for document in documents if (document.content or "").strip()]
-    return with_text, [document for document in documents if not (document.content or "").strip()]
+def _text(document: Document) -> str:
+    return document.content or ""
 
 
 def _given(documents: Sequence[Document]) -> list[Given]:
     return [
-        Given(text=one.content or "", id=one.id, metadata=one.meta, score=one.score)
-        for one in documents
+        Given(text=_text(one), id=one.id, metadata=one.meta, score=one.score) for one in documents
     ]
 
 

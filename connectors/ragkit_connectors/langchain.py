@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Unpack
 from ragkit import RAG
 from ragkit.errors import MissingExtraError
 from ragkit.types import Mode
-from ragkit_connectors.support.pieces import Given, Kept, akept_of, found_by, kept_of
+from ragkit_connectors.support.pieces import Given, Kept, akept_of, found_by, kept_of, trim_options
 
 try:
     from langchain_core.documents import BaseDocumentCompressor, Document
@@ -114,25 +114,17 @@ class RagkitCompressor(BaseDocumentCompressor):
     ) -> Sequence[Document]:
         """Return what `trim_documents` keeps."""
         del callbacks
-        return trim_documents(query, documents, drop_refused=self.drop_refused, **self._options())
+        return trim_documents(
+            query, documents, drop_refused=self.drop_refused, **trim_options(self)
+        )
 
     async def acompress_documents(
         self, documents: Sequence[Document], query: str, callbacks: Callbacks | None = None
     ) -> Sequence[Document]:
         """Run `compress_documents` in a thread."""
         del callbacks
-        return await atrim_documents(
-            query, documents, drop_refused=self.drop_refused, **self._options()
-        )
-
-    def _options(self) -> TrimOptions:
-        return {
-            "policy": self.policy,
-            "max_tokens": self.max_tokens,
-            "vectors": self.vectors,
-            "fingerprint": self.fingerprint,
-            "corpus_version": self.corpus_version,
-        }
+        options = trim_options(self)
+        return await atrim_documents(query, documents, drop_refused=self.drop_refused, **options)
 
 
 class RagkitRetriever(BaseRetriever):

@@ -10,7 +10,16 @@ from typing import TYPE_CHECKING, Any
 from ragkit import RAG
 from ragkit.errors import ConfigError, MissingExtraError
 from ragkit.types import Mode
-from ragkit_connectors.support.pieces import PLACE, Given, Kept, akept_of, found_by, kept_of
+from ragkit_connectors.support.pieces import (
+    PLACE,
+    Given,
+    Kept,
+    akept_of,
+    found_by,
+    kept_of,
+    parted,
+    trim_options,
+)
 
 try:
     from llama_index.core.base.base_retriever import BaseRetriever
@@ -21,8 +30,6 @@ except ImportError as error:
 
 if TYPE_CHECKING:
     from llama_index.core.schema import QueryBundle
-
-    from ragkit.pipeline.options import TrimOptions
 
 
 class RagkitPostprocessor(BaseNodePostprocessor):
@@ -56,35 +63,26 @@ class RagkitPostprocessor(BaseNodePostprocessor):
     def _postprocess_nodes(
         self, nodes: list[NodeWithScore], query_bundle: QueryBundle | None = None
     ) -> list[NodeWithScore]:
-        with_text, others = _parted(nodes)
+        with_text, others = parted(nodes, _text)
         kept = kept_of(
             _question(query_bundle),
             _given(with_text),
             drop_refused=self.drop_refused,
-            **self._options(),
+            **trim_options(self),
         )
         return _nodes(kept, with_text) + others
 
     async def _apostprocess_nodes(
         self, nodes: list[NodeWithScore], query_bundle: QueryBundle | None = None
     ) -> list[NodeWithScore]:
-        with_text, others = _parted(nodes)
+        with_text, others = parted(nodes, _text)
         kept = await akept_of(
             _question(query_bundle),
             _given(with_text),
             drop_refused=self.drop_refused,
-            **self._options(),
+            **trim_options(self),
         )
         return _nodes(kept, with_text) + others
-
-    def _options(self) -> TrimOptions:
-        return {
-            "policy": self.policy,
-            "max_tokens": self.max_tokens,
-            "vectors": self.vectors,
-            "fingerprint": self.fingerprint,
-            "corpus_version": self.corpus_version,
-        }
 
 
 def _question(query_bundle: QueryBundle | None) -> str:
@@ -93,15 +91,14 @@ def _question(query_bundle: QueryBundle | None) -> str:
     return query_bundle.query_str
 
 
-def _parted(nodes: Sequence[NodeWithScore]) -> tuple[list[NodeWithScore], list[NodeWithScore]]:
-    with_text = [node for node in nodes if node.node.get_content().strip()]
-    return with_text, [node for node in nodes if not node.node.get_content().strip()]
+def _text(found: NodeWithScore) -> str:
+    return found.node.get_content()
 
 
 def _given(nodes: Sequence[NodeWithScore]) -> list[Given]:
     return [
         Given(
-            text=found.node.get_content(),
+            text=_text(found),
             id=found.node.node_id,
             document_id=found.node.ref_doc_id,
             start=getattr(found.node, "start_char_idx", None),

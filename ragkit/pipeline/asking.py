@@ -64,9 +64,6 @@ _NO_CONVERSATION = Generation(
 )
 """What is said to "Thanks!" or "Shorter, please" where no language model answers."""
 
-_ID_BYTES = 8
-"""Of an answer's id: too many for anybody to guess one."""
-
 BASELINE_CHUNK_TOKENS = 400
 """Savings are compared with the top 5 chunks of at most 400 tokens, untrimmed."""
 

@@ -16,12 +16,13 @@ from ragkit.loading.remote import Reading
 from ragkit.loading.walking import Selection
 from ragkit.pipeline.options import IngestOptions
 from ragkit.pipeline.report import IngestReport
-from ragkit.types import Document, Failure, PendingDocument
+from ragkit.types import PendingDocument
 from ragkit_connectors import open_source
 from ragkit_connectors.s3 import S3Source
 
 from ..cli.command import run
 from .aws_server import environment
+from .reading import read
 from .s3_server import Bucket, S3Server, Stored
 
 pytest.importorskip("boto3")
@@ -44,23 +45,6 @@ def put(s3: S3Server, **texts: str) -> None:
     """Store texts under keys with `__` for a slash, and `.txt` behind them."""
     for key, text in texts.items():
         s3.buckets["docs"].objects[f"{key.replace('__', '/')}.txt"] = Stored(text.encode())
-
-
-def read(name: str, **settings: object) -> tuple[dict[str, Document], list[Failure]]:
-    """Return the documents of a source by their ids, and its failures."""
-    reading = Reading(parser=InProcess(), **settings)  # type: ignore[arg-type]
-    documents, failures = dict[str, Document](), list[Failure]()
-    for item in open_source(name, reading=reading).documents():
-        if isinstance(item, Failure):
-            failures.append(item)
-            continue
-        try:
-            document = item.load() if isinstance(item, PendingDocument) else item
-        except LoadError as error:
-            failures.append(Failure(source=item.source, code=error.code, detail=error.detail))
-        else:
-            documents[document.id] = document
-    return documents, failures
 
 
 def ingest(store: Path, *, prune: bool = False) -> IngestReport:

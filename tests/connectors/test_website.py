@@ -19,7 +19,7 @@ from ragkit.loading.isolation import InProcess
 from ragkit.loading.remote import Reading
 from ragkit.pipeline.options import IngestOptions
 from ragkit.pipeline.report import IngestReport
-from ragkit.types import Document, Failure, PendingDocument
+from ragkit.types import Document, Failure
 from ragkit_connectors import is_source, open_source
 from ragkit_connectors.website.addresses import is_public
 from ragkit_connectors.website.fetching import Fetcher
@@ -27,6 +27,7 @@ from ragkit_connectors.website.robots import Robots
 from ragkit_connectors.website.urls import check_same_site, normalised
 
 from ..cli.command import run
+from . import reading
 from .site import Answer, Network, Site, page, sitemap
 
 
@@ -38,20 +39,8 @@ def site() -> Iterator[Site]:
 
 
 def read(name: str, *, allow_private: bool = True) -> tuple[dict[str, Document], list[Failure]]:
-    """Return the documents of a source by their ids, and its failures."""
-    reading = Reading(parser=InProcess(), allow_private=allow_private)
-    documents, failures = dict[str, Document](), list[Failure]()
-    for item in open_source(name, reading=reading).documents():
-        if isinstance(item, Failure):
-            failures.append(item)
-            continue
-        try:
-            document = item.load() if isinstance(item, PendingDocument) else item
-        except LoadError as error:
-            failures.append(Failure(source=item.source, code=error.code, detail=error.detail))
-        else:
-            documents[document.id] = document
-    return documents, failures
+    """Return the documents of a source by their ids, and its failures; servers here are private."""
+    return reading.read(name, allow_private=allow_private)
 
 
 def ingest(store: Path, *what: str, prune: bool = False, agrees: bool = False) -> IngestReport:

@@ -18,8 +18,9 @@ from ragkit.errors import ConfigError
 from ragkit.types import Document
 from ragkit_eval import Passage, load_dataset, validate
 from ragkit_eval.data.datasets import Question
+from ragkit_eval.data.spans import GoldSpan
 from ragkit_eval.labelling.files import LabelFile
-from ragkit_eval.labelling.marks import Place, labelled, read_marks
+from ragkit_eval.labelling.marks import labelled, read_marks
 from ragkit_eval.labelling.questions import Batch, feedback_questions, read_questions
 from ragkit_eval.labelling.session import Session, summary
 from ragkit_eval.measuring.quality import quality_measure
@@ -166,7 +167,7 @@ def test_what_is_marked_is_held_by_every_way_and_by_no_less(marks: list[list[int
     words = ("alpha", "beta", "gamma", "delta", "epsilon")
     text = " ".join(words)
     units = [
-        Place(document_id="d", start=text.index(word), end=text.index(word) + len(word), text=word)
+        GoldSpan(document_id="d", start=(at := text.index(word)), end=at + len(word), text=word)
         for word in words
     ]
     row = labelled(
@@ -190,7 +191,7 @@ def _loaded(row: object) -> Question:
         return load_dataset(path).questions[0]
 
 
-def _passage(unit: Place) -> Passage:
+def _passage(unit: GoldSpan) -> Passage:
     return Passage(
         document_id=unit.document_id, start=unit.start, end=unit.end, n_tokens=1, text=unit.text
     )

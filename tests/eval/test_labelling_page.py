@@ -6,6 +6,7 @@ import json
 import re
 import shutil
 import subprocess
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -86,7 +87,7 @@ def test_the_script_makes_the_same_labels_as_the_terminal(tmp_path: Path) -> Non
     given = {
         "row": {"_id": "q", "text": "How?", "answers": ["x"]},
         "metadata": {"kind": "y", "sample": "all"},
-        "units": [unit.to_dict() for unit in units],
+        "units": [asdict(unit) for unit in units],
     }
     calls = (
         f"const question = {json.dumps(given)}; for (const keys of {json.dumps(KEYS)}) {{"

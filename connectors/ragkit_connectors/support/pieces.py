@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Unpack
+from typing import TypeVar, Unpack, cast
 
 from ragkit import RAG, atrim, trim
 from ragkit.pipeline.anywhere import Piece, TrimmedPassages
 from ragkit.pipeline.options import RetrievalOptions, TrimOptions
 from ragkit.types import Hit
 
+_T = TypeVar("_T")
+
+_SETTINGS = ("policy", "max_tokens", "vectors", "fingerprint", "corpus_version")
 PLACE = ("document_id", "start", "end", "source", "trim")
 """What the metadata of a kept piece has beside its passage's own."""
 
@@ -42,6 +45,19 @@ class Kept:
     text: str
     passage: int
     metadata: dict[str, object]
+
+
+def trim_options(component: object) -> TrimOptions:
+    """Return what `trim` is called with: attributes of a framework's component."""
+    return cast("TrimOptions", {name: getattr(component, name) for name in _SETTINGS})
+
+
+def parted(
+    passages: Sequence[_T], text_of: Callable[[_T], str | None]
+) -> tuple[list[_T], list[_T]]:
+    """Return the passages that have text, and those that have none: pictures, say."""
+    with_text = [one for one in passages if (text_of(one) or "").strip()]
+    return with_text, [one for one in passages if not (text_of(one) or "").strip()]
 
 
 def kept_of(

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from itertools import product
 from math import prod
 from typing import TypeAlias
 
 from ragkit.types import Chunk, Hit, Json
 from ragkit_eval.data.datasets import Question
+from ragkit_eval.data.spans import GoldSpan
 from ragkit_eval.data.texts import squeezed
 
 Marks: TypeAlias = tuple[tuple[int, ...], ...]
@@ -24,31 +25,12 @@ _SEPARATORS = re.compile(r"[\s,]+")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Place:
-    """A unit of a document."""
-
-    document_id: str
-    start: int
-    end: int
-    text: str
-
-    def to_dict(self) -> dict[str, Json]:
-        """Return the JSON form, that of a span."""
-        return {
-            "document_id": self.document_id,
-            "start": self.start,
-            "end": self.end,
-            "text": self.text,
-        }
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class ShownUnit:
     """A unit as it is shown: what only comes along with others (a heading, markup) has no place."""
 
     text: str
     kind: str
-    place: Place | None
+    place: GoldSpan | None
 
     @property
     def is_noise(self) -> bool:
@@ -68,7 +50,7 @@ def units_of(chunk: Chunk) -> list[ShownUnit]:
     for i, (start, end) in enumerate(chunk.sentences):
         text = chunk.text[start - chunk.start : end - chunk.start]
         unit = chunk.units[i] if chunk.units else None
-        place = Place(document_id=chunk.document_id, start=start, end=end, text=text)
+        place = GoldSpan(document_id=chunk.document_id, start=start, end=end, text=text)
         markable = (unit is None or unit.is_kept_alone) and squeezed(text) and _is_unicode(place)
         shown.append(
             ShownUnit(
@@ -80,7 +62,7 @@ def units_of(chunk: Chunk) -> list[ShownUnit]:
     return shown
 
 
-def _is_unicode(place: Place) -> bool:
+def _is_unicode(place: GoldSpan) -> bool:
     """Whether a place can be written down: half of a surrogate pair cannot be read back."""
     try:
         f"{place.document_id}{place.text}".encode()
@@ -116,7 +98,7 @@ def read_marks(line: str, n_units: int) -> Marks:
 
 
 def labelled(
-    question: Question, marks: Marks, units: Sequence[Place], *, sample: str
+    question: Question, marks: Marks, units: Sequence[GoldSpan], *, sample: str
 ) -> dict[str, Json]:
     """Return the line of a labelled question; without marks, nothing answers it.
 
@@ -143,8 +125,8 @@ def question_row(question: Question) -> dict[str, Json]:
     return row
 
 
-def _spans(needs: Iterable[Sequence[Place]]) -> Iterable[Mapping[str, Json]]:
+def _spans(needs: Iterable[Sequence[GoldSpan]]) -> Iterable[Mapping[str, Json]]:
     ways = [way for way in product(*needs) if way]
     for number, way in enumerate(ways, start=1):
         for place in dict.fromkeys(way):
-            yield {**place.to_dict(), "set": number}
+            yield {**asdict(place), "set": number}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 from ragkit.pipeline import RAG
@@ -88,7 +89,7 @@ def _entry(question: Question, hits: Sequence[Hit], sample: str) -> Json:
         units: list[Json] = []
         for unit in units_of(hit.chunk):
             if unit.place is not None:
-                places.append(unit.place.to_dict())
+                places.append(asdict(unit.place))
             if not unit.is_noise:
                 units.append([None if unit.place is None else len(places), unit.text])
         passages.append({"name": passage_name(hit), "units": units})

@@ -11,9 +11,9 @@ from ragkit.errors import ConfigError
 from ragkit.pipeline import RAG
 from ragkit.types import Hit, Json
 from ragkit_eval.data.datasets import Question
+from ragkit_eval.data.spans import GoldSpan
 from ragkit_eval.labelling.files import LabelFile
 from ragkit_eval.labelling.marks import (
-    Place,
     ShownUnit,
     labelled,
     passage_name,
@@ -166,7 +166,7 @@ class Session:
     def _search(self, text: str) -> Sequence[Hit]:
         return self._rag.search(text, k=DEPTH, groups=self._groups)
 
-    def _label(self, question: Question, keys: str, places: Sequence[Place]) -> bool:
+    def _label(self, question: Question, keys: str, places: Sequence[GoldSpan]) -> bool:
         """Keep the label that a line of keys stands for; false if it was not understood."""
         try:
             marks = () if keys == "n" else read_marks(keys, len(places))
@@ -198,7 +198,7 @@ class _Screen:
         self._waiting: list[Hit] = []
         self._seen: set[str] = set()
         self._shown: list[tuple[Hit, list[tuple[int | None, ShownUnit]]]] = []
-        self.places: list[Place] = []
+        self.places: list[GoldSpan] = []
 
     def add(self, hits: Sequence[Hit]) -> None:
         """Take over the hits of a search, and show the first of those that are new."""
