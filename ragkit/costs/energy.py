@@ -198,37 +198,6 @@ def _output_joules(size: ModelSize, bound: int) -> float:
     return joules * MIXTURE_FACTOR[bound] if size.is_mixture else joules
 
 
-def llm_joules(
-    *,
-    input_tokens: int,
-    cached_tokens: int,
-    output_tokens: int,
-    context_tokens: int | None = None,
-    parameters_billions: float | None,
-    mixture: bool = False,
-) -> Range | None:
-    """Return the energy of one generation of a remote model; None when its size is unknown.
-
-    Args:
-        input_tokens: As of `generation_joules`.
-        cached_tokens: As of `generation_joules`.
-        output_tokens: As of `generation_joules`.
-        context_tokens: As of `generation_joules`.
-        parameters_billions: Active parameters of the model.
-        mixture: Whether it is a mixture of experts, as `is_mixture` reads from a name.
-    """
-    if parameters_billions is None:
-        return None
-    prefill, decode = generation_joules(
-        ModelSize.of(parameters_billions, is_mixture=mixture),
-        input_tokens=input_tokens,
-        cached_tokens=cached_tokens,
-        output_tokens=output_tokens,
-        context_tokens=context_tokens,
-    )
-    return prefill + decode
-
-
 def _decode_joules(billions: float, bound: int) -> float:
     """Interpolate between the measured sizes; beyond them, energy is proportional to size."""
     points = [(size, joules[bound]) for size, joules in DECODE_JOULES]

@@ -4,9 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
-from ragkit.costs.answer_energy import AnswerEnergy, Work, elsewhere, measured, on_processors
+from ragkit.costs.answer_energy import (
+    AnswerEnergy,
+    RunsOn,
+    Work,
+    elsewhere,
+    measured,
+    on_processors,
+)
 from ragkit.costs.cards import ModelCard, find_card
 from ragkit.costs.energy import (
     POWER_USAGE_EFFECTIVENESS,
@@ -78,10 +85,10 @@ def costs_of(
     return Costs(energy=energy, hosting=hosting, measured=_measured(processors, accelerators))
 
 
-def runs_on(parts: Parts) -> str | None:
+def runs_on(parts: Parts) -> RunsOn | None:
     """Return where the generator says that its model runs; None: elsewhere, or it does not say."""
     value: object = getattr(parts.opened_generator, "runs_on", None)
-    return value if isinstance(value, str) else None
+    return next((place for place in get_args(RunsOn) if place == value), None)
 
 
 def card_of(parts: Parts, served_model: str | None = None) -> ModelCard | None:

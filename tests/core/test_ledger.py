@@ -21,10 +21,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ragkit.costs.energy import (
+    ModelSize,
     Range,
     carbon_grams,
+    generation_joules,
     is_mixture,
-    llm_joules,
     local_joules,
     model_size_billions,
 )
@@ -224,43 +225,38 @@ def test_local_energy_follows_the_cpu() -> None:
     assert "PUE" in one.source
 
 
+def _known(value: Range | None) -> Range:
+    assert value is not None
+    return value
+
+
 def _joules(
     input_tokens: int = 1000,
     output_tokens: int = 0,
     *,
     cached_tokens: int = 0,
     context_tokens: int = 0,
-    billions: float | None = 8.0,
+    billions: float = 8.0,
     mixture: bool = False,
-) -> Range | None:
-    return llm_joules(
+) -> Range:
+    prefill, decode = generation_joules(
+        ModelSize.of(billions, is_mixture=mixture),
         input_tokens=input_tokens,
         cached_tokens=cached_tokens,
         output_tokens=output_tokens,
         context_tokens=context_tokens,
-        parameters_billions=billions,
-        mixture=mixture,
     )
-
-
-def _known(value: Range | None) -> Range:
-    assert value is not None
-    return value
+    return prefill + decode
 
 
 def test_the_published_figures_come_out() -> None:
     """A thousand prompt tokens of an 8B model cost 11, 21, 30 J before the service's share."""
-    prompt = _known(_joules())
+    prompt = _joules()
     factors = (1.7, 2.0, 2.4)
     bare = [v / k for v, k in zip((prompt.low, prompt.mid, prompt.high), factors, strict=True)]
     assert bare == pytest.approx([10.9, 21.0, 30.0], rel=0.02)
-    answer = _known(_joules(0, 200, billions=70.0))
+    answer = _joules(0, 200, billions=70.0)
     assert answer.mid / 2.0 == pytest.approx(200 * 0.80)
-
-
-def test_an_unknown_model_has_no_energy() -> None:
-    """Without a size there is no figure, not 0."""
-    assert _joules(billions=None) is None
 
 
 def test_cached_tokens_cost_nothing_to_read() -> None:
@@ -271,8 +267,8 @@ def test_cached_tokens_cost_nothing_to_read() -> None:
 
 def test_a_mixture_costs_more_than_its_active_size() -> None:
     """A measured mixture lies in its range, which the dense formula would miss."""
-    dense = _known(_joules(0, 1, billions=3.0))
-    mixture = _known(_joules(0, 1, billions=3.0, mixture=True))
+    dense = _joules(0, 1, billions=3.0)
+    mixture = _joules(0, 1, billions=3.0, mixture=True)
     assert mixture.low / 1.7 <= 0.08
     assert 0.1 < mixture.mid / 2.0 < 0.3
     assert mixture.high / 2.4 >= 0.82
