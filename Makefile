@@ -85,6 +85,7 @@ FUZZ_SECONDS ?= 300
 
 fuzz: .venv-test/ready
 	FUZZ_SECONDS=$(FUZZ_SECONDS) .venv-test/bin/pytest tests/fuzz -p no:randomly
+	CAP_TEXTS=100000 .venv-test/bin/pytest tests/core/test_trimming.py -k cap_holds_on_random_texts
 
 # Nights of an ingest with everything that goes wrong, others each time.
 NIGHTS ?= 300

@@ -151,7 +151,7 @@ def _strict(data: bytes, encoding: str) -> str | None:
         return None
     try:
         return data.decode(encoding)
-    except (UnicodeError, LookupError):
+    except (ValueError, LookupError):  # also a name that no codec may have
         return None
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import os
 import random
 from typing import Any
 
@@ -129,13 +130,13 @@ def test_the_cap_is_never_exceeded(
 
 
 @pytest.mark.slow
-def test_the_cap_holds_on_a_hundred_thousand_random_texts() -> None:
-    """The hard cap holds on 100,000 random Unicode inputs."""
+def test_the_cap_holds_on_random_texts() -> None:
+    """The hard cap holds on random Unicode inputs; on 100,000 of them in `make fuzz`."""
     rng = random.Random(7)
     alphabet = [chr(c) for c in (*range(32, 127), *range(0xC0, 0x250), *range(0x3040, 0x30A0),
                                  *range(0x0E00, 0x0E5B), *range(0x600, 0x6FF), 0x1F600, 10, 0x301,
                                  0xDCFF, 0)] + [". ", " ", " ", "。"] * 20  # fmt: skip
-    for _ in range(100_000):
+    for _ in range(int(os.environ.get("CAP_TEXTS", "5000"))):
         text = "".join(rng.choices(alphabet, k=rng.randrange(1, 60)))
         cap = rng.randrange(1, 20)
         pool = pool_of(text)

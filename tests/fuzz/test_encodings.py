@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import codecs
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from ragkit.errors import LoadError
@@ -45,6 +45,7 @@ DECLARED = st.one_of(
 
 
 @FUZZ
+@example(TEXTS[0].encode("cp1252"), "\0")
 @given(mutated(SEEDS), DECLARED)
 def test_any_bytes_are_characters_or_no_text(data: bytes, declared: str | None) -> None:
     """Whatever the bytes and whatever they say they are; a guess is named and is a real encoding."""

@@ -206,8 +206,12 @@ def test_a_cold_collection_is_waited_for_longer_than_ten_seconds() -> None:
 
     assert inspect.signature(open_opensearch).parameters["timeout_seconds"].default >= 60.0
     with OpenSearchServer() as server, words(f"{server.url}/kb", *numbered(1)) as rag:
-        server.trouble = on("1/_search", Trouble(items=1e-9, seconds=10.5))
+        server.trouble = on("1/_search", Trouble(items=1e-9, seconds=1.5))
         assert len(rag.search("n00000")) == 1
+        # It is this time that the client waits, and none of its own.
+        hasty = words(f"{server.url}/kb", timeout_seconds=0.5, retry_seconds=0.1)
+        with hasty, pytest.raises(RemoteError):
+            hasty.search("n00000")
 
 
 def test_threads_keep_their_connections() -> None:

@@ -1,6 +1,6 @@
-"""Thirty nights of an ingest from cron, with everything that goes wrong in between.
+"""Nights of an ingest from cron, with all that goes wrong in between, each kind at least once.
 
-`make nights` simulates others.
+`make nights` simulates more of them, and others.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from .night import night, opened
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(os.name != "posix", reason="needs signals")]
 
-NIGHTS = int(os.environ.get("NIGHTS", "30"))
+NIGHTS = int(os.environ.get("NIGHTS", "12"))
 SEED = int(os.environ.get("SEED", "18"))
 SCRIPT = str(Path(__file__).with_name("night.py"))
 SMALLEST_DISK = 120_000
