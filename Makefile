@@ -170,4 +170,4 @@ LLAMA_PARTS := -DLLAVA_BUILD=OFF -DLLAMA_BUILD_COMMON=OFF -DLLAMA_BUILD_TOOLS=OF
 	@touch $@
 
 clean:
-	rm -rf .venv-demo .venv-core .venv-test .venv-torch .venv-adapters .venv-llamacpp .venv-examples demo-kb demo-kb-core build dist
+	rm -rf .venv-demo .venv-core .venv-test .venv-torch .venv-adapters .venv-llamacpp .venv-examples .venv-scale demo-kb demo-kb-core build dist
