@@ -5,12 +5,13 @@ from __future__ import annotations
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from ragkit import RAG
 from ragkit.types import Document
-from ragkit_eval import Calibration, calibrate, load_dataset
+from ragkit_eval import Calibration, Dataset, calibrate, load_dataset
 from ragkit_eval.reporting.calibration_page import html
 from ragkit_eval.reporting.selfcontained import document
 
@@ -50,38 +51,68 @@ class _Reader(HTMLParser):
         self.shown.append((frozenset(name for _, name in self.open), data))
 
 
+def _doors(folder: Path) -> tuple[list[Document], Dataset]:
+    """Return documents and questions, of which a few need a sentence that no word points to."""
+    lines, documents = ["question,answer,needs"], list[Document]()
+    for i in range(N):
+        hidden = i < 3
+        code = f"It opens with {HOSTILE} number {i * 7}." if hidden else f"Code {i * 7}."
+        text = f"Door {i} is green. Nothing else is known of the weather. {code} Bye."
+        documents.append(Document(id=f"door{i}.txt", text=text))
+        need = code if hidden else f"Door {i} is green."
+        lines.append(f'Which door is door {i}?,,"{need}"')
+    (folder / "labels.csv").write_text("\n".join(lines) + "\n")
+    return documents, load_dataset(folder / "labels.csv")
+
+
+def _certified(retriever: object, dataset: Dataset, **options: Any) -> Calibration:  # noqa: ANN401
+    return calibrate(
+        retriever, dataset, retain=0.8, confidence=0.8, with_losses=True, units=(False,), **options
+    )
+
+
 @pytest.fixture(scope="module")
 def found(tmp_path_factory: pytest.TempPathFactory) -> Calibration:
-    """Return a calibration in which a few questions need a sentence that no word points to."""
+    """Return a calibration of a store that loses some questions."""
     folder = tmp_path_factory.mktemp("losses")
-    lines = ["question,answer,needs"]
+    documents, dataset = _doors(folder)
     with RAG(folder / "kb", embedder="none") as rag:
-        documents: list[Document] = []
-        for i in range(N):
-            hidden = i < 3
-            code = f"It opens with {HOSTILE} number {i * 7}." if hidden else f"Code {i * 7}."
-            text = f"Door {i} is green. Nothing else is known of the weather. {code} Bye."
-            documents.append(Document(id=f"door{i}.txt", text=text))
-            need = code if hidden else f"Door {i} is green."
-            lines.append(f'Which door is door {i}?,,"{need}"')
         rag.ingest(*documents)
-        (folder / "labels.csv").write_text("\n".join(lines) + "\n")
-        dataset = load_dataset(folder / "labels.csv")
-        return calibrate(rag, dataset, retain=0.8, confidence=0.8, with_losses=True, units=(False,))
+        return _certified(rag, dataset)
 
 
-def test_each_lost_question_shows_what_was_cut(found: Calibration) -> None:
-    """What is needed and cut is marked as both, in the text of the document."""
+def _lost(found: Calibration) -> list[str]:
+    """Return what the page of a certified calibration shows as needed and cut."""
     assert found.certified
     assert found.losses is not None
     lost = found.losses.lost
     assert {one.question.text for one in lost} <= {f"Which door is door {i}?" for i in range(3)}
     assert lost
     page = _Reader(html(found, ["What this says", "  much"], "labels"))
-    cut = [text for classes, text in page.shown if {"cut", "mark"} <= classes]
-    assert any(text.startswith("It opens with") for text in cut)
     kept = [text for classes, text in page.shown if "text" in classes and "cut" not in classes]
     assert any("is green." in text for text in kept)
+    return [text for classes, text in page.shown if {"cut", "mark"} <= classes]
+
+
+def test_another_retriever_loses_what_is_shown(tmp_path: Path) -> None:
+    """Its passages have numbers for names, and what is needed is found by its letters."""
+    documents, dataset = _doors(tmp_path)
+
+    def search(question: str) -> list[str]:
+        own = int(question.rstrip("?").rpartition(" ")[2])
+        return [documents[(own + i) % N].text for i in range(5)]
+
+    names = {"fingerprint": "doors/1", "corpus_version": "May"}
+    found = _certified(search, dataset, **names, vectors=False)
+    assert any(text.startswith("It opens with") for text in _lost(found))
+    assert found.losses is not None
+    shown = [passage.document_id for passage in found.losses.lost[0].passages]
+    assert shown == [f"passage {i}" for i in range(1, 6)]
+
+
+def test_each_lost_question_shows_what_was_cut(found: Calibration) -> None:
+    """What is needed and cut is marked as both, in the text of the document."""
+    assert any(text.startswith("It opens with") for text in _lost(found))
 
 
 def test_a_marginal_policy_is_not_called_certified(found: Calibration) -> None:

@@ -180,7 +180,9 @@ def _by_labels(task: Task) -> Calibration:
     grid = tuple(choice.grid(goal))
     kept = None if isinstance(found, Cut) else found
     lost = (
-        losses(task.rag, needs, goal, kept=kept, base=base, cluster=task.cluster, measure=measure)
+        losses(
+            task.subject, needs, goal, kept=kept, base=base, cluster=task.cluster, measure=measure
+        )
         if task.with_losses
         else None
     )

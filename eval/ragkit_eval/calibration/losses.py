@@ -7,21 +7,23 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from ragkit.pipeline import RAG
-from ragkit.trimming import BASELINE_HITS, TrimPolicy, rank, select
-from ragkit.types import Json, Span
+from ragkit.trimming import BASELINE_HITS, TrimPolicy, select
+from ragkit.types import Chunk, Json, Span
 from ragkit_eval.calibration.certify import Goal, asked_about
 from ragkit_eval.calibration.choice import Kept
 from ragkit_eval.calibration.needs import CUTS, Needs, mean_tokens
 from ragkit_eval.calibration.untrimmed import Whole
 from ragkit_eval.data.datasets import Question
-from ragkit_eval.measuring.pools import retrieve
+from ragkit_eval.measuring.subjects import PassageSubject, Subject
 from ragkit_eval.stats.inference import quantile
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CutPassage:
-    """A passage of the untrimmed top 5; `kept` and `gold` are spans of the document, in order."""
+    """A passage of the untrimmed top 5; `kept` and `gold` are spans of the document, in order.
+
+    A passage of another retriever is a document of its own, and its name says which one it is.
+    """
 
     document_id: str
     start: int
@@ -87,7 +89,7 @@ class Losses:
 
 
 def losses(
-    rag: RAG,
+    subject: Subject,
     needs: Sequence[Needs],
     goal: Goal,
     *,
@@ -99,7 +101,7 @@ def losses(
     """Return what is lost by what is certified, or by an uncertified cut where nothing is.
 
     Args:
-        rag: The pipeline.
+        subject: What finds passages.
         needs: What the labelled questions need.
         goal: What was asked for.
         kept: What is certified; None where nothing is.
@@ -127,7 +129,7 @@ def losses(
         ),
         shown=None if tokens is None else (tokens, _share(needs, at, goal, quality)),
         shown_is=_kind(kept, goal),
-        lost=tuple(_loss(rag, needs[i], policy) for i in lost),
+        lost=tuple(_loss(subject, needs[i], policy) for i in lost),
         samples=tuple(sorted({sample for sample in samples if isinstance(sample, str)})),
     )
 
@@ -166,11 +168,11 @@ def _share(
     return found / of if of else 0.0
 
 
-def _loss(rag: RAG, need: Needs, policy: TrimPolicy) -> Loss:
-    question = need.question
-    found = retrieve(rag, question.searched, k=BASELINE_HITS, pools=(policy.pool,))
-    ranking = rank(found.terms, found.pools[policy.pool], policy)
-    chosen = select(ranking, policy=policy, counter=rag.counter)
+def _loss(subject: Subject, need: Needs, policy: TrimPolicy) -> Loss:
+    question, is_foreign = need.question, isinstance(subject, PassageSubject)
+    found = subject.retrieve(question, k=BASELINE_HITS, pools=(policy.pool,))
+    ranking = found.ranked(policy.pool, policy)
+    chosen = select(ranking, policy=policy, counter=subject.counter)
     chunks = [hit.chunk for hit in found.hits]
     spans: Mapping[str, list[Span]] = {chunk.document_id: [] for chunk in chunks}
     n_elsewhere = 0
@@ -184,11 +186,13 @@ def _loss(rag: RAG, need: Needs, policy: TrimPolicy) -> Loss:
         question=question,
         passages=tuple(
             CutPassage(
-                document_id=chunk.document_id,
+                document_id=f"passage {int(chunk.document_id) + 1}"
+                if is_foreign
+                else chunk.document_id,
                 start=chunk.start,
                 text=chunk.text,
                 kept=tuple(sorted(spans[chunk.document_id])),
-                gold=tuple(_gold(question, chunk.document_id, chunk.start, chunk.text)),
+                gold=tuple(_gold(question, chunk, by_text=is_foreign)),
             )
             for chunk in chunks
         ),
@@ -198,19 +202,17 @@ def _loss(rag: RAG, need: Needs, policy: TrimPolicy) -> Loss:
     )
 
 
-def _gold(question: Question, document_id: str, start: int, text: str) -> list[Span]:
-    """Return where a passage holds what is needed: spans of the document, or needs as they stand.
+def _gold(question: Question, chunk: Chunk, *, by_text: bool) -> list[Span]:
+    """Return where a passage holds what is needed: spans of the document.
 
-    The needs are those of a question without spans; they are found by their letters.
+    Those of a question without spans are found by their letters, and so are all in a passage of
+    another retriever, which has a place of its own in no document.
     """
-    spans = {
-        (span.start, span.end)
-        for way in question.evidence
-        for span in way
-        if span.document_id == document_id
-    }
-    if not question.evidence:
-        wanted = [words for need in question.needs for words in need] or question.answers
-        places = ((text.find(words), len(words)) for words in wanted if words)
-        spans = {(start + at, start + at + length) for at, length in places if at >= 0}
-    return sorted(spans)
+    gold = [span for way in question.evidence for span in way]
+    if gold and not by_text:
+        return sorted({(o.start, o.end) for o in gold if o.document_id == chunk.document_id})
+    wanted = [span.text for span in gold]
+    if not gold:
+        wanted = [words for need in question.needs for words in need] or list(question.answers)
+    places = {(chunk.text.find(words), len(words)) for words in wanted if words}
+    return sorted((chunk.start + at, chunk.start + at + n) for at, n in places if at >= 0)

@@ -151,8 +151,7 @@ class Task:
         if isinstance(self.subject, StoreSubject):
             return self.subject.rag
         raise ConfigError(
-            "metric Agreement, scorers other than none and what is lost (--html) need a store; "
-            f"{_FOREIGN} has none"
+            f"metric Agreement and scorers other than none need a store; {_FOREIGN} has none"
         )
 
     @property
