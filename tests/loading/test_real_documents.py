@@ -28,6 +28,14 @@ WRONG_PHRASES: Mapping[str, tuple[str, ...]] = {
 }
 """Phrases of the collection that are wrong, rather than the text that lacks them."""
 
+CLOSED = {
+    ("pdf_encrypted/r6-user-password.pdf", "password"),
+    ("office_encrypted/testWORD_protected_passtika.docx", "password"),
+    ("office_encrypted/password_protected.xlsx", "password"),
+}
+"""Files that stay closed: PDFium opens no PDF of revision 6 with an empty password of its owner,
+and office documents are not decrypted."""
+
 
 @pytest.fixture(scope="module")
 def harbor() -> dict[str, Document]:
@@ -93,14 +101,14 @@ def _problems(folder: Path, entry: Mapping[str, object]) -> Iterator[str]:
             yield f"{code} without a password"
         text, code = _outcome(folder / path, str(entry["password"]))
         if code is not None:
-            yield from [] if _cannot_be_decrypted(path, code) else [f"{code} with the password"]
+            yield from [] if (path, code) in CLOSED else [f"{code} with the password"]
             return
     if expect == "no_text" and code != "no_text":
         yield f"{code} where there is no text"
     if expect in {"text", "password"}:
         if code == "encoding" and importlib.util.find_spec("chardet") is None:
             return  # Without it, what is not certain is refused.
-        if code is not None and not _cannot_be_decrypted(path, code):
+        if code is not None and (path, code) not in CLOSED:
             yield f"{code}: not read"
         elif code is None:
             yield from _missing(path, text, cast("list[str]", entry["must_contain"]))
@@ -111,14 +119,6 @@ def _outcome(path: Path, password: str | None) -> tuple[str, str | None]:
         return load_bytes(path.read_bytes(), name=path.name, password=password).text, None
     except LoadError as error:
         return "", error.code
-
-
-def _cannot_be_decrypted(path: str, code: str) -> bool:
-    """AES needs a package that the reader of PDF does not bring along; Word files stay closed."""
-    return path.startswith(("pdf_encrypted/", "office_encrypted/")) and code in {
-        "unsupported",
-        "password",
-    }
 
 
 def _missing(path: str, text: str, phrases: list[str]) -> Iterator[str]:
