@@ -105,6 +105,11 @@ _AS_DECLARED = {
 """What is written under a name, as the WHATWG's encoding standard has it."""
 
 
+def codec_of(declared: str) -> str:
+    """Return the name of Python's codec for an encoding that a file or a server declares."""
+    return _AS_DECLARED.get(declared.lower(), declared)
+
+
 def decode_text(data: bytes, *, declared: str | None = None) -> tuple[str, str | None]:
     """Return the characters of a text file, and its encoding if that is a guess.
 
@@ -134,7 +139,7 @@ def _uncertain(data: bytes, declared: str | None) -> tuple[str, str]:
     if damaged is not None:
         return damaged, "utf-8 (damaged)"
     if declared is not None:
-        text = _strict(data, _AS_DECLARED.get(declared.lower(), declared))
+        text = _strict(data, codec_of(declared))
         if text is not None:
             return text, declared.lower()
     return _guess(data)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import gzip
+import itertools
 import json
 import shutil
 import ssl
 import subprocess
 import time
 from collections.abc import Iterator
+from email.utils import formatdate
 from pathlib import Path
 
 import pytest
@@ -22,7 +24,7 @@ from ragkit.pipeline.report import IngestReport
 from ragkit.types import Document, Failure
 from ragkit_connectors import is_source, open_source
 from ragkit_connectors.website.addresses import is_public
-from ragkit_connectors.website.fetching import Fetcher
+from ragkit_connectors.website.fetching import Fetcher, unpacked_gzip
 from ragkit_connectors.website.robots import Robots
 from ragkit_connectors.website.urls import check_same_site, normalised
 
@@ -79,6 +81,7 @@ def test_a_page_is_a_document(site: Site) -> None:
         ("/a.php", "text/html", "<h1>Tides</h1>", "Tides"),
         ("/a", "text/plain", "Low <tide>", "Low <tide>"),
         ("/a", "text/x-unheard-of", "Low", "Low"),
+        ("/a.md", "text/markdown", "# Tides\n\n    <urlset>", "<urlset>"),
         ("/a.csv", "text/csv", "tide,at\nlow,6", "tide: low; at: 6"),
         ("/a", "text/xml", "<a><b>Low</b></a>", "Low"),
     ],
@@ -287,7 +290,7 @@ def test_a_name_is_looked_up_once(site: Site, monkeypatch: pytest.MonkeyPatch) -
         ("file:///etc/passwd", "neither with https"),
         ("http://user:x@127.0.0.1/", "a user or a password"),
         ("/loop", "more than 5 redirects"),
-        ("", "more than 5 redirects"),
+        ("", "redirected, but not to where"),
     ],
 )
 def test_redirects(site: Site, target: str, why: str) -> None:
@@ -298,6 +301,11 @@ def test_redirects(site: Site, target: str, why: str) -> None:
     site.pages["/here"] = Answer(status=307, headers={"Location": "there"})
     documents, _ = read(f"{site.url}/here")
     assert documents[f"{site.url}/here"].text == "There."
+    site.pages["/Caf%C3%A9"] = page("Café.")
+    written = "/Café".encode().decode("latin-1")  # as bytes of UTF-8
+    site.pages["/here"] = Answer(status=302, headers={"Location": written})
+    documents, _ = read(f"{site.url}/here")
+    assert documents[f"{site.url}/here"].text == "Café."
 
 
 def test_a_redirect_to_a_name_of_a_private_address(
@@ -410,6 +418,71 @@ def test_the_delay_that_a_site_asks_for(site: Site, line: str, seconds: float) -
         robots.check(f"{site.url}/no")
 
 
+@pytest.mark.parametrize(
+    ("text", "allowed", "refused"),
+    [
+        ("User-agent: *\nDisallow: /\nAllow: /ok/", "/ok/a", "/other"),
+        ("User-agent: *\nAllow: /\nDisallow: /private", "/a", "/private/a"),
+        ("User-agent: *\nDisallow: /*.pdf$", "/a.pdf.html", "/docs/a.pdf"),
+        ("User-agent: *\nDisallow: /a*b*c", "/acb", "/aXbYc/d"),
+        ("User-agent: *\nDisallow: /*?print=", "/a?x=1", "/a?print=1"),
+        ("User-agent: *\nDisallow: /a\nAllow: /a", "/a", None),
+        ("User-agent: ragkit\n\nDisallow: /no", "/a", "/no"),
+        ("User-agent: *\nDisallow: /\n\nUSER-AGENT: RagKit/2.0\nDisallow: /no", "/a", "/no"),
+        ("User-agent: other\nUser-agent: ragkit\nDisallow: /no # none", "/a", "/no"),
+        ("User-agent: ragkit\nDisallow: /b\n\nUser-agent: ragkit\nDisallow: /no", "/a", "/no"),
+        ("User-agent: kit\nDisallow: /", "/a", None),
+        ("User-agent: ragkit-news\nDisallow: /", "/a", None),
+        ("User-agent: *\nDisallow:", "/a", None),
+        ("User-agent: *\nCrawl-delay: 1\n\nUser-agent: x\nDisallow: /", "/a", None),
+        ("Disallow: /\nUser-agent: *\nSitemap: /s\nDisallow: /no", "/a", "/no"),
+        ("User-agent: *\nDisallow: /caf%c3%a9\nDisallow: /%7Ejoe", "/cafe", "/~joe/a"),
+        ("User-agent: *\nDisallow: /caf\u00e9", "/cafe", "/caf%C3%A9/a"),
+        ("User-agent: *\rDisallow: /no\r", "/a", "/no"),
+    ],
+    ids=itertools.count(),
+)
+def test_the_rules_of_robots(site: Site, text: str, allowed: str, refused: str | None) -> None:
+    """The longest pattern of the groups that name this agent decides (RFC 9309)."""
+    site.pages["/robots.txt"] = Answer(body=text.encode(), kind="text/plain")
+    robots = Robots(Fetcher(allow_private=True, sleep=lambda _: None))
+    robots.check(site.url + allowed)
+    if refused is not None:
+        with pytest.raises(LoadError, match="does not allow it"):
+            robots.check(site.url + refused)
+
+
+def test_what_is_packed_in_several_pieces(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All of them are read, and zero bytes behind them are not; there are not ever so many."""
+    packed = gzip.compress(b"<p>First ") + gzip.compress(b"and second.") + bytes(9)
+    site.pages["/a"] = Answer(body=packed, headers={"Content-Encoding": "gzip"})
+    assert read(f"{site.url}/a")[0][f"{site.url}/a"].text == "First and second."
+    found = unpacked_gzip((packed[at : at + 1] for at in range(len(packed))), 100)
+    assert b"".join(found) == b"<p>First and second."
+    monkeypatch.setattr("ragkit_connectors.website.fetching._MAX_GZIP_MEMBERS", 3)
+    with pytest.raises(LoadError, match="limit: packed in more than 3"):
+        list(unpacked_gzip(iter([gzip.compress(b"") * 4]), 100))
+
+
+def test_what_servers_say_loosely(site: Site) -> None:
+    """A page is read where its kind or its encoding is named wrongly, or not at all."""
+    html = b"<!DOCTYPE html><p>Tides.</p>"
+    chinese = Answer(body="<p>朱镕基".encode("gbk"), kind="text/html; charset=gb2312")
+    site.pages["/a"] = chinese
+    assert read(f"{site.url}/a")[0][f"{site.url}/a"].text == "朱镕基"
+    for kind, headers in (
+        ("", {}), ("html", {}), ("text/html, text/html; charset=utf-8", {}),
+        ("text/html", {"Content-Encoding": "UTF-8"}), ("text/html", {"Content-Encoding": ""}),
+        ("application/octet-stream", {}),
+    ):  # fmt: skip
+        site.pages["/a"] = Answer(body=html, kind=kind, headers=headers)
+        assert read(f"{site.url}/a")[0][f"{site.url}/a"].text == "Tides."
+    offered = {"Content-Disposition": 'attachment; filename="tides.csv"'}
+    kind = "application/octet-stream"
+    site.pages["/get?id=3"] = Answer(body=b"tide,at\nlow,6", kind=kind, headers=offered)
+    assert read(f"{site.url}/get?id=3")[0][f"{site.url}/get?id=3"].text == "tide: low; at: 6"
+
+
 def test_servers_that_ask_to_wait(site: Site) -> None:
     """They are asked again after that, twice at most; a delay lies between two requests."""
     waits: list[float] = []
@@ -418,6 +491,13 @@ def test_servers_that_ask_to_wait(site: Site) -> None:
     with pytest.raises(LoadError, match="HTTP 429"):
         fetcher.get(f"{site.url}/a")
     assert [round(seconds) for seconds in waits] == [0, 5, 7, 5, 7]
+    waits.clear()
+    fetcher = Fetcher(allow_private=True, sleep=waits.append)
+    later = formatdate(time.time() + 50, usegmt=True)
+    site.pages["/a"] = Answer(status=503, headers={"Retry-After": later})
+    with pytest.raises(LoadError, match="HTTP 503"):
+        fetcher.get(f"{site.url}/a")
+    assert 30 < waits[1] <= 50
     site.pages["/a"] = Answer(status=503, headers={"Retry-After": "4000"})
     with pytest.raises(LoadError, match="HTTP 503"):
         Fetcher(allow_private=True, sleep=waits.append).get(f"{site.url}/a")
@@ -456,6 +536,7 @@ def test_what_stands_for_pages_in_a_sitemap(site: Site) -> None:
         ("https://bücher.example/", "https://xn--bcher-kva.example/"),
         ("https://a.example/../../b/./c/..", "https://a.example/b/"),
         ("https://a.example/a/../..//b", "https://a.example//b"),
+        ("https://a.example/caf%c3%a9/%7e%41?q=%2f", "https://a.example/caf%C3%A9/~A?q=%2F"),
         ("http://[2606:4700::1111]:8080/", "http://[2606:4700::1111]:8080/"),
     ],
 )

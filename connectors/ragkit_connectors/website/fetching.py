@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 import time
 import weakref
 import zlib
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from functools import cached_property
 from typing import IO, TYPE_CHECKING
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from http.client import HTTPConnection, HTTPResponse
     from ssl import SSLContext
 
+_GZIP = b"\x1f\x8b"
 AGENT = "ragkit"
 _HEADERS = {
     "User-Agent": f"{AGENT} (reads documents into an index)",
@@ -44,9 +46,14 @@ _MAX_SILENT = 3
 
 _MAX_WAIT_SECONDS = 60.0
 _MAX_WAITS = 2
+_NO_ENCODING = frozenset({"", "identity", "none", "utf-8", "utf8"})
+"""Values of `Content-Encoding` of what is not packed; some servers name the charset there."""
+
+_MAX_GZIP_MEMBERS = 10_000
 _OVERLOADED = frozenset({429, 503})
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _MAX_VALIDATOR_CHARACTERS = 300
+_KIND = re.compile(r"[\w.+-]{1,100}/[\w.+-]{1,100}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,12 +74,16 @@ class Validators:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Page:
-    """A page; `url` is where it was found in the end, `charset` empty where nobody said."""
+    """A page; `url` is where it was found in the end; a text is empty where nobody said.
+
+    `file_name` is that under which it is offered for download.
+    """
 
     url: str
     content: Content
     content_type: str
     charset: str
+    file_name: str
     validators: Validators
 
 
@@ -140,7 +151,7 @@ class Fetcher:
             connection, response = self._answer(at, headers, deadline)
             with closing(connection), closing(response):
                 if response.status in _REDIRECTS:
-                    at = normalised(response.headers.get("Location", ""), at)
+                    at = _redirected(response, at)
                     check_same_site(at, url)
                     continue
                 if response.status == 304 and known:
@@ -235,8 +246,9 @@ class Fetcher:
         return Page(
             url=url,
             content=Content(spool.n_bytes, spool.blocks),
-            content_type=headers.get_content_type() if has_type else "",
+            content_type=_type_of(headers.get("Content-Type", "")),
             charset=headers.get_content_charset("") if has_type else "",
+            file_name=headers.get_filename(""),
             validators=Validators(
                 _validator(headers.get("ETag")), _validator(headers.get("Last-Modified"))
             ),
@@ -245,10 +257,10 @@ class Fetcher:
 
 def _unpacked(response: HTTPResponse, most_bytes: int) -> Iterator[bytes]:
     """Yield the body as it comes, unpacked: at most one block more than is allowed."""
-    encoding = response.headers.get("Content-Encoding", "identity").strip().lower()
+    encoding = response.headers.get("Content-Encoding", "").strip().lower()
     if encoding in {"gzip", "x-gzip"}:
         yield from unpacked_gzip(_body(response), most_bytes)
-    elif encoding == "identity":
+    elif encoding in _NO_ENCODING:
         yield from limited(_body(response), most_bytes)
     else:
         detail = f"its content is encoded as {encoding[:40]!r}, which was not asked for"
@@ -275,22 +287,41 @@ def limited(blocks: Iterator[bytes], most_bytes: int) -> Iterator[bytes]:
 
 def unpacked_gzip(blocks: Iterator[bytes], most_bytes: int) -> Iterator[bytes]:
     """Yield what gzip has packed; raises `LoadError` where that is too much, or broken."""
-    reader = zlib.decompressobj(31)
-
-    def pieces() -> Iterator[bytes]:
-        for block in blocks:
-            left = block
-            while left and not reader.eof:
-                yield reader.decompress(left, BLOCK_BYTES)
-                left = reader.unconsumed_tail
-        yield reader.flush()
-
     try:
-        yield from limited(pieces(), most_bytes)
+        yield from limited(_members(blocks), most_bytes)
     except zlib.error as error:
         raise LoadError("broken", f"it cannot be unpacked: {error}") from error
+
+
+def _members(blocks: Iterator[bytes]) -> Iterator[bytes]:
+    """Yield what the members of gzip hold, one after the other (RFC 1952, section 2.2)."""
+    reader, n_members, between = zlib.decompressobj(31), 1, b""
+    for block in _small(blocks):
+        left = between + block
+        while left:
+            if reader.eof:
+                # Zero bytes that fill a block, or anything else, may follow the last member.
+                if not left.startswith(_GZIP[: len(left)]):
+                    return
+                if len(left) < len(_GZIP):
+                    break
+                n_members += 1
+                if n_members > _MAX_GZIP_MEMBERS:
+                    raise LoadError("limit", f"packed in more than {_MAX_GZIP_MEMBERS:,} pieces")
+                reader = zlib.decompressobj(31)
+            yield reader.decompress(left, BLOCK_BYTES)
+            left = reader.unused_data if reader.eof else reader.unconsumed_tail
+        between = left
+    if not reader.eof:
+        yield reader.flush()
     if not reader.eof:
         raise LoadError("unreadable", "the packed content broke off before its end")
+
+
+def _small(blocks: Iterator[bytes]) -> Iterator[bytes]:
+    """Yield small blocks: what follows a member is copied for each member."""
+    for block in blocks:
+        yield from (block[at : at + READ_BYTES] for at in range(0, len(block), READ_BYTES))
 
 
 class _Spool:
@@ -328,6 +359,12 @@ class _Spool:
             yield block
 
 
+def _type_of(header: str) -> str:
+    """Return the kind of content, or nothing where a server names none; of several, the first."""
+    found = _KIND.match(header.strip())
+    return "" if found is None else found[0].lower()
+
+
 def _validator(value: str | None) -> str:
     """Return what a server says of a version, or nothing where it cannot be kept."""
     text = (value or "").strip()
@@ -335,13 +372,31 @@ def _validator(value: str | None) -> str:
     return text if is_plain and len(text) <= _MAX_VALIDATOR_CHARACTERS else ""
 
 
+def _redirected(response: HTTPResponse, url: str) -> str:
+    """Return where an answer leads to; servers also write addresses in UTF-8."""
+    target = response.headers.get("Location", "")
+    if not target.strip():
+        raise LoadError("unreadable", f"{url}: it is redirected, but not to where")
+    with suppress(ValueError):  # else it is Latin-1 indeed
+        target = target.encode("latin-1").decode("utf-8")
+    return normalised(target, url)
+
+
 def _asked_wait(response: HTTPResponse) -> float | None:
     """Return the seconds that a server asks to wait; None where it does not, or too long."""
     value = response.headers.get("Retry-After", "").strip()
-    if response.status not in _OVERLOADED or not (value.isascii() and value.isdigit()):
+    if response.status not in _OVERLOADED or not value:
         return None
-    seconds = float(value[:9])
-    return seconds if seconds <= _MAX_WAIT_SECONDS else None
+    if value.isascii() and value.isdigit():
+        seconds = float(value[:9])
+    else:
+        from email.utils import parsedate_to_datetime
+
+        try:
+            seconds = parsedate_to_datetime(value).timestamp() - time.time()
+        except (ValueError, OverflowError):
+            return None
+    return max(0.0, seconds) if seconds <= _MAX_WAIT_SECONDS else None
 
 
 def _broken(url: str, error: Exception, deadline: Deadline) -> LoadError:

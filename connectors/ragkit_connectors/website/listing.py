@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -44,7 +45,9 @@ def listed(page: Page, parser: Parser, inner: Inner) -> Iterator[str] | None:
         LoadError: it cannot be unpacked; while it is iterated over, it cannot be read.
     """
     data = _unpacked(page)
-    if _SITEMAP.search(data[:4_096]):
+    # Texts about sitemaps hold such elements, too, but do not begin with one.
+    start = data[:4_096].removeprefix(codecs.BOM_UTF8).lstrip()
+    if start.startswith(b"<") and _SITEMAP.search(start):
         return _of_sitemap(data, parser, inner)
     if page.content_type == "text/plain" and urlsplit(page.url).path.lower().endswith(".txt"):
         lines = list(lines_of(data.decode("utf-8", "replace")))

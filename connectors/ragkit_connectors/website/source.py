@@ -14,6 +14,7 @@ from pathlib import Path, PurePosixPath
 from urllib.parse import unquote, urljoin, urlsplit
 
 from ragkit.errors import ConfigError, LoadError
+from ragkit.loading.encodings import codec_of
 from ragkit.loading.formats import LOADERS
 from ragkit.loading.isolation import Content
 from ragkit.loading.remote import Fetched, Reading, RemoteFile, Stored
@@ -61,6 +62,9 @@ _TOGETHER = 64
 
 _MAX_SHOWN = 200
 """Characters of an address that is none."""
+
+_MAX_SPACE = 1_000
+"""Bytes before the first tag of a page, and that tag."""
 
 _MAX_LIST_BYTES = 16 * 2**20
 _LATIN = frozenset({"iso-8859-1", "latin-1", "latin1", "us-ascii", "ascii"})
@@ -319,7 +323,15 @@ def _name_of(page: Page) -> str:
     suffix = PurePosixPath(name).suffix.lower()
     wanted = _SUFFIXES.get(kind)
     if kind in _VAGUE:
-        wanted = suffix if suffix in LOADERS or kind != "text/plain" else ".txt"
+        offered = PurePosixPath(page.file_name).suffix.lower()
+        if suffix in LOADERS:
+            wanted = suffix
+        elif offered in LOADERS:
+            wanted = offered
+        elif kind == "text/plain":
+            wanted = ".txt"
+        else:
+            wanted = ".html" if _is_html(page) else suffix
     elif wanted is None:
         last = "".join(c for c in kind.rpartition("/")[2] if c.isalnum() or c in "+-.")
         wanted = ".txt" if kind.startswith("text/") else f".{last}"
@@ -327,9 +339,15 @@ def _name_of(page: Page) -> str:
     return name if is_alike else name + wanted
 
 
+def _is_html(page: Page) -> bool:
+    """Whether a page begins as HTML does, where the server does not say what it is."""
+    first = next(page.content.blocks(), b"")[:_MAX_SPACE].removeprefix(codecs.BOM_UTF8)
+    return first.lstrip().lower().startswith((b"<!doctype html", b"<html"))
+
+
 def _as_unicode(page: Page, suffix: str) -> Content:
     """Return a page in Unicode, if the server says how it is encoded and that is so."""
-    charset = "cp1252" if page.charset in _LATIN else page.charset
+    charset = "cp1252" if page.charset in _LATIN else codec_of(page.charset)
     if suffix not in _TEXTS or not charset:
         return page.content
     try:

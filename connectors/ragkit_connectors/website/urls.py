@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from urllib.parse import SplitResult, quote, unquote, urljoin, urlsplit, urlunsplit
 
 from ragkit.errors import LoadError
@@ -9,13 +10,16 @@ from ragkit.errors import LoadError
 MAX_CHARACTERS = 2_048
 _PORTS = {"http": 80, "https": 443}
 _KEPT = "%/:=&?~+!$,;'@()*[]|"
+_ESCAPE = re.compile(r"%([0-9A-Fa-f]{2})")
+_UNRESERVED = re.compile(r"[A-Za-z0-9._~-]")
 
 
 def normalised(address: str, base: str = "") -> str:
     """Return the one spelling of an address, without what follows a `#`.
 
     Scheme and host are in lower case, the host in ASCII, the port is left out where it is the
-    usual one, `.` and `..` are resolved, and what no address holds is percent-encoded.
+    usual one, `.` and `..` are resolved, and characters are percent-encoded where they have to
+    be, and only there.
 
     Args:
         address: As it was given; relative to the base, if there is one.
@@ -34,12 +38,26 @@ def normalised(address: str, base: str = "") -> str:
         if parts.username is not None or parts.password is not None:
             raise ValueError("it holds a user or a password")
         host = f"[{host}]" if ":" in host else host.encode("idna").decode().lower()
-        path = _without_dots(quote(parts.path or "/", safe=_KEPT))
-        query = quote(parts.query, safe=_KEPT)
+        path = _without_dots(normalised_escapes(parts.path or "/"))
+        query = normalised_escapes(parts.query)
     except ValueError as error:  # also a host that cannot be one
         raise LoadError("unreadable", f"an address that cannot be used: {error}") from None
     place = host if port in {None, _PORTS[parts.scheme]} else f"{host}:{port}"
     return urlunsplit((parts.scheme, place, path, query, ""))
+
+
+def normalised_escapes(text: str) -> str:
+    """Return the one spelling of a path or a query.
+
+    What no address holds is percent-encoded, what needs no encoding is not, and the digits of
+    the others are in upper case (RFC 3986, section 6.2.2).
+    """
+    return _ESCAPE.sub(_escape, quote(text, safe=_KEPT))
+
+
+def _escape(match: re.Match[str]) -> str:
+    character = chr(int(match[1], 16))
+    return character if _UNRESERVED.fullmatch(character) else f"%{match[1].upper()}"
 
 
 def _without_dots(path: str) -> str:
