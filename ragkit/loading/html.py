@@ -109,7 +109,8 @@ class _Reader:
         """Take the start of an element."""
         tag = token.name
         if tag == "title":
-            self._in_title = not self._title
+            is_of_picture = any(element.tag == "svg" for element in self._open[-_MAX_LOOK_UP:])
+            self._in_title = not self._title and not is_of_picture
         if tag == "body":
             # A page whose head was never closed still shows its body.
             self._unhide_head()

@@ -17,6 +17,15 @@ from typing import TypeAlias
 _TAG = re.compile(r"""<(/?)([A-Za-z][^\s/>]*+)((?:[^>"']++|"[^"]*+"|'[^']*+')*+)>""")
 _TAG_TO_NEXT_BRACKET = re.compile(r"<(/?)([A-Za-z][^\s/>]*+)([^>]*+)>")
 _ATTRIBUTE = re.compile(r"""([^\s=/>"']++)(?:\s*+=\s*+("[^"]*+"|'[^']*+'|[^\s>]*+))?""")
+_COMMENT_END = re.compile(r"-->|(?<!<!)--!>")
+_XHTML = re.compile(
+    r"\s*+<\?xml\s|[^<]{0,99}(?:<!DOCTYPE[^<>]{0,300}>\s*+)?<html\s[^<>]{0,500}"
+    r"\bxmlns\s?=\s?[\"']http://www\.w3\.org/1999/xhtml",
+    re.IGNORECASE,
+)
+"""How a page begins that is written as XML: each element may end with its start."""
+_EMPTY = re.compile(r"(?:^|[\s\"'])/$")
+_CDATA = "<![CDATA["
 _RAW_TEXT = frozenset("script style title textarea xmp noembed noframes".split())
 """Elements whose content holds no tags."""
 
@@ -41,7 +50,11 @@ Token: TypeAlias = str | StartTag | EndTag
 
 
 def tokens(text: str) -> Iterator[Token]:
-    """Yield the texts and tags of a page in order, without comments and declarations."""
+    """Yield the texts and tags of a page in order, without comments and declarations.
+
+    In XHTML, `<title/>` is the element and its end, and `<![CDATA[…]]>` is text.
+    """
+    is_xml = _XHTML.match(text) is not None
     position = 0
     while position < len(text):
         opened = text.find("<", position)
@@ -56,7 +69,16 @@ def tokens(text: str) -> Iterator[Token]:
                 yield html.unescape(text[opened:])
                 return
             yield from _of_tag(match)
-            position = yield from _raw_text(text, match)
+            if is_xml and _is_empty(match):
+                yield EndTag(match[2].lower())
+                position = match.end()
+            else:
+                position = yield from _raw_text(text, match)
+        elif is_xml and text.startswith(_CDATA, opened):
+            end = text.find("]]>", opened)
+            end = len(text) if end < 0 else end
+            yield text[opened + len(_CDATA) : end]
+            position = end + 3
         elif following[:1] in {"!", "?", "/"}:
             position = _after_comment(text, opened)
         else:
@@ -80,6 +102,11 @@ def _of_tag(match: re.Match[str]) -> Iterator[Token]:
     yield StartTag(name, attributes)
 
 
+def _is_empty(match: re.Match[str]) -> bool:
+    """Whether a start tag is that of an empty element of XML."""
+    return not match[1] and _EMPTY.search(match[3][-2:]) is not None
+
+
 def _raw_text(text: str, match: re.Match[str]) -> Generator[str, None, int]:
     """Yield the text of an element without tags, and return where reading continues."""
     name = match[2].lower()
@@ -93,6 +120,8 @@ def _raw_text(text: str, match: re.Match[str]) -> Generator[str, None, int]:
 
 def _after_comment(text: str, opened: int) -> int:
     """Return where a comment or declaration ends; an unclosed one runs to the end."""
-    mark = "-->" if text.startswith("<!--", opened) else ">"
-    end = text.find(mark, opened + 2)
-    return len(text) if end < 0 else end + len(mark)
+    if text.startswith("<!--", opened):
+        comment = _COMMENT_END.search(text, opened + 2)
+        return comment.end() if comment else len(text)
+    end = text.find(">", opened + 2)
+    return len(text) if end < 0 else end + 1

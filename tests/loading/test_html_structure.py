@@ -50,6 +50,37 @@ def test_lists_as_a_reader_sees_them(page: str, text: str) -> None:
 
 
 @pytest.mark.parametrize(
+    "start",
+    [
+        '<?xml version="1.0"?><html><head>',
+        '<!DOCTYPE html PUBLIC "-//W3C//DTD XHTML 1.1//EN" "http://www.w3.org/x.dtd">\n'
+        '<html lang="en" xmlns="http://www.w3.org/1999/xhtml"><head>',
+    ],
+)
+def test_empty_elements_of_xhtml(start: str) -> None:
+    """They end with their start, and what stands in a section of characters is text."""
+    page = f"""{start}<title/><script src="a.js"/><style/></head><body><del/><p class="hidden"/>
+    <div style="display:none"/><iframe src='b'/><p>One<br/>two <![CDATA[1 < <2>]]></p><svg/>
+    <p>Three.</p></body></html>"""
+    assert html(page).text == "One\ntwo 1 < <2>\n\nThree."
+    # In HTML they do not, and a slash may belong to an address.
+    assert html("<p>One.</p><p><del/>two").text == "One."
+    assert html("<script src=/a/>code</script>One.").text == "One."
+
+
+def test_the_title_of_a_picture_is_none_of_the_page() -> None:
+    """Nor text in it."""
+    page = html("<body><svg><title>Icon</title></svg>One.<title>Page</title>")
+    assert (page.title, page.text) == ("Page", "One.")
+
+
+def test_where_comments_end() -> None:
+    """As browsers have it."""
+    assert html("a<!-- b > c -->d<!--e--!>f<!-->g<!--->h<!-x>i").text == "adfghi"
+    assert html("<p>a<!--!>b-->c").text == "ac"
+
+
+@pytest.mark.parametrize(
     ("page", "text"),
     [
         ("<p>3 x 10<sup>12</sup> ohm", "3 x 10^12 ohm"),
