@@ -10,6 +10,7 @@ import email.errors
 import email.header
 import email.message
 import email.parser
+import email.policy
 import email.utils
 import re
 from collections.abc import Iterator
@@ -34,6 +35,8 @@ _STUB = 0.4
 
 _BORDER = re.compile(rb"boundary\s*=", re.IGNORECASE)
 _FLOWED = re.compile(r"(?<=[^\s\-]) \n(?!>)")
+_STUFFED = re.compile(r"(?<![^\n]) ")
+"""A space that was put at the start of a flowed line, so that it looks like nothing else."""
 _QUOTED_FROM = re.compile(rb"(?<![^\n])>(>{0,50}From )")
 _METADATA = {"from": "From", "to": "To", "cc": "Cc", "date": "Date", "message_id": "Message-ID"}
 
@@ -96,7 +99,15 @@ def _parsed(data: bytes) -> email.message.Message:
     data = data.removeprefix(b"\xef\xbb\xbf").lstrip(b"\r\n")
     if len(_BORDER.findall(data)) > MAX_BORDERS:
         raise LoadError("limit", f"a mail with more than {MAX_BORDERS} parts that hold others")
-    return email.parser.BytesParser().parsebytes(data)
+    return email.parser.BytesParser(policy=_AsTheyStand()).parsebytes(data)
+
+
+class _AsTheyStand(email.policy.Compat32):
+    """Headers as they stand in the mail: the bytes of raw ones are escaped, not lost."""
+
+    def header_fetch_parse(self, name: str, value: str) -> str:
+        del name
+        return value
 
 
 def _described(message: email.message.Message) -> dict[str, Json]:
@@ -115,11 +126,14 @@ def _described(message: email.message.Message) -> dict[str, Json]:
 def _header(message: email.message.Message, name: str) -> str:
     """Return a header as people read it; empty if there is none."""
     value = message.get(name)
-    return "" if value is None else _words(str(value))
+    return "" if value is None else _words(str(value), message.get_content_charset())
 
 
-def _words(raw: str) -> str:
+def _words(raw: str, declared: str | None = None) -> str:
+    """Return the text of a header; `declared` is the encoding of the mail around it."""
     raw = raw[:_MAX_HEADER_CHARACTERS]
+    if not raw.isascii():
+        raw = _decoded(raw.encode("utf-8", "surrogateescape"), declared)
     pieces: list[str] = []
     try:
         found = email.header.decode_header(raw)
@@ -127,32 +141,47 @@ def _words(raw: str) -> str:
         found = [(raw, None)]
     for piece, charset in found:
         if isinstance(piece, str):
-            piece = piece.encode("utf-8", "surrogateescape")  # noqa: PLW2901
-        try:
-            pieces.append(decode_text(piece, declared=charset)[0])
-        except LoadError:
-            pieces.append(piece.decode("utf-8", "replace"))
+            pieces.append(piece)
+        elif charset is None:  # what stands between encoded words, as that function writes it
+            pieces.append(piece.decode("raw-unicode-escape", "replace"))
+        else:
+            pieces.append(_decoded(piece, charset))
     return " ".join("".join(pieces).split())
+
+
+def _decoded(data: bytes, declared: str | None) -> str:
+    try:
+        return decode_text(data, declared=declared)[0]
+    except LoadError:
+        return data.decode("utf-8", "replace")
 
 
 def _read(message: email.message.Message) -> _Mail:
     """Sort the parts of a mail into what is its text and what is attached to it."""
     mail = _Mail()
-    waiting: list[tuple[email.message.Message, bool]] = [(message, False)]
+    waiting: list[tuple[email.message.Message, bool, bool]] = [(message, False, True)]
     while waiting:
-        part, in_digest = waiting.pop()
+        part, in_digest, is_shown = waiting.pop()
         kind = part.get_content_type()
         mail.is_encrypted |= kind in {"multipart/encrypted", "application/pkcs7-mime"}
         if kind == "message/rfc822" and in_digest:
-            waiting += [(inner, False) for inner in reversed(_parts(part))]
-        elif part.get_content_maintype() != "multipart" or not part.is_multipart():
-            _take(part, mail)
+            waiting += [(inner, False, is_shown) for inner in reversed(_parts(part))]
+        elif not _holds_parts(part):
+            _take(part, mail, is_shown=is_shown)
         elif kind == "multipart/alternative":
-            waiting.append((_best(_parts(part)), False))
+            forms = _parts(part)
+            best = _best(forms)
+            # What is attached may stand beside any of the forms.
+            waiting += [(form, False, is_shown and form is best) for form in reversed(forms)]
         else:
             inner = _parts(part)
-            waiting += [(each, kind == "multipart/digest") for each in reversed(inner)]
+            is_digest = kind == "multipart/digest"
+            waiting += [(each, is_digest, is_shown) for each in reversed(inner)]
     return mail
+
+
+def _holds_parts(part: email.message.Message) -> bool:
+    return part.get_content_maintype() == "multipart" and part.is_multipart()
 
 
 def _parts(part: email.message.Message) -> list[email.message.Message]:
@@ -167,18 +196,38 @@ def _best(forms: list[email.message.Message]) -> email.message.Message:
     if plain is None:
         return forms[-1]
     length = len(_text(plain).text)
-    page = next((form for form in forms if form.get_content_type() == "text/html"), None)
-    if page is not None and length < _STUB * len(_text(page).text):
+    pages = [(form, _n_characters(form)) for form in forms if form is not plain]
+    page, n_characters = max(pages, key=lambda page: page[1], default=(plain, 0))
+    if length < _STUB * n_characters:
         return page
-    return plain if length or page is not None else forms[-1]
+    return plain if length or n_characters else forms[-1]
 
 
-def _take(part: email.message.Message, mail: _Mail) -> None:
+def _n_characters(form: email.message.Message) -> int:
+    """Return how long the HTML of a form is, which may stand among pictures and files."""
+    waiting, n_characters = [form], 0
+    while waiting:
+        part = waiting.pop()
+        if _holds_parts(part):
+            waiting += _parts(part)
+        elif part.get_content_type() == "text/html" and not _is_attached(part):
+            n_characters += len(_text(part).text)
+    return n_characters
+
+
+def _is_attached(part: email.message.Message) -> bool:
+    return part.get_filename() is not None or part.get_content_disposition() == "attachment"
+
+
+def _take(part: email.message.Message, mail: _Mail, *, is_shown: bool) -> None:
     name = part.get_filename()
     kind = part.get_content_type()
-    is_attached = name is not None or part.get_content_disposition() == "attachment"
+    is_attached = _is_attached(part)
     if kind in {"text/plain", "text/html"} and not is_attached:
-        mail.bodies.append(_text(part))
+        if is_shown:
+            mail.bodies.append(_text(part))
+    elif not is_shown and part.get("Content-ID") and part.get_content_disposition() != "attachment":
+        return  # a picture of a page that is not read
     elif kind == "message/rfc822":
         inner = _parts(part)
         if inner:
@@ -204,8 +253,9 @@ def _text(part: email.message.Message) -> LoadedText:
     if part.get_content_type() == "text/html":
         # The mail says what the page is written in, which the page need not.
         return load_html(b"\xef\xbb\xbf" + text.encode("utf-8", "replace"))
-    if part.get_param("format") == "flowed":
-        text = _FLOWED.sub(" ", text.replace("\r\n", "\n"))
+    if str(part.get_param("format")).lower() == "flowed":
+        space = "" if str(part.get_param("delsp")).lower() == "yes" else " "
+        text = _FLOWED.sub(space, _STUFFED.sub("", text.replace("\r\n", "\n")))
     text, _, dropped = decoded(text.encode("utf-8", "replace"))
     text = text.strip("\n")
     loaded = LoadedText(text=text, parts=plain_list_parts(text), dropped=dropped)

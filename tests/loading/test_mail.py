@@ -59,6 +59,56 @@ def test_of_two_forms_one_is_read() -> None:
     assert at(load("a.eml", bytes(alone)), "It is open").location.heading == ("Bay",)
 
 
+def test_a_page_among_its_pictures() -> None:
+    """It is one of the forms, wherever it stands; what is attached beside any form is attached."""
+    page = "<p>" + "All about the boats. " * 9
+    message = mail("See the page.", page)
+    form = message.get_payload(1)
+    assert isinstance(form, EmailMessage)
+    form.add_related(b"png", "image", "png", cid="<logo>", filename="logo.png")
+    assert load("a.eml", bytes(message)).text == ("All about the boats. " * 9).strip()
+    # As one program writes mails with a file between two texts.
+    message = mail("Before. After.", "<p>Before.")
+    form = message.get_payload(1)
+    assert isinstance(form, EmailMessage)
+    form.add_related(
+        b"png", "image", "png", cid="<logo>", filename="logo.png", disposition="inline"
+    )
+    form.make_mixed()
+    form.add_attachment(b"a,b", "text", "csv", filename="prices.csv")
+    loaded = load("a.eml", bytes(message))
+    assert (loaded.text, loaded.metadata["attachments"]) == ("Before. After.", ["prices.csv"])
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "iso-8859-1"])
+def test_headers_that_are_not_encoded(encoding: str) -> None:
+    """They are read in the encoding of the mail, names of attachments too."""
+    text = (
+        "From: Jörg <j@example.org>\nSubject: Grüße =?utf-8?q?aus_K=C3=B6ln?=\n"
+        f"Content-Type: multipart/mixed; boundary=b; charset={encoding}\n\n"
+        "--b\nContent-Type: text/plain\n\nHallo.\n--b\n"
+        'Content-Disposition: attachment; filename="Größe.txt"\n\nHallo.\n--b--\n'
+    )
+    loaded = load("a.eml", text.encode(encoding))
+    assert loaded.title == "Grüße aus Köln"
+    assert loaded.metadata["from"] == "Jörg <j@example.org>"
+    if encoding == "utf-8":
+        assert loaded.metadata["attachments"] == ["Größe.txt"]
+
+
+@pytest.mark.parametrize(
+    ("parameters", "text"),
+    [
+        ("format=Flowed", "one two\nFrom me\n> three"),
+        ("format=flowed; DelSp=Yes", "onetwo\nFrom me\n> three"),
+    ],
+)
+def test_flowed_lines(parameters: str, text: str) -> None:
+    """They are joined with or without the space, and lose the one before what looks special."""
+    head = f"Subject: x\nContent-Type: text/plain; {parameters}\n\n"
+    assert load("a.eml", f"{head}one \n two\n From me\n> three\n".encode()).text == text
+
+
 def test_attachments() -> None:
     """Attachments are files with names of their own, and no part of the text."""
     message = mail("See below.")
