@@ -18,8 +18,29 @@ from ragkit.types import Location
 
 _JSON_SPACE = re.compile(r"[ \t\n\r]*+")
 
-_QUOTED = re.compile(r'(?<![^,;\t|\n])"(?:[^"]++|"")*+"')
+_DELIMITERS = ",;\t|"
+_QUOTED = re.compile(r'(?<![^,;\t|\n]) *+"(?:[^"]++|"")*+"(?= *+(?:[,;\t|\n]|\Z))')
 """A quoted cell of CSV (RFC 4180)."""
+
+_CELL_WITH_QUOTES = {
+    delimiter: re.compile(
+        rf"(?<![^{delimiter}\n]) *+"
+        rf'(?:"(?:[^"]++|"")*+"(?= *+(?:[{delimiter}\n]|\Z))|"(?:[^"\n]++|"")*+"'
+        rf'|(?P<bare>"[^{delimiter}\n]*+))'
+    )
+    for delimiter in _DELIMITERS
+}
+"""A cell that begins with a quote: it ends with one, or the line does not hold another one."""
+
+_DECIMAL_COMMA = re.compile(r"(?<=\d),(?=\d)")
+_NAMED_DELIMITER = re.compile(r'"?sep=([,;\t|])"?\n')
+"""What Excel takes the delimiter from: no row."""
+
+_BACKSLASHED = re.compile(r'\\"[^",;\t|\n]')
+"""A quote inside of a quoted cell, as some databases write it."""
+
+_ESCAPED = re.compile(r'\\(["\\])')
+_ONE_COLUMN = "\x1f"
 
 MAX_DEPTH = 200
 """Nesting depth of JSON; deeper is an attack or a mistake."""
@@ -78,10 +99,17 @@ def _rows(text: str) -> Iterator[tuple[int, list[str]]]:
     """Yield (number from 1, cells) of each row that is not empty."""
     import csv
 
+    named = _NAMED_DELIMITER.match(text)
+    text = text[named.end() :] if named else text
+    if _BACKSLASHED.search(text):
+        text = _ESCAPED.sub(lambda escaped: '""' if escaped[1] == '"' else "\\", text)
+    delimiter = named[1] if named else _delimiter(text)
+    if '"' in text and delimiter in _CELL_WITH_QUOTES:
+        text = _CELL_WITH_QUOTES[delimiter].sub(_as_text, text)
     # A cell may be as long as the file; the limit is per process, so it is only ever increased.
     csv.field_size_limit(max(len(text), csv.field_size_limit()))
     lines = (line + "\n" for _, line in raw_lines(text))
-    reader = csv.reader(lines, delimiter=_delimiter(text))
+    reader = csv.reader(lines, delimiter=delimiter, skipinitialspace=True)
     try:
         for number, row in enumerate(reader, start=1):
             if any(cell.strip() for cell in row):
@@ -90,21 +118,35 @@ def _rows(text: str) -> Iterator[tuple[int, list[str]]]:
         raise LoadError("broken", f"not CSV: {error}") from error
 
 
+def _as_text(cell: re.Match[str]) -> str:
+    """Return a cell whose first quote is never closed in such a way that it is text."""
+    bare = cell["bare"]
+    if bare is None:
+        return cell[0]
+    doubled = bare.replace('"', '""')
+    return f'"{doubled}"'
+
+
 def _delimiter(text: str) -> str:
     """Guess the delimiter: the one that occurs in most of the first lines, and equally often.
 
-    What stands in quotes does not count.
+    What stands in quotes does not count, nor do commas in numbers if another one is as frequent.
+    One that the first line lacks, and the last of them, is none: there is one column.
     """
     bare = _QUOTED.sub("", text[:65_536])
     lines = [line for line in bare.split("\n")[:20] if line.strip()]
 
-    def support(delimiter: str) -> tuple[int, int, int, bool]:
+    def support(delimiter: str) -> tuple[int, int, int, int, bool]:
         counts = [line.count(delimiter) for line in lines]
         filled = Counter(n for n in counts if n)
         n_alike = max(filled.values(), default=0)
-        return filled.total(), n_alike, min(counts, default=0), delimiter == ","
+        is_comma = delimiter == ","
+        n_plain = sum(delimiter in (_DECIMAL_COMMA.sub("", line) if is_comma else line)
+                      for line in lines)  # fmt: skip
+        return filled.total(), n_alike, min(counts, default=0), n_plain, is_comma
 
-    return max(",;\t|", key=support)
+    best = max(_DELIMITERS, key=support)
+    return best if any(best in line for line in (lines[:1] + lines[-1:])) else _ONE_COLUMN
 
 
 def load_json(data: bytes) -> LoadedText:

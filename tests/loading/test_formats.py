@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import csv
 import io
 import json
 import zipfile
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from ragkit.errors import LoadError
 from ragkit.loading import LOADERS, LoadedText, load_bytes
@@ -475,6 +478,43 @@ def test_word_leaves_out_what_is_not_shown() -> None:
         + paragraph("secret") + "</mc:Fallback></mc:A>"
     )  # fmt: skip
     assert load("a.docx", word(body)).text == "kept\n\nalso\n\nbox"
+
+
+@pytest.mark.parametrize(
+    ("source", "text"),
+    [
+        ("sep=;\na;b\n1;2,5\n", "a: 1; b: 2,5"),
+        ("Item;Price, net\nShackle;1,50\nBolt;2,30\n",
+         "Item: Shackle; Price, net: 1,50\nItem: Bolt; Price, net: 2,30"),
+        ("Shackle;1,50\nBolt;2,30", "Shackle; 1,50\nBolt; 2,30"),
+        ('a, b, c\nx, "one, two", 3\ny, "four", 5', "a: x; b: one, two; c: 3\na: y; b: four; c: 5"),
+        ('a,b\nx,"he said \\"hi, you\\" loud"\n', 'a: x; b: he said "hi, you" loud'),
+        ('a,b\nx,"C:\\dir\\"\ny,z', "a: x; b: C:\\dir\\\na: y; b: z"),
+        ('a,b\nx,"5 inch\ny,two\n', 'a: x; b: "5 inch\na: y; b: two'),
+        ('a,b\nx,"5 inch\ny,two\nz,"6 inch\n', 'a: x; b: "5 inch\na: y; b: two\na: z; b: "6 inch'),
+        ('a,b\n"Olsen, K" <k@x>,"1\n\n2"\n', "a: Olsen, K <k@x>; b: 1 2"),
+        ("name\nalpha, beta\ngamma\n", "name: alpha, beta\nname: gamma"),
+        ("1,2\n3,4", "1; 2\n3; 4"),
+    ],
+)  # fmt: skip
+def test_csv_dialects(source: str, text: str) -> None:
+    """Delimiters that are named, decimal commas, and quotes as programs and people write them."""
+    assert load("a.csv", source).text == text
+
+
+@given(rows=st.lists(st.tuples(*[st.text('ab "\n,;é', max_size=5)] * 2), max_size=5))
+def test_quoted_csv_is_what_was_written(rows: list[tuple[str, str]]) -> None:
+    """Whatever cells hold, as long as each is quoted."""
+    rows = [("First", "Second"), ("a", "b"), *rows]
+    file = io.StringIO()
+    csv.writer(file, quoting=csv.QUOTE_ALL, lineterminator="\n").writerows(rows)
+    lines: list[str] = []
+    for row in rows[1:]:
+        values = [" ".join(value.split()) for value in row]
+        named = zip(("First", "Second"), values, strict=True)
+        lines.append("; ".join(f"{name}: {value}" for name, value in named if value))
+    wanted = "\n".join(line for line in lines if line)
+    assert load("a.csv", file.getvalue()).text == wanted
 
 
 def test_word_tables_in_tables_once() -> None:
