@@ -14,9 +14,10 @@ from ragkit.loading.xml_parts import MAX_PART_BYTES, XmlPart
 _NOT_SHOWN = frozenset({"del", "moveFrom", "Fallback", "instrText", "delText"})
 _OFF = frozenset({"0", "false", "off"})
 _OF_TABLES = frozenset({"tr", "tc", "tblHeader", "vMerge", "gridSpan"})
+_NOTES = frozenset({"footnote", "endnote"})
+_AROUND_PARAGRAPHS = frozenset({"tc", "txbxContent", "body", *_NOTES})
 _MAX_COLUMNS = 63
 """Of a table, as Word has it."""
-_NOTES = frozenset({"footnote", "endnote"})
 _REFERENCES = frozenset({"footnoteReference", "endnoteReference"})
 _SCRIPTS = {"superscript": RAISED, "subscript": LOWERED}
 _CHARACTERS = {"tab": "\t", "br": "\n", "cr": "\n", "noBreakHyphen": "-"}
@@ -41,17 +42,17 @@ def load_docx(data: bytes) -> LoadedText:
 
 def _read(package: Package) -> LoadedText:
     styles, numbering = Styles(), Numbering()
-    if "word/styles.xml" in package:
-        package.parse("word/styles.xml", styles)
-    if "word/numbering.xml" in package:
-        package.parse("word/numbering.xml", numbering)
+    main = package.main("word/document.xml")
+    for kind, part in (("styles", styles), ("numbering", numbering)):
+        if (name := package.part(kind, f"word/{kind}.xml", main)) in package:
+            package.parse(name, part)
     builder = TextBuilder()
-    allowance = Allowance(min(package.n_bytes("word/document.xml"), MAX_PART_BYTES))
+    allowance = Allowance(min(package.n_bytes(main), MAX_PART_BYTES))
     notes = _Notes()
     body = _Body(Blocks(builder), styles, numbering, allowance, notes)
-    package.parse("word/document.xml", body)
-    for name in ("word/footnotes.xml", "word/endnotes.xml"):
-        if name in package:
+    package.parse(main, body)
+    for kind in ("footnotes", "endnotes"):
+        if (name := package.part(kind, f"word/{kind}.xml", main)) in package:
             package.parse(name, _Body(Blocks(builder), styles, numbering, allowance, notes))
     return builder.build(title=package.title() or body.title)
 
@@ -66,6 +67,7 @@ class _Paragraph:
     hidden: bool = False
     struck: bool = False
     has_runs: bool = False
+    is_joined: bool = False
     scripts: Scripts = field(default_factory=Scripts)
 
 
@@ -133,6 +135,8 @@ class _Body(XmlPart):
         self._n_not_shown = 0
         self._n_past = 0
         self._in_text = False
+        self._in_properties = False
+        self._joined: list[str] = []
 
     def enter(self, name: str, attributes: dict[str, str]) -> None:
         # What was before a tracked change of properties stands in an element of its own.
@@ -141,9 +145,10 @@ class _Body(XmlPart):
             return
         value = attributes.get("val", "")
         if name in _NOT_SHOWN:
-            self._n_not_shown += 1
+            self._hide()
         elif name == "p":
-            self._paragraphs.append(_Paragraph())
+            self._paragraphs.append(_Paragraph(self._joined))
+            self._joined, self._in_properties = [], False
         elif name == "t":
             self._in_text = True
         elif name == "r" and self._paragraphs:
@@ -158,7 +163,14 @@ class _Body(XmlPart):
         elif self._paragraphs and name in _REFERENCES:
             self._refer(self._paragraphs[-1], name, attributes.get("id", ""))
         elif self._paragraphs:
+            self._in_properties |= name == "pPr"
             self._take_property(self._paragraphs[-1], name, value)
+
+    def _hide(self) -> None:
+        """Hide what is in an element; in the properties of a paragraph, that is its end."""
+        self._n_not_shown += 1
+        if self._in_properties and self._paragraphs:
+            self._paragraphs[-1].is_joined = True
 
     def _refer(self, paragraph: _Paragraph, name: str, number: str) -> None:
         if not self._n_not_shown and not paragraph.hidden and not paragraph.struck:
@@ -173,8 +185,12 @@ class _Body(XmlPart):
             self._n_not_shown -= 1
         elif name == "t":
             self._in_text = False
+        elif name == "pPr":
+            self._in_properties = False
         elif name == "p" and self._paragraphs:
-            self._end_paragraph(self._paragraphs.pop())
+            self._leave_paragraph(self._paragraphs.pop())
+        elif name in _AROUND_PARAGRAPHS:
+            self._end_joined()
         elif name == "tr" and self._rows:
             self._end_row(self._rows.pop())
         elif name == "tbl" and not self._rows:
@@ -192,6 +208,7 @@ class _Body(XmlPart):
         self._blocks.finish()
 
     def _enter_table(self, name: str, value: str) -> None:
+        self._end_joined()
         row = self._rows[-1] if self._rows else None
         if name == "tr":
             self._rows.append(_Row())
@@ -223,6 +240,19 @@ class _Body(XmlPart):
             paragraph.number_id = value
         elif name == "ilvl":
             paragraph.list_level = level_of(value)
+
+    def _leave_paragraph(self, paragraph: _Paragraph) -> None:
+        """End a paragraph, unless its end was deleted: then it goes on with the next one."""
+        if paragraph.is_joined:
+            self._joined = paragraph.pieces
+        else:
+            self._end_paragraph(paragraph)
+
+    def _end_joined(self) -> None:
+        """End a paragraph that should go on with the next one, where there is none."""
+        if self._joined:
+            pieces, self._joined = self._joined, []
+            self._end_paragraph(_Paragraph(pieces))
 
     def _end_paragraph(self, paragraph: _Paragraph) -> None:
         whole = clean("".join(paragraph.pieces))

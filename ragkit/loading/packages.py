@@ -91,9 +91,27 @@ class Package:
             self.parse(rels, relations)
         return relations.found
 
-    def title(self, name: str = "docProps/core.xml") -> str:
+    def part(self, kind: str, usual: str, of: str = "") -> str:
+        """Return the name of a part of some kind that another one, or the package, refers to.
+
+        Args:
+            kind: The kind of the part.
+            usual: Its name where nothing refers to it.
+            of: What refers to it; empty for the package.
+        """
+        for relation in self.relations(of).values():
+            if relation.kind == kind and relation.target in self:
+                return relation.target
+        return usual
+
+    def main(self, usual: str) -> str:
+        """Return the name of the part that is the document; programs differ in it."""
+        return self.part("officeDocument", usual)
+
+    def title(self, name: str = "") -> str:
         """Return the title in the part with the properties of the document."""
         properties = _Title()
+        name = name or self.part("core-properties", "docProps/core.xml")
         if name in self:
             self.parse(name, properties)
         return " ".join(clean("".join(properties.pieces)).split())[:MAX_NAME_CHARACTERS]

@@ -82,8 +82,9 @@ class _Presentation:
 
     def _slides(self) -> Iterator[str]:
         order = _Order()
-        self._package.parse(_MAIN, order)
-        relations = self._package.relations(_MAIN)
+        main = self._package.main(_MAIN)
+        self._package.parse(main, order)
+        relations = self._package.relations(main)
         for slide_id in order.ids:
             relation = relations.get(slide_id)
             if relation and relation.target in self._package:

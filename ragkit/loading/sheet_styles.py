@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
+import re
+
 from ragkit.loading.loaded import clean
 from ragkit.loading.numbers import BUILT_IN, Format, format_of
 from ragkit.loading.scripts import LOWERED, RAISED, Scripts
 from ragkit.loading.xml_parts import XmlPart
 
+_ESCAPED = re.compile(r"_x([0-9A-Fa-f]{4})_")
 _OFF = frozenset({"0", "false", "off"})
 _SCRIPTS = {"superscript": RAISED, "subscript": LOWERED}
 _PLAIN = Format()
+
+
+def cell_text(text: str) -> str:
+    """Return the text of a cell, in which `_x000D_` stands for a character (`ST_Xstring`)."""
+    if "_x" in text:
+        text = _ESCAPED.sub(lambda escape: chr(int(escape[1], 16)), text)
+        text = text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+    return clean(text).strip()
 
 
 class Runs:
@@ -23,7 +34,7 @@ class Runs:
     @property
     def text(self) -> str:
         """What was read."""
-        return clean("".join(self._pieces)).strip()
+        return cell_text("".join(self._pieces))
 
     def enter(self, name: str, attributes: dict[str, str]) -> None:
         """Take the start of an element around text."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from ragkit.loading.loaded import MAX_REPEATED_CHARACTERS, Allowance, LoadedText, TextBuilder, clean
 from ragkit.loading.numbers import shown, shown_number
 from ragkit.loading.packages import MAX_UNPACKED_BYTES, Package, opened
-from ragkit.loading.sheet_styles import CellStyles, RichTexts, Runs, Strings
+from ragkit.loading.sheet_styles import CellStyles, RichTexts, Runs, Strings, cell_text
 from ragkit.loading.sheets import MAX_COLUMNS, MAX_ROWS, SheetRow, SheetText
 from ragkit.loading.xml_parts import XmlPart
 from ragkit.types import Dropped
@@ -42,8 +42,9 @@ def load_xlsx(data: bytes) -> LoadedText:
 
 def _read(package: Package) -> LoadedText:
     book = _Book()
-    package.parse(_MAIN, book)
-    relations = package.relations(_MAIN)
+    main = package.main(_MAIN)
+    package.parse(main, book)
+    relations = package.relations(main)
     parts = {relation.kind: relation.target for relation in relations.values()}
     strings, styles = Strings(), CellStyles()
     if parts.get("sharedStrings", "") in package:
@@ -298,4 +299,4 @@ class _Cells(XmlPart):
             text = {"1": "TRUE", "0": "FALSE"}.get(text, text)
         elif self._kind == "d":
             text = text.replace("T", " ").removesuffix(" 00:00:00")
-        return clean(text).strip()
+        return cell_text(text)

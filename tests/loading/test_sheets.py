@@ -168,6 +168,14 @@ def test_any_number_in_any_format(number: float, code: str) -> None:
     assert float(shown_number(repr(number))) == pytest.approx(number, rel=1e-9, nan_ok=True)
 
 
+def test_characters_that_are_escaped() -> None:
+    """They are read as such; what only looks so is not."""
+    strings = "<si><t>one_x000D_\ntwo</t></si><si><t>_x005F_x0041_ _xD83D__xDE00__x12_</t></si>"
+    rows = "<row><c t='s'><v>0</v></c><c t='s'><v>1</v></c><c t='str'><v>_x0041_</v></c></row>"
+    loaded = load("a.xlsx", xlsx({"S": f"<sheetData>{rows}</sheetData>"}, strings=strings))
+    assert loaded.text == "S\n\none two | _x0041_ 😀_x12_ | A"
+
+
 def test_merged_cells_are_repeated() -> None:
     """What merged cells hold stands in each of them; across a row alone it is a title."""
     merged = "<mergeCells><mergeCell ref='A1:C1'/><mergeCell ref='A3:A4'/></mergeCells>"

@@ -6,6 +6,7 @@ import pytest
 
 from ragkit.loading import LoadedText
 
+from .office_files import package, relations
 from .structure import outline
 from .test_formats import WORD, load, paragraph, word
 
@@ -154,6 +155,31 @@ def test_what_was_before_a_tracked_change(body: str) -> None:
     """Properties of the past hide nothing, and make neither headings nor items."""
     loaded = document(body)
     assert (loaded.text, loaded.title, outline(loaded)) == ("x", "", ["paragraph: x"])
+
+
+def test_paragraphs_whose_end_was_deleted() -> None:
+    """They go on with the next one, if there is one beside them."""
+    gone = '<w:rPr><w:del w:id="1"/></w:rPr>'
+    loaded = document(paragraph("One ", gone), paragraph("two."), paragraph("Three.", gone))
+    assert loaded.text == "One two.\n\nThree."
+    cells = f"<w:tc>{paragraph('a', gone)}</w:tc><w:tc>{paragraph('b', gone)}</w:tc>"
+    loaded = document(paragraph("One.", gone), f"<w:tbl><w:tr>{cells}</w:tr></w:tbl>")
+    assert loaded.text == "One.\na | b"
+    deleted = f"<w:p><w:pPr>{gone}</w:pPr><w:del><w:r><w:delText>x</w:delText></w:r></w:del></w:p>"
+    assert outline(document(deleted, item("a")))[-1] == "  step: 1. a"
+
+
+@pytest.mark.parametrize("name", ["word/document2.xml", "word/document.xml", "doc.xml"])
+def test_the_main_part_is_the_one_that_the_package_names(name: str) -> None:
+    """Programs name it, and what belongs to it, differently."""
+    folder, _, file = name.rpartition("/")
+    parts = {
+        "_rels/.rels": relations(("officeDocument", f"/{name}")),
+        f"{folder}/_rels/{file}.rels".lstrip("/"): relations(("styles", "styles2.xml")),
+        f"{folder}/styles2.xml".lstrip("/"): STYLES,
+        name: f'<w:document xmlns:w="{WORD}"><w:body>{styled("Bay", "H")}</w:body></w:document>',
+    }
+    assert load("a.docx", package(parts)).title == "Bay"
 
 
 def test_code() -> None:
