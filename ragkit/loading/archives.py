@@ -10,6 +10,7 @@ import tarfile
 import zipfile
 import zlib
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import IO
 
 from ragkit.errors import LoadError
@@ -22,6 +23,7 @@ MAX_BYTES = 128 * 2**20
 MAX_RATIO = 200
 """Of bytes unpacked to those packed; text has 3 to 10, a bomb 1,000 and more."""
 
+_IS_UTF_8 = 0x800
 _FREE_BYTES = 2**20
 """Of a small archive, whatever the ratio."""
 
@@ -37,15 +39,24 @@ def zip_members(data: bytes) -> Iterator[Member]:
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             for info in archive.infolist():
-                if info.is_dir() or is_left_out(info.filename):
+                name = _name_of(info)
+                if info.is_dir() or is_left_out(name):
                     continue
                 budget.count()
                 if info.flag_bits & 1:
                     raise LoadError("password", "a file in the archive is encrypted")
                 with archive.open(info) as file:
-                    yield Member(member_name(info.filename, taken), budget.read(file))
+                    yield Member(member_name(name, taken), budget.read(file))
     except (zipfile.BadZipFile, EOFError, NotImplementedError, zlib.error) as error:
         raise LoadError("broken", f"not a ZIP archive that can be read: {error}") from error
+
+
+def _name_of(info: zipfile.ZipInfo) -> str:
+    """Return a file's name; some programs write it in UTF-8, but do not say so."""
+    if not info.flag_bits & _IS_UTF_8:
+        with suppress(UnicodeError):
+            return info.filename.encode("cp437").decode("utf-8")
+    return info.filename
 
 
 def tar_members(data: bytes) -> Iterator[Member]:
@@ -61,7 +72,8 @@ def tar_members(data: bytes) -> Iterator[Member]:
                 if file is not None:
                     yield Member(member_name(info.name, taken), budget.read(file))
     except (tarfile.TarError, EOFError, OSError, zlib.error) as error:
-        raise LoadError("broken", f"not a tar archive that can be read: {error}") from error
+        why = str(error).partition("\n")[0].rstrip(":")
+        raise LoadError("broken", f"not a tar archive that can be read: {why}") from error
 
 
 class _Budget:

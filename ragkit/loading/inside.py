@@ -98,7 +98,7 @@ def member_documents(place: Place, content: Content, loader: Loader) -> Iterator
             found = find_loader(member.name)
         except LoadError as error:
             where = "in it" if is_archive else "attached"
-            detail = f"{where}: {error.detail}"
+            detail = f"{where}, {member.name}: {error.detail}"
             yield Failure(source=place.source, code=error.code, detail=detail, skipped=True)
             continue
         yield from _documents(inner, member, found)
@@ -126,8 +126,12 @@ def _load(place: Place, name: str, content: Content, loader: Loader) -> Document
     try:
         loaded = place.parser.load(content, name=name, loader=loader)
     except LoadError as error:
-        number = "" if place.message is None else f"message {place.message}: "
-        raise LoadError(error.code, f"{number}{error.detail}", may_pass=error.may_pass) from error
+        if place.message is None:
+            where = f"in it, {name}: "  # its source is the file around it
+        else:
+            where = f"message {place.message}: "
+            where += f"attached, {name}: " if place.depth else ""
+        raise LoadError(error.code, f"{where}{error.detail}", may_pass=error.may_pass) from error
     if place.message is not None:
         loaded = placed(loaded, Location(message=place.message))
     return place.labels.document(place.id, place.source, loaded)

@@ -11,6 +11,7 @@ from typing import Literal
 
 import pytest
 
+from ragkit import RAG
 from ragkit.loading import FileSource
 from ragkit.loading.isolation import Worker
 from ragkit.types import Failure, PendingDocument
@@ -117,6 +118,23 @@ def test_archives_that_are_not_read(
 ) -> None:
     """What is broken, unpacks to far too much, or holds too many."""
     assert outcome(tmp_path / name, data, worker) == ({}, codes)
+
+
+def test_names_in_utf_8_that_do_not_say_so(tmp_path: Path, worker: Worker) -> None:
+    """Some programs write them; names in another encoding stay what they are."""
+    data = zipped({"Gr__e.txt": b"Wide.", "H__.txt": b"High."})
+    data = data.replace(b"Gr__e", "Grüe".encode()).replace(b"H__", b"H\x94h")
+    documents, _ = outcome(tmp_path / "a.zip", data, worker)
+    assert list(documents) == ["a.zip#Grüe.txt", "a.zip#Höh.txt"]
+
+
+def test_what_cannot_be_read_in_an_archive_is_named(tmp_path: Path) -> None:
+    """The file around it would not do."""
+    (tmp_path / "a.zip").write_bytes(zipped({"b/c.txt": b"", "e.txt": b"Tides."}))
+    with RAG(tmp_path / "kb", embedder="none") as rag:
+        report = rag.ingest(tmp_path / "a.zip", archives=True, isolate=False)
+    (failure,) = report.failures
+    assert failure.detail == "in it, b/c.txt: there is no text in it"
 
 
 def test_archives_in_archives_end(tmp_path: Path, worker: Worker) -> None:

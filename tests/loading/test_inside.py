@@ -71,8 +71,8 @@ def test_attachments_are_documents(tmp_path: Path, worker: Worker) -> None:
         "a.eml#Old fares.eml#plan.txt": "The old plan.\n",
     }
     assert {document.source for document in documents.values()} == {str(tmp_path / "a.eml")}
-    assert [(f.code, f.skipped, f.detail[:26]) for f in failures] == [
-        ("unsupported", True, "attached: no loader reads ")
+    assert [(f.code, f.skipped, f.detail[:36]) for f in failures] == [
+        ("unsupported", True, "attached, logo.png: no loader reads ")
     ]
     assert loaded(FileSource([tmp_path], parser=InProcess()))[0] == documents
 
