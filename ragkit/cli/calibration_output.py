@@ -65,7 +65,8 @@ def _located(located: Shown | None) -> str:
 def _kept(data: Shown) -> str:
     policy = data["policy"]
     if data["untrimmed_k"] is not None:
-        return f"the first {data['untrimmed_k']} chunks, untrimmed (no certified cut is cheaper),"
+        chunks = "chunk" if data["untrimmed_k"] == 1 else f"{data['untrimmed_k']} chunks"
+        return f"the first {chunks}, untrimmed (no certified cut is cheaper),"
     return (
         f"the sentences of a pool of {policy['pool']} that rank {policy['keep_above']} or better"
         f"{_by(policy['scorer'])}"

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from ragkit.brief import counted
 from ragkit.text.jsontext import json_line
 from ragkit.text.places import place_text
 from ragkit.text.printable import printable, printable_line
@@ -202,7 +203,8 @@ def _mebibytes(n_bytes: int | None) -> float | None:
 def list_text(data: Shown) -> str:
     """Return a line of `ragkit list`."""
     title = f"  {data['title']}" if data["title"] else ""
-    return f"{data['document_id']}  {data['chunks']} chunks  {data['bytes']:,} bytes{title}"
+    size = f"{counted(data['chunks'], 'chunk')}  {counted(data['bytes'], 'byte')}"
+    return f"{data['document_id']}  {size}{title}"
 
 
 def store_text(data: Shown) -> str:

@@ -242,7 +242,7 @@ def test_whole_chunks_are_a_policy_that_ask_obeys(tmp_path: Path) -> None:
     assert found.policy is not None
     assert (found.policy.pool, found.policy.keep_above) == (1, None)
     told = explanation({**found.to_dict(), "out": "trim.json"})
-    assert "the first 1 chunks, untrimmed (no certified cut is cheaper)" in told
+    assert "the first chunk, untrimmed (no certified cut is cheaper)" in told
     assert "this context: 1.000 (95 % interval" in told
     with RAG(tmp_path / "kb", config=WORDS, trim=found.policy, ledger="off") as rag:
         answer = rag.ask("Where is the lamp7 switch?", dry_run=True)
