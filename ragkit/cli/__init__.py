@@ -9,6 +9,14 @@ from collections.abc import Sequence
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command and return its exit code."""
+    try:
+        return _run(arguments)
+    except KeyboardInterrupt:  # also before anything of it has begun
+        print("ragkit: interrupted; run the same command again to go on", file=sys.stderr)
+        return 130
+
+
+def _run(arguments: Sequence[str] | None) -> int:
     from ragkit.cli.commands import COMMANDS
     from ragkit.cli.output import tell
     from ragkit.cli.parser import make_parser
@@ -27,9 +35,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except RagkitError as error:
         tell(error)
         return error.exit_code
-    except KeyboardInterrupt:
-        tell("interrupted; run the same command again to go on")
-        return ExitCode.INTERRUPTED
     except BrokenPipeError:
         # The reader of our output has gone; Python's flush at exit must not complain.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

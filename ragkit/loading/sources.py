@@ -109,6 +109,8 @@ class FileSource:
         self._given: list[_Given] = []
         self._missing: list[Failure] = []
         for path in paths:
+            if not str(path):  # mostly a variable that is not set
+                raise ConfigError("an empty path; name a file or a folder (. is this one)")
             self._given += self._expand(str(path))
         if not self._given:
             raise ConfigError(f"there is nothing at {', '.join(map(str, paths))}")

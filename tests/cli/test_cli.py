@@ -6,6 +6,7 @@ import json
 import shutil
 import signal
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -315,6 +316,7 @@ def test_ledger_report_sums_receipts(store: str) -> None:
         (["ask", "x", "--history", "none.json"], "none.json"),
         (["schema", "nonsense"], "'nonsense'"),
         (["ingest", "nowhere"], "nowhere"),
+        (["ingest", ""], "an empty path"),
     ],
 )
 def test_usage_errors_are_named(store: str, arguments: list[str], named: str) -> None:
@@ -430,6 +432,22 @@ def test_ctrl_c_is_exit_130_and_resumes(tmp_path: Path) -> None:
     report = valid(run("ingest", str(corpus), "--embedder", "none", "--json").stdout, "ingest")
     assert report["documents"]["unchanged"] == len(kept)
     assert len(run("list").stdout.splitlines()) == 3000
+
+
+def test_ctrl_c_before_anything_has_begun() -> None:
+    """The same, without a traceback: people are quick."""
+    script = (
+        "import signal, sys; from ragkit.cli import main\n"
+        "class Slow:\n"
+        "    def find_spec(self, name, *_):\n"
+        "        if name == 'ragkit.cli.commands':\n"
+        "            signal.raise_signal(signal.SIGINT)\n"
+        "sys.meta_path.insert(0, Slow()); sys.exit(main(['list']))"
+    )
+    command = [sys.executable, "-c", script]
+    result = subprocess.run(command, check=False, capture_output=True, text=True, timeout=60)
+    assert result.returncode == 130
+    assert result.stderr == "ragkit: interrupted; run the same command again to go on\n"
 
 
 def test_a_closed_pipe_is_no_error(store: str) -> None:
