@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from ragkit.loading.blocks import Blocks, Marker
+from ragkit.loading.formulas import Formula
 from ragkit.loading.loaded import MAX_REPEATED_CHARACTERS, Allowance, LoadedText, TextBuilder, clean
 from ragkit.loading.packages import Package, opened
 from ragkit.loading.scripts import LOWERED, RAISED, Scripts
@@ -137,6 +138,7 @@ class _Body(XmlPart):
         self._in_text = False
         self._in_properties = False
         self._joined: list[str] = []
+        self._formula = Formula()
 
     def enter(self, name: str, attributes: dict[str, str]) -> None:
         # What was before a tracked change of properties stands in an element of its own.
@@ -160,11 +162,19 @@ class _Body(XmlPart):
             self._enter_table(name, value)
         elif name in _NOTES:
             self._notes.begin(name, attributes.get("id", ""))
-        elif self._paragraphs and name in _REFERENCES:
-            self._refer(self._paragraphs[-1], name, attributes.get("id", ""))
         elif self._paragraphs:
-            self._in_properties |= name == "pPr"
-            self._take_property(self._paragraphs[-1], name, value)
+            self._enter_in_paragraph(self._paragraphs[-1], name, attributes)
+
+    def _enter_in_paragraph(
+        self, paragraph: _Paragraph, name: str, attributes: dict[str, str]
+    ) -> None:
+        if name in _REFERENCES:
+            self._refer(paragraph, name, attributes.get("id", ""))
+            return
+        self._in_properties |= name == "pPr"
+        if not self._n_not_shown:
+            self._formula.enter(name, attributes.get("val"), paragraph.pieces)
+        self._take_property(paragraph, name, attributes.get("val", ""))
 
     def _hide(self) -> None:
         """Hide what is in an element; in the properties of a paragraph, that is its end."""
@@ -191,10 +201,10 @@ class _Body(XmlPart):
             self._leave_paragraph(self._paragraphs.pop())
         elif name in _AROUND_PARAGRAPHS:
             self._end_joined()
-        elif name == "tr" and self._rows:
-            self._end_row(self._rows.pop())
-        elif name == "tbl" and not self._rows:
-            self._end_table()
+        elif name in {"tr", "tbl"}:
+            self._leave_table(name)
+        elif self._paragraphs and not self._n_not_shown:
+            self._formula.leave(name, self._paragraphs[-1].pieces)
 
     def data(self, text: str) -> None:
         if self._in_text and self._paragraphs and not self._n_not_shown:
@@ -220,6 +230,12 @@ class _Body(XmlPart):
             row.cells[-1].continues = value != "restart"
         elif row and row.cells and name == "gridSpan" and value.isdecimal():
             row.cells[-1].n_columns = min(int(value[:3]), _MAX_COLUMNS)
+
+    def _leave_table(self, name: str) -> None:
+        if name == "tr" and self._rows:
+            self._end_row(self._rows.pop())
+        elif name == "tbl" and not self._rows:
+            self._end_table()
 
     def _take_property(self, paragraph: _Paragraph, name: str, value: str) -> None:
         if name in _CHARACTERS:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
 from ragkit.loading.cells import Cell, Row
+from ragkit.loading.formulas import Formula
 from ragkit.loading.loaded import clean
 from ragkit.loading.numbering import Numerals
 from ragkit.loading.scripts import LOWERED, RAISED, Scripts
@@ -90,6 +91,7 @@ class SlidePart(XmlPart):
         self._n_fallback = 0
         self._in_text = False
         self._is_struck = False
+        self._formula = Formula()
 
     def enter(self, name: str, attributes: dict[str, str]) -> None:
         """Take an element's start."""
@@ -150,6 +152,7 @@ class SlidePart(XmlPart):
             paragraph.scripts.sign = _sign(attributes.get("baseline", "0"))
             self._is_struck = attributes.get("strike", "noStrike") != "noStrike"
         else:
+            self._formula.enter(name, attributes.get("val"), paragraph.pieces)
             _take_property(paragraph, name, attributes)
         return True
 
@@ -169,6 +172,8 @@ class SlidePart(XmlPart):
             row.open_cell = None
         elif name == "tbl" and self._tables:
             self._tables.pop()
+        elif self._paragraph:
+            self._formula.leave(name, self._paragraph.pieces)
 
     def data(self, text: str) -> None:
         """Take characters."""

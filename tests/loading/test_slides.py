@@ -22,6 +22,16 @@ DIAGRAM = (
 )
 
 
+def test_formulas_in_a_line() -> None:
+    """What stands above and below one another is told apart."""
+    one, two = (f"<m:r><a:rPr/><m:t>{n}</m:t></m:r>" for n in (1, 2))
+    space = "http://schemas.openxmlformats.org/officeDocument/2006/math"
+    half = f"<m:f><m:num>{one}</m:num><m:den>{two}</m:den></m:f>"
+    math = f'<m:oMathPara xmlns:m="{space}"><m:oMath>{half}</m:oMath></m:oMathPara>'
+    slide = shape(f"<a:p><a:r><a:t>About </a:t></a:r>{math}</a:p>")
+    assert load("a.pptx", pptx(slide)).text == "About 1/2"
+
+
 def test_titles_lists_and_notes_by_slide() -> None:
     """Each slide has its title first, its lists with bullets and numbers, then its notes."""
     numbered = '<a:pPr><a:buAutoNum type="romanUcParenR" startAt="2"/></a:pPr>'

@@ -182,6 +182,52 @@ def test_the_main_part_is_the_one_that_the_package_names(name: str) -> None:
     assert load("a.docx", package(parts)).title == "Bay"
 
 
+def run_of(text: str) -> str:
+    """Return a run of a formula."""
+    return f"<m:r><m:t>{text}</m:t></m:r>"
+
+
+X, Y, SUM = run_of("x"), run_of("y"), run_of("a+b")
+
+
+@pytest.mark.parametrize(
+    ("formula", "text"),
+    [
+        (f"<m:f><m:num>{run_of('1')}</m:num><m:den>{run_of('2')}</m:den></m:f>", "1/2"),
+        (f"<m:f><m:num>{SUM}</m:num><m:den>{X}</m:den></m:f>{Y}", "(a+b)/xy"),
+        (f"<m:sSup><m:e>{X}</m:e><m:sup>{run_of('10')}</m:sup></m:sSup>", "x^10"),
+        (f"<m:sSubSup><m:e>{X}</m:e><m:sub>{Y}</m:sub><m:sup>{SUM}</m:sup></m:sSubSup>",
+         "x_y^(a+b)"),
+        (f"<m:rad><m:deg/><m:e>{SUM}</m:e></m:rad>", "√(a+b)"),
+        (f"<m:rad><m:deg>{run_of('3')}</m:deg><m:e>{X}</m:e></m:rad>", "3√x"),
+        (f"<m:d><m:e>{X}</m:e><m:e>{Y}</m:e></m:d>", "(x|y)"),
+        (f'<m:d><m:dPr><m:begChr m:val="["/><m:endChr m:val=""/></m:dPr><m:e>{X}</m:e></m:d>',
+         "[x"),
+        (f'<m:nary><m:naryPr><m:chr m:val="∑"/></m:naryPr><m:sub>{run_of("i=1")}</m:sub>'
+         f"<m:sup>{run_of('n')}</m:sup><m:e>{X}</m:e></m:nary>", "∑_(i=1)^n x"),
+        (f"<m:func><m:fName>{run_of('sin')}</m:fName><m:e>{X}</m:e></m:func>", "sin x"),
+        (f"<m:m><m:mr><m:e>{X}</m:e><m:e>{Y}</m:e></m:mr></m:m>", "x y ; "),
+        (f"<m:f><m:num><m:f><m:num>{X}</m:num><m:den>{Y}</m:den></m:f></m:num>"
+         f"<m:den>{X}</m:den></m:f>", "(x/y)/x"),
+    ],
+)  # fmt: skip
+def test_formulas_in_a_line(formula: str, text: str) -> None:
+    """What stands above and below one another is told apart."""
+    space = "http://schemas.openxmlformats.org/officeDocument/2006/math"
+    math = f'<m:oMath xmlns:m="{space}">{formula}</m:oMath>'
+    loaded = document(f"<w:p><w:r><w:t>So </w:t></w:r>{math}<w:r><w:t>.</w:t></w:r></w:p>")
+    assert " ".join(loaded.text.split()) == " ".join(f"So {text}.".split())
+    assert not document(f"<w:p><w:del>{math}</w:del><w:r><w:t>x</w:t></w:r></w:p>").text[1:]
+
+
+def test_formulas_that_are_nested_very_deeply() -> None:
+    """They take linear time, and lose no text."""
+    space = "http://schemas.openxmlformats.org/officeDocument/2006/math"
+    deep = f"{'<m:e>' * 1_000}{run_of('x' * 2_000_000)}{'</m:e>' * 1_000}{Y}"
+    loaded = document(f'<w:p><m:oMath xmlns:m="{space}">{deep}</m:oMath></w:p>')
+    assert loaded.text == "x" * 2_000_000 + "y"
+
+
 def test_code() -> None:
     """Lines of code that follow each other are one block, with its blank lines and indentation."""
     loaded = document(styled("a:", "Src"), styled("", "Src"), styled("  b", "Src"), paragraph("c"))
