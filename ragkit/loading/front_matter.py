@@ -7,11 +7,14 @@ from collections.abc import Iterator
 
 from ragkit.types import Json
 
-_FRONT_MATTER = re.compile(r"---\n(.*?)\n---\n", re.DOTALL)
+_FRONT_MATTER = re.compile(r"---[ \t]*+\n(.*?)\n(?:---|\.\.\.)[ \t]*+(?:\n|\Z)", re.DOTALL)
 _ENTRY = re.compile(r"([\w-]++)[ \t]*+:(?:[ \t]++(.*))?$")
 _ITEM = re.compile(r"[ \t]*+-[ \t]++(.*)$")
 _FOLDED = re.compile(r"[>|][-+]?$")
 _LISTED = re.compile(r"\"[^\"]*+\"|'[^']*+'|[^,\s\"'][^,]*+")
+_SCALAR_IN_QUOTES = re.compile(r"(\"(?:[^\"\\]++|\\.)*+\"|'(?:[^']++|'')*+')(?:\s++#|\Z)")
+_ESCAPED = re.compile(r"\\(?:u([0-9A-Fa-f]{4})|x([0-9A-Fa-f]{2})|(.))")
+_SPACES = frozenset("ntr0 _")
 _WHOLE_NUMBER = re.compile(r"[-+]?(?:0|[1-9]\d{0,14})")
 _DECIMAL = re.compile(r"[-+]?\d{1,15}\.\d{1,15}")
 
@@ -65,8 +68,12 @@ def _value(value: str, below: list[str]) -> Json:
 
 def _scalar(value: str) -> str | int | float | bool | None:
     value = value.strip()
-    if value[:1] in {'"', "'"} and value.find(value[0], 1) == len(value) - 1:
-        return value[1:-1]
+    if quoted := _SCALAR_IN_QUOTES.match(value):
+        inner = quoted[1][1:-1]
+        if value[0] == "'":
+            return inner.replace("''", "'")
+        inner = _ESCAPED.sub(_unescaped, inner)
+        return inner.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
     value = _uncommented(value).strip("\"'")
     if value.lower() in {"true", "false"}:
         return value.lower() == "true"
@@ -75,6 +82,13 @@ def _scalar(value: str) -> str | int | float | bool | None:
     if _DECIMAL.fullmatch(value):
         return float(value)
     return None if value in {"", "~", "null"} else value
+
+
+def _unescaped(escape: re.Match[str]) -> str:
+    digits = escape[1] or escape[2]
+    if digits:
+        return chr(int(digits, 16))
+    return " " if escape[3] in _SPACES else escape[3]
 
 
 def _uncommented(value: str) -> str:

@@ -223,6 +223,21 @@ def test_markdown_front_matter() -> None:
     assert load("b.md", "text\n\n---\n\nmore\n\n---\n").metadata == {}
 
 
+@pytest.mark.parametrize(
+    ("value", "found"),
+    [
+        (r'"say \"hi\"" # so', 'say "hi"'), ("'it''s'", "it's"),
+        (r'"\u00fc\x41\n\ud83d\ude00"', "üA 😀"),
+        (r'"C:\\dir"', r"C:\dir"),
+        ('"a" and "b"', 'a" and "b'),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("end", ["---\n", "...\n", "--- \n\nText.", "---"])
+def test_quotes_in_front_matter(value: str, found: object, end: str) -> None:
+    """They are read as YAML has them, and it may end with dots, or with the file."""
+    assert load("a.md", f"---\nx: {value}\n{end}").metadata["x"] == found
+
+
 def test_front_matter_has_types() -> None:
     """Numbers, booleans and lists are such; dates, codes and what is quoted stay text."""
     loaded = load(
