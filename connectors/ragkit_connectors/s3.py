@@ -20,6 +20,7 @@ from ragkit.types import Failure, Json, SourceItem
 from ragkit_connectors.support.aws import AwsCall, AwsClient
 from ragkit_connectors.support.deadline import Deadline
 from ragkit_connectors.support.json_values import Record, records, text
+from ragkit_connectors.website.fetching import GZIP, unpacked_gzip
 
 _BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,254}")
 _OBJECT_SECONDS = 300.0
@@ -167,4 +168,7 @@ class S3Source:
             raise LoadError("unreadable", str(error), may_pass=True) from error
         body, version = answer.get("Body"), text(answer.get("VersionId"))
         metadata: dict[str, Json] = {"version_id": version} if version not in {"", "null"} else {}
-        return Content.of(body if isinstance(body, bytes) else b""), metadata
+        data = body if isinstance(body, bytes) else b""
+        if text(answer.get("ContentEncoding")).lower() == "gzip" and data.startswith(GZIP):
+            data = b"".join(unpacked_gzip(iter((data,)), MAX_FILE_BYTES))
+        return Content.of(data), metadata

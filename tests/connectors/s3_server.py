@@ -41,6 +41,7 @@ class Stored:
     body: bytes
     modified: datetime = datetime(2026, 3, 1, tzinfo=UTC)
     version: str = ""
+    encoding: str = ""
 
     @property
     def etag(self) -> str:
@@ -132,6 +133,7 @@ class S3Server(LoopbackServer):
         else:
             headers = {"ETag": found.etag}
             headers |= {"x-amz-version-id": found.version} if found.version else {}
+            headers |= {"Content-Encoding": found.encoding} if found.encoding else {}
             body = found.body + bytes(self.longer)
             answer.head(200, "text/plain", {**headers, "Content-Length": str(len(body))})
             answer.write(body[: len(body) // 2] if self.cut else body)

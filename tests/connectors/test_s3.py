@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import os
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -52,6 +53,16 @@ def ingest(store: Path, *, prune: bool = False) -> IngestReport:
     options: IngestOptions = {"isolate": False, "prune": prune}
     with RAG(store, embedder="none") as rag:
         return rag.ingest("s3://docs/", **options)
+
+
+def test_objects_that_are_stored_packed(s3: S3Server) -> None:
+    """They are unpacked, as browsers do with pages of a bucket."""
+    packed = gzip.compress(b"<p>Tides.")
+    s3.buckets["docs"].objects["a.html"] = Stored(packed, encoding="gzip")
+    s3.buckets["docs"].objects["b.html"] = Stored(b"<p>Bay.", encoding="gzip")
+    documents, failures = read("s3://docs/")
+    assert [document.text for document in documents.values()] == ["Tides.", "Bay."]
+    assert not failures
 
 
 def test_the_objects_below_a_prefix(s3: S3Server) -> None:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from http.client import HTTPConnection, HTTPResponse
     from ssl import SSLContext
 
-_GZIP = b"\x1f\x8b"
+GZIP = b"\x1f\x8b"
 AGENT = "ragkit"
 _HEADERS = {
     "User-Agent": f"{AGENT} (reads documents into an index)",
@@ -301,9 +301,9 @@ def _members(blocks: Iterator[bytes]) -> Iterator[bytes]:
         while left:
             if reader.eof:
                 # Zero bytes that fill a block, or anything else, may follow the last member.
-                if not left.startswith(_GZIP[: len(left)]):
+                if not left.startswith(GZIP[: len(left)]):
                     return
-                if len(left) < len(_GZIP):
+                if len(left) < len(GZIP):
                     break
                 n_members += 1
                 if n_members > _MAX_GZIP_MEMBERS:

@@ -12,12 +12,11 @@ from ragkit.errors import LoadError
 from ragkit.loading.formats import MAX_FILE_BYTES
 from ragkit.loading.isolation import Content, Parser
 from ragkit.loading.sitemaps import INDEX, SITEMAP
-from ragkit_connectors.website.fetching import Page, unpacked_gzip
+from ragkit_connectors.website.fetching import GZIP, Page, unpacked_gzip
 
 MAX_URLS = 100_000
 MAX_SITEMAPS = 1_000
 _SITEMAP = re.compile(rb"<(?:\w{1,20}:)?(?:urlset|sitemapindex)[\s>]")
-_GZIP = b"\x1f\x8b"
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +64,7 @@ def lines_of(text: str) -> Iterator[str]:
 
 def _unpacked(page: Page) -> bytes:
     data = b"".join(page.content.blocks())
-    if not data.startswith(_GZIP) or not urlsplit(page.url).path.lower().endswith(".gz"):
+    if not data.startswith(GZIP) or not urlsplit(page.url).path.lower().endswith(".gz"):
         return data
     return b"".join(unpacked_gzip(iter((data,)), MAX_FILE_BYTES))
 
