@@ -8,10 +8,11 @@ import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
+from ragkit.brief import counted
 from ragkit.cli import ledger_output, output
 from ragkit.cli.options import settings_of
 from ragkit.costs.ledger import read_ledger, summarise
-from ragkit.costs.ledger_files import has_ledger
+from ragkit.costs.ledger_files import has_ledger, without_repeats
 from ragkit.errors import ConfigError, ExitCode
 from ragkit.types import Json
 
@@ -133,7 +134,14 @@ def drift(args: argparse.Namespace) -> ExitCode:
 def named_ledgers(args: argparse.Namespace) -> list[Path]:
     """Return the ledgers that are named, or the one of the settings."""
     if args.ledgers:
-        return [find_ledger(name) for name in args.ledgers]
+        named = [find_ledger(name) for name in args.ledgers]
+        paths = without_repeats(named)
+        if len(paths) < len(named):
+            output.tell(
+                f"{counted(len(named) - len(paths), 'ledger')} named twice, or part of another "
+                "that is named; each is counted once"
+            )
+        return paths
     settings = settings_of(args)
     return [find_ledger(settings.ledger or str(Path(settings.store) / _NAME))]
 

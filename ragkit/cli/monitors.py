@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import io
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime, timedelta
@@ -61,8 +62,12 @@ def _cloudwatch(args: argparse.Namespace) -> Iterable[Sample]:
 
     if args.file is not None:
         return cloudwatch.read_file(Path("/dev/stdin" if args.file == "-" else args.file))
-    if args.hours < 1 or args.period < 60 or args.period % 60:
-        raise ConfigError("--hours takes 1 or more, --period a multiple of 60")
+    is_period = args.period >= 60 and args.period % 60 == 0
+    if not is_period or not 1 <= args.hours <= cloudwatch.MOST_HOURS:
+        raise ConfigError(
+            f"--hours takes 1 to {cloudwatch.MOST_HOURS:,}, --period a multiple of 60; here "
+            f"{args.hours} and {args.period}"
+        )
     end = datetime.now(UTC)
     period = cloudwatch.Period(
         start=end - timedelta(hours=args.hours), end=end, seconds=args.period
@@ -86,6 +91,8 @@ _MONITORS: Mapping[str, Callable[[argparse.Namespace], Iterable[Sample]]] = {
 
 def _lines(name: str) -> Iterable[str]:
     if name == "-":
+        if isinstance(sys.stdin, io.TextIOWrapper):
+            sys.stdin.reconfigure(encoding="utf-8", errors="replace")
         yield from sys.stdin
         return
     try:

@@ -10,9 +10,7 @@ from pathlib import Path
 
 from ragkit.costs.ledger import BOUNDS, Summary
 from ragkit.errors import ConfigError
-from ragkit.types import Json
-
-_DAY_CHARACTERS = len("2026-01-31")
+from ragkit.types import MOST_COUNTED, Json
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,11 +50,11 @@ def _read_row(row: list[str], place: str) -> tuple[str, float]:
 
     try:
         day, text = (cell.strip() for cell in row)
-        date.fromisoformat(day)
-        value = float(text)
+        day_is_exact = date.fromisoformat(day).isoformat() == day  # others are 20260131, 2026-W05-1
+        value = float(text) if day_is_exact else math.nan
     except ValueError:
         value, day = math.nan, ""
-    if not math.isfinite(value) or len(day) != _DAY_CHARACTERS:
+    if not abs(value) <= MOST_COUNTED:  # nor NaN
         raise ConfigError(f"{place}: {','.join(row)[:80]!r}; allowed: 2026-01-31,NUMBER")
     return day, value
 

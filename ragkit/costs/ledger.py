@@ -203,6 +203,7 @@ class Summary:
             "failures": self.failures,
             "abandoned": self.abandoned,
             "ingests": self.ingests,
+            "embeds": self.embeds,
             "evaluations": self.evaluations,
             "feedback": {"good": self.n_good, "bad": len(self.feedback) - self.n_good},
             "unreadable_lines": self.unreadable_lines,
@@ -280,7 +281,7 @@ class Summary:
         asked = self.answers
         if name in {"joules", "carbon_g"}:
             asked += self.refusals + self.failures + self.abandoned + self.ingests
-            asked += self.evaluations
+            asked += self.embeds + self.evaluations
         return self.unknown[name] < asked or asked == 0
 
     def _tokens(self, name: Literal["input_tokens", "output_tokens"]) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -65,6 +65,24 @@ def has_ledger(path: Path) -> bool:
     return path.exists() or (path.parent.is_dir() and bool(_parts(path)))
 
 
+def without_repeats(paths: Sequence[Path]) -> list[Path]:
+    """Return the ledgers whose files no other one holds, so that each file is read once.
+
+    The same ledger may be named twice, and `ledger.jsonl*` names the parts beside their ledger.
+    """
+    held = [_files(path) for path in paths]
+    return [
+        path
+        for i, path in enumerate(paths)
+        if not any(held[i] < other for other in held) and held[i] not in held[:i]
+    ]
+
+
+def _files(path: Path) -> frozenset[Path]:
+    parts = [part for _, part in _parts(path)] if path.parent.is_dir() else []
+    return frozenset(file.resolve() for file in (path, *parts) if file.exists())
+
+
 def ledger_lines(path: Path) -> Iterator[bytes]:
     """Yield the lines of a ledger, those of its full parts first.
 
@@ -79,7 +97,7 @@ def ledger_lines(path: Path) -> Iterator[bytes]:
             if live is None or not os.path.samestat(part.stat(), os.fstat(live.fileno())):
                 yield from _lines(part)
         if live is not None:
-            yield from live
+            yield from live if path.suffix != ".gz" else _lines(path)
 
 
 def _lines(part: Path) -> Iterator[bytes]:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import gzip
 import re
 from pathlib import Path
 
 import pytest
+
+from ragkit.costs.ledger import read_ledger
 
 from ..ledgers import ask, before, feedback, varied, write
 from .command import run, valid
@@ -24,13 +27,28 @@ def test_reports_are_grouped_joined_and_merged(ledger: Path, tmp_path: Path) -> 
     """Several ledgers add up; a store's folder stands for its ledger."""
     (tmp_path / "orders.csv").write_text("day,orders\n2026-03-02,7\n2026-03-03,9\n")
     arguments = ["--by", "day", "--business", str(tmp_path / "orders.csv"), "--json"]
-    out = run("ledger", "report", str(ledger), str(tmp_path), *arguments).stdout
+    (tmp_path / "other").mkdir()
+    write(tmp_path / "other" / "ledger.jsonl", read_ledger(ledger))
+    out = run("ledger", "report", str(ledger), str(tmp_path / "other"), *arguments).stdout
     data = valid(out, "ledger")
     assert (data["answers"] + data["refusals"], data["feedback"]["good"]) == (122, 1)
     assert [day["key"] for day in data["groups"]] == ["2026-03-01", "2026-03-02", "2026-03-03"]
     assert data["business"]["days_with_both"] == 2
     text = run("ledger", "report", str(ledger), "--by", "model", "--ledger", "unused").stdout
     assert "openai:small-8b" in text
+
+
+def test_each_file_is_counted_once(tmp_path: Path) -> None:
+    """A ledger may be named twice, also by its folder, and `ledger.jsonl*` names its parts."""
+    ledger = write(tmp_path / "ledger.jsonl", [ask()])
+    full = write(tmp_path / "ledger.jsonl.1", [ask(), ask()])
+    packed = tmp_path / "ledger.jsonl.2.gz"
+    packed.write_bytes(gzip.compress(write(tmp_path / "other", [ask()] * 3).read_bytes()))
+    for named in ([ledger, tmp_path], [ledger, full, packed], [packed, tmp_path, packed]):
+        done = run("ledger", "report", *map(str, named), "--json")
+        assert valid(done.stdout, "ledger")["answers"] == 6
+        assert "each is counted once" in done.stderr
+    assert valid(run("ledger", "report", str(packed), "--json").stdout, "ledger")["answers"] == 3
 
 
 def test_the_page_needs_nothing_else(ledger: Path, tmp_path: Path) -> None:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 import stat
+import subprocess
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -13,6 +16,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ragkit.costs.ledger import as_table
 from ragkit.errors import ConfigError
 from ragkit.types import Json
 from ragkit_connectors.monitors import neuron, nvidia
@@ -24,6 +28,7 @@ from ragkit_connectors.monitors.rows import Sample
 from ragkit_connectors.monitors.trace import read_trace
 from ragkit_connectors.support.aws import AwsClient
 
+from ..cli.command import RAGKIT, run
 from ..ledgers import ask
 from .aws_server import AwsFault, AwsServer
 
@@ -112,6 +117,60 @@ def test_no_line_breaks_a_reader(text: str) -> None:
     assert all(json.dumps(row.to_dict(), allow_nan=False) for row in rows)
 
 
+ODD: tuple[Json, ...] = (
+    None, True, -5, 10**400, 1e300, "x", "nan", "0001-01-01T00:00:00+14:00",
+    "9999-12-31T23:59:59-14:00", [], [5], [[]], {}, {"a": 1},
+)  # fmt: skip
+
+
+def odd_documents(document: Json) -> Iterator[Json]:
+    """Yield a document with each of its parts replaced by each odd value."""
+    yield from ODD
+    if isinstance(document, dict):
+        for key, value in document.items():
+            for odd in odd_documents(value):
+                yield {**document, key: odd}
+    elif isinstance(document, list):
+        for i, value in enumerate(document[:2]):
+            for odd in odd_documents(value):
+                yield [*document[:i], odd, *document[i + 1 :]]
+
+
+READERS: dict[str, Callable[[Path], Iterable[Sample]]] = {
+    "neuron.jsonl": lambda path: neuron.read_lines([path.read_text()]),
+    "cloudwatch.json": read_file,
+    "trace.json": read_trace,
+}
+
+
+@pytest.mark.parametrize("name", READERS)
+def test_any_value_may_stand_anywhere(name: str, tmp_path: Path) -> None:
+    """What cannot have been measured is unknown; a file of another form is a usage error."""
+    path = tmp_path / name
+    text = (GOLDEN / name).read_text()
+    for document in odd_documents(json.loads(text.splitlines()[0] if "jsonl" in name else text)):
+        path.write_text(json.dumps(document))
+        with contextlib.suppress(ConfigError):
+            rows = READERS[name](path)
+            assert all(json.dumps(row.to_dict(), allow_nan=False) for row in rows)
+
+
+def test_a_cell_without_end_is_a_row() -> None:
+    """The lines after it are read as ever."""
+    long, gpu = nvidia.read_csv(["a" * 200_000, "2026/03/02 12:00:00.000, 0, GPU-1, H100"])
+    assert (long.error, gpu.device) == ("a line that is none of nvidia-smi's", "0")
+
+
+@pytest.mark.parametrize("monitor", ["nvidia", "neuron"])
+def test_bytes_that_are_no_text_are_a_row(monitor: str) -> None:
+    """What a pipe brings need not be UTF-8."""
+    done = subprocess.run([RAGKIT, "monitor", monitor, "-"], input=b"\xff\xfe, 0\n", check=False,
+                          capture_output=True, env={**os.environ, "PYTHONUTF8": "1"},
+                          timeout=60)  # fmt: skip
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert json.loads(done.stdout)["source"] == monitor
+
+
 def test_a_trace_becomes_rows_by_kind_and_device(tmp_path: Path) -> None:
     """Nested and parallel events are busy once; other kinds of events are left out."""
     rows = known(read_trace(GOLDEN / "trace.json"))
@@ -170,12 +229,29 @@ def test_cloudwatch_is_asked_page_by_page(aws: AwsServer) -> None:
         sample(client, period)
 
 
+@pytest.mark.parametrize("option", ["--hours=0", "--hours=99999999999", "--period=90"])
+def test_a_time_that_cannot_be_asked_for(option: str) -> None:
+    """The message says what is allowed."""
+    message = run("monitor", "cloudwatch", "--model", MODEL, option, code=2).stderr
+    assert "--hours takes 1 to 10,920" in message
+
+
 def test_cloudwatch_that_refuses_names_the_permission(aws: AwsServer) -> None:
     """As for all calls to AWS."""
     aws.answer("GetMetricData", AwsFault("AccessDeniedException", status=403))
     client = AwsClient("cloudwatch", base_url=aws.url)
     with pytest.raises(Exception, match="cloudwatch:GetMetricData"):
         sample(client, Period(start=START, end=START + timedelta(hours=1)), models=[MODEL])
+
+
+def test_a_ledger_may_hold_any_time() -> None:
+    """Times at the ends of the calendar are times."""
+    row = Sample(source="nvidia", time=START)
+    lines = [{**ask(), "time": time} for time in (
+        "9999-12-31T23:59:59Z", "9999-12-31T23:59:59-14:00", "0001-01-01T00:00:00+14:00",
+    )]  # fmt: skip
+    (found,) = joined([row], lines)
+    assert as_table(found["ledger"])["answers"] == 0
 
 
 def test_rows_are_joined_to_answers_by_time() -> None:

@@ -58,6 +58,15 @@ def test_groups_add_up_to_the_whole(by: By, lines: list[dict[str, Json]]) -> Non
         assert getattr(total, name) == getattr(whole, name)
 
 
+def test_embedding_alone_is_unknown_not_nothing() -> None:
+    """What is known is told beside an embedding of unknown cost, which itself is not 0."""
+    data = summarise([ask(carbon_g=2.0), before("embed", None)]).to_dict()
+    assert data["embeds"] == 1
+    assert cast("dict[str, float]", data["carbon_g"])["mid"] == 2.0
+    alone = group([ask(), before("embed", None)], "model").groups["embed"].to_dict()
+    assert (alone["joules"], alone["carbon_g"]) == (None, None)
+
+
 def test_groups_are_named() -> None:
     """Each kind of group has the keys that its lines name."""
     assert list(group(LINES, "day").groups) == ["2026-03-01", "2026-03-02", "2026-03-03", "unknown"]
@@ -92,7 +101,7 @@ def test_a_metric_is_joined_by_day(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "text", ["", "day\n", "day,a,b\n", "day,n\n2026-3-1,2\n", "day,n\n2026-03-01,x\n", "day,n\n1\n",
-             "day,n\n2026-03-01,inf\n"],
+             "day,n\n2026-03-01,inf\n", "day,n\n2026-03-01,1e308\n", "day,n\n2026-W09-7,2\n"],
 )  # fmt: skip
 def test_a_file_of_another_form_is_refused(tmp_path: Path, text: str) -> None:
     """The message names the line."""

@@ -16,8 +16,11 @@ from typing import Any, cast
 from ragkit.errors import ConfigError
 from ragkit.narrowing import is_array, is_object
 from ragkit.text.jsontext import read_json
-from ragkit_connectors.monitors.rows import MOST_FILE_BYTES, Sample
+from ragkit_connectors.monitors.rows import MOST_FILE_BYTES, Sample, measured
 from ragkit_connectors.support.aws import AwsCall, AwsClient
+
+MOST_HOURS = 455 * 24
+"""Hours that AWS keeps metrics for."""
 
 _MOST_QUERIES = 500
 _BEDROCK = {
@@ -144,6 +147,8 @@ def read_results(pages: Any, *, seconds: int | None) -> list[Sample]:  # noqa: A
     found: dict[tuple[str, datetime], dict[str, Any]] = {}
     troubles: dict[str, str] = {}
     for result in itertools.chain.from_iterable(p.get("MetricDataResults") or () for p in pages):
+        if not is_object(result):
+            continue
         metric, _, device = str(result.get("Label") or "").partition(" ")
         if metric not in _METRICS:
             continue
@@ -151,11 +156,12 @@ def read_results(pages: Any, *, seconds: int | None) -> list[Sample]:  # noqa: A
         # Partial data is completed by the next page; anything else is a gap.
         if status not in (None, "Complete", "PartialData"):
             troubles[device] = str(status)
-        times = cast("Sequence[object]", result.get("Timestamps") or ())
-        values = cast("Sequence[float]", result.get("Values") or ())
-        for time, value in zip(times, values, strict=False):
-            at = _time(time)
-            if at is not None:
+        times, values = result.get("Timestamps"), result.get("Values")
+        if not is_array(times) or not is_array(values):
+            continue
+        for time, number in zip(times, values, strict=False):
+            at, value = _time(time), measured(number)
+            if at is not None and value is not None:
                 found.setdefault((device, at), {})[_METRICS[metric][0]] = _value(metric, value)
     rows = [
         _row(device, at, values, seconds, troubles.pop(device, None))

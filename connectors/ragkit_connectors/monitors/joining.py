@@ -5,7 +5,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from ragkit.costs.ledger import BOUNDS, as_table, number_of
 from ragkit.types import Json, token_count
@@ -58,7 +58,7 @@ def _line(record: Mapping[str, Json]) -> _Line | None:
     receipt, usage = as_table(record.get("receipt")), as_table(record.get("usage"))
     answer_id = receipt.get("answer_id")
     return _Line(
-        end=(time + timedelta(seconds=1)).timestamp(),
+        end=time.timestamp() + 1.0,
         start=time.timestamp() - number_of(receipt, "seconds"),
         input_tokens=token_count(usage.get("input_tokens")),
         output_tokens=token_count(usage.get("output_tokens")),

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from ragkit.narrowing import is_array, is_object
 from ragkit.text.jsontext import read_json
 from ragkit.types import Json
-from ragkit_connectors.monitors.rows import Sample, absent, share_of
+from ragkit_connectors.monitors.rows import Sample, absent, measured, share_of
 
 _TIMEOUT_SECONDS = 30.0
 
@@ -69,12 +69,12 @@ def _rows(document: Mapping[str, Json], time: datetime | None) -> Iterator[Sampl
     name = kind if isinstance(kind, str) and kind else None
     memory, cpu = _table(system.get("memory_info")), _table(system.get("vcpu_usage"))
     usage = _table(cpu.get("average_usage"))
-    idle = _number(usage.get("idle"))
+    idle = measured(usage.get("idle"))
     hardware = _table(document.get("neuron_hardware_info"))
     yield Sample(
         source="neuron",
         time=time,
-        seconds=_number(memory.get("period")),
+        seconds=measured(memory.get("period")),
         device="host",
         name=name,
         memory_bytes=_whole(memory.get("memory_used_bytes")),
@@ -102,11 +102,11 @@ def _runtime_rows(
     yield Sample(
         source="neuron",
         time=time,
-        seconds=_number(counters.get("period")),
+        seconds=measured(counters.get("period")),
         device=device,
         name=name,
         memory_bytes=_whole(used.get("neuron_device")),
-        latency_seconds=_number(latency.get("p50")),
+        latency_seconds=measured(latency.get("p50")),
         n=_whole(done),
         error=_errors(runtime, counters, memory, stats),
     )
@@ -114,16 +114,16 @@ def _runtime_rows(
         yield Sample(
             source="neuron",
             time=time,
-            seconds=_number(counters.get("period")),
+            seconds=measured(counters.get("period")),
             device=f"{device} core {core}",
             name=name,
-            utilization=share_of(_number(_table(values).get("neuroncore_utilization"))),
+            utilization=share_of(measured(_table(values).get("neuroncore_utilization"))),
         )
 
 
 def _time(document: Mapping[str, Json]) -> datetime | None:
     """Return the time of a saved document to which whoever saved it has added a `timestamp`."""
-    stamp = _number(document.get("timestamp"))
+    stamp = measured(document.get("timestamp"))
     try:
         return None if stamp is None else datetime.fromtimestamp(stamp, UTC)
     except (ValueError, OverflowError, OSError):
@@ -139,11 +139,6 @@ def _table(value: Json) -> Mapping[str, Json]:
     return value if is_object(value) else {}
 
 
-def _number(value: Json) -> float | None:
-    is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    return float(value) if is_number and value >= 0 else None  # type: ignore[arg-type,operator]
-
-
 def _whole(value: Json) -> int | None:
-    number = _number(value)
+    number = measured(value)
     return None if number is None else round(number)

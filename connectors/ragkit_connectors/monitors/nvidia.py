@@ -57,12 +57,23 @@ def read_csv(lines: Iterable[str]) -> Iterator[Sample]:
     are those of `QUERY`. Times are the machine's local time, as nvidia-smi prints them.
     """
     names: Sequence[str] = QUERY
-    for cells in csv.reader(lines, skipinitialspace=True):
+    for cells in _cells(lines):
         heads = [re.sub(r" \[[^\]]{0,20}\]$", "", cell.strip()) for cell in cells]
         if "index" in heads or "utilization.gpu" in heads:
             names = heads
         elif any(heads):
             yield _row(dict(zip(names, (cell.strip() for cell in cells), strict=False)))
+
+
+def _cells(lines: Iterable[str]) -> Iterator[list[str]]:
+    rows = csv.reader(lines, skipinitialspace=True)
+    while True:
+        try:
+            yield next(rows)
+        except StopIteration:
+            return
+        except csv.Error:  # a cell without end
+            yield ["[unreadable]"]
 
 
 def _row(cells: Mapping[str, str]) -> Sample:

@@ -18,9 +18,9 @@ from ragkit.text.jsontext import read_json
 from ragkit.types import Json
 from ragkit_connectors.monitors.rows import MOST_FILE_BYTES, Sample
 
-_CATEGORIES = frozenset(
-    {"kernel", "cpu_op", "gpu_memcpy", "gpu_memset", "cuda_runtime", "user_annotation",
-     "python_function"}
+_CATEGORIES = (
+    "kernel", "cpu_op", "gpu_memcpy", "gpu_memset", "cuda_runtime", "user_annotation",
+     "python_function",
 )  # fmt: skip
 _MICROSECONDS = 1e6
 
@@ -101,7 +101,7 @@ def _number(value: Json) -> float | None:
     """Return a number; some versions write them as strings."""
     try:
         number = float(value) if isinstance(value, int | float | str) else -1.0
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
     return number if 0.0 <= number < 1e18 else None
 
@@ -118,8 +118,8 @@ def _covered(spans: list[tuple[float, float]]) -> float:
 
 def _time(microseconds: float, base_nanoseconds: int | None) -> datetime | None:
     """Return when the trace begins; None for times since some moment that it does not name."""
-    seconds = microseconds / _MICROSECONDS + (base_nanoseconds or 0) / 1e9
     try:
+        seconds = microseconds / _MICROSECONDS + (base_nanoseconds or 0) / 1e9
         return datetime.fromtimestamp(seconds, UTC) if seconds > 1e9 else None
     except (ValueError, OverflowError, OSError):
         return None
