@@ -12,7 +12,7 @@ from ragkit.costs.receipt import Outcome, Receipt
 from ragkit.pipeline.answers import Answer, Evidence, TrimUse, sound_usage, stop_reason
 from ragkit.pipeline.citing import cite
 from ragkit.pipeline.drafts import Draft, remark
-from ragkit.pipeline.followups import resolve
+from ragkit.pipeline.followups import Resolved, resolve
 from ragkit.pipeline.history import newest_turns, read_turns
 from ragkit.pipeline.links import linked, suggestions
 from ragkit.pipeline.model_limits import tell_limits
@@ -53,8 +53,8 @@ if TYPE_CHECKING:
     from ragkit.pipeline.options import StreamOptions
     from ragkit.pipeline.parts import Parts
 
-LEAST_OWN_SHARE = 0.5
-"""Of the own words of a question that goes on from others, what a chunk must hold."""
+_SEVERAL = 2
+"""Of the own words of a question that goes on, so many without any in a chunk are not answered."""
 
 _NO_CONVERSATION = Generation(
     text="This answers with sentences of the documents and cannot speak about the conversation.",
@@ -124,7 +124,7 @@ def _drafted(
     evidence = Evidence(
         score=trimmed.support
         if resolved.standalone
-        else _own_support(parts, resolved.own or question, found, trimmed),
+        else _best_support(parts, resolved, found, trimmed),
         threshold=_threshold(parts, question, found),
         calibrated=_is_calibrated(parts, trim_use),
     )
@@ -170,19 +170,26 @@ def _drafted(
     )
 
 
-def _own_support(parts: Parts, question: str, found: Found, trimmed: Trimmed) -> float | None:
-    """Return the support of a question that goes on from others.
+def _best_support(parts: Parts, resolved: Resolved, found: Found, trimmed: Trimmed) -> float | None:
+    """Return the support of a question that goes on: the most with one thing that it may mean.
 
-    Words of earlier turns alone, which the documents do hold, must not lift it: unless some chunk
-    has half of the question's own words, it has no more support than these have by themselves.
+    Words of earlier turns must not lift it any further: what documents hold on these, they need
+    not hold on the question. If its own words are several, one must stand in a chunk.
     """
-    language = detect_language(f"{question} {' '.join(found.terms)}")
-    own = [t for t in query_terms(question, language=language) if t in set(found.terms)]
-    support = trimmed.support
-    if not own or support is None or largest_share(own, found.pool) >= LEAST_OWN_SHARE:
-        return support
-    alone = support_score(own, found.pool, parts.policy or BUILTIN_POLICY)
-    return support if alone is None else min(support, alone)
+    language = detect_language(f"{resolved.own} {' '.join(found.terms)}")
+    known = set(found.terms)
+
+    def terms(text: str) -> list[str]:
+        return [term for term in query_terms(text, language=language) if term in known]
+
+    own, policy = terms(resolved.own), parts.policy or BUILTIN_POLICY
+    scores = [support_score(own, found.pool, policy) if own else trimmed.support]
+    if not resolved.meant:
+        scores.append(trimmed.support)
+    elif len(own) < _SEVERAL or largest_share(own, found.pool):
+        tried = {tuple(dict.fromkeys([*own, *terms(text)])) for text in resolved.meant}
+        scores += [support_score(asked, found.pool, policy) for asked in tried if asked]
+    return max((score for score in scores if score is not None), default=None)
 
 
 def _trimmed(parts: Parts, founds: Sequence[Found], counter: TokenCounter, k: int) -> Trimmed:

@@ -1,4 +1,4 @@
-"""What shows, by language, that a message goes on from earlier ones, or speaks about them."""
+"""What shows, by language, that a message goes on from earlier ones."""
 
 from __future__ import annotations
 
@@ -27,6 +27,12 @@ class Cues(NamedTuple):
 
 _NEVER = r"(?!)"
 
+_READERS = (
+    r"(?:week|month|year|morning|evening|afternoon|weekend|page|site|document|manual|handbook|text"
+    r"|website|company|firm|organi[sz]ation|business|employer|country|city|town)"
+)
+"""What "this" before it means needs no earlier turn: it is the reader's."""
+
 _BY_LANGUAGE: Mapping[str, Mapping[str, str]] = {
     "en": {
         "opening": (
@@ -39,24 +45,46 @@ _BY_LANGUAGE: Mapping[str, Mapping[str, str]] = {
             r"|did|will|would|should|may|must|i have|i need|i want|another|one more|different|new"
             r"|please|tell)\b)"
             r"|(?:is|are|was|were|does|do|did|can|could|would|will|should|has"
-            r"|have) (?:this|that|these|those)(?! (?:who|that|with|which|whose|of|week|month|year"
-            r"|morning|evening|afternoon|weekend|page|site|document|manual|handbook|text|website))"
+            rf"|have) (?:this|that|these|those)(?! (?:who|that|with|which|whose|of|{_READERS}))"
+            r"|also (?:for|in|on|at|to|with|without|by|from|during)(?! (?:which|what|whose|whom) )"
+            # Than what is left out.
+            r"|(?!which |who )[^?.!]{0,120} (?:is|are|was|were|be|gets?) (?:bigger|larger"
+            r"|smaller|longer"
+            r"|shorter|higher|lower|faster|slower|later|earlier|older|cheaper|heavier|better|worse)"
+            r"\W{0,3}\Z"
         ),
         "anywhere": (
             r"(?:in|for|of|with|about|after|before|from|to|on|by|at|like|than"
-            r"|without) (?:(?:these|those)(?=\W{0,3}\Z| [a-z]{2,20}s\b)|(?:this|that)(?! (?:week"
-            r"|month|year|morning|evening|afternoon|weekend|page|site|document|manual|handbook|text|website|who|whose|that"
+            r"|without) (?:(?:these|those)(?=\W{0,3}\Z| [a-z]{2,20}s\b)|(?:this|that)"
+            rf"(?! (?:{_READERS}|who|whose|that"
             r"|which|with|without|of|in|i|we|you|are|is)))"
             r"|(?:what|who|where|when|why|how|which)(?:'s| is| are| does| do| did| was| would| can"
-            r"| about| will)? (?:this|that|these|those)(?! (?:week|month|year|page|site|document"
-            r"|manual|handbook|text|website|who|whose|that|which|with|without|of|in"
-            r"|[a-z]{2,20} (?:of|which|that))\b)"
+            rf"| about| will)? (?:this|that|these|those)(?! (?:{_READERS}"
+            r"|who|whose|that|which|with|without|of|in|[a-z]{2,20} (?:of|which|that))\b)"
+            # Their noun stands in another clause: "Which values can it have?".
+            r"|(?:can|could|does|do|did|will|would|should|may|might|must|is|are|was|were|has|have|had"
+            r") (?:it|they|he|she)(?! (?:that|who)\b)|(?:of|for|about|to) (?:it|them)\W{0,3}\Z"
+            r"|(?:which|how (?:many|much)|some|any|all|none|both|each|one|most|two|three|many|few"
+            r"|several) of (?:them|these|those|it|this|that)(?! (?:who|which|that|with|in|of)\b)"
+            r"|the (?:(?:first|last|other|next) (?:two|three|few)|two|three|second"
+            r"|third)(?=\W{0,3}\Z"
+            r"| (?:is|are|do|does|have|has|costs?|needs?|differ|means?|takes?)\b)"
+            r"|one of (?:my|our|your) own|(?:my|our|your) own\W{0,3}\Z"
+            r"|how (?:many|much)(?: [a-z]{2,20})? (?:is|are) (?:still )?left"
+            r"|(?:an|another|some|any|more) (?:examples?|details?"
+            r"|info(?:rmation)?)(?: please)?\W{0,3}"
+            r"\Z|(?:i|we|you|to|not|just) (?!say|know|think|mean|show|prove|state|believe"
+            r"|note|ensure"
+            r"|assume|argue|suggest|find)[a-z]{2,12} (?:this|that|these|those)(?=\W{0,3}\Z"
+            r"| (?:for|in"
+            r"|on|off|up|back|by|with|at|too|again|automatically|manually|myself|online|without|before"
+            r"|after|now|today|later|out)\b)"
             r"|(?:do|use|change|get|set|see|have|fix|undo|avoid|prevent|disable|enable|turn|make"
             r"|find|reach|need|send|reset|stop|start|open|cancel|pay|book|achieve"
             r"|switch|put|take|pick|give|run|write|read|delete|remove|install|update|add|move|save"
             r"|store|share|test|build|apply|claim|report|request|order|buy|check|handle"
-            r"|do with) (?:this\b(?! (?:week|month|year|page|site|document|manual|handbook|text"
-            r"|website))|(?:that|these|those)(?=\W{0,3}\Z| (?:for|in|on|off|up|back|by|with|at|to"
+            rf"|do with) (?:this\b(?! {_READERS})"
+            r"|(?:that|these|those)(?=\W{0,3}\Z| (?:for|in|on|off|up|back|by|with|at|to"
             r"|too|again|happen|work|automatically|manually|myself|and|or|if|when|online|from|without"
             r"|before|after|now|today|later|properly|safely)\b))"
             r"|(?:these|those) [a-z]{2,20}s\b"
@@ -73,10 +101,14 @@ _BY_LANGUAGE: Mapping[str, Mapping[str, str]] = {
         ),
         "pronoun": (
             r"it|its|itself|they|them|their|theirs|themselves|he|she|him|her|hers|his|(?:too"
-            r"|either|also)\W{0,3}\Z|which one|another one|ones?\W{0,3}\Z|(?:book|buy|get"
+            r"|either|also)\W{0,3}\Z|which one|another one"
+            r"|(?:the (?:[\w'-]{2,20} )?)?ones?\W{0,3}\Z|(?:book|buy|get"
             r"|order|need|rent|use|have|bring|take|find|make|add|see) one(?! of| to)|(?:a"
             r"|any|every|each|no|[a-z]{3,12}er|small|large|big|cheap|new|old|good|long"
             r"|short) ones?"
+            r"|the (?:old|new|fast|slow|bigg|larg|small|cheap|long|short|high|low|b|earli|lat"
+            r"|near)est"
+            r"\W{0,3}\Z"
             # Nouns that are the price, limit or default of something that is left out.
             r"|the (?:(?:maximum|minimum|total|full|exact|usual|normal|regular|current|main|new"
             r"|default|first|next|last|daily|monthly|yearly|annual|best|lowest|highest|extra"
@@ -93,7 +125,8 @@ _BY_LANGUAGE: Mapping[str, Mapping[str, str]] = {
             r"(?i:a|an|the|my|our|your|this|each|every|any|some|another|one|no|two|three|most|many|several|both"
             r"|those|all|(?:which|what|whose|how many|how much)(?! (?:is|are|was|were|does"
             r"|do|did|can|could|would|will|should|has|have|about|if|happens|to|one"
-            r"|else)\b)) [\w'-]{2}|\A\W{0,3}[^:]{2,60}:|(?<=[a-z,] )[A-Z][\w-]{2}"
+            r"|else|of)\b)) [\w'-]{2}|\A\W{0,3}[^:]{2,60}:"
+            r"|(?<=[a-z,] )[A-Z][\w-]{2}"
             r"|\w[_./]\w|\b[a-z]{3,20}s\b(?= (?:are|were|do|have|when|if|and))"
             r"|\A\W{0,3}(?!(?i:what|where|when|which|while|whose|whom|that|this|these|those|then"
             r"|they|there|here|it)\b)[A-Za-z][a-z]{3,20} (?:is|are|was|were|does|has)\b"
@@ -117,7 +150,8 @@ _BY_LANGUAGE: Mapping[str, Mapping[str, str]] = {
         "expletive": (
             r"(?:is|was|would|will|be) it (?:possible|ok|okay|allowed|necessary|safe|true"
             r"|worth|time|better|free|enough|permitted|legal|required|important|normal"
-            r"|dangerous|easy|hard|difficult)|it(?:'s| is| was) (?:possible|allowed"
+            r"|dangerous|easy|hard|difficult|common|estimated|believed|said|thought|suggested|known"
+            r"|assumed|expected|recommended|when|brought up)|it(?:'s| is| was) (?:possible|allowed"
             r"|necessary|safe|true|better|required|important|raining|snowing|cold|hot|dark"
             r"|late|early)"
             r"|(?:is|was) it [a-z]{3,15}(?: [a-z]{3,15})? that|(?:is|was) it (?:easier|harder"
@@ -140,6 +174,10 @@ _BY_LANGUAGE: Mapping[str, Mapping[str, str]] = {
             # "dafür, dass" speaks of what comes.
             r"(?:davon|dafür|damit|dazu|darauf|darin|daran|dabei|daraus|dagegen|danach|davor)"
             r"(?![^.?!]{0,60}, (?:dass|ob|sich|wie|wann|was|wer|\w{2,30} zu))"
+            r"|(?:ich|man|wir|ist|sind|gibt es|gilt|darf|kann|muss|geht) da(?! (?:draußen|drin|oben"
+            r"|unten|vorne?)\b)|welche[rnsm]? von (?:ihnen|beiden|den beiden)"
+            r"|(?:der|die|das|den) (?:erste|zweite|dritte|letzte|andere)n?\W{0,3}\Z"
+            r"|beide[nr]?\W{0,3}\Z"
             r"|dort|dorthin|dessen|deren|stattdessen|ansonsten|ebenfalls"
             r"|(?:dasselbe|derselbe|dieselben?)\W{0,3}\Z|hingegen"
             r"|(?:diese[rsnm]?|jene[rsnm]?)(?! (?:woche|monats?|jahr"
@@ -179,7 +217,9 @@ _BY_LANGUAGE: Mapping[str, Mapping[str, str]] = {
         ),
         "anywhere": (
             r"ça|cela|ceci|(?:celui|celle|ceux|celles)(?! (?:qui|que|dont|de|du|des)\b)|là-bas"
-            r"|là-dedans|celui-ci|celle-ci"
+            r"|là-dedans|celui-ci|celle-ci|lequel|laquelle|lesquel(?:le)?s|j'y|j'en|il y en a"
+            r"|(?:le|la) (?:premi(?:er|ère)|second|seconde|deuxième|dernier|dernière"
+            r"|autre)\W{0,3}\Z"
             r"|dans ce cas|sinon|à la place|(?:le|la|les) mêmes?\W{0,3}\Z|(?:cet|cette"
             r"|ces) (?!semaine|année|page)[\w-]+|aussi\W{0,3}\Z"
         ),
@@ -207,6 +247,9 @@ _BY_LANGUAGE: Mapping[str, Mapping[str, str]] = {
         "anywhere": (
             r"eso|esto|ese|esa|esos|esas|aquello|allí|ahí|ello|en ese caso|si no|en cambio"
             r"|también\W{0,3}\Z|(?:el|la|los|las|lo) mism[oa]s?\W{0,3}\Z"
+            r"|cuál(?:es)? de (?:ellos|ellas"
+            r"|los dos|las dos)|entonces\W{0,3}\Z"
+            r"|(?:el|la) (?:primer[oa]|segund[oa]|últim[oa]|otr[oa])\W{0,3}\Z"
             r"|(?:(?<!al )(?<!del )este|esta|estos|estas) (?!semana|mes|año|página|tipo)[\w-]+"
         ),
         "pronoun": (
@@ -353,113 +396,6 @@ CUES: Mapping[str, Cues] = {
 }
 """By language; of a language without an entry none are known."""
 
-_THANKS = (
-    r"(?:many )?thanks(?: a lot| so much| again| very much| a million)?|no,? thanks"
-    r"|(?:no,? )?thank you(?: so much| very much| a lot)?|thx|ty|cheers|(?:ok(?:ay)?|great|perfect"
-    r"|cool|nice|awesome|excellent|super|good(?! [mean])|fine|alright|brilliant|wonderful"
-    r"|lovely|wow|lol|haha)"
-    r"|got it|i see|understood|makes sense|never ?mind|no problem|(?:good)?bye|see you(?: later)?"
-    r"|hello|hi|hey|good (?:morning|evening|afternoon|night)"
-    r"|(?:vielen |besten |herzlichen )?dank(?:e)?(?: schön| sehr)?(?: für (?:die|deine|ihre)"
-    r" (?:hilfe|auskunft|antwort)| dir| ihnen| euch)?|alles klar|verstanden|prima|toll"
-    r"|tschüss|hallo|guten (?:morgen|tag|abend)|auf wiedersehen"
-    r"|merci(?: beaucoup| bien| à vous| à toi)?(?: pour (?:ton|votre|l') ?aide)?|parfait"
-    r"|super|d'accord|au revoir|bonjour|bonsoir|très bien"
-    r"|(?:muchas |muchísimas )?gracias(?: por (?:la|tu|su) ayuda)?|perfecto|vale"
-    r"|entendido|hola|adiós|buenos días|muy bien"
-    r"|grazie(?: mille)?|perfetto|capito|ciao|buongiorno|(?:muito )?obrigad[oa]|olá|tchau"
-    r"|bedankt|dank (?:je|u)(?: wel)?|hoi|tot ziens|(?:большое )?спасибо(?: большое)?|понятно"
-    r"|привет|до свидания|(?:非常|多)?(?:谢谢|感谢)(?:你|您|了)?|多谢|好的|明白了|知道了|你好|再见"
-    r"|(?:どうも)?ありがとう(?:ございます|ございました)?|わかりました|了解(?:です|しました)?|こんにちは"
-)
-_PRAISE = (
-    r"(?:that|this|it)(?:'s| is| was| has been| helps?| helped| answers?| answered| works?| worked"
-    r"| makes)(?: (?:me|my|all|it|so|very|really|exactly|just|quite|a|lot|great|perfect(?:ly)?"
-    r"|helpful|useful|good|clear|right|sense|what|i|needed|wanted|question|for|now|not|wrong"
-    r"|incorrect|unclear|too|much|long|short|complicated)){0,6}"
-    r"|(?:exactly |just )?what i (?:needed|wanted|was looking for)"
-    r"|very (?:helpful|useful|kind|good)"
-    r"|you(?:'re| are| were| have been) (?:very |so |really )?(?:kind|helpful|great|right|wrong)"
-    r"|(?:sorry, )?i (?:do not|don't|did not|didn't) (?:understand|get it|get that|follow)"
-    r"|too (?:long|short|complicated|vague)|for (?:the|your) (?:help|answer|information)"
-    r"|(?:das|es) (?:hilft|war|ist|reicht)(?: (?:mir|uns|sehr|gut|alles|hilfreich|weiter|toll"
-    r"|falsch|super|perfekt|klar|genau|schon|zu|lang|richtig)){0,4}|(?:das )?verstehe ich nicht"
-    r"|ich verstehe(?: das)? nicht|zu (?:lang|kurz|kompliziert)"
-    r"|c'est (?:très |trop )?(?:parfait|clair|utile|bien|gentil|noté|faux|long)|ça m'aide"
-    r"(?: beaucoup)?|je ne comprends pas|muy (?:útil|amable|claro)|(?:eso )?me ayuda(?: mucho)?"
-    r"|no (?:lo )?entiendo|es (?:perfecto|claro)|non capisco|molto (?:utile|gentile)"
-    r"|não entendi|ik begrijp het niet|не понимаю|(?:我)?不明白|太长了|很有帮助"
-)
-_LANGUAGES = (
-    r"(?:english|german|french|spanish|italian|portuguese|dutch|russian|chinese|japanese"
-    r"|arabic|deutsch|englisch|französisch|spanisch|italienisch|anglais|allemand|français"
-    r"|espagnol|inglés|alemán|francés|español|inglese|tedesco|francese|italiano)"
-)
-_TONGUE = rf"(?:in|into|to|auf|ins?|en|in het|em) {_LANGUAGES}"
-_SAID = (
-    r"(?:it|that|this|everything|your (?:last |previous )?(?:answer|reply)|the (?:last |previous )?"
-    r"answer|our conversation|the conversation|our chat|all (?:of )?(?:that|this))"
-)
-_MANNER = (
-    rf"(?: again| once more| so far| a bit| much| (?:more )?(?:simply|briefly|clearly|slowly)"
-    rf"| differently| in (?:other|simple|simpler|plain|fewer|your own|one|two|three|a few|short)"
-    rf"(?: (?:words?|sentences?|lines?|english))?| shorter| longer| simpler| {_TONGUE}"
-    r"| (?:as|in|with) (?:a )?(?:list|table|bullet points?)| for (?:a child|beginners|me))"
-)
-_WISHES = (
-    r"(?:(?:make|keep) (?:it|that|this) |a bit |much |even |be )?(?:shorter|longer|simpler|briefer"
-    r"|more brief|more briefly|brief|concise|more concise|in short)"
-    rf"|(?:now |again |and |und |et |y )?{_TONGUE}"
-    rf"|(?:say|write|put|repeat|rephrase|reword|translate|summari[sz]e|explain|shorten|simplify"
-    rf"|make|give me) {_SAID}{_MANNER}{{0,3}}"
-    rf"|(?:repeat|rephrase|summari[sz]e|go on|continue|try again|shorten)"
-    rf"|(?:answer|reply|respond|write|speak|talk)(?: to me)?{_MANNER}{{1,2}}"
-    r"|(?:use|give me|write) (?:a )?(?:bullet points?|short version|shorter version|summary"
-    r"|short answer|shorter answer|simpler words|fewer words|one sentence)"
-    r"|(?:what|why) did (?:you|i) (?:just )?(?:say|ask|answer|write)(?: before| first| last)?"
-    r"|(?:what|which) was my (?:first|last|previous) question|(?:who|what) are you"
-    r"|are you (?:a |an )?(?:human|robot|bot|ai|machine|real person|real)|how are you"
-    r"|was (?:habe ich|hast du) (?:zuerst |eben |gerade )?(?:gefragt|gesagt)|wer bist du"
-    r"|(?:etwas |noch |viel )?(?:kürzer|länger|einfacher)(?: fassen| sagen| erklären)?"
-    r"|(?:nochmals?|noch einmal|noch mal)|(?:fass|fasse|wiederhole?|kürze|erkläre?|sag|sage)"
-    r" (?:das|es|die antwort|unser gespräch)(?: bitte)?(?: (?:kürzer|einfacher|zusammen|nochmal"
-    r"|noch einmal|anders|kurz|genauer)){0,2}"
-    r"|(?:kannst du|können sie) (?:das|es)(?: bitte)? (?:(?:nochmal|noch einmal|etwas) )?(?:kürzer"
-    r"|einfacher|anders|wiederholen|zusammenfassen)(?: fassen| sagen| erklären)?"
-    rf"|(?:antworte|schreib|schreibe|antworten sie)(?: mir)?(?: bitte)? {_TONGUE}"
-    rf"|übersetze? (?:das|es)(?: bitte)? {_TONGUE}"
-    r"|(?:un peu )?(?:plus|moins) (?:court|long|simple|bref)|(?:peux-tu|pouvez-vous)"
-    r" (?:le )?(?:répéter|résumer|reformuler|simplifier)|(?:répète|répétez|résume|résumez)"
-    r"(?:-le)?|(?:réponds|répondez|écris)(?:-moi)? "
-    rf"{_TONGUE}|¿?(?:puedes|podrías|puede) (?:repetirlo|repetir|resumirlo|resumir)(?: eso)?"
-    rf"|(?:responde|contesta|escribe) {_TONGUE}|(?:un poco )?(?:más|menos) (?:corto|breve|largo"
-    r"|simple)|(?:un po' )?più (?:breve|corto|semplice)|(?:puoi|può) (?:ripetere|riassumere)"
-    rf"|rispondi {_TONGUE}|mais (?:curto|breve|simples)|korter|(?:ещё|еще) раз|короче"
-    r"|повтори(?:те)?"
-    r"|请?(?:再)?(?:简短|短|简单|详细)一?点|请?再说一(?:遍|次)|请?用(?:英语|英文|中文|德语|法语|西班牙语)"
-    r"(?:回答|说|写)?(?:一遍)?|请?总结一下|もっと短く|もう一度|短くして"
-)
-_ASKING = r"(?:please,? |(?:can|could|would|will) you (?:please )?|bitte |por favor,? |请)"
-_END = r"[\s,.!…:;)(\-?。！？，~]{0,9}"
-_PLEASE = r"(?:,? ?(?:please|bitte|s'il (?:vous|te) plaît|por favor|per favore|пожалуйста))?"
-
-THANKS = re.compile(
-    rf"[¡¿]{{0,2}}(?:{_THANKS}|{_PRAISE})(?:\Z|[\s,.!…:;)(\-?。！？，~]{{1,9}})", re.IGNORECASE
-)
-"""Thanks, praise or blame, which may stand before more of them, or before a wish."""
-
-WISH = re.compile(
-    rf"(?:and |but |und |et |y )?{_ASKING}?(?:{_WISHES}){_PLEASE}{_END}", re.IGNORECASE
-)
-"""What is wished for the answer."""
-
-STATEMENT = re.compile(
-    r"(?:(?:that|this|it) [a-z]{2,12}(?<!s)s|you(?! can| could| should)|all|everything"
-    r"|(?:das|es) [a-zäöü]{2,15}t|alles|c'est|tout|eso|todo|tutto)\b[^?？]{0,50}",
-    re.IGNORECASE,
-)
-"""What says why one thanks: "Thanks, that clears it up!"."""
-
 ANNOUNCEMENT = re.compile(
     r"\W{0,3}(?:tell me (?:more |something )?about|let's talk about|let us talk about|about"
     r"|regarding|concerning|(?:i|we)(?:'m| am|'re| are)? (?:want to use|would like to use|use"
@@ -469,17 +405,14 @@ ANNOUNCEMENT = re.compile(
 )
 """A turn that asks nothing and says what the next ones are about, in English."""
 
-COURTESY = re.compile(
-    rf"\A\s{{0,9}}(?:(?:{_THANKS}|yes|right|ja|oui|sí|sì)"
-    r"(?: for [\w ]{1,30})?[\s,.!]{1,9}){1,3}(?=\w)",
-    re.IGNORECASE,
-)
-"""What may stand before a question and is no part of it."""
-
 MEASURE = re.compile(
     r"\b(?:than|costs?|works?|means?|happens?|meant|mean|faster|slower|cheaper|bigger|smaller|larger"
     r"|longer|shorter|older|newer|better|kostet|kosten|dauert|meinte|schneller|billiger|größer"
-    r"|coûte|coûtent|cuesta|cuestan|costa|costano|custa|custam|kost|стоит|стоят)\b",
+    r"|coûte|coûtent|cuesta|cuestan|costa|costano|custa|custam|kost|стоит|стоят"
+    r"|(?<=\bhow )(?:fast|quick|warm|cold|hot|high|deep|heavy|wide|big|large|old|far|tall|strong)"
+    r"|(?:old|new|fast|slow|bigg|larg|small|cheap|long|short|high|low|b|earli|lat|near)est"
+    r"|goe?s?|tell me|explain|describe)\b",
     re.IGNORECASE,
 )
-"""Words that ask for something, which documents tell by a figure rather than by these words."""
+"""Words that ask for something, which documents tell by a figure rather than by these words, and
+words that only ask."""

@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+from ragkit.pipeline.substituting import IDENTIFIER, named_in_order, substituted
 from ragkit.text.sentences import sentence_spans
 from ragkit.text.words import detect_language, index_terms, query_terms
 from ragkit.types import Json, Turn
@@ -24,11 +25,17 @@ if TYPE_CHECKING:
 MOST_CARRIED_CHARACTERS = 400
 """Of earlier turns, the newest that are searched for with a question."""
 
+_MOST_ANSWERED = 200
+"""Characters of the last answer that are searched for with a question."""
+
 _LONGEST_READ = 1000
 """Characters of a message that are looked through for cues."""
 
 _LONGEST_REMARK = 10
 """Words of a message about the conversation."""
+
+_MOST_MEANT = 12
+"""Things that a question may point at, each of which is tried."""
 
 _LONGEST_FRAGMENT = 5
 """Words of a question without a verb, such as "For children?"."""
@@ -39,9 +46,10 @@ class Resolved:
     """What a question is taken to ask.
 
     `question` is what is searched for: the question itself where it is `standalone`, else with the
-    `topic` of earlier turns before it, whose words that it lacks are `carried`. `own` is what it
-    asks itself, without the words that point back. `by` says who found that out. `is_remark` is a
-    message about the conversation.
+    `topic` of earlier turns before it, whose words that it lacks are `carried`. `own` is what such
+    a question asks itself, without the words that point back, and `meant` what these may mean,
+    where that is not known. `by` says who found that out. `is_remark` is a message
+    about the conversation.
     """
 
     standalone: bool
@@ -49,6 +57,7 @@ class Resolved:
     carried: tuple[str, ...] = ()
     topic: str = ""
     own: str = ""
+    meant: tuple[str, ...] = ()
     by: Literal["rule", "generator"] | None = None
     is_remark: bool = False
 
@@ -71,8 +80,12 @@ def resolve(question: str, history: Sequence[Turn]) -> Resolved:
     topic = _topic(history)
     if not topic or not goes_on(question, after=topic):
         return Resolved(standalone=True, question=question, by="rule")
-    whole = substituted(topic, question) or _named_in_order(topic, question)
+    question = _uncourteous(question)
+    whole = substituted(topic, question) or named_in_order(topic, question)
+    answered = "" if whole or _MORE.search(question) else _answered(history)
     language = detect_language(f"{topic}\n{question}")
+    meant = () if whole else _meant(topic, answered, language)
+    topic = f"{topic}\n{answered}".rstrip()
     missing = set(query_terms(whole or topic, language=language)) - set(
         query_terms(question, language=language)
     )
@@ -87,6 +100,7 @@ def resolve(question: str, history: Sequence[Turn]) -> Resolved:
         carried=tuple(carried),
         topic=topic,
         own=_own(question),
+        meant=meant,
         by="rule",
     )
 
@@ -106,102 +120,51 @@ def _topic(history: Sequence[Turn]) -> str:
     return topic[-MOST_CARRIED_CHARACTERS:].partition(" ")[2]
 
 
-def substituted(topic: str, fragment: str) -> str | None:
-    """Return an English question with what a fragment puts in the place of something in it.
-
-    "And the yearly service?" replaces the tyre change of "How much is a tyre change for the van?",
-    "And for the truck?" its van. None for what has a verb of its own, or replaces nothing known.
-    """
-    said, asked = _INSTEAD.match(fragment), _ASKS_FOR.match(topic)
-    if said is None or asked is None:
-        return None
-    first, *rest = _BEFORE_PREPOSITION.split(asked["rest"].rstrip("?!. "))
-    if said["preposition"]:
-        same = f"{said['preposition'].lower()} "
-        places = [i for i, part in enumerate(rest) if part.lower().startswith(same)]
-        if not places:
-            return None
-        # Of "does the ferry to Saint Bride take" the verb stays.
-        helped = asked["frame"].lower().endswith(_HELPING)
-        kept = _LAST_VERB.search(rest[places[0]]) if helped else None
-        rest[places[0]] = f"{said['preposition']} {said['name']}{kept[0] if kept else ''}"
-        return _joined(asked["frame"], first, *rest)
-    head, parts = said["name"].lower().split()[-1], [first, *rest]
-    for i, part in enumerate(parts):
-        words = part.split()
-        bare = [word.lower().strip(",;:") for word in words]
-        if head in bare:
-            # "And a day pass?" replaces the annual pass, wherever that stands.
-            before = words[:1] if i else []
-            parts[i] = " ".join([*before, said["name"], *words[bare.index(head) + 1 :]])
-            return _joined(asked["frame"], *parts)
-    # Of "does the locker cost" the verb stays.
-    verb = first.split()[-1:] if asked["frame"].lower().endswith(_HELPING) else []
-    return _joined(asked["frame"], said["name"], *verb, *rest)
+def _answered(history: Sequence[Turn]) -> str:
+    """Return how the last answer begins, of which "it" or "the second one" may speak."""
+    last = history[-1]
+    if last.role != "assistant":
+        return ""
+    begins = " ".join(last.content[:_LONGEST_READ].split())
+    spans = sentence_spans(begins)
+    first = begins[slice(*spans[0])] if spans else begins
+    if _NO_ANSWER.match(first):
+        return ""
+    if len(first) <= _MOST_ANSWERED:
+        return first
+    return first[:_MOST_ANSWERED].rpartition(" ")[0]
 
 
-def _named_in_order(topic: str, question: str) -> str | None:
-    """Return an English question in which "the former" and "the latter" are the two by name.
+_NAMED = re.compile(
+    r"(?<=[\w,;:)] )[A-ZÄÖÜÉ][\w'-]{1,30}(?: [A-ZÄÖÜÉ][\w'-]{1,30}){0,3}"
+    r"|\A[A-ZÄÖÜÉ][\w'-]{1,30}(?: [A-ZÄÖÜÉ][\w'-]{1,30}){1,3}"
+    rf"|{IDENTIFIER}"
+)
+_MORE = re.compile(
+    r"\b(?:more(?! than\b)|else|mehr|sonst|encore|autre chose|más|otra cosa)\b", re.IGNORECASE
+)
+"""Asks for what the answer has not said."""
 
-    None unless it has such words, and the topic names exactly two things side by side.
-    """
-    if not _FORMER_OR_LATTER.search(question):
-        return None
-    pairs = _PAIR.findall(topic)
-    if len(pairs) != 1:
-        return None
-    former, latter = map(str, pairs[0])
-
-    def name(words: re.Match[str]) -> str:
-        return former if (words[1] or words[2]).lower() in {"former", "first"} else latter
-
-    return _FORMER_OR_LATTER.sub(name, question)
-
-
-def _joined(*parts: str) -> str:
-    return f"{' '.join(parts)}?"
-
-
-_HELPING = ("does", "do", "did", "will", "can")
-_LAST_VERB = re.compile(
-    r" (?:cost|take|last|need|hold|carry|open|close|start|stop|leave|arrive|depart|run|work|weigh"
-    r"|require|include|contain|mean|happen|look|end|begin)\Z",
+_NO_ANSWER = re.compile(
+    r"\W{0,3}(?:i\b|sorry|unfortunately|there is no|no information|ich\b|leider|je\b|désolé"
+    r"|lo siento)",
     re.IGNORECASE,
-)
-
-_INSTEAD = re.compile(
-    r"\W{0,3}(?:(?:and|or|but|what about|how about) )(?:(?P<preposition>for|in|on|at|to|from|with"
-    r"|without|by|during|about|of) )?"
-    r"(?P<name>(?:the |a |an |my |our |your )?[\w'-]{2,30}(?: [\w'-]{2,30}){0,3})\W{0,5}\Z",
-    re.IGNORECASE,
-)
-_ASKS_FOR = re.compile(
-    r"(?P<frame>(?:how (?:much|many|long|often|far|big|old|late)|what|when|where|who)"
-    r"(?: (?:is|are|was|were|does|do|did|will|can))"
-    r"|(?:how (?:many|much)|what|which)(?: [\w-]{2,20}){1,2} (?:does|do|did|will|can))"
-    r" (?P<rest>.{1,300})\Z",
-    re.IGNORECASE | re.DOTALL,
-)
-_FORMER_OR_LATTER = re.compile(
-    r"\bthe (?:(former|latter)(?! (?!costs|is|has|does)[a-z]{2,20}s\b)|(first|second) one)\b",
-    re.IGNORECASE,
-)
-_NAME = r"((?:the )?[A-Z][\w'-]{1,30}(?: [A-Z][\w'-]{1,30}){0,2})"
-_PAIR = re.compile(rf"\b{_NAME} (?:and|or|from) {_NAME}")
-_BEFORE_PREPOSITION = re.compile(
-    r" (?=(?:for|in|on|at|to|from|with|without|by|during|about|of) )", re.IGNORECASE
 )
 
 
 def _words(text: str) -> list[str]:
-    return [word.strip(".,:;?!()\"'“”„»«¿¡") for word in text.split()]
+    return [_bare(word) for word in text.split()]
+
+
+def _bare(word: str) -> str:
+    return word.strip(".,:;?!()\"'“”„»«¿¡")
 
 
 def is_remark(message: str) -> bool:
     """Whether a message is about the conversation and asks nothing of the documents."""
     if len(message) > 40 * _LONGEST_REMARK or len(message.split()) > _LONGEST_REMARK:
         return False
-    from ragkit.pipeline.cues import STATEMENT, THANKS, WISH  # only conversations need them
+    from ragkit.pipeline.remarks import STATEMENT, THANKS, WISH  # only conversations need them
 
     rest, is_thanks = message.strip(), False
     while rest and (thanks := THANKS.match(rest)):
@@ -213,11 +176,11 @@ def is_remark(message: str) -> bool:
 
 def goes_on(message: str, *, after: str) -> bool:
     """Whether a message goes on from what was said before, and cannot be understood without."""
-    from ragkit.pipeline.cues import ANNOUNCEMENT, COURTESY, CUES
+    from ragkit.pipeline.cues import ANNOUNCEMENT, CUES
 
     if ANNOUNCEMENT.match(after):
         return True
-    first = COURTESY.sub("", message[:_LONGEST_READ], count=1)
+    first = _uncourteous(message[:_LONGEST_READ])
     spans = sentence_spans(first)
     if spans:
         first = first[slice(*spans[0])]
@@ -238,6 +201,13 @@ def goes_on(message: str, *, after: str) -> bool:
     return is_asked and n_words == 1 and not cues.is_unspaced
 
 
+def _uncourteous(message: str) -> str:
+    """Return a message without the thanks before its question."""
+    from ragkit.pipeline.remarks import COURTESY
+
+    return COURTESY.sub("", message, count=1)
+
+
 def _own(question: str) -> str:
     """Return a question without what points back, and without words that only ask for a figure."""
     from ragkit.pipeline.cues import CUES, MEASURE
@@ -247,14 +217,35 @@ def _own(question: str) -> str:
     if cues is None:
         return own
     for pattern in (cues.anywhere, cues.pronoun):
-        own = _drop(pattern, own)
+        own = pattern.sub(" ", own)
     return own
+
+
+def _meant(topic: str, answered: str, language: str | None) -> tuple[str, ...]:
+    """Return what a later question may point at: runs of words without stop words, and each word.
+
+    "How many passengers does the Gannet carry?" speaks of passengers and of the Gannet. Of the
+    answer it is the names, as its other words stand in the documents anyway.
+    """
+    telling = set(query_terms(topic, language=language))
+    runs: list[list[str]] = [[]]
+    for piece in topic.split():
+        if telling.intersection(index_terms(word := _bare(piece), language=language)):
+            runs[-1].append(word)
+        else:
+            runs.append([])
+        if piece[-1] in ".,:;?!":
+            runs.append([])
+    whole = [" ".join(run) for run in runs if run]
+    named = [name[0] for name in _NAMED.finditer(answered)]
+    words = [word for run in runs for word in run]
+    return tuple(dict.fromkeys([*named, *whole, *words]))[:_MOST_MEANT]
 
 
 def _is_named(cues: Cues, before: str) -> bool:
     """Whether an earlier clause has what is meant: "The badge is lost, and what about that?"."""
     named = cues.named.search(before)
-    return named is not None and cues.clause.search(f"{before} ", named.end()) is not None
+    return named is not None and cues.clause.search(f"{before} ", named.start() + 1) is not None
 
 
 def _drop(pattern: re.Pattern[str], text: str) -> str:

@@ -62,6 +62,18 @@ _COURTEOUS = re.compile(
 )
 """Thanks before a question say nothing of it, and would be words that no document holds."""
 
+_CHANGE = re.compile(
+    r"\A\s*+(?:(?:ok(?:ay)?|so|and|but|well|now|right)[,.]?\s++){0,3}(?:something (?:completely )?"
+    r"(?:else|different)|(?:an?other|a new|new|a different|different|next|one more|a quick|quick)"
+    r" (?:question|topic)|change of topic|on another note|by the way|btw"
+    r"|(?:etwas|was) (?:ganz )?anderes|(?:eine )?(?:ganz )?(?:andere|neue) frage"
+    r"|themenwechsel|übrigens"
+    r"|(?:une )?autre (?:question|chose)|au fait|otra (?:pregunta|cosa)|por cierto)"
+    r"\s*+[:,.!–—-]\s*+(?=\S)",
+    re.IGNORECASE,
+)
+"""What announces that something else is asked is no part of it."""
+
 _NEXT = re.compile(
     r"(?<=[a-z]{2}[.!])(?<!\bvs\.)(?<!\bcf\.)(?<!\bal\.)(?<!\betc\.)(?<!\bno\.)\s++(?=[a-z])"
     r"|(?<=[?])\s++(?=\S)"
@@ -86,7 +98,7 @@ def questions_of(message: str) -> Sequence[str]:
     """
     if len(message) > MOST_CHARACTERS or len(message.split()) < _LEAST_TERMS:
         return [message]
-    asked = _COURTEOUS.sub("", message, count=1)
+    asked = _CHANGE.sub("", _COURTEOUS.sub("", message, count=1), count=1)
     if asked != message and _has_words(asked):
         message = asked
     sentences = list(_sentences(message))

@@ -99,7 +99,7 @@ def test_standalone_questions(rag: RAG) -> None:
 
 
 def test_follow_ups(rag: RAG) -> None:
-    """Each finds what its hand-written standalone form finds, and is refused where that is."""
+    """Each finds what its hand-written standalone form finds, and is refused as that is."""
     failures: list[tuple[dict[str, Any], object]] = []
     n_wanted = n_held = 0
     refused_otherwise: list[tuple[dict[str, Any], object]] = []
@@ -111,7 +111,8 @@ def test_follow_ups(rag: RAG) -> None:
         n_held += len(talk["needs"]) - len(_missing(talk, written)) - len(lost)
         if lost:
             failures.append((talk, f"{sorted(lost)} not found, {after.resolved}"))
-        if after.refused != written.refused:
+        # What no document answers may be refused where the written question is not.
+        if after.refused != written.refused and (talk["needs"] or not after.refused):
             why = f"refused: {after.refused}, {after.evidence} / {written.evidence}"
             refused_otherwise.append((talk, why))
     assert n_held >= LEAST_HELD * n_wanted, f"{n_held} of {n_wanted}\n{_named(failures)}"

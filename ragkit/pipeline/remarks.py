@@ -1,0 +1,133 @@
+"""What shows that a message speaks about the conversation: thanks, praise, blame and wishes."""
+
+from __future__ import annotations
+
+import re
+
+_THANKS = (
+    r"(?:many )?thanks(?: a lot| so much| again| very much| a million)?|no,? thanks"
+    r"|(?:no,? )?thank you(?: so much| very much| a lot)?|thx|ty|cheers|(?:ok(?:ay)?|great|perfect"
+    r"|cool|nice|awesome|excellent|super|good(?! [mean])|fine|alright|brilliant|wonderful"
+    r"|lovely|wow|lol|haha)"
+    r"|got it|i see|understood|makes sense|never ?mind|no problem|(?:good)?bye|see you(?: later)?"
+    r"|h+m+|u+h+|u+m+|o+h+|a+h+|aha|hello|hi|hey|good (?:morning|evening|afternoon|night)"
+    r"|(?:vielen |besten |herzlichen )?dank(?:e)?(?: schön| sehr)?(?: für (?:die|deine|ihre)"
+    r" (?:hilfe|auskunft|antwort)| dir| ihnen| euch)?|alles klar|verstanden|prima|toll"
+    r"|tschüss|hallo|guten (?:morgen|tag|abend)|auf wiedersehen"
+    r"|merci(?: beaucoup| bien| à vous| à toi)?(?: pour (?:ton|votre|l') ?aide)?|parfait"
+    r"|super|d'accord|au revoir|bonjour|bonsoir|très bien"
+    r"|(?:muchas |muchísimas )?gracias(?: por (?:la|tu|su) ayuda)?|perfecto|vale"
+    r"|entendido|hola|adiós|buenos días|muy bien"
+    r"|grazie(?: mille)?|perfetto|capito|ciao|buongiorno|(?:muito )?obrigad[oa]|olá|tchau"
+    r"|bedankt|dank (?:je|u)(?: wel)?|hoi|tot ziens|(?:большое )?спасибо(?: большое)?|понятно"
+    r"|привет|до свидания|(?:非常|多)?(?:谢谢|感谢)(?:你|您|了)?|多谢|好的|明白了|知道了|你好|再见"
+    r"|(?:どうも)?ありがとう(?:ございます|ございました)?|わかりました|了解(?:です|しました)?|こんにちは"
+)
+_PRAISE = (
+    r"(?:that|this|it)(?:'s| is| was| has been| helps?| helped| answers?| answered| works?| worked"
+    r"| makes)(?: (?:me|my|all|it|so|very|really|exactly|just|quite|a|lot|great|perfect(?:ly)?"
+    r"|helpful|useful|good|clear|right|sense|what|i|needed|wanted|asked|meant|question|for|now|not|wrong"
+    r"|incorrect|unclear|too|much|long|short|complicated)){0,6}"
+    r"|(?:exactly |just )?what i (?:needed|wanted|was looking for)"
+    r"|very (?:helpful|useful|kind|good)"
+    r"|you(?:'re| are| were| have been) (?:very |so |really )?(?:kind|helpful|great|right|wrong)"
+    r"|(?:sorry, )?i (?:do not|don't|did not|didn't) (?:understand|get it|get that|follow)"
+    r"|too (?:long|short|complicated|vague)|for (?:the|your) (?:help|answer|information)"
+    r"|(?:das|es) (?:hilft|war|ist|reicht)(?: (?:mir|uns|sehr|gut|alles|hilfreich|weiter|toll"
+    r"|falsch|super|perfekt|klar|genau|schon|zu|lang|richtig)){0,4}|(?:das )?verstehe ich nicht"
+    r"|ich verstehe(?: das)? nicht|zu (?:lang|kurz|kompliziert)"
+    r"|c'est (?:très |trop )?(?:parfait|clair|utile|bien|gentil|noté|faux|long)|ça m'aide"
+    r"(?: beaucoup)?|je ne comprends pas|muy (?:útil|amable|claro)|(?:eso )?me ayuda(?: mucho)?"
+    r"|no (?:lo )?entiendo|es (?:perfecto|claro)|non capisco|molto (?:utile|gentile)"
+    r"|não entendi|ik begrijp het niet|не понимаю|(?:我)?不明白|太长了|很有帮助"
+)
+_LANGUAGES = (
+    r"(?:english|german|french|spanish|italian|portuguese|dutch|russian|chinese|japanese"
+    r"|arabic|deutsch|englisch|französisch|spanisch|italienisch|anglais|allemand|français"
+    r"|espagnol|inglés|alemán|francés|español|inglese|tedesco|francese|italiano)"
+)
+_TONGUE = rf"(?:in|into|to|auf|ins?|en|in het|em) {_LANGUAGES}"
+_SAID = (
+    r"(?:it|that|this|everything|your (?:last |previous )?(?:answer|reply)|the (?:last |previous )?"
+    r"answer|our conversation|the conversation|our chat|all (?:of )?(?:that|this))"
+)
+_MANNER = (
+    rf"(?: again| once more| so far| a bit| much| (?:more )?(?:simply|briefly|clearly|slowly)"
+    rf"| differently| in (?:other|simple|simpler|plain|fewer|your own|one|two|three|a few|short)"
+    rf"(?: (?:words?|sentences?|lines?|english))?| shorter| longer| simpler| {_TONGUE}"
+    r"| (?:as|in|with) (?:a )?(?:list|table|bullet points?)| for (?:a child|beginners|me))"
+)
+_WISHES = (
+    r"(?:(?:make|keep) (?:it|that|this) |a bit |much |even |be )?(?:shorter|longer|simpler|briefer"
+    r"|more brief|more briefly|brief|concise|more concise|in short)"
+    rf"|(?:now |again |and |und |et |y )?{_TONGUE}"
+    rf"|(?:say|write|put|repeat|rephrase|reword|translate|summari[sz]e|explain|shorten|simplify"
+    rf"|make|give me) {_SAID}{_MANNER}{{0,3}}"
+    rf"|(?:repeat|rephrase|summari[sz]e|go on|continue|try again|shorten)"
+    rf"|(?:answer|reply|respond|write|speak|talk)(?: to me)?{_MANNER}{{1,2}}"
+    r"|(?:use|give me|write) (?:a )?(?:bullet points?|short version|shorter version|summary"
+    r"|short answer|shorter answer|simpler words|fewer words|one sentence)"
+    r"|(?:what|why) did (?:you|i) (?:just )?(?:say|ask|answer|write)(?: before| first| last)?"
+    r"|(?:what|which) was my (?:first|last|previous) question|(?:who|what) are you"
+    r"|are you (?:really |quite |absolutely )?(?:sure|certain|serious|kidding)(?: (?:about"
+    r"|of) (?:that"
+    r"|this|it))?|really|(?:is (?:that|this|it)|isn't that) (?:really |actually )?(?:right"
+    r"|correct|true"
+    r"|accurate)|what do you mean(?: by (?:that|this|it))?|how do you know(?: that| this)?"
+    r"|where did you (?:get|find|read|see) (?:that|this|it)(?: from)?|what can you do"
+    rf"|(?:do|can) you (?:speak|understand) {_LANGUAGES}|who (?:made|built|wrote) you"
+    r"|(?:i think )?you (?:did not|didn't|have not|haven't) answer(?:ed)? (?:my|the) question"
+    r"|(?:one more time"
+    r"|once more|again)"
+    r"|are you (?:a |an )?(?:human|robot|bot|ai|machine|real person|real)|how are you"
+    r"|bist du (?:dir )?(?:da )?(?:ganz )?sicher|sind sie sicher|wirklich|(?:stimmt"
+    r"|ist) das (?:wirklich )?"
+    r"(?:richtig|wahr|korrekt)?|(?:tu es|êtes-vous|vous êtes) sûr|vraiment|c'est vrai"
+    r"|¿?(?:estás|está) segur[oa]|¿?de verdad|¿?en serio"
+    r"|was (?:habe ich|hast du) (?:zuerst |eben |gerade )?(?:gefragt|gesagt)|wer bist du"
+    r"|(?:etwas |noch |viel )?(?:kürzer|länger|einfacher)(?: fassen| sagen| erklären)?"
+    r"|(?:nochmals?|noch einmal|noch mal)|(?:fass|fasse|wiederhole?|kürze|erkläre?|sag|sage)"
+    r" (?:das|es|die antwort|unser gespräch)(?: bitte)?(?: (?:kürzer|einfacher|zusammen|nochmal"
+    r"|noch einmal|anders|kurz|genauer)){0,2}"
+    r"|(?:kannst du|können sie) (?:das|es)(?: bitte)? (?:(?:nochmal|noch einmal|etwas) )?(?:kürzer"
+    r"|einfacher|anders|wiederholen|zusammenfassen)(?: fassen| sagen| erklären)?"
+    rf"|(?:antworte|schreib|schreibe|antworten sie)(?: mir)?(?: bitte)? {_TONGUE}"
+    rf"|übersetze? (?:das|es)(?: bitte)? {_TONGUE}"
+    r"|(?:un peu )?(?:plus|moins) (?:court|long|simple|bref)|(?:peux-tu|pouvez-vous)"
+    r" (?:le )?(?:répéter|résumer|reformuler|simplifier)|(?:répète|répétez|résume|résumez)"
+    r"(?:-le)?|(?:réponds|répondez|écris)(?:-moi)? "
+    rf"{_TONGUE}|¿?(?:puedes|podrías|puede) (?:repetirlo|repetir|resumirlo|resumir)(?: eso)?"
+    rf"|(?:responde|contesta|escribe) {_TONGUE}|(?:un poco )?(?:más|menos) (?:corto|breve|largo"
+    r"|simple)|(?:un po' )?più (?:breve|corto|semplice)|(?:puoi|può) (?:ripetere|riassumere)"
+    rf"|rispondi {_TONGUE}|mais (?:curto|breve|simples)|korter|(?:ещё|еще) раз|короче"
+    r"|повтори(?:те)?"
+    r"|请?(?:再)?(?:简短|短|简单|详细)一?点|请?再说一(?:遍|次)|请?用(?:英语|英文|中文|德语|法语|西班牙语)"
+    r"(?:回答|说|写)?(?:一遍)?|请?总结一下|もっと短く|もう一度|短くして"
+)
+_ASKING = r"(?:please,? |(?:can|could|would|will) you (?:please )?|bitte |por favor,? |请)"
+_END = r"[\s,.!…:;)(\-?。！？，~]{0,9}"
+_PLEASE = r"(?:,? ?(?:please|bitte|s'il (?:vous|te) plaît|por favor|per favore|пожалуйста))?"
+
+THANKS = re.compile(
+    rf"[¡¿]{{0,2}}(?:{_THANKS}|{_PRAISE})(?:\Z|[\s,.!…:;)(\-?。！？，~]{{1,9}})", re.IGNORECASE
+)
+"""Thanks, praise or blame, which may stand before more of them, or before a wish."""
+
+WISH = re.compile(
+    rf"(?:and |but |und |et |y )?{_ASKING}?(?:{_WISHES}){_PLEASE}{_END}", re.IGNORECASE
+)
+"""What is wished for the answer."""
+
+STATEMENT = re.compile(
+    r"(?:(?:that|this|it) [a-z]{2,12}(?<!s)s|you(?! can| could| should)|all|everything"
+    r"|(?:das|es) [a-zäöü]{2,15}t|alles|c'est|tout|eso|todo|tutto)\b[^?？]{0,50}",
+    re.IGNORECASE,
+)
+"""What says why one thanks: "Thanks, that clears it up!"."""
+
+COURTESY = re.compile(
+    rf"\A\s{{0,9}}(?:(?:{_THANKS}|yes|right|ja|oui|sí|sì)"
+    r"(?: for [\w ]{1,30})?[\s,.!]{1,9}){1,3}(?=\w)",
+    re.IGNORECASE,
+)
+"""What may stand before a question and is no part of it."""
