@@ -10,6 +10,7 @@ from ragkit.costs.energy import local_joules
 from ragkit.types import MOST_COUNTED, Json, token_count
 
 CONFIDENCE = 0.95
+_CUT_OFF = ("abandoned", "failed")
 
 
 @dataclass(slots=True, kw_only=True)
@@ -59,7 +60,7 @@ def asked(records: Iterable[Mapping[str, Json]], generator: str | None = None) -
             continue
         if generator is not None and record.get("generator") != generator:
             continue
-        if not token_count(receipt.get("llm_calls")) or receipt.get("outcome") == "abandoned":
+        if not token_count(receipt.get("llm_calls")) or receipt.get("outcome") in _CUT_OFF:
             continue
         sent, said = token_count(usage.get("input_tokens")), token_count(usage.get("output_tokens"))
         if sent is None or said is None:

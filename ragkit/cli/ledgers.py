@@ -7,6 +7,7 @@ import functools
 import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ragkit.brief import counted
 from ragkit.cli import ledger_output, output
@@ -15,6 +16,10 @@ from ragkit.costs.ledger import read_ledger, summarise
 from ragkit.costs.ledger_files import has_ledger, without_repeats
 from ragkit.errors import ConfigError, ExitCode
 from ragkit.types import Json
+
+if TYPE_CHECKING:
+    from ragkit.costs.grouping import Groups
+    from ragkit.costs.ledger import Summary
 
 _NAME = "ledger.jsonl"
 
@@ -30,12 +35,8 @@ def report(args: argparse.Namespace) -> ExitCode:
         return _page(args, paths)
     groups = group(records_of(paths), args.by or "day", with_days=metric is not None)
     total = groups.total()
-    data: dict[str, Json] = {**total.to_dict()}
-    if args.by is not None:
-        data["by"] = args.by
-        data["groups"] = [{"key": key, **s.to_dict()} for key, s in groups.groups.items()]
-    if metric is not None:
-        data["business"] = joined(metric, groups.days)
+    business = None if metric is None else joined(metric, groups.days)
+    data = _report_data(args, groups, total, business)
     output.show(data, lambda shown: ledger_output.report_text(total, shown), as_json=args.json)
     return ExitCode.DONE
 
@@ -56,9 +57,21 @@ def _page(args: argparse.Namespace, paths: Sequence[Path]) -> ExitCode:
     sources = [path.name for path in paths]
     page = ledger_html(groups, sources=sources, drift=drift, business=business)
     Path(args.html).write_text(page, encoding="utf-8", errors="backslashreplace")
-    data: dict[str, Json] = {**groups.total().to_dict(), "html": args.html}
+    data = {**_report_data(args, groups, groups.total(), business), "html": args.html}
     output.show(data, lambda _: f"wrote {args.html}", as_json=args.json)
     return ExitCode.DONE
+
+
+def _report_data(
+    args: argparse.Namespace, groups: Groups, total: Summary, business: Json
+) -> dict[str, Json]:
+    data: dict[str, Json] = {**total.to_dict()}
+    if args.by is not None:
+        data["by"] = args.by
+        data["groups"] = [{"key": key, **s.to_dict()} for key, s in groups.groups.items()]
+    if business is not None:
+        data["business"] = business
+    return data
 
 
 def diff(args: argparse.Namespace) -> ExitCode:

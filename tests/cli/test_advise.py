@@ -175,6 +175,19 @@ def test_cut_answers_hide_how_long_they_would_be(tmp_path: Path) -> None:
     assert "30 of 300 answers were cut" in data["reason"]
 
 
+def test_answers_that_broke_off_say_nothing_of_lengths(tmp_path: Path) -> None:
+    """What failed or was left had fewer tokens than its answer would have had."""
+    whole = Path(_ledger(tmp_path / "whole.jsonl", 300)).read_text("utf-8")
+    place = tmp_path / "mixed.jsonl"
+    for outcome in ("failed", "abandoned"):
+        broken = [json.loads(line) for line in whole.splitlines()[:99]]
+        for line in broken:
+            line["receipt"]["outcome"] = outcome
+        place.write_text("".join(json.dumps(line) + "\n" for line in broken) + whole, "utf-8")
+        (source,) = advised("window", "--ledger", str(place))["sources"]
+        assert source["answers"] == 300
+
+
 @pytest.mark.parametrize(
     ("arguments", "tier"),
     [(["--max-wait", "86400", "--questions-per-day", "5000"], "batch"),

@@ -55,8 +55,11 @@ def test_the_page_needs_nothing_else(ledger: Path, tmp_path: Path) -> None:
     """Plots are drawn inside, and nothing is loaded from elsewhere."""
     page = tmp_path / "page.html"
     (tmp_path / "orders.csv").write_text("day,orders\n2026-03-02,7\n")
-    valid(run("ledger", "report", str(ledger), "--by", "policy", "--html", str(page),
-              "--business", str(tmp_path / "orders.csv"), "--json").stdout, "ledger")  # fmt: skip
+    data = valid(run("ledger", "report", str(ledger), "--by", "policy", "--html", str(page),
+                     "--business", str(tmp_path / "orders.csv"), "--json").stdout,
+                 "ledger")  # fmt: skip
+    assert [group["key"] for group in data["groups"]] == ["ingest", "bundled/6"]
+    assert data["business"]["metric"] == "orders"
     text = page.read_text("utf-8")
     assert not re.findall(r"(?:src|href)=|url\(|@import|https?://(?!www\.w3\.org)", text)
     assert text.count("<svg") == text.count("</svg>") >= 3

@@ -117,3 +117,14 @@ def test_a_ledger_is_watched_by_its_proxies() -> None:
     alarms = [alarm for alarm in drift(lines).alarms if alarm["proxy"] == "refused"]
     assert len(alarms) == 1
     assert (alarms[0]["direction"], alarms[0]["time"]) == ("up", "2026-03-02T12:00:00Z")
+
+
+def test_unknown_costs_are_left_out() -> None:
+    """A line without seconds, CPU seconds or joules says nothing of them, and is not 0."""
+    lines = [
+        ask(seconds=2.0),
+        {**ask(), "receipt": {"joules": {"low": 1.0}}},
+    ]
+    found = {d.measure: d for d in differences(gather(lines), gather(lines))}
+    assert (found["seconds"].a, found["seconds"].n_a) == (2.0, 1)
+    assert (found["cpu_seconds"].n_a, found["joules"].n_a) == (1, 1)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import UTC, datetime
 
-from ragkit.costs.ledger import as_table, number_of
+from ragkit.costs.ledger import as_table, known_number
 from ragkit.text.jsontext import json_line
 from ragkit.types import Json, token_count
 from ragkit_connectors.monitors.joining import read_time
@@ -29,10 +29,10 @@ def emf_line(record: Mapping[str, Json]) -> str | None:
         "SavedTokens": ("Count", token_count(receipt.get("saved_tokens"))),
         "Refused": ("Count", int(record.get("refused") is True)),
         "Failed": ("Count", int(receipt.get("outcome") in ("failed", "abandoned"))),
-        "Seconds": ("Seconds", _number(receipt, "seconds")),
-        "CPUSeconds": ("Seconds", _number(receipt, "cpu_seconds")),
-        "Joules": ("None", _number(as_table(receipt.get("joules")), "mid")),
-        "CarbonGrams": ("None", _number(as_table(receipt.get("carbon_g")), "mid")),
+        "Seconds": ("Seconds", known_number(receipt, "seconds")),
+        "CPUSeconds": ("Seconds", known_number(receipt, "cpu_seconds")),
+        "Joules": ("None", known_number(as_table(receipt.get("joules")), "mid")),
+        "CarbonGrams": ("None", known_number(as_table(receipt.get("carbon_g")), "mid")),
     }
     known = {name: (unit, value) for name, (unit, value) in values.items() if value is not None}
     model = receipt.get("served_model") or record.get("generator") or "unknown"
@@ -52,7 +52,3 @@ def emf_line(record: Mapping[str, Json]) -> str | None:
         **{name: value for name, (_, value) in known.items()},
     }
     return json_line(data)
-
-
-def _number(table: Mapping[str, Json], name: str) -> float | None:
-    return number_of(table, name) if isinstance(table.get(name), int | float) else None

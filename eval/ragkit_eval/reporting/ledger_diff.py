@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from statistics import NormalDist
 from typing import Literal, TypeAlias
 
-from ragkit.costs.ledger import as_table, number_of
+from ragkit.costs.ledger import as_table, known_number
 from ragkit.types import Json, token_count
 
 LEAST = 30
@@ -60,11 +60,11 @@ class Costs:
         if not is_attempt or receipt.get("outcome") not in (None, "answered", "refused"):
             return
         self.n += 1
-        for name in _SPENT:
-            self.values[name].add(number_of(receipt, name))
-        joules = as_table(receipt.get("joules"))
-        if joules:
-            self.values["joules"].add(number_of(joules, "mid"))
+        spent = {name: known_number(receipt, name) for name in _SPENT}
+        spent["joules"] = known_number(as_table(receipt.get("joules")), "mid")
+        for name, value in spent.items():
+            if value is not None:
+                self.values[name].add(value)
         if record.get("refused") is True:
             self.refused += 1
             return
