@@ -20,7 +20,7 @@ from ragkit.types import Failure, Json, SourceItem
 from ragkit_connectors.support.aws import AwsCall, AwsClient
 from ragkit_connectors.support.deadline import Deadline
 from ragkit_connectors.support.json_values import Record, records, text
-from ragkit_connectors.website.fetching import GZIP, unpacked_gzip
+from ragkit_connectors.support.packed import GZIP, unpacked_gzip
 
 _BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,254}")
 _OBJECT_SECONDS = 300.0

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import io
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime, timedelta
@@ -91,9 +90,8 @@ _MONITORS: Mapping[str, Callable[[argparse.Namespace], Iterable[Sample]]] = {
 
 def _lines(name: str) -> Iterable[str]:
     if name == "-":
-        if isinstance(sys.stdin, io.TextIOWrapper):
-            sys.stdin.reconfigure(encoding="utf-8", errors="replace")
-        yield from sys.stdin
+        for line in sys.stdin.buffer:
+            yield line.decode("utf-8", "replace")
         return
     try:
         with open(name, encoding="utf-8", errors="replace") as lines:

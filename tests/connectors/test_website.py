@@ -23,8 +23,9 @@ from ragkit.pipeline.options import IngestOptions
 from ragkit.pipeline.report import IngestReport
 from ragkit.types import Document, Failure
 from ragkit_connectors import is_source, open_source
+from ragkit_connectors.support.packed import unpacked_gzip
 from ragkit_connectors.website.addresses import is_public
-from ragkit_connectors.website.fetching import Fetcher, unpacked_gzip
+from ragkit_connectors.website.fetching import Fetcher
 from ragkit_connectors.website.robots import Robots
 from ragkit_connectors.website.urls import check_same_site, normalised
 
@@ -459,7 +460,7 @@ def test_what_is_packed_in_several_pieces(site: Site, monkeypatch: pytest.Monkey
     assert read(f"{site.url}/a")[0][f"{site.url}/a"].text == "First and second."
     found = unpacked_gzip((packed[at : at + 1] for at in range(len(packed))), 100)
     assert b"".join(found) == b"<p>First and second."
-    monkeypatch.setattr("ragkit_connectors.website.fetching._MAX_GZIP_MEMBERS", 3)
+    monkeypatch.setattr("ragkit_connectors.support.packed._MAX_GZIP_MEMBERS", 3)
     with pytest.raises(LoadError, match="limit: packed in more than 3"):
         list(unpacked_gzip(iter([gzip.compress(b"") * 4]), 100))
 

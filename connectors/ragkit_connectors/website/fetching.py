@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import time
 import weakref
-import zlib
 from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from ragkit.loading.formats import MAX_FILE_BYTES
 from ragkit.loading.isolation import BLOCK_BYTES, Content
 from ragkit.loading.reading import KEPT_BYTES
 from ragkit_connectors.support.deadline import Deadline
+from ragkit_connectors.support.packed import limited, unpacked_gzip
 from ragkit_connectors.support.sockets import READ_BYTES, TimedSocket, connected_to
 from ragkit_connectors.website.addresses import addresses_of
 from ragkit_connectors.website.urls import check_same_site, host_and_port, normalised
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from http.client import HTTPConnection, HTTPResponse
     from ssl import SSLContext
 
-GZIP = b"\x1f\x8b"
 AGENT = "ragkit"
 _HEADERS = {
     "User-Agent": f"{AGENT} (reads documents into an index)",
@@ -49,7 +48,6 @@ _MAX_WAITS = 2
 _NO_ENCODING = frozenset({"", "identity", "none", "utf-8", "utf8"})
 """Values of `Content-Encoding` of what is not packed; some servers name the charset there."""
 
-_MAX_GZIP_MEMBERS = 10_000
 _OVERLOADED = frozenset({429, 503})
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _MAX_VALIDATOR_CHARACTERS = 300
@@ -273,55 +271,6 @@ def _body(response: HTTPResponse) -> Iterator[bytes]:
     # http.client reports a body that is shorter than announced only by what it still expects.
     if response.length:
         raise LoadError("unreadable", "the answer broke off before its end", may_pass=True)
-
-
-def limited(blocks: Iterator[bytes], most_bytes: int) -> Iterator[bytes]:
-    """Yield blocks; raises `LoadError` as soon as they are more than is allowed."""
-    left = most_bytes
-    for block in blocks:
-        left -= len(block)
-        if left < 0:
-            raise LoadError("limit", f"more than {most_bytes:,} bytes")
-        yield block
-
-
-def unpacked_gzip(blocks: Iterator[bytes], most_bytes: int) -> Iterator[bytes]:
-    """Yield what gzip has packed; raises `LoadError` where that is too much, or broken."""
-    try:
-        yield from limited(_members(blocks), most_bytes)
-    except zlib.error as error:
-        raise LoadError("broken", f"it cannot be unpacked: {error}") from error
-
-
-def _members(blocks: Iterator[bytes]) -> Iterator[bytes]:
-    """Yield what the members of gzip hold, one after the other (RFC 1952, section 2.2)."""
-    reader, n_members, between = zlib.decompressobj(31), 1, b""
-    for block in _small(blocks):
-        left = between + block
-        while left:
-            if reader.eof:
-                # Zero bytes that fill a block, or anything else, may follow the last member.
-                if not left.startswith(GZIP[: len(left)]):
-                    return
-                if len(left) < len(GZIP):
-                    break
-                n_members += 1
-                if n_members > _MAX_GZIP_MEMBERS:
-                    raise LoadError("limit", f"packed in more than {_MAX_GZIP_MEMBERS:,} pieces")
-                reader = zlib.decompressobj(31)
-            yield reader.decompress(left, BLOCK_BYTES)
-            left = reader.unused_data if reader.eof else reader.unconsumed_tail
-        between = left
-    if not reader.eof:
-        yield reader.flush()
-    if not reader.eof:
-        raise LoadError("unreadable", "the packed content broke off before its end")
-
-
-def _small(blocks: Iterator[bytes]) -> Iterator[bytes]:
-    """Yield small blocks: what follows a member is copied for each member."""
-    for block in blocks:
-        yield from (block[at : at + READ_BYTES] for at in range(0, len(block), READ_BYTES))
 
 
 class _Spool:

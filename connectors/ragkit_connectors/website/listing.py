@@ -12,7 +12,8 @@ from ragkit.errors import LoadError
 from ragkit.loading.formats import MAX_FILE_BYTES
 from ragkit.loading.isolation import Content, Parser
 from ragkit.loading.sitemaps import INDEX, SITEMAP
-from ragkit_connectors.website.fetching import GZIP, Page, unpacked_gzip
+from ragkit_connectors.support.packed import GZIP, unpacked_gzip
+from ragkit_connectors.website.fetching import Page
 
 MAX_URLS = 100_000
 MAX_SITEMAPS = 1_000
