@@ -123,6 +123,8 @@ def ask(args: argparse.Namespace) -> ExitCode:
         if not args.dry_run and settings_of(args).profile == "batch":
             lines = list(lines)
             generator = _answered_by_jobs(args, lines, history)
+    elif args.at_once is not None or args.answered is not None:
+        raise ConfigError("--jobs and --answered are for --questions FILE.jsonl, not for one")
     with open_rag(args, generator=generator) as rag:
 
         def answer(line: Mapping[str, Json]) -> dict[str, Json]:

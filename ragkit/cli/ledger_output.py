@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from ragkit.brief import counted
 from ragkit.cli.output import Shown, known
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ def _group_text(group: Shown, width: int) -> str:
 
 def _business_lines(business: Shown) -> list[str]:
     name = business["metric"]
-    lines = [f"beside {name}, {business['days_with_both']} days that both know"]
+    lines = [f"beside {name}, {counted(business['days_with_both'], 'day')} that both have"]
     per = business["per_unit"]
     if per is not None:
         tokens = known(per["input_tokens"], digits=1)
@@ -69,8 +70,8 @@ def sci_text(data: Shown) -> str:
     """Return the intensity, its boundary and what has to be known to read it."""
     unit = "correct answer" if data["correct"] is not None else data["unit"]
     lines = [
-        f"carbon  {_grams(data['g_per_unit'])} for each {unit}",
-        f"energy  {_joules(data['joules_per_unit'])} for each {unit}",
+        f"carbon  {_known(data['g_per_unit'], 'g')} for each {unit}",
+        f"energy  {_known(data['joules_per_unit'], 'J')} for each {unit}",
         f"units   {data['units']:,}, of which {data['units_with_carbon']:,} with known carbon",
         f"boundary {data['boundary']}: {'; '.join(data['counted'])}",
         f"not counted: {'; '.join(data['not_counted'])}",
@@ -97,7 +98,11 @@ def _grams(bounds: Shown | None) -> str:
 
 
 def _estimate(bounds: Shown | None, unit: str) -> str:
+    return f"{unit} unknown" if bounds is None else _known(bounds, unit)
+
+
+def _known(bounds: Shown | None, unit: str) -> str:
     if bounds is None:
-        return f"{unit} unknown"
+        return "unknown"
     low, mid, high = (_short(bounds[name]) for name in ("low", "mid", "high"))
     return f"{mid} {unit} ({low} to {high})"

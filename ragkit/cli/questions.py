@@ -131,25 +131,30 @@ def answered_ids(path: str | None) -> set[str]:
     """Return the ids of the questions that an earlier call has answered; empty without a file.
 
     Raises:
-        ConfigError: the file cannot be read, or its last line is not whole.
+        ConfigError: the file cannot be read, a line is no JSON, or the last one is not whole.
     """
     if path is None:
         return set()
     found = set[str]()
     try:
         with Path(path).open("rb") as stream:
-            for line in record_lines(stream):
+            for number, line in enumerate(record_lines(stream), start=1):
                 if not line.endswith(b"\n"):
                     raise ConfigError(
                         f"answered {path} ends in the middle of a line, and what is appended "
                         f"would be part of it; remove that line: sed -i '$d' {shlex.quote(path)}"
                     )
-                data = read_answer_json(line) if line.strip() else None
+                if not line.strip():
+                    continue
+                try:
+                    data = read_answer_json(line)
+                except ValueError as error:
+                    raise ConfigError(f"answered {path}, line {number}: {error}") from error
                 if is_object(data) and isinstance(data.get("id"), str) and "error" not in data:
                     found.add(str(data["id"]))
     except FileNotFoundError:
         return set()
-    except (OSError, ValueError) as error:
+    except OSError as error:
         raise ConfigError(f"answered {path} cannot be read: {error}") from error
     return found
 

@@ -118,6 +118,16 @@ def test_what_was_answered_is_not_asked_again(
     before.write_text("".join(lines[:8])[:-5])
     cut = run(*asked(store, questions, server, "--answered", str(before)), code=2)
     assert "ends in the middle of a line" in cut.stderr
+    before.write_text(f"{lines[0]}no JSON\n")
+    broken = run(*asked(store, questions, server, "--answered", str(before)), code=2)
+    assert f"{before}, line 2: " in broken.stderr
+
+
+def test_options_of_many_questions_are_not_ignored(store: str) -> None:
+    """With one question they would do nothing."""
+    for option in (("--jobs", "2"), ("--answered", "a.jsonl")):
+        said = run("ask", "When does it leave?", "--store", store, *option, code=2)
+        assert "--questions" in said.stderr
 
 
 def test_ctrl_c_prints_what_is_under_way(store: str, questions: str) -> None:

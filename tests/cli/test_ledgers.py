@@ -98,6 +98,18 @@ def test_intensity(ledger: Path, unit: str) -> None:
     assert ("rewards waste" in text) == (unit == "token")
 
 
+def test_an_intensity_that_is_not_known(tmp_path: Path) -> None:
+    """It is said to be unknown, in JSON null."""
+    nothing = write(tmp_path / "nothing.jsonl", [])
+    data = valid(
+        run("ledger", "sci", str(nothing), "--unit", "answer", "--json").stdout, "ledger_sci"
+    )
+    assert data["g_per_unit"] is None
+    assert (
+        "carbon  unknown for each" in run("ledger", "sci", str(nothing), "--unit", "answer").stdout
+    )
+
+
 def test_break_even_and_drift(ledger: Path) -> None:
     """Neither "not yet" nor "too few" is an error."""
     paid = run("ledger", "break-even", str(ledger), "--json").stdout
