@@ -128,7 +128,7 @@ def _answered(history: Sequence[Turn]) -> str:
     begins = " ".join(last.content[:_LONGEST_READ].split())
     spans = sentence_spans(begins)
     first = begins[slice(*spans[0])] if spans else begins
-    if _NO_ANSWER.match(first):
+    if _NO_ANSWER.match(first) or not any(map(str.isalnum, first)):
         return ""
     if len(first) <= _MOST_ANSWERED:
         return first
