@@ -101,7 +101,7 @@ def test_a_lost_worker_loses_and_repeats_nothing(
     while "1 of 20 shares" not in process.stderr.readline():
         assert process.poll() is None
     # Ray names its processes by what they do; those of Dask are Python's own.
-    marks = ("ray::ingest", "from multiprocessing")
+    marks = ("ray::ingest", "from multiprocessing.spawn")
     workers: list[psutil.Process] = []
     while not workers:
         children = psutil.Process(process.pid).children(recursive=True)
