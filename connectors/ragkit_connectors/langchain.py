@@ -123,8 +123,9 @@ class RagkitCompressor(BaseDocumentCompressor):
     ) -> Sequence[Document]:
         """Run `compress_documents` in a thread."""
         del callbacks
-        options = trim_options(self)
-        return await atrim_documents(query, documents, drop_refused=self.drop_refused, **options)
+        return await atrim_documents(
+            query, documents, drop_refused=self.drop_refused, **trim_options(self)
+        )
 
 
 class RagkitRetriever(BaseRetriever):

@@ -411,12 +411,16 @@ def as_table(value: Json) -> Mapping[str, Json]:
 
 def number_of(record: Mapping[str, Json], name: str) -> float:
     """Return a measured value for a sum: 0.0 if it is unknown."""
-    return known_number(record, name) or 0.0
+    return measured(record.get(name)) or 0.0
 
 
 def known_number(record: Mapping[str, Json], name: str) -> float | None:
+    """Return a measured value of a record; None (unknown) as `measured` has it."""
+    return measured(record.get(name))
+
+
+def measured(value: object) -> float | None:
     """Return a measured value; None for one that is negative, beyond a float, or none at all."""
-    value = record.get(name)
     kind = type(value)
     if (kind is float or kind is int) and 0 <= value <= MOST_COUNTED:  # type: ignore[operator]
         return float(value)  # type: ignore[arg-type]

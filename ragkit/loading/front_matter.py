@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+from ragkit.loading.loaded import whole_characters
 from ragkit.types import Json
 
 _FRONT_MATTER = re.compile(r"---[ \t]*+\n(.*?)\n(?:---|\.\.\.)[ \t]*+(?:\n|\Z)", re.DOTALL)
@@ -72,8 +73,7 @@ def _scalar(value: str) -> str | int | float | bool | None:
         inner = quoted[1][1:-1]
         if value[0] == "'":
             return inner.replace("''", "'")
-        inner = _ESCAPED.sub(_unescaped, inner)
-        return inner.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+        return whole_characters(_ESCAPED.sub(_unescaped, inner))
     value = _uncommented(value).strip("\"'")
     if value.lower() in {"true", "false"}:
         return value.lower() == "true"

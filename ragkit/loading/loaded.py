@@ -221,6 +221,11 @@ def clean(text: str) -> str:
     return _UNWANTED.sub("", text.replace("\x0c", "\n").replace("\x85", "\n"))
 
 
+def whole_characters(text: str) -> str:
+    """Return text in which two halves of a character of UTF-16 are one; a lone one is U+FFFD."""
+    return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+
+
 def decoded(data: bytes) -> tuple[str, dict[str, Json], dict[Dropped, int]]:
     """Return a text file's characters, as metadata its encoding if guessed, and what is left out.
 

@@ -9,7 +9,7 @@ from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, TypeAlias
 
-from ragkit.loading.loaded import clean
+from ragkit.loading.loaded import clean, whole_characters
 
 _WORD = re.compile(r"\S+")
 _BOLD = re.compile(rb"bold|black|heavy|cmbx|-medi|demi", re.IGNORECASE)
@@ -97,7 +97,7 @@ class TextPage:
             text = "".join(c for i, c in enumerate(text, start) if i not in hidden)
         if text.isascii() and text.isprintable():
             return text
-        text = clean(text.encode("utf-16", "surrogatepass").decode("utf-16", "replace"))
+        text = clean(whole_characters(text))
         return text.translate(_LIGATURES)
 
     def paints(self) -> set[Paint]:

@@ -6,7 +6,13 @@ import re
 from dataclasses import dataclass, field
 
 from ragkit.loading.blocks import Blocks, Marker
-from ragkit.loading.loaded import MAX_REPEATED_CHARACTERS, Allowance, TextBuilder, clean
+from ragkit.loading.loaded import (
+    MAX_REPEATED_CHARACTERS,
+    Allowance,
+    TextBuilder,
+    clean,
+    whole_characters,
+)
 from ragkit.loading.scripts import Scripts
 
 _HEADING = re.compile(r"heading ([1-9])", re.IGNORECASE)
@@ -195,7 +201,7 @@ class RtfText:
         self._pieces.clear()
         self._scripts = Scripts()
         if _SURROGATE.search(text):
-            text = text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+            text = whole_characters(text)
         return clean(text)
 
     def _end_row(self) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from ragkit.loading.loaded import clean
+from ragkit.loading.loaded import clean, whole_characters
 from ragkit.loading.numbers import BUILT_IN, Format, format_of
 from ragkit.loading.scripts import LOWERED, RAISED, Scripts
 from ragkit.loading.xml_parts import XmlPart
@@ -19,7 +19,7 @@ def cell_text(text: str) -> str:
     """Return the text of a cell, in which `_x000D_` stands for a character (`ST_Xstring`)."""
     if "_x" in text:
         text = _ESCAPED.sub(lambda escape: chr(int(escape[1], 16)), text)
-        text = text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+        text = whole_characters(text)
     return clean(text).strip()
 
 

@@ -14,7 +14,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from ragkit.pipeline.substituting import IDENTIFIER, named_in_order, substituted
 from ragkit.text.sentences import sentence_spans
 from ragkit.text.words import detect_language, index_terms, query_terms
 from ragkit.types import Json, Turn
@@ -80,6 +79,8 @@ def resolve(question: str, history: Sequence[Turn]) -> Resolved:
     topic = _topic(history)
     if not topic or not goes_on(question, after=topic):
         return Resolved(standalone=True, question=question, by="rule")
+    from ragkit.pipeline.substituting import named_in_order, substituted
+
     question = _uncourteous(question)
     whole = substituted(topic, question) or named_in_order(topic, question)
     answered = "" if whole or _MORE.search(question) else _answered(history)
@@ -107,6 +108,8 @@ def resolve(question: str, history: Sequence[Turn]) -> Resolved:
 
 def _topic(history: Sequence[Turn]) -> str:
     """Return what the user's turns have come to speak of: the last that stands alone, and on."""
+    from ragkit.pipeline.substituting import substituted
+
     topic = ""
     for turn in history:
         if turn.role == "user" and not is_remark(turn.content):
@@ -135,11 +138,6 @@ def _answered(history: Sequence[Turn]) -> str:
     return first[:_MOST_ANSWERED].rpartition(" ")[0]
 
 
-_NAMED = re.compile(
-    r"(?<=[\w,;:)] )[A-ZÄÖÜÉ][\w'-]{1,30}(?: [A-ZÄÖÜÉ][\w'-]{1,30}){0,3}"
-    r"|\A[A-ZÄÖÜÉ][\w'-]{1,30}(?: [A-ZÄÖÜÉ][\w'-]{1,30}){1,3}"
-    rf"|{IDENTIFIER}"
-)
 _MORE = re.compile(
     r"\b(?:more(?! than\b)|else|mehr|sonst|encore|autre chose|más|otra cosa)\b", re.IGNORECASE
 )
@@ -227,6 +225,8 @@ def _meant(topic: str, answered: str, language: str | None) -> tuple[str, ...]:
     "How many passengers does the Gannet carry?" speaks of passengers and of the Gannet. Of the
     answer it is the names, as its other words stand in the documents anyway.
     """
+    from ragkit.pipeline.substituting import NAMED
+
     telling = set(query_terms(topic, language=language))
     runs: list[list[str]] = [[]]
     for piece in topic.split():
@@ -237,7 +237,7 @@ def _meant(topic: str, answered: str, language: str | None) -> tuple[str, ...]:
         if piece[-1] in ".,:;?!":
             runs.append([])
     whole = [" ".join(run) for run in runs if run]
-    named = [name[0] for name in _NAMED.finditer(answered)]
+    named = [name[0] for name in NAMED.finditer(answered)]
     words = [word for run in runs for word in run]
     return tuple(dict.fromkeys([*named, *whole, *words]))[:_MOST_MEANT]
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 
 _MONTHS = (
-    r"jan(?:uary|uar)|februar[y]?|march|april|may|june|july|august|september|o[ck]tober|november"
+    r"jan(?:uary|uar)|february?|march|april|may|june|july|august|september|o[ck]tober|november"
     r"|de[cz]ember|januar|märz|mai|juni|juli|janvier|février|mars|avril|juin|juillet|août|septembre"
     r"|octobre|novembre|décembre|enero|febrero|marzo|abril|mayo|junio|julio|agosto|septiembre"
     r"|octubre|noviembre|diciembre"
@@ -28,24 +28,31 @@ _TIMES = (
     r"|weihnachten|heiligabend|silvester|ostern|noël|pâques|navidad|mornings?|afternoons?|evenings?"
     r"|nights?|noon|midnight|today|tomorrow|morgens|abends|mittags|nachts|[12]\d{3})"
 )
-IDENTIFIER = (
+_IDENTIFIER = (
     r"(?<!\w)(?:_{0,2}[^\W_]{1,40}+_\w{1,60}+|\w{1,40}+(?:\.[^\W\d]\w{0,40}+){1,6}+"
     r"|[a-z]{1,30}+\d{0,4}+[A-Z]\w{0,40}+|[A-Z][a-z]{1,30}+[A-Z]\w{0,40}+)"
 )
 """A name of a program: `max_connections`, `pg.Pool`, `bodyLimit`."""
+
+NAMED = re.compile(
+    r"(?<=[\w,;:)] )[A-ZÄÖÜÉ][\w'-]{1,30}(?: [A-ZÄÖÜÉ][\w'-]{1,30}){0,3}"
+    r"|\A[A-ZÄÖÜÉ][\w'-]{1,30}(?: [A-ZÄÖÜÉ][\w'-]{1,30}){1,3}"
+    rf"|{_IDENTIFIER}"
+)
+"""What has a name of its own, in the middle of a text or of several words."""
 
 _SHAPES = tuple(
     re.compile(rf"(?<![\w'-])(?:{shape})(?![\w'-])", flags)
     for shape, flags in (
         (_TIMES, re.IGNORECASE),
         (r"first|last|next|previous|earliest|latest|second|third", re.IGNORECASE),
-        (rf"{IDENTIFIER}|--?[a-zA-Z][\w-]{{0,40}}", 0),
+        (rf"{_IDENTIFIER}|--?[a-zA-Z][\w-]{{0,40}}", 0),
         (r"\d{1,12}(?:[.,]\d{1,12})?(?: ?%| [a-z]{3,12})?", re.IGNORECASE),
     )
 )
 """Times, places in an order, identifiers, and numbers with what they count."""
 
-_ONE = r"(?: (?:one|ones|ein[es]?|eine[nrs]?))?"
+_ONE_AFTER = re.compile(r"(?: (?:one|ones|ein[es]?|eine[nrs]?))?\Z", re.IGNORECASE)
 _LEADS = re.compile(
     r"\W{0,3}(?:(?:and|or|but|also|then|ok(?:ay)?|so|und|oder|aber|auch|et|ou|mais|aussi|y|o|pero"
     r"|también|e|en|no|nope|nein|non|sorry|what about|how about|was ist mit|wie ist es mit|qu'en"
@@ -142,9 +149,6 @@ def _alike(topic: str, core: str) -> str | None:
         start, end = places[0].span()
         return f"{topic[:start]}{bare}{topic[end:]}"
     return None
-
-
-_ONE_AFTER = re.compile(rf"{_ONE}\Z", re.IGNORECASE)
 
 
 def _in_its_place(asked: re.Match[str], said: re.Match[str]) -> str | None:

@@ -8,10 +8,10 @@ import select
 import subprocess
 import sys
 import time
-from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from ..processes import status_of
 from .command import RAGKIT
 
 _SECONDS = 60.0
@@ -74,8 +74,8 @@ class Terminal:
 
     def _is_asleep(self) -> bool:
         """Whether the command waits for something; where no `/proc` tells, it is said to."""
-        stat = Path(f"/proc/{self._process.pid}/stat")
-        return not stat.exists() or stat.read_text().rpartition(")")[2].split()[0] == "S"
+        status = status_of(self._process.pid)
+        return status is None or status[0] == "S"
 
     def shows(self, text: str) -> None:
         """Wait until a text comes after what was typed last."""

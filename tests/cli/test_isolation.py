@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from ..processes import status_of
 from .command import RAGKIT, run, valid
 
 SLOW = "<ul><li>x" * 1_000_000
@@ -25,11 +26,9 @@ def children(pid: int) -> list[int]:
     """Return the processes that a process has started and not yet reaped."""
     found: list[int] = []
     for status in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            fields = status.read_text(encoding="utf-8").rpartition(")")[2].split()
-        except OSError:
-            continue
-        found += [int(status.parent.name)] if int(fields[1]) == pid else []
+        fields = status_of(child := int(status.parent.name))
+        if fields and int(fields[1]) == pid:
+            found.append(child)
     return found
 
 
@@ -61,11 +60,8 @@ def interrupted(folder: Path, store: Path, number: signal.Signals) -> tuple[int,
 
 
 def _works(pid: int) -> bool:
-    try:
-        fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
-    except OSError:
-        return False
-    return int(fields[11]) > 80
+    fields = status_of(pid)
+    return fields is not None and int(fields[11]) > 80
 
 
 def test_ctrl_c(tmp_path: Path) -> None:

@@ -25,6 +25,7 @@ from ragkit.loading.isolation import Content, Limits, Worker
 from ragkit.types import PendingDocument
 
 from ..fuzz.test_loaders import SEEDS
+from ..processes import cpu_ticks, status_of
 from .test_formats import ENCRYPTED
 
 ROOT = Path(__file__).parents[2]
@@ -56,11 +57,8 @@ def outcome(read: Callable[[], LoadedText]) -> LoadedText | tuple[str, str]:
 
 def is_running(pid: int) -> bool:
     """Whether a process is there and has not ended."""
-    try:
-        status = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8")
-    except OSError:
-        return False
-    return status.rpartition(")")[2].split()[0] != "Z"
+    status = status_of(pid)
+    return status is not None and status[0] != "Z"
 
 
 def gone(pid: int) -> bool:
@@ -167,7 +165,7 @@ def test_a_crash_costs_one_file(number: signal.Signals) -> None:
     ended = set[int]()
     while thread.is_alive():
         pid = worker.pid
-        if pid is not None and pid not in ended and _cpu_ticks(pid) > 40:
+        if pid is not None and pid not in ended and cpu_ticks(pid) > 40:
             os.kill(pid, number)
             ended.add(pid)
         time.sleep(0.05)
@@ -176,14 +174,6 @@ def test_a_crash_costs_one_file(number: signal.Signals) -> None:
     assert 1 <= len(ended) <= 2
     assert load(worker, b"words").text == "words"
     worker.close()
-
-
-def _cpu_ticks(pid: int) -> int:
-    try:
-        fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
-    except OSError:
-        return 0
-    return int(fields[11]) + int(fields[12])
 
 
 def test_what_an_earlier_file_has_done_costs_no_later_one() -> None:

@@ -13,10 +13,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, cast
 
+from ragkit.costs.ledger import measured
 from ragkit.errors import ConfigError
 from ragkit.narrowing import is_array, is_object
 from ragkit.text.jsontext import read_json
-from ragkit_connectors.monitors.rows import MOST_FILE_BYTES, Sample, measured
+from ragkit_connectors.monitors.rows import MOST_FILE_BYTES, Sample
 from ragkit_connectors.support.aws import AwsCall, AwsClient
 
 MOST_HOURS = 455 * 24

@@ -8,10 +8,11 @@ import threading
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 
+from ragkit.costs.ledger import measured
 from ragkit.narrowing import is_array, is_object
 from ragkit.text.jsontext import read_json
 from ragkit.types import Json
-from ragkit_connectors.monitors.rows import Sample, absent, measured, share_of
+from ragkit_connectors.monitors.rows import Sample, absent, share_of
 
 _TIMEOUT_SECONDS = 30.0
 

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Literal, TypeAlias
 
-from ragkit.types import MOST_COUNTED, Json
+from ragkit.types import Json
 
 Monitor: TypeAlias = Literal["nvidia", "neuron", "cloudwatch", "trace"]
 
@@ -55,13 +55,6 @@ def _shown(time: datetime) -> str | None:
         return time.astimezone(UTC).isoformat(timespec="milliseconds")[:-6] + "Z"
     except OverflowError:  # a day before the first or after the last that there is in UTC
         return None
-
-
-def measured(value: Json) -> float | None:
-    """Return a number that a monitor may have measured; None (unknown) for anything else."""
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return None
-    return float(value) if 0 <= value <= MOST_COUNTED else None
 
 
 def absent(source: Monitor, why: str) -> list[Sample]:
