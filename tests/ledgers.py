@@ -48,10 +48,9 @@ def ask(
         "evidence": {"score": support, "threshold": 0.15, "calibrated": False},
         "usage": {"input_tokens": tokens[0], "output_tokens": None if refused else tokens[1]},
     }  # fmt: skip
+    of_receipt = {"outcome", "answer_id", "served_model", "served_tier", "profile"}
     for name, value in more.items():
-        (receipt if name in {"outcome", "answer_id", "served_model", "profile"} else line)[name] = (
-            value
-        )
+        (receipt if name in of_receipt else line)[name] = value
     return {**line, "receipt": receipt}
 
 

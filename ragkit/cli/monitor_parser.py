@@ -36,7 +36,8 @@ def _cloudwatch(add: AddCommand) -> None:
 def _trace(add: AddCommand) -> None:
     parser = add("monitor trace", "A trace of the PyTorch profiler (Kineto), by kind and device",
                  "ragkit monitor trace trace.json.gz")  # fmt: skip
-    parser.add_argument("file", metavar="FILE", help="Chrome trace, which may be gzip")
+    parser.add_argument("file", metavar="FILE", help="Chrome trace, which may be gzip; - is "
+                        "standard input")  # fmt: skip
     _join(parser)
 
 

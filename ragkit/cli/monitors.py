@@ -52,7 +52,7 @@ def _neuron(args: argparse.Namespace) -> Iterable[Sample]:
 def _trace(args: argparse.Namespace) -> Iterable[Sample]:
     from ragkit_connectors.monitors.trace import read_trace
 
-    return read_trace(Path(args.file))
+    return read_trace(_path(args.file))
 
 
 def _cloudwatch(args: argparse.Namespace) -> Iterable[Sample]:
@@ -60,7 +60,7 @@ def _cloudwatch(args: argparse.Namespace) -> Iterable[Sample]:
     from ragkit_connectors.support.aws import AwsClient
 
     if args.file is not None:
-        return cloudwatch.read_file(Path("/dev/stdin" if args.file == "-" else args.file))
+        return cloudwatch.read_file(_path(args.file))
     is_period = args.period >= 60 and args.period % 60 == 0
     if not is_period or not 1 <= args.hours <= cloudwatch.MOST_HOURS:
         raise ConfigError(
@@ -86,6 +86,10 @@ _MONITORS: Mapping[str, Callable[[argparse.Namespace], Iterable[Sample]]] = {
     "cloudwatch": _cloudwatch,
     "trace": _trace,
 }
+
+
+def _path(name: str) -> Path:
+    return Path("/dev/stdin" if name == "-" else name)
 
 
 def _lines(name: str) -> Iterable[str]:

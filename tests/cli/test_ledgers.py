@@ -148,6 +148,9 @@ def test_an_absent_monitor_is_no_error() -> None:
     assert valid(line, "monitor")["error"] == "neuron-monitor is not there"
     given = (GOLDEN / "neuron.jsonl").read_text("utf-8")
     assert len(run("monitor", "neuron", "-", stdin=given).stdout.splitlines()) == 7
+    trace = (GOLDEN / "trace.json").read_text("utf-8")
+    assert run("monitor", "trace", "-", stdin=trace).stdout == \
+        run("monitor", "trace", str(GOLDEN / "trace.json")).stdout  # fmt: skip
 
 
 def test_reconciling_needs_days_and_models(ledger: Path) -> None:

@@ -275,9 +275,10 @@ def test_rows_are_joined_to_answers_by_time() -> None:
 
 def ledger_of(*outcomes: str) -> Booked:
     """Return what is booked of answers by a Bedrock model."""
-    lines = [ask(generator=f"bedrock:{MODEL}", outcome=outcome, carbon_g=2.0)
+    lines = [ask(generator=f"bedrock:{MODEL}", outcome=outcome, carbon_g=2.0, served_tier="flex")
              for outcome in outcomes]  # fmt: skip
     others = [ask(generator="bedrock:other"), ask(day="2026-04-01"), ask(refused=True)]
+    others.append(ask(generator=f"bedrock:{MODEL}", served_tier="default"))
     return booked([*lines, *others], START, START + timedelta(days=20), models=[f"{MODEL}+flex"])
 
 

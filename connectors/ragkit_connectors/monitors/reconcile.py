@@ -56,22 +56,25 @@ def booked(
         records: The lines.
         start: With a time zone.
         end: With a time zone.
-        models: Ids of the models that count, as AWS names them; none: all.
+        models: Ids of the models that count, as CloudWatch names them: `ID+flex` and `ID+priority`
+            are what these tiers have served. None: all.
     """
     found = Booked()
     for record in records:
         time = read_time(record.get("time"))
         receipt = as_table(record.get("receipt"))
         is_call = record.get("kind") == "ask" and bool(token_count(receipt.get("llm_calls")))
-        if is_call and time is not None and start <= time < end and _is_one(record, models):
+        is_meant = not models or _model(record, receipt) in models
+        if is_call and is_meant and time is not None and start <= time < end:
             _add(found, record, receipt)
     return found
 
 
-def _is_one(record: Mapping[str, Json], models: Sequence[str]) -> bool:
-    generator = record.get("generator")
+def _model(record: Mapping[str, Json], receipt: Mapping[str, Json]) -> str:
+    """Return the model of a call, as CloudWatch names it."""
+    generator, tier = record.get("generator"), receipt.get("served_tier")
     name = generator.partition(":")[2] if isinstance(generator, str) else ""
-    return not models or name in {model.partition("+")[0] for model in models}
+    return f"{name}+{tier}" if tier in ("flex", "priority") else name
 
 
 def _add(found: Booked, record: Mapping[str, Json], receipt: Mapping[str, Json]) -> None:
