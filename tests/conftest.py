@@ -10,6 +10,10 @@ from typing import cast
 import pytest
 from hypothesis import HealthCheck, settings
 
+# As the command line does: matrix products in as many threads as cores, in each of several test
+# processes, wait for each other most of the time. numpy reads this once, when it is loaded.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
 # A loaded machine is no fault of the code: time is measured by benchmarks, never by tests.
 settings.register_profile("ragkit", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("ragkit")
