@@ -589,7 +589,8 @@ class Generation:
     to the model's server; `timeout` if time ran out before the whole text had arrived. `reasoning`
     is what the model thought before it answered, where its server keeps that apart from the text.
     `served_model` and `served_tier` are what the server says to have used, where it says so, and
-    `server_seconds` how long it says to have taken.
+    `server_seconds` how long it says to have taken. `reading_share` is the part, 0 to 1, of the
+    model's time that went by until its first token, where the generator has measured it.
     """
 
     text: str
@@ -600,6 +601,7 @@ class Generation:
     served_model: str | None = None
     served_tier: str | None = None
     server_seconds: float | None = None
+    reading_share: float | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

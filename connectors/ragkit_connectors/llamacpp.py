@@ -305,7 +305,9 @@ class LlamaCppGenerator:
             input_tokens=len(run.prompt), output_tokens=run.n_tokens, cached_tokens=run.n_cached,
             exact=True, counter=self.name,
         )  # fmt: skip
-        return Generation(text="".join(pieces), usage=usage, stop_reason=reason)
+        return Generation(
+            text="".join(pieces), usage=usage, stop_reason=reason, reading_share=run.reading_share
+        )
 
     def _texts(self, run: _Run, options: GenerationOptions) -> Iterator[str]:
         """Yield whole characters as tokens come."""
@@ -343,7 +345,7 @@ class LlamaCppGenerator:
         run.n_cached = self._keep_prefix(model, run.prompt)
         unread = run.prompt[run.n_cached :]
         with closing(model.generate(unread, reset=False, **sampling)) as drawn:
-            for token in drawn:
+            for token in run.timed(drawn):
                 if self._library.llama_vocab_is_eog(self._vocabulary, token):
                     run.reason = "end"
                     return
@@ -427,6 +429,21 @@ class _Run:
         self.n_cached = 0
         self.n_tokens = 0
         self.reason = "length"
+        self._seconds: list[float] = []
+
+    def timed(self, tokens: Iterator[int]) -> Iterator[int]:
+        """Yield tokens, and note how long each has taken, without what is done between them."""
+        began = time.perf_counter()
+        for token in tokens:
+            self._seconds.append(time.perf_counter() - began)
+            yield token
+            began = time.perf_counter()
+
+    @property
+    def reading_share(self) -> float | None:
+        """Of the time of all tokens, that until the first."""
+        seconds = sum(self._seconds)
+        return self._seconds[0] / seconds if seconds else None
 
 
 class _Counter:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias
 
 from ragkit.costs.energy import (
     CONTEXT_GROWTH,
     CPU_DECODE_RATIO,
+    CPU_READING_GROWTH,
     ModelSize,
     Range,
     generation_joules,
@@ -28,11 +30,13 @@ class Work:
         usage: Tokens as counted by the model's server.
         sent_tokens: Our count of the prompt's tokens.
         baseline_tokens: Our count of the baseline prompt's tokens.
+        reading_share: Of the model's time, the part until its first token; None where unknown.
     """
 
     usage: Usage
     sent_tokens: int | None
     baseline_tokens: int | None
+    reading_share: float | None = None
 
     @property
     def baseline_input(self) -> int | None:
@@ -62,9 +66,10 @@ class AnswerEnergy:
 def on_processors(local: Range, generation: Range, work: Work) -> AnswerEnergy:
     """Return the energy of an answer whose model has run on this process's own processors.
 
-    Its CPU seconds are all that it took, and they are in `local` already. How they divide is a
-    model: an output token takes `CPU_DECODE_RATIO` times what a prompt token takes, a little more
-    after a long prompt (`CONTEXT_GROWTH`); so does what the baseline's prompt would have added.
+    Its CPU seconds are all that it took, and they are in `local` already. How they divide is
+    measured, or a model: an output token takes `CPU_DECODE_RATIO` times what a prompt token takes.
+    So does what the baseline's prompt would have added: reading grows with the prompt, and a little
+    more than that (`CPU_READING_GROWTH`), and so does writing after it (`CONTEXT_GROWTH`).
 
     Args:
         local: Energy spent on this machine, the model's included.
@@ -74,32 +79,44 @@ def on_processors(local: Range, generation: Range, work: Work) -> AnswerEnergy:
     n_input, n_output = work.usage.input_tokens, work.usage.output_tokens
     if n_input is None or n_output is None:
         return AnswerEnergy(joules=local, baseline=None)
-    n_read = max(0, n_input - (work.usage.cached_tokens or 0))
-    shares = [_prefill_share(n_read, n_output, n_input, i) for i in range(3)]
+    n_cached = min(n_input, work.usage.cached_tokens or 0)
     # A share is highest where an output token costs least.
-    high, mid, low = shares
+    high, mid, low = _reading_shares(work, n_input - n_cached, n_input, n_output)
     prefill = generation.times(low, mid, high)
     decode = generation.times(1.0 - high, 1.0 - mid, 1.0 - low)
     baseline, n_baseline = None, work.baseline_input
     if n_baseline is not None:
-        n_more = n_baseline - n_input
-        sent = [max(1.0, _work(n_read, n_output, n_input, i)) for i in range(3)]
-        untrimmed = [_work(n_read + n_more, n_output, n_baseline, i) for i in range(3)]
-        added = [more / less - 1.0 for more, less in zip(untrimmed, sent, strict=True)]
-        low, mid, high = sorted(added)
+        written = _growth(n_baseline) / _growth(n_input) - 1.0
+        low, mid, high = sorted(
+            share * _more_to_read(n_input, n_baseline, n_cached, growth) + (1.0 - share) * written
+            for share, growth in zip((low, mid, high), CPU_READING_GROWTH, strict=True)
+        )
         baseline = _never_negative(local + generation.times(low, mid, high))
     return AnswerEnergy(joules=local, baseline=baseline, prefill=prefill, decode=decode)
 
 
-def _work(n_read: int, n_output: int, n_context: int, bound: int) -> float:
-    """Return the work of a generation on processors, in that of a prompt token."""
-    growth = 1.0 + n_context * CONTEXT_GROWTH[1]
-    return max(0, n_read) + CPU_DECODE_RATIO[bound] * n_output * growth
+def _reading_shares(work: Work, n_read: int, n_input: int, n_output: int) -> Sequence[float]:
+    """Return the part of reading, from where an output token costs least to where it costs most."""
+    share = work.reading_share
+    if share is not None and 0.0 <= share <= 1.0:
+        return [share] * 3
+    writing = [ratio * n_output * _growth(n_input) for ratio in CPU_DECODE_RATIO]
+    return [n_read / (n_read + written) if n_read else 0.0 for written in writing]
 
 
-def _prefill_share(n_read: int, n_output: int, n_context: int, bound: int) -> float:
-    work = _work(n_read, n_output, n_context, bound)
-    return n_read / work if work else 0.0
+def _more_to_read(n_input: int, n_baseline: int, n_cached: int, growth: float) -> float:
+    """Return how much longer the baseline's prompt takes, relative to the one that was read."""
+
+    def work(n_tokens: int) -> float:
+        return n_tokens * (1.0 + n_tokens * growth)
+
+    sent = work(n_input) - work(n_cached)
+    untrimmed = max(0.0, work(n_baseline) - work(n_cached))
+    return untrimmed / max(1.0, sent) - 1.0
+
+
+def _growth(n_context: int) -> float:
+    return 1.0 + n_context * CONTEXT_GROWTH[1]
 
 
 def _never_negative(joules: Range) -> Range:

@@ -57,10 +57,18 @@ Qwen 3 8B at a batch of 64, about the same share as at 32B. A longer prompt rais
 output tokens by 1.3 to 51.8 % for ten models of 3 to 7 billion (arXiv 2602.05712)."""
 
 CPU_DECODE_RATIO = (4.4, 6.5, 8.2)
-"""CPU seconds of an output token per CPU second of a prompt token, for a model that runs on CPUs.
+"""CPU seconds of an output token per CPU second of a prompt token, for a model that runs on CPUs,
+where the generator has not measured it (SmolLM2 135M in a 4-bit format took 1.3 to 2.6).
 
 Linear fits of CPU seconds to tokens: 58 to 8.9 ms for Gemma 3 270M (interval of the ratio 4.4 to
 8.2), 146 to 24.7 ms, 5.9, for a model of 0.5 billion, both with llama.cpp on 2 cores."""
+
+CPU_READING_GROWTH = (0.0, 1.1e-4, 1.6e-4)
+"""Growth of the mean CPU seconds of a prompt token per token of the prompt, on CPUs.
+
+0 for hybrid models; with llama.cpp on 2 cores of Zen 5, SmolLM2 135M took 4.2 ms a token of a
+prompt of 150 tokens, 4.8 at 1,310 and 5.5 at 2,595, Gemma 3 270M 2.0, 2.15 at 1,254 and 2.6 at
+2,516."""
 
 SERVICE_FACTOR = (1.7, 2.0, 2.4)
 """Energy of the whole service per energy of its accelerators (Google, arXiv 2508.15734)."""

@@ -55,6 +55,7 @@ def costs_of(
     cpu_seconds: float,
     calls_llm: bool,
     served_model: str | None,
+    reading_share: float | None = None,
 ) -> Costs:
     """Return the energy of an attempt that has taken so long."""
     processors, accelerators = attempt.processors.joules(), attempt.accelerator_joules
@@ -67,6 +68,7 @@ def costs_of(
             usage=usage,
             sent_tokens=None if draft is None else draft.input_tokens,
             baseline_tokens=None if draft is None else draft.baseline_tokens,
+            reading_share=reading_share,
         )
         if runs_on(parts) == "cpu":
             energy = on_processors(local, _generation(local, attempt, cpu_seconds), work)

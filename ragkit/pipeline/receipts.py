@@ -191,6 +191,7 @@ def receipt(
         cpu_seconds=cpu_seconds,
         calls_llm=calls > 0,
         served_model=None if generation is None else generation.served_model,
+        reading_share=None if generation is None else generation.reading_share,
     )
     joules, energy = costs.energy.joules, costs.energy
     place = parts.place(calls_model=calls > 0)

@@ -241,9 +241,10 @@ def test_a_template_that_fails_is_a_remote_error(tmp_path: Path) -> None:
 
 
 def test_an_answer_is_as_long_as_asked_for(generator: LlamaCppGenerator) -> None:
-    """Output tokens are counted exactly; without a limit a small window is used up."""
+    """Tokens are counted exactly, reading is timed; without a limit a small window is used up."""
     short = generator.generate(PROMPT, SHORT)
     assert (short.usage.output_tokens, short.stop_reason) == (8, "length")
+    assert 0.0 < (short.reading_share or 0.0) < 1.0
     full = generator.generate(PROMPT, GenerationOptions(temperature=0.0))
     n_prompt = generator.count_prompt(PROMPT).n_tokens
     assert full.usage.output_tokens == generator.context_window - n_prompt

@@ -178,6 +178,30 @@ def test_what_trimming_saves_in_process_is_what_was_measured(
     assert claimed == pytest.approx(1.0 - seconds / 16.1, abs=0.05)
 
 
+# CPU seconds of a process that asked SmolLM2 135M a question: trimmed, the part of the model's time
+# until the first token, and untrimmed.
+@pytest.mark.parametrize(
+    ("usage", "seconds", "share", "n_baseline", "untrimmed"),
+    [(Usage(input_tokens=227, output_tokens=16), 1.05, 0.919, 860, 4.05),
+     (Usage(input_tokens=311, output_tokens=16), 1.52, 0.915, 884, 4.32),
+     (Usage(input_tokens=96, output_tokens=2), 0.44, 0.969, 944, 4.61)],
+    ids=lambda value: value.input_tokens if isinstance(value, Usage) else str(value),
+)  # fmt: skip
+def test_a_measured_share_says_what_trimming_saves(
+    usage: Usage, seconds: float, share: float, n_baseline: int, untrimmed: float
+) -> None:
+    """Where the generator has measured how long it read, the saving lies within 5 points."""
+    work = Work(usage=usage, sent_tokens=usage.input_tokens, baseline_tokens=n_baseline,
+                reading_share=share)  # fmt: skip
+    local = local_joules(seconds)
+    energy = on_processors(local, local, work)
+    assert energy.prefill is not None
+    assert energy.prefill.mid / local.mid == pytest.approx(share)
+    assert energy.baseline is not None
+    claimed = 1.0 - local.mid / energy.baseline.mid
+    assert claimed == pytest.approx(1.0 - seconds / untrimmed, abs=0.05)
+
+
 def test_a_model_in_this_process_is_booked_once() -> None:
     """Its joules are those of its CPU seconds, of whatever size; unknown tokens leave them."""
     local, nothing = local_joules(3.0), Work(usage=Usage(), sent_tokens=1, baseline_tokens=2)
@@ -192,7 +216,8 @@ _tokens = st.integers(0, 200_000)
 _usages = st.builds(Usage, input_tokens=_tokens, output_tokens=_tokens, cached_tokens=_tokens)
 
 
-@given(st.builds(Work, usage=_usages, sent_tokens=_tokens, baseline_tokens=_tokens),
+@given(st.builds(Work, usage=_usages, sent_tokens=_tokens, baseline_tokens=_tokens,
+                 reading_share=st.none() | st.floats(0.0, 1.0)),
        st.floats(0.0, 1e6))  # fmt: skip
 def test_every_part_is_ordered_and_never_negative(work: Work, seconds: float) -> None:
     """Whatever is counted: low, mid and high are in order, and none is negative."""
