@@ -190,7 +190,8 @@ class PendingDocument:
 
     `fingerprint` changes whenever the loaded document could; `load` raises `LoadError`. `groups`
     are those that it will have, None if only loading reveals them. `n_bytes` is what it takes of a
-    source that holds several; None means all of it.
+    source that holds several; None means all of it. `begin`, where there is one, is called before
+    `load`, so that it is parsed while something else is worked on.
     """
 
     id: str
@@ -199,6 +200,7 @@ class PendingDocument:
     load: Callable[[], Document]
     groups: tuple[str, ...] | None = None
     n_bytes: int | None = None
+    begin: Callable[[], None] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -45,6 +45,9 @@ START_SECONDS = 60.0
 
 BLOCK_BYTES = 2**20
 
+_AHEAD_BYTES = 2**15
+"""Of a file that is sent before its turn; with its request it fits into a pipe of any system."""
+
 _TEXT = frozenset(
     "text markdown rst csv json asciidoc org latex settings python subtitles mail notebook".split()
 ) | {"json lines"}
@@ -171,6 +174,7 @@ class Worker:
         self._limits = limits or Limits()
         self._lock = threading.Lock()
         self._process: _Process | None = None
+        self._begun: tuple[Content, Mapping[str, Json]] | None = None
         self._finalizer: weakref.finalize[[], Worker] | None = None
 
     @property
@@ -188,8 +192,29 @@ class Worker:
             IsolationError: a process cannot be started.
             OSError: the file cannot be read.
         """
-        request: dict[str, Json] = {"name": name, "loader": loader.name, "password": password}
-        return self._asked(request, content, unpacked)
+        return self._asked(_to_load(name, loader, password), content, unpacked)
+
+    def begin(
+        self, content: Content, *, name: str, loader: Loader, password: str | None = None
+    ) -> None:
+        """Send a small file that is to be loaded next, so that it is parsed meanwhile.
+
+        Nothing is done where no process is running, or where it is at work already.
+        """
+        with self._lock:
+            process = self._process
+            is_at_hand = process is not None and self._is_of_use(process) and self._begun is None
+            if process is None or not is_at_hand or content.n_bytes > _AHEAD_BYTES:
+                return
+            request = _to_load(name, loader, password)
+            try:
+                self._send(process, request, content)
+            except BaseException as error:
+                self._end()
+                if not isinstance(error, EOFError | TimeoutError):
+                    raise
+            else:
+                self._begun = content, request
 
     def members(self, content: Content, *, loader: Loader) -> list[Member]:
         """Return the files inside of one; errors as `load` has them."""
@@ -227,13 +252,15 @@ class Worker:
         content: Content,
         read: Callable[[Mapping[str, Json], bytes], _T],
     ) -> _T:
+        if self._begun != (content, request):
+            self._drop_begun()
         process = self._ready()
+        begun, self._begun = self._begun, None
         limits, is_fresh = self._limits, process.n_files == 0
-        process.n_files += 1
-        process.wear += _WEAR_OF_TEXT if request["loader"] in _TEXT else 1.0
         seconds = limits.seconds + limits.seconds_per_mib * content.n_bytes / 2**20
         try:
-            process.send(request, content, time.monotonic() + seconds)
+            if begun is None:
+                self._send(process, request, content)
             header, text = process.receive(limits.answer_bytes, time.monotonic() + seconds)
             if "error" not in header:
                 return read(header, text)
@@ -258,9 +285,31 @@ class Worker:
             raise _out_of_memory(limits) if is_fresh else _WornError
         raise LoadError(code if _CODE.fullmatch(code) else "broken", detail)
 
+    def _drop_begun(self) -> None:
+        """Take the answer to a file that was passed over."""
+        begun, self._begun = self._begun, None
+        if begun is None or self._process is None or not self._process.is_ours:
+            return
+        try:
+            deadline = time.monotonic() + self._limits.seconds
+            self._process.receive(self._limits.answer_bytes, deadline)
+        except (EOFError, FrameError, TimeoutError):
+            self._end()
+
+    def _send(self, process: _Process, request: Mapping[str, Json], content: Content) -> None:
+        limits = self._limits
+        process.n_files += 1
+        process.wear += _WEAR_OF_TEXT if request["loader"] in _TEXT else 1.0
+        seconds = limits.seconds + limits.seconds_per_mib * content.n_bytes / 2**20
+        process.send(request, content, time.monotonic() + seconds)
+
+    def _is_of_use(self, process: _Process) -> bool:
+        return process.is_ours and process.wear < self._limits.files
+
     def _ready(self) -> _Process:
         process = self._process
-        if process is not None and process.is_ours and process.wear < self._limits.files:
+        # What is begun counts among its files already, and is to be read from it.
+        if process is not None and (self._is_of_use(process) or (self._begun and process.is_ours)):
             return process
         self._end()
         process = self._process = _start(self._limits)
@@ -271,7 +320,7 @@ class Worker:
 
     def _end(self) -> int:
         """End the process; return its status, 0 if there was none."""
-        process, self._process = self._process, None
+        process, self._process, self._begun = self._process, None, None
         if process is None:
             return 0
         process.end()
@@ -279,6 +328,10 @@ class Worker:
             self._finalizer.detach()
         self.cpu_seconds += process.cpu_seconds
         return process.status
+
+
+def _to_load(name: str, loader: Loader, password: str | None) -> dict[str, Json]:
+    return {"name": name, "loader": loader.name, "password": password}
 
 
 class _WornError(Exception):

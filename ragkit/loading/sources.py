@@ -5,7 +5,7 @@ from __future__ import annotations
 import glob
 import os
 import shlex
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
@@ -317,10 +317,18 @@ class FileSource:
                 fingerprint=fingerprint,
                 load=partial(self._load, file, source, labels, loader, content),
                 groups=labels.groups,
+                begin=self._begin(file, loader, content),
             )
         if loader.members is not None:
             place = Place(file.id, source, labels, self._parser, archives=self._archives)
             yield from member_documents(place, content, loader)
+
+    def _begin(self, file: _Found, loader: Loader, content: Content) -> Callable[[], None] | None:
+        if not isinstance(self._parser, Worker):
+            return None
+        return partial(
+            self._parser.begin, content, name=file.name, loader=loader, password=self._password
+        )
 
     def _load(
         self, file: _Found, source: str, labels: Labels, loader: Loader, content: Content

@@ -19,7 +19,7 @@ class LoadingAhead:
     """Loads the documents that are expected, some at a time, while earlier ones are worked on.
 
     Documents are taken in the order in which they were expected; one that is passed over is
-    dropped. With one thread nothing is loaded ahead.
+    dropped. With one thread, the next one is parsed ahead if another process can do that.
 
     Args:
         n_threads: Documents that are loaded at the same time; one more may wait to be taken.
@@ -39,8 +39,8 @@ class LoadingAhead:
 
     def expect(self, items: Iterable[PendingDocument]) -> None:
         """Begin to load documents that will be taken next, in this order."""
+        self._expected.extend(items)
         if self._n_threads > 1:
-            self._expected.extend(items)
             self._fill()
 
     def load(self, item: PendingDocument) -> Document:
@@ -51,7 +51,15 @@ class LoadingAhead:
             if expected is item:
                 return future.result()
             future.cancel()
-        return item.load()
+        if self._n_threads > 1:
+            return item.load()
+        while self._expected and self._expected.popleft() is not item:
+            pass
+        try:
+            return item.load()
+        finally:
+            if self._expected and (begin := self._expected[0].begin):
+                begin()
 
     def close(self) -> None:
         """Drop what is expected, and wait for what is being loaded."""

@@ -36,8 +36,11 @@ SLOW = b"<ul><li>x" * 100_000
 
 @pytest.fixture(scope="module")
 def worker() -> Iterator[Worker]:
-    """Give a worker that all tests may use; it is ended after the last."""
-    worker = Worker()
+    """Give a worker that all tests may use; it is ended after the last.
+
+    It is not replaced for the number of its files, which depends on the order of the tests.
+    """
+    worker = Worker(Limits(files=100_000))
     yield worker
     worker.close()
 
@@ -83,10 +86,65 @@ def samples() -> list[tuple[str, bytes]]:
 
 def test_a_file_gives_what_it_gives_in_this_process(worker: Worker) -> None:
     """Text, title, marks, parts and metadata, or the same error, whatever the format."""
+    load(worker, b"words")
+    n_started = worker.n_started
     for name, data in samples():
         expected = outcome(lambda: load_bytes(data, name=name))  # noqa: B023
         assert outcome(lambda: load(worker, data, name)) == expected, name  # noqa: B023
-    assert worker.n_started == 1
+    assert worker.n_started == n_started
+
+
+def begin(worker: Worker, content: Content, name: str) -> None:
+    """Send a file ahead."""
+    worker.begin(content, name=name, loader=find_loader(name))
+
+
+def test_files_that_are_sent_ahead_give_the_same(worker: Worker) -> None:
+    """Each in its turn, or after one that was passed over, in one process."""
+    load(worker, b"words")
+    n_started, pid = worker.n_started, worker.pid
+    files = [(name, Content.of(data)) for name, data in samples()]
+    for (name, content), following in zip(files, [*files[1:], files[0]], strict=True):
+        data = b"".join(content.blocks())
+        expected = outcome(lambda: load_bytes(data, name=name))  # noqa: B023
+        loaded = outcome(lambda: worker.load(content, name=name, loader=find_loader(name)))  # noqa: B023
+        assert loaded == expected, name
+        begin(worker, following[1], following[0])
+    for _ in range(3):
+        begin(worker, Content.of(b"{broken"), "passed_over.json")
+        assert load(worker, b"one\n\ntwo").text == "one\n\ntwo"
+    assert (worker.n_started, worker.pid) == (n_started, pid)
+
+
+@pytest.mark.parametrize(
+    ("number", "is_passed_over"),
+    [(signal.SIGKILL, True), (signal.SIGKILL, False), (signal.SIGSTOP, True),
+     (signal.SIGSTOP, False)],
+)  # fmt: skip
+def test_what_befalls_a_file_that_was_sent_ahead(
+    number: signal.Signals, is_passed_over: bool
+) -> None:
+    """It costs no other file, and itself only if it may be the cause."""
+    worker = Worker(Limits(seconds=1.0))
+    begin(worker, Content.of(b"early"), "a.txt")  # no process yet: nothing is sent
+    load(worker, b"words")
+    ahead, pid = Content.of(b"ahead"), worker.pid
+    assert pid is not None
+    if number == signal.SIGSTOP:
+        os.kill(pid, number)
+    begin(worker, ahead, "a.txt")
+    begin(worker, Content.of(b"a second one waits"), "b.txt")
+    if number != signal.SIGSTOP:
+        os.kill(pid, number)
+    content = Content.of(b"another") if is_passed_over else ahead
+    found = outcome(lambda: worker.load(content, name="a.txt", loader=find_loader("a.txt")))
+    if number == signal.SIGSTOP and not is_passed_over:
+        assert found == ("limit", "it takes more than 1 s")
+    else:
+        assert isinstance(found, LoadedText)
+        assert found.text == ("another" if is_passed_over else "ahead")
+    assert load(worker, b"later").text == "later"
+    worker.close()
 
 
 @pytest.mark.parametrize("encoding", ["utf-16", "utf-32", "iso2022_jp", "cp500", *LEGACY])
