@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import itertools
 import re
+import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 from ragkit.errors import ConfigError
 from ragkit.text.sentences import refers_back, sentence_spans
-from ragkit.text.wordpiece import WordPiece
+from ragkit.text.wordpiece import LONGEST_WORD, WordPiece
 from ragkit.types import (
     CHUNKER_NAMES,
     Chunk,
@@ -51,6 +52,8 @@ class _Atom:
     is_joined: bool = False
     """Whether a cut before it would divide a procedure that fits into a chunk, or leave what
     introduces it behind."""
+    is_of_cut_word: bool = False
+    """Whether `n_tokens` is what it may have beside others, more than it has alone."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -132,9 +135,19 @@ class SpanChunker:
         atoms = list(self._atoms(text, sentences, self._counts(text, sentences), bounds))
         if self.name in {"recursive", "markdown"}:
             _join(atoms, units, self.max_tokens)
+        packed = list(self._packed(text, atoms))
+        if isinstance(self.counter, WordPiece) and any(n > self.max_tokens for *_, n in packed):
+            _weigh_cut_words(text, atoms, self.counter)
+            packed = list(self._packed(text, atoms))
+        yield from packed
+
+    def _packed(self, text: str, atoms: Sequence[_Atom]) -> Iterator[tuple[int, int, int]]:
         for a, b in self._pack(atoms):
             pack = atoms[a:b]
             first, last, ends = pack[0].start, pack[-1].end, [atom.end for atom in pack[:-1]]
+            if any(atom.is_of_cut_word for atom in pack):
+                yield first, last, self.counter.count(text[first:last])
+                continue
             n_tokens = sum(atom.n_tokens for atom in pack)
             yield first, last, self._total(text, first, last, ends, n_tokens)
 
@@ -300,6 +313,23 @@ class SpanChunker:
                 )
             )
         return chunks
+
+
+def _weigh_cut_words(text: str, atoms: Sequence[_Atom], counter: WordPiece) -> None:
+    """Let the parts of a word count as much as they can together: a token for each letter.
+
+    It may have more tokens than its parts, of which each may be one unknown token.
+    """
+    for before, atom in itertools.pairwise(atoms):
+        n_letters = counter.letters_across(text, atom.start) if before.end == atom.start else 0
+        if n_letters > LONGEST_WORD:
+            for part in (before, atom):
+                whole = len(unicodedata.normalize("NFD", text[part.start : part.end]))
+                part.n_tokens = max(part.n_tokens, whole)
+        elif n_letters:
+            atom.n_tokens += n_letters
+        if n_letters:
+            before.is_of_cut_word = atom.is_of_cut_word = True
 
 
 def _join(atoms: Sequence[_Atom], units: Sequence[Unit], max_tokens: int) -> None:

@@ -138,6 +138,16 @@ class WordPiece:
         """
         return _SEPARATORS.issuperset([text[end] for end in ends])
 
+    def letters_across(self, text: str, position: int) -> int:
+        """Return the letters of the word that goes on over a position, 0 where none does.
+
+        Of a word of more than `LONGEST_WORD` not all are counted, but more than that.
+        """
+        before = text[max(0, position - LONGEST_WORD - 1) : position].translate(self._table)
+        after = text[position : position + LONGEST_WORD + 1].translate(self._table)
+        begun, rest = before.rpartition(" ")[2], after.partition(" ")[0]
+        return len(begun) + len(rest) if begun and rest else 0
+
     def _count_run(self, run: str) -> int:
         """Count the tokens of what stands between two spaces or marks."""
         if run.isascii() and run.isalnum():

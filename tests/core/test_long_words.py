@@ -86,6 +86,21 @@ def test_a_text_of_one_word_is_cut_within_the_limit() -> None:
     assert all(chunk.n_tokens <= 400 and len(chunk.text) <= 4000 for chunk in chunks)
 
 
+@pytest.mark.parametrize("name", ["recursive", "sentence", "tokens", "markdown"])
+@pytest.mark.parametrize(
+    "text",
+    ["บ" * 118, "東京は晴" + "ｐｰ" * 57, ("ｐ" * 60 + "。") * 40,
+     "The ferry " + "l" * 101 + "สวัสดีครับ ผมชื่อสมชาย" * 5],
+    ids=["one letter", "half width", "sentences", "two scripts"],
+)  # fmt: skip
+def test_parts_that_no_space_parts_are_cut_within_the_limit(name: ChunkerName, text: str) -> None:
+    """Together they may have more tokens than one by one; all of the text is there."""
+    chunker = SpanChunker(name=name, counter=load_wordpiece(), max_tokens=30)
+    chunks = chunker.split(Document(id="d", text=text))
+    assert max(chunk.n_tokens for chunk in chunks) <= 30
+    assert "".join("".join(chunk.text.split()) for chunk in chunks) == "".join(text.split())
+
+
 def test_a_cap_holds_against_long_words(tmp_path: Path) -> None:
     """Under a cap of 300 tokens no more than a few thousand characters are sent."""
     settings = Settings(max_context_tokens=300, refuse_below="off")

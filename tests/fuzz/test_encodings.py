@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import codecs
 
-from hypothesis import example, given
+from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 from ragkit.errors import LoadError
@@ -64,6 +64,7 @@ def test_any_bytes_are_characters_or_no_text(data: bytes, declared: str | None) 
 @given(st.text(max_size=200), st.sampled_from(["utf-8-sig", "utf-16", "utf-32"]))
 def test_a_byte_order_mark_decides(text: str, encoding: str) -> None:
     """Text with a byte order mark comes back as it was, and nothing is guessed."""
+    assume(encoding != "utf-16" or not text.startswith("\0"))  # that mark is UTF-32's
     data = text.encode(encoding, "surrogatepass")
     assert decode_text(data) == (data.decode(encoding, "replace"), None)
 

@@ -113,7 +113,7 @@ def opened(name: str, server: Served) -> Generator:
 def check_generation(generation: Generation) -> None:
     """Hold a server's answer against what a generation promises."""
     assert isinstance(generation.text, str)
-    assert generation.text.strip()
+    assert generation.text.strip() or generation.stop_reason != "length"
     usage = generation.usage
     for count in (usage.input_tokens, usage.output_tokens, usage.cached_tokens):
         assert count is None or (isinstance(count, int) and count >= 0)
