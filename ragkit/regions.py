@@ -154,6 +154,8 @@ def find_regions(patterns: Sequence[str], what: str = "region") -> tuple[Region,
 def place_of(region: str | None, profile: str | None = "") -> Place | None:
     """Return where a model that is called in a Region may have run.
 
+    A profile has Regions of its own; called from some others, requests may also stay there.
+
     Args:
         region: The Region that was called; None if it is not known.
         profile: Prefix of an inference profile's id (`eu`, `us`, `apac`, `global` …), "" for a
@@ -167,8 +169,12 @@ def place_of(region: str | None, profile: str | None = "") -> Place | None:
     if not profile:
         found = _regions().get(region)
         return None if found is None else Place(region, (found,))
-    patterns: Sequence[str] | None = _aws()["profiles"]["regions"].get(profile)
-    return None if patterns is None else Place(profile, find_regions(patterns))
+    table = _aws()["profiles"]
+    patterns: list[str] | None = table["regions"].get(profile)
+    if patterns is None:
+        return None
+    here = [region] if region in table["callers"].get(profile, ()) else []
+    return Place(profile, find_regions(patterns + here))
 
 
 def profile_names() -> list[str]:

@@ -115,7 +115,8 @@ def advise_profile(allowed: Sequence[str], profile: str) -> Advice:
     """Return what holds of a model that is called by an inference profile.
 
     Its Region is not the caller's choice, so there is nothing to choose: the advice is the range of
-    all Regions that it may use, or none where the law does not allow one of them.
+    all Regions that it may use, or none where the law does not allow one of them. Requests may also
+    stay in some Regions that call it, which is the caller's choice.
 
     Args:
         allowed: Names or patterns of the Regions that the law and the contracts allow.

@@ -27,7 +27,8 @@ def _region(add: AddCommand) -> None:
                         help="how long it will run (default 12)")  # fmt: skip
     parser.add_argument("--inference-profile", metavar="P",
                         help="the model is called by a profile that chooses the Region: eu, us, "
-                        "apac, jp, au, global; the other options do not matter then")  # fmt: skip
+                        "apac, jp, au, ca, in, global; the other options do not matter "
+                        "then")  # fmt: skip
     parser.add_argument("--json", action="store_true", help="print JSON")
 
 

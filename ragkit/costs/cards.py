@@ -55,7 +55,7 @@ class ModelCard:
         size_estimated: Whether the bounds are estimates of others than its maker.
         window: Tokens of prompt and answer together.
         licence: Name of the licence.
-        languages: Two-letter codes of the languages that its maker names; None: no such list.
+        languages: Two-letter codes of the languages that it is made for; None: no such list.
         decode_joules: Joules per output token of the accelerators, where they were measured.
         scores: Published scores.
         sources: Addresses by the fact that they are for.

@@ -92,9 +92,9 @@ def test_a_profile_leaves_no_region_to_choose() -> None:
     assert data["advice"]["g_per_kwh"]["low"] == pytest.approx(15.83)
     assert data["advice"]["g_per_kwh"]["high"] == pytest.approx(342.06)
     partly = advised("region", "--allow", "eu-central-1", "--inference-profile", "eu", code=5)
-    assert "may run in eu-central-2, eu-north-1" in partly["reason"]
+    assert "may run in eu-north-1, eu-south-1" in partly["reason"]
     wrong = ["region", "--allow", "eu-*", "--inference-profile", "moon"]
-    assert "allowed: eu us apac jp au global" in run("advise", *wrong, code=2).stderr
+    assert "allowed: eu us apac jp au ca in global" in run("advise", *wrong, code=2).stderr
 
 
 PRICES = ["--price-per-hour", "1.2", "--price-per-question", "0.002"]

@@ -517,6 +517,9 @@ def test_effort_and_a_point_to_cache_up_to_are_sent(aws: AwsServer) -> None:
     [
         (MODEL, 1024), ("eu.anthropic.claude-haiku-4-5-20251001-v1:0", 4096),
         ("anthropic.claude-opus-4-20250514-v1:0", 1024), ("us.amazon.nova-lite-v1:0", 1000),
+        ("anthropic.claude-opus-4-7", 4096), ("anthropic.claude-opus-4-8", 1024),
+        ("global.anthropic.claude-sonnet-5", 1024), ("in.anthropic.claude-sonnet-5-5", 512),
+        ("anthropic.claude-opus-5-5", 512),
         ("anthropic.claude-opus-4-9-v1:0", None), (APPLICATION_PROFILE, None),
     ],
 )  # fmt: skip

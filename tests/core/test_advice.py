@@ -104,9 +104,6 @@ def test_watts_of_instances_are_ranges_or_unknown(name: str) -> None:
     watts = instance_watts(name)
     if name.startswith(("inf2", "trn1")):
         assert (watts.idle, watts.full) == (None, None)
-    elif name.startswith("g6"):
-        assert watts.idle is None
-        assert watts.full is not None
     else:
         assert watts.idle is not None
         assert watts.full is not None

@@ -94,7 +94,9 @@ def test_grams_are_a_range_over_the_sources() -> None:
 
 @pytest.mark.parametrize(
     ("profile", "low", "high", "n"),
-    [("eu", "eu-west-3", "eu-central-1", 8), ("us", "us-west-2", "us-east-1", 4),
+    [("eu", "eu-west-3", "eu-central-1", 6), ("us", "us-west-2", "us-east-1", 3),
+     ("apac", "ap-northeast-3", "ap-south-1", 9), ("ca", "ca-central-1", "ca-west-1", 2),
+     ("in", "ap-south-2", "ap-south-1", 2),
      ("jp", "ap-northeast-3", "ap-northeast-1", 2), ("au", "ap-southeast-4", "ap-southeast-2", 2),
      ("global", "ca-central-1", "me-south-1", len(region_names()))],
 )  # fmt: skip
@@ -105,6 +107,23 @@ def test_a_profile_has_the_range_of_its_regions(profile: str, low: str, high: st
     assert len(place.regions) == n
     bounds = place.g_per_kwh
     assert (bounds[0], bounds[2]) == (find_region(low).bounds[0], find_region(high).bounds[2])
+
+
+@pytest.mark.parametrize(
+    ("region", "profile", "stays"),
+    [("ca-central-1", "us", True), ("us-west-1", "us", True), ("eu-west-2", "eu", True),
+     ("me-central-1", "apac", True), ("ap-southeast-6", "au", True), ("us-west-1", "eu", False),
+     ("us-east-1", "us", False)],
+)  # fmt: skip
+def test_a_profile_may_also_use_the_region_that_calls_it(
+    region: str, profile: str, stays: bool
+) -> None:
+    """Called from Canada, `us` may stay in Canada; called from the United States, it may not."""
+    everywhere, here = place_of("", profile), place_of(region, profile)
+    assert everywhere is not None
+    assert here is not None
+    added = {r.name for r in here.regions} - {r.name for r in everywhere.regions}
+    assert added == ({region} if stays else set())
 
 
 @pytest.mark.parametrize(

@@ -27,9 +27,19 @@ _LEAST_CACHED_TOKENS = {
     "anthropic.claude-haiku-4-5": 4096,
     "anthropic.claude-opus-4-5": 4096,
     "anthropic.claude-opus-4-6": 4096,
+    "anthropic.claude-opus-4-7": 4096,
+    "anthropic.claude-opus-4-8": 1024,
+    "anthropic.claude-opus-5": 512,
+    "anthropic.claude-sonnet-5-5": 512,
+    "anthropic.claude-sonnet-5": 1024,
+    "anthropic.claude-haiku-5-5": 512,
+    "anthropic.claude-fable-5": 512,
+    "anthropic.claude-mythos-5": 512,
 }
-"""Tokens from which the beginning of a prompt is cached, by how the id of the model begins: Amazon
-Bedrock user guide, "Prompt caching", and Anthropic's documentation of the same name."""
+"""Tokens from which the beginning of a prompt is cached, by how the id of the model begins, the
+longer beginning first: Amazon Bedrock user guide, "Prompt caching" (its editions differ for Sonnet
+4.5: 4096 in May 2026, 1024 before and after), and Anthropic's documentation of the same name, which
+alone has Sonnet 4, Opus 5.5 and Haiku 5.5."""
 
 
 def least_cached_tokens(model: str) -> int | None:
