@@ -48,6 +48,7 @@ _STRUCTURE = re.compile(
 )
 _WHOLE_LINE = re.compile(r"\s*(?:#{1,6}\s|\||```|~~~)")
 _INLINE_MARKUP = re.compile(r"(?::[\w:+.-]{1,40}:)?`{1,2}[^`\n]{1,200}`{0,2}\S{0,20}")
+_OPENS_MARKUP = re.compile(r"(?:`{1,2}|\[|\*{1,2}|_{1,2})(?=\w)|:[\w:+.-]{1,40}:`")
 _ROW = re.compile(r"\s*+[^\t|]*+(?:\t|(?<=\s)\|\s)\s*+\S")
 _WIDE_LETTER = re.compile(r"[\u3000-\u30ff\u3400-\u9fff\uac00-\ud7a3\uf900-\ufaff\uff01-\uff60]")
 _UNSPACED = re.compile(r"[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff]")
@@ -90,8 +91,17 @@ _ALWAYS_INSIDE = frozenset(
 )
 
 
-def sentence_spans(text: str, *, start: int = 0, end: int | None = None) -> list[Span]:
+def sentence_spans(
+    text: str, *, start: int = 0, end: int | None = None, in_paragraph: bool = False
+) -> list[Span]:
     """Return the bounds of the sentences of `text[start:end]`.
+
+    Args:
+        text: Any.
+        start: In code points.
+        end: In code points; None: that of the text.
+        in_paragraph: Whether markup says that it is one paragraph: then a line that begins with
+            inline markup goes on from the one before.
 
     Returns:
         Spans in code points of `text`, in order, not overlapping, without white space at either
@@ -99,7 +109,7 @@ def sentence_spans(text: str, *, start: int = 0, end: int | None = None) -> list
     """
     end = len(text) if end is None else min(end, len(text))
     spans: list[Span] = []
-    for first, last, whole in _blocks(text, start, end):
+    for first, last, whole in _blocks(text, start, end, in_paragraph=in_paragraph):
         for a, b in ((first, last),) if whole else _sentences(text, first, last):
             a, b = trimmed(text, a, b)  # noqa: PLW2901
             if b - a > MAX_CHARACTERS:
@@ -117,7 +127,9 @@ def refers_back(sentence: str) -> bool:
     return _OPENING_PRONOUN.match(sentence) is not None
 
 
-def _blocks(text: str, start: int, end: int) -> Iterator[tuple[int, int, bool]]:
+def _blocks(
+    text: str, start: int, end: int, *, in_paragraph: bool
+) -> Iterator[tuple[int, int, bool]]:
     """Yield runs of lines that belong together, and whether each is exactly one sentence."""
     first: int | None = None
     previous = before = ""
@@ -127,7 +139,13 @@ def _blocks(text: str, start: int, end: int) -> Iterator[tuple[int, int, bool]]:
         words = line.strip()
         fence = words.startswith(("```", "~~~"))
         if first is not None and (
-            not words or fenced or fence or not _wraps(previous, before, line, words)
+            not words
+            or fenced
+            or fence
+            or not (
+                _wraps(previous, before, line, words)
+                or (in_paragraph and _goes_on_with_markup(previous, before, words))
+            )
         ):
             yield first, match.start(), whole
             first = None
@@ -157,6 +175,13 @@ def _wraps(previous: str, before: str, line: str, words: str) -> bool:
         return False
     columns = len(before) * (2 if _WIDE_LETTER.match(before[-1]) else 1)
     return columns >= WRAPPED_LINE_COLUMNS or _plainly_continues(previous, words)
+
+
+def _goes_on_with_markup(previous: str, before: str, words: str) -> bool:
+    """Whether a line of a paragraph goes on in one that begins with code, a link or emphasis."""
+    is_open = before[-1].isalnum() or before[-1] in ",)"
+    is_broken = previous.rstrip("\r\n").endswith("  ")  # Markdown's line break
+    return is_open and not is_broken and _OPENS_MARKUP.match(words) is not None
 
 
 def _plainly_continues(previous: str, words: str) -> bool:

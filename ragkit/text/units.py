@@ -93,14 +93,14 @@ class _Reader:
             part = self._parts[child]
             if part.start < position or part.end > end:
                 continue  # A loader's mistake must neither lose nor repeat text.
-            for unit in self._sentences((position, part.start), shared):
+            for unit in self._sentences(index, (position, part.start), shared):
                 last = unit
                 yield unit
             units = list(self._part(child, part, shared, last, depth + 1))
             yield from units
             position = part.end
             last = self._introduces(part, units, last)
-        yield from self._sentences((position, end), shared)
+        yield from self._sentences(index, (position, end), shared)
 
     def _introduces(self, part: Part, units: Sequence[Unit], last: Unit | None) -> Unit | None:
         """Return the sentence that introduces what follows a part."""
@@ -140,12 +140,13 @@ class _Reader:
             last = None
         yield from self._read(index, span, shared, last, depth)
 
-    def _sentences(self, span: Span, shared: _Shared) -> Iterator[Unit]:
+    def _sentences(self, index: int | None, span: Span, shared: _Shared) -> Iterator[Unit]:
         start, end = span
         # Mostly white space between two parts, which is found out at once.
         if start >= end or self._text[start:end].isspace():
             return
-        for a, b in sentence_spans(self._text, start=start, end=end):
+        is_one = index is not None and self._parts[index].kind == "paragraph"
+        for a, b in sentence_spans(self._text, start=start, end=end, in_paragraph=is_one):
             yield Unit(
                 start=a, end=b, needs=_beside(shared.needs, a, b), procedure=shared.procedure
             )

@@ -64,12 +64,14 @@ class RankedSentence:
 class Ranking:
     """A pool's units in the order of keeping, without repeats: every limit keeps a prefix of atoms.
 
-    `support` in [0, 1] is how well the pool supports an answer; None for an empty pool.
+    `support` in [0, 1] is how well the pool supports an answer; None for an empty pool. `by_units`
+    says whether the scorer of units has scored it.
     """
 
     pool: Sequence[PoolChunk]
     sentences: tuple[RankedSentence, ...]
     support: float | None
+    by_units: bool = False
 
 
 def rank(question_terms: Sequence[str], pool: Sequence[PoolChunk], policy: TrimPolicy) -> Ranking:
@@ -85,7 +87,8 @@ def rank(question_terms: Sequence[str], pool: Sequence[PoolChunk], policy: TrimP
     if not sentences:
         return Ranking(pool=pool, sentences=(), support=None)
     atoms = Atoms(pool, policy)
-    if policy.units and policy.scorer is None and is_structured(pool):
+    by_units = policy.units and policy.scorer is None and is_structured(pool)
+    if by_units:
         # Only pools with structure load it.
         from ragkit.trimming.unit_scorer import relative_unit_scores, unit_scores
 
@@ -99,7 +102,7 @@ def rank(question_terms: Sequence[str], pool: Sequence[PoolChunk], policy: TrimP
         relative_of = lambda k, _: relative[k]  # noqa: E731 (its type is stated above)
     kept = _kept_order(sentences, scores, pool, atoms, order=order, relative_of=relative_of)
     support = _support(question_terms, pool, signals, policy)
-    return Ranking(pool=pool, sentences=kept, support=support)
+    return Ranking(pool=pool, sentences=kept, support=support, by_units=by_units)
 
 
 def support_score(

@@ -77,7 +77,9 @@ def select(
     # Counting costs more than ranking, and most of a pool is never kept: no text is counted twice.
     count = functools.cache(counter.count)
     if level is None:
-        kept = _keep(ranked, count, _limit(policy, ranking.pool), above=policy.keep_above)
+        is_other = ranking.by_units and policy.structured_above is not None
+        above = policy.structured_above if is_other else policy.keep_above
+        kept = _keep(ranked, count, _limit(policy, ranking.pool), above=above)
     else:
         kept = _keep(ranked, count, level * sum(count(s.text) for s in ranked))
     if max_context_tokens is None:

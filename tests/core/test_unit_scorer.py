@@ -14,7 +14,7 @@ from ragkit.chunking import SpanChunker
 from ragkit.loading import load_bytes
 from ragkit.text.wordpiece import load_wordpiece
 from ragkit.text.words import index_terms, query_terms
-from ragkit.trimming import BUILTIN_POLICY, PoolChunk, measure, rank, select
+from ragkit.trimming import BUILTIN_POLICY, PoolChunk, TrimPolicy, measure, rank, select
 from ragkit.trimming.atoms import Atoms, is_structured
 from ragkit.trimming.unit_scorer import unit_features
 from ragkit.types import Document, Hit
@@ -129,3 +129,17 @@ def test_the_relative_score_falls_as_the_context_grows() -> None:
     relative = [s.relative_score for s in items_only]
     assert relative == sorted(relative, reverse=True)
     assert relative[0] - relative[-1] > items_only[0].score - items_only[-1].score + 1.0
+
+
+def test_pools_with_structure_may_have_a_cut_of_their_own() -> None:
+    """It takes the place of the other one there, and nowhere else; a file keeps it."""
+    counter, terms = load_wordpiece(), query_terms("How is the tank emptied?", language="en")
+    all_of_it = replace(BUILTIN_POLICY, keep_above=-99.0, structured_above=None, budget_share=None)
+    for pool, changes in ((pool_of(MANUAL), True), (pool_of(PROSE), False)):
+        ranking = rank(terms, pool, all_of_it)
+        assert ranking.by_units == changes
+        whole = select(ranking, policy=all_of_it, counter=counter).context
+        narrow = replace(all_of_it, structured_above=99.0)
+        assert (select(ranking, policy=narrow, counter=counter).context != whole) == changes
+        assert TrimPolicy.from_dict(narrow.to_dict(), path="a.json") == narrow
+    assert "structured_above" not in all_of_it.to_dict()

@@ -78,7 +78,7 @@ def test_curves_are_nested(swept: Sweep) -> None:
         "untrimmed, chunks of at most 400, lexical",
         "trimmed, pool of 5, lexical",
         "trimmed, pool of 5, by budget, lexical",
-        "trim policy bundled/6, lexical",
+        "trim policy bundled/7, lexical",
     ]
     for series in swept.series:
         tokens = [point.tokens for point in series.points]

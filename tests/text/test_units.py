@@ -52,6 +52,20 @@ def test_the_introduction_is_whole_where_a_long_word_wraps_or_a_quote_has_lines(
     assert needs(find(text, units_of(text), "> ```js")) == [("lead_in", quote.replace("\n", " "))]
 
 
+def test_a_line_of_a_paragraph_goes_on_in_one_that_begins_with_markup() -> None:
+    """However short it is; not in lines of options, nor after a line break of Markdown."""
+    text = (
+        "It runs on\n`diesel` only. See\n[the list](a.md), or\n**ask**.\n\n"
+        "Short  \n`hard` break\n\nOptions\n`--all` a\n"
+    )
+    assert [words(text, unit) for unit in units_of(text)] == [
+        "It runs on `diesel` only.", "See [the list](a.md), or **ask**.", "Short", "`hard` break",
+        "Options", "`--all` a",
+    ]  # fmt: skip
+    rst = "It runs on\n:ref:`diesel <fuel>` only, or\n``steam``.\n"
+    assert len(units_of(rst, rst=True)) == 1
+
+
 def test_code_right_below_a_heading_needs_the_heading() -> None:
     """Nothing else says what it is for."""
     text = "# Install on Debian\n\n```\napt install x\n```\n"
