@@ -215,10 +215,10 @@ BUILTIN_POLICY = TrimPolicy(
 """The trim policy where none is given; uncertified.
 
 With this weight of the chunk and the second hop, -3.5 is the highest cut, in steps of 0.5, that
-kept 95 % of the untrimmed top 5's evidence on each of squad11, SciFact (train: 94.8 %), hotpotqa_100 and
-chunking_eval (calibration questions, sentence vectors of the kind `short`, sentences as units). The
-scores of units are on another scale, on which -4.5 keeps that share on howto. No context is larger
-than the untrimmed top 5.
+kept 95 % of the untrimmed top 5's evidence on each of squad11, SciFact (train: 94.8 %),
+hotpotqa_100 and chunking_eval (calibration questions, sentence vectors of the kind `short`,
+sentences as units). The scores of units are on another scale, on which -4.5 keeps that share on
+howto. No context is larger than the untrimmed top 5.
 """
 
 TIGHT_POLICY = replace(
