@@ -106,16 +106,14 @@ class SpanChunker:
             sentences = [(unit.start, unit.end) for unit in units]
         else:
             sentences = _sentences(document)
-        bounds = _boundaries(document, units)
         return self._chunks(
-            document, list(self._spans(document, sentences, bounds, units)), sentences, units
+            document, list(self._spans(document, sentences, units)), sentences, units
         )
 
     def _spans(
         self,
         document: Document,
         sentences: Sequence[Span],
-        bounds: Sequence[tuple[int, int]],
         units: Sequence[Unit],
     ) -> Iterator[tuple[int, int, int]]:
         """Yield start, end and number of tokens of each chunk."""
@@ -125,6 +123,7 @@ class SpanChunker:
         if self.name == "whole":
             yield first, last, self.counter.count(text[first:last])
             return
+        bounds = _boundaries(document, units)
         apart = any(strength == _APART for _, strength in bounds)
         if not apart and self._is_packed_by_sentence and self._may_be_one(text, sentences):
             # Packing would find out more slowly that all of it is one chunk.

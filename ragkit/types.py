@@ -124,6 +124,9 @@ class Location:
         return known
 
 
+_NOWHERE = Location()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mark:
     """A structural boundary: from `start` to the next mark the text is at `location`.
@@ -290,6 +293,8 @@ class Chunk:
 
         The cells of a span of table rows reach from the first row's to the last row's.
         """
+        if not self.marks:
+            return _NOWHERE
         start, end = self.start if start is None else start, self.end if end is None else end
         covered = [mark.location for mark in self.marks if start < mark.start < end]
         first = Location()

@@ -12,26 +12,24 @@ vectors of the built-in embedder, as in a store; without it, by words.
 from __future__ import annotations
 
 import asyncio
-import hashlib
-import re
-import threading
-from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
-from typing import TYPE_CHECKING, TypeAlias, Unpack, cast
+from typing import Unpack
 
 from ragkit.brief import counted
 from ragkit.chunking import SpanChunker
 from ragkit.errors import ConfigError
-from ragkit.pipeline.chunk_vectors import sentence_texts
 from ragkit.pipeline.opening import has_numpy, open_counter
 from ragkit.pipeline.options import TrimOptions, check_names
-from ragkit.pipeline.understanding import questions_of
-from ragkit.text.markdown import markdown_parts
-from ragkit.text.words import detect_language, index_terms, query_terms
+from ragkit.pipeline.passage_pools import (
+    EMBEDDED_PASSAGES,
+    Passage,
+    hits_of,
+    pools_of_readings,
+    read_passage,
+    texts_of,
+)
 from ragkit.trimming import (
-    PoolChunk,
     Trimmed,
     TrimPolicy,
     open_policy,
@@ -47,22 +45,7 @@ from ragkit.trimming.certificate import (
 )
 from ragkit.trimming.merging import merged
 from ragkit.trimming.policy import BUNDLED
-from ragkit.types import Chunk, Document, Hit, Json, TokenCounter
-
-if TYPE_CHECKING:
-    from ragkit.embedding.builtin import BuiltinEmbedder
-    from ragkit.types import Vectors
-
-Passage: TypeAlias = object
-"""A text, a mapping or an object with a text."""
-
-MOST_CACHED_TEXTS = 20_000
-"""Vectors that are kept for texts that come again: about 16 MB."""
-
-_TEXT_NAMES = ("text", "page_content", "content")
-_WRITTEN_AS_MARKDOWN = re.compile(
-    r"(?:\A|\n) {0,3}(?:```|~~~|[-*+] \S|\d{1,9}[.)] \S|#{1,6} \S|\|[^|\n]{0,200}\|)"
-)
+from ragkit.types import Json, TokenCounter
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -156,15 +139,17 @@ def trim(
     chosen = policy if isinstance(policy, TrimPolicy) else open_policy(policy)[0]
     counter = options.get("counter") or open_counter()
     texts = texts_of(passages)
-    before = sum(map(counter.count, texts))
+    is_own = chosen is not None and not (isinstance(policy, str) and policy in BUNDLED)
+    n_read = chosen.pool if chosen is not None and is_own else len(texts)
+    readings = [read_passage(text, counter) for text in texts[:n_read]]
+    passages = passages[:n_read]
+    before = sum(r.n_tokens for r in readings) + sum(map(counter.count, texts[n_read:]))
+    hits = hits_of(passages, readings)
     if chosen is None:  # off
-        hits = _hits(passages, texts, counter)
         whole = untrimmed(hits, counter=counter, max_context_tokens=max_tokens)
         return _result(whole, before, threshold=None)
-    if not (isinstance(policy, str) and policy in BUNDLED):
-        passages = passages[: chosen.pool]
     with_vectors = are_compared(options.get("vectors"))
-    pools = pools_of(question, passages, counter=counter, vectors=with_vectors)
+    pools = pools_of_readings(question, hits, readings, vectors=with_vectors)
     ranking = merged([rank(terms, pool, chosen) for terms, pool in pools])
     kept = select(ranking, policy=chosen, counter=counter, max_context_tokens=max_tokens)
     _, pool = pools[0]
@@ -214,7 +199,10 @@ def passage_scope(
     if vectors:
         from ragkit.embedding.builtin import BuiltinEmbedder
 
-        embedded = f"{BuiltinEmbedder.fingerprint} {BuiltinEmbedder.sentence_fingerprint}"
+        embedded = (
+            f"{BuiltinEmbedder.fingerprint} {BuiltinEmbedder.sentence_fingerprint} "
+            f"embedded passages={EMBEDDED_PASSAGES}"
+        )
     return passage_fingerprints(
         policy,
         retriever=fingerprint,
@@ -262,142 +250,3 @@ async def atrim(
         options: See `TrimOptions`.
     """
     return await asyncio.to_thread(lambda: trim(question, passages, **options))
-
-
-def texts_of(passages: Sequence[Passage]) -> list[str]:
-    """Return the text of each passage; raises `ConfigError` where one has none."""
-    return [_text(passage, i) for i, passage in enumerate(passages)]
-
-
-def _text(passage: Passage, number: int) -> str:
-    if isinstance(passage, str):
-        return passage
-    found = next((value for name in _TEXT_NAMES if (value := _get(passage, name))), None)
-    if found is None and (node := _get(passage, "node")) is not None:
-        return _text(node, number)
-    if not isinstance(found, str):
-        raise ConfigError(
-            f"passage {number} ({type(passage).__name__}) has no text; allowed: a text, or an "
-            f"object with one of {' '.join(_TEXT_NAMES)}"
-        )
-    return found
-
-
-def _get(passage: Passage, name: str) -> object:
-    if isinstance(passage, Mapping):
-        return cast("Mapping[object, object]", passage).get(name)
-    found: object = getattr(passage, name, None)
-    return found
-
-
-def _title(passage: Passage) -> str:
-    metadata = _get(passage, "metadata") or _get(passage, "meta")
-    title = _get(passage, "title") or (metadata and _get(metadata, "title"))
-    return title if isinstance(title, str) else ""
-
-
-def _hits(passages: Sequence[Passage], texts: Sequence[str], counter: TokenCounter) -> list[Hit]:
-    hits: list[Hit] = []
-    for i, (passage, text) in enumerate(zip(passages, texts, strict=True)):
-        score = _get(passage, "score")
-        is_number = isinstance(score, int | float) and not isinstance(score, bool)
-        chunk = _chunk(i, text, counter)
-        if chunk is not None:
-            # Scores of retrievers are on scales of their own, which a rank has not.
-            rank_score = 1.0 / (10 + i)
-            value = float(score) if is_number else rank_score  # type: ignore[arg-type]
-            hits.append(Hit(rank=len(hits) + 1, score=value, chunk=chunk, title=_title(passage)))
-    return hits
-
-
-def _chunk(number: int, text: str, counter: TokenCounter) -> Chunk | None:
-    """Return a passage as one chunk, with its units where it is written like Markdown."""
-    parts = tuple(markdown_parts(text)) if _WRITTEN_AS_MARKDOWN.search(text) else ()
-    document = Document(id=str(number), text=text, parts=parts)
-    chunks = SpanChunker(name="whole", counter=counter).split(document)
-    return chunks[0] if chunks else None
-
-
-def pools_of(
-    question: str, passages: Sequence[Passage], *, counter: TokenCounter, vectors: bool
-) -> list[tuple[Sequence[str], Sequence[PoolChunk]]]:
-    """Return a message's questions, each with its index terms and the passages to be trimmed.
-
-    A passage is a document of its own, whose id is its number.
-    """
-    hits = _hits(passages, texts_of(passages), counter)
-    return [_pool(text, hits, vectors=vectors) for text in questions_of(question)]
-
-
-def _pool(
-    question: str, hits: Sequence[Hit], *, vectors: bool
-) -> tuple[Sequence[str], Sequence[PoolChunk]]:
-    sample = "\n".join(hit.chunk.text[:500] for hit in hits[:5])
-    language = detect_language(sample)
-    terms = query_terms(question, language=language)
-    by_sentence = [
-        [index_terms(text, language=language) for text in sentence_texts(hit.chunk)] for hit in hits
-    ]
-    if not vectors or not hits:
-        return terms, [PoolChunk(hit=h, terms=t) for h, t in zip(hits, by_sentence, strict=True)]
-    from ragkit.storage.rows import pack_sentences, pack_vector, pool_chunk
-
-    embedded = _embedded()
-    of_chunks = embedded.vectors([hit.chunk.text for hit in hits])
-    of_sentences = embedded.vectors(
-        [text for hit in hits for text in sentence_texts(hit.chunk)], sentences=True
-    )
-    vector = embedded.embedder.embed_query(question)
-    pool: list[PoolChunk] = []
-    first = 0
-    for hit, words, of_chunk in zip(hits, by_sentence, of_chunks, strict=True):
-        rows = of_sentences[first : first + len(hit.chunk.sentences)]
-        first += len(hit.chunk.sentences)
-        pool.append(
-            pool_chunk(
-                hit,
-                "\n".join(map(" ".join, words)),
-                pack_sentences(rows),
-                vector,
-                of_chunk=pack_vector(of_chunk),
-            )
-        )
-    return terms, pool
-
-
-class _Embedded:
-    """The built-in embedder with the vectors of texts that were embedded last."""
-
-    def __init__(self, embedder: BuiltinEmbedder) -> None:
-        self.embedder = embedder
-        self._kept: OrderedDict[bytes, Vectors] = OrderedDict()
-        self._lock = threading.Lock()
-
-    def vectors(self, texts: Sequence[str], *, sentences: bool = False) -> Vectors:
-        """Return a row for each text."""
-        from ragkit.storage.rows import join_vectors
-
-        keys = [
-            hashlib.sha256(f"{sentences}{t}".encode("utf-8", "replace")).digest() for t in texts
-        ]
-        with self._lock:
-            known = {key: self._kept[key] for key in keys if key in self._kept}
-        missing = {key: text for key, text in zip(keys, texts, strict=True) if key not in known}
-        if missing:
-            embed = self.embedder.embed_sentences if sentences else self.embedder.embed_documents
-            rows = embed(list(missing.values()))
-            known |= {key: rows[i : i + 1].copy() for i, key in enumerate(missing)}
-        with self._lock:
-            for key in keys:
-                self._kept[key] = known[key]
-                self._kept.move_to_end(key)
-            while len(self._kept) > MOST_CACHED_TEXTS:
-                self._kept.popitem(last=False)
-        return join_vectors([known[key] for key in keys])
-
-
-@lru_cache(maxsize=1)
-def _embedded() -> _Embedded:
-    from ragkit.embedding.builtin import BuiltinEmbedder
-
-    return _Embedded(BuiltinEmbedder())

@@ -460,25 +460,58 @@ def pool_chunk(
     by_sentence = (by_sentence + [[]] * n_sentences)[:n_sentences]
     if sentences is None or vector is None:
         return PoolChunk(hit=hit, terms=by_sentence)
-    import numpy as np
-
     if len(sentences) % len(vector):
         raise damaged_chunk(hit.chunk.id)
-    rows = np.frombuffer(sentences, dtype=np.int8).reshape(-1, len(vector)).astype(np.float32)
-    if len(rows) != n_sentences:
+    if len(sentences) // len(vector) != n_sentences:
         return PoolChunk(hit=hit, terms=by_sentence)
-    rows /= np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-9)
+    whole = None if of_chunk is None else unpack_vector(of_chunk)
+    return compared(hit, by_sentence, sentences, vector, of_chunk=whole)
+
+
+def compared(
+    hit: Hit,
+    terms: Sequence[Sequence[str]],
+    sentences: bytes,
+    vector: Vector,
+    *,
+    of_chunk: Vector | None,
+) -> PoolChunk:
+    """Return a hit with the cosines of its sentences; arguments as of `pool_chunk`, unpacked."""
+    rows = _unit_rows(sentences, len(vector))
     if of_chunk is not None:
-        rows += CHUNK_SHARE * unpack_vector(of_chunk)
-        rows /= np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-9)
+        rows += CHUNK_SHARE * of_chunk
+        _normalise(rows)
     near = rows.copy()
     near[1:] += rows[:-1]
     near[:-1] += rows[1:]
-    near /= np.maximum(np.linalg.norm(near, axis=1, keepdims=True), 1e-9)
+    _normalise(near)
     return PoolChunk(
         hit=hit,
-        terms=by_sentence,
+        terms=terms,
         cosines=(rows @ vector).tolist(),
         window_cosines=(near @ vector).tolist(),
         with_chunk=of_chunk is not None,
     )
+
+
+def mean_vector(sentences: bytes, lengths: Sequence[int], dim: int) -> Vector:
+    """Return the direction of the mean of sentences' vectors, the longer ones weighing more."""
+    import numpy as np
+
+    mean: Vector = np.array(lengths, dtype=np.float32) @ _unit_rows(sentences, dim)
+    mean /= max(float(np.linalg.norm(mean)), 1e-9)
+    return mean
+
+
+def _unit_rows(sentences: bytes, dim: int) -> Vectors:
+    import numpy as np
+
+    rows: Vectors = np.frombuffer(sentences, dtype=np.int8).reshape(-1, dim).astype(np.float32)
+    _normalise(rows)
+    return rows
+
+
+def _normalise(rows: Vectors) -> None:
+    import numpy as np
+
+    rows /= np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-9)

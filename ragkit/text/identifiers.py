@@ -113,8 +113,12 @@ def _term(identifier: str) -> str:
     return identifier.lower().translate(_AS_LETTERS)[:_MAX_CHARACTERS]
 
 
-def _of_run(run: str) -> list[str]:
-    return [_term(identifier) for identifier in _found(run[:_MAX_RUN_CHARACTERS])]
+def _of_run(run: str) -> Sequence[str]:
+    run = run[:_MAX_RUN_CHARACTERS]
+    # A word or number with punctuation around it, as most runs are, has none of the signs.
+    if run.lstrip("\"'(").rstrip(",.;:!?\"')").isalnum():
+        return ()
+    return [_term(identifier) for identifier in _found(run)]
 
 
 def _found(run: str) -> Iterator[str]:

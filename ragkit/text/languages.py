@@ -127,6 +127,8 @@ STOP_WORDS: Mapping[str, frozenset[str]] = {
     language: frozenset(words.split()) for language, words in _LISTS.items()
 }
 
+_ASCII = bytes(range(128))
+_NO_ASCII_LETTERS = bytes(code for code in range(256) if not bytes([code]).isalpha())
 _WORDS_OF_LETTERS = re.compile(r"[^\W\d_]+")
 _ASCII_LETTERS = {code: chr(code).lower() if chr(code).isalpha() else " " for code in range(128)}
 # Initials are not words.
@@ -144,7 +146,11 @@ def detect_language(text: str) -> str | None:
         words = _ASCII_INITIAL.sub(" ", sample).translate(_ASCII_LETTERS).split()
         return _vote(words, "latin")
     counts = dict.fromkeys(_SCRIPTS, 0)
-    for character, n in Counter(sample).items():
+    # Most characters of many texts are of ASCII, and are counted at once.
+    raw = sample.encode("utf-8", "surrogatepass")
+    counts["latin"] = len(raw.translate(None, _NO_ASCII_LETTERS))
+    others = raw.translate(None, _ASCII).decode("utf-8", "surrogatepass")
+    for character, n in Counter(others).items():
         if (name := _script_of(character)) is not None:
             counts[name] += n
     if counts["ja"] and counts["ja"] * 10 > counts["zh"]:

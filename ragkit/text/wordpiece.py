@@ -7,10 +7,10 @@ each word is then cut greedily into the longest pieces that the vocabulary holds
 
 from __future__ import annotations
 
-import re
 import unicodedata
 from collections.abc import Iterable, Sequence
 from functools import cached_property, lru_cache
+from itertools import chain
 from pathlib import Path
 
 from ragkit.text.memo import Memo
@@ -43,12 +43,13 @@ _IDEOGRAPHS = (
 
 _ASCII_MARKS = "".join(chr(code) for code in range(33, 127) if not chr(code).isalnum())
 _SEPARATORS = frozenset(" \t\n\r")
-_RUN = re.compile(rf"[^ \t\n\r{re.escape(_ASCII_MARKS)}]+|[{re.escape(_ASCII_MARKS)}]")
 # Marks become a character that `split` takes for a space. What it takes for one without being one
 # becomes another character that is no part of any token.
 _MARK = "\x1f"
-_MARKED = dict.fromkeys(map(ord, "\x0b\x0c\x1c\x1d\x1e\x1f"), "\0") | dict.fromkeys(
-    map(ord, _ASCII_MARKS), _MARK
+_NO_SPACES = b"\x0b\x0c\x1c\x1d\x1e\x1f"
+_MARKED = bytes.maketrans(
+    _NO_SPACES + _ASCII_MARKS.encode(),
+    (len(_NO_SPACES) * "\0" + len(_ASCII_MARKS) * _MARK).encode(),
 )
 
 
@@ -102,13 +103,11 @@ class WordPiece:
 
     def encode(self, text: str, *, max_tokens: int | None = None) -> list[int]:
         """Return token ids with `[CLS]` first and `[SEP]` last, at most `max_tokens` in all."""
-        ids = [self._first]
-        room = None if max_tokens is None else max_tokens - 1
-        for word in text.translate(self._table).split():
-            ids.extend(self._pieces(word))
-            if room is not None and len(ids) >= room:
-                del ids[room:]
-                break
+        # Each word has a piece at least.
+        words = text.translate(self._table).split()[:max_tokens]
+        ids = [self._first, *chain.from_iterable(map(self._words.__getitem__, words))]
+        if max_tokens is not None:
+            del ids[max_tokens - 1 :]
         ids.append(self._last)
         return ids
 
@@ -123,13 +122,13 @@ class WordPiece:
     def count_spans(self, text: str, spans: Iterable[Span]) -> list[int]:
         """Return `count(text[start:end])` for each span: faster than one call for each."""
         tokens = self._counts.__getitem__
-        if text.isascii():
-            marked = text.translate(_MARKED)
-            return [
-                marked.count(_MARK, start, end) + sum(map(tokens, marked[start:end].split()))
-                for start, end in spans
-            ]
-        return [sum(map(tokens, _RUN.findall(text, start, end))) for start, end in spans]
+        # No byte of another character in UTF-8 is one of ASCII, so that offsets stay what they are.
+        marked = text.encode("utf-8", "surrogatepass").translate(_MARKED)
+        text = marked.decode("utf-8", "surrogatepass").replace("\x85", "\0")
+        return [
+            text.count(_MARK, start, end) + sum(map(tokens, text[start:end].split()))
+            for start, end in spans
+        ]
 
     def adds_up(self, text: str, ends: Iterable[int]) -> bool:
         """Whether a text has as many tokens as its parts that end at these offsets together.
@@ -151,7 +150,8 @@ class WordPiece:
     def _count_run(self, run: str) -> int:
         """Count the tokens of what stands between two spaces or marks."""
         if run.isascii() and run.isalnum():
-            return self._count_word(run.lower())
+            word = run.lower()
+            return 1 if word in self._ids else self._count_word(word)
         return sum(map(self._count_word, run.translate(self._table).split()))
 
     def _count_word(self, word: str) -> int:
@@ -190,12 +190,9 @@ class WordPiece:
             lengths[piece[:3]] = max(len(piece), lengths.get(piece[:3], 0))
         return pieces, lengths
 
-    def _pieces(self, word: str) -> Sequence[int]:
+    def _cut(self, word: str) -> Sequence[int]:
         if len(word) > LONGEST_WORD:
             return (self._unknown,)
-        return self._words[word]
-
-    def _cut(self, word: str) -> Sequence[int]:
         pieces: list[int] = []
         start, prefix = 0, ""
         while start < len(word):

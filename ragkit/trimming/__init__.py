@@ -24,7 +24,7 @@ from ragkit.trimming.ranking import (
 )
 from ragkit.trimming.scorer import Forest, Scorer, Tree, features, load_scorer, open_scorer
 from ragkit.trimming.selection import Trimmed, select, trim, untrimmed
-from ragkit.trimming.signals import PoolChunk, Signals, measure
+from ragkit.trimming.signals import PoolChunk, Signals, fused, measure
 
 __all__ = [
     "BASELINE_HITS",
@@ -40,6 +40,7 @@ __all__ = [
     "TrimPolicy",
     "Trimmed",
     "features",
+    "fused",
     "largest_share",
     "load_policy",
     "load_scorer",

@@ -144,12 +144,12 @@ def _needs_the_one_before(chunk: Chunk, position: int) -> bool:
     Chroma's chunking evaluation), and what "It" stands for is told.
     """
     start, end = chunk.sentences[position]
+    if not refers_back(chunk.text[start - chunk.start : end - chunk.start]):  # as most do not
+        return False
     before = unit_of(chunk, position - 1)
     if before.kind != "sentence" or unit_of(chunk, position).kind != "sentence":
         return False
-    if chunk.is_heading(chunk.sentences[position - 1][0]):
-        return False
-    return refers_back(chunk.text[start - chunk.start : end - chunk.start])
+    return not chunk.is_heading(chunk.sentences[position - 1][0])
 
 
 def _first_introduced(chunk: Chunk, position: int) -> int | None:

@@ -310,10 +310,8 @@ class _Order:
         """Whether a unit's words, with those of all its needs, were kept for their own sake."""
         chunk = self._chunks[sentence.chunk]
         needs = unit_of(chunk, sentence.position).needs
-        key = "\n".join(
-            " ".join(text.casefold().split())
-            for text in (text_of(chunk, sentence.span), *(need.text for need in needs))
-        )
+        texts = [text_of(chunk, sentence.span), *[need.text for need in needs]]
+        key = "\n".join([" ".join(text.casefold().split()) for text in texts])
         if key in self._texts:
             return True
         self._texts.add(key)

@@ -8,6 +8,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import chain
+from typing import NamedTuple
 
 from ragkit.types import Hit, Span
 
@@ -100,7 +102,7 @@ def measure(question_terms: Sequence[str], pool: Sequence[PoolChunk]) -> Signals
     )
     if not sentences:
         return Signals(sentences=(), columns={})
-    asked = set(question_terms)
+    asked = frozenset(question_terms)
     # Only the question's terms and the lengths count, so all other terms are dropped early.
     found = [[_found(terms, asked) for terms in chunk.terms] for chunk in pool]
     own = [found[s.chunk][s.position] for s in sentences]
@@ -183,16 +185,20 @@ def _completed(cosines: Sequence[float | None], words: Sequence[float]) -> list[
     ]
 
 
-@dataclass(frozen=True, slots=True)
-class _Text:
+class _Text(NamedTuple):
     """How often each of the question's terms stands in a text, and the text's length in terms."""
 
     counts: Mapping[str, int]
     n_terms: int
 
 
-def _found(terms: Sequence[str], asked: set[str]) -> _Text:
-    return _Text(Counter(term for term in terms if term in asked), len(terms))
+def _found(terms: Sequence[str], asked: frozenset[str]) -> _Text:
+    counts: dict[str, int] = {}
+    if not asked.isdisjoint(terms):  # as of most texts
+        for term in terms:
+            if term in asked:
+                counts[term] = counts.get(term, 0) + 1
+    return _Text(counts, len(terms))
 
 
 def _with_needs(
@@ -221,10 +227,13 @@ def _terms(text: str) -> Sequence[str]:
 
 
 def _joined(texts: Sequence[_Text]) -> _Text:
-    counts = Counter[str]()
+    counts: dict[str, int] = {}
+    n_terms = 0
     for text in texts:
-        counts.update(text.counts)
-    return _Text(counts, sum(text.n_terms for text in texts))
+        n_terms += text.n_terms
+        for term, n in text.counts.items():
+            counts[term] = counts.get(term, 0) + n
+    return _Text(counts, n_terms)
 
 
 def inverse_frequencies(
@@ -236,10 +245,7 @@ def inverse_frequencies(
         asked: The question's terms.
         texts: Which of them stand in each unit, each term once.
     """
-    found = Counter[str]()
-    for terms in texts:
-        found.update(terms)
-    n = len(texts)
+    found, n = Counter(chain.from_iterable(texts)), len(texts)
     return {term: math.log(1.0 + (n - found[term] + 0.5) / (found[term] + 0.5)) for term in asked}
 
 
@@ -247,6 +253,9 @@ def _bm25(idf: Mapping[str, float], texts: Sequence[_Text]) -> list[float]:
     mean = sum(text.n_terms for text in texts) / len(texts) or 1.0
     scores: list[float] = []
     for text in texts:
+        if not text.counts:
+            scores.append(0.0)
+            continue
         norm = BM25_K1 * (1.0 - BM25_B + BM25_B * text.n_terms / mean)
         scores.append(sum(idf[term] * f / (f + norm) for term, f in text.counts.items()))
     return scores

@@ -19,6 +19,7 @@ from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import chain
 from pathlib import Path
 from typing import Any
 from unicodedata import normalize
@@ -186,13 +187,7 @@ class _Table:
     def of(cls, asked: frozenset[str], pool: Sequence[PoolChunk], signals: Signals) -> _Table:
         meant = _meant(asked, pool)
         wanted = asked.union(meant)
-        by_unit = [
-            [
-                frozenset(meant.get(t, t) for t in wanted.intersection(terms))
-                for terms in chunk.terms
-            ]
-            for chunk in pool
-        ]
+        by_unit = [[_as_asked(wanted.intersection(t), meant) for t in c.terms] for c in pool]
         own = [by_unit[s.chunk][s.position] for s in signals.sentences]
         # The square root, as most words that stand nowhere are not the question's subject.
         raw = {term: math.sqrt(idf) for term, idf in inverse_frequencies(asked, own).items()}
@@ -202,17 +197,26 @@ class _Table:
             for chunk, units in zip(pool, by_unit, strict=True)
         ]
         units: list[frozenset[str]] = []
+        of_titles: dict[tuple[str, ...], frozenset[str]] = {}
         for s in signals.sentences:
             chunk = pool[s.chunk].hit.chunk
             above = (pool[s.chunk].hit.title, *chunk.location(s.span[0], s.span[0]).heading)
-            titled = asked_terms(above, asked)
+            if above not in of_titles:
+                of_titles[above] = asked_terms(above, asked)
+            titled = of_titles[above]
             # Otherwise every row of a table would support whatever its header is about.
             has_needs = chunk.units and by_unit[s.chunk][s.position]
             needs = chunk.units[s.position].needs if has_needs else ()
             beside = by_unit[s.chunk][max(0, s.position - 1) : s.position + 2]
-            units.append(titled.union(*beside, asked_terms((need.text for need in needs), asked)))
+            needed = asked_terms((need.text for need in needs), asked) if needs else ()
+            units.append(titled.union(*beside, needed))
             chunks[s.chunk] |= titled
         return cls({term: w / total for term, w in raw.items()}, units, chunks)
+
+
+def _as_asked(terms: frozenset[str], meant: Mapping[str, str]) -> frozenset[str]:
+    """Return terms as the question has them."""
+    return frozenset(meant.get(t, t) for t in terms) if meant and terms else terms
 
 
 def _meant(asked: frozenset[str], pool: Sequence[PoolChunk]) -> dict[str, str]:
@@ -221,13 +225,13 @@ def _meant(asked: frozenset[str], pool: Sequence[PoolChunk]) -> dict[str, str]:
     They begin like it and share most of its letter pairs, one is the beginning of the other, or
     they differ by one letter or the order of two: by endings and by typing errors.
     """
-    words = {word for chunk in pool for terms in chunk.terms for word in terms}
+    words = set(chain.from_iterable(terms for chunk in pool for terms in chunk.terms))
     missing: dict[str, list[str]] = {}
     for word in asked - words:
         if len(word) >= _SHORTEST_ALIKE and word[0].isalpha():
             missing.setdefault(word[0], []).append(word)
     meant: dict[str, str] = {}
-    for other in words:
+    for other in words if missing else ():
         if len(other) >= _SHORTEST_ALIKE:
             for word in missing.get(other[0], ()):
                 if _are_alike(word, other):

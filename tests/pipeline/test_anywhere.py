@@ -13,7 +13,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ragkit import RAG, Document, Settings, TrimPolicy, atrim, trim
+from ragkit.costs.metering import Meter
 from ragkit.errors import ConfigError
+from ragkit.pipeline.passage_pools import EMBEDDED_PASSAGES
+from ragkit.text.sentences import sentence_spans
 from ragkit.text.wordpiece import load_wordpiece
 
 FERRY = (
@@ -120,6 +123,67 @@ def test_threads_and_tasks_share_it() -> None:
         found = [future.result().to_dict() for future in asked]
     assert found == [one] * 16
     assert asyncio.run(atrim(QUESTION, [FERRY, MUSEUM])).to_dict() == one
+
+
+class Counting:
+    """The built-in counter, which notes what it counts."""
+
+    name = load_wordpiece().name
+
+    def __init__(self) -> None:
+        self.counted: list[str] = []
+
+    def count(self, text: str) -> int:
+        """Count."""
+        self.counted.append(text)
+        return load_wordpiece().count(text)
+
+
+def notices(n: int, name: str) -> list[str]:
+    """Return passages of the same size that were not seen before."""
+    return [
+        f"{name} {i + 100} sells bread. It opens at seven, and shuts at noon." for i in range(n)
+    ]
+
+
+def test_each_passage_is_read_once() -> None:
+    """However many questions a message asks, and none is read when it comes again."""
+    passages, counter = notices(5, "Bakery"), Counting()
+    one = TrimPolicy(name="one sentence", budget_tokens=1)
+    message = "When does bakery 102 open? And what does bakery 104 sell to people?"
+    first = trim(message, passages, policy=one, counter=counter, vectors=False)
+    assert sorted(text for text in counter.counted if text in passages) == passages
+    counter.counted.clear()
+    again = trim(message, passages[::-1], policy=one, counter=counter, vectors=False)
+    assert not set(passages) & set(counter.counted)
+    assert again.n_tokens_before == first.n_tokens_before
+    # Another counter has not counted them.
+    other = Counting()
+    trim(message, passages, policy=one, counter=other, vectors=False)
+    assert set(passages) <= set(other.counted)
+
+
+def test_few_passages_are_embedded_whole() -> None:
+    """Sentences are embedded, and passages where it counts; what comes again is not."""
+    passages, question = notices(8, "Kiosk"), "When does kiosk 107 open?"
+    size = {text: len(load_wordpiece().encode(text)) for text in [question, *passages]}
+    of_sentences = sum(
+        len(load_wordpiece().encode(text[a:b]))
+        for text in passages
+        for a, b in sentence_spans(text)
+    )
+    # The second sentence is the same one in each passage.
+    repeated = len(load_wordpiece().encode("It opens at seven, and shuts at noon."))
+    of_sentences -= (len(passages) - 1) * repeated
+    with (meter := Meter()).active():
+        first = trim(question, passages, policy="tight", vectors=True)
+    of_passages = EMBEDDED_PASSAGES * size[passages[0]]
+    assert len({size[text] for text in passages}) == 1
+    assert meter.embed_tokens == size[question] + of_sentences + of_passages
+    assert first.pieces[0].passage == 7
+    with (meter := Meter()).active():
+        assert trim(question, passages, policy="tight", vectors=True) == first
+    assert meter.embed_tokens == size[question]
 
 
 @settings(max_examples=50, deadline=None)

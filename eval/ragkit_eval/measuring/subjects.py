@@ -10,9 +10,10 @@ from typing import Protocol, cast
 from ragkit.chunking import SpanChunker
 from ragkit.errors import ConfigError
 from ragkit.pipeline import RAG
-from ragkit.pipeline.anywhere import Passage as AnyPassage
-from ragkit.pipeline.anywhere import are_compared, passage_scope, pools_of, texts_of
+from ragkit.pipeline.anywhere import are_compared, passage_scope
 from ragkit.pipeline.opening import open_counter
+from ragkit.pipeline.passage_pools import Passage as AnyPassage
+from ragkit.pipeline.passage_pools import pools_of, texts_of
 from ragkit.trimming import PoolChunk, Ranking, TrimPolicy, rank
 from ragkit.trimming.merging import merged
 from ragkit.types import Chunk, Document, Json, TokenCounter
