@@ -33,11 +33,10 @@ MOST_KEPT_CHARACTERS = 8_000
 MOST_CACHED_TEXTS = 20_000
 """Vectors that are kept for texts that come again: about 13 MB."""
 
-EMBEDDED_PASSAGES = 3
+EMBEDDED_PASSAGES = 5
 """So many passages of a question are embedded as a whole, which costs six times as much as their
-sentences; the others have the mean of their sentences' vectors. Chosen on calibration questions:
-at equal evidence SQuAD takes the same tokens as with all ten embedded (288 questions, -0.1 %), and
-at equal needs the how-to questions no more (112 questions, -2.7 %, standard error 2.9)."""
+sentences; the others have the mean of their sentences' vectors. At equal evidence or needs that
+takes no more tokens than with all embedded, within the standard error (docs/anywhere.md)."""
 
 _TEXT_NAMES = ("text", "page_content", "content")
 # Of a text with a line break in front, so that a search skips from line to line.
