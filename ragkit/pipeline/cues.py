@@ -33,6 +33,24 @@ _READERS = (
 )
 """What "this" before it means needs no earlier turn: it is the reader's."""
 
+_DONE = (
+    r"(?!(?:of|in|on|at|to|from|with|without|by|during|about|for|into|onto|over|under|after|before"
+    r"|between|behind|beside|near|like|as|than|off|out|up|through|until|since|against|per|via"
+    r"|is|are|was|were|be|been|am|does|do|did|has|have|had|can|could|will|would|shall|should|may"
+    r"|might|must|and|or|but|if|when|while|because|that|which|who|whom|what|where|why|how|once"
+    r"|so|whether|though|although|unless|whenever|not|then|think|say|says|said|hope|guess"
+    r"|ensure|means?|known?|suggest|believe|see|whose|all|only|just|both|even|now|sure|makes?|made"
+    r"|finds?|found) )[a-z]{2,15}(?<!ing)"
+)
+"""What may be a verb before "it"."""
+
+_FINITE = (
+    r"(?:is|are|was|were|has|have|had|does|do|did|can|could|will|would|should|may|might|must"
+    r"|isn't|wasn't|doesn't|won't|can't|to|(?!as\b|was\b|always|towards|perhaps|besides"
+    r"|across|afterwards)[a-z]{2,20}(?<!s)s)\b"
+)
+"""What shows that "it" is who does something."""
+
 _BY_LANGUAGE: Mapping[str, Mapping[str, str]] = {
     "en": {
         "opening": (
@@ -78,7 +96,11 @@ _BY_LANGUAGE: Mapping[str, Mapping[str, str]] = {
             r"|assume|argue|suggest|find)[a-z]{2,12} (?:this|that|these|those)(?=\W{0,3}\Z"
             r"| (?:for|in"
             r"|on|off|up|back|by|with|at|too|again|automatically|manually|myself|online|without|before"
-            r"|after|now|today|later|out)\b)"
+            r"|after|now|today|later|out)\b|[,;] )"
+            # How many of what is left out, and whose thing is mine.
+            r"|how (?:many|much) (?:do|should|can|could|may|must|would|will|did) (?:i|we|you|one)"
+            r" (?:(?:have|need|want) to )?[a-z]{2,12}\W{0,3}\Z"
+            r"|(?<!\ba )(?<!\bthe )(?<!\bof )\bmine(?! (?:is|was|in) )(?=\W|\Z)|\A\W{0,3}(?:mine|ours)\b"
             r"|(?:do|use|change|get|set|see|have|fix|undo|avoid|prevent|disable|enable|turn|make"
             r"|find|reach|need|send|reset|stop|start|open|cancel|pay|book|achieve"
             r"|switch|put|take|pick|give|run|write|read|delete|remove|install|update|add|move|save"
@@ -98,6 +120,8 @@ _BY_LANGUAGE: Mapping[str, Mapping[str, str]] = {
             r"|third one|last one|rest\W{0,3}\Z)"
             r"|(?:differently|then)\W{0,3}\Z|afterwards|else\W{0,3}\Z"
             r"|more (?:about|on) (?:it|this|that)"
+            # What is done to it: the one who does it, in the same clause, is not what is meant.
+            rf"|{_DONE} (?:(?-i:it|them|him)(?!'| {_FINITE})|(?:those|these|that)(?=[,;.?!]))"
         ),
         "pronoun": (
             r"it|its|itself|they|them|their|theirs|themselves|he|she|him|her|hers|his|(?:too"
@@ -127,7 +151,7 @@ _BY_LANGUAGE: Mapping[str, Mapping[str, str]] = {
             r"|do|did|can|could|would|will|should|has|have|about|if|happens|to|one"
             r"|else|of)\b)) [\w'-]{2}|\A\W{0,3}[^:]{2,60}:"
             r"|(?<=[a-z,] )[A-Z][\w-]{2}"
-            r"|\w[_./]\w|\b[a-z]{3,20}s\b(?= (?:are|were|do|have|when|if|and))"
+            r"|\w[_./]\w|\b(?!(?:happens|does|is|was|has|works|means|needs|costs|takes)\b)[a-z]{3,20}s\b(?= (?:are|were|do|have|when|if|and))"
             r"|\A\W{0,3}(?!(?i:what|where|when|which|while|whose|whom|that|this|these|those|then"
             r"|they|there|here|it)\b)[A-Za-z][a-z]{3,20} (?:is|are|was|were|does|has)\b"
             r"|\b(?i:do|does|did|will|can|could|are|were|should|would|have|may) (?!this|its|his"
@@ -139,7 +163,8 @@ _BY_LANGUAGE: Mapping[str, Mapping[str, str]] = {
         ),
         "clause": (
             r"and|or|but|if|when|whenever|because|so|as|who|which|while|once|since|until|before"
-            r"|after|although|to"
+            r"|after|although|to|than|that|where|how|why|what|unless|whether|though"
+            r"|(?:without|by|for|in|of|from|instead of)(?= [a-z]{2,15}ing )"
         ),
         "fragment": (
             r"(?:for|in|with|without|on|at|to|from|only|even|more|less|just|by|until|since"

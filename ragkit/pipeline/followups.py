@@ -30,7 +30,7 @@ _MOST_ANSWERED = 200
 _LONGEST_READ = 1000
 """Characters of a message that are looked through for cues."""
 
-_LONGEST_REMARK = 10
+_LONGEST_REMARK = 16
 """Words of a message about the conversation."""
 
 _MOST_MEANT = 12
