@@ -28,11 +28,15 @@ class Cues(NamedTuple):
 _NEVER = r"(?!)"
 
 _READERS = (
-    r"(?:week|month|year|morning|evening|afternoon|weekend|page|site|document|manual|handbook|text"
+    r"(?:week|month|year|morning|evening|afternoon|weekend|page|site|document|manual|handbook"
     r"|website|company|firm|organi[sz]ation|business|employer|country|city|town)"
 )
 """What "this" before it means needs no earlier turn: it is the reader's."""
 
+_BETTER = (
+    r"(?:better|worse|cheaper|faster|quicker|easier|simpler|safer|shorter|longer|smaller|bigger|larger"
+    r"|older|newer|earlier|later|other|more \w{3,15}|less \w{3,15})"
+)
 _DONE = (
     r"(?!(?:of|in|on|at|to|from|with|without|by|during|about|for|into|onto|over|under|after|before"
     r"|between|behind|beside|near|like|as|than|off|out|up|through|until|since|against|per|via"
@@ -65,6 +69,17 @@ _BY_LANGUAGE: Mapping[str, Mapping[str, str]] = {
             r"|(?:is|are|was|were|does|do|did|can|could|would|will|should|has"
             rf"|have) (?:this|that|these|those)(?! (?:who|that|with|which|whose|of|{_READERS}))"
             r"|also (?:for|in|on|at|to|with|without|by|from|during)(?! (?:which|what|whose|whom) )"
+            r"|so (?:i|we|you|it|they|he|she|there|no|not|the|that|this|if|only)(?! (?:far|called))"
+            r"|(?:still|doesn't|didn't|won't|isn't|wasn't|tried|did that|more\W{0,3}\Z|tell me more|show me"
+            r" (?:how|the code|an? example)\W{0,3}\Z|go on|go into (?:more )?detail|next step)"
+            # Asks for one thing and says no more: "Which deck?", "Who pays?", "Until what age?".
+            r"|(?:(?:at|in|on|from|to|until|till|since|by|up to|for|with) )?(?:how|what|which|where|when"
+            r"|who|whom|why)(?: [a-z'-]{2,20}(?: exactly)?)?\W{0,3}\Z|(?:what|who)(?:'?s| is| comes"
+            r"| happens) next"
+            # As what has been spoken of, or better than it.
+            r"|[^?.!:]{3,120} (?:too|as well|either|though)\W{0,3}\Z"
+            rf"|(?:is|are|was|were) [^?.!]{{1,60}} {_BETTER}\W{{0,3}}\Z"
+            rf"|(?:which|what|who)(?:'?s| is| are| would be| one is) (?:the )?{_BETTER}\W{{0,3}}\Z"
             # Than what is left out.
             r"|(?!which |who )[^?.!]{0,120} (?:is|are|was|were|be|gets?) (?:bigger|larger"
             r"|smaller|longer"
@@ -81,7 +96,8 @@ _BY_LANGUAGE: Mapping[str, Mapping[str, str]] = {
             r"|who|whose|that|which|with|without|of|in|[a-z]{2,20} (?:of|which|that))\b)"
             # Their noun stands in another clause: "Which values can it have?".
             r"|(?:can|could|does|do|did|will|would|should|may|might|must|is|are|was|were|has|have|had"
-            r") (?:it|they|he|she)(?! (?:that|who)\b)|(?:of|for|about|to) (?:it|them)\W{0,3}\Z"
+            r") (?:it|they|he|she)(?! (?:that|who)\b)|(?:of|for|about|to|without|after"
+            r"|before) (?:it|them)\W{0,3}\Z"
             r"|(?:which|how (?:many|much)|some|any|all|none|both|each|one|most|two|three|many|few"
             r"|several) of (?:them|these|those|it|this|that)(?! (?:who|which|that|with|in|of)\b)"
             r"|the (?:(?:first|last|other|next) (?:two|three|few)|two|three|second"
@@ -118,14 +134,23 @@ _BY_LANGUAGE: Mapping[str, Mapping[str, str]] = {
             r"| (?:for|true|with|apply|applies|price|rules?|way\W{0,3}\Z))|the (?:other one|others"
             r"|(?:former|latter)(?! (?!costs|is|has|does)[a-z]{2,20}s\b)|first one|second one"
             r"|third one|last one|rest\W{0,3}\Z)"
-            r"|(?:differently|then)\W{0,3}\Z|afterwards|else\W{0,3}\Z"
+            r"|(?:differently|then|meanwhile|in the meantime)\W{0,3}\Z|afterwards|else\W{0,3}\Z"
             r"|more (?:about|on) (?:it|this|that)"
+            rf"|(?:an?|any|some|no) {_BETTER} (?:way|options?|choice|alternative|solution|method)"
+            r"\W{0,3}\Z|(?:an|any) alternatives?\W{0,3}\Z|any other [a-z]{2,15}\W{0,3}\Z"
+            r"|(?:anyone|anybody|anything|someone|somebody|who|what|where|how) else(?: [^\s?]{1,20})"
+            r"{0,3}\W{0,3}\Z"
+            r"|(?:can|could|may|should|must|do|does|will|would) (?:i|we|you|one) (?:also|rather|still)"
+            r"|the same (?:problem|issue|error|question|thing)\W{0,3}\Z"
+            r"|the (?:first|second|third|fourth|last|next|previous) (?:point|step|part|option|item"
+            r"|sentence|example|method|way|question|answer)(?! (?:of|in|to|for|when|is to)\b)"
+            r"|(?:do|would) you (?:recommend|suggest|prefer|advise)(?: [a-z]{2,12})?\W{0,3}\Z"
             # What is done to it: the one who does it, in the same clause, is not what is meant.
             rf"|{_DONE} (?:(?-i:it|them|him)(?!'| {_FINITE})|(?:those|these|that)(?=[,;.?!]))"
         ),
         "pronoun": (
-            r"it|its|itself|they|them|their|theirs|themselves|he|she|him|her|hers|his|(?:too"
-            r"|either|also)\W{0,3}\Z|which one|another one"
+            r"it|its|itself|they|them|their|theirs|themselves|he|she|him|her|hers|his"
+            r"|also\W{0,3}\Z|which one|another one"
             r"|(?:the (?:[\w'-]{2,20} )?)?ones?\W{0,3}\Z|(?:book|buy|get"
             r"|order|need|rent|use|have|bring|take|find|make|add|see) one(?! of| to)|(?:a"
             r"|any|every|each|no|[a-z]{3,12}er|small|large|big|cheap|new|old|good|long"
@@ -167,10 +192,12 @@ _BY_LANGUAGE: Mapping[str, Mapping[str, str]] = {
             r"|(?:without|by|for|in|of|from|instead of)(?= [a-z]{2,15}ing )"
         ),
         "fragment": (
-            r"(?:for|in|with|without|on|at|to|from|only|even|more|less|just|by|until|since"
-            r"|under|over|between) (?!(?:which|what|whom|whose|how) \S{1,40} \S)"
+            r"(?:for|in|with|without|on|at|to|from|only|even|more|less|just|by|until|since|any|not"
+            r"|including|except|excluding|via|using|per|why so|under|over|between) (?!(?:which|what|whom|whose|how) \S{1,40} \S)"
             r"(?![^?]{0,80}\b(?:is|are|was|were|does|do|did|can|will|should|may|must|has|have)\b)\S|(?:the|a|an|my"
             r"|our) [\w'-]{2,30}(?: [\w'-]{2,30}){0,2}\W{0,3}\Z"
+            r"|(?!(?:is|are|do|does|can|will|what|which|who|where|when|how)\b)[\w'-]{1,20}(?: [\w'-]{1,20})?"
+            r" or [\w'-]{1,20}(?: [\w'-]{1,20})?\?"
         ),
         "expletive": (
             r"(?:is|was|would|will|be) it (?:possible|ok|okay|allowed|necessary|safe|true"
@@ -434,7 +461,7 @@ MEASURE = re.compile(
     r"\b(?:than|costs?|works?|means?|happens?|meant|mean|faster|slower|cheaper|bigger|smaller|larger"
     r"|longer|shorter|older|newer|better|kostet|kosten|dauert|meinte|schneller|billiger|größer"
     r"|coûte|coûtent|cuesta|cuestan|costa|costano|custa|custam|kost|стоит|стоят"
-    r"|(?<=\bhow )(?:fast|quick|warm|cold|hot|high|deep|heavy|wide|big|large|old|far|tall|strong)"
+    r"|(?<=\bhow )(?:long|much|many|often|soon|close|near|late|early|fast|quick|warm|cold|hot|high|deep|heavy|wide|big|large|old|far|tall|strong)"
     r"|(?:old|new|fast|slow|bigg|larg|small|cheap|long|short|high|low|b|earli|lat|near)est"
     r"|goe?s?|tell me|explain|describe)\b",
     re.IGNORECASE,
