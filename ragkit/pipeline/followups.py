@@ -79,6 +79,16 @@ def resolve(question: str, history: Sequence[Turn]) -> Resolved:
     topic = _topic(history)
     if not topic or not goes_on(question, after=topic):
         return Resolved(standalone=True, question=question, by="rule")
+    return _resolved(question, topic, history)
+
+
+def taken_on(question: str, history: Sequence[Turn]) -> Resolved | None:
+    """Return what a question without a cue asks if it goes on all the same."""
+    topic = _topic(history)
+    return _resolved(question, topic, history) if topic else None
+
+
+def _resolved(question: str, topic: str, history: Sequence[Turn]) -> Resolved:
     from ragkit.pipeline.substituting import named_in_order, substituted
 
     question = _uncourteous(question)

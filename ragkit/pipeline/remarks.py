@@ -126,7 +126,7 @@ _WISHES = (
     r"|(?:who|what) told you(?: (?:that|this|so))?|did you (?:make|invent|check|read|guess) (?:that|it"
     r"|this)(?: up)?|(?:please )?(?:double[- ]?check|check (?:that|it|this) again|think again|look again"
     r"|try (?:again|harder))|(?:can|could) (?:i|we) (?:have|get) (?:it|that|this)"
-    rf"{_MANNER}{{1,2}}|(?:write|put|say) (?:it|that|this) (?:in|as) an? [a-z]{3,15}(?: [a-z]{3,15})?"
+    rf"{_MANNER}{{1,2}}|(?:write|put|say) (?:it|that|this) (?:in|as) an? [a-z]{3, 15}(?: [a-z]{3, 15})?"
     rf"|(?:now |again |and |und |et |y )?{_TONGUE}"
     rf"|sum {_SAID} up{_MANNER}{{0,3}}|(?:say|write|put|phrase|word|repeat|rephrase|reword|translate|summari[sz]e|sum up|recap|explain"
     rf"|shorten|simplify|clarify|make|give me|show me|reformulate|paraphrase|elaborate(?: on)?)"
@@ -177,10 +177,13 @@ _ASKING = (
     r"|bitte |por favor,? |请)"
 )
 _END = r"[\s,.!…:;)(\-?。！？，~]{0,9}"
-_PLEASE = r"(?:,? ?(?:please|pls|plz|bitte|s'il (?:vous|te) plaît|por favor|per favore|пожалуйста))?"
+_PLEASE = (
+    r"(?:,? ?(?:please|pls|plz|bitte|s'il (?:vous|te) plaît|por favor|per favore|пожалуйста))?"
+)
 
 THANKS = re.compile(
-    rf"[¡¿]{{0,2}}(?:{_PRAISE}|{_THANKS}|{_BARE})(?:\Z|[\s,.!…:;)(\-?。！？，~]{{1,9}})", re.IGNORECASE
+    rf"[¡¿]{{0,2}}(?:{_PRAISE}|{_THANKS}|{_BARE})(?:\Z|[\s,.!…:;)(\-?。！？，~]{{1,9}})",
+    re.IGNORECASE,
 )
 """Thanks, praise or blame, which may stand before more of them, or before a wish."""
 
