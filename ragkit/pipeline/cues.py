@@ -74,7 +74,8 @@ _BY_LANGUAGE: Mapping[str, Mapping[str, str]] = {
             r" (?:how|the code|an? example)\W{0,3}\Z|go on|go into (?:more )?detail|next step)"
             # Asks for one thing and says no more: "Which deck?", "Who pays?", "Until what age?".
             r"|(?:(?:at|in|on|from|to|until|till|since|by|up to|for|with) )?(?:how|what|which|where|when"
-            r"|who|whom|why)(?: [a-z'-]{2,20}(?: exactly)?)?\W{0,3}\Z|(?:what|who)(?:'?s| is| comes"
+            r"|who|whom|why)(?: [a-z'-]{2,20}(?: exactly)?)?\W{0,3}\Z"
+            r"|[a-z]{3,15} (?:how (?:often|long|much|many)|when|where|why|how)\W{0,3}\Z|(?:what|who)(?:'?s| is| comes"
             r"| happens) next"
             # As what has been spoken of, or better than it.
             r"|[^?.!:]{3,120} (?:too|as well|either|though)\W{0,3}\Z"
@@ -150,7 +151,7 @@ _BY_LANGUAGE: Mapping[str, Mapping[str, str]] = {
         ),
         "pronoun": (
             r"it|its|itself|they|them|their|theirs|themselves|he|she|him|her|hers|his"
-            r"|also\W{0,3}\Z|which one|another one"
+            r"|also\W{0,3}\Z|the ones|which one|another one"
             r"|(?:the (?:[\w'-]{2,20} )?)?ones?\W{0,3}\Z|(?:book|buy|get"
             r"|order|need|rent|use|have|bring|take|find|make|add|see) one(?! of| to)|(?:a"
             r"|any|every|each|no|[a-z]{3,12}er|small|large|big|cheap|new|old|good|long"
@@ -164,7 +165,7 @@ _BY_LANGUAGE: Mapping[str, Mapping[str, str]] = {
             r") )?(?:costs?|price|prices|fee|fees|deadline|default|limit|maximum|minimum|size"
             r"|length|weight|height|capacity|address|phone number|number|opening hours|hours"
             r"|duration|difference|reason|advantages?|disadvantages?|alternatives?|exceptions?"
-            r"|requirements?|purpose|result|steps)\W{0,3}\Z"
+            r"|requirements?|purpose|result|steps|fix|solution|workaround|catch|risk|command|syntax|trick|downside)\W{0,3}\Z"
             # What is done, but not to what.
             r"|the (?:replacement|renewal|repair|installation|delivery|shipping|registration"
             r"|booking|cancellation|removal|upgrade|update|conversion)(?=\W{0,3}\Z| (?:cost|costs"
@@ -456,6 +457,21 @@ ANNOUNCEMENT = re.compile(
     re.IGNORECASE,
 )
 """A turn that asks nothing and says what the next ones are about, in English."""
+
+ASKING = re.compile(
+    r"\W{0,3}(?:(?:and|so|but|also|please|(?:in|at|by|from|for|on|to|with|until) (?=wh|how)) ?,? ?)"
+    r"{0,2}(?:how|what|which|where|when|who|whom|whose|why|is|are|was|were|do|does|did|can|could|will"
+    r"|would|should|may|might|must|has|have|am)(?:'?s)?\b",
+    re.IGNORECASE,
+)
+"""How an English message opens that asks."""
+
+TELLING = re.compile(
+    r"\b(?:i|i'?m|i'?ve|we|we're|my|our|me|us|mine|ours|it|its|she|he|they|one|some(?:one|body|thing)"
+    r"|no(?:body|thing)|that|this|those|these)\b",
+    re.IGNORECASE,
+)
+"""Who or what an English message tells of, without a name."""
 
 MEASURE = re.compile(
     r"\b(?:than|costs?|works?|means?|happens?|meant|mean|faster|slower|cheaper|bigger|smaller|larger"

@@ -88,6 +88,18 @@ def taken_on(question: str, history: Sequence[Turn]) -> Resolved | None:
     return _resolved(question, topic, history) if topic else None
 
 
+def tells(message: str) -> bool:
+    """Whether an English message opens by telling something of people and things, and no name.
+
+    "I hit the page but nothing shows up" does, "postgres connection refused" does not.
+    """
+    from ragkit.pipeline.cues import ASKING, TELLING
+    from ragkit.pipeline.substituting import NAMED
+
+    said = _uncourteous(message[:_LONGEST_READ])
+    return bool(TELLING.search(said)) and not (ASKING.match(said) or NAMED.search(said))
+
+
 def _resolved(question: str, topic: str, history: Sequence[Turn]) -> Resolved:
     from ragkit.pipeline.substituting import named_in_order, substituted
 
@@ -124,6 +136,7 @@ def _topic(history: Sequence[Turn]) -> str:
     for turn in history:
         if turn.role == "user" and not is_remark(turn.content):
             said = " ".join(turn.content[-4 * MOST_CARRIED_CHARACTERS :].split())
+            said = _uncourteous(said)
             if topic and goes_on(said, after=topic):
                 topic = substituted(topic, said) or f"{topic} {said}"
             else:

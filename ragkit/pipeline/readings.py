@@ -2,7 +2,8 @@
 
 Most questions that go on show it by a cue. One of a few words without any ("How long is the trip?")
 may be about something else, or about what has just been said. It is taken to go on where what the
-turns before find supports its words at least as well as what it finds itself.
+turns before find supports its words at least as well as what it finds itself. A message that opens
+like no question ("I hit the page, but nothing shows up") and finds nothing alone is read with them.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
 from ragkit.costs.stopwatch import Stopwatch
-from ragkit.pipeline.followups import Resolved, taken_on
+from ragkit.pipeline.followups import Resolved, taken_on, tells
 from ragkit.pipeline.retrieval import Found, Request
 from ragkit.pipeline.searching import retrieve_each
 from ragkit.pipeline.understanding import questions_of
@@ -39,6 +40,9 @@ _SEVERAL = 2
 _FEW = 3
 """Terms of a question that may go on without a cue."""
 
+_MANY = 9
+"""Terms of a message that tells something: a longer one says itself what it is about."""
+
 _ENOUGH = 0.7
 """Support with which a question of a few words is answered as it is."""
 
@@ -62,15 +66,19 @@ def read(
 ) -> Reading:
     """Search for what a question is taken to ask; for one of few words, also for what it may be."""
     reading = _read(parts, request, resolved, watch)
-    found = reading.founds[0]
-    if not (history and resolved.standalone and _may_lean(request.question, found, reading)):
+    if not (history and resolved.standalone and _is_judged(request.question, reading)):
         return reading
-    other = taken_on(request.question, history)
-    if other is None or not _leans(parts, request, other, reading, watch):
+    other, found, alone = taken_on(request.question, history), reading.founds[0], reading.support
+    enough = (parts.policy or BUILTIN_POLICY).refuse_below or 0.0
+    n_terms = len(found.terms)
+    is_told = n_terms <= _MANY and (alone or 0.0) < enough and tells(request.question)
+    is_short = 0 < n_terms <= _FEW and (alone or 0.0) < _ENOUGH
+    if other is None or not (
+        is_told or (is_short and _leans(parts, request, other, reading, watch))
+    ):
         return reading
     leaning = _read(parts, request, other, watch)
-    enough = (parts.policy or BUILTIN_POLICY).refuse_below
-    return leaning if (leaning.support or 0.0) >= (enough or 0.0) else reading
+    return leaning if (leaning.support or 0.0) >= enough else reading
 
 
 def _read(parts: Parts, request: Request, resolved: Resolved, watch: Stopwatch) -> Reading:
@@ -87,12 +95,11 @@ def _read(parts: Parts, request: Request, resolved: Resolved, watch: Stopwatch) 
     return Reading(resolved=resolved, founds=founds, trimmed=trimmed, support=support)
 
 
-def _may_lean(question: str, found: Found, reading: Reading) -> bool:
-    """Whether a question is in English and of few words, which the store's vectors can judge."""
+def _is_judged(question: str, reading: Reading) -> bool:
+    """Whether a question is one, and in English, so that the store's vectors can judge it."""
+    found = reading.founds[0]
     return (
         len(reading.founds) == 1
-        and 0 < len(found.terms) <= _FEW
-        and (reading.support or 0.0) < _ENOUGH
         and found.embedder == "builtin"
         and any(chunk.cosines is not None for chunk in found.pool)
         and detect_language(question) in {None, "en"}
