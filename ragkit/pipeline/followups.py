@@ -10,7 +10,7 @@ the conversation itself ("Thanks!", "Shorter, please") needs no documents.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
@@ -26,6 +26,9 @@ MOST_CARRIED_CHARACTERS = 400
 
 _MOST_ANSWERED = 200
 """Characters of the last answer that are searched for with a question."""
+
+_MOST_TURNS = 4
+"""Of the user, that are searched for with a question for which the last topic finds too little."""
 
 _LONGEST_READ = 1000
 """Characters of a message that are looked through for cues."""
@@ -106,9 +109,26 @@ def _resolved(question: str, topic: str, history: Sequence[Turn]) -> Resolved:
     question = _uncourteous(question)
     whole = substituted(topic, question) or named_in_order(topic, question)
     answered = "" if whole or _MORE.search(question) else _answered(history)
+    return _after(topic, answered, question, whole=whole)
+
+
+def otherwise(question: str, history: Sequence[Turn], first: Resolved) -> Iterator[Resolved]:
+    """Yield what a question that goes on may ask besides: from all turns, and the whole answer."""
+    question = _uncourteous(question)
+    said = [turn.content for turn in history if turn.role == "user"]
+    before = _newest(" ".join(" ".join(said[-_MOST_TURNS:]).split()))
+    if len(said) > 1 and before not in first.topic:
+        yield _after(before, "", question)
+    answer = " ".join(history[-1].content.split())[:MOST_CARRIED_CHARACTERS]
+    if history[-1].role == "assistant" and answer not in first.topic:
+        yield _after(_newest(said[-1]) if said else "", answer, question)
+
+
+def _after(topic: str, answered: str, question: str, *, whole: str | None = None) -> Resolved:
+    """Return a question as it is searched for after what was said, or as a `whole` question."""
     language = detect_language(f"{topic}\n{question}")
     meant = () if whole else _meant(topic, answered, language)
-    topic = f"{topic}\n{answered}".rstrip()
+    topic = f"{topic}\n{answered}".strip()
     missing = set(query_terms(whole or topic, language=language)) - set(
         query_terms(question, language=language)
     )
@@ -141,9 +161,13 @@ def _topic(history: Sequence[Turn]) -> str:
                 topic = substituted(topic, said) or f"{topic} {said}"
             else:
                 topic = said
-    if len(topic) <= MOST_CARRIED_CHARACTERS:
-        return topic
-    return topic[-MOST_CARRIED_CHARACTERS:].partition(" ")[2]
+    return _newest(topic)
+
+
+def _newest(said: str) -> str:
+    if len(said) <= MOST_CARRIED_CHARACTERS:
+        return said
+    return said[-MOST_CARRIED_CHARACTERS:].partition(" ")[2]
 
 
 def _answered(history: Sequence[Turn]) -> str:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
 from ragkit.costs.stopwatch import Stopwatch
-from ragkit.pipeline.followups import Resolved, taken_on, tells
+from ragkit.pipeline.followups import Resolved, otherwise, taken_on, tells
 from ragkit.pipeline.retrieval import Found, Request
 from ragkit.pipeline.searching import retrieve_each
 from ragkit.pipeline.understanding import questions_of
@@ -66,19 +66,52 @@ def read(
 ) -> Reading:
     """Search for what a question is taken to ask; for one of few words, also for what it may be."""
     reading = _read(parts, request, resolved, watch)
-    if not (history and resolved.standalone and _is_judged(request.question, reading)):
-        return reading
-    other, found, alone = taken_on(request.question, history), reading.founds[0], reading.support
     enough = (parts.policy or BUILTIN_POLICY).refuse_below or 0.0
-    n_terms = len(found.terms)
-    is_told = n_terms <= _MANY and (alone or 0.0) < enough and tells(request.question)
-    is_short = 0 < n_terms <= _FEW and (alone or 0.0) < _ENOUGH
-    if other is None or not (
-        is_told or (is_short and _leans(parts, request, other, reading, watch))
-    ):
+    if not history or not _is_judged(request.question, reading):
         return reading
-    leaning = _read(parts, request, other, watch)
-    return leaning if (leaning.support or 0.0) >= enough else reading
+    if resolved.standalone:
+        return _leaning(parts, request, reading, history, enough, watch) or reading
+    return _first_enough(parts, request, reading, history, enough, watch)
+
+
+def _first_enough(
+    parts: Parts,
+    request: Request,
+    first: Reading,
+    history: Sequence[Turn],
+    enough: float,
+    watch: Stopwatch,
+) -> Reading:
+    """Return the first reading of a question that goes on which finds enough, else the first."""
+    if (first.support or 0.0) >= enough or first.resolved.by != "rule":
+        return first
+    for other in otherwise(request.question, history, first.resolved):
+        reading = _read(parts, request, other, watch)
+        if (reading.support or 0.0) >= enough:
+            return reading
+    return first
+
+
+def _leaning(
+    parts: Parts,
+    request: Request,
+    alone: Reading,
+    history: Sequence[Turn],
+    enough: float,
+    watch: Stopwatch,
+) -> Reading | None:
+    """Return how a question without a cue reads with the turns before, if it leans on them."""
+    other, support = taken_on(request.question, history), alone.support or 0.0
+    n_terms = len(alone.founds[0].terms)
+    is_told = n_terms <= _MANY and support < enough and tells(request.question)
+    is_short = 0 < n_terms <= _FEW and support < _ENOUGH
+    if other is None or not (
+        is_told or (is_short and _leans(parts, request, other, alone, watch))
+    ):
+        return None
+    reading = _read(parts, request, other, watch)
+    reading = _first_enough(parts, request, reading, history, enough, watch)
+    return reading if (reading.support or 0.0) >= enough else None
 
 
 def _read(parts: Parts, request: Request, resolved: Resolved, watch: Stopwatch) -> Reading:
