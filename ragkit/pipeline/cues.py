@@ -215,6 +215,9 @@ _BY_LANGUAGE: Mapping[str, Mapping[str, str]] = {
             r"|when)\b)|does it mean for|it (?:takes|costs|rains|snows|matters|happens)"
             r"|in order that|so that|now that|and/or|how is it that|that is(?= [a-z])"
             r"|it called (?:when|if)"
+            # Those who run a place: "When do they turn the heating on?".
+            r"|(?:do|did|will|can|would) they(?= [a-z]{2,12} (?:the|an?|my|our|any|your) [\w'-]+(?: [\w'-]+){1,20})"
+            r"(?![^?.!]{0,90} (?:it|them|this|that|there|those|these)\b)"
         ),
     },
     "de": {

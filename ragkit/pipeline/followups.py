@@ -209,14 +209,22 @@ def is_remark(message: str) -> bool:
     """Whether a message is about the conversation and asks nothing of the documents."""
     if len(message) > 40 * _LONGEST_REMARK or len(message.split()) > _LONGEST_REMARK:
         return False
-    from ragkit.pipeline.remarks import STATEMENT, THANKS, WISH  # only conversations need them
+    from ragkit.pipeline import remarks  # only conversations need them
 
-    rest, is_thanks = message.strip(), False
-    while rest and (thanks := THANKS.match(rest)):
+    rest, is_thanks = remarks.REASON.sub("", message.strip()), False
+    if (
+        remarks.OF_THE_ANSWER.match(rest)
+        and remarks.SPEAKS_OF_IT.search(rest)
+        and not remarks.ASKS_HOW.search(rest)
+    ):
+        return True
+    while rest and (thanks := remarks.THANKS.match(rest)):
         rest, is_thanks = rest[thanks.end() :], True
     if not rest:
         return is_thanks
-    return bool(WISH.fullmatch(rest) or (is_thanks and STATEMENT.fullmatch(rest)))
+    return bool(
+        remarks.WISH.fullmatch(rest) or (is_thanks and remarks.STATEMENT.fullmatch(rest))
+    )
 
 
 def goes_on(message: str, *, after: str) -> bool:

@@ -8,18 +8,14 @@ _THANKS = (
     r"(?:many )?thanks(?: a lot| so much| again| very much| a million)?|no,? thanks"
     r"|(?:no,? )?thank you(?: so much| very much| a lot)?|thx|ty|cheers|(?:ok(?:ay)?|great|perfect"
     r"|cool|nice|awesome|excellent|super|good(?! [mean])|fine|alright|brilliant|wonderful"
-    r"|lovely|wow|lol|haha|amazing|fantastic|neat|sweet|interesting|sure|exactly|indeed|correct"
-    r"|roger|noted|gotcha)"
-    r"|ta|tyvm|thank u|(?:much |really )?appreciated|(?:i )?(?:really )?appreciate (?:it|that|your"
-    r" (?:help|time))|(?:all )?(?:good(?! [mean])|set|done|clear)|sounds good|fair enough|good to know|will do"
-    r"|nice one|well done|good (?:job|work|bot|answer|point)|no worries|my bad|my mistake"
-    r"|have a (?:nice|good|great|lovely) (?:day|one|evening|weekend)|(?:take )?care|(?:see|cu|talk to)"
-    r" (?:you|ya)(?: later| soon| tomorrow)?|later|that(?:'?s| is| was| will be|'ll be) (?:all|it)"
-    r"(?: (?:i|we) (?:need|needed|wanted|want|have)(?: to know)?)?(?: for (?:now|today))?"
-    r"|(?:no(?:thing)?|no more|no other|no further) (?:else|questions?)(?: (?:for now|from me))?"
-    r"|(?:i'm|i am|we're|we are) (?:done|good|all set|fine|happy)(?: (?:now|here|then))?"
-    r"|(?:i'll|i will|let me|gonna) (?:try|check|test|do|look at|read|have a look at|give) (?:it|that|this)"
-    r"(?: a (?:try|go))?(?: out)?(?: (?:now|first|tomorrow|later|myself|then))?"
+    r"|lovely|wow|lol|haha|amazing|fantastic|neat|interesting|sure|exactly|indeed|noted|gotcha)"
+    r"|(?:much |really )?appreciated|sounds good|fair enough|good to know|will do|nice one|well done"
+    r"|no worries|have a (?:nice|good|great) (?:day|one|evening|weekend)|problem solved"
+    r"|that(?:'?s| is| was| will be|'ll be) (?:all|it)(?: (?:i|we) (?:need|needed|wanted)(?: to know)?)?"
+    r"(?: for (?:now|today))?|(?:nothing|no|no more|no further) (?:else|questions?)(?: for now)?"
+    r"|(?:i'll|i will|let me) (?:try|check|test|do) (?:it|that|this)(?: out)?|(?:found|got|forget) it"
+    r"|(?:(?:it|that|this|everything) )?(?:all )?(?:works?|worked|did (?:it|the trick)|solved(?: it)?"
+    r"|fixed(?: it)?)(?: (?:now|fine|again|great|well|perfectly|for me|like a charm))*"
     r"|got it|i see|understood|makes sense|never ?mind|no problem|(?:good)?bye|see you(?: later)?"
     r"|h+m+|u+h+|u+m+|o+h+|a+h+|aha|hello|hi|hey|good (?:morning|evening|afternoon|night)"
     r"|(?:vielen |besten |herzlichen )?dank(?:e)?(?: schön| sehr)?(?: für (?:die|deine|ihre)"
@@ -34,48 +30,17 @@ _THANKS = (
     r"|привет|до свидания|(?:非常|多)?(?:谢谢|感谢)(?:你|您|了)?|多谢|好的|明白了|知道了|你好|再见"
     r"|(?:どうも)?ありがとう(?:ございます|ございました)?|わかりました|了解(?:です|しました)?|こんにちは"
 )
-_BARE = "right|yes|yep|yeah|yup|nope|nah|no|k+|well|wait|sorry|please|pls|plz|now|then|help"
+_BARE = "right|yes|yep|yeah|yup|nope|nah|no|k+|well|wait|sorry|please|pls|plz|now|help"
 _PRAISE = (
-    r"(?:(?:it|that|this|everything) )?(?:(?:all )?works?|worked|did (?:it|the trick)|solved(?: it| my"
-    r" problem| the problem)?|fixed(?: it)?)(?: (?:now|fine|again|great|well|perfectly|for me|as"
-    r" expected|like a charm))*|problem solved|(?:that|it|this) makes (?:no|more|much more) sense"
-    r"|(?:now )?i (?:now )?(?:get|understand|see)(?: (?:it|that|this|now|what you mean|the point))*"
-    r"|(?:(?:i (?:really )?(?:think|believe|guess|feel|fear|suspect|would say)|i'm (?:afraid|sure"
-    r"|pretty sure)|pretty sure|surely|but|so) )?(?:that|this|it|your (?:last )?(?:answer|reply)"
-    r"|the (?:last )?answer|you)(?:'?s| is| are|'re| was| were| looks?| sounds?| seems?| must be"
-    r"| can't be| cannot be| may be| might be)(?: (?:not|n't))?(?: (?:very|so|quite|really|all|a bit"
-    r"|completely|totally|simply|just|still|too|clearly|plain|way))?"
-    r" (?:wrong|right|true|false|incorrect|correct|mistaken|nonsense|rubbish|odd|strange|weird|funny"
-    r"|confusing|unclear|vague|outdated|helpful|unhelpful|useless|ridiculous|impossible|confused"
-    r"|kidding|joking|perfect|fine|enough|long|short|complicated|technical|what i (?:asked|meant"
-    r"|wanted|needed))(?: (?:for|to) me| at all| now| then| i think| though)?"
-    r"|(?:that|this|it|you) (?:isn't|wasn't|aren't|doesn't (?:look|sound|seem)|don't (?:look|sound"
-    r"|seem)|didn't|doesn't|don't) (?:right|true|correct|helpful|enough|clear|help|make (?:any )?sense"
-    r"|answer (?:it|that|my question|the question)|what i (?:asked|meant|wanted|needed))(?: (?:at all"
-    r"|me|much|to me))?|not (?:very |really |quite |so )?(?:helpful|useful|right|true|correct|clear"
-    r"|convinced|sure|what i (?:asked|meant|wanted|needed))(?: about (?:that|this))?"
-    r"|i (?:doubt|disagree|don't think so|don't believe (?:that|you|it|this)|beg to differ)"
-    r"(?: (?:it|that|this|with (?:that|this|you)))?|(?:i'm|i am) (?:not (?:so |quite |really )?sure"
-    r"|not convinced|confused|lost|(?:still )?not following)(?: (?:about (?:that|this|it)|now|here))?"
-    r"|you(?:'ve)? lost me|(?:i )?(?:still )?(?:do not|don't|didn't|did not|can't|cannot) (?:really"
-    r" |quite |fully )?(?:understand|get|follow|grasp|know what (?:that|this|you) means?)"
-    r"(?: (?:that|this|it|you|your answer|a word|any of (?:that|this|it)|what you mean|what that means"
-    r"|(?:that|this|the (?:last|first|second)) (?:part|bit|sentence|answer|word)))?|(?:that's|this is|"
-    r"that was) (?:all )?(?:greek|chinese) to me|useless|nonsense|(?:that's|what) a (?:great|good|bad"
-    r"|stupid|useless) (?:answer|reply|help)|you(?:'?re| are) (?:the best|awesome|amazing|a star|a"
-    r" life ?saver|useless|no help)|you rock|love it"
-    r"|(?:that|this|it)(?:'?s| is| was| has been| helps?| helped| answers?| answered| works?| worked"
+    r"(?:that|this|it)(?:'s| is| was| has been| helps?| helped| answers?| answered| works?| worked"
     r"| makes)(?: (?:me|my|all|it|so|very|really|exactly|just|quite|a|lot|great|perfect(?:ly)?"
-    r"|helpful|useful|good|quick|fast|easy|clear|right|sense|what|i|needed|wanted|asked|meant|question|for|now|not|wrong"
+    r"|helpful|useful|good|clear|right|sense|what|i|needed|wanted|asked|meant|question|for|now|not|wrong"
     r"|incorrect|unclear|too|much|long|short|complicated)){0,6}"
     r"|(?:exactly |just )?what i (?:needed|wanted|was looking for)"
     r"|very (?:helpful|useful|kind|good)"
-    r"|you(?:'?re| are| were| have been) (?:very |so |really )?(?:kind|helpful|great|right|wrong)"
+    r"|you(?:'re| are| were| have been) (?:very |so |really )?(?:kind|helpful|great|right|wrong)"
     r"|(?:sorry, )?i (?:do not|don't|did not|didn't) (?:understand|get it|get that|follow)"
-    r"|too (?:long|short|complicated|vague)|for (?:the|your) (?:help|answer|information|info)|(?:i )?(?:did not|didn't) know (?:that|this)"
-    r"|(?:found|got|forget) (?:it|that|this|about (?:it|that))|(?:great|good|big|a great) help"
-    r"|(?:that|this|it) was (?:too |very |so )?(?:quick|fast|easy|much|a lot)|(?:i'm |i am )?afraid"
-    r"|(?:so|then) (?:it|that|this) (?:is|was)|mate|buddy|man|dude|guys|friend"
+    r"|too (?:long|short|complicated|vague)|for (?:the|your) (?:help|answer|information)"
     r"|(?:das|es) (?:hilft|war|ist|reicht)(?: (?:mir|uns|sehr|gut|alles|hilfreich|weiter|toll"
     r"|falsch|super|perfekt|klar|genau|schon|zu|lang|richtig)){0,4}|(?:das )?verstehe ich nicht"
     r"|ich verstehe(?: das)? nicht|zu (?:lang|kurz|kompliziert)"
@@ -91,55 +56,30 @@ _LANGUAGES = (
 )
 _TONGUE = rf"(?:in|into|to|auf|ins?|en|in het|em) {_LANGUAGES}"
 _SAID = (
-    r"(?:it|that|this|everything|an answer|your (?:last |previous )?(?:answer|reply|response)|the (?:last"
-    r" |previous )?(?:answer|reply|response)|(?:our|the|this) (?:whole |entire )?(?:conversation|chat"
-    r"|talk|discussion)|what (?:you|we|i) (?:just )?(?:said|wrote|discussed|talked about)|you(?:r)?"
-    r"(?:self)?|(?:the|that) (?:last |first |second )?(?:part|bit|sentence|one)|all (?:of )?(?:that"
-    r"|this))"
+    r"(?:it|that|this|everything|your (?:last |previous )?(?:answer|reply)|the (?:last |previous )?"
+    r"answer|our conversation|the conversation|our chat|all (?:of )?(?:that|this))"
 )
 _MANNER = (
     rf"(?: again| once more| so far| a bit| much| (?:more )?(?:simply|briefly|clearly|slowly)"
-    rf"| differently| (?:in|with|using) (?:a )?(?:other|simple|simpler|easier|plain|fewer|less|more"
-    r" formal|your own|my own|one|two|three|a few|short|shorter|normal|everyday|layman's)"
-    rf"(?: (?:words?|sentences?|lines?|terms|way|language|english))?| in (?:a|one) (?:nutshell|word)"
-    r"| without (?:the |all the )?(?:jargon|details|fluff)| (?:like|as if) i(?:'m| am| was| were) (?:a"
-    r" )?(?:five|5|child|beginner|kid)| step by step| from the (?:start|beginning)| down| up"
-    rf"| (?:a (?:bit|little) )?(?:shorter|longer|simpler|slower)| {_TONGUE}"
+    rf"| differently| in (?:other|simple|simpler|plain|fewer|your own|one|two|three|a few|short)"
+    rf"(?: (?:words?|sentences?|lines?|english))?| shorter| longer| simpler| {_TONGUE}"
     r"| (?:as|in|with) (?:a )?(?:list|table|bullet points?)| for (?:a child|beginners|me))"
 )
 _WISHES = (
-    r"(?:(?:make|keep) (?:it|that|this|your answers?) |a bit |a little |much |even |be |still )?(?:short"
-    r"|shorter|longer|simple|simpler|briefer|easier|more (?:brief|briefly|concise|simply|formal"
-    r"|polite|slowly)|less (?:formal|technical|complicated|verbose|words)|brief|concise|in short)"
-    r"|tl;? ?dr|eli ?5|(?:dumb|break|boil|water) (?:it|that|this) down(?: for me)?|come again|pardon"
-    r"(?: me)?|what|huh|eh|seriously|says who|source|(?:what(?:'?s| is)|where(?:'?s| is)) your source"
-    r"(?: for (?:that|this|it))?|for real|is that so|you sure"
-    rf"|(?:as|in|with) (?:a )?(?:list|table|bullet points?|bullets|one sentence|two sentences|a"
-    rf" nutshell|(?:plain|simple|simpler|other|fewer|layman's) (?:words|terms|english|language))"
-    r"|(?:remind me |tell me again |and )?(?:what|which|where|when|who|how|how (?:much|many|long|often)"
-    r"|which [a-z]{2,15}|what [a-z]{2,15}) (?:was it (?:that )?(?:again )?you|did you just|did you|have"
-    r" you(?: just)?|you) (?:say|said|mention(?:ed)?|call(?:ed)?|write|wrote|tell me|told me|answer(?:ed)?)"
-    r"(?: [^\s?]{1,30}){0,10}|(?:have|did) i (?:already )?(?:asked?|said|say|told|tell|mention(?:ed)?)"
-    r"(?: you)?(?: (?:that|this|it|before|already))*|(?:so )?(?:what|how many questions) (?:did|have) i"
-    r" (?:ask|asked|say|said)(?: [^\s?]{1,30}){0,6}|(?:do|can) you (?:still )?remember(?: (?:what (?:i|we|you)"
-    r" (?:asked|said|talked about)|my (?:name|question|first question)|me|that|it))?"
-    r"|(?:who|what) told you(?: (?:that|this|so))?|did you (?:make|invent|check|read|guess) (?:that|it"
-    r"|this)(?: up)?|(?:please )?(?:double[- ]?check|check (?:that|it|this) again|think again|look again"
-    r"|try (?:again|harder))|(?:can|could) (?:i|we) (?:have|get) (?:it|that|this)"
-    rf"{_MANNER}{{1,2}}|(?:write|put|say) (?:it|that|this) (?:in|as) an? [a-z]{3, 15}(?: [a-z]{3, 15})?"
+    r"(?:(?:make|keep) (?:it|that|this) |a bit |much |even |be )?(?:shorter|longer|simpler|briefer"
+    r"|more brief|more briefly|brief|concise|more concise|in short)"
     rf"|(?:now |again |and |und |et |y )?{_TONGUE}"
-    rf"|sum {_SAID} up{_MANNER}{{0,3}}|(?:say|write|put|phrase|word|repeat|rephrase|reword|translate|summari[sz]e|sum up|recap|explain"
-    rf"|shorten|simplify|clarify|make|give me|show me|reformulate|paraphrase|elaborate(?: on)?)"
-    rf"(?: (?:me|us))? {_SAID}{_MANNER}{{0,3}}"
+    rf"|(?:say|write|put|repeat|rephrase|reword|translate|summari[sz]e|explain|shorten|simplify"
+    rf"|make|give me) {_SAID}{_MANNER}{{0,3}}"
     rf"|(?:repeat|rephrase|summari[sz]e|go on|continue|try again|shorten)"
     rf"|(?:answer|reply|respond|write|speak|talk)(?: to me)?{_MANNER}{{1,2}}"
     r"|(?:use|give me|write) (?:a )?(?:bullet points?|short version|shorter version|summary"
     r"|short answer|shorter answer|simpler words|fewer words|one sentence)"
-    r"|(?:what|why) did (?:you|i) (?:just )?(?:say|ask|answer|write)(?: before| first| last)?"
-    r"|(?:what|which) was my (?:very )?(?:first|last|previous|second) (?:question|message)(?: again)?|(?:who|what) are you"
-    r"|(?:are )?you (?:really |quite |absolutely |100 ?% )?(?:sure|certain|serious|positive|kidding|joking)"
-    r"(?: (?:(?:about|of) (?:that|this|it|the|those)|(?:that|it|this|you|they|he|she)(?:'?s|'re)?)"
-    r"(?: [^\s?]{1,30}){0,6})?|how (?:sure|certain) are you(?: (?:about|of) (?:that|this|it))?|really|(?:is (?:that|this|it)|isn't that) (?:really |actually )?(?:right"
+    r"|(?:(?:remind me|tell me)(?: again)? )?(?:what|which|where|when|who|why|how)(?: [a-z]{2,15})? did"
+    r" (?:you|i) (?:just )?(?:say|ask|answer|write|mention|call|tell me)(?: [^\s?]{1,30}){0,10}"
+    r"|(?:what|which) was my (?:first|last|previous) question|(?:who|what) are you"
+    r"|(?:are )?(?:you|u) (?:really |quite |absolutely )?(?:sure|certain|serious|kidding)"
+    r"(?: (?:about|of|that|it|this|its|it's|they|he|she)(?: [^\s?]{1,30}){0,7})?|really|(?:is (?:that|this|it)|isn't that) (?:really |actually )?(?:right"
     r"|correct|true"
     r"|accurate)|what do you mean(?: by (?:that|this|it))?|how do you know(?: that| this)?"
     r"|where did you (?:get|find|read|see) (?:that|this|it)(?: from)?|what can you do"
@@ -172,18 +112,12 @@ _WISHES = (
     r"|请?(?:再)?(?:简短|短|简单|详细)一?点|请?再说一(?:遍|次)|请?用(?:英语|英文|中文|德语|法语|西班牙语)"
     r"(?:回答|说|写)?(?:一遍)?|请?总结一下|もっと短く|もう一度|短くして"
 )
-_ASKING = (
-    r"(?:(?:please|pls|plz),? |(?:can|could|would|will) (?:you|u) (?:please |pls |maybe |perhaps |just )?"
-    r"|bitte |por favor,? |请)"
-)
+_ASKING = r"(?:please,? |(?:can|could|would|will) you (?:please )?|bitte |por favor,? |请)"
 _END = r"[\s,.!…:;)(\-?。！？，~]{0,9}"
-_PLEASE = (
-    r"(?:,? ?(?:please|pls|plz|bitte|s'il (?:vous|te) plaît|por favor|per favore|пожалуйста))?"
-)
+_PLEASE = r"(?:,? ?(?:please|pls|plz|bitte|s'il (?:vous|te) plaît|por favor|per favore|пожалуйста))?"
 
 THANKS = re.compile(
-    rf"[¡¿]{{0,2}}(?:{_PRAISE}|{_THANKS}|{_BARE})(?:\Z|[\s,.!…:;)(\-?。！？，~]{{1,9}})",
-    re.IGNORECASE,
+    rf"[¡¿]{{0,2}}(?:{_PRAISE}|{_THANKS}|{_BARE})(?:\Z|[\s,.!…:;)(\-?。！？，~]{{1,9}})", re.IGNORECASE
 )
 """Thanks, praise or blame, which may stand before more of them, or before a wish."""
 
@@ -205,3 +139,51 @@ COURTESY = re.compile(
     re.IGNORECASE,
 )
 """What may stand before a question and is no part of it."""
+
+_ABOUT_WORDS = (
+    r"(?:repeat|rephras|reword|summari[sz]|translat|paraphras|explain|clarif|simplif|shorten|answer"
+    r"|repl[iy]|convinc|confus|understand|understood|apologi[sz])[a-z]{0,4}"
+    r"|say|said|phrase[ds]?|putt?(?:ing)?|sentences?|questions?|summary|tl;?dr|jargon|sure|certain"
+    r"|positive|doubt(?:ful)?|mistaken|wrong|incorrect|nonsense|rubbish|unclear|helpful|unhelpful"
+    r"|useless|afraid|kidding|joking|thank(?:s| you)|thx|cheers|appreciate[ds]?|misunderst(?:and|ood)|nutshell"
+    r"|weird|vague|complicated|makes? (?:no |more )?sense|you lost me|eli5|come again|pardon|huh|seriously"
+    r"|respond(?:ed|ing)?|response|formal|sum|(?<=\bas a )(?:list|table)|bullets?|(?<=\bin a )list|told|like (?:i'm|im|i was) (?:five|5|a child)|how (?=sure)"
+    r"|(?:not|(?:can|is|was|does|do)(?:n't|nt|not)|can't) (?:be |sound |look |seem )?(?:right|true|correct)"
+    rf"|(?<=\bin ){_LANGUAGES}|(?<=\binto ){_LANGUAGES}"
+)
+_PLAIN_WORDS = (
+    r"i|im|me|my|you|u|ya|your|yours|ur|we|us|it|its|that|thats|this|these|those|them|the|an?|is|are"
+    r"|was|were|am|be|been|being|do|does|did|don't|doesn't|didn't|isn't|wasn't|aren't|can't|cannot|not"
+    r"|can|could|would|will|should|might|may|have|has|had|mind|to|of|for|in|into|as|with|without|about"
+    r"|on|at|from|and|or|but|so|if|then|than|because|what|why|really|very|quite|rather|just|still|yet"
+    r"|again|once|more|less|much|little|bit|please|pls|plz|kindly|sorry|ok|okay|hm+|well|oh|ah|hey|no"
+    r"|yes|yeah|now|too|also|up|fast|quick|know|knew|who|maybe|perhaps|actually|honestly|all|any|some|only|even|one|two|three|few"
+    r"|several|single|other|another|different|last|first|previous|same|good|great|nice|better|best|bad"
+    r"|short|shorter|long|longer|brief|briefer|briefly|simple|simpler|simply|plain|easy|easier|easily"
+    r"|clear|clearer|clearly|precise|exact|exactly|concise|formal|polite|normal|everyday|own|words?"
+    r"|lines?|way|terms?|version|part|list|table|bullets?|points?|language|give|gave|make|made|write"
+    r"|wrote|written|tell|told|ask|asked|asking|try|think|thought|believe|guess|feel|seems?|sounds?"
+    r"|looks?|get|got|want|wanted|need|needed|like|hoped|expected|meant|help|helped|there|here|you're"
+    r"|i'm|that's|it's|i've|you've|i'd|what's|let's|time|anymore|at all|right|true|correct|fine"
+)
+OF_THE_ANSWER = re.compile(
+    rf"\W*+(?:(?:{_ABOUT_WORDS}|{_PLAIN_WORDS})(?![\w'])\W*+)++\Z", re.IGNORECASE
+)
+"""A message with no word but those that speak of what has been said."""
+
+SPEAKS_OF_IT = re.compile(rf"(?<![\w'])(?:{_ABOUT_WORDS})(?![\w'])", re.IGNORECASE)
+"""A word of what has been said, which the others alone do not show."""
+
+ASKS_HOW = re.compile(
+    r"\b(?:can|could|do|may|must|should|will|would|if|when) (?:i|we)\b(?! (?:have|get) (?:it|that|this))"
+    r"|\A\W*(?:is|are|was|were|does|do|did|has|have) (?:it|they|he|she|there)\b",
+    re.IGNORECASE,
+)
+"""What one does oneself, and what "it" is like, is nothing of the answer."""
+
+REASON = re.compile(
+    r"(?:(?<=[?.!,;]) ?| )(?:it'?s for|it is for|because|since|as i|i was told|i heard|i thought|i read"
+    r"|somebody told me|someone told me|my \w{2,20} (?:says?|said|told me))\b[^?]{1,80}\Z",
+    re.IGNORECASE,
+)
+"""Why something is said of the answer, at the end."""
