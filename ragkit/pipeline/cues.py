@@ -461,6 +461,15 @@ ANNOUNCEMENT = re.compile(
 )
 """A turn that asks nothing and says what the next ones are about, in English."""
 
+THAT_NOUN = re.compile(
+    rf"\b(?:(?:those|these) (?P<many>[a-z]{{3,20}}s)\b|(?<=[a-z] )(?<!\bdoes )(?<!\bdo )(?<!\bdid )"
+    rf"(?<!\bis )(?<!\bare )(?<!\bwas )(?<!\bcan )(?<!\bwill )(?<!\bmay )(?<!\bmust )(?<!\bif )"
+    rf"(?:that|this) (?!{_READERS}\b|(?:time|day|point|moment|respect|much|many|often|long|far|reason)\b)"
+    r"(?P<one>[a-z]{3,20})(?=[,;.?!]|\Z))",
+    re.IGNORECASE,
+)
+"""An English noun that has been spoken of: "I never see that error"."""
+
 ASKING = re.compile(
     r"\W{0,3}(?:(?:and|so|but|also|please|(?:in|at|by|from|for|on|to|with|until) (?=wh|how)) ?,? ?)"
     r"{0,2}(?:how|what|which|where|when|who|whom|whose|why|is|are|was|were|do|does|did|can|could|will"

@@ -39,6 +39,9 @@ _LONGEST_REMARK = 16
 _MOST_MEANT = 12
 """Things that a question may point at, each of which is tried."""
 
+_ALIKE = 5
+"""Letters with which a noun and its plural begin."""
+
 _LONGEST_FRAGMENT = 5
 """Words of a question without a verb, such as "For children?"."""
 
@@ -247,11 +250,25 @@ def goes_on(message: str, *, after: str) -> bool:
     pronoun = cues.pronoun.search(bare)
     if pronoun is not None and not cues.named.search(bare, 0, pronoun.start()):
         return True
+    if cues is CUES["en"] and _speaks_of_that(message[:_LONGEST_READ]):
+        return True
     n_words = len(bare.split())
     is_asked = bare.rstrip().endswith(("?", "？", "؟"))
     if n_words <= _LONGEST_FRAGMENT and cues.fragment.match(bare):
         return True
     return is_asked and n_words == 1 and not cues.is_unspaced
+
+
+def _speaks_of_that(message: str) -> bool:
+    """Whether "that error" stands in a message which has not spoken of an error before."""
+    from ragkit.pipeline.cues import THAT_NOUN
+    from ragkit.pipeline.substituting import NAMED
+
+    said = THAT_NOUN.search(message)
+    if said is None:
+        return False
+    before, noun = message[: said.start()], (said["many"] or said["one"]).lower()
+    return noun[:_ALIKE] not in before.lower() and not NAMED.search(before)
 
 
 def _uncourteous(message: str) -> str:
