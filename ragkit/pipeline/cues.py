@@ -491,6 +491,10 @@ MEASURE = re.compile(
     r"|coûte|coûtent|cuesta|cuestan|costa|costano|custa|custam|kost|стоит|стоят"
     r"|(?<=\bhow )(?:long|much|many|often|soon|close|near|late|early|fast|quick|warm|cold|hot|high|deep|heavy|wide|big|large|old|far|tall|strong)"
     r"|(?:old|new|fast|slow|bigg|larg|small|cheap|long|short|high|low|b|earli|lat|near)est"
+    r"|colder|warmer|hotter|earlier|later|sooner|nearer|closer|greater|fewer|heavier|deeper|wider"
+    r"|some(?:thing|body|one|how)|any(?:thing|body|one|how)|every(?:thing|body|one)|already|still|ever"
+    r"|really|actually|exactly|possible|rather|quite|yet|else|things?|a lot|a bit"
+    r"|want|need|try|tried|know|notice|look|get|got|put|happened|now|today|even|back|let|just|at all|please|some|any|much|many"
     r"|goe?s?|tell me|explain|describe)\b",
     re.IGNORECASE,
 )

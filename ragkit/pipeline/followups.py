@@ -311,7 +311,9 @@ def _meant(topic: str, answered: str, language: str | None) -> tuple[str, ...]:
     whole = [" ".join(run) for run in runs if run]
     named = [name[0] for name in NAMED.finditer(answered)]
     words = [word for run in runs for word in run]
-    return tuple(dict.fromkeys([*named, *whole, *words]))[:_MOST_MEANT]
+    together = " ".join(dict.fromkeys(name[0] for name in NAMED.finditer(f"{topic} {answered}")))
+    meant = dict.fromkeys(filter(None, [together, *named, *whole, *words]))
+    return tuple(meant)[:_MOST_MEANT]
 
 
 def _is_named(cues: Cues, before: str) -> bool:
