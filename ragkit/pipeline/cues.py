@@ -489,7 +489,7 @@ MEASURE = re.compile(
     r"\b(?:than|costs?|works?|means?|happens?|meant|mean|faster|slower|cheaper|bigger|smaller|larger"
     r"|longer|shorter|older|newer|better|kostet|kosten|dauert|meinte|schneller|billiger|größer"
     r"|coûte|coûtent|cuesta|cuestan|costa|costano|custa|custam|kost|стоит|стоят"
-    r"|(?<=\bhow )(?:long|much|many|often|soon|close|near|late|early|fast|quick|warm|cold|hot|high|deep|heavy|wide|big|large|old|far|tall|strong)"
+    r"|(?<=\bwhat )time|(?<=\bhow )(?:long|much|many|often|soon|close|near|late|early|fast|quick|warm|cold|hot|high|deep|heavy|wide|big|large|old|far|tall|strong)"
     r"|(?:old|new|fast|slow|bigg|larg|small|cheap|long|short|high|low|b|earli|lat|near)est"
     r"|colder|warmer|hotter|earlier|later|sooner|nearer|closer|greater|fewer|heavier|deeper|wider"
     r"|some(?:thing|body|one|how)|any(?:thing|body|one|how)|every(?:thing|body|one)|already|still|ever"

@@ -145,7 +145,7 @@ def _after(topic: str, answered: str, question: str, *, whole: str | None = None
         question=whole or f"{topic}\n{question}",
         carried=tuple(carried),
         topic=topic,
-        own=_own(question),
+        own="" if whole else _own(question),
         meant=meant,
         by="rule",
     )
