@@ -46,6 +46,9 @@ _MANY = 9
 _ENOUGH = 0.7
 """Support with which a question of a few words is answered as it is."""
 
+_TOLD_MORE = 3.5
+"""Times the odds of a message alone, what is found with the turns before supports its own words."""
+
 _SCARCELY_LESS, _CLEARLY_MORE = 0.6, 1.6
 """What the turns before must support, times the odds of the question alone: of one or two words,
 and of three. Set with 190 English questions of conversations."""
@@ -109,9 +112,16 @@ def _leaning(
         is_told or (is_short and _leans(parts, request, other, alone, watch))
     ):
         return None
-    reading = _read(parts, request, other, watch)
-    reading = _first_enough(parts, request, reading, history, enough, watch)
-    return reading if (reading.support or 0.0) >= enough else None
+    reading = _first_enough(
+        parts, request, _read(parts, request, other, watch), history, enough, watch
+    )
+    if (reading.support or 0.0) < enough:
+        return None
+    terms, policy = alone.founds[0].terms, parts.policy or BUILTIN_POLICY
+    with watch.stage("trim"):
+        own = support_score(terms, reading.founds[0].pool, policy)
+    # Otherwise it is the words of the turns before that lift it.
+    return reading if is_short or _odds(own) >= _TOLD_MORE * _odds(alone.support) else None
 
 
 def _read(parts: Parts, request: Request, resolved: Resolved, watch: Stopwatch) -> Reading:

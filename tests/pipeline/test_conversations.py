@@ -127,6 +127,30 @@ def test_follow_ups(rag: RAG, blind: bool, least: float) -> None:
     assert share <= 1 - least, _named(refused_otherwise)
 
 
+@pytest.mark.parametrize(
+    ("history", "question", "need", "others"),
+    [
+        (["Is there a boat to Heron Rock at the weekend?", "Yes, line 3 goes there."],
+         "how long is the trip", "80", ["How do I reset my badge?", "In the mail room."]),
+        (["How do I reset my badge?",
+          "Hold it against the blue reader until the light turns green. The new code is active "
+          "within five minutes."],
+         "I have done so twice, but it simply won't go green. What does that tell me?",
+         "worn out", ["When does the canteen serve lunch?", "From 11:45 to 13:30."]),
+    ],
+)  # fmt: skip
+def test_what_finds_nothing_alone(
+    rag: RAG, history: list[str], question: str, need: str, others: list[str]
+) -> None:
+    """A question without a cue is read with the turns before it, where these explain it."""
+    explained = rag.ask(question, history=_turns(history))
+    assert explained.resolved is not None
+    assert not explained.resolved.standalone
+    assert not _missing({"needs": [need]}, explained)
+    alone, after = (rag.ask(question, history=turns).to_dict() for turns in ((), _turns(others)))
+    assert {key: after[key] for key in UNCHANGED} == {key: alone[key] for key in UNCHANGED}
+
+
 def test_remarks(rag: RAG) -> None:
     """What is said about the conversation is told from questions, and needs no documents."""
     failures: list[tuple[dict[str, Any], object]] = []
