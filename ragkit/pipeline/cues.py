@@ -34,7 +34,8 @@ _READERS = (
 """What "this" before it means needs no earlier turn: it is the reader's."""
 
 _BETTER = (
-    r"(?:better|worse|cheaper|faster|quicker|easier|simpler|safer|shorter|longer|smaller|bigger|larger"
+    r"(?:better|worse|cheaper|faster|quicker|easier|simpler|safer|shorter|longer|smaller|bigger"
+    r"|larger"
     r"|older|newer|earlier|later|other|more \w{3,15}|less \w{3,15})"
 )
 _DONE = (
@@ -70,12 +71,15 @@ _BY_LANGUAGE: Mapping[str, Mapping[str, str]] = {
             rf"|have) (?:this|that|these|those)(?! (?:who|that|with|which|whose|of|{_READERS}))"
             r"|also (?:for|in|on|at|to|with|without|by|from|during)(?! (?:which|what|whose|whom) )"
             r"|so (?:i|we|you|it|they|he|she|there|no|not|the|that|this|if|only)(?! (?:far|called))"
-            r"|(?:still|doesn't|didn't|won't|isn't|wasn't|tried|did that|more\W{0,3}\Z|tell me more|show me"
+            r"|(?:still|doesn't|didn't|won't|isn't|wasn't|tried|did that|more\W{0,3}\Z|tell me"
+            r" more|show me"
             r" (?:how|the code|an? example)\W{0,3}\Z|go on|go into (?:more )?detail|next step)"
             # Asks for one thing and says no more: "Which deck?", "Who pays?", "Until what age?".
-            r"|(?:(?:at|in|on|from|to|until|till|since|by|up to|for|with) )?(?:how|what|which|where|when"
+            r"|(?:(?:at|in|on|from|to|until|till|since|by|up to|for|with) )?(?:how|what|which"
+            r"|where|when"
             r"|who|whom|why)(?: [a-z'-]{2,20}(?: exactly)?)?\W{0,3}\Z"
-            r"|[a-z]{3,15} (?:how (?:often|long|much|many)|when|where|why|how)\W{0,3}\Z|(?:what|who)(?:'?s| is| comes"
+            r"|[a-z]{3,15} (?:how (?:often|long|much|many)|when|where|why|how)\W{0,3}\Z|(?:what"
+            r"|who)(?:'?s| is| comes"
             r"| happens) next"
             # As what has been spoken of, or better than it.
             r"|[^?.!:]{3,120} (?:too|as well|either|though)\W{0,3}\Z"
@@ -96,7 +100,8 @@ _BY_LANGUAGE: Mapping[str, Mapping[str, str]] = {
             rf"| about| will)? (?:this|that|these|those)(?! (?:{_READERS}"
             r"|who|whose|that|which|with|without|of|in|[a-z]{2,20} (?:of|which|that))\b)"
             # Their noun stands in another clause: "Which values can it have?".
-            r"|(?:can|could|does|do|did|will|would|should|may|might|must|is|are|was|were|has|have|had"
+            r"|(?:can|could|does|do|did|will|would|should|may|might|must|is|are|was|were|has|have"
+            r"|had"
             r") (?:it|they|he|she)(?! (?:that|who)\b)|(?:of|for|about|to|without|after"
             r"|before) (?:it|them)\W{0,3}\Z"
             r"|(?:which|how (?:many|much)|some|any|all|none|both|each|one|most|two|three|many|few"
@@ -112,19 +117,22 @@ _BY_LANGUAGE: Mapping[str, Mapping[str, str]] = {
             r"|note|ensure"
             r"|assume|argue|suggest|find)[a-z]{2,12} (?:this|that|these|those)(?=\W{0,3}\Z"
             r"| (?:for|in"
-            r"|on|off|up|back|by|with|at|too|again|automatically|manually|myself|online|without|before"
+            r"|on|off|up|back|by|with|at|too|again|automatically|manually|myself|online|without"
+            r"|before"
             r"|after|now|today|later|out)\b|[,;] )"
             # How many of what is left out, and whose thing is mine.
             r"|how (?:many|much) (?:do|should|can|could|may|must|would|will|did) (?:i|we|you|one)"
             r" (?:(?:have|need|want) to )?[a-z]{2,12}\W{0,3}\Z"
-            r"|(?<!\ba )(?<!\bthe )(?<!\bof )\bmine(?! (?:is|was|in) )(?=\W|\Z)|\A\W{0,3}(?:mine|ours)\b"
+            r"|(?<!\ba )(?<!\bthe )(?<!\bof )\bmine(?! (?:is|was|in) )(?=\W|\Z)|\A\W{0,3}(?:mine"
+            r"|ours)\b"
             r"|(?:do|use|change|get|set|see|have|fix|undo|avoid|prevent|disable|enable|turn|make"
             r"|find|reach|need|send|reset|stop|start|open|cancel|pay|book|achieve"
             r"|switch|put|take|pick|give|run|write|read|delete|remove|install|update|add|move|save"
             r"|store|share|test|build|apply|claim|report|request|order|buy|check|handle"
             rf"|do with) (?:this\b(?! {_READERS})"
             r"|(?:that|these|those)(?=\W{0,3}\Z| (?:for|in|on|off|up|back|by|with|at|to"
-            r"|too|again|happen|work|automatically|manually|myself|and|or|if|when|online|from|without"
+            r"|too|again|happen|work|automatically|manually|myself|and|or|if|when|online|from"
+            r"|without"
             r"|before|after|now|today|later|properly|safely)\b))"
             r"|(?:these|those) [a-z]{2,20}s\b"
             r"|(?:this|that|these|those)\W{0,3}\Z"
@@ -139,9 +147,11 @@ _BY_LANGUAGE: Mapping[str, Mapping[str, str]] = {
             r"|more (?:about|on) (?:it|this|that)"
             rf"|(?:an?|any|some|no) {_BETTER} (?:way|options?|choice|alternative|solution|method)"
             r"\W{0,3}\Z|(?:an|any) alternatives?\W{0,3}\Z|any other [a-z]{2,15}\W{0,3}\Z"
-            r"|(?:anyone|anybody|anything|someone|somebody|who|what|where|how) else(?: [^\s?]{1,20})"
+            r"|(?:anyone|anybody|anything|someone|somebody|who|what|where|how) else(?:"
+            r" [^\s?]{1,20})"
             r"{0,3}\W{0,3}\Z"
-            r"|(?:can|could|may|should|must|do|does|will|would) (?:i|we|you|one) (?:also|rather|still)"
+            r"|(?:can|could|may|should|must|do|does|will|would) (?:i|we|you|one) (?:also|rather"
+            r"|still)"
             r"|the same (?:problem|issue|error|question|thing)\W{0,3}\Z"
             r"|the (?:first|second|third|fourth|last|next|previous) (?:point|step|part|option|item"
             r"|sentence|example|method|way|question|answer)(?! (?:of|in|to|for|when|is to)\b)"
@@ -165,25 +175,29 @@ _BY_LANGUAGE: Mapping[str, Mapping[str, str]] = {
             r") )?(?:costs?|price|prices|fee|fees|deadline|default|limit|maximum|minimum|size"
             r"|length|weight|height|capacity|address|phone number|number|opening hours|hours"
             r"|duration|difference|reason|advantages?|disadvantages?|alternatives?|exceptions?"
-            r"|requirements?|purpose|result|steps|fix|solution|workaround|catch|risk|command|syntax|trick|downside)\W{0,3}\Z"
+            r"|requirements?|purpose|result|steps|fix|solution|workaround|catch|risk|command"
+            r"|syntax|trick|downside)\W{0,3}\Z"
             # What is done, but not to what.
             r"|the (?:replacement|renewal|repair|installation|delivery|shipping|registration"
             r"|booking|cancellation|removal|upgrade|update|conversion)(?=\W{0,3}\Z| (?:cost|costs"
             r"|take|takes|happen|work|need|include|have|fail|be)\b)"
         ),
         "named": (
-            r"(?i:a|an|the|my|our|your|this|each|every|any|some|another|one|no|two|three|most|many|several|both"
+            r"(?i:a|an|the|my|our|your|this|each|every|any|some|another|one|no|two|three|most|many"
+            r"|several|both"
             r"|those|all|(?:which|what|whose|how many|how much)(?! (?:is|are|was|were|does"
             r"|do|did|can|could|would|will|should|has|have|about|if|happens|to|one"
             r"|else|of)\b)) [\w'-]{2}|\A\W{0,3}[^:]{2,60}:"
             r"|(?<=[a-z,] )[A-Z][\w-]{2}"
-            r"|\w[_./]\w|\b(?!(?:happens|does|is|was|has|works|means|needs|costs|takes)\b)[a-z]{3,20}s\b(?= (?:are|were|do|have|when|if|and))"
+            r"|\w[_./]\w|\b(?!(?:happens|does|is|was|has|works|means|needs|costs"
+            r"|takes)\b)[a-z]{3,20}s\b(?= (?:are|were|do|have|when|if|and))"
             r"|\A\W{0,3}(?!(?i:what|where|when|which|while|whose|whom|that|this|these|those|then"
             r"|they|there|here|it)\b)[A-Za-z][a-z]{3,20} (?:is|are|was|were|does|has)\b"
             r"|\b(?i:do|does|did|will|can|could|are|were|should|would|have|may) (?!this|its|his"
             r"|hers|theirs|ours|yours|always|less|plus|perhaps|sometimes|besides|thus|as|us"
             r"\b)[a-z]{3,20}s\b|\b(?i:do|does|did|will|can|could|would|should) (?!i|you|we|they|it"
-            r"|he|she|one|people|someone|anyone|everyone|this|that|these|those|there|not|also|even\b)"
+            r"|he|she|one|people|someone|anyone|everyone|this|that|these|those|there|not|also"
+            r"|even\b)"
             r"[a-z]{3,20} [a-z]|\A\W{0,3}(?i:if|when|while|since|as|after|before|once|in|during"
             r"|according)\b[^,]{10,200},"
         ),
@@ -194,10 +208,13 @@ _BY_LANGUAGE: Mapping[str, Mapping[str, str]] = {
         ),
         "fragment": (
             r"(?:for|in|with|without|on|at|to|from|only|even|more|less|just|by|until|since|any|not"
-            r"|including|except|excluding|via|using|per|why so|under|over|between) (?!(?:which|what|whom|whose|how) \S{1,40} \S)"
-            r"(?![^?]{0,80}\b(?:is|are|was|were|does|do|did|can|will|should|may|must|has|have)\b)\S|(?:the|a|an|my"
+            r"|including|except|excluding|via|using|per|why so|under|over|between) (?!(?:which"
+            r"|what|whom|whose|how) \S{1,40} \S)"
+            r"(?![^?]{0,80}\b(?:is|are|was|were|does|do|did|can|will|should|may|must|has"
+            r"|have)\b)\S|(?:the|a|an|my"
             r"|our) [\w'-]{2,30}(?: [\w'-]{2,30}){0,2}\W{0,3}\Z"
-            r"|(?!(?:is|are|do|does|can|will|what|which|who|where|when|how)\b)[\w'-]{1,20}(?: [\w'-]{1,20})?"
+            r"|(?!(?:is|are|do|does|can|will|what|which|who|where|when|how)\b)[\w'-]{1,20}(?:"
+            r" [\w'-]{1,20})?"
             r" or [\w'-]{1,20}(?: [\w'-]{1,20})?\?"
         ),
         "expletive": (
@@ -216,7 +233,8 @@ _BY_LANGUAGE: Mapping[str, Mapping[str, str]] = {
             r"|in order that|so that|now that|and/or|how is it that|that is(?= [a-z])"
             r"|it called (?:when|if)"
             # Those who run a place: "When do they turn the heating on?".
-            r"|(?:do|did|will|can|would) they(?= [a-z]{2,12} (?:the|an?|my|our|any|your) [\w'-]+(?: [\w'-]+){1,20})"
+            r"|(?:do|did|will|can|would) they(?= [a-z]{2,12} (?:the|an?|my|our|any|your)"
+            r" [\w'-]+(?: [\w'-]+){1,20})"
             r"(?![^?.!]{0,90} (?:it|them|this|that|there|those|these)\b)"
         ),
     },
@@ -452,51 +470,12 @@ CUES: Mapping[str, Cues] = {
 }
 """By language; of a language without an entry none are known."""
 
-ANNOUNCEMENT = re.compile(
-    r"\W{0,3}(?:tell me (?:more |something )?about|let's talk about|let us talk about|about"
-    r"|regarding|concerning|(?:i|we)(?:'m| am|'re| are)? (?:want to use|would like to use|use"
-    r"|using|writing|building|running|working (?:on|with)|deploying|developing|setting up))\b"
-    r"[^?]{1,300}\Z",
-    re.IGNORECASE,
-)
-"""A turn that asks nothing and says what the next ones are about, in English."""
-
 THAT_NOUN = re.compile(
     rf"\b(?:(?:those|these) (?P<many>[a-z]{{3,20}}s)\b|(?<=[a-z] )(?<!\bdoes )(?<!\bdo )(?<!\bdid )"
     rf"(?<!\bis )(?<!\bare )(?<!\bwas )(?<!\bcan )(?<!\bwill )(?<!\bmay )(?<!\bmust )(?<!\bif )"
-    rf"(?:that|this) (?!{_READERS}\b|(?:time|day|point|moment|respect|much|many|often|long|far|reason)\b)"
+    rf"(?:that|this) (?!{_READERS}\b|(?:time|day|point|moment|respect|much|many|often|long|far"
+    rf"|reason)\b)"
     r"(?P<one>[a-z]{3,20})(?=[,;.?!]|\Z))",
     re.IGNORECASE,
 )
 """An English noun that has been spoken of: "I never see that error"."""
-
-ASKING = re.compile(
-    r"\W{0,3}(?:(?:and|so|but|also|please|(?:in|at|by|from|for|on|to|with|until) (?=wh|how)) ?,? ?)"
-    r"{0,2}(?:how|what|which|where|when|who|whom|whose|why|is|are|was|were|do|does|did|can|could|will"
-    r"|would|should|may|might|must|has|have|am)(?:'?s)?\b",
-    re.IGNORECASE,
-)
-"""How an English message opens that asks."""
-
-TELLING = re.compile(
-    r"\b(?:i|i'?m|i'?ve|we|we're|my|our|me|us|mine|ours|it|its|she|he|they|one|some(?:one|body|thing)"
-    r"|no(?:body|thing)|that|this|those|these)\b",
-    re.IGNORECASE,
-)
-"""Who or what an English message tells of, without a name."""
-
-MEASURE = re.compile(
-    r"\b(?:than|costs?|works?|means?|happens?|meant|mean|faster|slower|cheaper|bigger|smaller|larger"
-    r"|longer|shorter|older|newer|better|kostet|kosten|dauert|meinte|schneller|billiger|größer"
-    r"|coûte|coûtent|cuesta|cuestan|costa|costano|custa|custam|kost|стоит|стоят"
-    r"|(?<=\bwhat )time|(?<=\bhow )(?:long|much|many|often|soon|close|near|late|early|fast|quick|warm|cold|hot|high|deep|heavy|wide|big|large|old|far|tall|strong)"
-    r"|(?:old|new|fast|slow|bigg|larg|small|cheap|long|short|high|low|b|earli|lat|near)est"
-    r"|colder|warmer|hotter|earlier|later|sooner|nearer|closer|greater|fewer|heavier|deeper|wider"
-    r"|some(?:thing|body|one|how)|any(?:thing|body|one|how)|every(?:thing|body|one)|already|still|ever"
-    r"|really|actually|exactly|possible|rather|quite|yet|else|things?|a lot|a bit"
-    r"|want|need|try|tried|know|notice|look|get|got|put|happened|now|today|even|back|let|just|at all|please|some|any|much|many"
-    r"|goe?s?|tell me|explain|describe)\b",
-    re.IGNORECASE,
-)
-"""Words that ask for something, which documents tell by a figure rather than by these words, and
-words that only ask."""

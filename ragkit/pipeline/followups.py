@@ -99,8 +99,8 @@ def tells(message: str) -> bool:
 
     "I hit the page but nothing shows up" does, "postgres connection refused" does not.
     """
-    from ragkit.pipeline.cues import ASKING, TELLING
     from ragkit.pipeline.substituting import NAMED
+    from ragkit.pipeline.wording import ASKING, TELLING
 
     said = _uncourteous(message[:_LONGEST_READ])
     return bool(TELLING.search(said)) and not (ASKING.match(said) or NAMED.search(said))
@@ -225,14 +225,13 @@ def is_remark(message: str) -> bool:
         rest, is_thanks = rest[thanks.end() :], True
     if not rest:
         return is_thanks
-    return bool(
-        remarks.WISH.fullmatch(rest) or (is_thanks and remarks.STATEMENT.fullmatch(rest))
-    )
+    return bool(remarks.WISH.fullmatch(rest) or (is_thanks and remarks.STATEMENT.fullmatch(rest)))
 
 
 def goes_on(message: str, *, after: str) -> bool:
     """Whether a message goes on from what was said before, and cannot be understood without."""
-    from ragkit.pipeline.cues import ANNOUNCEMENT, CUES
+    from ragkit.pipeline.cues import CUES
+    from ragkit.pipeline.wording import ANNOUNCEMENT
 
     if ANNOUNCEMENT.match(after):
         return True
@@ -250,13 +249,13 @@ def goes_on(message: str, *, after: str) -> bool:
     pronoun = cues.pronoun.search(bare)
     if pronoun is not None and not cues.named.search(bare, 0, pronoun.start()):
         return True
-    if cues is CUES["en"] and _speaks_of_that(message[:_LONGEST_READ]):
-        return True
     n_words = len(bare.split())
     is_asked = bare.rstrip().endswith(("?", "？", "؟"))
-    if n_words <= _LONGEST_FRAGMENT and cues.fragment.match(bare):
-        return True
-    return is_asked and n_words == 1 and not cues.is_unspaced
+    return bool(
+        (cues is CUES["en"] and _speaks_of_that(message[:_LONGEST_READ]))
+        or (n_words <= _LONGEST_FRAGMENT and cues.fragment.match(bare))
+        or (is_asked and n_words == 1 and not cues.is_unspaced)
+    )
 
 
 def _speaks_of_that(message: str) -> bool:
@@ -280,7 +279,8 @@ def _uncourteous(message: str) -> str:
 
 def _own(question: str) -> str:
     """Return a question without what points back, and without words that only ask for a figure."""
-    from ragkit.pipeline.cues import CUES, MEASURE
+    from ragkit.pipeline.cues import CUES
+    from ragkit.pipeline.wording import MEASURE
 
     own = MEASURE.sub(" ", question[:_LONGEST_READ])
     cues = CUES.get(detect_language(question) or "en")

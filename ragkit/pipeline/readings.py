@@ -1,13 +1,15 @@
 """What a question finds, read as what it may ask: alone, or with the turns before it.
 
-Most questions that go on show it by a cue. One of a few words without any ("How long is the trip?")
-may be about something else, or about what has just been said. It is taken to go on where what the
-turns before find supports its words at least as well as what it finds itself. A message that opens
-like no question ("I hit the page, but nothing shows up") and finds nothing alone is read with them.
+Most questions that go on show it by a cue. One without any that finds too little alone is read with
+the turns before it, too, where it is short and near to them in meaning ("How long is the trip?"),
+or tells rather than asks ("I hit the page, but nothing shows up"). What is found with them counts
+only if it supports the message's own words: words of earlier turns find something for any question.
 """
 
 from __future__ import annotations
 
+import math
+import operator
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
@@ -37,21 +39,17 @@ if TYPE_CHECKING:
 _SEVERAL = 2
 """Of the own words of a question that goes on, so many without any in a chunk are not answered."""
 
-_FEW = 3
-"""Terms of a question that may go on without a cue."""
+_FEW, _MANY = 3, 9
+"""Terms of a question, and of a message that tells something, which may lean on earlier turns: a
+longer one says itself what it is about."""
 
-_MANY = 9
-"""Terms of a message that tells something: a longer one says itself what it is about."""
-
-_ENOUGH = 0.7
-"""Support with which a question of a few words is answered as it is."""
+_LEAST_NEAR = 0.2
+"""Cosine of a question of a few words with the turns that it leans on. Of 240 such questions on
+something else, 8 are taken to lean on them."""
 
 _TOLD_MORE = 3.5
-"""Times the odds of a message alone, what is found with the turns before supports its own words."""
-
-_SCARCELY_LESS, _CLEARLY_MORE = 0.6, 1.6
-"""What the turns before must support, times the odds of the question alone: of one or two words,
-and of three. Set with 190 English questions of conversations."""
+"""Times the odds of a message alone, what is found with the turns before supports its own words. Of
+216 messages on something else, 12 are taken to go on with it, and 43 without."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,12 +67,11 @@ def read(
 ) -> Reading:
     """Search for what a question is taken to ask; for one of few words, also for what it may be."""
     reading = _read(parts, request, resolved, watch)
-    enough = (parts.policy or BUILTIN_POLICY).refuse_below or 0.0
     if not history or not _is_judged(request.question, reading):
         return reading
     if resolved.standalone:
-        return _leaning(parts, request, reading, history, enough, watch) or reading
-    return _first_enough(parts, request, reading, history, enough, watch)
+        return _leaning(parts, request, reading, history, watch) or reading
+    return _first_enough(parts, request, reading, history, watch)
 
 
 def _first_enough(
@@ -82,15 +79,14 @@ def _first_enough(
     request: Request,
     first: Reading,
     history: Sequence[Turn],
-    enough: float,
     watch: Stopwatch,
 ) -> Reading:
     """Return the first reading of a question that goes on which finds enough, else the first."""
-    if (first.support or 0.0) >= enough or first.resolved.by != "rule":
+    if _is_enough(parts, first) or first.resolved.by != "rule":
         return first
     for other in otherwise(request.question, history, first.resolved):
         reading = _read(parts, request, other, watch)
-        if (reading.support or 0.0) >= enough:
+        if _is_enough(parts, reading):
             return reading
     return first
 
@@ -100,28 +96,22 @@ def _leaning(
     request: Request,
     alone: Reading,
     history: Sequence[Turn],
-    enough: float,
     watch: Stopwatch,
 ) -> Reading | None:
     """Return how a question without a cue reads with the turns before, if it leans on them."""
-    other, support = taken_on(request.question, history), alone.support or 0.0
-    n_terms = len(alone.founds[0].terms)
-    is_told = n_terms <= _MANY and support < enough and tells(request.question)
-    is_short = 0 < n_terms <= _FEW and support < _ENOUGH
-    if other is None or not (
-        is_told or (is_short and _leans(parts, request, other, alone, watch))
-    ):
+    other, terms = taken_on(request.question, history), alone.founds[0].terms
+    if other is None or _is_enough(parts, alone):
         return None
-    reading = _first_enough(
-        parts, request, _read(parts, request, other, watch), history, enough, watch
-    )
-    if (reading.support or 0.0) < enough:
+    is_near = 0 < len(terms) <= _FEW and _is_near(parts, request.question, other, terms)
+    if not (is_near or (len(terms) <= _MANY and tells(request.question))):
         return None
-    terms, policy = alone.founds[0].terms, parts.policy or BUILTIN_POLICY
+    first = _read(parts, request, other, watch)
+    reading = _first_enough(parts, request, first, history, watch)
+    if not _is_enough(parts, reading):
+        return None
     with watch.stage("trim"):
-        own = support_score(terms, reading.founds[0].pool, policy)
-    # Otherwise it is the words of the turns before that lift it.
-    return reading if is_short or _odds(own) >= _TOLD_MORE * _odds(alone.support) else None
+        own = support_score(terms, reading.founds[0].pool, parts.policy or BUILTIN_POLICY)
+    return reading if is_near or _odds(own) >= _TOLD_MORE * _odds(alone.support) else None
 
 
 def _read(parts: Parts, request: Request, resolved: Resolved, watch: Stopwatch) -> Reading:
@@ -150,20 +140,17 @@ def _is_judged(question: str, reading: Reading) -> bool:
     )
 
 
-def _leans(
-    parts: Parts, request: Request, other: Resolved, alone: Reading, watch: Stopwatch
-) -> bool:
-    """Whether what was said before finds what a question asks as well as the question does."""
-    terms = alone.founds[0].terms
-    if set(terms).intersection(query_terms(other.topic, language="en")):
-        return False  # it names again what it is about
-    (about,) = retrieve_each(parts, request, [other.topic], watch)
-    if not largest_share(terms, about.pool):
+def _is_near(parts: Parts, question: str, other: Resolved, terms: Sequence[str]) -> bool:
+    """Whether a question is near in meaning to the turns before, and does not name them again."""
+    embedder = parts.embedder()
+    if embedder is None or set(terms).intersection(query_terms(other.topic, language="en")):
         return False
-    with watch.stage("trim"):
-        support = support_score(terms, about.pool, parts.policy or BUILTIN_POLICY)
-    times = _SCARCELY_LESS if len(terms) < _FEW else _CLEARLY_MORE
-    return _odds(support) >= times * _odds(alone.support)
+    asked, before = map(embedder.embed_query, (question, other.topic))
+    return math.fsum(map(operator.mul, asked, before)) >= _LEAST_NEAR
+
+
+def _is_enough(parts: Parts, reading: Reading) -> bool:
+    return (reading.support or 0.0) >= ((parts.policy or BUILTIN_POLICY).refuse_below or 0.0)
 
 
 def _odds(support: float | None) -> float:
