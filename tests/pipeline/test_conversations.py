@@ -151,6 +151,19 @@ def test_what_finds_nothing_alone(
     assert {key: after[key] for key in UNCHANGED} == {key: alone[key] for key in UNCHANGED}
 
 
+def test_what_the_last_question_does_not_explain(rag: RAG) -> None:
+    """A question that goes on and finds too little is read with all that was asked before."""
+    history = _turns([
+        "When do we have the muster drill?", "Every Monday before the first departure.",
+        "What does the captain do when it gets foggy?",
+        "With visibility under 500 metres the master reduces speed to eight knots.",
+    ])  # fmt: skip
+    answer = rag.ask("and if you can only see 80?", history=history)
+    assert answer.resolved is not None
+    assert "muster drill" in answer.resolved.question
+    assert not _missing({"needs": ["no vessel leaves the quay"]}, answer)
+
+
 def test_remarks(rag: RAG) -> None:
     """What is said about the conversation is told from questions, and needs no documents."""
     failures: list[tuple[dict[str, Any], object]] = []
