@@ -157,7 +157,9 @@ def _is_near(parts: Parts, question: str, other: Resolved, terms: Sequence[str])
 
 
 def _is_enough(parts: Parts, reading: Reading) -> bool:
-    return (reading.support or 0.0) >= ((parts.policy or BUILTIN_POLICY).refuse_below or 0.0)
+    asked, policy = parts.settings.refuse_below, parts.policy or BUILTIN_POLICY
+    least = policy.refuse_below if asked is None or asked == "off" else float(asked)
+    return (reading.support or 0.0) >= (least or 0.0)
 
 
 def _odds(support: float | None) -> float:
