@@ -3,48 +3,39 @@
 from __future__ import annotations
 
 import collections.abc
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 from ragkit.costs.receipt import Outcome, Receipt
 from ragkit.pipeline.answers import Answer, Evidence, TrimUse, sound_usage, stop_reason
 from ragkit.pipeline.citing import cite
 from ragkit.pipeline.drafts import Draft, remark
-from ragkit.pipeline.followups import Resolved, resolve
+from ragkit.pipeline.followups import resolve
 from ragkit.pipeline.history import newest_turns, read_turns
 from ragkit.pipeline.links import linked, suggestions
 from ragkit.pipeline.model_limits import tell_limits
+from ragkit.pipeline.readings import read
 from ragkit.pipeline.receipts import Attempt, receipt
 from ragkit.pipeline.retrieval import Found, Request, depth
 from ragkit.pipeline.rewriting import added, rewritten
 from ragkit.pipeline.saying import Said, as_said, said
-from ragkit.pipeline.searching import hits_of, retrieve_each
-from ragkit.pipeline.understanding import questions_of
+from ragkit.pipeline.searching import hits_of
 from ragkit.text.passages import context_tokens, n_orphans
-from ragkit.text.words import detect_language, query_terms
 from ragkit.trimming import (
     BASELINE_HITS,
     BUILTIN_POLICY,
-    Trimmed,
-    largest_share,
-    rank,
     refusal_threshold,
-    select,
-    support_score,
     untrimmed,
 )
 from ragkit.trimming.certificate import has_refusal
-from ragkit.trimming.merging import merged
 from ragkit.types import (
     Citation,
     Generation,
-    Placement,
     PromptCounter,
     RefusalReason,
     TokenCount,
-    TokenCounter,
     Usage,
 )
 
@@ -52,9 +43,6 @@ if TYPE_CHECKING:
     from ragkit.pipeline.certification import Certification
     from ragkit.pipeline.options import StreamOptions
     from ragkit.pipeline.parts import Parts
-
-_SEVERAL = 2
-"""Of the own words of a question that goes on, so many without any in a chunk are not answered."""
 
 _NO_CONVERSATION = Generation(
     text="This answers with sentences of the documents and cannot speak about the conversation.",
@@ -103,10 +91,6 @@ def _drafted(
     if not resolved.standalone and parts.settings.rewrite == "generator":
         with watch.stage("rewrite"):
             resolved, attempt.rewriting = rewritten(parts.generator(), resolved, question, history)
-    asked = [*questions_of(question)]
-    if not resolved.standalone:
-        # What else a message asks follows from its first question, if from anything.
-        asked[0] = resolved.question if len(asked) == 1 else f"{resolved.topic}\n{asked[0]}".strip()
     request = Request.of(
         parts,
         question,
@@ -115,16 +99,13 @@ def _drafted(
         n_candidates=k,
         drops_repeats=policy is not None,
     )
-    founds = retrieve_each(parts, request, asked, watch)
+    reading = read(parts, request, resolved, history, watch)
+    resolved, founds, trimmed = reading.resolved, reading.founds, reading.trimmed
     found, hits = founds[0], hits_of(founds)
     counter = parts.counter
-    with watch.stage("trim"):
-        trimmed = _trimmed(parts, founds, counter, k)
     trim_use = certification.trim_use(found.revision, found.mode, k)
     evidence = Evidence(
-        score=trimmed.support
-        if resolved.standalone
-        else _best_support(parts, resolved, found, trimmed),
+        score=reading.support,
         threshold=_threshold(parts, question, found),
         calibrated=_is_calibrated(parts, trim_use),
     )
@@ -167,51 +148,6 @@ def _drafted(
         template_tokens=template_tokens if refusal is None else None,
         input_tokens=input_tokens if refusal is None else None,
         attempt=attempt,
-    )
-
-
-def _best_support(parts: Parts, resolved: Resolved, found: Found, trimmed: Trimmed) -> float | None:
-    """Return the support of a question that goes on: the most with one thing that it may mean.
-
-    Words of earlier turns must not lift it any further: what documents hold on these, they need
-    not hold on the question. If its own words are several, one must stand in a chunk.
-    """
-    language = detect_language(f"{resolved.own} {' '.join(found.terms)}")
-    known = set(found.terms)
-
-    def terms(text: str) -> list[str]:
-        return [term for term in query_terms(text, language=language) if term in known]
-
-    own, policy = terms(resolved.own), parts.policy or BUILTIN_POLICY
-    scores = [support_score(own, found.pool, policy) if own else trimmed.support]
-    if not resolved.meant:
-        scores.append(trimmed.support)
-    elif len(own) < _SEVERAL or largest_share(own, found.pool):
-        tried = {tuple(dict.fromkeys([*own, *terms(text)])) for text in resolved.meant}
-        scores += [support_score(asked, found.pool, policy) for asked in tried if asked]
-    return max((score for score in scores if score is not None), default=None)
-
-
-def _trimmed(parts: Parts, founds: Sequence[Found], counter: TokenCounter, k: int) -> Trimmed:
-    policy, settings = parts.policy, parts.settings
-    placement = cast("Placement", settings.placement)  # the settings have checked it
-    rankings = [rank(found.terms, found.pool, policy or BUILTIN_POLICY) for found in founds]
-    ranking = merged(rankings)
-    if policy is None:
-        return untrimmed(
-            [chunk.hit for chunk in ranking.pool[:k]],
-            counter=counter,
-            max_context_tokens=settings.max_context_tokens,
-            ranking=ranking,
-            placement=placement,
-        )
-    return select(
-        ranking,
-        policy=policy,
-        counter=counter,
-        level=settings.trim_level,
-        max_context_tokens=settings.max_context_tokens,
-        placement=placement,
     )
 
 

@@ -28,10 +28,33 @@ class Cues(NamedTuple):
 _NEVER = r"(?!)"
 
 _READERS = (
-    r"(?:week|month|year|morning|evening|afternoon|weekend|page|site|document|manual|handbook|text"
+    r"(?:week|month|year|morning|evening|afternoon|weekend|page|site|document|manual|handbook"
     r"|website|company|firm|organi[sz]ation|business|employer|country|city|town)"
 )
 """What "this" before it means needs no earlier turn: it is the reader's."""
+
+_BETTER = (
+    r"(?:better|worse|cheaper|faster|quicker|easier|simpler|safer|shorter|longer|smaller|bigger"
+    r"|larger"
+    r"|older|newer|earlier|later|other|more \w{3,15}|less \w{3,15})"
+)
+_DONE = (
+    r"(?!(?:of|in|on|at|to|from|with|without|by|during|about|for|into|onto|over|under|after|before"
+    r"|between|behind|beside|near|like|as|than|off|out|up|through|until|since|against|per|via"
+    r"|is|are|was|were|be|been|am|does|do|did|has|have|had|can|could|will|would|shall|should|may"
+    r"|might|must|and|or|but|if|when|while|because|that|which|who|whom|what|where|why|how|once"
+    r"|so|whether|though|although|unless|whenever|not|then|think|say|says|said|hope|guess"
+    r"|ensure|means?|known?|suggest|believe|see|whose|all|only|just|both|even|now|sure|makes?|made"
+    r"|finds?|found) )[a-z]{2,15}(?<!ing)"
+)
+"""What may be a verb before "it"."""
+
+_FINITE = (
+    r"(?:is|are|was|were|has|have|had|does|do|did|can|could|will|would|should|may|might|must"
+    r"|isn't|wasn't|doesn't|won't|can't|to|(?!as\b|was\b|always|towards|perhaps|besides"
+    r"|across|afterwards)[a-z]{2,20}(?<!s)s)\b"
+)
+"""What shows that "it" is who does something."""
 
 _BY_LANGUAGE: Mapping[str, Mapping[str, str]] = {
     "en": {
@@ -47,6 +70,21 @@ _BY_LANGUAGE: Mapping[str, Mapping[str, str]] = {
             r"|(?:is|are|was|were|does|do|did|can|could|would|will|should|has"
             rf"|have) (?:this|that|these|those)(?! (?:who|that|with|which|whose|of|{_READERS}))"
             r"|also (?:for|in|on|at|to|with|without|by|from|during)(?! (?:which|what|whose|whom) )"
+            r"|so (?:i|we|you|it|they|he|she|there|no|not|the|that|this|if|only)(?! (?:far|called))"
+            r"|(?:still|doesn't|didn't|won't|isn't|wasn't|tried|did that|more\W{0,3}\Z|tell me"
+            r" more|show me"
+            r" (?:how|the code|an? example)\W{0,3}\Z|go on|go into (?:more )?detail|next step)"
+            # Asks for one thing and says no more: "Which deck?", "Who pays?", "Until what age?".
+            r"|(?:(?:at|in|on|from|to|until|till|since|by|up to|for|with) )?(?:how|what|which"
+            r"|where|when"
+            r"|who|whom|why)(?: [a-z'-]{2,20}(?: exactly)?)?\W{0,3}\Z"
+            r"|[a-z]{3,15} (?:how (?:often|long|much|many)|when|where|why|how)\W{0,3}\Z|(?:what"
+            r"|who)(?:'?s| is| comes"
+            r"| happens) next"
+            # As what has been spoken of, or better than it.
+            r"|[^?.!:]{3,120} (?:too|as well|either|though)\W{0,3}\Z"
+            rf"|(?:is|are|was|were) [^?.!]{{1,60}} {_BETTER}\W{{0,3}}\Z"
+            rf"|(?:which|what|who)(?:'?s| is| are| would be| one is) (?:the )?{_BETTER}\W{{0,3}}\Z"
             # Than what is left out.
             r"|(?!which |who )[^?.!]{0,120} (?:is|are|was|were|be|gets?) (?:bigger|larger"
             r"|smaller|longer"
@@ -62,8 +100,10 @@ _BY_LANGUAGE: Mapping[str, Mapping[str, str]] = {
             rf"| about| will)? (?:this|that|these|those)(?! (?:{_READERS}"
             r"|who|whose|that|which|with|without|of|in|[a-z]{2,20} (?:of|which|that))\b)"
             # Their noun stands in another clause: "Which values can it have?".
-            r"|(?:can|could|does|do|did|will|would|should|may|might|must|is|are|was|were|has|have|had"
-            r") (?:it|they|he|she)(?! (?:that|who)\b)|(?:of|for|about|to) (?:it|them)\W{0,3}\Z"
+            r"|(?:can|could|does|do|did|will|would|should|may|might|must|is|are|was|were|has|have"
+            r"|had"
+            r") (?:it|they|he|she)(?! (?:that|who)\b)|(?:of|for|about|to|without|after"
+            r"|before) (?:it|them)\W{0,3}\Z"
             r"|(?:which|how (?:many|much)|some|any|all|none|both|each|one|most|two|three|many|few"
             r"|several) of (?:them|these|those|it|this|that)(?! (?:who|which|that|with|in|of)\b)"
             r"|the (?:(?:first|last|other|next) (?:two|three|few)|two|three|second"
@@ -77,15 +117,22 @@ _BY_LANGUAGE: Mapping[str, Mapping[str, str]] = {
             r"|note|ensure"
             r"|assume|argue|suggest|find)[a-z]{2,12} (?:this|that|these|those)(?=\W{0,3}\Z"
             r"| (?:for|in"
-            r"|on|off|up|back|by|with|at|too|again|automatically|manually|myself|online|without|before"
-            r"|after|now|today|later|out)\b)"
+            r"|on|off|up|back|by|with|at|too|again|automatically|manually|myself|online|without"
+            r"|before"
+            r"|after|now|today|later|out)\b|[,;] )"
+            # How many of what is left out, and whose thing is mine.
+            r"|how (?:many|much) (?:do|should|can|could|may|must|would|will|did) (?:i|we|you|one)"
+            r" (?:(?:have|need|want) to )?[a-z]{2,12}\W{0,3}\Z"
+            r"|(?<!\ba )(?<!\bthe )(?<!\bof )\bmine(?! (?:is|was|in) )(?=\W|\Z)|\A\W{0,3}(?:mine"
+            r"|ours)\b"
             r"|(?:do|use|change|get|set|see|have|fix|undo|avoid|prevent|disable|enable|turn|make"
             r"|find|reach|need|send|reset|stop|start|open|cancel|pay|book|achieve"
             r"|switch|put|take|pick|give|run|write|read|delete|remove|install|update|add|move|save"
             r"|store|share|test|build|apply|claim|report|request|order|buy|check|handle"
             rf"|do with) (?:this\b(?! {_READERS})"
             r"|(?:that|these|those)(?=\W{0,3}\Z| (?:for|in|on|off|up|back|by|with|at|to"
-            r"|too|again|happen|work|automatically|manually|myself|and|or|if|when|online|from|without"
+            r"|too|again|happen|work|automatically|manually|myself|and|or|if|when|online|from"
+            r"|without"
             r"|before|after|now|today|later|properly|safely)\b))"
             r"|(?:these|those) [a-z]{2,20}s\b"
             r"|(?:this|that|these|those)\W{0,3}\Z"
@@ -96,12 +143,25 @@ _BY_LANGUAGE: Mapping[str, Mapping[str, str]] = {
             r"| (?:for|true|with|apply|applies|price|rules?|way\W{0,3}\Z))|the (?:other one|others"
             r"|(?:former|latter)(?! (?!costs|is|has|does)[a-z]{2,20}s\b)|first one|second one"
             r"|third one|last one|rest\W{0,3}\Z)"
-            r"|(?:differently|then)\W{0,3}\Z|afterwards|else\W{0,3}\Z"
+            r"|(?:differently|then|meanwhile|in the meantime)\W{0,3}\Z|afterwards|else\W{0,3}\Z"
             r"|more (?:about|on) (?:it|this|that)"
+            rf"|(?:an?|any|some|no) {_BETTER} (?:way|options?|choice|alternative|solution|method)"
+            r"\W{0,3}\Z|(?:an|any) alternatives?\W{0,3}\Z|any other [a-z]{2,15}\W{0,3}\Z"
+            r"|(?:anyone|anybody|anything|someone|somebody|who|what|where|how) else(?:"
+            r" [^\s?]{1,20})"
+            r"{0,3}\W{0,3}\Z"
+            r"|(?:can|could|may|should|must|do|does|will|would) (?:i|we|you|one) (?:also|rather"
+            r"|still)"
+            r"|the same (?:problem|issue|error|question|thing)\W{0,3}\Z"
+            r"|the (?:first|second|third|fourth|last|next|previous) (?:point|step|part|option|item"
+            r"|sentence|example|method|way|question|answer)(?! (?:of|in|to|for|when|is to)\b)"
+            r"|(?:do|would) you (?:recommend|suggest|prefer|advise)(?: [a-z]{2,12})?\W{0,3}\Z"
+            # What is done to it: the one who does it, in the same clause, is not what is meant.
+            rf"|{_DONE} (?:(?-i:it|them|him)(?!'| {_FINITE})|(?:those|these|that)(?=[,;.?!]))"
         ),
         "pronoun": (
-            r"it|its|itself|they|them|their|theirs|themselves|he|she|him|her|hers|his|(?:too"
-            r"|either|also)\W{0,3}\Z|which one|another one"
+            r"it|its|itself|they|them|their|theirs|themselves|he|she|him|her|hers|his"
+            r"|also\W{0,3}\Z|the ones|which one|another one"
             r"|(?:the (?:[\w'-]{2,20} )?)?ones?\W{0,3}\Z|(?:book|buy|get"
             r"|order|need|rent|use|have|bring|take|find|make|add|see) one(?! of| to)|(?:a"
             r"|any|every|each|no|[a-z]{3,12}er|small|large|big|cheap|new|old|good|long"
@@ -115,37 +175,47 @@ _BY_LANGUAGE: Mapping[str, Mapping[str, str]] = {
             r") )?(?:costs?|price|prices|fee|fees|deadline|default|limit|maximum|minimum|size"
             r"|length|weight|height|capacity|address|phone number|number|opening hours|hours"
             r"|duration|difference|reason|advantages?|disadvantages?|alternatives?|exceptions?"
-            r"|requirements?|purpose|result|steps)\W{0,3}\Z"
+            r"|requirements?|purpose|result|steps|fix|solution|workaround|catch|risk|command"
+            r"|syntax|trick|downside)\W{0,3}\Z"
             # What is done, but not to what.
             r"|the (?:replacement|renewal|repair|installation|delivery|shipping|registration"
             r"|booking|cancellation|removal|upgrade|update|conversion)(?=\W{0,3}\Z| (?:cost|costs"
             r"|take|takes|happen|work|need|include|have|fail|be)\b)"
         ),
         "named": (
-            r"(?i:a|an|the|my|our|your|this|each|every|any|some|another|one|no|two|three|most|many|several|both"
+            r"(?i:a|an|the|my|our|your|this|each|every|any|some|another|one|no|two|three|most|many"
+            r"|several|both"
             r"|those|all|(?:which|what|whose|how many|how much)(?! (?:is|are|was|were|does"
             r"|do|did|can|could|would|will|should|has|have|about|if|happens|to|one"
             r"|else|of)\b)) [\w'-]{2}|\A\W{0,3}[^:]{2,60}:"
             r"|(?<=[a-z,] )[A-Z][\w-]{2}"
-            r"|\w[_./]\w|\b[a-z]{3,20}s\b(?= (?:are|were|do|have|when|if|and))"
+            r"|\w[_./]\w|\b(?!(?:happens|does|is|was|has|works|means|needs|costs"
+            r"|takes)\b)[a-z]{3,20}s\b(?= (?:are|were|do|have|when|if|and))"
             r"|\A\W{0,3}(?!(?i:what|where|when|which|while|whose|whom|that|this|these|those|then"
             r"|they|there|here|it)\b)[A-Za-z][a-z]{3,20} (?:is|are|was|were|does|has)\b"
             r"|\b(?i:do|does|did|will|can|could|are|were|should|would|have|may) (?!this|its|his"
             r"|hers|theirs|ours|yours|always|less|plus|perhaps|sometimes|besides|thus|as|us"
             r"\b)[a-z]{3,20}s\b|\b(?i:do|does|did|will|can|could|would|should) (?!i|you|we|they|it"
-            r"|he|she|one|people|someone|anyone|everyone|this|that|these|those|there|not|also|even\b)"
+            r"|he|she|one|people|someone|anyone|everyone|this|that|these|those|there|not|also"
+            r"|even\b)"
             r"[a-z]{3,20} [a-z]|\A\W{0,3}(?i:if|when|while|since|as|after|before|once|in|during"
             r"|according)\b[^,]{10,200},"
         ),
         "clause": (
             r"and|or|but|if|when|whenever|because|so|as|who|which|while|once|since|until|before"
-            r"|after|although|to"
+            r"|after|although|to|than|that|where|how|why|what|unless|whether|though"
+            r"|(?:without|by|for|in|of|from|instead of)(?= [a-z]{2,15}ing )"
         ),
         "fragment": (
-            r"(?:for|in|with|without|on|at|to|from|only|even|more|less|just|by|until|since"
-            r"|under|over|between) (?!(?:which|what|whom|whose|how) \S{1,40} \S)"
-            r"(?![^?]{0,80}\b(?:is|are|was|were|does|do|did|can|will|should|may|must|has|have)\b)\S|(?:the|a|an|my"
+            r"(?:for|in|with|without|on|at|to|from|only|even|more|less|just|by|until|since|any|not"
+            r"|including|except|excluding|via|using|per|why so|under|over|between) (?!(?:which"
+            r"|what|whom|whose|how) \S{1,40} \S)"
+            r"(?![^?]{0,80}\b(?:is|are|was|were|does|do|did|can|will|should|may|must|has"
+            r"|have)\b)\S|(?:the|a|an|my"
             r"|our) [\w'-]{2,30}(?: [\w'-]{2,30}){0,2}\W{0,3}\Z"
+            r"|(?!(?:is|are|do|does|can|will|what|which|who|where|when|how)\b)[\w'-]{1,20}(?:"
+            r" [\w'-]{1,20})?"
+            r" or [\w'-]{1,20}(?: [\w'-]{1,20})?\?"
         ),
         "expletive": (
             r"(?:is|was|would|will|be) it (?:possible|ok|okay|allowed|necessary|safe|true"
@@ -162,6 +232,10 @@ _BY_LANGUAGE: Mapping[str, Mapping[str, str]] = {
             r"|when)\b)|does it mean for|it (?:takes|costs|rains|snows|matters|happens)"
             r"|in order that|so that|now that|and/or|how is it that|that is(?= [a-z])"
             r"|it called (?:when|if)"
+            # Those who run a place: "When do they turn the heating on?".
+            r"|(?:do|did|will|can|would) they(?= [a-z]{2,12} (?:the|an?|my|our|any|your)"
+            r" [\w'-]+(?: [\w'-]+){1,20})"
+            r"(?![^?.!]{0,90} (?:it|them|this|that|there|those|these)\b)"
         ),
     },
     "de": {
@@ -396,23 +470,12 @@ CUES: Mapping[str, Cues] = {
 }
 """By language; of a language without an entry none are known."""
 
-ANNOUNCEMENT = re.compile(
-    r"\W{0,3}(?:tell me (?:more |something )?about|let's talk about|let us talk about|about"
-    r"|regarding|concerning|(?:i|we)(?:'m| am|'re| are)? (?:want to use|would like to use|use"
-    r"|using|writing|building|running|working (?:on|with)|deploying|developing|setting up))\b"
-    r"[^?]{1,300}\Z",
+THAT_NOUN = re.compile(
+    rf"\b(?:(?:those|these) (?P<many>[a-z]{{3,20}}s)\b|(?<=[a-z] )(?<!\bdoes )(?<!\bdo )(?<!\bdid )"
+    rf"(?<!\bis )(?<!\bare )(?<!\bwas )(?<!\bcan )(?<!\bwill )(?<!\bmay )(?<!\bmust )(?<!\bif )"
+    rf"(?:that|this) (?!{_READERS}\b|(?:time|day|point|moment|respect|much|many|often|long|far"
+    rf"|reason)\b)"
+    r"(?P<one>[a-z]{3,20})(?=[,;.?!]|\Z))",
     re.IGNORECASE,
 )
-"""A turn that asks nothing and says what the next ones are about, in English."""
-
-MEASURE = re.compile(
-    r"\b(?:than|costs?|works?|means?|happens?|meant|mean|faster|slower|cheaper|bigger|smaller|larger"
-    r"|longer|shorter|older|newer|better|kostet|kosten|dauert|meinte|schneller|billiger|größer"
-    r"|coûte|coûtent|cuesta|cuestan|costa|costano|custa|custam|kost|стоит|стоят"
-    r"|(?<=\bhow )(?:fast|quick|warm|cold|hot|high|deep|heavy|wide|big|large|old|far|tall|strong)"
-    r"|(?:old|new|fast|slow|bigg|larg|small|cheap|long|short|high|low|b|earli|lat|near)est"
-    r"|goe?s?|tell me|explain|describe)\b",
-    re.IGNORECASE,
-)
-"""Words that ask for something, which documents tell by a figure rather than by these words, and
-words that only ask."""
+"""An English noun that has been spoken of: "I never see that error"."""

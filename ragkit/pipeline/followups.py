@@ -10,7 +10,7 @@ the conversation itself ("Thanks!", "Shorter, please") needs no documents.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
@@ -27,14 +27,20 @@ MOST_CARRIED_CHARACTERS = 400
 _MOST_ANSWERED = 200
 """Characters of the last answer that are searched for with a question."""
 
+_MOST_TURNS = 4
+"""Of the user, that are searched for with a question for which the last topic finds too little."""
+
 _LONGEST_READ = 1000
 """Characters of a message that are looked through for cues."""
 
-_LONGEST_REMARK = 10
+_LONGEST_REMARK = 16
 """Words of a message about the conversation."""
 
 _MOST_MEANT = 12
 """Things that a question may point at, each of which is tried."""
+
+_ALIKE = 5
+"""Letters with which a noun and its plural begin."""
 
 _LONGEST_FRAGMENT = 5
 """Words of a question without a verb, such as "For children?"."""
@@ -79,14 +85,53 @@ def resolve(question: str, history: Sequence[Turn]) -> Resolved:
     topic = _topic(history)
     if not topic or not goes_on(question, after=topic):
         return Resolved(standalone=True, question=question, by="rule")
+    return _resolved(question, topic, history)
+
+
+def taken_on(question: str, history: Sequence[Turn]) -> Resolved | None:
+    """Return what a question without a cue asks if it goes on all the same."""
+    topic = _topic(history)
+    return _resolved(question, topic, history) if topic else None
+
+
+def tells(message: str) -> bool:
+    """Whether an English message opens by telling something of people and things, and no name.
+
+    "I hit the page but nothing shows up" does, "postgres connection refused" does not.
+    """
+    from ragkit.pipeline.substituting import NAMED
+    from ragkit.pipeline.wording import ASKING, TELLING
+
+    said = _uncourteous(message[:_LONGEST_READ])
+    return bool(TELLING.search(said)) and not (ASKING.match(said) or NAMED.search(said))
+
+
+def _resolved(question: str, topic: str, history: Sequence[Turn]) -> Resolved:
     from ragkit.pipeline.substituting import named_in_order, substituted
 
     question = _uncourteous(question)
     whole = substituted(topic, question) or named_in_order(topic, question)
     answered = "" if whole or _MORE.search(question) else _answered(history)
+    return _after(topic, answered, question, whole=whole)
+
+
+def otherwise(question: str, history: Sequence[Turn], first: Resolved) -> Iterator[Resolved]:
+    """Yield what a question that goes on may ask besides: from all turns, and the whole answer."""
+    question = _uncourteous(question)
+    said = [turn.content for turn in history if turn.role == "user"]
+    before = _newest(" ".join(" ".join(said[-_MOST_TURNS:]).split()))
+    if len(said) > 1 and before not in first.topic:
+        yield _after(before, "", question)
+    answer = " ".join(history[-1].content.split())[:MOST_CARRIED_CHARACTERS]
+    if history[-1].role == "assistant" and answer not in first.topic:
+        yield _after(_newest(said[-1]) if said else "", answer, question)
+
+
+def _after(topic: str, answered: str, question: str, *, whole: str | None = None) -> Resolved:
+    """Return a question as it is searched for after what was said, or as a `whole` question."""
     language = detect_language(f"{topic}\n{question}")
     meant = () if whole else _meant(topic, answered, language)
-    topic = f"{topic}\n{answered}".rstrip()
+    topic = f"{topic}\n{answered}".strip()
     missing = set(query_terms(whole or topic, language=language)) - set(
         query_terms(question, language=language)
     )
@@ -100,7 +145,7 @@ def resolve(question: str, history: Sequence[Turn]) -> Resolved:
         question=whole or f"{topic}\n{question}",
         carried=tuple(carried),
         topic=topic,
-        own=_own(question),
+        own="" if whole else _own(question),
         meant=meant,
         by="rule",
     )
@@ -114,13 +159,18 @@ def _topic(history: Sequence[Turn]) -> str:
     for turn in history:
         if turn.role == "user" and not is_remark(turn.content):
             said = " ".join(turn.content[-4 * MOST_CARRIED_CHARACTERS :].split())
+            said = _uncourteous(said)
             if topic and goes_on(said, after=topic):
                 topic = substituted(topic, said) or f"{topic} {said}"
             else:
                 topic = said
-    if len(topic) <= MOST_CARRIED_CHARACTERS:
-        return topic
-    return topic[-MOST_CARRIED_CHARACTERS:].partition(" ")[2]
+    return _newest(topic)
+
+
+def _newest(said: str) -> str:
+    if len(said) <= MOST_CARRIED_CHARACTERS:
+        return said
+    return said[-MOST_CARRIED_CHARACTERS:].partition(" ")[2]
 
 
 def _answered(history: Sequence[Turn]) -> str:
@@ -162,19 +212,26 @@ def is_remark(message: str) -> bool:
     """Whether a message is about the conversation and asks nothing of the documents."""
     if len(message) > 40 * _LONGEST_REMARK or len(message.split()) > _LONGEST_REMARK:
         return False
-    from ragkit.pipeline.remarks import STATEMENT, THANKS, WISH  # only conversations need them
+    from ragkit.pipeline import remarks  # only conversations need them
 
-    rest, is_thanks = message.strip(), False
-    while rest and (thanks := THANKS.match(rest)):
+    rest, is_thanks = remarks.REASON.sub("", message.strip()), False
+    if (
+        remarks.OF_THE_ANSWER.match(rest)
+        and remarks.SPEAKS_OF_IT.search(rest)
+        and not remarks.ASKS_HOW.search(rest)
+    ):
+        return True
+    while rest and (thanks := remarks.THANKS.match(rest)):
         rest, is_thanks = rest[thanks.end() :], True
     if not rest:
         return is_thanks
-    return bool(WISH.fullmatch(rest) or (is_thanks and STATEMENT.fullmatch(rest)))
+    return bool(remarks.WISH.fullmatch(rest) or (is_thanks and remarks.STATEMENT.fullmatch(rest)))
 
 
 def goes_on(message: str, *, after: str) -> bool:
     """Whether a message goes on from what was said before, and cannot be understood without."""
-    from ragkit.pipeline.cues import ANNOUNCEMENT, CUES
+    from ragkit.pipeline.cues import CUES
+    from ragkit.pipeline.wording import ANNOUNCEMENT
 
     if ANNOUNCEMENT.match(after):
         return True
@@ -194,9 +251,23 @@ def goes_on(message: str, *, after: str) -> bool:
         return True
     n_words = len(bare.split())
     is_asked = bare.rstrip().endswith(("?", "？", "؟"))
-    if n_words <= _LONGEST_FRAGMENT and cues.fragment.match(bare):
-        return True
-    return is_asked and n_words == 1 and not cues.is_unspaced
+    return bool(
+        (cues is CUES["en"] and _speaks_of_that(message[:_LONGEST_READ]))
+        or (n_words <= _LONGEST_FRAGMENT and cues.fragment.match(bare))
+        or (is_asked and n_words == 1 and not cues.is_unspaced)
+    )
+
+
+def _speaks_of_that(message: str) -> bool:
+    """Whether "that error" stands in a message which has not spoken of an error before."""
+    from ragkit.pipeline.cues import THAT_NOUN
+    from ragkit.pipeline.substituting import NAMED
+
+    said = THAT_NOUN.search(message)
+    if said is None:
+        return False
+    before, noun = message[: said.start()], (said["many"] or said["one"]).lower()
+    return noun[:_ALIKE] not in before.lower() and not NAMED.search(before)
 
 
 def _uncourteous(message: str) -> str:
@@ -208,7 +279,8 @@ def _uncourteous(message: str) -> str:
 
 def _own(question: str) -> str:
     """Return a question without what points back, and without words that only ask for a figure."""
-    from ragkit.pipeline.cues import CUES, MEASURE
+    from ragkit.pipeline.cues import CUES
+    from ragkit.pipeline.wording import MEASURE
 
     own = MEASURE.sub(" ", question[:_LONGEST_READ])
     cues = CUES.get(detect_language(question) or "en")
@@ -239,7 +311,9 @@ def _meant(topic: str, answered: str, language: str | None) -> tuple[str, ...]:
     whole = [" ".join(run) for run in runs if run]
     named = [name[0] for name in NAMED.finditer(answered)]
     words = [word for run in runs for word in run]
-    return tuple(dict.fromkeys([*named, *whole, *words]))[:_MOST_MEANT]
+    together = " ".join(dict.fromkeys(name[0] for name in NAMED.finditer(f"{topic} {answered}")))
+    meant = dict.fromkeys(filter(None, [together, *named, *whole, *words]))
+    return tuple(meant)[:_MOST_MEANT]
 
 
 def _is_named(cues: Cues, before: str) -> bool:

@@ -8,7 +8,18 @@ _THANKS = (
     r"(?:many )?thanks(?: a lot| so much| again| very much| a million)?|no,? thanks"
     r"|(?:no,? )?thank you(?: so much| very much| a lot)?|thx|ty|cheers|(?:ok(?:ay)?|great|perfect"
     r"|cool|nice|awesome|excellent|super|good(?! [mean])|fine|alright|brilliant|wonderful"
-    r"|lovely|wow|lol|haha)"
+    r"|lovely|wow|lol|haha|amazing|fantastic|neat|interesting|sure|exactly|indeed|noted|gotcha)"
+    r"|(?:much |really )?appreciated|sounds good|fair enough|good to know|will do|nice one|well"
+    r" done"
+    r"|no worries|have a (?:nice|good|great) (?:day|one|evening|weekend)|problem solved"
+    r"|that(?:'?s| is| was| will be|'ll be) (?:all|it)(?: (?:i|we) (?:need|needed|wanted)(?: to"
+    r" know)?)?"
+    r"(?: for (?:now|today))?|(?:nothing|no|no more|no further) (?:else|questions?)(?: for now)?"
+    r"|(?:i'll|i will|let me) (?:try|check|test|do) (?:it|that|this)(?: out)?|(?:found|got|forget)"
+    r" it"
+    r"|(?:(?:it|that|this|everything) )?(?:all )?(?:works?|worked|did (?:it|the trick)|solved(?:"
+    r" it)?"
+    r"|fixed(?: it)?)(?: (?:now|fine|again|great|well|perfectly|for me|like a charm))*"
     r"|got it|i see|understood|makes sense|never ?mind|no problem|(?:good)?bye|see you(?: later)?"
     r"|h+m+|u+h+|u+m+|o+h+|a+h+|aha|hello|hi|hey|good (?:morning|evening|afternoon|night)"
     r"|(?:vielen |besten |herzlichen )?dank(?:e)?(?: schön| sehr)?(?: für (?:die|deine|ihre)"
@@ -23,10 +34,12 @@ _THANKS = (
     r"|привет|до свидания|(?:非常|多)?(?:谢谢|感谢)(?:你|您|了)?|多谢|好的|明白了|知道了|你好|再见"
     r"|(?:どうも)?ありがとう(?:ございます|ございました)?|わかりました|了解(?:です|しました)?|こんにちは"
 )
+_BARE = "right|yes|yep|yeah|yup|nope|nah|no|k+|well|wait|sorry|please|pls|plz|now|help"
 _PRAISE = (
     r"(?:that|this|it)(?:'s| is| was| has been| helps?| helped| answers?| answered| works?| worked"
     r"| makes)(?: (?:me|my|all|it|so|very|really|exactly|just|quite|a|lot|great|perfect(?:ly)?"
-    r"|helpful|useful|good|clear|right|sense|what|i|needed|wanted|asked|meant|question|for|now|not|wrong"
+    r"|helpful|useful|good|clear|right|sense|what|i|needed|wanted|asked|meant|question|for|now|not"
+    r"|wrong"
     r"|incorrect|unclear|too|much|long|short|complicated)){0,6}"
     r"|(?:exactly |just )?what i (?:needed|wanted|was looking for)"
     r"|very (?:helpful|useful|kind|good)"
@@ -67,11 +80,13 @@ _WISHES = (
     rf"|(?:answer|reply|respond|write|speak|talk)(?: to me)?{_MANNER}{{1,2}}"
     r"|(?:use|give me|write) (?:a )?(?:bullet points?|short version|shorter version|summary"
     r"|short answer|shorter answer|simpler words|fewer words|one sentence)"
-    r"|(?:what|why) did (?:you|i) (?:just )?(?:say|ask|answer|write)(?: before| first| last)?"
+    r"|(?:(?:remind me|tell me)(?: again)? )?(?:what|which|where|when|who|why|how)(?:"
+    r" [a-z]{2,15})? did"
+    r" (?:you|i) (?:just )?(?:say|ask|answer|write|mention|call|tell me)(?: [^\s?]{1,30}){0,10}"
     r"|(?:what|which) was my (?:first|last|previous) question|(?:who|what) are you"
-    r"|are you (?:really |quite |absolutely )?(?:sure|certain|serious|kidding)(?: (?:about"
-    r"|of) (?:that"
-    r"|this|it))?|really|(?:is (?:that|this|it)|isn't that) (?:really |actually )?(?:right"
+    r"|(?:are )?(?:you|u) (?:really |quite |absolutely )?(?:sure|certain|serious|kidding)"
+    r"(?: (?:about|of|that|it|this|its|it's|they|he|she)(?: [^\s?]{1,30}){0,7})?|really|(?:is"
+    r" (?:that|this|it)|isn't that) (?:really |actually )?(?:right"
     r"|correct|true"
     r"|accurate)|what do you mean(?: by (?:that|this|it))?|how do you know(?: that| this)?"
     r"|where did you (?:get|find|read|see) (?:that|this|it)(?: from)?|what can you do"
@@ -106,10 +121,13 @@ _WISHES = (
 )
 _ASKING = r"(?:please,? |(?:can|could|would|will) you (?:please )?|bitte |por favor,? |请)"
 _END = r"[\s,.!…:;)(\-?。！？，~]{0,9}"
-_PLEASE = r"(?:,? ?(?:please|bitte|s'il (?:vous|te) plaît|por favor|per favore|пожалуйста))?"
+_PLEASE = (
+    r"(?:,? ?(?:please|pls|plz|bitte|s'il (?:vous|te) plaît|por favor|per favore|пожалуйста))?"
+)
 
 THANKS = re.compile(
-    rf"[¡¿]{{0,2}}(?:{_THANKS}|{_PRAISE})(?:\Z|[\s,.!…:;)(\-?。！？，~]{{1,9}})", re.IGNORECASE
+    rf"[¡¿]{{0,2}}(?:{_PRAISE}|{_THANKS}|{_BARE})(?:\Z|[\s,.!…:;)(\-?。！？，~]{{1,9}})",
+    re.IGNORECASE,
 )
 """Thanks, praise or blame, which may stand before more of them, or before a wish."""
 
@@ -131,3 +149,67 @@ COURTESY = re.compile(
     re.IGNORECASE,
 )
 """What may stand before a question and is no part of it."""
+
+_ABOUT_WORDS = (
+    r"(?:repeat|rephras|reword|summari[sz]|translat|paraphras|explain|clarif|simplif|shorten|answer"
+    r"|repl[iy]|convinc|confus|understand|understood|apologi[sz])[a-z]{0,4}"
+    r"|say|said|phrase[ds]?|putt?(?:ing)?|sentences?|questions?|summary|tl;?dr|jargon|sure|certain"
+    r"|positive|doubt(?:ful)?|mistaken|wrong|incorrect|nonsense|rubbish|unclear|helpful|unhelpful"
+    r"|useless|afraid|kidding|joking|thank(?:s| you)|thx|cheers|appreciate[ds]?|misunderst(?:and"
+    r"|ood)|nutshell"
+    r"|weird|vague|complicated|makes? (?:no |more )?sense|you lost me|eli5|come again|pardon|huh"
+    r"|seriously"
+    r"|respond(?:ed|ing)?|response|formal|sum|(?<=\bas a )(?:list|table)|bullets?|(?<=\bin a )list"
+    r"|told|like (?:i'm|im|i was) (?:five|5|a child)|how (?=sure)"
+    r"|(?:not|(?:can|is|was|does|do)(?:n't|nt|not)|can't) (?:be |sound |look |seem )?(?:right|true"
+    r"|correct)"
+    rf"|(?<=\bin ){_LANGUAGES}|(?<=\binto ){_LANGUAGES}"
+)
+_PLAIN_WORDS = (
+    r"i|im|me|my|you|u|ya|your|yours|ur|we|us|it|its|that|thats|this|these|those|them|the|an?|is"
+    r"|are"
+    r"|was|were|am|be|been|being|do|does|did|don't|doesn't|didn't|isn't|wasn't|aren't|can't|cannot"
+    r"|not"
+    r"|can|could|would|will|should|might|may|have|has|had|mind|to|of|for|in|into|as|with|without"
+    r"|about"
+    r"|on|at|from|and|or|but|so|if|then|than|because|what|why|really|very|quite|rather|just|still"
+    r"|yet"
+    r"|again|once|more|less|much|little|bit|please|pls|plz|kindly|sorry|ok|okay|hm+|well|oh|ah|hey"
+    r"|no"
+    r"|yes|yeah|now|too|also|up|fast|quick|know|knew|who|maybe|perhaps|actually|honestly|all|any"
+    r"|some|only|even|one|two|three|few"
+    r"|several|single|other|another|different|last|first|previous|same|good|great|nice|better|best"
+    r"|bad"
+    r"|short|shorter|long|longer|brief|briefer|briefly|simple|simpler|simply|plain|easy|easier"
+    r"|easily"
+    r"|clear|clearer|clearly|precise|exact|exactly|concise|formal|polite|normal|everyday|own|words?"
+    r"|lines?|way|terms?|version|part|list|table|bullets?|points?|language|give|gave|make|made"
+    r"|write"
+    r"|wrote|written|tell|told|ask|asked|asking|try|think|thought|believe|guess|feel|seems?|sounds?"
+    r"|looks?|get|got|want|wanted|need|needed|like|hoped|expected|meant|help|helped|there|here"
+    r"|you're"
+    r"|i'm|that's|it's|i've|you've|i'd|what's|let's|time|anymore|at all|right|true|correct|fine"
+)
+OF_THE_ANSWER = re.compile(
+    rf"\W*+(?:(?:{_ABOUT_WORDS}|{_PLAIN_WORDS})(?![\w'])\W*+)++\Z", re.IGNORECASE
+)
+"""A message with no word but those that speak of what has been said."""
+
+SPEAKS_OF_IT = re.compile(rf"(?<![\w'])(?:{_ABOUT_WORDS})(?![\w'])", re.IGNORECASE)
+"""A word of what has been said, which the others alone do not show."""
+
+ASKS_HOW = re.compile(
+    r"\b(?:can|could|do|may|must|should|will|would|if|when) (?:i|we)\b(?! (?:have|get) (?:it|that"
+    r"|this))"
+    r"|\A\W*(?:is|are|was|were|does|do|did|has|have) (?:it|they|he|she|there)\b",
+    re.IGNORECASE,
+)
+"""What one does oneself, and what "it" is like, is nothing of the answer."""
+
+REASON = re.compile(
+    r"(?:(?<=[?.!,;]) ?| )(?:it'?s for|it is for|because|since|as i|i was told|i heard|i thought|i"
+    r" read"
+    r"|somebody told me|someone told me|my \w{2,20} (?:says?|said|told me))\b[^?]{1,80}\Z",
+    re.IGNORECASE,
+)
+"""Why something is said of the answer, at the end."""

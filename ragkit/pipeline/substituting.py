@@ -66,6 +66,7 @@ _BEFORE = re.compile(
     r"|the|a|an|my|our|your|der|die|das|den|dem) ",
     re.IGNORECASE,
 )
+_TAIL = re.compile(r",? (?:then|though|please|again|instead)\Z", re.IGNORECASE)
 _LONGEST_FRAGMENT = 80
 """Characters."""
 
@@ -122,7 +123,7 @@ def substituted(topic: str, fragment: str) -> str | None:
     lead = _LEADS.match(fragment)
     if lead is None or len(fragment) > _LONGEST_FRAGMENT:
         return None
-    core = fragment[lead.end() :].strip(" ?!.,;¿¡")
+    core = _TAIL.sub("", fragment[lead.end() :].strip(" ?!.,;¿¡"))
     alike = _alike(topic, core)
     if alike is not None:
         return alike
