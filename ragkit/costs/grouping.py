@@ -6,6 +6,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias, get_args
 
+from ragkit.costs.feedback import KIND as FEEDBACK
+from ragkit.costs.feedback import answer_id_of
 from ragkit.costs.ledger import Summary, add_record, as_table
 from ragkit.types import Json
 
@@ -32,6 +34,9 @@ class Groups:
     with_days: bool = False
     _cells: dict[tuple[str, str], Summary] = field(default_factory=dict[tuple[str, str], Summary])
     _group_of_answer: dict[str, str] = field(default_factory=dict[str, str])
+    _cell_of_feedback: dict[str, tuple[str, str]] = field(
+        default_factory=dict[str, tuple[str, str]]
+    )
 
     def add(self, record: Mapping[str, Json]) -> None:
         """Add a line of a ledger to its group."""
@@ -42,6 +47,12 @@ class Groups:
                 cell = ("", OTHERS)
             summary = self._cells.setdefault(cell, Summary())
         add_record(summary, record)
+        answer_id = answer_id_of(record) if record.get("kind") == FEEDBACK else None
+        if answer_id is not None:  # What was said of the answer before counts no more, anywhere.
+            before = self._cell_of_feedback.get(answer_id, cell)
+            if before != cell:
+                self._cells[before].feedback.pop(answer_id, None)
+            self._cell_of_feedback[answer_id] = cell
 
     def total(self) -> Summary:
         """Return the sums over all groups."""

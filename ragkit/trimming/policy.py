@@ -27,7 +27,7 @@ REFUSE_BELOW = 0.15
 """Bundled refusal threshold: few answerable questions lie below it (`tools/fit_support.py`)."""
 
 _LIMITS = ("keep_above", "budget_tokens", "budget_share")
-_LATER_SWITCHES = ("units", "fitted_support")
+_LATER_SWITCHES = ("units", "fitted_support", "keeps_first")
 _SWITCHES = ("headings", *_LATER_SWITCHES)
 _OFF = dict.fromkeys(_LATER_SWITCHES, False)
 """As policies were before there were these: their files lack them, and their digests stay."""
@@ -52,7 +52,8 @@ class TrimPolicy:
     pool, so that a clear winner leaves less room for others.
 
     `second_hop` is the weight of what a sentence gains because others lead to it, for questions
-    that need two documents. A weight of 1 is that of the training-free score.
+    that need two documents. A weight of 1 is that of the training-free score. If `keeps_first` is
+    true, the unit that is best without that stays first, and scores are shown without it.
 
     Each sentence is kept together with what it needs, with `neighbours` sentences on either side in
     its chunk and, if `headings` is true, with the heading above it.
@@ -78,6 +79,7 @@ class TrimPolicy:
     headings: bool = False
     units: bool = True
     fitted_support: bool = True
+    keeps_first: bool = False
     refuse_below: float = 0.0
     scorer: Scorer | None = None
     cosine_weight: float = FUSION_WEIGHTS["cosine"]
@@ -173,6 +175,7 @@ class TrimPolicy:
             headings=switches["headings"],
             units=switches["units"],
             fitted_support=switches["fitted_support"],
+            keeps_first=switches["keeps_first"],
             **weights,
         )
 
@@ -209,6 +212,7 @@ BUILTIN_POLICY = TrimPolicy(
     structured_above=-4.5,
     budget_share=1.0,
     second_hop=1.0,
+    keeps_first=True,
     chunk_weight=1.0,
     refuse_below=REFUSE_BELOW,
 )
@@ -222,7 +226,12 @@ howto. No context is larger than the untrimmed top 5.
 """
 
 TIGHT_POLICY = replace(
-    BUILTIN_POLICY, name="tight/1", keep_above=0.0, structured_above=None, second_hop=0.0
+    BUILTIN_POLICY,
+    name="tight/1",
+    keep_above=0.0,
+    structured_above=None,
+    second_hop=0.0,
+    keeps_first=False,
 )
 """For small language models, which answer best from few tokens: about 100 to 150 on prose.
 

@@ -15,6 +15,9 @@ from ragkit.types import Chunk, Hit, Need, Span
 _SHORT_TERMS = 3
 """Added to every length, so that a heading cannot win merely by being short."""
 
+_AHEAD = 1e-6
+"""By so much the unit that `keeps_first` keeps is ahead."""
+
 # The support of policies of before (`fitted_support` is false): logistic regressions of "is the
 # question answered here" on the calibration halves of squad20 and hotpotqa_100, against questions
 # of other collections (weight 1) and squad20's unanswerable ones (weight 1/2).
@@ -96,8 +99,8 @@ def rank(question_terms: Sequence[str], pool: Sequence[PoolChunk], policy: TrimP
         order = _best_first(scores)
         relative_of: Callable[[int, int], float] = relative_unit_scores(scores)
     else:
-        scores = _scores(question_terms, pool, signals, policy)
-        relative = _relative_scores(scores, sentences, policy)
+        scores, with_hop = _scores(question_terms, pool, signals, policy)
+        relative = _relative_scores(with_hop, sentences, policy)
         order = _best_first(relative)
         relative_of = lambda k, _: relative[k]  # noqa: E731 (its type is stated above)
     kept = _kept_order(sentences, scores, pool, atoms, order=order, relative_of=relative_of)
@@ -163,18 +166,25 @@ def _scores(
     pool: Sequence[PoolChunk],
     signals: Signals,
     policy: TrimPolicy,
-) -> list[float]:
+) -> tuple[list[float], list[float]]:
+    """Return the units' scores, and those that decide on what is kept, with the second hop."""
     scorer = policy.scorer
     fusion = fused(signals, _weights(policy, len(pool)) if policy.units else policy.weights)
     scores = fusion if scorer is None else scorer.score(signals)
     if not policy.second_hop:
-        return scores
+        return scores, scores
     # Few policies ask for it, so the others do not load it.
     from ragkit.trimming.second_hop import second_hop
 
     weight = policy.second_hop * (1.0 if scorer is None else scorer.fused_weight)
     gains = second_hop(question_terms, pool, signals, fusion)
-    return [score + weight * gain for score, gain in zip(scores, gains, strict=True)]
+    added = [score + weight * gain for score, gain in zip(scores, gains, strict=True)]
+    if not policy.keeps_first:
+        return added, added
+    first = _best_first(_priorities(scores, signals.sentences, policy))[0]
+    priorities = _priorities(added, signals.sentences, policy)
+    added[first] += max(priorities) - priorities[first] + _AHEAD
+    return scores, added
 
 
 def _weights(policy: TrimPolicy, n_chunks: int) -> Mapping[str, float]:
@@ -189,14 +199,20 @@ def _weights(policy: TrimPolicy, n_chunks: int) -> Mapping[str, float]:
 def _relative_scores(
     scores: Sequence[float], sentences: Sequence[Sentence], policy: TrimPolicy
 ) -> list[float]:
+    priorities = _priorities(scores, sentences, policy)
+    best = max(priorities)
+    return [priority - policy.best_weight * best for priority in priorities]
+
+
+def _priorities(
+    scores: Sequence[float], sentences: Sequence[Sentence], policy: TrimPolicy
+) -> list[float]:
     scorer = policy.scorer
     length_weight = policy.length_weight if scorer is None else scorer.length_weight
-    priorities = [
+    return [
         score - length_weight * math.log(_SHORT_TERMS + sentence.n_terms)
         for sentence, score in zip(sentences, scores, strict=True)
     ]
-    best = max(priorities)
-    return [priority - policy.best_weight * best for priority in priorities]
 
 
 def _support_of_before(signals: Signals, pool: Sequence[PoolChunk]) -> float:

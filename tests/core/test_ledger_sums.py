@@ -58,6 +58,16 @@ def test_groups_add_up_to_the_whole(by: By, lines: list[dict[str, Json]]) -> Non
         assert getattr(total, name) == getattr(whole, name)
 
 
+def test_the_last_word_on_an_answer_counts_in_any_group() -> None:
+    """What was said of it on another day, or before it stood in the ledger, counts nowhere."""
+    lines = [ask(), feedback("b", good=True), ask(day="2026-03-03", answer_id="b"),
+             feedback("b", good=False, day="2026-03-03"), feedback("b", good=True)]  # fmt: skip
+    for by in ("day", "model"):
+        groups = group(lines, by)
+        assert groups.total().feedback == {"b": True}
+        assert sum(len(one.feedback) for one in groups.groups.values()) == 1
+
+
 def test_embedding_alone_is_unknown_not_nothing() -> None:
     """What is known is told beside an embedding of unknown cost, which itself is not 0."""
     data = summarise([ask(carbon_g=2.0), before("embed", None)]).to_dict()

@@ -55,14 +55,14 @@ class Question:
         return resolve(self.text, self.history).question
 
     def cluster(self, by: str = "document") -> str:
-        """Return the name of the cluster that the question belongs to.
+        """Return the name of the cluster that the question belongs to: of several documents, one.
 
         Questions without a known document, and all with `by="none"`, are independent.
         """
         if by == "document":
             documents = [span.document_id for spans in self.evidence for span in spans]
             documents += [name for name, grade in self.relevance.items() if grade > 0]
-            return f"document {documents[0]}" if documents else f"question {self.id}"
+            return f"document {min(documents)}" if documents else f"question {self.id}"
         value = None if by == "none" else self.metadata.get(by)
         return f"question {self.id}" if value is None else f"{by} {value}"
 
