@@ -272,9 +272,11 @@ def _speaks_of_that(message: str) -> bool:
 
 def _uncourteous(message: str) -> str:
     """Return a message without the thanks before its question."""
-    from ragkit.pipeline.remarks import COURTESY
+    from ragkit.pipeline.remarks import COURTESY, MOST_COURTESIES
 
-    return COURTESY.sub("", message, count=1)
+    for _ in range(MOST_COURTESIES):
+        message = COURTESY.sub("", message, count=1)
+    return message
 
 
 def _own(question: str) -> str:

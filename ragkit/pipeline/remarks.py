@@ -144,11 +144,13 @@ STATEMENT = re.compile(
 """What says why one thanks: "Thanks, that clears it up!"."""
 
 COURTESY = re.compile(
-    rf"\A\s{{0,9}}(?:(?:{_THANKS}|yes|right|ja|oui|sí|sì)"
-    r"(?: for [\w ]{1,30})?[\s,.!]{1,9}){1,3}(?=\w)",
+    rf"\A\s{{0,9}}(?:{_THANKS}|yes|right|ja|oui|sí|sì)"
+    r"(?: for [\w ]{1,30})?[\s,.!]{1,9}(?=\w)",
     re.IGNORECASE,
 )
-"""What may stand before a question and is no part of it."""
+"""What may stand before a question, also more than once, and is no part of it."""
+
+MOST_COURTESIES = 3
 
 _ABOUT_WORDS = (
     r"(?:repeat|rephras|reword|summari[sz]|translat|paraphras|explain|clarif|simplif|shorten|answer"
