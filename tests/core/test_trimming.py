@@ -307,7 +307,9 @@ def test_no_sentence_of_a_mixed_pool_is_lost(
     mixed = [bare(chunk) if which >> i & 1 else chunk for i, chunk in enumerate(pool)]
     words = index_terms(question, language="en")
     found, whole = rank(words, mixed, policy), rank(words, pool, policy)
-    assert {s.text for s in found.sentences} == {s.text for s in whole.sentences}
+    # Of two that differ in white space or case, the better one is there: that may be either.
+    said = [{" ".join(s.text.casefold().split()) for s in one.sentences} for one in (found, whole)]
+    assert said[0] == said[1]
     assert all(math.isfinite(s.score) and math.isfinite(s.relative_score) for s in found.sentences)
     assert (found.support is None) == (whole.support is None)
     assert found.support is None or 0.0 <= found.support <= 1.0
