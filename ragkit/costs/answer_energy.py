@@ -68,8 +68,9 @@ def on_processors(local: Range, generation: Range, work: Work) -> AnswerEnergy:
 
     Its CPU seconds are all that it took, and they are in `local` already. How they divide is
     measured, or a model: an output token takes `CPU_DECODE_RATIO` times what a prompt token takes.
-    So does what the baseline's prompt would have added: reading grows with the prompt, and a little
-    more than that (`CPU_READING_GROWTH`), and so does writing after it (`CONTEXT_GROWTH`).
+    What the baseline's prompt would have added follows from these: reading grows with the prompt,
+    and a little more than that (`CPU_READING_GROWTH`), and writing after it a little
+    (`CONTEXT_GROWTH`).
 
     Args:
         local: Energy spent on this machine, the model's included.

@@ -203,8 +203,9 @@ class Worker:
         """
         with self._lock:
             process = self._process
-            is_at_hand = process is not None and self._is_of_use(process) and self._begun is None
-            if process is None or not is_at_hand or content.n_bytes > _AHEAD_BYTES:
+            if process is None or not self._is_of_use(process) or self._begun is not None:
+                return
+            if content.n_bytes > _AHEAD_BYTES:
                 return
             request = _to_load(name, loader, password)
             try:
@@ -257,7 +258,7 @@ class Worker:
         process = self._ready()
         begun, self._begun = self._begun, None
         limits, is_fresh = self._limits, process.n_files == 0
-        seconds = limits.seconds + limits.seconds_per_mib * content.n_bytes / 2**20
+        seconds = self._seconds(content)
         try:
             if begun is None:
                 self._send(process, request, content)
@@ -297,11 +298,13 @@ class Worker:
             self._end()
 
     def _send(self, process: _Process, request: Mapping[str, Json], content: Content) -> None:
-        limits = self._limits
         process.n_files += 1
         process.wear += _WEAR_OF_TEXT if request["loader"] in _TEXT else 1.0
-        seconds = limits.seconds + limits.seconds_per_mib * content.n_bytes / 2**20
-        process.send(request, content, time.monotonic() + seconds)
+        process.send(request, content, time.monotonic() + self._seconds(content))
+
+    def _seconds(self, content: Content) -> float:
+        """Return how long a file may take to be sent, and then to be parsed."""
+        return self._limits.seconds + self._limits.seconds_per_mib * content.n_bytes / 2**20
 
     def _is_of_use(self, process: _Process) -> bool:
         return process.is_ours and process.wear < self._limits.files

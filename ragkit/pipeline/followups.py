@@ -275,7 +275,10 @@ def _uncourteous(message: str) -> str:
     from ragkit.pipeline.remarks import COURTESY, MOST_COURTESIES
 
     for _ in range(MOST_COURTESIES):
-        message = COURTESY.sub("", message, count=1)
+        said = COURTESY.match(message)
+        if said is None:
+            break
+        message = message[said.end() :]
     return message
 
 

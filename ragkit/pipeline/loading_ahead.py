@@ -39,7 +39,8 @@ class LoadingAhead:
 
     def expect(self, items: Iterable[PendingDocument]) -> None:
         """Begin to load documents that will be taken next, in this order."""
-        self._expected.extend(items)
+        # What is left was passed over; to hold it would hold the bytes of its file.
+        self._expected = deque(items)
         if self._n_threads > 1:
             self._fill()
 
