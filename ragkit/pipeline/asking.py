@@ -158,7 +158,9 @@ def _threshold(parts: Parts, question: str, found: Found) -> float | None:
     if asked is not None:
         return float(asked)
     policy = parts.policy or BUILTIN_POLICY
-    return refusal_threshold(policy, question, found.pool, embedder=found.embedder)
+    return refusal_threshold(
+        policy, question, found.pool, embedder=found.embedder, n_chunks=found.n_chunks
+    )
 
 
 def _is_calibrated(parts: Parts, trim_use: TrimUse | None) -> bool:

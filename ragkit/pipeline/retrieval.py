@@ -108,6 +108,7 @@ class Found:
         mode: The mode asked for, or the one chosen for the question.
         revision: The store's; None if it does not count its writes, 0 for a retriever.
         embedder: The name of the store's; None for a retriever.
+        n_chunks: How many the store holds; None where it does not tell.
         is_blocked: Whether there are no hits because of a guardrail of the retriever.
     """
 
@@ -117,6 +118,7 @@ class Found:
     mode: Mode
     revision: int | None
     embedder: str | None
+    n_chunks: int | None = None
     is_blocked: bool = False
 
 
@@ -319,6 +321,7 @@ def _search(
         mode=request.mode or ("lexical" if vector is None else "hybrid"),
         revision=manifest.revision,
         embedder=None if manifest.settings is None else manifest.settings.embedder,
+        n_chunks=view.n_chunks(groups=request.groups),
         is_blocked=isinstance(hits, Blocked),
     )
 
@@ -435,6 +438,10 @@ class _Live:
         return None
 
     def vector_counts(self, *, groups: tuple[str, ...] | None = None) -> VectorCounts | None:
+        del groups
+        return None
+
+    def n_chunks(self, *, groups: tuple[str, ...] | None = None) -> int | None:
         del groups
         return None
 

@@ -15,6 +15,7 @@ from ragkit.errors import ConfigError, StoreDamagedError, StoreError
 from ragkit.filters import compile_filter
 from ragkit.fusion import FUSION_DEPTH, convex, reciprocal_rank
 from ragkit.groups import PUBLIC
+from ragkit.storage.counting import count_all, count_of
 from ragkit.storage.kept import Memory, Version
 from ragkit.storage.rows import (
     DOCUMENT,
@@ -47,11 +48,6 @@ if TYPE_CHECKING:
 _TIES = 50
 """Keyword hits fetched beyond the limit, so that equal scores are cut off by chunk id."""
 
-# Each count walks an index, not the chunks.
-_COUNTS = """
-SELECT (SELECT count(*) FROM chunk), (SELECT count(*) FROM chunk WHERE vector IS NOT NULL)"""
-_COUNTS_OF = """
-SELECT count(*), count(vector) FROM chunk WHERE document IN (SELECT value FROM json_each(?))"""
 _LANGUAGE = """
 SELECT language FROM document WHERE language IS NOT NULL
 GROUP BY language ORDER BY count(*) DESC, language LIMIT 1"""
@@ -162,16 +158,20 @@ class LocalSnapshot:
         if settings is None or settings.embedder_fingerprint is None:
             return None
         with self._reading() as connection:
-
-            def read(_: object) -> VectorCounts:
-                return _counts(connection.execute(_COUNTS).fetchone())
-
-            counts = self._memory.vector_counts.get(self._version, read)
+            counts = self._memory.vector_counts.get(self._version, lambda _: count_all(connection))
             reader = self._reader(connection, groups) if counts.n_missing else None
-            if reader is None:
-                return counts
-            documents = json.dumps(sorted(reader.documents))
-            return _counts(connection.execute(_COUNTS_OF, (documents,)).fetchone())
+            return counts if reader is None else count_of(connection, reader.documents)
+
+    def n_chunks(self, *, groups: tuple[str, ...] | None = None) -> int:
+        """Return how many chunks these groups may see; None: of all."""
+        with self._reading() as connection:
+            reader = self._reader(connection, groups)
+            if reader is not None:
+                from ragkit.storage.visible import words_of
+
+                return words_of(connection, reader).n_rows
+            counts = self._memory.vector_counts.get(self._version, lambda _: count_all(connection))
+            return counts.n_chunks
 
     # --- the question ------------------------------------------------------------------------
 
@@ -403,10 +403,6 @@ class LocalSnapshot:
         return self._index
 
 
-def _counts(row: tuple[int, int]) -> VectorCounts:
-    return VectorCounts(n_chunks=row[0], n_with_vectors=row[1])
-
-
 def _hits(connection: sqlite3.Connection, ranked: Sequence[tuple[int, float]]) -> list[Hit]:
     rows = json.dumps([row for row, _ in ranked])
     select = f"""
@@ -478,14 +474,12 @@ def _by_visible(
     allowed: set[int] | None,
     reader: Reader,
 ) -> Iterable[tuple[int, str, float]]:
-    from ragkit.storage.visible import best_visible, visible_words
+    from ragkit.storage.visible import best_visible, words_of
 
-    if reader.words is None:
-        reader.words = visible_words(connection, reader.documents)
     inside = None
     if allowed is not None and allowed is not reader.documents:
         inside = set(_chunk_rows(connection, allowed))
-    found = best_visible(connection, terms, k, words=reader.words, allowed=inside)
+    found = best_visible(connection, terms, k, words=words_of(connection, reader), allowed=inside)
     ids = chunk_ids(connection, [row for row, _ in found])
     return [(row, ids[row], -score) for row, score in found]
 

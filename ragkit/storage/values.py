@@ -313,6 +313,10 @@ class Snapshot(Protocol):
         """
         ...
 
+    def n_chunks(self, *, groups: tuple[str, ...] | None = None) -> int | None:
+        """Return how many chunks these groups may see; None where the store does not tell."""
+        ...
+
     def search(self, query: Query, *, watch: Stopwatch | None = None) -> Sequence[Hit]:
         """Return what `Store.search` does; `watch` measures the stage `fuse`."""
         ...

@@ -99,6 +99,13 @@ def visible_language(connection: sqlite3.Connection, documents: Collection[int])
     return None if row is None else str(row[0])
 
 
+def words_of(connection: sqlite3.Connection, reader: Reader) -> VisibleWords:
+    """Return the lengths of the chunks that a reader may see, read once a reader."""
+    if reader.words is None:
+        reader.words = visible_words(connection, reader.documents)
+    return reader.words
+
+
 def visible_words(connection: sqlite3.Connection, documents: Collection[int]) -> VisibleWords:
     """Read how long the chunks of these documents are."""
     lengths, n_rows = array("I"), 0

@@ -117,7 +117,12 @@ def support_score(
 
 
 def refusal_threshold(
-    policy: TrimPolicy, question: str, pool: Sequence[PoolChunk], *, embedder: str | None
+    policy: TrimPolicy,
+    question: str,
+    pool: Sequence[PoolChunk],
+    *,
+    embedder: str | None,
+    n_chunks: int | None = None,
 ) -> float | None:
     """Return the support below which there is no answer; None where its effect is not known.
 
@@ -126,15 +131,21 @@ def refusal_threshold(
         question: As it was asked.
         pool: What was found.
         embedder: The name of what made the pool's vectors, if it has any.
+        n_chunks: Of the collection that was searched; None if that is not known.
     """
     if not policy.fitted_support or has_refusal(policy.certificate):
         return policy.refuse_below
-    from ragkit.trimming.support import has_measured_threshold  # as `_support` does
+    from ragkit.trimming.support import (  # as `_support` does
+        has_measured_threshold,
+        in_a_collection_of,
+    )
 
     # Cosines of other embedders are on other scales.
     if embedder != "builtin" and any(chunk.cosines is not None for chunk in pool):
         return None
-    return policy.refuse_below if has_measured_threshold(pool, question) else None
+    if not has_measured_threshold(pool, question):
+        return None
+    return in_a_collection_of(policy.refuse_below, pool, n_chunks)
 
 
 def largest_share(terms: Sequence[str], pool: Sequence[PoolChunk]) -> float:

@@ -85,6 +85,23 @@ def has_measured_threshold(pool: Sequence[PoolChunk], question: str) -> bool:
     )
 
 
+def in_a_collection_of(threshold: float, pool: Sequence[PoolChunk], n_chunks: int | None) -> float:
+    """Return a threshold in (0, 1) for a collection of this size, lower in a small one.
+
+    Of fewer chunks, those that a question on something else finds best support it less, and those
+    that answer one support it no less. So the log odds that suffice fall with the logarithm of the
+    size, below that of the collections by which the threshold was set. None is of unknown size.
+    """
+    sizes = _numbers()["sizes"]
+    language = pool_language(pool)
+    kind = language if language == "en" and any(c.cosines is not None for c in pool) else "other"
+    set_by = sizes["structured" if language == "en" and is_structured(pool) else kind]
+    if n_chunks is None or not 0 < n_chunks < set_by or not 0.0 < threshold < 1.0:
+        return threshold
+    fall = sizes["fall"] * math.log(set_by / n_chunks)
+    return 1.0 / (1.0 + (1.0 - threshold) / threshold * math.exp(fall))
+
+
 def pool_language(pool: Sequence[PoolChunk]) -> str:
     """Return the language of a pool's best chunks; where it cannot be told, English.
 

@@ -19,8 +19,11 @@ LEAST_HELD = 0.95
 """Of what the hand-written questions' contexts hold, the share that the follow-ups' must hold."""
 LEAST_OF_BLIND = 0.75
 """The same for conversations that strangers wrote, of which the rules have known some."""
-MOST_NOT_FOUND = 0.1
+MOST_NOT_FOUND = 0.05
 """Of questions that stand alone, the share that search finds too little for, history or not."""
+
+MOST_ANSWERED = 0.1
+"""Of questions that stand alone and have no answer in the documents, the share that gets one."""
 
 LINES = (FIXTURES / "conversations.jsonl").read_text("utf-8").splitlines()
 CONVERSATIONS: tuple[dict[str, Any], ...] = tuple(json.loads(line) for line in LINES)
@@ -85,6 +88,7 @@ def test_standalone_questions(rag: RAG) -> None:
     """Each is answered as if nothing had been said before; what most of them need is found."""
     failures: list[tuple[dict[str, Any], object]] = []
     not_found: list[tuple[dict[str, Any], object]] = []
+    answered: list[tuple[dict[str, Any], object]] = []
     for talk in _of("alone"):
         alone = rag.ask(talk["question"])
         after = rag.ask(talk["question"], history=_turns(talk["history"]))
@@ -94,9 +98,11 @@ def test_standalone_questions(rag: RAG) -> None:
             failures.append((talk, f"changed: {changed}, {after.resolved}"))
         elif missing := _missing(talk, alone):
             not_found.append((talk, missing))
-        elif "refused" in talk and alone.refused != talk["refused"]:
-            failures.append((talk, f"refused: {alone.refused}"))
+        elif talk.get("refused") and not alone.refused:
+            answered.append((talk, alone.text))
     assert not failures, _named(failures)
+    n_unanswerable = sum(talk.get("refused", False) for talk in _of("alone"))
+    assert len(answered) <= MOST_ANSWERED * n_unanswerable, _named(answered)
     assert len(not_found) <= MOST_NOT_FOUND * len(_of("alone")), _named(not_found)
 
 

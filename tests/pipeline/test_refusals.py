@@ -86,7 +86,7 @@ def test_by_words_an_unrelated_question_is_refused_and_an_answerable_one_is_not(
     with store_of(tmp_path, text) as rag:
         answered = rag.ask(answerable)
         assert not answered.refused
-        assert answered.evidence.threshold == BUILTIN_POLICY.refuse_below
+        assert answered.evidence.threshold is not None
         other = rag.ask(unrelated)
         # Nothing found is refused, too.
         assert other.refused
@@ -154,3 +154,42 @@ def test_few_answerable_and_many_unrelated_questions_are_refused(
             unrelated += rag.ask(question.text, filters=others).refused
         assert refused <= 0.04 * len(questions)
         assert unrelated >= 0.35 * len(questions)
+
+
+def notes(n: int) -> list[Document]:
+    """Notes that have nothing to do with harbours."""
+    return [
+        Document(id=f"{i}.txt", text=f"Page {i} says how the lamp in room {i} is switched on.")
+        for i in range(n)
+    ]
+
+
+def test_the_threshold_is_lower_in_small_collections(tmp_path: Path) -> None:
+    """Fewer chunks hold fewer words of a question on something else."""
+    question = HARBOURS["en"][1]
+    with store_of(tmp_path, HARBOURS["en"][0]) as rag:
+        thresholds: list[float] = []
+        for n in (0, 40, 400):
+            rag.ingest(*notes(n))
+            thresholds.append(rag.ask(question).evidence.threshold or 0.0)
+    assert 0.0 < thresholds[0] < thresholds[1] < thresholds[2] == BUILTIN_POLICY.refuse_below
+
+
+def test_a_threshold_that_a_user_gives_holds_in_small_collections(tmp_path: Path) -> None:
+    """It is taken as it is."""
+    store_of(tmp_path, HARBOURS["en"][0]).close()
+    with RAG(tmp_path / "kb", config=dataclasses.replace(WORDS, refuse_below="0.4")) as rag:
+        assert rag.ask(HARBOURS["en"][1]).evidence.threshold == 0.4
+
+
+def test_the_threshold_says_nothing_of_documents_that_a_reader_may_not_see(tmp_path: Path) -> None:
+    """It follows the number of chunks that the reader's groups may see."""
+    text, question, _ = HARBOURS["en"]
+    with RAG(tmp_path / "kb", config=WORDS) as rag:
+        rag.ingest(Document(id="harbour.txt", text=text, groups=("crew",)))
+        before = rag.ask(question, groups=("crew",)).evidence
+        rag.ingest(*(dataclasses.replace(note, groups=("office",)) for note in notes(400)))
+        assert rag.ask(question, groups=("crew",)).evidence == before
+        both = rag.ask(question, groups=("crew", "office")).evidence
+    assert before.threshold is not None
+    assert both.threshold == BUILTIN_POLICY.refuse_below > before.threshold
