@@ -162,7 +162,11 @@ def _document(value: object, source: str, labels: Labels) -> Document:
         raise LoadError("broken", "not a JSON object")
     identity, text = value.get("_id"), value.get("text")
     if not isinstance(identity, str | int) or isinstance(identity, bool) or identity == "":
-        raise LoadError("broken", "no _id")
+        raise LoadError(
+            "broken",
+            "no _id: records have _id and text; JSON Lines of another form are read as text where "
+            "their folder is ingested",
+        )
     if not isinstance(text, str):
         raise LoadError("broken", f"record {identity!r} has no text")
     title, metadata = value.get("title"), value.get("metadata")
