@@ -83,6 +83,11 @@ class Formula:
             pieces.append(_written(name, text, around))
 
 
+def grouped(text: str) -> str:
+    """Return a part of a formula, in brackets where it is more than a number, a name or a group."""
+    return text if _SIMPLE.fullmatch(text) else f"({text})"
+
+
 def _take_property(inner: _Open, name: str, value: str) -> None:
     if inner.name == "d":
         if name == "begChr":
@@ -97,16 +102,16 @@ def _take_property(inner: _Open, name: str, value: str) -> None:
 
 def _written(name: str, text: str, around: str) -> str:
     """Return a part as it stands in a line."""
-    grouped = text if _SIMPLE.fullmatch(text) else f"({text})"
+    whole = grouped(text)
     if name == "deg":
-        return f"{grouped}√"
+        return f"{whole}√"
     if name in {"num", "den"}:
-        return f"/{grouped}" if name == "den" else grouped
+        return f"/{whole}" if name == "den" else whole
     if name in {"sup", "sub", "lim"}:
         sign = "^" if name == "sup" else "_"
-        return sign + grouped if text else ""
+        return sign + whole if text else ""
     if name == "fName":
         return f"{text} "
     if around == "mr":
         return f"{text} "
-    return grouped if around == "rad" else text
+    return whole if around == "rad" else text

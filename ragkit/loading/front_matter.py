@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator
+from datetime import date, time
+from typing import cast
 
 from ragkit.loading.loaded import whole_characters
 from ragkit.types import Json
 
 _FRONT_MATTER = re.compile(r"---[ \t]*+\n(.*?)\n(?:---|\.\.\.)[ \t]*+(?:\n|\Z)", re.DOTALL)
+_TOML = re.compile(r"\+\+\+[ \t]*+\n(.*?)\n\+\+\+[ \t]*+(?:\n|\Z)", re.DOTALL)
 _ENTRY = re.compile(r"([\w-]++)[ \t]*+:(?:[ \t]++(.*))?$")
 _ITEM = re.compile(r"[ \t]*+-[ \t]++(.*)$")
 _FOLDED = re.compile(r"[>|][-+]?$")
@@ -17,6 +21,7 @@ _SCALAR_IN_QUOTES = re.compile(r"(\"(?:[^\"\\]++|\\.)*+\"|'(?:[^']++|'')*+')(?:\
 _ESCAPED = re.compile(r"\\(?:u([0-9A-Fa-f]{4})|x([0-9A-Fa-f]{2})|(.))")
 _SPACES = frozenset("ntr0 _")
 _WHOLE_NUMBER = re.compile(r"[-+]?(?:0|[1-9]\d{0,14})")
+_LARGEST = 10**15
 _DECIMAL = re.compile(r"[-+]?\d{1,15}\.\d{1,15}")
 
 
@@ -25,16 +30,48 @@ def front_matter(text: str) -> tuple[int, dict[str, Json]]:
 
     Numbers, true and false, and lists (`[a, b]`, or a line `- a` for each item) are such; dates and
     all else are text, folded text (`>`, `|`) as one line. An entry without a value is left out.
+    Between lines `+++` it is TOML.
     """
     front = _FRONT_MATTER.match(text)
     if front is None:
-        return 0, {}
+        return _toml(text)
     metadata: dict[str, Json] = {}
     for key, value, below in _entries(front[1]):
         found = _value(value, below)
         if found is not None:
             metadata[key] = found
     return front.end(), metadata
+
+
+def _toml(text: str) -> tuple[int, dict[str, Json]]:
+    """Return the same of TOML; what is no TOML is text."""
+    front = _TOML.match(text)
+    if front is None:
+        return 0, {}
+    import tomllib  # few documents have any
+
+    try:
+        table = tomllib.loads(front[1])
+    except (tomllib.TOMLDecodeError, RecursionError):
+        return 0, {}
+    read = ((key, _of_toml(value)) for key, value in table.items())
+    return front.end(), {key: value for key, value in read if value is not None}
+
+
+def _of_toml(value: object) -> Json:
+    """Return a value, dates as text; None for what is nested, or nothing."""
+    if isinstance(value, str):
+        return whole_characters(value) or None
+    if isinstance(value, bool | int):
+        return value if abs(value) < _LARGEST else str(value)
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, date | time):
+        return value.isoformat()
+    if isinstance(value, list):
+        items = [_of_toml(item) for item in cast("list[object]", value)]
+        return [i for i in items if i is not None and not isinstance(i, list)] or None
+    return None
 
 
 def _entries(front: str) -> Iterator[tuple[str, str, list[str]]]:

@@ -29,6 +29,7 @@ from ragkit.loading.html_roles import (
 )
 from ragkit.loading.loaded import Allowance, Headings, LoadedText, OpenPart, TextBuilder, clean
 from ragkit.loading.markup import EndTag, StartTag, tokens
+from ragkit.loading.mathml import with_formulas
 from ragkit.loading.numbering import indentation, numeral
 from ragkit.loading.scripts import LOWERED, RAISED, Scripts
 from ragkit.loading.unseen import without_unseen
@@ -66,7 +67,7 @@ def load_html(data: bytes) -> LoadedText:
 
 def _read(page: str, looks: Looks) -> _Reader:
     reader = _Reader(page, looks)
-    for token in tokens(page):
+    for token in with_formulas(tokens(page), looks.shows):
         if isinstance(token, StartTag):
             reader.start(token)
         elif isinstance(token, EndTag):

@@ -10,7 +10,7 @@ from ragkit.loading.html_lists import List
 from ragkit.loading.loaded import OpenPart
 
 UNSHOWN_TAGS = frozenset(
-    "script style template noscript head svg math iframe object select datalist".split()
+    "script style template noscript head svg iframe object select datalist".split()
 )
 """Elements whose text is no part of what a page shows."""
 VOID = frozenset("area base br col embed hr img input link meta param source track wbr".split())

@@ -10,7 +10,10 @@ from ragkit.loading.html_style import StyleSheet
 from ragkit.loading.markup import EndTag, StartTag, tokens
 
 _FORMULAS = frozenset({"katex-html", "mjx-math", "mathjax", "mathjax_display"})
-"""Classes of formulas as they are seen; the aria-hidden attribute is for readers of MathML."""
+"""Classes of formulas as they are seen; the aria-hidden attribute is for readers of MathML.
+
+Where a page has MathML, that is read and these are not: nothing in them tells 10² from 102.
+"""
 _SHEETS = re.compile("<style|<link", re.IGNORECASE)
 _NUMBER = re.compile(r"[-+]?(?:\d++(?:\.\d*+)?|\.\d++)(?:e[-+]?\d{1,2})?")
 _LENGTH = re.compile(rf"({_NUMBER.pattern})\s?(px|pt|pc|em|rem|ex|ch|vw|vh|%|cm|mm|in|q)?")
@@ -70,6 +73,7 @@ class Looks:
         """Read the style sheets of a page, wherever they stand."""
         self._sheet = StyleSheet()
         self._knows_aria = knows_aria
+        self._has_mathml = "<math" in page
         is_linked, in_style = False, False
         has_sheets = _SHEETS.search(page) is not None
         for token in tokens(page) if has_sheets else ():
@@ -85,12 +89,17 @@ class Looks:
         # Without a sheet of others, a page is white.
         self.first = Look(background="" if is_linked else (1.0, 1.0, 1.0))
 
+    def shows(self, token: StartTag) -> bool:
+        """Whether an element hides nothing by what is said of it alone."""
+        return self.of(token.name, token.attributes, self.first).is_seen
+
     def of(self, tag: str, attributes: Mapping[str, str], outer: Look) -> Look:
         """Return the look of an element inside another one."""
         style = self._sheet.style(tag, attributes)
         is_hidden = attributes.get("hidden", "until-found").lower() != "until-found"
         if self._knows_aria and attributes.get("aria-hidden", "").lower() == "true":
-            is_hidden |= _FORMULAS.isdisjoint(attributes.get("class", "").lower().split())
+            classes = attributes.get("class", "").lower().split()
+            is_hidden |= self._has_mathml or _FORMULAS.isdisjoint(classes)
         if outer.gone or is_hidden or (style and _is_gone(style)):
             return outer if outer.gone else replace(outer, gone=True)
         look = _inherited(style, outer) if style else outer

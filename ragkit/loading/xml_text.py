@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 
 from ragkit.loading.html import load_html
 from ragkit.loading.loaded import MAX_NAME_CHARACTERS, LoadedText
+from ragkit.loading.mathml import MATHML
 from ragkit.loading.xml_events import decoded_xml, parse_xml
 from ragkit.types import Json
 
@@ -56,7 +57,7 @@ _OF_FEEDS = frozenset("description summary content encoded".split())
 _NOT_TEXT = frozenset(
     "journal-meta article-id article-categories history permissions counts custom-meta-group "
     "pub-date volume issue fpage lpage elocation-id related-article contrib-id object-id "
-    "alternatives tex-math graphic media processing-meta role".split()
+    "tex-math graphic media processing-meta role".split()
 )
 _KEPT_IN = frozenset({"ref", "mixed-citation", "element-citation", "citation"})
 _NOT_TEXT_OF_FEEDS = frozenset("guid generator docs ttl cloud id link skipHours skipDays".split())
@@ -176,6 +177,8 @@ class _Writer:
     def _tag(self, name: str, attributes: dict[str, str], parent: _Open | None) -> str | None:
         """Return what an element is in HTML; empty for nothing, None if its end decides."""
         above = parent.name if parent else ""
+        if name == "math" or (above in MATHML and name in MATHML):
+            return name
         if name in _TITLES and (above in _TITLED or parent is None):
             return f"h{min(6, max(1, self._level))}"
         if self._n_spaced and name not in _SPACED:

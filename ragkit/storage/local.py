@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Collection, Generator, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from functools import cached_property, wraps
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeVar
 
-from ragkit.errors import StoreDamagedError
+from ragkit.errors import StoreDamagedError, StoreError
 from ragkit.storage.calls import CLOSE_SECONDS, preload
 from ragkit.storage.database import Database
 from ragkit.storage.findings import Finding
@@ -396,8 +396,7 @@ class LocalStore:
     def delete(self, ids: Sequence[str]) -> list[str]:
         """Remove documents for good and return the ids that were there.
 
-        Derived files, and in a large store the full-text index, hold their words until the store is
-        settled.
+        Derived files, and a large store's full-text index, hold their words until it is settled.
         """
         from ragkit.storage.ahead import drop_ahead
         from ragkit.storage.maintenance import n_chunks
@@ -456,8 +455,10 @@ class LocalStore:
                     notify(notice)
                 self._has_removed = False
         except BaseException:
-            if self.revision != before:
-                self.checkpoint()
+            # Refused while the cursor of an interrupted read is open; the next write does it.
+            with suppress(StoreError):
+                if self.revision != before:
+                    self.checkpoint()
             raise
 
     def derive(self) -> str | None:

@@ -81,7 +81,7 @@ def test_stopped_in_the_middle_it_goes_on(waiting: str, how: signal.Signals) -> 
         process.send_signal(how)
         said = process.stderr.read()
         code = process.wait(timeout=120)
-    assert code == (130 if how == signal.SIGINT else -how)
+    assert code == (130 if how == signal.SIGINT else -how), said
     assert "Traceback" not in said
     done = share(waiting) * N_CHUNKS
     assert done >= line["chunks"]

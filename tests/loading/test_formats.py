@@ -238,6 +238,22 @@ def test_quotes_in_front_matter(value: str, found: object, end: str) -> None:
     assert load("a.md", f"---\nx: {value}\n{end}").metadata["x"] == found
 
 
+def test_front_matter_in_toml() -> None:
+    """As Hugo has it; what is no TOML is text."""
+    front = (
+        'title = "Opening hours"\nweight = 3\ndraft = false\nrate = 1.5\ntags = ["a", "b"]\n'
+        "date = 2024-01-02\nlarge = 1234567890123456789\n[params]\nnested = 1"
+    )
+    loaded = load_bytes(f"+++\n{front}\n+++\n\n# Head\n\nText.\n".encode(), name="a.md")
+    assert loaded.title == "Opening hours"
+    assert loaded.metadata == {
+        "title": "Opening hours", "weight": 3, "draft": False, "rate": 1.5, "tags": ["a", "b"],
+        "date": "2024-01-02", "large": "1234567890123456789",
+    }  # fmt: skip
+    broken = load_bytes(b"+++\nnot toml\n+++\n\n# Head\n\nText.\n", name="a.md")
+    assert (broken.title, dict(broken.metadata)) == ("Head", {})
+
+
 def test_front_matter_has_types() -> None:
     """Numbers, booleans and lists are such; dates, codes and what is quoted stay text."""
     loaded = load(
