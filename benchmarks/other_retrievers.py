@@ -21,6 +21,7 @@ import hashlib
 import importlib
 import importlib.metadata
 import math
+import os
 import pickle
 import random
 import re
@@ -161,6 +162,8 @@ def trimwise(share: float) -> Trimming:
     """Return trimwise's trimming of all passages under one budget, by words."""
     library: Any = importlib.import_module("trimwise")
     # Its default is downloaded; this one comes with llama-index-core.
+    shipped = Path(str(importlib.import_module("llama_index.core").__file__)).parent
+    os.environ.setdefault("TIKTOKEN_CACHE_DIR", str(shipped / "_static" / "tiktoken_cache"))
     encoding = {"token_encoding": "cl100k_base"}
     trimmer = library.Trimmer(library.TrimConfig(**encoding))
 

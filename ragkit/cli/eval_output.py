@@ -118,8 +118,9 @@ def gate_text(data: Shown) -> str:
         early = "stopped early" if data["stopped_early"] else "all were read"
         about = "this run alone" if data["scope"] == "run" else "new questions like these"
         lines.append(
-            f"about {about}: {data['n_used']:,} of {data['n']:,} questions, {data['n_documents_used']:,} of "
-            f"{data['n_documents']:,} documents, in the order of seed {data['seed']}; {early}"
+            f"about {about}: {data['n_used']:,} of {data['n']:,} questions, "
+            f"{data['n_documents_used']:,} of {data['n_documents']:,} documents, in the order of "
+            f"seed {data['seed']}; {early}"
         )
     return "\n".join([*lines, f"gate: {data['verdict']}"])
 

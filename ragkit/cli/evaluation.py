@@ -290,7 +290,7 @@ ACTIONS: Mapping[str, Callable[[argparse.Namespace], int]] = {
 }
 
 
-def _judge(policy: str, new: Run, base: Run | None, *, scope: Scope | None) -> GateResult:
+def _judge(policy: str, new: Run, base: Run | None, *, scope: Scope | None = None) -> GateResult:
     """Return a gate's verdict; sequential where a scope is given."""
     from ragkit_eval.reporting.gate import Gate
 

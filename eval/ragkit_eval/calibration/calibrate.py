@@ -190,7 +190,7 @@ def _by_labels(task: Task) -> Calibration:
         return Calibration(
             policy=None, reason=_reason(found, task), n=found.n, n_needed=found.n_needed,
             curve=points, target=goal.to_dict(), evidence=_evidence(needs, None), grid=grid,
-            located=_located(task), losses=lost,
+            located=_located(task), losses=lost, labels=_labels(task, needs),
         )  # fmt: skip
     policy = found.policy(base)
     scope = _scope(task, policy, needs)
@@ -215,6 +215,7 @@ def _by_labels(task: Task) -> Calibration:
         uncertified_tokens=_uncertified(needs, goal),
         located=_located(task),
         losses=lost,
+        labels=_labels(task, needs),
     )
 
 
@@ -236,6 +237,16 @@ def _scope(
 def _located(task: Task) -> Mapping[str, Json] | None:
     subject = task.subject
     return subject.located() if isinstance(subject, PassageSubject) else None
+
+
+def _labels(task: Task, needs: Sequence[Needs]) -> dict[str, Json]:
+    """Return what became of the labelled questions."""
+    return {
+        "given": len(task.dataset.questions),
+        "unanswerable": sum(question.unanswerable for question in task.dataset.questions),
+        "measured": len(needs),
+        "served": sum(need.full == 1.0 for need in needs),
+    }
 
 
 def _uncertified(needs: Sequence[Needs], goal: Goal) -> float | None:

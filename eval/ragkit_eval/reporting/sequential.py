@@ -168,7 +168,7 @@ def judge_sequentially(
     if checks or not run.scores:
         facts = _facts(run, seed, scope, used=())
         return gate.result(run, baseline, checks, sequential=facts)
-    kept = run.scores
+    kept: Sequence[Score] = run.scores
     if scope == "new":
         kept = [kept[i] for i in kept_questions([s.cluster for s in kept], seed)]
     watches = watch(gate, run, baseline, kept, scope=scope)

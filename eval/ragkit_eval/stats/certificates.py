@@ -119,8 +119,11 @@ def t_quantile(p: float, df: int) -> float:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Crowding:
-    """How n questions share documents: `seen` is how many the document of a question has, on
-    average, and `effect` the design effect of that."""
+    """How n questions share documents, and what more of them would count for.
+
+    `seen` is how many questions the document of a question has, on average; `effect` is the design
+    effect of that.
+    """
 
     n: int
     n_documents: int
