@@ -36,16 +36,17 @@ def _labels(labels: Shown | None) -> str:
     """Return what became of the labelled questions."""
     if labels is None:
         return ""
-    left_out = labels["given"] - labels["unanswerable"] - labels["measured"]
     parts = [
-        (labels["unanswerable"], "have no answer in the documents"),
-        (left_out, "are left out (no label, too many of one document, or used to choose)"),
-        (labels["measured"], "are measured"),
+        (labels["unanswerable"], "answered by nothing"),
+        (labels["unmeasurable"], "without the labels for this metric"),
+        (labels["choosing"], "used to fit or choose a policy"),
+        (labels["left_out"], "left out, since one document may count for so many only"),
+        (labels["measured"], "measured"),
     ]
     counted = ", ".join(f"{n:,} {what}" for n, what in parts if n)
     return (
-        f"of {labels['given']:,} questions {counted}; of these the untrimmed top 5 serves "
-        f"{labels['served']:,}\n"
+        f"of {labels['given']:,} questions: {counted}; the untrimmed top 5 serves "
+        f"{labels['served']:,} of these\n"
     )
 
 
@@ -152,7 +153,7 @@ def meaning(data: Shown) -> list[str]:
         change = f"{saved:.0%} less than" if saved >= 0.0 else f"{-saved:.0%} more than"
         lines += [
             "What this says",
-            f"  Send the model {_kept(data)}: on average {c['expected_tokens']:.0f} tokens a "
+            f"  Send the model {_kept(data).rstrip(',')}: on average {c['expected_tokens']:.0f} tokens a "
             f"question, {change} the untrimmed top 5, at most {c['largest_tokens']} for the "
             "labelled ones.",
             f"  If questions keep coming as they did, that keeps {_guarantee(c)}.",

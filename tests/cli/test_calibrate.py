@@ -55,8 +55,10 @@ def test_too_few_labels_exit_5_and_write_nothing(tmp_path: Path) -> None:
     assert not out.exists()
     text = run(*arguments, "--explain", code=5).stdout
     assert "about 59 labelled questions like these are needed" in text
-    assert data["labels"] == {"given": 17, "unanswerable": 2, "measured": 15, "served": 15}
-    assert "of 17 questions 2 have no answer in the documents, 15 are measured" in text
+    assert {name: n for name, n in data["labels"].items() if n} == {
+        "given": 17, "unanswerable": 2, "measured": 15, "served": 15,
+    }  # fmt: skip
+    assert "of 17 questions: 2 answered by nothing, 15 measured; the untrimmed" in text
 
 
 @pytest.mark.slow

@@ -32,6 +32,9 @@ DEPTH = 21
 _MOST_LINES = 12
 """Of a part that are shown at first."""
 
+_MOST_SAID = 200
+"""Characters of what was marked, when a label is taken back."""
+
 HELP = """\
   2       part 2 is what the answer needs      2 5   both are needed (2-4: all of them)
   2|5     either is enough                     n     nothing in these documents answers it
@@ -259,7 +262,10 @@ def _said_of(row: Mapping[str, Json] | None) -> str:
     if row is None:
         return "skipped"
     needs = [" or ".join(map(str, as_list(need))) for need in as_list(row.get("needs", ()))]
-    return "needed: " + _flat(" and ".join(needs)) if needs else "nothing answers it"
+    if not needs:
+        return "nothing answers it"
+    shown = textwrap.shorten(" and ".join(needs), _MOST_SAID, placeholder=" …")
+    return f"needed: {shown}"
 
 
 def _flat(text: str) -> str:

@@ -34,6 +34,7 @@ _STYLE = """
 .cut { color: #7b8794; text-decoration: line-through; text-decoration-color: #c3cad2; }
 .cut mark { background: #ffc9c2; text-decoration: none; display: inline; color: var(--ink); }
 details .text { max-height: none; }
+.need { white-space: pre-wrap; overflow-wrap: anywhere; }
 .key span { margin-right: 1.2rem; }
 """
 _FILLS = {"certified": "#1a7f4b", "marginal": "#9a6700", "uncertified": "#b42318"}
@@ -225,7 +226,7 @@ def _unfound(found: Losses) -> list[str]:
     shown = "".join(
         f"<li><b>{escape(one.question.text)}</b><ul>"
         + "".join(
-            f"<li>{'found' if is_found else 'not found'}: {escape(text)}</li>"
+            f'<li class="need">{"found" if is_found else "not found"}: {escape(text)}</li>'
             for text, is_found in one.needs
         )
         + "</ul></li>"
@@ -246,7 +247,7 @@ def _unfound(found: Losses) -> list[str]:
 def _loss(one: Loss, *, is_open: bool) -> str:
     question = one.question
     needs = [" or ".join(need) for need in question.needs] or list(question.answers[:1])
-    wanted = "".join(f"<li>{escape(text)}</li>" for text in needs)
+    wanted = "".join(f'<li class="need">{escape(text)}</li>' for text in needs)
     elsewhere = ""
     if one.n_elsewhere_tokens:
         elsewhere = f", {one.n_elsewhere_tokens} of them beyond the top 5"
