@@ -153,9 +153,9 @@ def meaning(data: Shown) -> list[str]:
         change = f"{saved:.0%} less than" if saved >= 0.0 else f"{-saved:.0%} more than"
         lines += [
             "What this says",
-            f"  Send the model {_kept(data).rstrip(',')}: on average {c['expected_tokens']:.0f} tokens a "
-            f"question, {change} the untrimmed top 5, at most {c['largest_tokens']} for the "
-            "labelled ones.",
+            f"  Send the model {_kept(data).rstrip(',')}: on average {c['expected_tokens']:.0f} "
+            f"tokens a question, {change} the untrimmed top 5, at most {c['largest_tokens']} for "
+            "the labelled ones.",
             f"  If questions keep coming as they did, that keeps {_guarantee(c)}.",
             f"  It was checked on {c['n']} questions about {c['documents']} {_clusters(c)}; "
             f"{c['failures']} of them lost something.",
