@@ -177,7 +177,7 @@ def _by_labels(task: Task) -> Calibration:
     )
     n_choosing = len(tuning) + len(certifying) - len(unseen)
     labels = _labels(task, n_choosing, unseen, needs)
-    choice = Choice(needs, measure, seed=task.seed)
+    choice = Choice(needs, measure, seed=task.seed, n_labels=len(tuning) + len(certifying))
     found, points = choice.cheapest(goal), curve(needs)
     grid = tuple(choice.grid(goal))
     kept = None if isinstance(found, Cut) else found
