@@ -180,8 +180,10 @@ def test_a_wager_on_a_list_is_fair() -> None:
                 wager.add(value)
             capitals.append(math.exp(wager.log_capital))
         assert math.fsum(capitals) / len(capitals) == pytest.approx(1.0, rel=1e-9)
-    with pytest.raises(ValueError, match="3 values"):
-        wager.add(0.0)
+    one = Wager(-1.0, size=1)
+    one.add(0.0)
+    with pytest.raises(ValueError, match="1 values"):
+        one.add(0.0)
 
 
 def test_a_wager_takes_no_value_below_its_bound() -> None:

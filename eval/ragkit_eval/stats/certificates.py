@@ -82,13 +82,13 @@ def questions_needed(
     """
     if failure_rate >= share:
         return None
-    sure = confidence if callable(confidence) else lambda _: confidence
 
     def enough(n: int) -> bool:
         if crowding is not None and not crowding.has_documents(n):
             return False
         effective = n if crowding is None else math.floor(n / crowding.penalty(n))
-        allowed = allowed_failures(effective, share, sure(n))
+        sure = confidence(n) if callable(confidence) else confidence
+        allowed = allowed_failures(effective, share, sure)
         # With exactly this rate of failures, rounded up, the allowance must hold.
         return allowed is not None and math.ceil(failure_rate * n - 1e-9) <= math.floor(
             allowed * n / effective
