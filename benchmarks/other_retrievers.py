@@ -21,6 +21,7 @@ import hashlib
 import importlib
 import importlib.metadata
 import math
+import os
 import pickle
 import random
 import re
@@ -52,6 +53,7 @@ POOL = 10
 CHUNK_TOKENS = 400
 FINGERPRINT = f"langchain FAISS, builtin embedder, chunks of {CHUNK_TOKENS}, k={POOL}"
 SHARES = (0.05, 0.1, 0.2, 0.4, 0.6)
+CUTS = (0.0, -1.0, -2.0, -3.0, -4.0, -5.0, -6.0)
 COSINES = (0.2, 0.3, 0.4, 0.5, 0.6)
 
 SHAPES = ((24, 25, 0.02), (24, 25, 0.1), (48, 10, 0.1), (100, 4, 0.3), (300, 1, 0.0))
@@ -76,6 +78,7 @@ def built_embeddings(folder: Path) -> Any:  # noqa: ANN401 - LangChain's class
             if not path.exists():
                 np.save(path, embedder.embed_documents(texts))
             found: list[list[float]] = np.load(path).tolist()
+            _VECTORS.update(zip(texts, found, strict=True))
             return found
 
         def embed_query(self, text: str) -> list[float]:
@@ -118,7 +121,7 @@ def first(k: int) -> Trimming:
     return lambda _question, found: [(one.page_content, i) for i, one in enumerate(found[:k])]
 
 
-def ours(policy: str, **names: str) -> Trimming:
+def ours(policy: str | TrimPolicy, **names: str) -> Trimming:
     """Return the adapter's trimming."""
     adapter: Any = importlib.import_module("ragkit_connectors.langchain")
     compressor = adapter.RagkitCompressor(policy=policy, **names)
@@ -146,21 +149,33 @@ def llmslim(share: float) -> Trimming:
 
 
 @cache
+def _embedder() -> BuiltinEmbedder:
+    return BuiltinEmbedder()
+
+
+_VECTORS: dict[str, list[float]] = {}
+"""Of the index's passages, and of questions."""
+
+
 def vector_of(text: str) -> list[float]:
     """Return the built-in embedder's vector of a question or a passage."""
-    return [float(x) for x in BuiltinEmbedder().embed_documents([text])[0]]
+    if text not in _VECTORS:
+        _VECTORS[text] = [float(x) for x in _embedder().embed_documents([text])[0]]
+    return _VECTORS[text]
 
 
 @cache
 def sentence_vector_of(text: str) -> list[float]:
     """Return the vector by which ragkit itself compares a sentence."""
-    return [float(x) for x in BuiltinEmbedder().embed_sentences([text])[0]]
+    return [float(x) for x in _embedder().embed_sentences([text])[0]]
 
 
 def trimwise(share: float) -> Trimming:
     """Return trimwise's trimming of all passages under one budget, by words."""
     library: Any = importlib.import_module("trimwise")
     # Its default is downloaded; this one comes with llama-index-core.
+    shipped = Path(str(importlib.import_module("llama_index.core").__file__)).parent
+    os.environ.setdefault("TIKTOKEN_CACHE_DIR", str(shipped / "_static" / "tiktoken_cache"))
     encoding = {"token_encoding": "cl100k_base"}
     trimmer = library.Trimmer(library.TrimConfig(**encoding))
 
@@ -245,6 +260,10 @@ def lines_of(policy: str, version: str) -> list[Line]:
         Line("ragkit, certified", ours(policy, fingerprint=FINGERPRINT, corpus_version=version))
     )
     lines += [Line(f"ragkit, `{name}`, uncertified", ours(name)) for name in ("bundled", "tight")]
+    lines += [
+        Line(f"ragkit, cut {cut:g}, uncertified", ours(TrimPolicy(name="cut", keep_above=cut)))
+        for cut in CUTS
+    ]
     rivals: list[tuple[str, str, Sequence[float], Callable[[float], Trimming]]] = [
         ("llmslim", "llmslim {}, {:.0%} of the tokens", SHARES, llmslim),
         ("trimwise", "trimwise {} by words, {:.0%} of the tokens", SHARES, trimwise),

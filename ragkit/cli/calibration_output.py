@@ -27,8 +27,36 @@ def calibration_text(data: Shown) -> str:
         f"n {c['n']} ({c['n_effective']:.0f} effective, {c['documents']} {_clusters(c)}), "
         f"{c['failures']} failures, achieved {c['achieved']:.3f}\n"
         f"mean context {c['expected_tokens']:.0f} tokens instead of {c['untrimmed_tokens']:.0f}\n"
-        f"{_located(data['located'])}wrote {data['out']}; use it with: {_use(data)}{nothing}"
+        f"{_labels(data['labels'])}{_located(data['located'])}"
+        f"wrote {data['out']}; use it with: {_use(data)}{nothing}{_refuses(data)}"
     )
+
+
+def _labels(labels: Shown | None) -> str:
+    """Return what became of the labelled questions."""
+    if labels is None:
+        return ""
+    parts = [
+        (labels["unanswerable"], "answered by nothing"),
+        (labels["unmeasurable"], "without the labels for this metric"),
+        (labels["choosing"], "used to fit or choose a policy"),
+        (labels["left_out"], "left out, since one document may count for so many only"),
+        (labels["measured"], "measured"),
+    ]
+    counted = ", ".join(f"{n:,} {what}" for n, what in parts if n)
+    return (
+        f"of {labels['given']:,} questions: {counted}; the untrimmed top 5 serves "
+        f"{labels['served']:,} of these\n"
+    )
+
+
+def _refuses(data: Shown) -> str:
+    """Return that a policy answers whatever is asked, where it does."""
+    if data["policy"]["refuse_below"] > 0.0:
+        return ""
+    if data["target"]["mode"] == "conformal":
+        return "\nit refuses nothing, whatever the evidence: that takes a certificate"
+    return "\nit refuses nothing, whatever the evidence; --refuse-target X calibrates that too"
 
 
 def _use(data: Shown) -> str:
@@ -46,8 +74,9 @@ def _use(data: Shown) -> str:
 def _uncertified(data: Shown) -> str:
     out = data["out"]
     return (
-        f"not certified: {data['reason']}\n{_located(data['located'])}wrote {out}: a policy that "
-        f"promises nothing; use it with: ragkit.trim(question, passages, policy={out!r})"
+        f"not certified: {data['reason']}\n{_labels(data['labels'])}{_located(data['located'])}"
+        f"wrote {out}: a policy that promises nothing; use it with: "
+        f"ragkit.trim(question, passages, policy={out!r}){_refuses(data)}"
     )
 
 
@@ -86,10 +115,10 @@ def _refused(data: Shown) -> str:
     more = (
         "no number of such questions would do"
         if needed is None
-        else (f"about {needed:,} questions like these are needed")
+        else (f"about {needed:,} labelled questions like these are needed")
     )
-    located = _located(data["located"])
-    return f"not certified: {data['reason']}\n{located}{more}; nothing was written"
+    known = _labels(data["labels"]) + _located(data["located"])
+    return f"not certified: {data['reason']}\n{known}{more}; nothing was written"
 
 
 def _guarantee(target: Shown) -> str:
@@ -124,9 +153,9 @@ def meaning(data: Shown) -> list[str]:
         change = f"{saved:.0%} less than" if saved >= 0.0 else f"{-saved:.0%} more than"
         lines += [
             "What this says",
-            f"  Send the model {_kept(data)}: on average {c['expected_tokens']:.0f} tokens a "
-            f"question, {change} the untrimmed top 5, at most {c['largest_tokens']} for the "
-            "labelled ones.",
+            f"  Send the model {_kept(data).rstrip(',')}: on average {c['expected_tokens']:.0f} "
+            f"tokens a question, {change} the untrimmed top 5, at most {c['largest_tokens']} for "
+            "the labelled ones.",
             f"  If questions keep coming as they did, that keeps {_guarantee(c)}.",
             f"  It was checked on {c['n']} questions about {c['documents']} {_clusters(c)}; "
             f"{c['failures']} of them lost something.",
@@ -207,7 +236,7 @@ def _absolute(evidence: Shown | None, metric: str) -> list[str]:
 
     of_certified = "" if evidence["certified"] is None else f"; this context: {share('certified')}"
     return [
-        f"  In themselves, over all {evidence['n']} labelled questions, mean {metric}: the "
+        f"  In themselves, over the {evidence['n']} questions measured, mean {metric}: the "
         f"untrimmed top 5 {share('untrimmed')}{of_certified}."
     ]
 

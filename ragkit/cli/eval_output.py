@@ -116,9 +116,11 @@ def gate_text(data: Shown) -> str:
     lines = [f"{c['verdict']:12} {c['name']} {c['kind']}: {c['detail']}" for c in data["checks"]]
     if "n_used" in data:
         early = "stopped early" if data["stopped_early"] else "all were read"
+        about = "this run alone" if data["scope"] == "run" else "new questions like these"
         lines.append(
-            f"{data['n_used']:,} of {data['n']:,} questions, {data['n_documents_used']:,} of "
-            f"{data['n_documents']:,} documents, in the order of seed {data['seed']}; {early}"
+            f"about {about}: {data['n_used']:,} of {data['n']:,} questions, "
+            f"{data['n_documents_used']:,} of {data['n_documents']:,} documents, in the order of "
+            f"seed {data['seed']}; {early}"
         )
     return "\n".join([*lines, f"gate: {data['verdict']}"])
 

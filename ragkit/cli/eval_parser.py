@@ -262,6 +262,10 @@ def _gate(add: AddCommand) -> None:
     parser.add_argument("--sequential", action="store_true",
                         help="read document by document, in an order that the policy's seed fixes, "
                         "and stop once the verdict is known; valid whenever it stops")  # fmt: skip
+    parser.add_argument("--scope", choices=("new", "run"),
+                        help="what a sequential verdict is about: new questions like these, on "
+                        "documents like theirs (default), or what reading all of this run would "
+                        "say; then questions are read one by one, and far fewer")  # fmt: skip
     parser.add_argument("--junit", metavar="FILE", help="JUnit XML file to write")
     parser.add_argument(
         "--summary", metavar="FILE", help="Markdown file to write, for a pull request"

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from ragkit_eval.data.rows import Row
     from ragkit_eval.reporting.gate import GateResult
     from ragkit_eval.reporting.report import Report
+    from ragkit_eval.reporting.sequential import Scope
     from ragkit_eval.running.finished import Run
     from ragkit_eval.running.stores import OpenedRag
 
@@ -198,7 +199,9 @@ def gate(args: argparse.Namespace) -> int:
 
     new = load_run(args.run)
     base = None if args.baseline is None else load_run(args.baseline)
-    result = _judge(args.policy, new, base, sequentially=args.sequential)
+    if args.scope is not None and not args.sequential:
+        raise ConfigError("--scope is what a --sequential gate is about")
+    result = _judge(args.policy, new, base, scope=args.scope or "new" if args.sequential else None)
     if args.junit is not None:
         _write(args.junit, junit(result), for_all=True)
     if args.summary is not None:
@@ -287,14 +290,15 @@ ACTIONS: Mapping[str, Callable[[argparse.Namespace], int]] = {
 }
 
 
-def _judge(policy: str, new: Run, base: Run | None, *, sequentially: bool = False) -> GateResult:
+def _judge(policy: str, new: Run, base: Run | None, *, scope: Scope | None = None) -> GateResult:
+    """Return a gate's verdict; sequential where a scope is given."""
     from ragkit_eval.reporting.gate import Gate
 
     rules = Gate.load(policy)
-    if sequentially:
+    if scope is not None:
         from ragkit_eval.reporting.sequential import judge_sequentially
 
-        return judge_sequentially(rules, new, baseline=base)
+        return judge_sequentially(rules, new, baseline=base, scope=scope)
     return rules.check(new, baseline=base)
 
 

@@ -36,9 +36,12 @@ def test_from_labels_to_a_certified_answer(tmp_path: Path) -> None:
     assert valid(void.stdout, "ask")["trim"]["certified"] is False
     words = run(*arguments, "--explain").stdout
     for part in ("What this says", "What this does not say", "90.0% of the questions", "█",
-                 "In themselves, over all 120 labelled questions", "the certificate costs a factor",
-                 "Mean tokens for other goals"):  # fmt: skip
+                 "In themselves, over the 120 questions measured", "the certificate costs a factor",
+                 "Mean tokens for other goals", "it refuses nothing"):  # fmt: skip
         assert part in words
+    refusing = run(*arguments, "--refuse-target", "0.1").stdout
+    assert "wrote" in refusing
+    assert "refuses nothing" not in refusing
 
 
 def test_too_few_labels_exit_5_and_write_nothing(tmp_path: Path) -> None:
@@ -51,7 +54,11 @@ def test_too_few_labels_exit_5_and_write_nothing(tmp_path: Path) -> None:
     assert (data["certified"], data["n_needed"], data["out"]) == (False, 59, None)
     assert not out.exists()
     text = run(*arguments, "--explain", code=5).stdout
-    assert "about 59 questions like these are needed" in text
+    assert "about 59 labelled questions like these are needed" in text
+    assert {name: n for name, n in data["labels"].items() if n} == {
+        "given": 17, "unanswerable": 2, "measured": 15, "served": 15,
+    }  # fmt: skip
+    assert "of 17 questions: 2 answered by nothing, 15 measured; the untrimmed" in text
 
 
 @pytest.mark.slow

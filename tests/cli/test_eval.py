@@ -181,7 +181,13 @@ def test_compare_gate_and_report(runs: Path, tmp_path: Path) -> None:
     shown = run(
         "eval", "gate", new, "--baseline", base, "--policy", str(gate), "--sequential", code=4
     )
+    assert "about new questions like these: " in shown.stdout
     assert "seed 0; stopped early" in shown.stdout
+    floor = "[measure.Groundedness]\nfloor = 0.97\n"
+    alone = judge(floor, 0, "--sequential", "--scope", "run")
+    assert (alone["verdict"], alone["scope"], late["scope"]) == ("pass", "run", "new")
+    refused = run("eval", "gate", new, "--policy", str(gate), "--scope", "run", code=2)
+    assert "--sequential" in refused.stderr
 
     gate.write_text("[measure.EvidenceFound]\nmargin = 0.02\n")
     alike = run("eval", "aa", base, base, "--policy", str(gate), "--pairs", "80", "--json")

@@ -10,11 +10,11 @@ import pytest
 
 from ragkit_eval.stats.certificates import (
     LEAST_DOCUMENTS,
+    Crowding,
     allowed_failures,
     binomial_tail,
     certify_limit,
     chi_square_quantile,
-    cluster_penalty,
     fixed_sequence,
     kept_questions,
     mean_is_below,
@@ -98,6 +98,33 @@ def test_few_documents_are_refused() -> None:
     assert certify_limit(needs, enough, share=0.05, confidence=0.95).limit == 1.0
 
 
+@pytest.mark.parametrize(("share", "confidence"), [(0.05, 0.95), (0.1, 0.9), (0.2, 0.8)])
+@pytest.mark.parametrize(
+    ("n", "n_documents", "failing"),
+    [(10, 5, 0), (28, 12, 0), (40, 19, 1), (34, 30, 0), (50, 50, 1), (55, 25, 0), (57, 40, 1)],
+)
+def test_so_many_as_are_said_to_be_needed_suffice(
+    n: int, n_documents: int, failing: int, share: float, confidence: float
+) -> None:
+    """With more documents like those at hand, up to the number that is named, it is certified."""
+
+    def first(count: int) -> tuple[list[float], list[str]]:
+        """Return the questions over and over, each time about other documents."""
+        needs = [math.inf if i % n < failing else 1.0 for i in range(count)]
+        return needs, [f"{i // n} {i % n % n_documents}" for i in range(count)]
+
+    found = certify_limit(*first(n), share=share, confidence=confidence)
+    if found.limit is not None:
+        return
+    if found.n_needed is None:
+        assert failing / n >= share
+        return
+    assert found.n_needed > n
+    # Where failures come first, as many whole rounds as hold the number have the rate.
+    rounds = math.ceil(found.n_needed / n) * n if failing else found.n_needed
+    assert certify_limit(*first(rounds), share=share, confidence=confidence).limit == 1.0
+
+
 def test_large_documents_are_cut() -> None:
     """A document keeps at most three times the median, drawn repeatably."""
     documents = ["big"] * 500 + [str(i % 50) for i in range(100)]
@@ -109,8 +136,8 @@ def test_large_documents_are_cut() -> None:
 
 def test_single_questions_pay_no_penalty() -> None:
     """With one question a document the plain count is exact."""
-    assert cluster_penalty([1.0, 0.0, 0.0], alone(3)) == 1.0
-    assert cluster_penalty([1.0, 0.0] * 30, [str(i // 2) for i in range(60)]) > 1.0
+    assert Crowding.of([1.0, 0.0, 0.0], alone(3)).penalty() == 1.0
+    assert Crowding.of([1.0, 0.0] * 30, [str(i // 2) for i in range(60)]).penalty() > 1.0
 
 
 def test_documents_that_hardly_differ_pay_little() -> None:
@@ -118,11 +145,11 @@ def test_documents_that_hardly_differ_pay_little() -> None:
     documents = [str(i % 24) for i in range(2400)]
     alike = [float(i < 120) for i in range(2400)]
     ratio = (stats.t.ppf(0.95, 23) / stats.norm.ppf(0.95)) ** 2
-    assert cluster_penalty(alike, documents) == pytest.approx(ratio, rel=1e-6)
+    assert Crowding.of(alike, documents).penalty() == pytest.approx(ratio, rel=1e-6)
     unlike = [float(int(document) < 2) for document in documents]
     raised = 23 / stats.chi2.ppf(0.05, 23) * ratio
     effect = design_effect(unlike, documents)
-    assert cluster_penalty(unlike, documents) == pytest.approx(effect * raised, rel=0.005)
+    assert Crowding.of(unlike, documents).penalty() == pytest.approx(effect * raised, rel=0.005)
 
 
 SE = math.sqrt(0.05 * 0.95 / 1000)

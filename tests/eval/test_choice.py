@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -112,6 +113,19 @@ def test_few_labels_choose_nothing(hopeless: int) -> None:
     found = chosen(needs, Measured(needs, 1))
     assert isinstance(found, Cut)
     assert found.n_needed == (None if hopeless else 59)
+
+
+def test_labels_that_cannot_certify_are_needed_all_the_same() -> None:
+    """Half are not served, and half of all were used to choose: it takes four times 59."""
+    served = needs_of([0.0] * 10)
+    needs = [*served, *(replace(need, full=0.0) for need in served)]
+    measured = Measured(needs, 1)
+    found = Choice(needs, measured, seed=0).cheapest(goal())
+    assert isinstance(found, Cut)
+    assert (found.n, found.n_needed) == (10, 118)
+    found = Choice(needs, measured, seed=0, n_labels=40).cheapest(goal())
+    assert isinstance(found, Cut)
+    assert found.n_needed == 236
 
 
 def test_the_fewest_labels_certify_a_cut_and_leave_no_risk_for_chunks() -> None:

@@ -21,6 +21,7 @@ from ragkit_eval.data.datasets import Question
 from ragkit_eval.data.spans import GoldSpan
 from ragkit_eval.labelling.files import LabelFile
 from ragkit_eval.labelling.marks import labelled, read_marks
+from ragkit_eval.labelling.page import html
 from ragkit_eval.labelling.questions import Batch, feedback_questions, read_questions
 from ragkit_eval.labelling.session import Session, summary
 from ragkit_eval.measuring.quality import quality_measure
@@ -129,6 +130,49 @@ def test_skip_undo_more_and_search(rag: RAG, tmp_path: Path) -> None:
     assert session.totals.n_keys == len("1\nu\nn\ns\nu\nm\nv\n?\n\n/children\n1\nq\n")
 
 
+def test_an_undo_says_what_it_takes_back_and_asks_again(rag: RAG, tmp_path: Path) -> None:
+    """Of a label what was marked, of this session or one before; of the first question nothing."""
+    out = tmp_path / "labels.jsonl"
+    for keys, said in (
+        ("1\nu\n", "(needed: The ferry leaves at nine.)"),
+        ("n\nu\n", "(nothing answers it)"),
+        ("s\nu\n", "(skipped)"),
+        ("u\n", "there is nothing to undo"),
+    ):
+        _, shown = answered(rag, out, keys + "q\n")
+        before, undone, after = "".join(shown).partition(said)
+        assert undone
+        question = "" if "nothing to" in said else f"undone: {QUESTIONS[0]}  "
+        assert before.endswith(question)
+        assert f"? {QUESTIONS[0]}" in after
+        assert "The ferry leaves at nine." in after
+    answered(rag, out, "1\nq\n")
+    _, shown = answered(rag, out, "u\nq\n")
+    assert f"undone: {QUESTIONS[0]}  (needed: The ferry leaves at nine.)" in "".join(shown)
+
+
+def test_headings_are_parts_and_passages_with_nothing_to_read_are_left_out(tmp_path: Path) -> None:
+    """A heading may be all that says it; link targets and rules are not for reading."""
+    (tmp_path / "a.md").write_text(
+        "# Version 3.2\n\nReleased in May.\n\n| a | b |\n|---|---|\n| 1 | 2 |\n"
+    )
+    (tmp_path / "links.md").write_text("[ferry]: http://version.example/ferry\n")
+    with RAG(tmp_path / "kb", embedder="none") as rag:
+        rag.ingest(tmp_path / "a.md", tmp_path / "links.md")
+        found = rag.search("Which version leaves the ferry?", k=9)
+        assert "links.md" in {hit.chunk.document_id for hit in found}
+        session, said = answered(rag, tmp_path / "labels.jsonl", "/version\n1 3\nq\n")
+        page = html(rag, batch("Which version is the ferry?"))
+    shown = "".join(said)
+    assert session.totals.n_labelled == 1
+    for text in (shown, page):
+        assert "# Version 3.2" in text
+        assert "|---|" not in text
+        assert "links.md" not in text
+    (question,) = load_dataset(tmp_path / "labels.jsonl").questions
+    assert question.needs == (("# Version 3.2",), ("| a | b |",))
+
+
 def test_keys_that_mean_nothing_stop_a_script_and_not_a_person(rag: RAG, tmp_path: Path) -> None:
     """A script's next line would label another question; a person may type again."""
     with pytest.raises(ConfigError, match="99"):
@@ -136,7 +180,7 @@ def test_keys_that_mean_nothing_stop_a_script_and_not_a_person(rag: RAG, tmp_pat
     assert not (tmp_path / "a.jsonl").exists()
     session, said = answered(rag, tmp_path / "b.jsonl", "99\nyes\n1\nq\n", strict=False)
     assert session.totals.n_labelled == 1
-    assert "no unit 99" in "".join(said)
+    assert "no part 99" in "".join(said)
 
 
 def test_parts_that_cannot_be_written_down_have_no_number(tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ from ..cli.command import run, valid
 
 HOSTILE = "<script>alert(1)</script>\u202e&\x1b[31m"
 N = 40
+MISSING = "The door that nobody has seen & found."
 
 
 class _Reader(HTMLParser):
@@ -61,6 +62,7 @@ def _doors(folder: Path) -> tuple[list[Document], Dataset]:
         documents.append(Document(id=f"door{i}.txt", text=text))
         need = code if hidden else f"Door {i} is green."
         lines.append(f'Which door is door {i}?,,"{need}"')
+    lines.append(f'Which door is nowhere?,,"Door 1 is green.\n{MISSING}"')
     (folder / "labels.csv").write_text("\n".join(lines) + "\n")
     return documents, load_dataset(folder / "labels.csv")
 
@@ -99,7 +101,7 @@ def test_another_retriever_loses_what_is_shown(tmp_path: Path) -> None:
     documents, dataset = _doors(tmp_path)
 
     def search(question: str) -> list[str]:
-        own = int(question.rstrip("?").rpartition(" ")[2])
+        own = 1 if "nowhere" in question else int(question.rstrip("?").rpartition(" ")[2])
         return [documents[(own + i) % N].text for i in range(5)]
 
     names = {"fingerprint": "doors/1", "corpus_version": "May"}
@@ -113,6 +115,21 @@ def test_another_retriever_loses_what_is_shown(tmp_path: Path) -> None:
 def test_each_lost_question_shows_what_was_cut(found: Calibration) -> None:
     """What is needed and cut is marked as both, in the text of the document."""
     assert any(text.startswith("It opens with") for text in _lost(found))
+
+
+def test_what_retrieval_does_not_find_is_a_part_of_its_own(found: Calibration) -> None:
+    """No cut has lost it: the page says so, and which of its needs the top 5 holds."""
+    assert found.losses is not None
+    (one,) = found.losses.unfound
+    assert one.question.text == "Which door is nowhere?"
+    assert [text for text, _ in one.needs] == ["Door 1 is green.", MISSING]
+    assert one.needs[1] == (MISSING, False)
+    assert one.question not in [lost.question for lost in found.losses.lost]
+    before, _, after = html(found, [], "labels").partition("Retrieval does not find these: 1 of 41")
+    assert "not found: The door that nobody has seen &amp; found." in after
+    assert "nowhere" not in before
+    without = replace(found, losses=replace(found.losses, unfound=()))
+    assert "Retrieval does not find" not in html(without, [], "labels")
 
 
 def test_a_marginal_policy_is_not_called_certified(found: Calibration) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import random
 from collections import Counter
+from itertools import permutations
 
 import pytest
 from hypothesis import given, settings
@@ -92,6 +94,58 @@ def test_margins_pass_fail_and_stay_open() -> None:
     assert not result.sequential.stopped_early
 
 
+@pytest.mark.parametrize("icc", [0.02, 0.1])
+def test_about_the_run_alone_each_verdict_errs_as_rarely_as_it_says(icc: float) -> None:
+    """Lists that are just outside pass in at most 5 %, those just at the floor fail as rarely."""
+    rng = random.Random(9)
+    wrong = Counter[str]()
+    for _ in range(150):
+        values, names = of_documents(rng, 0.8, documents=36, questions=20, icc=icc)
+        for right, error in ((575, "pass"), (576, "fail")):
+            listed = adjusted(rng, values, right)
+            result = judge_sequentially(
+                FLOOR, made_run({"F1": listed}, clusters=names), scope="run"
+            )
+            assert result.verdict in {"pass", "fail"}
+            wrong[error] += result.verdict == error
+    # 7.5 are expected at most; three standard errors more are chance.
+    assert wrong["pass"] <= 15
+    assert wrong["fail"] <= 15
+
+
+def adjusted(rng: random.Random, values: list[float], right: int) -> list[float]:
+    """Return the answers with some turned, so that so many are right."""
+    listed = list(values)
+    excess = int(sum(listed)) - right
+    turned = [i for i, value in enumerate(listed) if value == float(excess > 0)]
+    for i in rng.sample(turned, abs(excess)):
+        listed[i] = 1.0 - listed[i]
+    return listed
+
+
+@pytest.mark.parametrize(("share", "verdict"), [(0.95, "pass"), (0.5, "fail")])
+def test_about_the_run_alone_few_documents_suffice(share: float, verdict: str) -> None:
+    """36 documents are few for the next ones; of the run itself a tenth of the questions tells."""
+    values, names = of_documents(random.Random(7), share, documents=36, questions=60)
+    run = made_run({"F1": values}, clusters=names)
+    result = judge_sequentially(FLOOR, run, scope="run")
+    assert result.verdict == verdict
+    assert result.sequential is not None
+    assert result.sequential.stopped_early
+    assert result.sequential.n_used <= 0.1 * len(values)
+    assert result.sequential.scope == "run"
+
+
+@pytest.mark.parametrize("right", range(11))
+def test_about_the_run_alone_what_is_read_whole_is_known(right: int) -> None:
+    """With an alpha that nothing can meet early, the verdict is that of all questions."""
+    gate = Gate(rules=(Rule(measure="F1", floor=0.8),), alpha=1e-12)
+    values = [1.0] * right + [0.0] * (10 - right)
+    assert judge_sequentially(gate, made_run({"F1": values}), scope="run").verdict == (
+        "pass" if right >= 8 else "fail"
+    )
+
+
 @given(st.lists(st.floats(-1.0, 5.0), max_size=60))
 def test_a_wager_never_owes(values: list[float]) -> None:
     """No sequence makes the capital negative; what it has won it never loses; p is in (0, 1]."""
@@ -114,6 +168,22 @@ def test_a_wager_is_fair() -> None:
             wager.add(1.0 if pattern >> i & 1 else -1.0)
         total += 2.718281828459045**wager.log_capital
     assert total / 2**n == pytest.approx(1.0, rel=1e-9)
+
+
+def test_a_wager_on_a_list_is_fair() -> None:
+    """Over all orders of a list whose mean is 0 the mean capital is at most 1."""
+    for listed in ([1.0, 1.0, -1.0, -1.0, 0.0, 0.0], [3.0, -1.0, -1.0, -1.0], [0.5, 0.0, -0.5]):
+        capitals: list[float] = []
+        for order in permutations(listed):
+            wager = Wager(-1.0, size=len(listed))
+            for value in order:
+                wager.add(value)
+            capitals.append(math.exp(wager.log_capital))
+        assert math.fsum(capitals) / len(capitals) == pytest.approx(1.0, rel=1e-9)
+    one = Wager(-1.0, size=1)
+    one.add(0.0)
+    with pytest.raises(ValueError, match="1 values"):
+        one.add(0.0)
 
 
 def test_a_wager_takes_no_value_below_its_bound() -> None:

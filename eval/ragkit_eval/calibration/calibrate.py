@@ -175,7 +175,9 @@ def _by_labels(task: Task) -> Calibration:
     measure = partial(
         measure_whole, task.subject, questions, quality=quality, on_progress=task.on_progress
     )
-    choice = Choice(needs, measure, seed=task.seed)
+    n_choosing = len(tuning) + len(certifying) - len(unseen)
+    labels = _labels(task, n_choosing, unseen, needs)
+    choice = Choice(needs, measure, seed=task.seed, n_labels=len(tuning) + len(certifying))
     found, points = choice.cheapest(goal), curve(needs)
     grid = tuple(choice.grid(goal))
     kept = None if isinstance(found, Cut) else found
@@ -190,7 +192,7 @@ def _by_labels(task: Task) -> Calibration:
         return Calibration(
             policy=None, reason=_reason(found, task), n=found.n, n_needed=found.n_needed,
             curve=points, target=goal.to_dict(), evidence=_evidence(needs, None), grid=grid,
-            located=_located(task), losses=lost,
+            located=_located(task), losses=lost, labels=labels,
         )  # fmt: skip
     policy = found.policy(base)
     scope = _scope(task, policy, needs)
@@ -215,6 +217,7 @@ def _by_labels(task: Task) -> Calibration:
         uncertified_tokens=_uncertified(needs, goal),
         located=_located(task),
         losses=lost,
+        labels=labels,
     )
 
 
@@ -236,6 +239,23 @@ def _scope(
 def _located(task: Task) -> Mapping[str, Json] | None:
     subject = task.subject
     return subject.located() if isinstance(subject, PassageSubject) else None
+
+
+def _labels(
+    task: Task, n_choosing: int, unseen: Sequence[Question], needs: Sequence[Needs]
+) -> dict[str, Json]:
+    """Return what became of the labelled questions."""
+    given = task.dataset.questions
+    unanswerable = sum(question.unanswerable for question in given)
+    return {
+        "given": len(given),
+        "unanswerable": unanswerable,
+        "unmeasurable": len(given) - unanswerable - n_choosing - len(unseen),
+        "choosing": n_choosing,
+        "left_out": len(unseen) - len(needs),
+        "measured": len(needs),
+        "served": sum(need.full == 1.0 for need in needs),
+    }
 
 
 def _uncertified(needs: Sequence[Needs], goal: Goal) -> float | None:

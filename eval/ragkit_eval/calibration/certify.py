@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias
 
@@ -31,6 +31,9 @@ UNTRIMMED_RISK = 0.05
 
 MOST_REPEATED = 64
 """Labels that more of their kind would not make enough within this factor are not called few."""
+
+_ROUNDING = 1e-9
+"""Products are as exact as this."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,7 +98,8 @@ class Cut:
     """The highest certified threshold, `above`; None where none is, for this `reason`.
 
     `failures` of `n` questions lose something by it; `n_effective` counts questions of one document
-    for less than one each. `n_needed` questions of this kind would do, None where no number does.
+    for less than one each. `n_needed` labelled questions of this kind would do, with those that the
+    goal is not about; None where no number does.
     """
 
     above: float | None
@@ -108,7 +112,11 @@ class Cut:
 
 
 def highest_cut(
-    lowest: Sequence[float], clusters: Sequence[Hashable], *, share: float, confidence: float
+    lowest: Sequence[float],
+    clusters: Sequence[Hashable],
+    *,
+    share: float,
+    confidence: float | Callable[[int], float],
 ) -> Cut:
     """Return the highest threshold that takes something from at most `share` of new questions.
 
@@ -117,7 +125,7 @@ def highest_cut(
             does, minus infinity where none does.
         clusters: The document of each question.
         share: In (0, 1).
-        confidence: In (0, 1).
+        confidence: In (0, 1), or that which so many questions are asked for.
     """
     # The order statistic is of limits from above; a threshold from below is one on negated values.
     return _as_cut(
@@ -128,13 +136,19 @@ def highest_cut(
 def marginal_cut(needs: Sequence[Needs], goal: Goal) -> Cut:
     """Return the highest cut that keeps the share of the questions on average, uncertified."""
     asked = [needs[i] for i in asked_about(needs, goal)]
-    return _as_cut(
-        marginal_limit(
-            [-need.lowest for need in asked],
-            [need.cluster for need in asked],
-            share=1.0 - goal.retain,
-        )
+    found = marginal_limit(
+        [-need.lowest for need in asked],
+        [need.cluster for need in asked],
+        share=1.0 - goal.retain,
     )
+    return _of_labels(_as_cut(found), len(needs))
+
+
+def _of_labels(cut: Cut, n_labels: int) -> Cut:
+    """Return a cut that says how many labels are needed, of which the goal is about a part."""
+    if cut.n_needed is None or not cut.n:
+        return cut
+    return replace(cut, n_needed=math.ceil(cut.n_needed * n_labels / cut.n - _ROUNDING))
 
 
 def _as_cut(found: OrderStatistic) -> Cut:
@@ -164,12 +178,13 @@ def certified_cut(needs: Sequence[Needs], goal: Goal, *, seed: int) -> Cut:
     asked = [needs[i] for i in asked_about(needs, goal)]
     confidence, _ = goal.confidences(len(asked))
     if _is_order_statistic(needs, goal):
-        return highest_cut(
+        found = highest_cut(
             [need.lowest for need in asked],
             [need.cluster for need in asked],
             share=1.0 - goal.retain,
-            confidence=confidence,
+            confidence=lambda n: goal.confidences(n)[0],
         )
+        return _of_labels(found, len(needs))
     levels = [[need.quality[i] for need in asked] for i in range(len(CUTS))]
     found = _by_betting(asked, levels, goal, confidence, seed=seed)
     return found if found.above is None else replace(found, above=CUTS[int(found.above)])

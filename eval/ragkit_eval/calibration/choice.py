@@ -65,10 +65,25 @@ class Kept:
 
 
 class Choice:
-    """Chooses for one goal after the other; whole chunks are measured once, and only if needed."""
+    """Chooses for one goal after the other; whole chunks are measured once, and only if needed.
 
-    def __init__(self, needs: Sequence[Needs], measure: Measuring, *, seed: int) -> None:
+    Args:
+        needs: What the questions need.
+        measure: Measures whole chunks.
+        seed: Of the order of bets.
+        n_labels: Of how many labels these are what is left to certify by; None: of as many.
+    """
+
+    def __init__(
+        self,
+        needs: Sequence[Needs],
+        measure: Measuring,
+        *,
+        seed: int,
+        n_labels: int | None = None,
+    ) -> None:
         self._needs = needs
+        self._n_labels = n_labels
         self._measure = measure
         self._seed = seed
         self._wholes: dict[int, Whole] = {}
@@ -78,6 +93,13 @@ class Choice:
 
         Where the goal is marginal, whole chunks do not compete: to choose is to lose its promise.
         """
+        found = self._cheapest(goal)
+        if isinstance(found, Kept) or found.n_needed is None or self._n_labels is None:
+            return found
+        times = self._n_labels / len(self._needs)
+        return replace(found, n_needed=math.ceil(found.n_needed * times))
+
+    def _cheapest(self, goal: Goal) -> Kept | Cut:
         if goal.is_marginal:
             cut = marginal_cut(self._needs, goal)
             return cut if cut.above is None else self._above(cut.above, cut)

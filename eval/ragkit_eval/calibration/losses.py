@@ -14,6 +14,7 @@ from ragkit_eval.calibration.choice import Kept
 from ragkit_eval.calibration.needs import CUTS, Needs, mean_tokens
 from ragkit_eval.calibration.untrimmed import Whole
 from ragkit_eval.data.datasets import Question
+from ragkit_eval.data.texts import holds_needs
 from ragkit_eval.measuring.subjects import PassageSubject, Subject
 from ragkit_eval.stats.inference import quantile
 
@@ -45,6 +46,14 @@ class Loss:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Unfound:
+    """A question of which the untrimmed top 5 does not hold all; each need, and whether it does."""
+
+    question: Question
+    needs: tuple[tuple[str, bool], ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Losses:
     """What the labels show of every cut, of untrimmed chunks, and of the questions that lose.
 
@@ -65,6 +74,7 @@ class Losses:
         shown_is: `certified`, `marginal`, or `uncertified`: the cut that just keeps the share of
             these very questions, and promises nothing.
         lost: The questions that lose by it; without it, those that every cut loses.
+        unfound: The questions that the untrimmed top 5 does not serve: no trimming can lose them.
         samples: How the questions were chosen, where the labels say so.
     """
 
@@ -78,6 +88,7 @@ class Losses:
     shown: tuple[float, float] | None
     shown_is: Literal["certified", "marginal", "uncertified"]
     lost: tuple[Loss, ...]
+    unfound: tuple[Unfound, ...]
     samples: tuple[str, ...]
 
     def to_dict(self) -> dict[str, Json]:
@@ -85,6 +96,7 @@ class Losses:
         return {
             "untrimmed": [{"k": k, "tokens": t, "share": s} for k, t, s in self.untrimmed],
             "lost": [{"id": o.question.id, "question": o.question.text} for o in self.lost],
+            "unfound": [{"id": o.question.id, "question": o.question.text} for o in self.unfound],
         }
 
 
@@ -130,6 +142,7 @@ def losses(
         shown=None if tokens is None else (tokens, _share(needs, at, goal, quality)),
         shown_is=_kind(kept, goal),
         lost=tuple(_loss(subject, needs[i], policy) for i in lost),
+        unfound=tuple(_unfound(subject, need, base) for need in needs if need.full < 1.0),
         samples=tuple(sorted({sample for sample in samples if isinstance(sample, str)})),
     )
 
@@ -200,6 +213,26 @@ def _loss(subject: Subject, need: Needs, policy: TrimPolicy) -> Loss:
         n_full_tokens=need.full_tokens,
         n_elsewhere_tokens=n_elsewhere,
     )
+
+
+def _unfound(subject: Subject, need: Needs, base: TrimPolicy) -> Unfound:
+    found = subject.retrieve(need.question, k=BASELINE_HITS, pools=(base.pool,))
+    texts = [hit.chunk.text for hit in found.hits]
+    return Unfound(
+        question=need.question,
+        needs=tuple(
+            (" or ".join(words), holds_needs(texts, [words])) for words in _wanted(need.question)
+        ),
+    )
+
+
+def _wanted(question: Question) -> Sequence[Sequence[str]]:
+    """Return the texts of what is needed: those of spans as they are, of any one way."""
+    if question.needs:
+        return question.needs
+    if question.evidence:
+        return [[span.text] for span in question.evidence[0]]
+    return [question.answers] if question.answers else []
 
 
 def _gold(question: Question, chunk: Chunk, *, by_text: bool) -> list[Span]:

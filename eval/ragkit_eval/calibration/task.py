@@ -36,9 +36,11 @@ class Calibration:
     `uncertified_tokens` is what a cut would send that just keeps the share on the labelled
     questions: the difference is the price of the certificate; None where no cut does. `located` is
     how many passages of another retriever were found in the dataset's documents, by their exact
-    text; None where that does not matter. A policy without a certificate is one for a retriever or
-    documents that were not named. `losses` is what is lost, question by question, if that was
-    asked for.
+    text; None where that does not matter. `labels` counts the questions: those given; those that
+    nothing answers, that the measure says nothing of, that fitted or chose a policy, or that are
+    more than a document may count; those measured, and of these those that the untrimmed top 5
+    serves. A policy without a certificate is one for a retriever or documents that were not named.
+    `losses` is what is lost, question by question, if that was asked for.
     `to_dict` is the JSON of `ragkit calibrate`.
     """
 
@@ -55,6 +57,7 @@ class Calibration:
     uncertified_tokens: float | None = None
     located: Mapping[str, Json] | None = None
     losses: Losses | None = None
+    labels: Mapping[str, Json] | None = None
 
     def __repr__(self) -> str:
         """Return the result in short."""
@@ -102,6 +105,7 @@ class Calibration:
             "uncertified_tokens": self.uncertified_tokens,
             "located": None if self.located is None else dict(self.located),
             "losses": None if self.losses is None else self.losses.to_dict(),
+            "labels": None if self.labels is None else dict(self.labels),
         }
 
 

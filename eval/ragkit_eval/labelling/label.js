@@ -11,7 +11,7 @@ function readMarks(line, nUnits) {
     if (!/^[0-9]{1,4}(?:-[0-9]{1,4}|(?:\|[0-9]{1,4})+)?$/.test(part)) throw `${part} is no mark`;
     const numbers = part.split(/[-|]/).map(Number);
     for (const number of numbers)
-      if (number < 1 || number > nUnits) throw `there is no unit ${number}; there are ${nUnits}`;
+      if (number < 1 || number > nUnits) throw `there is no part ${number}; there are ${nUnits}`;
     if (part.includes("-"))
       for (let n = numbers[0]; n <= numbers[1]; n++) needs.set(String(n), [n]);
     else {

@@ -15,7 +15,7 @@ from ragkit_eval.data.spans import GoldSpan
 from ragkit_eval.data.texts import squeezed
 
 Marks: TypeAlias = tuple[tuple[int, ...], ...]
-"""Numbers of units: all of these needs must be met, each by any one of its units."""
+"""Numbers of parts (units): all of these needs must be met, each by any one of its units."""
 
 MOST_WAYS = 64
 """Ways to meet all needs of a question: each becomes a set of spans."""
@@ -26,16 +26,14 @@ _SEPARATORS = re.compile(r"[\s,]+")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ShownUnit:
-    """A unit as it is shown: what only comes along with others (a heading, markup) has no place."""
+    """A unit as it is shown, as a part; what cannot be written down has no place."""
 
     text: str
     kind: str
     place: GoldSpan | None
 
-    @property
-    def is_noise(self) -> bool:
-        """Whether it need not be read."""
-        return self.kind in {"markup", "nav"}
+
+_NOISE = {"markup", "nav"}
 
 
 def passage_name(hit: Hit) -> str:
@@ -45,18 +43,23 @@ def passage_name(hit: Hit) -> str:
 
 
 def units_of(chunk: Chunk) -> list[ShownUnit]:
-    """Return the units of a chunk; where its structure is unknown, its sentences."""
+    """Return what there is to read in a chunk: units; where its structure is unknown, sentences.
+
+    A heading is one too, since it may be all that says something, though trimming keeps none for
+    its own sake.
+    """
     shown: list[ShownUnit] = []
     for i, (start, end) in enumerate(chunk.sentences):
         text = chunk.text[start - chunk.start : end - chunk.start]
         unit = chunk.units[i] if chunk.units else None
+        if not squeezed(text) or (unit is not None and unit.kind in _NOISE):
+            continue
         place = GoldSpan(document_id=chunk.document_id, start=start, end=end, text=text)
-        markable = (unit is None or unit.is_kept_alone) and squeezed(text) and _is_unicode(place)
         shown.append(
             ShownUnit(
                 text=text,
                 kind="sentence" if unit is None else unit.kind,
-                place=place if markable else None,
+                place=place if _is_unicode(place) else None,
             )
         )
     return shown
@@ -75,7 +78,7 @@ def read_marks(line: str, n_units: int) -> Marks:
     """Read marks: `2 5` or `2,5` needs both, `2-4` all three, `2|5` either.
 
     Raises:
-        ValueError: it is none of these, or a number is not that of a unit.
+        ValueError: it is none of these, or a number is not that of a part.
     """
     needs: dict[tuple[int, ...], None] = {}
     for part in filter(None, _SEPARATORS.split(line)):
@@ -84,7 +87,7 @@ def read_marks(line: str, n_units: int) -> Marks:
         numbers = [int(number) for number in re.split(r"[-|]", part)]
         for number in numbers:
             if not 1 <= number <= n_units:
-                raise ValueError(f"there is no unit {number}; there are {n_units}")
+                raise ValueError(f"there is no part {number}; there are {n_units}")
         if "-" in part:
             first, last = numbers
             needs |= dict.fromkeys((number,) for number in range(first, last + 1))

@@ -90,9 +90,9 @@ def _entry(question: Question, hits: Sequence[Hit], sample: str) -> Json:
         for unit in units_of(hit.chunk):
             if unit.place is not None:
                 places.append(asdict(unit.place))
-            if not unit.is_noise:
-                units.append([None if unit.place is None else len(places), unit.text])
-        passages.append({"name": passage_name(hit), "units": units})
+            units.append([None if unit.place is None else len(places), unit.text])
+        if units:
+            passages.append({"name": passage_name(hit), "units": units})
     return {
         "row": question_row(question),
         "metadata": {**question.metadata, "sample": sample},

@@ -1,14 +1,15 @@
-"""Labelling in a terminal: a question, the passages it finds by unit, and a line of keys."""
+"""Labelling in a terminal: a question, the passages it finds part by part, and keys."""
 
 from __future__ import annotations
 
 import textwrap
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from ragkit.errors import ConfigError
 from ragkit.pipeline import RAG
+from ragkit.text.jsontext import as_list
 from ragkit.types import Hit, Json
 from ragkit_eval.data.datasets import Question
 from ragkit_eval.data.spans import GoldSpan
@@ -29,12 +30,15 @@ DEPTH = 21
 """Passages of a search that can be shown."""
 
 _MOST_LINES = 12
-"""Of a unit that are shown at first."""
+"""Of a part that are shown at first."""
+
+_MOST_SAID = 200
+"""Characters of what was marked, when a label is taken back."""
 
 HELP = """\
-  2       unit 2 is what the answer needs      2 5   both are needed (2-4: all of them)
+  2       part 2 is what the answer needs      2 5   both are needed (2-4: all of them)
   2|5     either is enough                     n     nothing in these documents answers it
-  m       more passages   v  whole units       /WORDS  search with other words
+  m       more passages   v  whole parts       /WORDS  search with other words
   s       skip: ask me another time            u     undo: back to the question before
   q       quit; the same command goes on       ?     this help
 """
@@ -114,14 +118,18 @@ class Session:
             done = self._ask(waiting[at])
             if done == "quit":
                 return
-            if done == "undo" and at == 0:
-                waiting[:0] = self._labelled_last()
-                self._forget(waiting[0])
-            elif done == "undo":
-                at -= 1
-                self._forget(waiting[at])
-            else:
+            if done == "done":
                 at += 1
+                continue
+            before = [waiting[at - 1]] if at else self._labelled_last()
+            if at:
+                at -= 1
+            else:
+                waiting[:0] = before
+            for question in before:
+                self._forget(question)
+            if not before:
+                self._write("\nthere is nothing to undo\n")
 
     def _labelled_last(self) -> Sequence[Question]:
         """Return the question of an earlier session that was labelled last; none if none was."""
@@ -129,8 +137,9 @@ class Session:
         return [known[identity] for identity in self._labels.rows if identity in known][-1:]
 
     def _forget(self, question: Question) -> None:
-        """Take back the label of a question, or that it was skipped."""
+        """Take back the label of a question, or that it was skipped, and say which it was."""
         row = self._labels.rows.get(question.id)
+        self._write(f"\nundone: {_flat(question.text)}  ({_said_of(row)})\n")
         if row is None:
             self.totals.n_skipped = max(0, self.totals.n_skipped - 1)
             return
@@ -202,7 +211,9 @@ class _Screen:
 
     def add(self, hits: Sequence[Hit]) -> None:
         """Take over the hits of a search, and show the first of those that are new."""
-        self._waiting = [hit for hit in hits if hit.chunk.id not in self._seen]
+        self._waiting = [
+            hit for hit in hits if hit.chunk.id not in self._seen and units_of(hit.chunk)
+        ]
         self.more()
 
     def more(self) -> None:
@@ -232,8 +243,6 @@ class _Screen:
     ) -> None:
         self._write(f"\n── {_flat(passage_name(hit))}\n")
         for number, unit in units:
-            if unit.is_noise:
-                continue
             lines = self._lines(unit)
             n_left = 0 if most_lines is None else max(0, len(lines) - most_lines)
             if n_left:
@@ -246,6 +255,17 @@ class _Screen:
         if unit.kind in {"code", "row", "header_row"}:
             return unit.text.splitlines()
         return textwrap.wrap(_flat(unit.text), max(20, self._width - 5)) or [""]
+
+
+def _said_of(row: Mapping[str, Json] | None) -> str:
+    """Return in words what was marked."""
+    if row is None:
+        return "skipped"
+    needs = [" or ".join(map(str, as_list(need))) for need in as_list(row.get("needs", ()))]
+    if not needs:
+        return "nothing answers it"
+    shown = textwrap.shorten(" and ".join(needs), _MOST_SAID, placeholder=" …")
+    return f"needed: {shown}"
 
 
 def _flat(text: str) -> str:

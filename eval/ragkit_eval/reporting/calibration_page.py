@@ -34,6 +34,7 @@ _STYLE = """
 .cut { color: #7b8794; text-decoration: line-through; text-decoration-color: #c3cad2; }
 .cut mark { background: #ffc9c2; text-decoration: none; display: inline; color: var(--ink); }
 details .text { max-height: none; }
+.need { white-space: pre-wrap; overflow-wrap: anywhere; }
 .key span { margin-right: 1.2rem; }
 """
 _FILLS = {"certified": "#1a7f4b", "marginal": "#9a6700", "uncertified": "#b42318"}
@@ -70,6 +71,7 @@ def html(calibration: Calibration, said: Sequence[str], name: str) -> str:
         _rivals(calibration, found),
         *_goals(calibration),
         *_losses(found),
+        *_unfound(found),
     ]
     return document(f"ragkit calibrate: {name}", parts, style=_STYLE)
 
@@ -77,7 +79,9 @@ def html(calibration: Calibration, said: Sequence[str], name: str) -> str:
 def _verdict(calibration: Calibration, found: Losses) -> tuple[str, str]:
     if calibration.policy is None:
         needed = calibration.n_needed
-        more = "" if needed is None else f" About {needed:,} questions like these are needed."
+        more = ""
+        if needed is not None:
+            more = f" About {needed:,} labelled questions like these are needed."
         return f"Not certified: {calibration.reason}.{more}", "inconclusive"
     tokens = 0.0 if found.shown is None else found.shown[0]
     target = calibration.target
@@ -215,10 +219,35 @@ def _losses(found: Losses) -> list[str]:
     return parts
 
 
+def _unfound(found: Losses) -> list[str]:
+    """Return the questions for which trimming cannot be blamed."""
+    if not found.unfound:
+        return []
+    shown = "".join(
+        f"<li><b>{escape(one.question.text)}</b><ul>"
+        + "".join(
+            f'<li class="need">{"found" if is_found else "not found"}: {escape(text)}</li>'
+            for text, is_found in one.needs
+        )
+        + "</ul></li>"
+        for one in found.unfound[:MOST_SHOWN]
+    )
+    left = len(found.unfound) - MOST_SHOWN
+    n = f"{len(found.unfound):,} of {found.n_measured:,} questions"
+    return [
+        f"<h2>Retrieval does not find these: {n}</h2>",
+        "<p>The untrimmed top 5 does not hold all that they need, so that trimming has nothing to "
+        "lose, and a strict promise is not about them. Other chunks, another search mode or more "
+        "passages may help; a cut does not.</p>",
+        f"<ul>{shown}</ul>",
+        *([f"<p>{left:,} more are not shown.</p>"] if left > 0 else []),
+    ]
+
+
 def _loss(one: Loss, *, is_open: bool) -> str:
     question = one.question
     needs = [" or ".join(need) for need in question.needs] or list(question.answers[:1])
-    wanted = "".join(f"<li>{escape(text)}</li>" for text in needs)
+    wanted = "".join(f'<li class="need">{escape(text)}</li>' for text in needs)
     elsewhere = ""
     if one.n_elsewhere_tokens:
         elsewhere = f", {one.n_elsewhere_tokens} of them beyond the top 5"

@@ -108,6 +108,7 @@ class Check:
 class Sequential:
     """How far a sequential gate read: `n_used` of `n` questions, in an order that `seed` fixes."""
 
+    scope: str
     seed: int
     n: int
     n_used: int

@@ -6,6 +6,10 @@ mean's being above 0, another on its being below; the document is the step, sinc
 one document are correlated. By Ville's inequality each is wrong with a chance of at most alpha,
 however often one looks. All checks must have passed for the gate to pass, which needs no
 correction; for any of them to fail it, each has its share of alpha (Bonferroni).
+
+That is about `new` questions. Where only this `run` is asked about, what reading all of it would
+say, its questions are a finite list: drawn from it at random each of them is a step, whatever
+document it is about, and what is left must make up for what was seen.
 """
 
 from __future__ import annotations
@@ -16,6 +20,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import Literal, TypeAlias
 
 from ragkit.errors import ConfigError
 from ragkit_eval.reporting.comparison import finite
@@ -33,8 +38,14 @@ from ragkit_eval.running.finished import Run, Score
 from ragkit_eval.stats.betting import STAKE, Wager
 from ragkit_eval.stats.certificates import kept_questions
 
+Scope: TypeAlias = Literal["new", "run"]
+"""What a verdict is about: questions to come, or those of the run alone."""
+
 Surplus = Callable[[Score], float | None]
 """By how much a question is inside the limit; None where the measure says nothing of it."""
+
+_ROUNDING = 1e-9
+"""Sums are as exact as this."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,14 +66,24 @@ class _Asked:
 
 
 class _Watch:
-    """One check as documents come in."""
+    """One check as documents come in, or where it is about a list of `size`, questions."""
 
-    def __init__(self, asked: _Asked, *, largest: int, alpha: float, n_checks: int) -> None:
+    def __init__(
+        self,
+        asked: _Asked,
+        *,
+        largest: int,
+        alpha: float,
+        n_checks: int,
+        size: int | None = None,
+    ) -> None:
         self.asked = asked
         self._largest = largest
         self._alpha = alpha
         self._fail_alpha = alpha / n_checks
-        self._inside, self._outside = Wager(asked.least), Wager(-asked.most)
+        self._size = size
+        self._inside = Wager(asked.least, size=size)
+        self._outside = Wager(-asked.most, size=size)
         self._n, self._total = 0, 0.0
         self.verdict: Verdict = "inconclusive"
 
@@ -86,6 +107,8 @@ class _Watch:
             self.verdict = "pass"
         elif self._outside.has_won(self._fail_alpha):
             self.verdict = "fail"
+        elif self._n == self._size:
+            self.verdict = "pass" if self._total >= -_ROUNDING * self._n else "fail"
 
     def check(self) -> Check:
         """Return what was seen."""
@@ -121,7 +144,9 @@ def document_order(names: Sequence[str], seed: int) -> list[str]:
     return order
 
 
-def judge_sequentially(gate: Gate, run: Run, *, baseline: Run | None = None) -> GateResult:
+def judge_sequentially(
+    gate: Gate, run: Run, *, baseline: Run | None = None, scope: Scope = "new"
+) -> GateResult:
     """Return the verdict of a gate that stops at the first document after which it is known.
 
     The documents come in an order that the gate's seed fixes.
@@ -130,6 +155,9 @@ def judge_sequentially(gate: Gate, run: Run, *, baseline: Run | None = None) -> 
         gate: The rules. A measure that is no share needs `most` for its mean.
         run: The candidate.
         baseline: The run with which margins compare.
+        scope: What the verdict is about: `new` questions like these, or what reading all of this
+            `run` would say. Then the questions come one by one, far fewer of them are read, and
+            where all are, the verdict is known.
 
     Raises:
         ConfigError: a rule has a margin and there is no baseline, or a measure no upper bound.
@@ -138,23 +166,23 @@ def judge_sequentially(gate: Gate, run: Run, *, baseline: Run | None = None) -> 
     checks = gate.sound(run, baseline)
     seed = gate.seed
     if checks or not run.scores:
-        facts = _facts(run, seed, used=(), documents=0)
+        facts = _facts(run, seed, scope, used=())
         return gate.result(run, baseline, checks, sequential=facts)
-    kept = [run.scores[i] for i in kept_questions([s.cluster for s in run.scores], seed)]
-    watches = watch(gate, run, baseline, kept)
-    of_document: dict[str, list[Score]] = {}
+    kept: Sequence[Score] = run.scores
+    if scope == "new":
+        kept = [kept[i] for i in kept_questions([s.cluster for s in kept], seed)]
+    watches = watch(gate, run, baseline, kept, scope=scope)
+    steps: dict[str, list[Score]] = {}
     for score in kept:
-        of_document.setdefault(score.cluster, []).append(score)
+        steps.setdefault(score.cluster if scope == "new" else score.id, []).append(score)
     used: list[Score] = []
-    n_documents = 0
-    for name in document_order(list(of_document), seed):
-        used += of_document[name]
-        n_documents += 1
+    for name in document_order(list(steps), seed):
+        used += steps[name]
         for one in watches:
-            one.add(of_document[name])
+            one.add(steps[name])
         if is_decided(watches):
             break
-    facts = _facts(run, seed, used=used, documents=n_documents, n_kept=len(kept))
+    facts = _facts(run, seed, scope, used=used, n_kept=len(kept))
     return gate.result(run, baseline, [one.check() for one in watches], sequential=facts)
 
 
@@ -164,26 +192,38 @@ def is_decided(watches: Sequence[_Watch]) -> bool:
     return "fail" in verdicts or verdicts == {"pass"}
 
 
-def watch(gate: Gate, run: Run, baseline: Run | None, kept: Sequence[Score]) -> list[_Watch]:
-    """Return the checks of a gate, ready for documents."""
+def watch(
+    gate: Gate, run: Run, baseline: Run | None, kept: Sequence[Score], *, scope: Scope = "new"
+) -> list[_Watch]:
+    """Return the checks of a gate, ready for documents, or for the questions of the run."""
     asked = [one for rule in gate.rules for one in _asked(rule, run, baseline)]
     watches: list[_Watch] = []
     for one in asked:
-        sizes = Counter(s.cluster for s in kept if in_slice(s, one.rule.slice))
-        largest = max(sizes.values(), default=1)
-        watches.append(_Watch(one, largest=largest, alpha=gate.alpha, n_checks=len(asked)))
+        chosen = [s for s in kept if in_slice(s, one.rule.slice)]
+        sizes = Counter(s.cluster for s in chosen)
+        is_list = scope == "run"
+        watches.append(
+            _Watch(
+                one,
+                largest=1 if is_list else max(sizes.values(), default=1),
+                alpha=gate.alpha,
+                n_checks=len(asked),
+                size=sum(one.surplus(s) is not None for s in chosen) if is_list else None,
+            )
+        )
     return watches
 
 
 def _facts(
-    run: Run, seed: int, *, used: Sequence[Score], documents: int, n_kept: int = 0
+    run: Run, seed: int, scope: Scope, *, used: Sequence[Score], n_kept: int = 0
 ) -> Sequential:
     return Sequential(
+        scope=scope,
         seed=seed,
         n=len(run.scores),
         n_used=len(used),
         n_documents=len({score.cluster for score in run.scores}),
-        n_documents_used=documents,
+        n_documents_used=len({score.cluster for score in used}),
         stopped_early=len(used) < n_kept,
     )
 

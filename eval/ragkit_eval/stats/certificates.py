@@ -8,7 +8,7 @@ Standard library only; nothing here approximates by the normal distribution what
 - Losses in [0, 1]: a betting test (Waudby-Smith and Ramdas 2024, section 4) with the stakes of
   STaR (Voracek and Orabona 2025, arXiv 2505.22422), tested along a fixed sequence of limits.
 - Questions about the same document are correlated. Where documents have several, the effective
-  number of questions replaces n (`cluster_penalty`); the betting test bets on documents' means.
+  number of questions replaces n (`Crowding`); the betting test bets on documents' means.
 - Where labels are too few for any of these: a limit that holds on average over sets of labels
   (`marginal_limit`), which is no certificate.
 """
@@ -63,20 +63,38 @@ def allowed_failures(n: int, share: float, confidence: float) -> int | None:
     return low
 
 
-def questions_needed(share: float, confidence: float, failure_rate: float = 0.0) -> int | None:
+def questions_needed(
+    share: float,
+    confidence: float | Callable[[int], float],
+    failure_rate: float = 0.0,
+    crowding: Crowding | None = None,
+) -> int | None:
     """Return the fewest questions that certify `share` if failures occur at this rate.
 
     None when no number does: the rate is not below the share.
+
+    Args:
+        share: Failures that are allowed, in (0, 1).
+        confidence: In (0, 1), or that which so many questions are asked for.
+        failure_rate: Of the questions that fail at every limit.
+        crowding: Of questions that do not suffice, if more come of further documents like theirs.
+            None where each is of a document of its own.
     """
     if failure_rate >= share:
         return None
-    # With exactly this rate of failures, rounded up, the allowance must hold.
-    low = high = max(1, math.ceil(math.log(1.0 - confidence) / math.log1p(-share)))
 
     def enough(n: int) -> bool:
-        allowed = allowed_failures(n, share, confidence)
-        return allowed is not None and math.ceil(failure_rate * n - 1e-9) <= allowed
+        if crowding is not None and not crowding.has_documents(n):
+            return False
+        effective = n if crowding is None else math.floor(n / crowding.penalty(n))
+        sure = confidence(n) if callable(confidence) else confidence
+        allowed = allowed_failures(effective, share, sure)
+        # With exactly this rate of failures, rounded up, the allowance must hold.
+        return allowed is not None and math.ceil(failure_rate * n - 1e-9) <= math.floor(
+            allowed * n / effective
+        )
 
+    low = high = 1 if crowding is None else max(1, crowding.n)
     while not enough(high):
         low, high = high, 2 * high
         if high > 10_000_000:
@@ -99,28 +117,51 @@ def t_quantile(p: float, df: int) -> float:
     return math.sqrt(df * (1.0 / x - 1.0))
 
 
-def cluster_penalty(losses: Sequence[float], clusters: Sequence[Hashable]) -> float:
-    """Return what n is divided by for clusters of several questions, 1 or more.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Crowding:
+    """How n questions share documents, and what more of them would count for.
 
-    The plug-in design effect, raised for few documents, times the squared ratio of t and normal
-    quantiles (Korn and Graubard 1998), with K the effective number of documents. It is raised to
-    its 95 % upper bound (K - 1 over chi-square's 5 % quantile) where questions of one document
-    agree, and by a power of that where they hardly do: there few documents fail so much more than
-    the others that a sample may miss them. Chosen by simulation (docs/calibration.md).
+    `seen` is how many questions the document of a question has, on average; `effect` is the design
+    effect of that.
     """
-    sizes = Counter(clusters).values()
-    if len(sizes) == len(clusters):
-        return 1.0
-    # Documents of unequal size count for fewer (Kish 1965, section 11.7).
-    seen = sum(size * size for size in sizes) / len(clusters)
-    df = math.floor(len(clusters) / seen) - 1
-    if df < 1:
-        return math.inf
-    effect = design_effect(losses, clusters)
-    correlation = (effect - 1.0) / max(seen - 1.0, 0.5)
-    few = math.pow(df / chi_square_quantile(0.05, df), min(1.0, correlation / FULL_CORRELATION))
-    ratio = t_quantile(0.95, df) / NormalDist().inv_cdf(0.95)
-    return effect * few * ratio**2
+
+    n: int
+    n_documents: int
+    seen: float
+    effect: float
+
+    @classmethod
+    def of(cls, losses: Sequence[float], clusters: Sequence[Hashable]) -> Crowding:
+        """Return how questions with these losses share these documents."""
+        sizes = Counter(clusters).values()
+        # Documents of unequal size count for fewer (Kish 1965, section 11.7).
+        seen = sum(size * size for size in sizes) / len(clusters) if clusters else 1.0
+        effect = design_effect(losses, clusters)
+        return cls(n=len(clusters), n_documents=len(sizes), seen=seen, effect=effect)
+
+    def has_documents(self, n: int) -> bool:
+        """Whether n questions of such documents come from enough of them."""
+        return self.n_documents == self.n or n * self.n_documents >= LEAST_DOCUMENTS * self.n
+
+    def penalty(self, n: int | None = None) -> float:
+        """Return what n, of further documents like these, is divided by: 1 or more.
+
+        The plug-in design effect, raised for few documents, times the squared ratio of t and normal
+        quantiles (Korn and Graubard 1998), with K the effective number of documents. It is raised
+        to its 95 % upper bound (K - 1 over chi-square's 5 % quantile) where questions of one
+        document agree, and by a power of that where they hardly do: there few documents fail so
+        much more than the others that a sample may miss them. Chosen by simulation
+        (docs/calibration.md).
+        """
+        if self.n_documents == self.n:
+            return 1.0
+        df = math.floor((self.n if n is None else n) / self.seen) - 1
+        if df < 1:
+            return math.inf
+        correlation = (self.effect - 1.0) / max(self.seen - 1.0, 0.5)
+        few = math.pow(df / chi_square_quantile(0.05, df), min(1.0, correlation / FULL_CORRELATION))
+        ratio = t_quantile(0.95, df) / NormalDist().inv_cdf(0.95)
+        return self.effect * few * ratio**2
 
 
 def kept_questions(clusters: Sequence[Hashable], seed: int) -> list[int]:
@@ -166,7 +207,7 @@ def certify_limit(
     clusters: Sequence[Hashable],
     *,
     share: float,
-    confidence: float,
+    confidence: float | Callable[[int], float],
 ) -> OrderStatistic:
     """Return the smallest limit that at most `share` of new questions exceed.
 
@@ -175,42 +216,41 @@ def certify_limit(
             infinity where every one will do.
         clusters: The document of each.
         share: Failures that are allowed, in (0, 1).
-        confidence: In (0, 1).
+        confidence: In (0, 1), or that which so many questions are asked for.
     """
     n, n_documents = len(needs), len(set(clusters))
     hopeless = sum(need == math.inf for need in needs) / n if n else 1.0
+    sure = confidence(n) if callable(confidence) else confidence
+    plain, ordered = allowed_failures(n, share, sure), sorted(needs)
+    first = ordered[n - 1 - (plain or 0)] if n else 0.0
+    crowding = Crowding.of([float(need > first) for need in needs], clusters)
+    penalty = crowding.penalty()
 
-    def refused(reason: str, penalty: float, n_effective: float) -> OrderStatistic:
-        needed = questions_needed(share, confidence, hopeless)
-        finite = needed is not None and math.isfinite(penalty)
+    def refused(reason: str) -> OrderStatistic:
         return OrderStatistic(
-            limit=None, n=n, n_effective=n_effective, n_documents=n_documents, failures=0,
-            n_needed=math.ceil(penalty * needed) if needed is not None and finite else None,
+            limit=None, n=n, n_effective=n / penalty, n_documents=n_documents, failures=0,
+            n_needed=questions_needed(share, confidence, hopeless, crowding),
             reason=reason,
         )  # fmt: skip
 
-    plain = allowed_failures(n, share, confidence)
-    if plain is None:
-        return refused(f"{n} questions are too few", 1.0, float(n))
-    ordered = sorted(needs)
-    first = ordered[n - 1 - plain]
-    penalty = cluster_penalty([float(need > first) for need in needs], clusters)
     if n_documents < LEAST_DOCUMENTS and n_documents < n:
         return refused(
             f"the questions come from {n_documents} documents; at least {LEAST_DOCUMENTS} are "
-            "needed", penalty, n / penalty,
-        )  # fmt: skip
+            "needed"
+        )
+    if plain is None:
+        return refused(f"{n} questions are too few")
     n_effective = math.floor(n / penalty)
-    allowed = allowed_failures(n_effective, share, confidence)
+    allowed = allowed_failures(n_effective, share, sure)
     if allowed is None:
         reason = f"{n} questions of {n_documents} documents count for {n_effective}: too few"
-        return refused(reason, penalty, n / penalty)
+        return refused(reason)
     limit = ordered[n - 1 - math.floor(allowed * n / n_effective)]
     if limit == math.inf:
         lost = f"{hopeless:.1%} of the questions fail at every limit; allowed: {share:.1%}"
         if hopeless < share:
             lost = f"{n} questions are too few to show less where {lost}"
-        return refused(lost, penalty, n / penalty)
+        return refused(lost)
     return OrderStatistic(
         limit=limit,
         n=n,
