@@ -63,6 +63,7 @@ class Resolved:
     topic: str = ""
     own: str = ""
     meant: tuple[str, ...] = ()
+    also: tuple[str, ...] = ()
     by: Literal["rule", "generator"] | None = None
     is_remark: bool = False
 
@@ -130,6 +131,7 @@ def otherwise(question: str, history: Sequence[Turn], first: Resolved) -> Iterat
 def _after(topic: str, answered: str, question: str, *, whole: str | None = None) -> Resolved:
     """Return a question as it is searched for after what was said, or as a `whole` question."""
     language = detect_language(f"{topic}\n{question}")
+    also = question, f"{topic}\n{question}"
     meant = () if whole else _meant(topic, answered, language)
     topic = f"{topic}\n{answered}".strip()
     missing = set(query_terms(whole or topic, language=language)) - set(
@@ -140,13 +142,15 @@ def _after(topic: str, answered: str, question: str, *, whole: str | None = None
         for word in dict.fromkeys(_words(topic))
         if missing.intersection(index_terms(word, language=language))
     ]
+    searched = whole or f"{topic}\n{question}"
     return Resolved(
         standalone=False,
-        question=whole or f"{topic}\n{question}",
+        question=searched,
         carried=tuple(carried),
         topic=topic,
         own="" if whole else _own(question),
         meant=meant,
+        also=tuple(text for text in dict.fromkeys(also) if text != searched),
         by="rule",
     )
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, cast
 from ragkit.costs.stopwatch import Stopwatch
 from ragkit.pipeline.followups import Resolved, otherwise, taken_on, tells
 from ragkit.pipeline.retrieval import Found, Request
-from ragkit.pipeline.searching import retrieve_each
+from ragkit.pipeline.searching import pooled, retrieve_each
 from ragkit.pipeline.understanding import questions_of
 from ragkit.text.words import detect_language, query_terms
 from ragkit.trimming import (
@@ -25,6 +25,7 @@ from ragkit.trimming import (
     Trimmed,
     largest_share,
     rank,
+    rank_together,
     select,
     support_score,
     untrimmed,
@@ -126,9 +127,37 @@ def _read(parts: Parts, request: Request, resolved: Resolved, watch: Stopwatch) 
     with watch.stage("trim"):
         trimmed = _trimmed(parts, founds, request.n_candidates)
     support = trimmed.support
+    if len(founds) == 1 and resolved.also and parts.policy is not None:
+        others = retrieve_each(parts, request, resolved.also, watch)
+        trimmed = _together(parts, request, [founds[0], *others], trimmed, watch)
     if not resolved.standalone:
         support = _best_support(parts, resolved, founds[0], trimmed)
     return Reading(resolved=resolved, founds=founds, trimmed=trimmed, support=support)
+
+
+def _together(
+    parts: Parts, request: Request, founds: Sequence[Found], first: Trimmed, watch: Stopwatch
+) -> Trimmed:
+    """Return what readings of one question keep together, of no more tokens than one of them."""
+    policy, counter = parts.policy or BUILTIN_POLICY, parts.counter
+    alike = pooled(parts, request, founds, watch)
+    with watch.stage("trim"):
+        most = max(_n_tokens(t) for t in [first, *(_trimmed(parts, [f], request.n_candidates) for f in founds[1:])])
+        if parts.settings.max_context_tokens is not None:
+            most = min(most, parts.settings.max_context_tokens)
+        ranking = rank_together([(found.terms, found.pool) for found in alike], policy)
+        return select(
+            ranking,
+            policy=policy,
+            counter=counter,
+            level=parts.settings.trim_level,
+            max_context_tokens=most,
+            placement=cast("Placement", parts.settings.placement),
+        )
+
+
+def _n_tokens(trimmed: Trimmed) -> int:
+    return sum(item.n_tokens for item in trimmed.context)
 
 
 def _is_judged(question: str, reading: Reading) -> bool:

@@ -109,6 +109,7 @@ class Found:
         revision: The store's; None if it does not count its writes, 0 for a retriever.
         embedder: The name of the store's; None for a retriever.
         is_blocked: Whether there are no hits because of a guardrail of the retriever.
+        vector: The question's; None for keyword search.
     """
 
     hits: Sequence[Hit]
@@ -118,6 +119,7 @@ class Found:
     revision: int | None
     embedder: str | None
     is_blocked: bool = False
+    vector: Vector | None = None
 
 
 def depth(asked: int | None, setting: int | None, default: int) -> int:
@@ -149,6 +151,27 @@ def retrieve(parts: Parts, request: Request, watch: Stopwatch) -> Found:
             request, is_read = replace(request, question=found), True
         else:
             embedder = found
+
+
+def prepared_alike(
+    parts: Parts,
+    request: Request,
+    founds: Sequence[Found],
+    hits: Sequence[Hit],
+    watch: Stopwatch,
+) -> Sequence[Found]:
+    """Return what readings of one question found in a store, with these hits as each one's pool."""
+    store = parts.store()
+
+    def pools(view: Snapshot) -> list[Sequence[PoolChunk]]:
+        return [view.pool(hits, found.vector) for found in founds]
+
+    with watch.stage("trim"):
+        alike = store.in_one_state(pools) if isinstance(store, Snapshots) else pools(_Live(store))
+    return [
+        _completed(store, request, replace(found, pool=pool), watch)
+        for found, pool in zip(founds, alike, strict=True)
+    ]
 
 
 def _attempt(
@@ -320,6 +343,7 @@ def _search(
         revision=manifest.revision,
         embedder=None if manifest.settings is None else manifest.settings.embedder,
         is_blocked=isinstance(hits, Blocked),
+        vector=vector,
     )
 
 
