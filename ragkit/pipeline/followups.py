@@ -95,6 +95,19 @@ def taken_on(question: str, history: Sequence[Turn]) -> Resolved | None:
     return _resolved(question, topic, history) if topic else None
 
 
+def last_asked(history: Sequence[Turn]) -> tuple[str, str]:
+    """Return the user's last message that is no remark, and what was answered; cut to length."""
+    asked = answered = ""
+    for turn in reversed(history):
+        said = " ".join(turn.content[: 4 * MOST_CARRIED_CHARACTERS].split())
+        if turn.role == "assistant":
+            answered = said
+        elif not is_remark(turn.content):
+            asked = said
+            break
+    return asked[:MOST_CARRIED_CHARACTERS], answered[:MOST_CARRIED_CHARACTERS]
+
+
 def tells(message: str) -> bool:
     """Whether an English message opens by telling something of people and things, and no name.
 
