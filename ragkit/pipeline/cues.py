@@ -71,6 +71,11 @@ _BY_LANGUAGE: Mapping[str, Mapping[str, str]] = {
             rf"|have) (?:this|that|these|those)(?! (?:who|that|with|which|whose|of|{_READERS}))"
             r"|also (?:for|in|on|at|to|with|without|by|from|during)(?! (?:which|what|whose|whom) )"
             r"|so (?:i|we|you|it|they|he|she|there|no|not|the|that|this|if|only)(?! (?:far|called))"
+            # What is said of the answer, and why only, or so often.
+            r"|that(?:'?s| sounds| seems| looks| would| doesn't| won't| didn't|'ll)(?! (?:all|why"
+            r"|how|when|where|what) )|(?:it|they) (?:sounds?|seems?|looks?)\b|why (?:so|only|just)"
+            r"|(?:you|u) (?:(?:just|also|already) )?(?:mentioned|said|told me|wrote)"
+            r"|(?:how|why) (?:do|does|did|are|is) [^?.!]{2,80} (?:compare|differ|related)\W{0,3}\Z"
             r"|(?:still|doesn't|didn't|won't|isn't|wasn't|tried|did that|more\W{0,3}\Z|tell me"
             r" more|show me"
             r" (?:how|the code|an? example)\W{0,3}\Z|go on|go into (?:more )?detail|next step)"
@@ -152,6 +157,9 @@ _BY_LANGUAGE: Mapping[str, Mapping[str, str]] = {
             r"{0,3}\W{0,3}\Z"
             r"|(?:can|could|may|should|must|do|does|will|would) (?:i|we|you|one) (?:also|rather"
             r"|still)"
+            r"|(?:you|u) (?:(?:just|also|already) )?(?:mentioned|spoke of|talked about)"
+            r"|(?:what|which)(?: are| were| is)?(?: the| some)? other [a-z]{3,20}(?: [a-z]{3,20})?"
+            r"(?: are there| exist| is there| do you know)?\W{0,3}\Z|the two [a-z]{3,20}s\b"
             r"|the same (?:problem|issue|error|question|thing)\W{0,3}\Z"
             r"|the (?:first|second|third|fourth|last|next|previous) (?:point|step|part|option|item"
             r"|sentence|example|method|way|question|answer)(?! (?:of|in|to|for|when|is to)\b)"
@@ -195,7 +203,7 @@ _BY_LANGUAGE: Mapping[str, Mapping[str, str]] = {
             r"|they|there|here|it)\b)[A-Za-z][a-z]{3,20} (?:is|are|was|were|does|has)\b"
             r"|\b(?i:do|does|did|will|can|could|are|were|should|would|have|may) (?!this|its|his"
             r"|hers|theirs|ours|yours|always|less|plus|perhaps|sometimes|besides|thus|as|us"
-            r"\b)[a-z]{3,20}s\b|\b(?i:do|does|did|will|can|could|would|should) (?!i|you|we|they|it"
+            r"\b)[a-z]{3,20}s\b|\b(?i:do|does|did|will|can|could|would|should) (?![a-z]{2,20}ing\b)(?!i|you|we|they|it"
             r"|he|she|one|people|someone|anyone|everyone|this|that|these|those|there|not|also"
             r"|even\b)"
             r"[a-z]{3,20} [a-z]|\A\W{0,3}(?i:if|when|while|since|as|after|before|once|in|during"
@@ -220,7 +228,7 @@ _BY_LANGUAGE: Mapping[str, Mapping[str, str]] = {
         "expletive": (
             r"(?:is|was|would|will|be) it (?:possible|ok|okay|allowed|necessary|safe|true"
             r"|worth|time|better|free|enough|permitted|legal|required|important|normal"
-            r"|dangerous|easy|hard|difficult|common|estimated|believed|said|thought|suggested|known"
+            r"|dangerous|easy|hard|difficult|common|estimated|believed|said|thought|suggested|known(?= that| to)"
             r"|assumed|expected|recommended|when|brought up)|it(?:'s| is| was) (?:possible|allowed"
             r"|necessary|safe|true|better|required|important|raining|snowing|cold|hot|dark"
             r"|late|early)"
@@ -469,6 +477,14 @@ CUES: Mapping[str, Cues] = {
     },
 }
 """By language; of a language without an entry none are known."""
+
+MANY = re.compile(
+    r"\b(?:(?:any|some|no|most|(?<!how )many|several|both|all|two|three|few|other|more)"
+    r" (?:[a-z]{2,20} )?|(?:do|does|did|are|were|see|get|have|find) (?:[a-z]{2,20} )?)(?!this\b|its\b|his\b|was\b"
+    r"|does\b|always\b|less\b|us\b|as\b|is\b|has\b)[a-z]{2,20}(?<!s)s\b",
+    re.IGNORECASE,
+)
+"""English nouns of many things, which "it" cannot mean."""
 
 THAT_NOUN = re.compile(
     rf"\b(?:(?:those|these) (?P<many>[a-z]{{3,20}}s)\b|(?<=[a-z] )(?<!\bdoes )(?<!\bdo )(?<!\bdid )"

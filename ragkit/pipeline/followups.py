@@ -9,6 +9,7 @@ the conversation itself ("Thanks!", "Shorter, please") needs no documents.
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -41,6 +42,11 @@ _MOST_MEANT = 12
 
 _ALIKE = 5
 """Letters with which a noun and its plural begin."""
+
+_MOST_SENTENCES = 4
+"""Of a message that are looked through for cues."""
+
+_OF_ONE = frozenset({"it", "its", "itself"})
 
 _LONGEST_FRAGMENT = 5
 """Words of a question without a verb, such as "For children?"."""
@@ -145,7 +151,13 @@ def _after(topic: str, answered: str, question: str, *, whole: str | None = None
     """Return a question as it is searched for after what was said, or as a `whole` question."""
     language = detect_language(f"{topic}\n{question}")
     also = question, f"{topic}\n{question}"
-    meant = () if whole else _meant(topic, answered, language)
+    told, asked = _told(question)
+    own = "" if whole else _own(asked)
+    meant: tuple[str, ...] = ()
+    if not whole:
+        # Where a question has no words of its own, what was answered is what it asks about.
+        spoken = "" if query_terms(own, language=language) else f" {answered}"
+        meant = _meant(f"{topic} {told}{spoken}", answered, language)
     topic = f"{topic}\n{answered}".strip()
     missing = set(query_terms(whole or topic, language=language)) - set(
         query_terms(question, language=language)
@@ -161,7 +173,7 @@ def _after(topic: str, answered: str, question: str, *, whole: str | None = None
         question=searched,
         carried=tuple(carried),
         topic=topic,
-        own="" if whole else _own(question),
+        own=own,
         meant=meant,
         also=tuple(text for text in dict.fromkeys(also) if text != searched),
         by="rule",
@@ -252,27 +264,52 @@ def goes_on(message: str, *, after: str) -> bool:
 
     if ANNOUNCEMENT.match(after):
         return True
-    first = _uncourteous(message[:_LONGEST_READ])
-    spans = sentence_spans(first)
-    if spans:
-        first = first[slice(*spans[0])]
-    cues = CUES.get(detect_language(first) or detect_language(f"{after}\n{first}") or "en")
+    said = _uncourteous(message[:_LONGEST_READ])
+    sentences = [said[slice(*span)] for span in sentence_spans(said)[:_MOST_SENTENCES]] or [said]
+    language = detect_language(sentences[0]) or detect_language(f"{after}\n{sentences[0]}")
+    cues = CUES.get(language or "en")
     if cues is None:
         return False
-    bare = _drop(cues.expletive, first)
-    cue = cues.anywhere.search(bare)
-    if cues.opening.match(bare) or (cue and not _is_named(cues, bare[: cue.start()])):
-        return True
-    pronoun = cues.pronoun.search(bare)
-    if pronoun is not None and not cues.named.search(bare, 0, pronoun.start()):
-        return True
+    bare = _drop(cues.expletive, sentences[0])
     n_words = len(bare.split())
     is_asked = bare.rstrip().endswith(("?", "？", "؟"))
     return bool(
-        (cues is CUES["en"] and _speaks_of_that(message[:_LONGEST_READ]))
+        cues.opening.match(bare)
+        or _points_back(cues, bare)
+        or (cues is CUES["en"] and _speaks_of_that(message[:_LONGEST_READ]))
         or (n_words <= _LONGEST_FRAGMENT and cues.fragment.match(bare))
         or (is_asked and n_words == 1 and not cues.is_unspaced)
+        or (cues is CUES["en"] and _points_back_later(cues, sentences))
     )
+
+
+def _points_back(cues: Cues, sentence: str) -> bool:
+    """Whether a word of a sentence means what no noun before it in the sentence can stand for."""
+    from ragkit.pipeline.cues import MANY
+
+    cue = cues.anywhere.search(sentence)
+    if cue and not _is_named(cues, sentence[: cue.start()]):
+        return True
+    pronoun = cues.pronoun.search(sentence)
+    if pronoun is None:
+        return False
+    before = sentence[: pronoun.start()]
+    if pronoun[0].lower() in _OF_ONE:
+        before = MANY.sub(" x ", before)
+    return not cues.named.search(before)
+
+
+def _points_back_later(cues: Cues, sentences: Sequence[str]) -> bool:
+    """Whether a later English sentence does, and none before it names anything."""
+    from ragkit.pipeline.cues import MANY
+    from ragkit.pipeline.substituting import NAMED
+
+    for before, sentence in itertools.pairwise(sentences):
+        if cues.named.search(before) or NAMED.search(before) or MANY.search(before):
+            return False
+        if _points_back(cues, _drop(cues.expletive, sentence)):
+            return True
+    return False
 
 
 def _speaks_of_that(message: str) -> bool:
@@ -288,15 +325,26 @@ def _speaks_of_that(message: str) -> bool:
 
 
 def _uncourteous(message: str) -> str:
-    """Return a message without the thanks before its question."""
-    from ragkit.pipeline.remarks import COURTESY, MOST_COURTESIES
+    """Return a message without the thanks, or how an answer is taken, before its question."""
+    from ragkit.pipeline.remarks import COURTESY, MOST_COURTESIES, REACTION
 
     for _ in range(MOST_COURTESIES):
-        said = COURTESY.match(message)
+        said = COURTESY.match(message) or REACTION.match(message)
         if said is None:
             break
         message = message[said.end() :]
     return message
+
+
+def _told(message: str) -> tuple[str, str]:
+    """Return what a message tells, and what it asks: all of it if it asks with no sign."""
+    told, asked = "", ""
+    for start, end in sentence_spans(message):
+        if message[start:end].rstrip().endswith(("?", "？", "؟")):
+            asked += f" {message[start:end]}"
+        else:
+            told += f" {message[start:end]}"
+    return (told.strip(), asked.strip()) if asked else ("", message)
 
 
 def _own(question: str) -> str:
