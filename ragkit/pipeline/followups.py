@@ -151,13 +151,12 @@ def _after(topic: str, answered: str, question: str, *, whole: str | None = None
     """Return a question as it is searched for after what was said, or as a `whole` question."""
     language = detect_language(f"{topic}\n{question}")
     also = question, f"{topic}\n{question}"
-    told, asked = _told(question)
-    own = "" if whole else _own(asked)
-    meant: tuple[str, ...] = ()
+    own, meant = "", ()
     if not whole:
+        own, told = _own_and_told(question, language)
         # Where a question has no words of its own, what was answered is what it asks about.
-        spoken = "" if query_terms(own, language=language) else f" {answered}"
-        meant = _meant(f"{topic} {told}{spoken}", answered, language)
+        spoken = "" if query_terms(own, language=language) else answered
+        meant = _meant(f"{topic} {told} {spoken}", answered, language)
     topic = f"{topic}\n{answered}".strip()
     missing = set(query_terms(whole or topic, language=language)) - set(
         query_terms(question, language=language)
@@ -336,15 +335,17 @@ def _uncourteous(message: str) -> str:
     return message
 
 
-def _told(message: str) -> tuple[str, str]:
-    """Return what a message tells, and what it asks: all of it if it asks with no sign."""
+def _own_and_told(message: str, language: str | None) -> tuple[str, str]:
+    """Return what a message asks itself, and what it tells beside."""
     told, asked = "", ""
     for start, end in sentence_spans(message):
         if message[start:end].rstrip().endswith(("?", "？", "؟")):
             asked += f" {message[start:end]}"
         else:
             told += f" {message[start:end]}"
-    return (told.strip(), asked.strip()) if asked else ("", message)
+    own = _own(asked)
+    # "What does that tell me?" asks about what the message tells.
+    return (own, told) if query_terms(own, language=language) else (_own(message), "")
 
 
 def _own(question: str) -> str:

@@ -41,8 +41,8 @@ if TYPE_CHECKING:
 _SEVERAL = 2
 """Of the own words of a question that goes on, so many without any in a chunk are not answered."""
 
-_FEW, _MANY = 3, 9
-"""Terms of a question, and of a message that tells something, which may lean on earlier turns: a
+_FEW, _MORE, _MANY = 3, 6, 9
+"""Terms of a question, of one that must be nearer, and of a message that tells something, which may lean on earlier turns: a
 longer one says itself what it is about."""
 
 _SOME = 4
@@ -56,6 +56,9 @@ one that goes on, 107 of 149 XXX."""
 _LEAST_NEAR = 0.2
 """Cosine of a question of a few words with the turns that it leans on. Of 20 on other things, each
 asked after 12 conversations, 8 in 240 are read as leaning on these."""
+
+_LEAST_NEAR_OF_MORE = 0.3
+"""The same for a question of a few more words.""" 
 
 _TOLD_MORE = 3.5
 """Times the odds of a message alone, what is found with the turns before supports its own words. Of
@@ -101,7 +104,8 @@ def _first_enough(
     for other in otherwise(request.question, history, first.resolved):
         reading = _read(parts, request, other, watch)
         if _is_enough(parts, reading):
-            return reading
+            also = dict.fromkeys((*reading.resolved.also, first.resolved.question))
+            return replace(reading, resolved=replace(reading.resolved, also=tuple(also)))
     return first
 
 
@@ -140,7 +144,7 @@ def _leaning(
     """Return how a question without a cue reads with the turns before, if it leans on them."""
     terms = alone.founds[0].terms
     is_told = len(terms) <= _MANY and tells(request.question)
-    if not (is_told or 0 < len(terms) <= _FEW):
+    if not (is_told or 0 < len(terms) <= _MORE):
         return None
     other = taken_on(request.question, history)
     is_near = other is not None and _is_near(parts, request.question, other, terms)
@@ -220,10 +224,10 @@ def _is_judged(question: str, reading: Reading) -> bool:
 
 def _is_near(parts: Parts, question: str, other: Resolved, terms: Sequence[str]) -> bool:
     """Whether a short question is near in meaning to the turns before, and does not name them."""
-    return (
-        len(terms) <= _FEW
-        and set(terms).isdisjoint(query_terms(other.topic, language="en"))
-        and _cosine(parts, question, other.topic) >= _LEAST_NEAR
+    if not set(terms).isdisjoint(query_terms(other.topic, language="en")):
+        return False
+    return _cosine(parts, question, other.topic) >= (
+        _LEAST_NEAR if len(terms) <= _FEW else _LEAST_NEAR_OF_MORE
     )
 
 
