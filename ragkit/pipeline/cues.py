@@ -83,6 +83,8 @@ _BY_LANGUAGE: Mapping[str, Mapping[str, str]] = {
             r"|(?:(?:at|in|on|from|to|until|till|since|by|up to|for|with) )?(?:how|what|which"
             r"|where|when"
             r"|who|whom|why)(?: [a-z'-]{2,20}(?: exactly)?)?\W{0,3}\Z"
+            r"|(?:at|in|on|from|to|until|till|since|by|up to|for|with) (?:how|what|which|when|where)"
+            r"(?: [a-z'-]{2,20}){0,2} on(?:wards)?\W{0,3}\Z"
             r"|[a-z]{3,15} (?:how (?:often|long|much|many)|when|where|why|how)\W{0,3}\Z|(?:what"
             r"|who)(?:'?s| is| comes"
             r"| happens) next"
@@ -104,6 +106,8 @@ _BY_LANGUAGE: Mapping[str, Mapping[str, str]] = {
             r"|(?:what|who|where|when|why|how|which)(?:'s| is| are| does| do| did| was| would| can"
             rf"| about| will)? (?:this|that|these|those)(?! (?:{_READERS}"
             r"|who|whose|that|which|with|without|of|in|[a-z]{2,20} (?:of|which|that))\b)"
+            r"|(?:does|did|would|will|should) (?:this|that|these|those)"
+            rf"(?! (?:{_READERS}|who|which|with|of|in|i|we|you)\b)"
             # Their noun stands in another clause: "Which values can it have?".
             r"|(?:can|could|does|do|did|will|would|should|may|might|must|is|are|was|were|has|have"
             r"|had"

@@ -101,17 +101,12 @@ def taken_on(question: str, history: Sequence[Turn]) -> Resolved | None:
     return _resolved(question, topic, history) if topic else None
 
 
-def last_asked(history: Sequence[Turn]) -> tuple[str, str]:
-    """Return the user's last message that is no remark, and what was answered; cut to length."""
-    asked = answered = ""
-    for turn in reversed(history):
-        said = " ".join(turn.content[: 4 * MOST_CARRIED_CHARACTERS].split())
-        if turn.role == "assistant":
-            answered = said
-        elif not is_remark(turn.content):
-            asked = said
-            break
-    return asked[:MOST_CARRIED_CHARACTERS], answered[:MOST_CARRIED_CHARACTERS]
+def last_turns(history: Sequence[Turn]) -> tuple[str, str]:
+    """Return how the last answer and the user's last message begin."""
+    said = {turn.role: turn.content for turn in history}
+    begin = (said.get(role, "")[: 4 * MOST_CARRIED_CHARACTERS] for role in ("assistant", "user"))
+    answered, asked = (" ".join(text.split())[:MOST_CARRIED_CHARACTERS] for text in begin)
+    return answered, asked
 
 
 def tells(message: str) -> bool:

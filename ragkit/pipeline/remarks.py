@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 _THANKS = (
-    r"(?:many )?thanks(?: a lot| so much| again| very much| a million)?|no,? thanks"
+    r"(?:many )?thanks(?: a lot| so much| again| very much| a million| anyway)?|no,? thanks"
     r"|(?:no,? )?thank you(?: so much| very much| a lot)?|thx|ty|cheers|(?:ok(?:ay)?|great|perfect"
     r"|cool|nice|awesome|excellent|super|good(?! [mean])|fine|alright|brilliant|wonderful"
     r"|lovely|wow|lol|haha|amazing|fantastic|neat|interesting|sure|exactly|indeed|noted|gotcha)"
