@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 _SEVERAL = 2
 """Of the own words of a question that goes on, so many without any in a chunk are not answered."""
 
-_FEW, _MORE, _MANY = 3, 6, 9
+_FEW, _MORE, _MANY = 3, 5, 9
 """Terms of a question, of one that must be nearer, and of a message that tells something, which may lean on earlier turns: a
 longer one says itself what it is about."""
 
@@ -61,10 +61,10 @@ whether it takes up a word, and of the log odds of its support alone and with th
 the least sum, which 42 of 140 that go on reach, and one of 2,153 that stand alone, each after
 another question and its answer."""
 
-_NEARER = 0.25
-"""Cosine of such a question with the turns before, if no word of it stands in the answer."""
+_NEARER, _SOME = 0.25, 4
+"""Cosine of such a question with the last one, and its terms, if none stands in the answer."""
 
-_MOST_TERMS, _WELL, _MOST_LOG_ODDS = 8, 2.5, 6.9
+_MOST_TERMS, _WELL, _MOST_LOG_ODDS = 8, 2.0, 6.9
 """Terms that count; log odds with which the turns before may support a question at best; bound."""
 
 _LEAST_NEAR = 0.2
@@ -136,8 +136,7 @@ def _going_on(
     alone. Where no such support could show it, nothing more is searched for.
     """
     terms, question = alone.founds[0].terms, request.question
-    other = taken_on(question, history)
-    if not terms or other is None or changes_topic(question):
+    if not terms or changes_topic(question):
         return None
     answered, asked = last_turns(history)
     takes_up = not set(terms).isdisjoint(query_terms(answered, language="en"))
@@ -150,7 +149,10 @@ def _going_on(
     )
     if likely + _LIKELY["after"] * _WELL < _LIKELY["least"]:
         return None
-    if not takes_up and _cosine(parts, question, asked) < _NEARER:
+    if not takes_up and (len(terms) > _SOME or _cosine(parts, alone, asked) < _NEARER):
+        return None
+    other = taken_on(question, history)
+    if other is None:
         return None
     reading = _read(parts, request, other, watch)
     likely += _LIKELY["after"] * _log_odds(reading.support)
@@ -170,7 +172,7 @@ def _leaning(
     if not (is_told or 0 < len(terms) <= _MORE):
         return None
     other = taken_on(request.question, history)
-    is_near = other is not None and _is_near(parts, request.question, other, terms)
+    is_near = other is not None and _is_near(parts, alone, other)
     if other is None or not (is_told or is_near):
         return None
     first = _read(parts, request, other, watch)
@@ -245,21 +247,22 @@ def _is_judged(question: str, reading: Reading) -> bool:
     )
 
 
-def _is_near(parts: Parts, question: str, other: Resolved, terms: Sequence[str]) -> bool:
-    """Whether a short question is near in meaning to the turns before, and does not name them."""
-    if not set(terms).isdisjoint(query_terms(other.topic, language="en")):
+def _is_near(parts: Parts, alone: Reading, other: Resolved) -> bool:
+    """Whether a question of few words is near in meaning to the turns before, and does not name them."""
+    terms = alone.founds[0].terms
+    if len(terms) > _MORE or not set(terms).isdisjoint(query_terms(other.topic, language="en")):
         return False
-    return _cosine(parts, question, other.topic) >= (
+    return _cosine(parts, alone, other.topic) >= (
         _LEAST_NEAR if len(terms) <= _FEW else _LEAST_NEAR_OF_MORE
     )
 
 
-def _cosine(parts: Parts, one: str, other: str) -> float:
-    """Return how near two texts are in meaning, from -1 to 1; 0 without an embedder."""
-    embedder = parts.embedder()
-    if embedder is None:
+def _cosine(parts: Parts, alone: Reading, other: str) -> float:
+    """Return how near a question is to a text in meaning, from -1 to 1; 0 without an embedder."""
+    embedder, vector = parts.embedder(), alone.founds[0].vector
+    if embedder is None or vector is None:
         return 0.0
-    return math.fsum(map(operator.mul, *map(embedder.embed_query, (one, other))))
+    return math.fsum(map(operator.mul, vector, embedder.embed_query(other)))
 
 
 def _is_enough(parts: Parts, reading: Reading) -> bool:
