@@ -83,7 +83,7 @@ _BY_LANGUAGE: Mapping[str, Mapping[str, str]] = {
             r"|(?:(?:at|in|on|from|to|until|till|since|by|up to|for|with) )?(?:how|what|which"
             r"|where|when"
             r"|who|whom|why)(?: [a-z'-]{2,20}(?: exactly)?)?\W{0,3}\Z"
-            r"|(?:at|in|on|from|to|until|till|since|by|up to|for|with) (?:how|what|which|when|where)"
+            r"|(?:at|in|on|from|to|until|since|by|for|with) (?:how|what|which|when|where)"
             r"(?: [a-z'-]{2,20}){0,2} on(?:wards)?\W{0,3}\Z"
             r"|[a-z]{3,15} (?:how (?:often|long|much|many)|when|where|why|how)\W{0,3}\Z|(?:what"
             r"|who)(?:'?s| is| comes"
@@ -207,7 +207,8 @@ _BY_LANGUAGE: Mapping[str, Mapping[str, str]] = {
             r"|they|there|here|it)\b)[A-Za-z][a-z]{3,20} (?:is|are|was|were|does|has)\b"
             r"|\b(?i:do|does|did|will|can|could|are|were|should|would|have|may) (?!this|its|his"
             r"|hers|theirs|ours|yours|always|less|plus|perhaps|sometimes|besides|thus|as|us"
-            r"\b)[a-z]{3,20}s\b|\b(?i:do|does|did|will|can|could|would|should) (?![a-z]{2,20}ing\b)(?!i|you|we|they|it"
+            r"\b)[a-z]{3,20}s\b|\b(?i:do|does|did|will|can|could|would|should)"
+            r" (?![a-z]{2,20}ing\b)(?!i|you|we|they|it"
             r"|he|she|one|people|someone|anyone|everyone|this|that|these|those|there|not|also"
             r"|even\b)"
             r"[a-z]{3,20} [a-z]|\A\W{0,3}(?i:if|when|while|since|as|after|before|once|in|during"
@@ -232,7 +233,8 @@ _BY_LANGUAGE: Mapping[str, Mapping[str, str]] = {
         "expletive": (
             r"(?:is|was|would|will|be) it (?:possible|ok|okay|allowed|necessary|safe|true"
             r"|worth|time|better|free|enough|permitted|legal|required|important|normal"
-            r"|dangerous|easy|hard|difficult|common|estimated|believed|said|thought|suggested|known(?= that| to)"
+            r"|dangerous|easy|hard|difficult|common|estimated|believed|said|thought|suggested"
+            r"|known(?= that| to)"
             r"|assumed|expected|recommended|when|brought up)|it(?:'s| is| was) (?:possible|allowed"
             r"|necessary|safe|true|better|required|important|raining|snowing|cold|hot|dark"
             r"|late|early)"
@@ -480,15 +482,7 @@ CUES: Mapping[str, Cues] = {
         for language, (opening, anywhere, expletive) in _UNSPACED.items()
     },
 }
-"""By language; of a language without an entry none are known."""
-
-MANY = re.compile(
-    r"\b(?:(?:any|some|no|most|(?<!how )many|several|both|all|two|three|few|other|more)"
-    r" (?:[a-z]{2,20} )?|(?:do|does|did|are|were|see|get|have|find) (?:[a-z]{2,20} )?)(?!this\b|its\b|his\b|was\b"
-    r"|does\b|always\b|less\b|us\b|as\b|is\b|has\b)[a-z]{2,20}(?<!s)s\b",
-    re.IGNORECASE,
-)
-"""English nouns of many things, which "it" cannot mean."""
+"""By language."""
 
 THAT_NOUN = re.compile(
     rf"\b(?:(?:those|these) (?P<many>[a-z]{{3,20}}s)\b|(?<=[a-z] )(?<!\bdoes )(?<!\bdo )(?<!\bdid )"

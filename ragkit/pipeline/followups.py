@@ -59,8 +59,8 @@ class Resolved:
     `question` is what is searched for: the question itself where it is `standalone`, else with the
     `topic` of earlier turns before it, whose words that it lacks are `carried`. `own` is what such
     a question asks itself, without the words that point back, and `meant` what these may mean,
-    where that is not known. `by` says who found that out. `is_remark` is a message
-    about the conversation.
+    where that is not known. `also` is searched for besides. `by` says who found that out.
+    `is_remark` is a message about the conversation.
     """
 
     standalone: bool
@@ -146,7 +146,8 @@ def _after(topic: str, answered: str, question: str, *, whole: str | None = None
     """Return a question as it is searched for after what was said, or as a `whole` question."""
     language = detect_language(f"{topic}\n{question}")
     also = question, f"{topic}\n{question}"
-    own, meant = "", ()
+    own = ""
+    meant: tuple[str, ...] = ()
     if not whole:
         own, told = _own_and_told(question, language)
         # Where a question has no words of its own, what was answered is what it asks about.
@@ -279,7 +280,7 @@ def goes_on(message: str, *, after: str) -> bool:
 
 def _points_back(cues: Cues, sentence: str) -> bool:
     """Whether a word of a sentence means what no noun before it in the sentence can stand for."""
-    from ragkit.pipeline.cues import MANY
+    from ragkit.pipeline.wording import MANY
 
     cue = cues.anywhere.search(sentence)
     if cue and not _is_named(cues, sentence[: cue.start()]):
@@ -295,8 +296,8 @@ def _points_back(cues: Cues, sentence: str) -> bool:
 
 def _points_back_later(cues: Cues, sentences: Sequence[str]) -> bool:
     """Whether a later English sentence does, and none before it names anything."""
-    from ragkit.pipeline.cues import MANY
     from ragkit.pipeline.substituting import NAMED
+    from ragkit.pipeline.wording import MANY
 
     for before, sentence in itertools.pairwise(sentences):
         if cues.named.search(before) or NAMED.search(before) or MANY.search(before):

@@ -43,8 +43,8 @@ _SEVERAL = 2
 """Of the own words of a question that goes on, so many without any in a chunk are not answered."""
 
 _FEW, _MORE, _MANY = 3, 5, 9
-"""Terms of a question, of one that must be nearer, and of a message that tells something, which may lean on earlier turns: a
-longer one says itself what it is about."""
+"""Terms of a question, of one that must be nearer, and of a message that tells something, which may
+lean on earlier turns: a longer one says itself what it is about."""
 
 _LIKELY = {
     "offset": 0.4,
@@ -72,7 +72,7 @@ _LEAST_NEAR = 0.2
 asked after 12 conversations, 8 in 240 are read as leaning on these."""
 
 _LEAST_NEAR_OF_MORE = 0.3
-"""The same for a question of a few more words.""" 
+"""The same for a question of a few more words."""
 
 _TOLD_MORE = 3.5
 """Times the odds of a message alone, what is found with the turns before supports its own words. Of
@@ -248,7 +248,7 @@ def _is_judged(question: str, reading: Reading) -> bool:
 
 
 def _is_near(parts: Parts, alone: Reading, other: Resolved) -> bool:
-    """Whether a question of few words is near in meaning to the turns before, and does not name them."""
+    """Whether a question of few words is near to the turns before, and does not name them."""
     terms = alone.founds[0].terms
     if len(terms) > _MORE or not set(terms).isdisjoint(query_terms(other.topic, language="en")):
         return False
