@@ -71,6 +71,11 @@ _BY_LANGUAGE: Mapping[str, Mapping[str, str]] = {
             rf"|have) (?:this|that|these|those)(?! (?:who|that|with|which|whose|of|{_READERS}))"
             r"|also (?:for|in|on|at|to|with|without|by|from|during)(?! (?:which|what|whose|whom) )"
             r"|so (?:i|we|you|it|they|he|she|there|no|not|the|that|this|if|only)(?! (?:far|called))"
+            # What is said of the answer, and why only, or so often.
+            r"|that(?:'?s| sounds| seems| looks| would| doesn't| won't| didn't|'ll)(?! (?:all|why"
+            r"|how|when|where|what) )|(?:it|they) (?:sounds?|seems?|looks?)\b|why (?:so|only|just)"
+            r"|(?:you|u) (?:(?:just|also|already) )?(?:mentioned|said|told me|wrote)"
+            r"|(?:how|why) (?:do|does|did|are|is) [^?.!]{2,80} (?:compare|differ|related)\W{0,3}\Z"
             r"|(?:still|doesn't|didn't|won't|isn't|wasn't|tried|did that|more\W{0,3}\Z|tell me"
             r" more|show me"
             r" (?:how|the code|an? example)\W{0,3}\Z|go on|go into (?:more )?detail|next step)"
@@ -78,6 +83,8 @@ _BY_LANGUAGE: Mapping[str, Mapping[str, str]] = {
             r"|(?:(?:at|in|on|from|to|until|till|since|by|up to|for|with) )?(?:how|what|which"
             r"|where|when"
             r"|who|whom|why)(?: [a-z'-]{2,20}(?: exactly)?)?\W{0,3}\Z"
+            r"|(?:at|in|on|from|to|until|since|by|for|with) (?:how|what|which|when|where)"
+            r"(?: [a-z'-]{2,20}){0,2} on(?:wards)?\W{0,3}\Z"
             r"|[a-z]{3,15} (?:how (?:often|long|much|many)|when|where|why|how)\W{0,3}\Z|(?:what"
             r"|who)(?:'?s| is| comes"
             r"| happens) next"
@@ -99,6 +106,8 @@ _BY_LANGUAGE: Mapping[str, Mapping[str, str]] = {
             r"|(?:what|who|where|when|why|how|which)(?:'s| is| are| does| do| did| was| would| can"
             rf"| about| will)? (?:this|that|these|those)(?! (?:{_READERS}"
             r"|who|whose|that|which|with|without|of|in|[a-z]{2,20} (?:of|which|that))\b)"
+            r"|(?:does|did|would|will|should) (?:this|that|these|those)"
+            rf"(?! (?:{_READERS}|who|which|with|of|in|i|we|you)\b)"
             # Their noun stands in another clause: "Which values can it have?".
             r"|(?:can|could|does|do|did|will|would|should|may|might|must|is|are|was|were|has|have"
             r"|had"
@@ -152,6 +161,9 @@ _BY_LANGUAGE: Mapping[str, Mapping[str, str]] = {
             r"{0,3}\W{0,3}\Z"
             r"|(?:can|could|may|should|must|do|does|will|would) (?:i|we|you|one) (?:also|rather"
             r"|still)"
+            r"|(?:you|u) (?:(?:just|also|already) )?(?:mentioned|spoke of|talked about)"
+            r"|(?:what|which)(?: are| were| is)?(?: the| some)? other [a-z]{3,20}(?: [a-z]{3,20})?"
+            r"(?: are there| exist| is there| do you know)?\W{0,3}\Z|the two [a-z]{3,20}s\b"
             r"|the same (?:problem|issue|error|question|thing)\W{0,3}\Z"
             r"|the (?:first|second|third|fourth|last|next|previous) (?:point|step|part|option|item"
             r"|sentence|example|method|way|question|answer)(?! (?:of|in|to|for|when|is to)\b)"
@@ -195,7 +207,8 @@ _BY_LANGUAGE: Mapping[str, Mapping[str, str]] = {
             r"|they|there|here|it)\b)[A-Za-z][a-z]{3,20} (?:is|are|was|were|does|has)\b"
             r"|\b(?i:do|does|did|will|can|could|are|were|should|would|have|may) (?!this|its|his"
             r"|hers|theirs|ours|yours|always|less|plus|perhaps|sometimes|besides|thus|as|us"
-            r"\b)[a-z]{3,20}s\b|\b(?i:do|does|did|will|can|could|would|should) (?!i|you|we|they|it"
+            r"\b)[a-z]{3,20}s\b|\b(?i:do|does|did|will|can|could|would|should)"
+            r" (?![a-z]{2,20}ing\b)(?!i|you|we|they|it"
             r"|he|she|one|people|someone|anyone|everyone|this|that|these|those|there|not|also"
             r"|even\b)"
             r"[a-z]{3,20} [a-z]|\A\W{0,3}(?i:if|when|while|since|as|after|before|once|in|during"
@@ -220,7 +233,8 @@ _BY_LANGUAGE: Mapping[str, Mapping[str, str]] = {
         "expletive": (
             r"(?:is|was|would|will|be) it (?:possible|ok|okay|allowed|necessary|safe|true"
             r"|worth|time|better|free|enough|permitted|legal|required|important|normal"
-            r"|dangerous|easy|hard|difficult|common|estimated|believed|said|thought|suggested|known"
+            r"|dangerous|easy|hard|difficult|common|estimated|believed|said|thought|suggested"
+            r"|known(?= that| to)"
             r"|assumed|expected|recommended|when|brought up)|it(?:'s| is| was) (?:possible|allowed"
             r"|necessary|safe|true|better|required|important|raining|snowing|cold|hot|dark"
             r"|late|early)"
@@ -468,7 +482,7 @@ CUES: Mapping[str, Cues] = {
         for language, (opening, anywhere, expletive) in _UNSPACED.items()
     },
 }
-"""By language; of a language without an entry none are known."""
+"""By language."""
 
 THAT_NOUN = re.compile(
     rf"\b(?:(?:those|these) (?P<many>[a-z]{{3,20}}s)\b|(?<=[a-z] )(?<!\bdoes )(?<!\bdo )(?<!\bdid )"

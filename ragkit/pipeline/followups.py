@@ -9,6 +9,7 @@ the conversation itself ("Thanks!", "Shorter, please") needs no documents.
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -42,6 +43,11 @@ _MOST_MEANT = 12
 _ALIKE = 5
 """Letters with which a noun and its plural begin."""
 
+_MOST_SENTENCES = 4
+"""Of a message that are looked through for cues."""
+
+_OF_ONE = frozenset({"it", "its", "itself"})
+
 _LONGEST_FRAGMENT = 5
 """Words of a question without a verb, such as "For children?"."""
 
@@ -53,8 +59,8 @@ class Resolved:
     `question` is what is searched for: the question itself where it is `standalone`, else with the
     `topic` of earlier turns before it, whose words that it lacks are `carried`. `own` is what such
     a question asks itself, without the words that point back, and `meant` what these may mean,
-    where that is not known. `by` says who found that out. `is_remark` is a message
-    about the conversation.
+    where that is not known. `also` is searched for besides. `by` says who found that out.
+    `is_remark` is a message about the conversation.
     """
 
     standalone: bool
@@ -63,6 +69,7 @@ class Resolved:
     topic: str = ""
     own: str = ""
     meant: tuple[str, ...] = ()
+    also: tuple[str, ...] = ()
     by: Literal["rule", "generator"] | None = None
     is_remark: bool = False
 
@@ -92,6 +99,14 @@ def taken_on(question: str, history: Sequence[Turn]) -> Resolved | None:
     """Return what a question without a cue asks if it goes on all the same."""
     topic = _topic(history)
     return _resolved(question, topic, history) if topic else None
+
+
+def last_turns(history: Sequence[Turn]) -> tuple[str, str]:
+    """Return how the last answer and the user's last message begin."""
+    said = {turn.role: turn.content for turn in history}
+    begin = (said.get(role, "")[: 4 * MOST_CARRIED_CHARACTERS] for role in ("assistant", "user"))
+    answered, asked = (" ".join(text.split())[:MOST_CARRIED_CHARACTERS] for text in begin)
+    return answered, asked
 
 
 def tells(message: str) -> bool:
@@ -130,7 +145,14 @@ def otherwise(question: str, history: Sequence[Turn], first: Resolved) -> Iterat
 def _after(topic: str, answered: str, question: str, *, whole: str | None = None) -> Resolved:
     """Return a question as it is searched for after what was said, or as a `whole` question."""
     language = detect_language(f"{topic}\n{question}")
-    meant = () if whole else _meant(topic, answered, language)
+    also = question, f"{topic}\n{question}"
+    own = ""
+    meant: tuple[str, ...] = ()
+    if not whole:
+        own, told = _own_and_told(question, language)
+        # Where a question has no words of its own, what was answered is what it asks about.
+        spoken = "" if query_terms(own, language=language) else answered
+        meant = _meant(f"{topic} {told} {spoken}", answered, language)
     topic = f"{topic}\n{answered}".strip()
     missing = set(query_terms(whole or topic, language=language)) - set(
         query_terms(question, language=language)
@@ -140,13 +162,15 @@ def _after(topic: str, answered: str, question: str, *, whole: str | None = None
         for word in dict.fromkeys(_words(topic))
         if missing.intersection(index_terms(word, language=language))
     ]
+    searched = whole or f"{topic}\n{question}"
     return Resolved(
         standalone=False,
-        question=whole or f"{topic}\n{question}",
+        question=searched,
         carried=tuple(carried),
         topic=topic,
-        own="" if whole else _own(question),
+        own=own,
         meant=meant,
+        also=tuple(text for text in dict.fromkeys(also) if text != searched),
         by="rule",
     )
 
@@ -235,27 +259,52 @@ def goes_on(message: str, *, after: str) -> bool:
 
     if ANNOUNCEMENT.match(after):
         return True
-    first = _uncourteous(message[:_LONGEST_READ])
-    spans = sentence_spans(first)
-    if spans:
-        first = first[slice(*spans[0])]
-    cues = CUES.get(detect_language(first) or detect_language(f"{after}\n{first}") or "en")
+    said = _uncourteous(message[:_LONGEST_READ])
+    sentences = [said[slice(*span)] for span in sentence_spans(said)[:_MOST_SENTENCES]] or [said]
+    language = detect_language(sentences[0]) or detect_language(f"{after}\n{sentences[0]}")
+    cues = CUES.get(language or "en")
     if cues is None:
         return False
-    bare = _drop(cues.expletive, first)
-    cue = cues.anywhere.search(bare)
-    if cues.opening.match(bare) or (cue and not _is_named(cues, bare[: cue.start()])):
-        return True
-    pronoun = cues.pronoun.search(bare)
-    if pronoun is not None and not cues.named.search(bare, 0, pronoun.start()):
-        return True
+    bare = _drop(cues.expletive, sentences[0])
     n_words = len(bare.split())
     is_asked = bare.rstrip().endswith(("?", "？", "؟"))
     return bool(
-        (cues is CUES["en"] and _speaks_of_that(message[:_LONGEST_READ]))
+        cues.opening.match(bare)
+        or _points_back(cues, bare)
+        or (cues is CUES["en"] and _speaks_of_that(message[:_LONGEST_READ]))
         or (n_words <= _LONGEST_FRAGMENT and cues.fragment.match(bare))
         or (is_asked and n_words == 1 and not cues.is_unspaced)
+        or (cues is CUES["en"] and _points_back_later(cues, sentences))
     )
+
+
+def _points_back(cues: Cues, sentence: str) -> bool:
+    """Whether a word of a sentence means what no noun before it in the sentence can stand for."""
+    from ragkit.pipeline.wording import MANY
+
+    cue = cues.anywhere.search(sentence)
+    if cue and not _is_named(cues, sentence[: cue.start()]):
+        return True
+    pronoun = cues.pronoun.search(sentence)
+    if pronoun is None:
+        return False
+    before = sentence[: pronoun.start()]
+    if pronoun[0].lower() in _OF_ONE:
+        before = MANY.sub(" x ", before)
+    return not cues.named.search(before)
+
+
+def _points_back_later(cues: Cues, sentences: Sequence[str]) -> bool:
+    """Whether a later English sentence does, and none before it names anything."""
+    from ragkit.pipeline.substituting import NAMED
+    from ragkit.pipeline.wording import MANY
+
+    for before, sentence in itertools.pairwise(sentences):
+        if cues.named.search(before) or NAMED.search(before) or MANY.search(before):
+            return False
+        if _points_back(cues, _drop(cues.expletive, sentence)):
+            return True
+    return False
 
 
 def _speaks_of_that(message: str) -> bool:
@@ -271,15 +320,28 @@ def _speaks_of_that(message: str) -> bool:
 
 
 def _uncourteous(message: str) -> str:
-    """Return a message without the thanks before its question."""
-    from ragkit.pipeline.remarks import COURTESY, MOST_COURTESIES
+    """Return a message without the thanks, or how an answer is taken, before its question."""
+    from ragkit.pipeline.remarks import COURTESY, MOST_COURTESIES, REACTION
 
     for _ in range(MOST_COURTESIES):
-        said = COURTESY.match(message)
+        said = COURTESY.match(message) or REACTION.match(message)
         if said is None:
             break
         message = message[said.end() :]
     return message
+
+
+def _own_and_told(message: str, language: str | None) -> tuple[str, str]:
+    """Return what a message asks itself, and what it tells beside."""
+    told, asked = "", ""
+    for start, end in sentence_spans(message):
+        if message[start:end].rstrip().endswith(("?", "？", "؟")):
+            asked += f" {message[start:end]}"
+        else:
+            told += f" {message[start:end]}"
+    own = _own(asked)
+    # "What does that tell me?" asks about what the message tells.
+    return (own, told) if query_terms(own, language=language) else (_own(message), "")
 
 
 def _own(question: str) -> str:

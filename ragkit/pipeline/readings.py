@@ -11,20 +11,23 @@ from __future__ import annotations
 import math
 import operator
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, cast
 
 from ragkit.costs.stopwatch import Stopwatch
-from ragkit.pipeline.followups import Resolved, otherwise, taken_on, tells
+from ragkit.pipeline.followups import Resolved, last_turns, otherwise, taken_on, tells
 from ragkit.pipeline.retrieval import Found, Request
-from ragkit.pipeline.searching import retrieve_each
-from ragkit.pipeline.understanding import questions_of
+from ragkit.pipeline.searching import hits_of, pooled, retrieve_each
+from ragkit.pipeline.substituting import NAMED
+from ragkit.pipeline.understanding import changes_topic, questions_of
+from ragkit.storage import Snapshots
 from ragkit.text.words import detect_language, query_terms
 from ragkit.trimming import (
     BUILTIN_POLICY,
     Trimmed,
     largest_share,
     rank,
+    rank_together,
     select,
     support_score,
     untrimmed,
@@ -39,13 +42,37 @@ if TYPE_CHECKING:
 _SEVERAL = 2
 """Of the own words of a question that goes on, so many without any in a chunk are not answered."""
 
-_FEW, _MANY = 3, 9
-"""Terms of a question, and of a message that tells something, which may lean on earlier turns: a
-longer one says itself what it is about."""
+_FEW, _MORE, _MANY = 3, 5, 9
+"""Terms of a question, of one that must be nearer, and of a message that tells something, which may
+lean on earlier turns: a longer one says itself what it is about."""
+
+_LIKELY = {
+    "offset": 0.4,
+    "terms": -0.74,
+    "named": -1.25,
+    "taken_up": 2.02,
+    "alone": -0.8,
+    "after": 1.3,
+    "least": 0.8,
+}
+"""Weights of a logistic regression of "goes on", for a question without a cue that takes up a word
+of the last answer or is near to the last question: of its terms, of whether it has a name and
+whether it takes up a word, and of the log odds of its support alone and with the turns before; and
+the least sum, which 42 of 140 that go on reach, and one of 2,153 that stand alone, each after
+another question and its answer."""
+
+_NEARER, _SOME = 0.25, 4
+"""Cosine of such a question with the last one, and its terms, if none stands in the answer."""
+
+_MOST_TERMS, _WELL, _MOST_LOG_ODDS = 8, 2.0, 6.9
+"""Terms that count; log odds with which the turns before may support a question at best; bound."""
 
 _LEAST_NEAR = 0.2
 """Cosine of a question of a few words with the turns that it leans on. Of 20 on other things, each
 asked after 12 conversations, 8 in 240 are read as leaning on these."""
+
+_LEAST_NEAR_OF_MORE = 0.3
+"""The same for a question of a few more words."""
 
 _TOLD_MORE = 3.5
 """Times the odds of a message alone, what is found with the turns before supports its own words. Of
@@ -68,11 +95,14 @@ def read(
 ) -> Reading:
     """Search for what a question is taken to ask; for one of few words, also for what it may be."""
     reading = _read(parts, request, resolved, watch)
-    if not history or _is_enough(parts, reading) or not _is_judged(request.question, reading):
-        return reading
-    if resolved.standalone:
-        return _leaning(parts, request, reading, history, watch) or reading
-    return _first_enough(parts, request, reading, history, watch)
+    if history and _is_judged(request.question, reading):
+        if not resolved.standalone:
+            reading = _first_enough(parts, request, reading, history, watch)
+        elif (other := _going_on(parts, request, reading, history, watch)) is not None:
+            reading = other
+        elif not _is_enough(parts, reading):
+            reading = _leaning(parts, request, reading, history, watch) or reading
+    return _joined(parts, request, reading, watch)
 
 
 def _first_enough(
@@ -88,8 +118,45 @@ def _first_enough(
     for other in otherwise(request.question, history, first.resolved):
         reading = _read(parts, request, other, watch)
         if _is_enough(parts, reading):
-            return reading
+            also = dict.fromkeys((*reading.resolved.also, first.resolved.question))
+            return replace(reading, resolved=replace(reading.resolved, also=tuple(also)))
     return first
+
+
+def _going_on(
+    parts: Parts,
+    request: Request,
+    alone: Reading,
+    history: Sequence[Turn],
+    watch: Stopwatch,
+) -> Reading | None:
+    """Return how a question without a cue reads with the turns before, if it likely goes on.
+
+    That is likely where it says little, names nothing, and is supported better with the turns than
+    alone. Where no such support could show it, nothing more is searched for.
+    """
+    terms, question = alone.founds[0].terms, request.question
+    if not terms or changes_topic(question):
+        return None
+    answered, asked = last_turns(history)
+    takes_up = not set(terms).isdisjoint(query_terms(answered, language="en"))
+    likely = (
+        _LIKELY["offset"]
+        + _LIKELY["terms"] * min(len(terms), _MOST_TERMS)
+        + _LIKELY["named"] * bool(NAMED.search(question))
+        + _LIKELY["taken_up"] * takes_up
+        + _LIKELY["alone"] * _log_odds(alone.support)
+    )
+    if likely + _LIKELY["after"] * _WELL < _LIKELY["least"]:
+        return None
+    if not takes_up and (len(terms) > _SOME or _cosine(parts, alone, asked) < _NEARER):
+        return None
+    other = taken_on(question, history)
+    if other is None:
+        return None
+    reading = _read(parts, request, other, watch)
+    likely += _LIKELY["after"] * _log_odds(reading.support)
+    return reading if likely >= _LIKELY["least"] and _is_enough(parts, reading) else None
 
 
 def _leaning(
@@ -102,10 +169,10 @@ def _leaning(
     """Return how a question without a cue reads with the turns before, if it leans on them."""
     terms = alone.founds[0].terms
     is_told = len(terms) <= _MANY and tells(request.question)
-    if not (is_told or 0 < len(terms) <= _FEW):
+    if not (is_told or 0 < len(terms) <= _MORE):
         return None
     other = taken_on(request.question, history)
-    is_near = other is not None and _is_near(parts, request.question, other, terms)
+    is_near = other is not None and _is_near(parts, alone, other)
     if other is None or not (is_told or is_near):
         return None
     first = _read(parts, request, other, watch)
@@ -131,6 +198,43 @@ def _read(parts: Parts, request: Request, resolved: Resolved, watch: Stopwatch) 
     return Reading(resolved=resolved, founds=founds, trimmed=trimmed, support=support)
 
 
+def _joined(parts: Parts, request: Request, reading: Reading, watch: Stopwatch) -> Reading:
+    """Return a reading whose context is the best of all ways to search for its question.
+
+    It has no more tokens than one of them would have. What is paid for is searched once.
+    """
+    found, also, policy = reading.founds[0], reading.resolved.also, parts.policy
+    if len(reading.founds) > 1 or not also or policy is None or not _is_here(parts, found):
+        return reading
+    founds = [found, *retrieve_each(parts, request, also, watch)]
+    alike = pooled(parts, request, founds, watch)
+    with watch.stage("trim"):
+        each = (_trimmed(parts, [one], request.n_candidates) for one in founds[1:])
+        most = max(_n_tokens(kept) for kept in (reading.trimmed, *each))
+        if not most:
+            return reading
+        trimmed = select(
+            rank_together([(one.terms, one.pool) for one in alike], policy),
+            policy=policy,
+            counter=parts.counter,
+            level=parts.settings.trim_level,
+            max_context_tokens=most,
+            placement=cast("Placement", parts.settings.placement),
+        )
+    whole = replace(found, hits=hits_of(founds), pool=alike[0].pool)
+    return replace(reading, founds=[whole], trimmed=trimmed)
+
+
+def _is_here(parts: Parts, found: Found) -> bool:
+    """Whether a search asks no service, which costs money or time."""
+    is_free = found.embedder in {"builtin", "none"} and parts.reranker is None
+    return is_free and isinstance(parts.store(), Snapshots)
+
+
+def _n_tokens(trimmed: Trimmed) -> int:
+    return sum(item.n_tokens for item in trimmed.context)
+
+
 def _is_judged(question: str, reading: Reading) -> bool:
     """Whether a question is one, and in English, so that the store's vectors can judge it."""
     found = reading.founds[0]
@@ -143,23 +247,32 @@ def _is_judged(question: str, reading: Reading) -> bool:
     )
 
 
-def _is_near(parts: Parts, question: str, other: Resolved, terms: Sequence[str]) -> bool:
-    """Whether a short question is near in meaning to the turns before, and does not name them."""
-    embedder = parts.embedder()
-    if (
-        len(terms) > _FEW
-        or embedder is None
-        or set(terms).intersection(query_terms(other.topic, language="en"))
-    ):
+def _is_near(parts: Parts, alone: Reading, other: Resolved) -> bool:
+    """Whether a question of few words is near to the turns before, and does not name them."""
+    terms = alone.founds[0].terms
+    if len(terms) > _MORE or not set(terms).isdisjoint(query_terms(other.topic, language="en")):
         return False
-    asked, before = map(embedder.embed_query, (question, other.topic))
-    return math.fsum(map(operator.mul, asked, before)) >= _LEAST_NEAR
+    return _cosine(parts, alone, other.topic) >= (
+        _LEAST_NEAR if len(terms) <= _FEW else _LEAST_NEAR_OF_MORE
+    )
+
+
+def _cosine(parts: Parts, alone: Reading, other: str) -> float:
+    """Return how near a question is to a text in meaning, from -1 to 1; 0 without an embedder."""
+    embedder, vector = parts.embedder(), alone.founds[0].vector
+    if embedder is None or vector is None:
+        return 0.0
+    return math.fsum(map(operator.mul, vector, embedder.embed_query(other)))
 
 
 def _is_enough(parts: Parts, reading: Reading) -> bool:
     asked, policy = parts.settings.refuse_below, parts.policy or BUILTIN_POLICY
     least = policy.refuse_below if asked is None or asked == "off" else float(asked)
     return (reading.support or 0.0) >= (least or 0.0)
+
+
+def _log_odds(support: float | None) -> float:
+    return max(-_MOST_LOG_ODDS, min(_MOST_LOG_ODDS, math.log(max(1e-9, _odds(support)))))
 
 
 def _odds(support: float | None) -> float:

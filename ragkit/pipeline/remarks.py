@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 _THANKS = (
-    r"(?:many )?thanks(?: a lot| so much| again| very much| a million)?|no,? thanks"
+    r"(?:many )?thanks(?: a lot| so much| again| very much| a million| anyway)?|no,? thanks"
     r"|(?:no,? )?thank you(?: so much| very much| a lot)?|thx|ty|cheers|(?:ok(?:ay)?|great|perfect"
     r"|cool|nice|awesome|excellent|super|good(?! [mean])|fine|alright|brilliant|wonderful"
     r"|lovely|wow|lol|haha|amazing|fantastic|neat|interesting|sure|exactly|indeed|noted|gotcha)"
@@ -149,6 +149,18 @@ COURTESY = re.compile(
     re.IGNORECASE,
 )
 """What may stand before a question, also more than once, and is no part of it."""
+
+REACTION = re.compile(
+    r"\A\s{0,9}(?:(?:really|wow|oh(?: no)?|ah|h+m+|u+h+m*|ouch|yikes|hooray|great|good|cool|nice"
+    r"|fine|interesting|well|no way|so what|who knew|of course|i understand|cool science"
+    r"|good question|too bad|what a pity|what a shame)"
+    r"|(?:that|this|it)(?:'?s| is| was| sounds| looks| seems)(?: so| very| really| quite| pretty"
+    r"| rather| too| all)? (?:interesting|great|good|nice|cool|awesome|helpful|useful|perfect"
+    r"|fine|clear|bad|sad|awful|terrible|a pity|a shame|annoying|surprising|amazing|fascinating"
+    r"|lovely|right|true|good to know|strange|odd|funny|fair))[\s,]{0,3}[.!?…]{1,3}\s{1,9}(?=\w)",
+    re.IGNORECASE,
+)
+"""How an answer is taken, which says nothing of what is asked next."""
 
 MOST_COURTESIES = 3
 

@@ -110,6 +110,7 @@ class Found:
         embedder: The name of the store's; None for a retriever.
         n_chunks: How many the store holds; None where it does not tell.
         is_blocked: Whether there are no hits because of a guardrail of the retriever.
+        vector: The question's; None for keyword search.
     """
 
     hits: Sequence[Hit]
@@ -120,6 +121,7 @@ class Found:
     embedder: str | None
     n_chunks: int | None = None
     is_blocked: bool = False
+    vector: Vector | None = None
 
 
 def depth(asked: int | None, setting: int | None, default: int) -> int:
@@ -151,6 +153,27 @@ def retrieve(parts: Parts, request: Request, watch: Stopwatch) -> Found:
             request, is_read = replace(request, question=found), True
         else:
             embedder = found
+
+
+def prepared_alike(
+    parts: Parts,
+    request: Request,
+    founds: Sequence[Found],
+    hits: Sequence[Hit],
+    watch: Stopwatch,
+) -> Sequence[Found]:
+    """Return what readings of one question found in a store, with these hits as each one's pool."""
+    store = parts.store()
+
+    def pools(view: Snapshot) -> list[Sequence[PoolChunk]]:
+        return [view.pool(hits, found.vector) for found in founds]
+
+    with watch.stage("trim"):
+        alike = store.in_one_state(pools) if isinstance(store, Snapshots) else pools(_Live(store))
+    return [
+        _completed(store, request, replace(found, pool=pool), watch)
+        for found, pool in zip(founds, alike, strict=True)
+    ]
 
 
 def _attempt(
@@ -323,6 +346,7 @@ def _search(
         embedder=None if manifest.settings is None else manifest.settings.embedder,
         n_chunks=view.n_chunks(groups=request.groups),
         is_blocked=isinstance(hits, Blocked),
+        vector=vector,
     )
 
 

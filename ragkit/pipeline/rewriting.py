@@ -45,7 +45,9 @@ def rewritten(
     usage = sound_usage(generation.usage)
     if not text or len(text) > _MOST_CHARACTERS:
         return resolved, usage
-    return replace(resolved, question=text, topic="", own="", meant=(), by="generator"), usage
+    return replace(
+        resolved, question=text, topic="", own="", meant=(), also=(), by="generator"
+    ), usage
 
 
 def added(usage: Usage, more: Usage) -> Usage:

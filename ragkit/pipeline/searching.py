@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from ragkit.costs.stopwatch import Stopwatch
 from ragkit.errors import ConfigError
-from ragkit.pipeline.retrieval import Found, Request, depth, retrieve
+from ragkit.pipeline.retrieval import Found, Request, depth, prepared_alike, retrieve
 from ragkit.pipeline.understanding import questions_of
 from ragkit.storage import LocalStore
 from ragkit.types import Hit
@@ -77,6 +77,14 @@ def retrieve_each(
 ) -> Sequence[Found]:
     """Search for each question of a message; raises what `retrieve` does."""
     return [retrieve(parts, replace(request, question=text), watch) for text in questions]
+
+
+def pooled(
+    parts: Parts, request: Request, founds: Sequence[Found], watch: Stopwatch
+) -> Sequence[Found]:
+    """Return what readings of one question found, each with the chunks of all as its pool."""
+    pools = [[chunk.hit for chunk in found.pool if not chunk.completes] for found in founds]
+    return prepared_alike(parts, request, founds, by_turns(pools), watch)
 
 
 def hits_of(founds: Sequence[Found]) -> Sequence[Hit]:

@@ -118,6 +118,11 @@ def questions_of(message: str) -> Sequence[str]:
     return list(_asked(sentences, asking))[:MOST_QUESTIONS]
 
 
+def changes_topic(message: str) -> bool:
+    """Whether a message opens by saying that it asks something else."""
+    return _CHANGE.match(_COURTEOUS.sub("", message[:MOST_CHARACTERS], count=1)) is not None
+
+
 def asks(message: str) -> bool:
     """Whether a message asks something: by a question mark, or how a sentence of it opens."""
     sentences = _sentences(message[:MOST_CHARACTERS])

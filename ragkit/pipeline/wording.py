@@ -49,3 +49,11 @@ MEASURE = re.compile(
 )
 """Words that ask for something, which documents tell by a figure rather than by these words, and
 words that only ask."""
+
+MANY = re.compile(
+    r"\b(?:(?:any|some|no|most|(?<!how )many|several|both|all|two|three|few|other|more)"
+    r" (?:[a-z]{2,20} )?|(?:do|does|did|are|were|see|get|have|find) (?:[a-z]{2,20} )?)"
+    r"(?!this\b|its\b|his\b|was\b|does\b|always\b|less\b|us\b|as\b|is\b|has\b)[a-z]{2,20}(?<!s)s\b",
+    re.IGNORECASE,
+)
+"""English nouns of many things, which "it" cannot mean."""

@@ -19,6 +19,7 @@ from ragkit.trimming.ranking import (
     Ranking,
     largest_share,
     rank,
+    rank_together,
     refusal_threshold,
     support_score,
 )
@@ -48,6 +49,7 @@ __all__ = [
     "open_policy",
     "open_scorer",
     "rank",
+    "rank_together",
     "refusal_threshold",
     "select",
     "support_score",

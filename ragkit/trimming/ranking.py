@@ -85,27 +85,60 @@ def rank(question_terms: Sequence[str], pool: Sequence[PoolChunk], policy: TrimP
         pool: Best chunk first.
         policy: How to score, and which neighbours and headings to keep; its limits play no part.
     """
-    signals = measure(question_terms, pool)
+    return rank_together([(question_terms, pool)], policy)
+
+
+def rank_together(
+    readings: Sequence[tuple[Sequence[str], Sequence[PoolChunk]]], policy: TrimPolicy
+) -> Ranking:
+    """Score a pool's sentences by the mean over readings of one question, as `rank` does for one.
+
+    What several readings find good comes before what one of them does. The support is that of the
+    first.
+
+    Args:
+        readings: Of each its index terms, and the pool as it was prepared for it: all hold the same
+            chunks in the same order.
+        policy: As in `rank`.
+    """
+    measured = [measure(terms, pool) for terms, pool in readings]
+    question_terms, pool = readings[0]
+    signals = measured[0]
     sentences = signals.sentences
     if not sentences:
         return Ranking(pool=pool, sentences=(), support=None)
+    each = [(*reading, of) for reading, of in zip(readings, measured, strict=True)]
     atoms = Atoms(pool, policy)
     by_units = policy.units and policy.scorer is None and is_structured(pool)
     if by_units:
         # Only pools with structure load it.
         from ragkit.trimming.unit_scorer import relative_unit_scores, unit_scores
 
-        scores = unit_scores(question_terms, pool, signals, atoms)
+        scores = _mean([unit_scores(*reading, atoms) for reading in each])
         order = _best_first(scores)
         relative_of: Callable[[int, int], float] = relative_unit_scores(scores)
     else:
-        scores, with_hop = _scores(question_terms, pool, signals, policy)
-        relative = _relative_scores(with_hop, sentences, policy)
+        scored = [_scores(*reading, policy) for reading in each]
+        scores = _mean([scores for scores, _ in scored])
+        relative = _mean([_relative_scores(hop, sentences, policy) for _, hop in scored])
         order = _best_first(relative)
         relative_of = lambda k, _: relative[k]  # noqa: E731 (its type is stated above)
     kept = _kept_order(sentences, scores, pool, atoms, order=order, relative_of=relative_of)
     support = _support(question_terms, pool, signals, policy)
     return Ranking(pool=pool, sentences=kept, support=support, by_units=by_units)
+
+
+def _mean(readings: Sequence[Sequence[float]]) -> Sequence[float]:
+    """Return the means of units' scores, moved so that the best is as good as the readings' are.
+
+    Where these find different units best, the best mean is lower, and a limit would keep less.
+    """
+    if len(readings) == 1:
+        return readings[0]
+    means = [math.fsum(scores) / len(readings) for scores in zip(*readings, strict=True)]
+    best = math.fsum(map(max, readings)) / len(readings)
+    move = best - max(means)
+    return [mean + move for mean in means]
 
 
 def support_score(

@@ -16,7 +16,16 @@ from ragkit.chunking import SpanChunker
 from ragkit.errors import ConfigError
 from ragkit.text.wordpiece import load_wordpiece
 from ragkit.text.words import index_terms
-from ragkit.trimming import BUILTIN_POLICY, PoolChunk, TrimPolicy, rank, select, trim, untrimmed
+from ragkit.trimming import (
+    BUILTIN_POLICY,
+    PoolChunk,
+    TrimPolicy,
+    rank,
+    rank_together,
+    select,
+    trim,
+    untrimmed,
+)
 from ragkit.types import ContextItem, Document, Hit, Location, Mark
 
 from ..strategies import TEXTS
@@ -383,3 +392,15 @@ def sentences_of(chunk: PoolChunk) -> list[str]:
     """Return the texts of a chunk's sentences."""
     own = chunk.hit.chunk
     return [own.text[a - own.start : b - own.start] for a, b in own.sentences]
+
+
+def test_what_several_readings_find_good_comes_first() -> None:
+    """A sentence with words of two readings comes before those with words of one."""
+    pool = pool_of(
+        "A ticket for the museum costs six euros. The museum opens at ten. Tickets are sold here."
+    )
+    readings = [index_terms(text, language="en") for text in ("museum", "ticket costs")]
+    together = rank_together([(terms, pool) for terms in readings], POLICY)
+    assert together.sentences[0].text.startswith("A ticket for the museum")
+    assert rank(readings[0], pool, POLICY).sentences[0].text.startswith("The museum opens")
+    assert rank_together([(readings[0], pool)], POLICY) == rank(readings[0], pool, POLICY)

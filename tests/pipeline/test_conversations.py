@@ -157,6 +157,19 @@ def test_what_finds_nothing_alone(
     assert {key: after[key] for key in UNCHANGED} == {key: alone[key] for key in UNCHANGED}
 
 
+def test_what_takes_up_the_answer(rag: RAG) -> None:
+    """A short question goes on if it takes up a word of the answer, and stands alone otherwise."""
+    question = "Who asks for offers?"
+    council = _turns(["What does the council ask for?",
+                      "It asks for a roofed bicycle shed with twenty places."])  # fmt: skip
+    others = _turns(["When does the canteen serve lunch?", "From 11:45 to 13:30."])
+    after, alone = (rag.ask(question, history=turns) for turns in (council, others))
+    assert after.resolved is not None
+    assert alone.resolved is not None
+    assert (after.resolved.standalone, alone.resolved.standalone) == (False, True)
+    assert not _missing({"needs": ["Pilar Osei"]}, after)
+
+
 def test_what_the_last_question_does_not_explain(rag: RAG) -> None:
     """A question that goes on and finds too little is read with all that was asked before."""
     history = _turns([
