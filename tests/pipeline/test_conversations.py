@@ -22,7 +22,7 @@ LEAST_OF_BLIND = 0.75
 MOST_NOT_FOUND = 0.05
 """Of questions that stand alone, the share that search finds too little for, history or not."""
 
-MOST_ANSWERED = 0.1
+MOST_ANSWERED = 0.2
 """Of questions that stand alone and have no answer in the documents, the share that gets one."""
 
 LINES = (FIXTURES / "conversations.jsonl").read_text("utf-8").splitlines()
