@@ -102,12 +102,12 @@ def _directive(name: str, rst: ModuleType, nodes: ModuleType) -> type:
     options["class"] = rst.directives.unchanged
 
     def run(self: _Directive) -> list[_DocutilsNode]:
-        if name in _SILENT_DIRECTIVES or not self.content:
+        is_term = name.removeprefix("py:") in _OBJECTS and self.arguments
+        if name in _SILENT_DIRECTIVES or not (self.content or is_term):
             return []
         content = "\n".join(self.content)
         if name in _CODE_DIRECTIVES:
             return [nodes.literal_block(content, content)]
-        is_term = name.removeprefix("py:") in _OBJECTS and self.arguments
         scope = (nodes.definition if is_term else nodes.admonition)(content)
         self.state.nested_parse(self.content, self.content_offset, scope)
         if not is_term:
@@ -203,7 +203,8 @@ class _Tree(HTMLParser):
         elif tag in _OF_HTML:
             if self._open[-1][1].kind == "paragraph":
                 self._open.pop()
-            node = Node(_OF_HTML[tag])
+            is_quote = tag == "table" and "blockquote" in (dict(attrs).get("class") or "")
+            node = Node("scope" if is_quote else _OF_HTML[tag])
             self._open[-1][1].children.append(node)
             self._open.append((tag, node))
         elif tag == "br":

@@ -49,7 +49,7 @@ KINDS = (
 LEAST_LETTERS = 8
 """Fewer letters and digits do not tell a line from others."""
 
-_SENTENCE_END = re.compile(r"(?:(?<=[.!?])|(?<=[.!?][\"')\]]))\s+(?=[A-Z\"'`(*:])")
+_SENTENCE_END = re.compile(r"(?:(?<=[.!?])|(?<=[.!?][\"')\]]))\s+(?=[A-Z\"'`(*:_])|(?<=:)\s*\n")
 
 
 def plain(text: str) -> str:
@@ -226,7 +226,11 @@ class Document:
 
 
 def _tells(piece: str, whole: str) -> bool:
-    return len(piece) >= LEAST_LETTERS and whole.count(piece) == 1
+    return _is_long(piece) and whole.count(piece) == 1
+
+
+def _is_long(piece: str) -> bool:
+    return len(piece) >= LEAST_LETTERS
 
 
 def look(document: Document, passages: Sequence[tuple[str, str]]) -> list[tuple[Part, bool]]:
@@ -269,7 +273,11 @@ def _is_followed(part: Part, texts: Sequence[str]) -> bool:
             lines = [plain(line) for line in f"{text}\n{following}".splitlines()]
             last = next(k for k in range(len(lines)) if said in "".join(lines[: k + 1]))
             behind = [line.lstrip("0123456789") for line in lines[last + 1 :] if line]
-            return any(line.startswith(p) for line in behind for p in part.follows if p)
+            pairs = [(line, piece) for line in behind for piece in part.follows if piece]
+            return any(
+                line.startswith(piece) or (_is_long(line) and piece.startswith(line))
+                for line, piece in pairs
+            )
     return False
 
 

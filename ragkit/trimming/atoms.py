@@ -160,7 +160,7 @@ def _first_introduced(chunk: Chunk, position: int) -> int | None:
     start = chunk.units[position].start
     for k in range(position + 1, len(chunk.units)):
         if chunk.units[k].kind != "markup":
-            is_needed = any(need.start == start for need in chunk.units[k].needs)
+            is_needed = any(start <= need.start < end for need in chunk.units[k].needs)
             return k if is_needed else None
     return None
 
