@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
-from ragkit.types import Chunk, ContextItem, Span
+from ragkit.types import Chunk, ContextItem, Need
 
 GAP = "…"
 
@@ -69,19 +69,27 @@ def n_orphans(context: Sequence[ContextItem]) -> int:
         items.sort(key=lambda item: item.start)
         starts = [item.start for item in items]
         reached = list(itertools.accumulate((item.end for item in items), max))
-        for need_spans in _needs(items):
-            found = ((bisect_right(starts, start) - 1, end) for start, end in need_spans)
-            n += any(k < 0 or reached[k] < end for k, end in found)
+
+        def is_held(need: Need) -> bool:
+            start, text = need.start, need.text
+            while (k := bisect_right(starts, start) - 1) >= 0 and reached[k] > start:
+                if reached[k] >= need.end:
+                    return True
+                rest = text[reached[k] - start :].lstrip()  # It may go on in another item.
+                start, text = need.end - len(rest), rest
+            return False
+
+        n += sum(not all(map(is_held, needs)) for needs in _needs(items))
     return n
 
 
-def _needs(items: Iterable[ContextItem]) -> Iterator[list[Span]]:
-    """Yield the spans that each unit needs which is kept for its own sake."""
+def _needs(items: Iterable[ContextItem]) -> Iterator[Sequence[Need]]:
+    """Yield what each unit needs which is kept for its own sake."""
     for item in items:
         own = {sentence.start for sentence in item.sentences if sentence.role == "unit"}
         for unit in item.hit.chunk.units:
             if unit.start in own and unit.is_kept_alone:
-                yield [(need.start, need.end) for need in unit.needs]
+                yield unit.needs
 
 
 def _marks(items: Sequence[ContextItem]) -> list[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ragkit.text.sentences import refers_back
 from ragkit.trimming.policy import TrimPolicy
@@ -109,16 +109,26 @@ class Atoms:
             text = chunk.text[start - chunk.start : end - chunk.start]
             yield Piece(i, j - 1, Need(start=start, end=end, role="referent", text=text))
         for need in unit_of(chunk, j).needs:
-            place = self._at.get((chunk.document_id, need.start))
-            # Of a long need only the start is one, and a chunk may hold only the start of a need.
-            if place is not None and self._end(*place) == need.end:
-                yield Piece(*place, need)
-                yield from (Piece(i, k) for k in _markup_between(chunk, place, (i, j)))
-            else:
-                yield Piece(i, None, need)
+            for piece in self._pieces_of(i, need):
+                yield piece
+                if piece.position is not None:
+                    between = _markup_between(chunk, (piece.chunk, piece.position), (i, j))
+                    yield from (Piece(i, k) for k in between)
 
-    def _end(self, i: int, j: int) -> int:
-        return self._chunks[i].units[j].end
+    def _pieces_of(self, i: int, need: Need) -> Iterator[Piece]:
+        """Yield where a need of a chunk's unit stands in the pool, and borrow the rest of it."""
+        document_id = self._chunks[i].document_id
+        while (place := self._at.get((document_id, need.start))) is not None:
+            end = self._chunks[place[0]].units[place[1]].end
+            if end > need.end:  # Of a long unit only the start is needed.
+                break
+            yield Piece(*place, need)
+            if end == need.end:
+                return
+            # A border divides what is needed.
+            rest = need.text[end - need.start :].lstrip()
+            need = replace(need, start=need.end - len(rest), text=rest)
+        yield Piece(i, None, need)
 
 
 def is_structured(pool: Sequence[PoolChunk]) -> bool:
