@@ -204,8 +204,8 @@ class SpanChunker:
         while start < end:
             stop = self._longest_prefix(text, start, end)
             if stop < end:
+                line = text.rfind("\n", start, stop) if self.units else -1
                 middle = start + (stop - start) // 2
-                line = text.rfind("\n", middle, stop) if self.units else -1
                 stop = line if line > 0 else _last_space(text, middle, stop) or stop
             yield start, stop
             start = stop

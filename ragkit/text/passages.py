@@ -59,8 +59,6 @@ def leaves_out(before: ContextItem, item: ContextItem) -> bool:
 
 def n_orphans(context: Sequence[ContextItem]) -> int:
     """Return how many units that are kept for their own sake lack a span that they need."""
-    from bisect import bisect_right
-
     by_document: dict[str, list[ContextItem]] = {}
     for item in context:
         by_document.setdefault(item.hit.chunk.document_id, []).append(item)
@@ -69,18 +67,23 @@ def n_orphans(context: Sequence[ContextItem]) -> int:
         items.sort(key=lambda item: item.start)
         starts = [item.start for item in items]
         reached = list(itertools.accumulate((item.end for item in items), max))
-
-        def is_held(need: Need) -> bool:
-            start, text = need.start, need.text
-            while (k := bisect_right(starts, start) - 1) >= 0 and reached[k] > start:
-                if reached[k] >= need.end:
-                    return True
-                rest = text[reached[k] - start :].lstrip()  # It may go on in another item.
-                start, text = need.end - len(rest), rest
-            return False
-
-        n += sum(not all(map(is_held, needs)) for needs in _needs(items))
+        n += sum(
+            not all(_is_held(need, starts, reached) for need in needs) for needs in _needs(items)
+        )
     return n
+
+
+def _is_held(need: Need, starts: Sequence[int], reached: Sequence[int]) -> bool:
+    """Whether items hold a need, given where they start and how far they reach up to each."""
+    from bisect import bisect_right
+
+    start, text = need.start, need.text
+    while (k := bisect_right(starts, start) - 1) >= 0 and reached[k] > start:
+        if reached[k] >= need.end:
+            return True
+        text = text[reached[k] - start :].lstrip()  # It may go on in another item.
+        start = need.end - len(text)
+    return False
 
 
 def _needs(items: Iterable[ContextItem]) -> Iterator[Sequence[Need]]:

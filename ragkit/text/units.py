@@ -22,8 +22,8 @@ MAX_WHOLE_CODE_CHARACTERS = 5000
 MAX_NEED_CHARACTERS = 600
 """Of a longer need only the start is one: a header comes with each of its rows."""
 
-MAX_NEEDS = 4
-"""Needs of a unit, the nearest ones: for example two header rows, a caption and a lead-in."""
+MAX_NEEDS = 6
+"""Needs of a unit, the nearest ones: for example two header rows, a caption and three lead-ins."""
 
 MAX_DEPTH = 20
 """Parts nested deeper are running text of the part at this depth."""

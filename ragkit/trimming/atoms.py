@@ -58,10 +58,14 @@ class Atoms:
         What only introduces others is kept with the first of them. Unless it is to be `whole`, the
         rest of the procedure is left out.
         """
-        yield from self._with_needs(i, j, whole=whole)
-        introduced = _first_introduced(self._chunks[i], j)
-        if introduced is not None:
-            yield from self._with_needs(i, introduced, whole=whole)
+        wanted, known = [(i, j)], {(i, j)}
+        for place in wanted:  # What is introduced may introduce something itself.
+            yield from self._with_needs(*place, whole=whole)
+            for member in (place, *(self.procedure(*place) if whole else ())):
+                introduced = self._next_introduced(*member)
+                if introduced is not None and introduced not in known:
+                    known.add(introduced)
+                    wanted.append(introduced)
 
     def _with_needs(self, i: int, j: int, *, whole: bool) -> Iterator[Piece]:
         chunk = self._chunks[i]
@@ -71,6 +75,13 @@ class Atoms:
         for place in (*together, *((i, k) for k in beside)):
             yield from self._needs(*place)
         yield from (Piece(i, k) for k in beside)
+
+    def _next_introduced(self, i: int, j: int) -> tuple[int, int] | None:
+        """Return where the first is that a unit introduces, unless it is kept with it anyway."""
+        units, k = self._chunks[i].units, _first_introduced(self._chunks[i], j)
+        if k is None or (units[k].procedure and units[k].procedure == units[j].procedure):
+            return None
+        return i, k
 
     def is_alone(self, i: int, j: int) -> bool:
         """Whether a unit is kept with nothing else, as a sentence of prose is."""
