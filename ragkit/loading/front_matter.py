@@ -1,14 +1,17 @@
-"""The metadata above a Markdown text: the part of YAML that front matter is written in."""
+"""The metadata above a Markdown text: TOML, or the part of YAML that it is written in."""
 
 from __future__ import annotations
 
 import re
+import tomllib
 from collections.abc import Iterator
+from math import isfinite
 
 from ragkit.loading.loaded import whole_characters
 from ragkit.types import Json
 
 _FRONT_MATTER = re.compile(r"---[ \t]*+\n(.*?)\n(?:---|\.\.\.)[ \t]*+(?:\n|\Z)", re.DOTALL)
+_TOML = re.compile(r"\+\+\+[ \t]*+\n(.*?)\n\+\+\+[ \t]*+(?:\n|\Z)", re.DOTALL)
 _ENTRY = re.compile(r"([\w-]++)[ \t]*+:(?:[ \t]++(.*))?$")
 _ITEM = re.compile(r"[ \t]*+-[ \t]++(.*)$")
 _FOLDED = re.compile(r"[>|][-+]?$")
@@ -28,12 +31,31 @@ def front_matter(text: str) -> tuple[int, dict[str, Json]]:
     """
     front = _FRONT_MATTER.match(text)
     if front is None:
-        return 0, {}
+        toml = _TOML.match(text)
+        return (0, {}) if toml is None else _of_toml(toml)
     metadata: dict[str, Json] = {}
     for key, value, below in _entries(front[1]):
         found = _value(value, below)
         if found is not None:
             metadata[key] = found
+    return front.end(), metadata
+
+
+def _of_toml(front: re.Match[str]) -> tuple[int, dict[str, Json]]:
+    try:
+        found = tomllib.loads(front[1])
+    except (ValueError, RecursionError):  # It may as well be the text's own.
+        return 0, {}
+    metadata: dict[str, Json] = {}
+    for key, value in found.items():
+        some = value if isinstance(value, list) else [value]
+        if any(isinstance(one, list | dict) for one in some):
+            continue
+        known = [
+            one if isinstance(one, str | int) or (isinstance(one, float) and isfinite(one))
+            else str(one) for one in some
+        ]  # fmt: skip
+        metadata[key] = known if isinstance(value, list) else known[0]
     return front.end(), metadata
 
 

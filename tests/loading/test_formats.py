@@ -257,6 +257,22 @@ def test_front_matter_has_types() -> None:
     assert loaded.title == "1984"
 
 
+def test_front_matter_in_toml() -> None:
+    """Tables are left out; what is not TOML stays text."""
+    loaded = load(
+        "a.md",
+        '+++\ntitle = "Copying"\nweight = 3\nday = 2026-03-01\ndraft = false\nlow = -inf\n'
+        'tags = ["fees", 4]\n[params]\na = 1\n+++\n\nA copy costs 20 cents.\n',
+    )
+    assert loaded.title == "Copying"
+    assert loaded.metadata == {
+        "title": "Copying", "weight": 3, "day": "2026-03-01", "draft": False, "low": "-inf",
+        "tags": ["fees", 4],
+    }  # fmt: skip
+    assert [part.kind for part in loaded.parts] == ["markup", "paragraph"]
+    assert load("b.md", "+++\nNot so.\n+++\n").metadata == {}
+
+
 @pytest.mark.parametrize(
     ("line", "title"), [("# C#", "C#"), ("## A ##", "A"), ("# B # #", "B #"), ("# #", "")]
 )
