@@ -26,7 +26,8 @@ need (`orphans`):
 A part counts as kept if a passage holds a line or sentence of it that occurs once in the document.
 Parts that have none are left out. Items such as `GET` occur often; after a `lead_in` they count if
 a line behind it, in its passage or the next one, begins with them. A passage that was only borrowed
-for another (`role`) is never a part of its own.
+for another (`role`) is never a part of its own. Passages between which nothing is left out
+(`gap_before`) are read as one.
 """
 
 from __future__ import annotations
@@ -233,20 +234,36 @@ def _is_long(piece: str) -> bool:
     return len(piece) >= LEAST_LETTERS
 
 
-def look(document: Document, passages: Sequence[tuple[str, str]]) -> list[tuple[Part, bool]]:
-    """Return the kept parts of a document, and which are orphans; passages are (text, role)."""
-    texts = [text for text, _ in passages]
+@dataclass(frozen=True)
+class Passage:
+    """An item of a context; `goes_on` if it follows the one before without a gap."""
+
+    text: str
+    role: str = "unit"
+    goes_on: bool = False
+
+
+def look(document: Document, passages: Sequence[Passage]) -> list[tuple[Part, bool]]:
+    """Return the kept parts of a document, and which are orphans."""
+    runs: list[Passage] = []
+    for passage in passages:
+        if passage.goes_on and runs:
+            before = runs.pop()
+            role = "unit" if "unit" in {before.role, passage.role} else before.role
+            passage = Passage(f"{before.text}\n{passage.text}", role)  # noqa: PLW2901
+        runs.append(passage)
+    texts = [run.text for run in runs]
     held = [plain(text) for text in texts]
-    kept = [plain(text) for text, role in passages if role == "unit"]
+    kept = [plain(passage.text) for passage in passages if passage.role == "unit"]
     found = [
         (part, _is_orphan(part, held) and not _is_followed(part, texts))
         for part in document.parts
         if any(piece in text for piece in part.pieces for text in kept)
     ]
-    for text, role in passages:
-        if role == "unit" and text.strip():
-            lines = {plain(line) for line in text.splitlines()} - {""}
-            shown = Part("heading", [], [], shown=" ".join(text.split())[:100])
+    for run in runs:
+        if run.role == "unit" and run.text.strip():
+            lines = {plain(line) for line in run.text.splitlines()} - {""}
+            shown = Part("heading", [], [], shown=" ".join(run.text.split())[:100])
             found.append((shown, bool(lines) and lines <= document.headings))
     return found
 
@@ -288,9 +305,11 @@ def count(folder: Path, contexts: Iterable[Mapping[str, Any]], *, verbose: bool)
     orphans: dict[str, Counter[str]] = defaultdict(Counter)
     seen: dict[str, Counter[str]] = defaultdict(Counter)
     for answer in contexts:
-        passages: dict[str, list[tuple[str, str]]] = defaultdict(list)
+        passages: dict[str, list[Passage]] = defaultdict(list)
         for item in answer.get("context", ()):
-            passages[item["document_id"]].append((item["text"], item.get("role", "unit")))
+            of_document = passages[item["document_id"]]
+            goes_on = bool(of_document) and item.get("gap_before") is False
+            of_document.append(Passage(item["text"], item.get("role", "unit"), goes_on))
         with_orphans: dict[str, set[str]] = defaultdict(set)
         for document_id, texts in passages.items():
             if document_id not in documents:
