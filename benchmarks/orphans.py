@@ -274,7 +274,7 @@ def _is_orphan(part: Part, held: Sequence[str]) -> bool:
 
     steps = [step for step in part.steps if step]
     if part.kind == "lead_in":
-        return bool(steps) and not any(is_there(piece) for step in steps for piece in step)
+        return any(part.follows) and not any(is_there(p) for step in steps for p in step)
     if part.kind == "procedure":
         return not all(any(map(is_there, step)) for step in steps)
     return not all(map(is_there, part.needs))

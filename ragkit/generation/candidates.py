@@ -116,7 +116,7 @@ def is_scored_by_units(context: Sequence[ContextItem]) -> bool:
     return is_below and are_structured(chunks.values())
 
 
-def without_other_codes(question: str, places: Sequence[Place]) -> Sequence[Place]:
+def without_other_codes(question: str, places: list[Place]) -> list[Place]:
     """Return what is not about other codes or versions than the question names.
 
     That is what has none of the question's in its text, its needs or the headings above, and has

@@ -6,6 +6,7 @@ import re
 import tomllib
 from collections.abc import Iterator
 from math import isfinite
+from typing import cast
 
 from ragkit.loading.loaded import whole_characters
 from ragkit.types import Json
@@ -43,20 +44,22 @@ def front_matter(text: str) -> tuple[int, dict[str, Json]]:
 
 def _of_toml(front: re.Match[str]) -> tuple[int, dict[str, Json]]:
     try:
-        found = tomllib.loads(front[1])
+        found: dict[str, object] = tomllib.loads(front[1])
     except (ValueError, RecursionError):  # It may as well be the text's own.
         return 0, {}
     metadata: dict[str, Json] = {}
     for key, value in found.items():
-        some = value if isinstance(value, list) else [value]
-        if any(isinstance(one, list | dict) for one in some):
-            continue
-        known = [
-            one if isinstance(one, str | int) or (isinstance(one, float) and isfinite(one))
-            else str(one) for one in some
-        ]  # fmt: skip
-        metadata[key] = known if isinstance(value, list) else known[0]
+        some = cast("list[object]", value) if isinstance(value, list) else [value]
+        if not any(isinstance(one, list | dict) for one in some):
+            known = [_json_of(one) for one in some]
+            metadata[key] = known if isinstance(value, list) else known[0]
     return front.end(), metadata
+
+
+def _json_of(value: object) -> Json:
+    if isinstance(value, str | int) or (isinstance(value, float) and isfinite(value)):
+        return value
+    return str(value)
 
 
 def _entries(front: str) -> Iterator[tuple[str, str, list[str]]]:
