@@ -289,8 +289,9 @@ def _is_followed(part: Part, texts: Sequence[str]) -> bool:
         if said in plain(text):
             lines = [plain(line) for line in f"{text}\n{following}".splitlines()]
             last = next(k for k in range(len(lines)) if said in "".join(lines[: k + 1]))
-            behind = [line.lstrip("0123456789") for line in lines[last + 1 :] if line]
-            pairs = [(line, piece) for line in behind for piece in part.follows if piece]
+            behind = [line.lstrip("0123456789") or line for line in lines[last + 1 :] if line]
+            pieces = [piece.lstrip("0123456789") or piece for piece in part.follows if piece]
+            pairs = [(line, piece) for line in behind for piece in pieces]
             return any(
                 line.startswith(piece) or (_is_long(line) and piece.startswith(line))
                 for line, piece in pairs
