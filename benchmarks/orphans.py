@@ -16,250 +16,46 @@ need (`orphans`):
                     a colon
     code_in_part    a block of which lines are missing
     item            an item of a list without such a sentence before the list
-    row             a row of a table without its header
+    nested          what stands below an item's first paragraph, without its first sentence
+    definition      what a term, an option or a field stands for, without that
+    row             a row of a table without its header, its caption or such a sentence
     procedure       a numbered list of which steps are missing
     heading         a passage that is nothing but headings
     lead_in         such a sentence without anything of what it introduces
 
 A part counts as kept if a passage holds a line or sentence of it that occurs once in the document.
-Parts that have none are left out. A passage that was only borrowed for another (`role`) is never a
-part of its own.
+Parts that have none are left out. Items such as `GET` occur often; after a `lead_in` they count if
+a line behind it, in its passage or the next one, begins with them. A passage that was only borrowed
+for another (`role`) is never a part of its own. Passages between which nothing is left out
+(`gap_before`) are read as one.
 """
 
 from __future__ import annotations
 
 import argparse
-import importlib
 import json
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from html.parser import HTMLParser
 from pathlib import Path
-from types import ModuleType
-from typing import Any, Protocol
+from typing import Any
 
-FORMATS: Mapping[str, str] = {
-    ".rst": "rst", ".txt": "txt-rst", ".md": "md", ".html": "html", ".htm": "html",
-}  # fmt: skip
-KINDS = ("code", "code_in_part", "item", "row", "procedure", "heading", "lead_in")
+from markup import FORMATS, Node, tree_of
+
+KINDS = (
+    "code", "code_in_part", "item", "nested", "definition", "row", "procedure", "heading",
+    "lead_in",
+)  # fmt: skip
 LEAST_LETTERS = 8
 """Fewer letters and digits do not tell a line from others."""
 
-_SENTENCE_END = re.compile(r"(?:(?<=[.!?])|(?<=[.!?][\"')\]]))\s+(?=[A-Z\"'`(*:])")
-
-
-@dataclass
-class Node:
-    """A part of a document.
-
-    `kind` is `paragraph`, `heading`, `code`, `list`, `ordered`, `item`, `table`, `header` or `row`;
-    `scope` for what stands on its own, such as a note; `group` for what only wraps its children.
-    """
-
-    kind: str
-    text: str = ""
-    children: list[Node] = field(default_factory=list["Node"])
+_SENTENCE_END = re.compile(r"(?:(?<=[.!?])|(?<=[.!?][\"')\]]))\s+(?=[A-Z\"'`(*:_])|(?<=:)\s*\n")
 
 
 def plain(text: str) -> str:
     """Return the letters and digits of a text, without case."""
     return "".join(filter(str.isalnum, text.casefold()))
-
-
-# --- reStructuredText --------------------------------------------------------------------------
-
-_CODE_DIRECTIVES = {"code", "code-block", "sourcecode", "console", "snippet", "parsed-literal"}
-_SILENT_DIRECTIVES = {
-    "contents", "currentmodule", "highlight", "image", "figure", "include", "index",
-    "literalinclude", "module", "py:currentmodule", "py:module", "raw", "toctree",
-}  # fmt: skip
-_DIRECTIVE = re.compile(r"^\s*\.\. +([\w:+.-]+)::", re.MULTILINE)
-_ROLE = re.compile(r":([\w:+.-]+):`")
-_OF_DOCUTILS: Mapping[str, str] = {
-    "paragraph": "paragraph", "title": "heading", "rubric": "heading", "literal_block": "code",
-    "doctest_block": "code", "bullet_list": "list", "enumerated_list": "ordered",
-    "list_item": "item", "table": "table", "row": "row", "definition": "scope", "note": "scope",
-    "entry": "scope", "field_body": "scope", "admonition": "scope", "description": "scope",
-}  # fmt: skip
-_UNREAD = {"comment", "target", "substitution_definition", "system_message", "pending", "image"}
-_WITH_TEXT = {"paragraph", "heading", "code"}
-
-
-def rst_tree(text: str) -> Node:
-    """Return the parts of reStructuredText; directives and roles of Sphinx are let through."""
-    core = importlib.import_module("docutils.core")
-    rst = importlib.import_module("docutils.parsers.rst")
-    nodes = importlib.import_module("docutils.nodes")
-    roles = importlib.import_module("docutils.parsers.rst.roles")
-    for name in set(_DIRECTIVE.findall(text)):
-        rst.directives.register_directive(name, _directive(name, rst, nodes))
-    for name in set(_ROLE.findall(text)):
-        roles.register_generic_role(name, nodes.literal)
-    settings = {
-        "report_level": 5, "halt_level": 5, "file_insertion_enabled": False, "raw_enabled": False,
-        "syntax_highlight": "none", "doctitle_xform": False, "docinfo_xform": False,
-    }  # fmt: skip
-    tree = core.publish_doctree(text, settings_overrides=settings)
-    return Node("scope", children=list(_of_docutils(tree)))
-
-
-class _DocutilsNode(Protocol):
-    """What is used of docutils' nodes."""
-
-    children: Sequence[_DocutilsNode]
-    rawsource: str
-
-    def astext(self) -> str:
-        """Return the text of all that stands in it."""
-        ...
-
-
-class _Directive(Protocol):
-    """What is used of docutils' directives."""
-
-    content: Sequence[str]
-    content_offset: int
-    state: Any
-
-
-def _directive(name: str, rst: ModuleType, nodes: ModuleType) -> type:
-    options: defaultdict[str, Any] = defaultdict(lambda: rst.directives.unchanged)
-    options["class"] = rst.directives.unchanged
-
-    def run(self: _Directive) -> list[_DocutilsNode]:
-        if name in _SILENT_DIRECTIVES or not self.content:
-            return []
-        content = "\n".join(self.content)
-        if name in _CODE_DIRECTIVES:
-            return [nodes.literal_block(content, content)]
-        scope = nodes.admonition(content)
-        self.state.nested_parse(self.content, self.content_offset, scope)
-        return [scope]
-
-    members = {
-        "has_content": True, "optional_arguments": 1, "final_argument_whitespace": True,
-        "option_spec": options, "run": run,
-    }  # fmt: skip
-    return type("AnyDirective", (rst.Directive,), members)
-
-
-def _of_docutils(node: _DocutilsNode) -> Iterator[Node]:
-    for child in node.children:
-        name = type(child).__name__
-        if name in _UNREAD or not hasattr(child, "children"):
-            continue
-        kind = _OF_DOCUTILS.get(name, "group")
-        if kind in _WITH_TEXT:
-            # The text as it stands in the file, roles and all: that is what contexts show.
-            yield Node(kind, str(child.rawsource or child.astext()))
-        elif name == "thead":
-            yield from (Node("header", children=row.children) for row in _of_docutils(child))
-        elif name != "Text":
-            yield Node(kind, children=list(_of_docutils(child)))
-
-
-# --- Markdown ----------------------------------------------------------------------------------
-
-_OF_MARKDOWN: Mapping[str, str] = {
-    "paragraph": "paragraph", "heading": "heading", "bullet_list": "list", "list_item": "item",
-    "ordered_list": "ordered", "table": "table", "tr": "row", "th": "scope", "td": "scope",
-}  # fmt: skip
-
-
-def markdown_tree(text: str) -> Node:
-    """Return the parts of Markdown with pipe tables."""
-    parser: Any = importlib.import_module("markdown_it").MarkdownIt("commonmark").enable("table")
-    root = Node("scope")
-    stack, in_head = [root], False
-    for token in parser.parse(text):
-        name = str(token.type).removesuffix("_open").removesuffix("_close")
-        if name == "thead":
-            in_head = token.nesting == 1
-        if token.nesting == -1:
-            stack.pop()
-            continue
-        kind = _OF_MARKDOWN.get(name, "group")
-        node = Node("header" if kind == "row" and in_head else kind)
-        if name in {"fence", "code_block"}:
-            node = Node("code", str(token.content))
-        elif name == "inline":
-            holder = stack[-1]
-            if holder.kind in _WITH_TEXT:
-                holder.text += str(token.content)
-                continue
-            node = Node("paragraph", str(token.content))
-        stack[-1].children.append(node)
-        if token.nesting == 1:
-            stack.append(node)
-    return root
-
-
-# --- HTML --------------------------------------------------------------------------------------
-
-_OF_HTML: Mapping[str, str] = {
-    "p": "paragraph", "pre": "code", "ul": "list", "ol": "ordered", "li": "item", "table": "table",
-    "tr": "row", "td": "scope", "th": "th", "dd": "scope", "dt": "scope", "blockquote": "scope",
-    **{f"h{i}": "heading" for i in range(1, 7)},
-    **dict.fromkeys(("body", "div", "dl", "main", "section", "article", "thead", "tbody"), "group"),
-}  # fmt: skip
-_HIDDEN = {"script", "style", "head", "nav", "header", "footer"}
-
-
-class _Tree(HTMLParser):
-    """Builds the parts of HTML; text outside a paragraph is one of its own."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.root = Node("scope")
-        self._open: list[tuple[str, Node]] = [("", self.root)]
-        self._hidden = 0
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        navigation = re.search(r"\bnav\w*|\btoc\b", dict(attrs).get("class") or "")
-        if tag in _HIDDEN or self._hidden or (tag == "div" and navigation):
-            self._hidden += tag not in {"br", "hr", "img", "meta", "link", "input", "col"}
-        elif tag in _OF_HTML:
-            if self._open[-1][1].kind == "paragraph":
-                self._open.pop()
-            node = Node(_OF_HTML[tag])
-            self._open[-1][1].children.append(node)
-            self._open.append((tag, node))
-        elif tag == "br":
-            self.handle_data("\n")
-
-    def handle_endtag(self, tag: str) -> None:
-        if self._hidden:
-            self._hidden -= 1
-        elif tag in {name for name, _ in self._open}:
-            while len(self._open) > 1 and self._open.pop()[0] != tag:
-                pass
-
-    def handle_data(self, data: str) -> None:
-        if self._hidden:
-            return
-        holder = self._open[-1][1]
-        if holder.kind in _WITH_TEXT:
-            holder.text += data
-        elif data.strip():
-            node = Node("paragraph", data)
-            holder.children.append(node)
-            self._open.append(("", node))
-
-
-def tree_of(path: Path) -> Node:
-    """Return the parts of a document."""
-    text = path.read_text(encoding="utf-8")
-    if FORMATS[path.suffix] == "html":
-        parser = _Tree()
-        parser.feed(text)
-        parser.close()
-        return parser.root
-    return markdown_tree(text) if FORMATS[path.suffix] == "md" else rst_tree(text)
-
-
-# --- what is kept, and what it needs -----------------------------------------------------------
 
 
 @dataclass
@@ -270,6 +66,7 @@ class Part:
     pieces: list[str]
     needs: list[str]
     steps: list[list[str]] = field(default_factory=list["list[str]"])
+    follows: Sequence[str] = ()
     shown: str = ""
 
 
@@ -316,6 +113,7 @@ class Reader:
         self._before = None
 
     def _children(self, node: Node) -> None:
+        term: list[str] = []
         for child in node.children:
             if child.kind == "group":
                 self._children(child)
@@ -329,6 +127,11 @@ class Reader:
                 self._table(child, lead_in)
             elif child.kind == "heading":
                 self.headings.add(plain(child.text))
+            elif child.kind == "term":
+                term = [" ".join(texts_in(child))]
+            elif child.kind == "meaning":
+                self._add("definition", _lines(texts_in(child)), term, " ".join(term))
+                self._scope(child)
             elif child.kind != "paragraph":
                 self._scope(child)
             self._before = child
@@ -350,18 +153,19 @@ class Reader:
         lines = [plain(line) for line in node.text.splitlines()]
         self._add("code", lines, lead_in, node.text)
         self._add("code_in_part", lines, lines, node.text)
-        if lead_in:
-            part = self._add("lead_in", [plain(lead_in[0])], [], lead_in[0])
-            part.steps = [lines]
+        self._introduced(lead_in, lines)
 
     def _list(self, node: Node, lead_in: list[str]) -> None:
         items = [item for item in node.children if item.kind == "item"]
         own = [_own_texts(item) for item in items]
         for texts in own:
             self._add("item", _pieces(texts), lead_in, " ".join(texts))
-        if lead_in:
-            part = self._add("lead_in", [plain(lead_in[0])], [], lead_in[0])
-            part.steps = [[piece for texts in own for piece in _pieces(texts)]]
+        for item in items:
+            texts = list(texts_in(item))
+            if own_texts := _own_texts(item):
+                first = sentences(own_texts[0])[:1] if own_texts[0] == texts[0] else []
+                self._add("nested", _lines(texts[1:]), first, " / ".join(texts[:2]))
+        self._introduced(lead_in, [piece for texts in own for piece in _pieces(texts)])
         if node.kind == "ordered" and len(items) > 1:
             steps = [_pieces(texts) for texts in own]
             all_pieces = [piece for step in steps for piece in step]
@@ -370,15 +174,26 @@ class Reader:
         for item in items:
             self._scope(item)
 
-    def _table(self, node: Node, _lead_in: list[str]) -> None:
+    def _introduced(self, lead_in: Sequence[str], pieces: list[str]) -> None:
+        for text in lead_in:
+            part = self._add("lead_in", [plain(text)], [], text)
+            part.steps, part.follows = [pieces], pieces
+
+    def _table(self, node: Node, lead_in: Sequence[str]) -> None:
         rows = list(_rows(node))
+        captions = [child.text for child in node.children if child.kind == "caption"]
         headers = [text for row in rows if _is_header(row) for text in texts_in(row)]
+        headers += [*captions, *lead_in]
         for row in rows:
             if not _is_header(row):
                 texts = list(texts_in(row))
                 lines = [plain(line) for text in texts for line in text.splitlines()]
                 needs = [line for text in headers for line in text.splitlines()]
                 self._add("row", [plain(" ".join(texts)), *lines], needs, " | ".join(texts))
+
+
+def _lines(texts: Iterable[str]) -> list[str]:
+    return [plain(line) for text in texts for line in text.splitlines()]
 
 
 def _is_header(row: Node) -> bool:
@@ -412,22 +227,43 @@ class Document:
 
 
 def _tells(piece: str, whole: str) -> bool:
-    return len(piece) >= LEAST_LETTERS and whole.count(piece) == 1
+    return _is_long(piece) and whole.count(piece) == 1
 
 
-def look(document: Document, passages: Sequence[tuple[str, str]]) -> list[tuple[Part, bool]]:
-    """Return the kept parts of a document, and which are orphans; passages are (text, role)."""
-    held = [plain(text) for text, _ in passages]
-    kept = [plain(text) for text, role in passages if role == "unit"]
+def _is_long(piece: str) -> bool:
+    return len(piece) >= LEAST_LETTERS
+
+
+@dataclass(frozen=True)
+class Passage:
+    """An item of a context; `goes_on` if it follows the one before without a gap."""
+
+    text: str
+    role: str = "unit"
+    goes_on: bool = False
+
+
+def look(document: Document, passages: Sequence[Passage]) -> list[tuple[Part, bool]]:
+    """Return the kept parts of a document, and which are orphans."""
+    runs: list[Passage] = []
+    for passage in passages:
+        if passage.goes_on and runs:
+            before = runs.pop()
+            role = "unit" if "unit" in {before.role, passage.role} else before.role
+            passage = Passage(f"{before.text}\n{passage.text}", role)  # noqa: PLW2901
+        runs.append(passage)
+    texts = [run.text for run in runs]
+    held = [plain(text) for text in texts]
+    kept = [plain(passage.text) for passage in passages if passage.role == "unit"]
     found = [
-        (part, _is_orphan(part, held))
+        (part, _is_orphan(part, held) and not _is_followed(part, texts))
         for part in document.parts
         if any(piece in text for piece in part.pieces for text in kept)
     ]
-    for text, role in passages:
-        if role == "unit" and text.strip():
-            lines = {plain(line) for line in text.splitlines()} - {""}
-            shown = Part("heading", [], [], shown=" ".join(text.split())[:100])
+    for run in runs:
+        if run.role == "unit" and run.text.strip():
+            lines = {plain(line) for line in run.text.splitlines()} - {""}
+            shown = Part("heading", [], [], shown=" ".join(run.text.split())[:100])
             found.append((shown, bool(lines) and lines <= document.headings))
     return found
 
@@ -438,10 +274,29 @@ def _is_orphan(part: Part, held: Sequence[str]) -> bool:
 
     steps = [step for step in part.steps if step]
     if part.kind == "lead_in":
-        return bool(steps) and not any(is_there(piece) for step in steps for piece in step)
+        return any(part.follows) and not any(is_there(p) for step in steps for p in step)
     if part.kind == "procedure":
         return not all(any(map(is_there, step)) for step in steps)
     return not all(map(is_there, part.needs))
+
+
+def _is_followed(part: Part, texts: Sequence[str]) -> bool:
+    """Whether a line after a lead-in, in its passage or the next one, is what it introduces."""
+    if part.kind != "lead_in":
+        return False
+    (said,) = part.pieces
+    for text, following in zip(texts, [*texts[1:], ""], strict=True):
+        if said in plain(text):
+            lines = [plain(line) for line in f"{text}\n{following}".splitlines()]
+            last = next(k for k in range(len(lines)) if said in "".join(lines[: k + 1]))
+            behind = [line.lstrip("0123456789") or line for line in lines[last + 1 :] if line]
+            pieces = [piece.lstrip("0123456789") or piece for piece in part.follows if piece]
+            pairs = [(line, piece) for line in behind for piece in pieces]
+            return any(
+                line.startswith(piece) or (_is_long(line) and piece.startswith(line))
+                for line, piece in pairs
+            )
+    return False
 
 
 def count(folder: Path, contexts: Iterable[Mapping[str, Any]], *, verbose: bool) -> dict[str, Any]:
@@ -451,9 +306,11 @@ def count(folder: Path, contexts: Iterable[Mapping[str, Any]], *, verbose: bool)
     orphans: dict[str, Counter[str]] = defaultdict(Counter)
     seen: dict[str, Counter[str]] = defaultdict(Counter)
     for answer in contexts:
-        passages: dict[str, list[tuple[str, str]]] = defaultdict(list)
+        passages: dict[str, list[Passage]] = defaultdict(list)
         for item in answer.get("context", ()):
-            passages[item["document_id"]].append((item["text"], item.get("role", "unit")))
+            of_document = passages[item["document_id"]]
+            goes_on = bool(of_document) and item.get("gap_before") is False
+            of_document.append(Passage(item["text"], item.get("role", "unit"), goes_on))
         with_orphans: dict[str, set[str]] = defaultdict(set)
         for document_id, texts in passages.items():
             if document_id not in documents:

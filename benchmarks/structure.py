@@ -108,7 +108,7 @@ def untrimmed(name: str, rag: RAG, questions: Sequence[Question], most: int) -> 
 def neighbourhoods(rag: RAG, questions: Sequence[Question], found: Sequence[Retrieved]) -> Curve:
     """Return the point of sentences with three neighbours on either side."""
     policy = TrimPolicy(name="around", neighbours=3, keep_above=-1.0, units=False, chunk_weight=1.0)
-    curve = Curve("neighbours 3, cut -1")
+    curve = Curve("neighbours 3, cut -1", trimmed=True)
     for question, retrieved in zip(questions, found, strict=True):
         ranking = rank(retrieved.terms, retrieved.pools[policy.pool], policy)
         sent = select(ranking, policy=policy, counter=rag.counter).context
@@ -127,7 +127,7 @@ def filters(rag: RAG, questions: Sequence[Question], found: Sequence[Retrieved])
         print(f"{name}: not installed, left out")
     curves: list[Curve] = []
     for name, rival in made.items():
-        curve = Curve(name)
+        curve = Curve(name, trimmed=True)
         for question, retrieved in zip(questions, found, strict=True):
             pool = retrieved.pools[BUILTIN_POLICY.pool]
             for share in SHARES:
@@ -165,19 +165,22 @@ def left_out(rag: RAG, questions: Sequence[Question]) -> dict[str, Weights]:
 
 
 def table(curve: Curve, rivals: Sequence[Curve]) -> None:
-    """Print the tokens at each target beside the cheapest rival's."""
+    """Print the tokens at each target beside the cheapest untrimmed rival's and trimmed one's."""
+    untrimmed_ones = [rival for rival in rivals if not rival.trimmed]
+    trimmed_ones = [rival for rival in rivals if rival.trimmed]
     print(
-        f"\n| needs held | {curve.name} | cheapest rival | tokens | ratio |\n|---|---|---|---|---|"
+        f"\n| needs held | {curve.name} | cheapest untrimmed | tokens | ratio "
+        "| cheapest trimmed | tokens | ratio |\n" + 8 * "|---" + "|"
     )
     for target in TARGETS:
         needed = curve.needed(target)
-        others = [(t, r.name) for r in rivals if (t := r.needed(target)) is not None]
-        best, name = min(others, default=(None, "none"))
-        ratio = None if needed is None or best is None else needed / best
-        cells = [needed, name, best]
-        shown = ["not reached" if c is None else c if isinstance(c, str) else f"{c:.0f}"
-                 for c in cells]  # fmt: skip
-        print(f"| {target:.2f} | {' | '.join(shown)} | {'' if ratio is None else f'{ratio:.2f}'} |")
+        cells = ["not reached" if needed is None else f"{needed:.0f}"]
+        for some in (untrimmed_ones, trimmed_ones):
+            others = [(t, rival.name) for rival in some if (t := rival.needed(target)) is not None]
+            best, name = min(others, default=(None, "none"))
+            ratio = "" if needed is None or best is None else f"{needed / best:.2f}"
+            cells += [name, "" if best is None else f"{best:.0f}", ratio]
+        print(f"| {target:.2f} | {' | '.join(cells)} |")
 
 
 def by_kind(bundled: Curve, rivals: Sequence[Curve], questions: Sequence[Question]) -> None:

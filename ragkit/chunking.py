@@ -106,9 +106,12 @@ class SpanChunker:
             sentences = [(unit.start, unit.end) for unit in units]
         else:
             sentences = _sentences(document)
-        return self._chunks(
-            document, list(self._spans(document, sentences, units)), sentences, units
-        )
+        spans = list(self._spans(document, sentences, units))
+        if units and len(spans) > 1:
+            from ragkit.text.borders import across_borders
+
+            units = across_borders(document.text, units, [(start, end) for start, end, _ in spans])
+        return self._chunks(document, spans, sentences, units)
 
     def _spans(
         self,
@@ -201,8 +204,9 @@ class SpanChunker:
         while start < end:
             stop = self._longest_prefix(text, start, end)
             if stop < end:
-                space = _last_space(text, start + (stop - start) // 2, stop)
-                stop = space if space is not None else stop
+                line = text.rfind("\n", start, stop) if self.units else -1
+                middle = start + (stop - start) // 2
+                stop = line if line > 0 else _last_space(text, middle, stop) or stop
             yield start, stop
             start = stop
             while start < end and text[start].isspace():
@@ -293,7 +297,7 @@ class SpanChunker:
                 # Only a sentence that was cut reaches beyond its chunk.
                 inside[0] = max(inside[0][0], start), inside[0][1]
                 inside[-1] = inside[-1][0], min(inside[-1][1], end)
-            its_units = _within(units[first:last], inside)
+            its_units = _within(document.text, units[first:last], inside)
             follows = first and (not units or units[first - 1].kind == "sentence")
             if self.units and inside and follows:
                 its_units = _with_referent(document.text, sentences[first - 1], inside, its_units)
@@ -344,14 +348,13 @@ def _join(atoms: Sequence[_Atom], units: Sequence[Unit], max_tokens: int) -> Non
                 atom.is_joined = True
 
 
-def _within(units: Sequence[Unit], spans: Sequence[Span]) -> tuple[Unit, ...]:
+def _within(text: str, units: Sequence[Unit], spans: Sequence[Span]) -> tuple[Unit, ...]:
     """Return units with the spans that are left of them; none where all are plain sentences."""
     if all(u.kind == "sentence" and not u.needs and not u.procedure for u in units):
         return ()
-    return tuple(
-        unit if (unit.start, unit.end) == span else replace(unit, start=span[0], end=span[1])
-        for unit, span in zip(units, spans, strict=True)
-    )
+    from ragkit.text.borders import part_of
+
+    return tuple(part_of(text, unit, span) for unit, span in zip(units, spans, strict=True))
 
 
 def _with_referent(

@@ -50,6 +50,11 @@ _ASKS_FOR_LIST = re.compile(
     r"\b(?:steps?|list|ways|order|conditions|rules|methods|options|procedure|which|what are)\b",
     re.IGNORECASE,
 )
+_NUMBERED = re.compile(
+    r"(?<![\w.-])(?:([vV])(?=\d+\.\d)|([A-Za-z]{1,8}-?))?(\d+(?:\.\d+)*)(?![\w-]|\.\d)"
+)
+"""A code such as `E1230` or `ORA-00600`, or a version; also a plain number, which is neither."""
+_NUMBER = re.compile(r"\d+")
 _END_OF_LABEL = re.compile(r" ?\| ?|  | \(|: |\n")
 
 Place: TypeAlias = tuple[ScoredSentence, ContextItem]
@@ -109,6 +114,32 @@ def is_scored_by_units(context: Sequence[ContextItem]) -> bool:
     chunks = {item.hit.chunk.id: item.hit.chunk for item in context}
     is_below = all(s.score < 0.0 for item in context for s in item.sentences)
     return is_below and are_structured(chunks.values())
+
+
+def without_other_codes(question: str, places: list[Place]) -> list[Place]:
+    """Return what is not about other codes or versions than the question names.
+
+    That is what has none of the question's in its text, its needs or the headings above, and has
+    others of the same form there. All is returned if nothing would be left.
+    """
+    asked = set(_codes(question))
+    if not asked:
+        return places
+    forms = {_NUMBER.sub("0", code) for code in asked}
+
+    def is_other(sentence: ScoredSentence, item: ContextItem) -> bool:
+        headings = item.hit.chunk.location(sentence.start, sentence.start).heading
+        needs = (need.text for need in unit_of(sentence, item).needs)
+        codes = set(_codes("\n".join([sentence.text, *headings, *needs])))
+        return not codes & asked and any(_NUMBER.sub("0", code) in forms for code in codes)
+
+    return [place for place in places if not is_other(*place)] or places
+
+
+def _codes(text: str) -> Iterable[str]:
+    for version, letters, numbers in _NUMBERED.findall(text):
+        if version or letters or numbers.count(".") > 1:
+            yield (letters + numbers).lower()
 
 
 def best_candidates(

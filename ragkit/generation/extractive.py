@@ -12,6 +12,7 @@ from ragkit.generation.candidates import (
     candidates,
     is_scored_by_units,
     unit_of,
+    without_other_codes,
 )
 from ragkit.text.passages import indentation
 from ragkit.types import (
@@ -48,7 +49,7 @@ class ExtractiveGenerator:
 
     def __init__(self, *, counter: TokenCounter, max_units: int = 3) -> None:
         self.counter: TokenCounter = counter
-        self.fingerprint = f"{self.name}/2 units={max_units} counter={counter.name}"
+        self.fingerprint = f"{self.name}/3 units={max_units} counter={counter.name}"
         self._max_units = max_units
 
     def generate(self, prompt: Prompt, options: GenerationOptions) -> Generation:
@@ -61,6 +62,7 @@ class ExtractiveGenerator:
             if sentence.role == "unit" and unit_of(sentence, item).is_kept_alone
         ]
         found = [pair for pair in own if not pair[1].hit.chunk.is_heading(pair[0].start)] or own
+        found = without_other_codes(prompt.question, found)
         if is_scored_by_units(context):
             best = best_candidates(prompt.question, found, self._max_units)
             chosen = [candidate.members for candidate in best]

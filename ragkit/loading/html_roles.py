@@ -12,6 +12,7 @@ _NAVIGATION = frozenset(
     "cookie cookies cookie-banner cookie-notice cookie-consent".split()
 )
 """Classes and ids."""
+_OF_PAGE = frozenset({"footer", "page-footer", "page-header"})
 _NAVIGATION_ROLES = frozenset({"navigation", "banner", "contentinfo"})
 _NOTES = frozenset(
     "note notice warning tip caution important admonition danger hint attention alert "
@@ -56,7 +57,8 @@ def is_navigation(tag: str, attributes: Mapping[str, str], *, in_section: bool) 
         return True
     if tag in {"header", "footer"} and not in_section:
         return True
-    return tag in _CONTAINERS and not _NAVIGATION.isdisjoint(_names(attributes))
+    names = _names(attributes) if tag in _CONTAINERS else frozenset[str]()
+    return not _NAVIGATION.isdisjoint(names) or not (in_section or _OF_PAGE.isdisjoint(names))
 
 
 def is_note(tag: str, attributes: Mapping[str, str]) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
-from ragkit.types import Chunk, ContextItem, Span
+from ragkit.types import Chunk, ContextItem, Need
 
 GAP = "…"
 
@@ -59,8 +59,6 @@ def leaves_out(before: ContextItem, item: ContextItem) -> bool:
 
 def n_orphans(context: Sequence[ContextItem]) -> int:
     """Return how many units that are kept for their own sake lack a span that they need."""
-    from bisect import bisect_right
-
     by_document: dict[str, list[ContextItem]] = {}
     for item in context:
         by_document.setdefault(item.hit.chunk.document_id, []).append(item)
@@ -69,19 +67,32 @@ def n_orphans(context: Sequence[ContextItem]) -> int:
         items.sort(key=lambda item: item.start)
         starts = [item.start for item in items]
         reached = list(itertools.accumulate((item.end for item in items), max))
-        for need_spans in _needs(items):
-            found = ((bisect_right(starts, start) - 1, end) for start, end in need_spans)
-            n += any(k < 0 or reached[k] < end for k, end in found)
+        n += sum(
+            not all(_is_held(need, starts, reached) for need in needs) for needs in _needs(items)
+        )
     return n
 
 
-def _needs(items: Iterable[ContextItem]) -> Iterator[list[Span]]:
-    """Yield the spans that each unit needs which is kept for its own sake."""
+def _is_held(need: Need, starts: Sequence[int], reached: Sequence[int]) -> bool:
+    """Whether items hold a need, given where they start and how far they reach up to each."""
+    from bisect import bisect_right
+
+    start, text = need.start, need.text
+    while (k := bisect_right(starts, start) - 1) >= 0 and reached[k] > start:
+        if reached[k] >= need.end:
+            return True
+        text = text[reached[k] - start :].lstrip()  # It may go on in another item.
+        start = need.end - len(text)
+    return False
+
+
+def _needs(items: Iterable[ContextItem]) -> Iterator[Sequence[Need]]:
+    """Yield what each unit needs which is kept for its own sake."""
     for item in items:
         own = {sentence.start for sentence in item.sentences if sentence.role == "unit"}
         for unit in item.hit.chunk.units:
             if unit.start in own and unit.is_kept_alone:
-                yield [(need.start, need.end) for need in unit.needs]
+                yield unit.needs
 
 
 def _marks(items: Sequence[ContextItem]) -> list[str]:

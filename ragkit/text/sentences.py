@@ -100,8 +100,8 @@ def sentence_spans(
         text: Any.
         start: In code points.
         end: In code points; None: that of the text.
-        in_paragraph: Whether markup says that it is one paragraph: then a line that begins with
-            inline markup goes on from the one before.
+        in_paragraph: Whether markup says that it is one paragraph: then a line goes on from the
+            one before if it begins with inline markup, or with a word that did not fit there.
 
     Returns:
         Spans in code points of `text`, in order, not overlapping, without white space at either
@@ -179,9 +179,13 @@ def _wraps(previous: str, before: str, line: str, words: str) -> bool:
 
 def _goes_on_with_markup(previous: str, before: str, words: str) -> bool:
     """Whether a line of a paragraph goes on in one that begins with code, a link or emphasis."""
-    is_open = before[-1].isalnum() or before[-1] in ",)"
-    is_broken = previous.rstrip("\r\n").endswith("  ")  # Markdown's line break
-    return is_open and not is_broken and _OPENS_MARKUP.match(words) is not None
+    if previous.rstrip("\r\n").endswith("  "):  # Markdown's line break
+        return False
+    if (before[-1].isalnum() or before[-1] in ",)") and _OPENS_MARKUP.match(words):
+        return True
+    # A long word, such as an address in a link, did not fit into the line before.
+    longest = len(previous.rstrip()) + 1 + len(words.split(None, 1)[0])
+    return longest > FULL_LINE_COLUMNS and before[-1] not in f"{_SPACED}{_WIDE}:：>|"
 
 
 def _plainly_continues(previous: str, words: str) -> bool:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 from ragkit.text.sentences import MAX_CHARACTERS, sentence_spans, trimmed
 from ragkit.types import Need, NeedRole, Part, Span, Unit, UnitKind
@@ -15,11 +16,14 @@ from ragkit.types import Need, NeedRole, Part, Span, Unit, UnitKind
 MAX_CODE_CHARACTERS = 1600
 """A longer code block is several units, cut between lines: about one chunk of 400 tokens."""
 
+MAX_WHOLE_CODE_CHARACTERS = 5000
+"""The units of a code block up to this length are kept together, as those of a procedure are."""
+
 MAX_NEED_CHARACTERS = 600
 """Of a longer need only the start is one: a header comes with each of its rows."""
 
-MAX_NEEDS = 4
-"""Needs of a unit, the nearest ones: for example two header rows, a caption and a lead-in."""
+MAX_NEEDS = 6
+"""Needs of a unit, the nearest ones: for example two header rows, a caption and three lead-ins."""
 
 MAX_DEPTH = 20
 """Parts nested deeper are running text of the part at this depth."""
@@ -66,7 +70,12 @@ def document_units(text: str, parts: Sequence[Part]) -> list[Unit]:
         Units that do not overlap, without white space at either end; together they hold all of the
         text but white space.
     """
-    return list(_Reader(text, parts).units())
+    units = list(_Reader(text, parts).units())
+    for i, (unit, following) in enumerate(pairwise(units)):
+        introduces = unit.kind == "sentence" and text[unit.end - 1] in ":：" and not unit.needs
+        if introduces and following.kind == "nav":
+            units[i] = replace(unit, kind="nav")  # What it introduces is in no context.
+    return units
 
 
 class _Reader:
@@ -118,6 +127,8 @@ class _Reader:
         if part.kind in _INTRODUCED:
             shared = shared.and_needs([self._introduction(part, last)])
         if part.kind == "procedure" and shared.procedure is None:
+            shared = replace(shared, procedure=(part.start, part.end))
+        if part.kind == "code" and self._is_kept_whole(part) and shared.procedure is None:
             shared = replace(shared, procedure=(part.start, part.end))
         if part.kind == "table":
             shared = shared.and_needs(self._headers(index))
@@ -182,8 +193,16 @@ class _Reader:
         if last is None:
             return self._heading
         if part.kind == "code" or self._text[last.end - 1] in ":：":
-            return self._need(last.start, last.end, "lead_in")
+            start, end = last.start, last.end
+            if end - start > MAX_NEED_CHARACTERS:  # What introduces stands at its end.
+                start, _ = sentence_spans(self._text, start=start, end=end)[-1]
+                start = last.start if start < last.start + MAX_NEED_CHARACTERS else start
+            return Need(start=start, end=end, role="lead_in", text=self._text[start:end])
         return None
+
+    def _is_kept_whole(self, code: Part) -> bool:
+        """Whether a code block is several units that are kept together."""
+        return MAX_CODE_CHARACTERS < code.end - code.start <= MAX_WHOLE_CODE_CHARACTERS
 
     def _headers(self, table: int) -> Iterator[Need]:
         for child in self._children.get(table, ()):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ragkit.text.sentences import refers_back
 from ragkit.trimming.policy import TrimPolicy
@@ -58,10 +58,14 @@ class Atoms:
         What only introduces others is kept with the first of them. Unless it is to be `whole`, the
         rest of the procedure is left out.
         """
-        yield from self._with_needs(i, j, whole=whole)
-        introduced = _first_introduced(self._chunks[i], j)
-        if introduced is not None:
-            yield from self._with_needs(i, introduced, whole=whole)
+        wanted, known = [(i, j)], {(i, j)}
+        for place in wanted:  # What is introduced may introduce something itself.
+            yield from self._with_needs(*place, whole=whole)
+            for member in (place, *(self.procedure(*place) if whole else ())):
+                introduced = self._next_introduced(*member)
+                if introduced is not None and introduced not in known:
+                    known.add(introduced)
+                    wanted.append(introduced)
 
     def _with_needs(self, i: int, j: int, *, whole: bool) -> Iterator[Piece]:
         chunk = self._chunks[i]
@@ -71,6 +75,13 @@ class Atoms:
         for place in (*together, *((i, k) for k in beside)):
             yield from self._needs(*place)
         yield from (Piece(i, k) for k in beside)
+
+    def _next_introduced(self, i: int, j: int) -> tuple[int, int] | None:
+        """Return where the first is that a unit introduces, unless it is kept with it anyway."""
+        units, k = self._chunks[i].units, _first_introduced(self._chunks[i], j)
+        if k is None or (units[k].procedure and units[k].procedure == units[j].procedure):
+            return None
+        return i, k
 
     def is_alone(self, i: int, j: int) -> bool:
         """Whether a unit is kept with nothing else, as a sentence of prose is."""
@@ -109,16 +120,26 @@ class Atoms:
             text = chunk.text[start - chunk.start : end - chunk.start]
             yield Piece(i, j - 1, Need(start=start, end=end, role="referent", text=text))
         for need in unit_of(chunk, j).needs:
-            place = self._at.get((chunk.document_id, need.start))
-            # Of a long need only the start is one, and a chunk may hold only the start of a need.
-            if place is not None and self._end(*place) == need.end:
-                yield Piece(*place, need)
-                yield from (Piece(i, k) for k in _markup_between(chunk, place, (i, j)))
-            else:
-                yield Piece(i, None, need)
+            for piece in self._pieces_of(i, need):
+                yield piece
+                if piece.position is not None:
+                    between = _markup_between(chunk, (piece.chunk, piece.position), (i, j))
+                    yield from (Piece(i, k) for k in between)
 
-    def _end(self, i: int, j: int) -> int:
-        return self._chunks[i].units[j].end
+    def _pieces_of(self, i: int, need: Need) -> Iterator[Piece]:
+        """Yield where a need of a chunk's unit stands in the pool, and borrow the rest of it."""
+        document_id = self._chunks[i].document_id
+        while (place := self._at.get((document_id, need.start))) is not None:
+            end = self._chunks[place[0]].units[place[1]].end
+            if end > need.end:  # Of a long unit only the start is needed.
+                break
+            yield Piece(*place, need)
+            if end == need.end:
+                return
+            # A border divides what is needed.
+            rest = need.text[end - need.start :].lstrip()
+            need = replace(need, start=need.end - len(rest), text=rest)
+        yield Piece(i, None, need)
 
 
 def is_structured(pool: Sequence[PoolChunk]) -> bool:
@@ -160,7 +181,7 @@ def _first_introduced(chunk: Chunk, position: int) -> int | None:
     start = chunk.units[position].start
     for k in range(position + 1, len(chunk.units)):
         if chunk.units[k].kind != "markup":
-            is_needed = any(need.start == start for need in chunk.units[k].needs)
+            is_needed = any(start <= need.start < end for need in chunk.units[k].needs)
             return k if is_needed else None
     return None
 

@@ -93,16 +93,15 @@ def with_gaps(items: Iterable[ContextItem]) -> list[ContextItem]:
 
 
 def _distinct(kept: Sequence[RankedSentence]) -> Iterator[RankedSentence]:
-    """Yield what is kept, without the start of a long need that is kept whole."""
-    ends: dict[tuple[str, int], int] = {}
-    for piece in kept:
+    """Yield what is kept, without needs of which all is kept: a need may be a part of a unit."""
+    reached: dict[str, Span] = {}
+    for piece in sorted(kept, key=lambda s: (s.place.span[0], -s.place.span[1])):
         start, end = piece.place.span
-        key = piece.hit.chunk.document_id, start
-        ends[key] = max(end, ends.get(key, end))
-    for piece in kept:
-        start, end = piece.place.span
-        if piece.need is None or end == ends[piece.hit.chunk.document_id, start]:
+        before = reached.get(piece.hit.chunk.document_id)
+        if piece.need is None or before is None or end > before[1] or before == (start, end):
             yield piece
+        if before is None or end > before[1]:
+            reached[piece.hit.chunk.document_id] = start, end
 
 
 def _continues(last: RankedSentence, piece: RankedSentence) -> bool:

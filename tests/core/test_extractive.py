@@ -72,6 +72,23 @@ def answered(
     return generator.generate(prompt, GenerationOptions(max_tokens=max_tokens)), kept.context
 
 
+CODES = """Error codes
+===========
+
+* ``E1203``: the paper tray is open.
+* ``E1230``: the fuser is too hot; wait.
+* ``E1320``: the toner is not recognised.
+* ``E2103``: the scanner lamp failed.
+"""
+
+
+def test_an_item_about_another_code_is_no_answer() -> None:
+    """However close its score comes."""
+    found = answered("What does error E1230 mean?", CODES)[0].text
+    assert "fuser" in found
+    assert not any(other in found for other in ("toner", "tray", "lamp"))
+
+
 @pytest.mark.parametrize("trim", [True, False])
 @pytest.mark.parametrize(
     ("question", "whole"),

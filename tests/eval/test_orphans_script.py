@@ -72,9 +72,45 @@ HTML = """\
 """
 
 
+MORE_RST = """\
+Reference
+=========
+
+Stop it at once:
+
+* GET
+* PUT
+
+.. table:: Limits of the plants
+
+   ======== ============
+   Plant    Power
+   ======== ============
+   northern eleven watts
+   ======== ============
+
+frequency of poll
+    How often the sensors are asked.
+
+.. function:: restart_the_pump(now)
+
+   Begins with the oldest of them.
+
+* Grease the long shaft well.
+
+  It squeaks without grease.
+"""
+
+
 def orphans(tmp_path: Path, document: str, *passages: str, **borrowed: str) -> dict[str, Any]:
     """Return the counts of one context of a document."""
-    for name, text in {"a.rst": RST, "a.txt": RST, "b.md": MARKDOWN, "c.html": HTML}.items():
+    for name, text in {
+        "a.rst": RST,
+        "a.txt": RST,
+        "b.md": MARKDOWN,
+        "c.html": HTML,
+        "d.rst": MORE_RST,
+    }.items():
         (tmp_path / name).write_text(text)
     context = [{"document_id": document, "text": text} for text in passages]
     context += [
@@ -138,3 +174,26 @@ def test_of_html(tmp_path: Path) -> None:
         "Steps are:\n\n1. stop the server now\n2. start the server again"
     )
     assert all(n == 0 for _, n in orphans(tmp_path, "c.html", whole).values())
+
+
+def test_of_terms_captions_and_what_stands_below_an_item(tmp_path: Path) -> None:
+    """Each of them without what says what it is about."""
+    meanings = "How often the sensors are asked.", "Begins with the oldest of them."
+    alone = orphans(tmp_path, "d.rst", *meanings, "It squeaks without grease.", "northern eleven")
+    assert alone["definition"] == (2, 2)
+    assert alone["nested"] == alone["row"] == (1, 1)
+    needs = {
+        "term": "frequency of poll", "name": ".. function:: restart_the_pump(now)",
+        "item": "* Grease the long shaft well.", "caption": ".. table:: Limits of the plants",
+        "header": "Plant    Power",
+    }  # fmt: skip
+    whole = orphans(tmp_path, "d.rst", *meanings, "It squeaks without grease.", "northern eleven",
+                    **needs)  # fmt: skip
+    assert whole["definition"] == (2, 0)
+    assert whole["nested"] == whole["row"] == (1, 0)
+
+
+def test_a_short_item_counts_behind_its_lead_in(tmp_path: Path) -> None:
+    """Too short to be told from other words, it does not count elsewhere."""
+    assert orphans(tmp_path, "d.rst", "Stop it at once:\n\n* GET")["lead_in"] == (1, 0)
+    assert orphans(tmp_path, "d.rst", "* GET", "Stop it at once:")["lead_in"] == (1, 1)

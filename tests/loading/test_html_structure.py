@@ -240,6 +240,7 @@ def test_notes() -> None:
         "<ul id=menu><li>Home</ul>",
         "<div class=breadcrumbs>Home</div>",
         "<div class=Cookie-Banner>Home</div>",
+        "<div class=footer>Home</div>",
     ],
 )
 def test_navigation(block: str) -> None:
@@ -257,6 +258,8 @@ def test_content_that_is_no_navigation() -> None:
         "heading: T",
         "paragraph: By A.",
     ]
+    card = "<article><p>T</p><div class=footer>By A.</div></article>"
+    assert outline(html(card)) == ["paragraph: T", "paragraph: By A."]
     assert outline(html("<header>Site<h1>T</h1>Menu</header>x")) == [
         "nav: Site",
         "heading: T",

@@ -7,7 +7,12 @@ from hypothesis import strategies as st
 
 from ragkit.text.markdown import markdown_parts
 from ragkit.text.rst import rst_parts
-from ragkit.text.units import MAX_CODE_CHARACTERS, MAX_NEED_CHARACTERS, document_units
+from ragkit.text.units import (
+    MAX_CODE_CHARACTERS,
+    MAX_NEED_CHARACTERS,
+    MAX_WHOLE_CODE_CHARACTERS,
+    document_units,
+)
 from ragkit.types import Part, PartKind, Unit
 
 
@@ -130,6 +135,34 @@ def test_long_code_is_cut_between_lines_and_each_part_keeps_the_introduction() -
     assert all(unit.end - unit.start <= MAX_CODE_CHARACTERS for unit in parts)
     assert all(needs(unit) == [("lead_in", "Run:")] for unit in parts)
     assert all(words(text, unit).endswith((")", "```")) for unit in parts)
+
+
+def test_parts_of_code_are_kept_together_up_to_a_limit() -> None:
+    """Of what is longer, such as a whole listing, each part can be kept alone."""
+    for n, together in ((MAX_WHOLE_CODE_CHARACTERS, True), (2 * MAX_WHOLE_CODE_CHARACTERS, False)):
+        lines = "".join(f"line_{i} = {i}\n" for i in range(n // 18))
+        parts = [u for u in units_of(f"Do:\n\n```\n{lines}```\n") if u.kind == "code"]
+        assert len(parts) > 2
+        assert len({part.procedure for part in parts}) == 1
+        assert (parts[0].procedure is not None) == together
+
+
+def test_a_sentence_that_introduces_only_links_is_navigation() -> None:
+    """They are in no context, and it is nothing without them."""
+    text = "# A\n\nIt is big. It has these parts:\n\n- [One](#one)\n- [Two](#two)\n\n## One\n\nB.\n"
+    units = units_of(text)
+    assert find(text, units, "It has").kind == find(text, units, "- [One]").kind == "nav"
+    assert find(text, units, "It is big").kind == "sentence"
+
+
+def test_a_line_goes_on_in_a_word_that_did_not_fit() -> None:
+    """An address in a link is one long word; not after a colon, nor after a full line."""
+    link = "Flow](https://example.org/authentication-and-authorisation/authorisation-code-flow),"
+    text = f"Engage in the [OAuth\n{link}\nwhich takes long.\n\nSee:\n{link}\n\nShort\nLines\n"
+    spoken = [words(text, unit) for unit in units_of(text)]
+    assert spoken[0] == f"Engage in the [OAuth {link} which takes long."
+    assert spoken[1] == "See:"
+    assert spoken[-2:] == ["Short", "Lines"]
 
 
 def test_of_a_long_header_only_the_start_is_needed() -> None:
