@@ -31,7 +31,8 @@ _READERS = {
     "ragkit": """
 from pathlib import Path
 from ragkit.loading import find_loader
-from ragkit.loading.isolation import Content, Worker
+from ragkit.loading.content import Content
+from ragkit.loading.isolation import Worker
 worker = Worker()
 def read(path):
     name = Path(path).name

@@ -9,12 +9,15 @@ from __future__ import annotations
 
 import itertools
 import re
+import sys
 import unicodedata
-from collections.abc import Iterator, Sequence
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 from ragkit.errors import ConfigError
-from ragkit.text.sentences import refers_back, sentence_spans
+from ragkit.text.outline import APART, SECTION, SENTENCE, Outline
+from ragkit.text.sentences import refers_back
 from ragkit.text.wordpiece import LONGEST_WORD, WordPiece
 from ragkit.types import (
     CHUNKER_NAMES,
@@ -36,11 +39,14 @@ _WIDEST_TOKEN = 6
 _LONGEST_REFERENT = 600
 """Characters of a sentence that another one needs; what is longer is none."""
 
-_SENTENCE, _PARAGRAPH, _SECTION, _APART = 1, 2, 3, 4
-"""How strong the boundary before an atom is; what is `_APART` always begins a chunk."""
+UNITS_AT_ONCE = 4096
+"""Units of a document that are packed at a time, if it has more."""
+
+_UNSETTLED_CHUNKS = 3
+"""Chunks that may end elsewhere when more units follow: a procedure that fits into one is not cut,
+so that where the one before it ends depends on it, too."""
 
 _WORD = re.compile(r"\S+")
-_BLANK_LINE = re.compile(r"\n[^\S\n]*\n")
 
 
 @dataclass(slots=True)
@@ -98,36 +104,51 @@ class SpanChunker:
 
     def split(self, document: Document) -> Sequence[Chunk]:
         """Return chunks in order of `start`; together they hold all text but white space."""
-        units: Sequence[Unit] = ()
-        if self.units and document.parts:
-            from ragkit.text.units import document_units  # only ingesting needs it
+        return list(self.stream(document))
 
-            units = document_units(document.text, document.parts)
-            sentences = [(unit.start, unit.end) for unit in units]
-        else:
-            sentences = _sentences(document)
-        spans = list(self._spans(document, sentences, units))
-        if units and len(spans) > 1:
-            from ragkit.text.borders import across_borders
+    def stream(self, document: Document) -> Iterator[Chunk]:
+        """Yield the same chunks; of a large document only some are held at a time."""
+        outline = Outline(document, with_parts=self.units)
+        units = outline.units()
+        n_at_once = sys.maxsize if self.name == "whole" else UNITS_AT_ONCE
+        held, done, n_before, is_last = list[Unit](), list[Span](), 0, False
+        start = cut = 0
+        while not is_last:
+            more = list(itertools.islice(units, max(n_at_once, len(held))))
+            held, is_last = held + more, len(more) < n_at_once
+            spans = list(self._spans(outline, _from(start, held[n_before:]), cut))
+            # How the last ones end depends on what follows.
+            settled = len(spans) if is_last else max(0, len(spans) - _UNSETTLED_CHUNKS)
+            borders = [*done, *((first, last) for first, last, _ in spans)]
+            complete: Sequence[Unit] = held
+            if outline.has_parts and len(borders) > 1:
+                from ragkit.text.borders import across_borders
 
-            units = across_borders(document.text, units, [(start, end) for start, end, _ in spans])
-        return self._chunks(document, spans, sentences, units)
+                complete = across_borders(document.text, held, borders)
+            yield from self._chunks(document, outline, spans[:settled], complete)
+            if settled < len(spans):
+                # Packing goes on from here; what is cut by a border may begin some chunks before.
+                start, cut = spans[settled][0], spans[settled - 1][1] if settled else cut
+                done = borders[: len(done) + settled][-_UNSETTLED_CHUNKS:]
+                kept = done[0][0] if done else start
+                n_dropped = next(i for i, unit in enumerate(held) if unit.end > kept) - 1
+                del held[: max(0, n_dropped)]
+                n_before = next(i for i, unit in enumerate(held) if unit.end > start)
 
     def _spans(
-        self,
-        document: Document,
-        sentences: Sequence[Span],
-        units: Sequence[Unit],
+        self, outline: Outline, units: Sequence[Unit], cut: int
     ) -> Iterator[tuple[int, int, int]]:
-        """Yield start, end and number of tokens of each chunk."""
-        if not sentences:
+        """Yield start, end and number of tokens of each chunk; those before them end at `cut`."""
+        if not units:
             return
-        text, first, last = document.text, sentences[0][0], sentences[-1][1]
+        text, first, last = outline.text, units[0].start, units[-1].end
         if self.name == "whole":
             yield first, last, self.counter.count(text[first:last])
             return
-        bounds = _boundaries(document, units)
-        apart = any(strength == _APART for _, strength in bounds)
+        sentences = [(unit.start, unit.end) for unit in units]
+        introduced = _introduced(units)
+        bounds = outline.boundaries(first, last, introduced)
+        apart = any(strength == APART for _, strength in bounds)
         if not apart and self._is_packed_by_sentence and self._may_be_one(text, sentences):
             # Packing would find out more slowly that all of it is one chunk.
             n_tokens = self.counter.count(text[first:last])
@@ -136,15 +157,17 @@ class SpanChunker:
                 return
         atoms = list(self._atoms(text, sentences, self._counts(text, sentences), bounds))
         if self.name in {"recursive", "markdown"}:
-            _join(atoms, units, self.max_tokens)
-        packed = list(self._packed(text, atoms))
+            _join(atoms, units, introduced, self.max_tokens)
+        packed = list(self._packed(text, atoms, cut))
         if isinstance(self.counter, WordPiece) and any(n > self.max_tokens for *_, n in packed):
             _weigh_cut_words(text, atoms, self.counter)
-            packed = list(self._packed(text, atoms))
+            packed = list(self._packed(text, atoms, cut))
         yield from packed
 
-    def _packed(self, text: str, atoms: Sequence[_Atom]) -> Iterator[tuple[int, int, int]]:
-        for a, b in self._pack(atoms):
+    def _packed(
+        self, text: str, atoms: Sequence[_Atom], cut: int
+    ) -> Iterator[tuple[int, int, int]]:
+        for a, b in self._pack(atoms, bisect_right([atom.end for atom in atoms], cut)):
             pack = atoms[a:b]
             first, last, ends = pack[0].start, pack[-1].end, [atom.end for atom in pack[:-1]]
             if any(atom.is_of_cut_word for atom in pack):
@@ -183,7 +206,7 @@ class SpanChunker:
     ) -> Iterator[_Atom]:
         position = 0
         for (start, end), n_tokens in zip(sentences, counts, strict=True):
-            strength = _SENTENCE
+            strength = SENTENCE
             while position < len(strengths) and strengths[position][0] <= start:
                 strength = max(strength, strengths[position][1])
                 position += 1
@@ -197,7 +220,7 @@ class SpanChunker:
             for piece in pieces:
                 for a, b in self._cut(text, *piece):
                     yield _Atom(a, b, self.counter.count(text[a:b]), strength)
-                    strength = _SENTENCE
+                    strength = SENTENCE
 
     def _cut(self, text: str, start: int, end: int) -> Iterator[Span]:
         """Cut a span that may exceed the limit into spans that do not."""
@@ -222,11 +245,11 @@ class SpanChunker:
                 high = middle - 1
         return low
 
-    def _pack(self, atoms: Sequence[_Atom]) -> Iterator[tuple[int, int]]:
-        """Yield ranges of atoms, one per chunk."""
-        first, n_tokens, i, cut = 0, 0, 0, 0
+    def _pack(self, atoms: Sequence[_Atom], cut: int) -> Iterator[tuple[int, int]]:
+        """Yield ranges of atoms, one per chunk; those before `cut` were the last one's, too."""
+        first, n_tokens, i = 0, 0, 0
         while i < len(atoms):
-            always = _SECTION if self.name == "markdown" else _APART
+            always = SECTION if self.name == "markdown" else APART
             forced = atoms[i].strength >= always and i > first
             if i == first or (not forced and n_tokens + atoms[i].n_tokens <= self.max_tokens):
                 n_tokens += atoms[i].n_tokens
@@ -254,7 +277,7 @@ class SpanChunker:
         best, strength, n_tokens = stop, atoms[stop].strength, 0
         for i in range(stop - 1, first, -1):
             n_tokens += atoms[i].n_tokens
-            if 2 * n_tokens > self.max_tokens or strength >= _SECTION:
+            if 2 * n_tokens > self.max_tokens or strength >= SECTION:
                 break
             if atoms[i].strength > strength:
                 best, strength = i, atoms[i].strength
@@ -273,49 +296,40 @@ class SpanChunker:
     def _chunks(
         self,
         document: Document,
-        spans: Sequence[tuple[int, int, int]],
-        sentences: Sequence[Span],
+        outline: Outline,
+        spans: Iterable[tuple[int, int, int]],
         units: Sequence[Unit],
-    ) -> list[Chunk]:
-        chunks: list[Chunk] = []
-        first, mark = 0, 0
+    ) -> Iterator[Chunk]:
+        text, first = document.text, 0
         for at, end, n_tokens in spans:
-            while first < len(sentences) and sentences[first][1] <= at:
+            while first < len(units) and units[first].end <= at:
                 first += 1
-            while mark < len(document.marks) and document.marks[mark].start <= at:
-                mark += 1
-            above = document.marks[max(0, mark - 1) : mark]
-            start = _line_start(document.text, at, above) if units else at
-            last_mark = mark
-            while last_mark < len(document.marks) and document.marks[last_mark].start < end:
-                last_mark += 1
+            start = at
+            if outline.has_parts:
+                start = _line_start(text, at, outline.marks_of(at, at))
             last = first
-            while last < len(sentences) and sentences[last][0] < end:
+            while last < len(units) and units[last].start < end:
                 last += 1
-            inside = list(sentences[first:last])
+            inside = [(unit.start, unit.end) for unit in units[first:last]]
             if inside:
                 # Only a sentence that was cut reaches beyond its chunk.
                 inside[0] = max(inside[0][0], start), inside[0][1]
                 inside[-1] = inside[-1][0], min(inside[-1][1], end)
-            its_units = _within(document.text, units[first:last], inside)
-            follows = first and (not units or units[first - 1].kind == "sentence")
-            if self.units and inside and follows:
-                its_units = _with_referent(document.text, sentences[first - 1], inside, its_units)
-            text = document.text[start:end]
-            chunks.append(
-                Chunk(
-                    id=chunk_id(document.id, (start, end), text, self.fingerprint),
-                    document_id=document.id,
-                    start=start,
-                    end=end,
-                    text=text,
-                    n_tokens=n_tokens,
-                    sentences=tuple(inside),
-                    marks=document.marks[max(0, mark - 1) : last_mark],
-                    units=its_units,
-                )
+            its_units = _within(text, units[first:last], inside)
+            before = units[first - 1] if first else None
+            if self.units and inside and before is not None and before.kind == "sentence":
+                its_units = _with_referent(text, (before.start, before.end), inside, its_units)
+            yield Chunk(
+                id=chunk_id(document.id, (start, end), text[start:end], self.fingerprint),
+                document_id=document.id,
+                start=start,
+                end=end,
+                text=text[start:end],
+                n_tokens=n_tokens,
+                sentences=tuple(inside),
+                marks=tuple(outline.marks_of(at, end)),
+                units=its_units,
             )
-        return chunks
 
 
 def _weigh_cut_words(text: str, atoms: Sequence[_Atom], counter: WordPiece) -> None:
@@ -335,9 +349,10 @@ def _weigh_cut_words(text: str, atoms: Sequence[_Atom], counter: WordPiece) -> N
             before.is_of_cut_word = atom.is_of_cut_word = True
 
 
-def _join(atoms: Sequence[_Atom], units: Sequence[Unit], max_tokens: int) -> None:
+def _join(
+    atoms: Sequence[_Atom], units: Sequence[Unit], introduced: set[int], max_tokens: int
+) -> None:
     """Note which atoms belong into the same chunk as the one before them."""
-    introduced = _introduced(units)
     for atom in atoms:
         atom.is_joined = atom.start in introduced
     procedures = {unit.start: unit.procedure for unit in units if unit.procedure is not None}
@@ -346,6 +361,11 @@ def _join(atoms: Sequence[_Atom], units: Sequence[Unit], max_tokens: int) -> Non
         if procedure is not None and sum(atom.n_tokens for atom in together) <= max_tokens:
             for atom in together[1:]:
                 atom.is_joined = True
+
+
+def _from(start: int, units: list[Unit]) -> list[Unit]:
+    """Return units of which the first may be cut."""
+    return [replace(units[0], start=max(start, units[0].start)), *units[1:]] if units else []
 
 
 def _within(text: str, units: Sequence[Unit], spans: Sequence[Span]) -> tuple[Unit, ...]:
@@ -393,65 +413,6 @@ def chunk_id(document_id: str, span: Span, text: str, chunker_fingerprint: str) 
     parts = (quoted(document_id), *map(str, span), quoted(text), quoted(chunker_fingerprint))
     identity = f"[{', '.join(parts)}]"
     return hashlib.sha256(identity.encode()).hexdigest()[:32]
-
-
-def _sentences(document: Document) -> list[Span]:
-    """Sentence spans that never cross a structural boundary; a table row is one sentence."""
-    text, spans = document.text, list[Span]()
-    edges = [mark.start for mark in document.marks if 0 < mark.start < len(text)]
-    starts = [0, *edges]
-    kinds = _kinds_at(document.marks, starts)
-    for start, end, kind in zip(starts, [*edges, len(text)], kinds, strict=True):
-        if kind == "row" and end - start <= 1000:
-            trimmed = _trim(text, start, end)
-            if trimmed is not None:
-                spans.append(trimmed)
-        else:
-            spans.extend(sentence_spans(text, start=start, end=end))
-    return spans
-
-
-def _kinds_at(marks: Sequence[Mark], starts: Sequence[int]) -> list[str]:
-    kinds = {mark.start: mark.kind for mark in marks}
-    return [kinds.get(start, "text") for start in starts]
-
-
-def _trim(text: str, start: int, end: int) -> Span | None:
-    piece = text[start:end]
-    left = len(piece) - len(piece.lstrip())
-    right = len(piece.rstrip())
-    return (start + left, start + right) if left < right else None
-
-
-def _boundaries(document: Document, units: Sequence[Unit]) -> list[tuple[int, int]]:
-    """Return (offset, strength) of paragraph and section boundaries, in order."""
-    if units:
-        return _between_parts(document, units)
-    found = [(match.end(), _PARAGRAPH) for match in _BLANK_LINE.finditer(document.text)]
-    found += [
-        (mark.start, _SECTION if mark.kind in {"heading", "page"} else _PARAGRAPH)
-        for mark in document.marks
-    ]
-    return sorted(found)
-
-
-def _between_parts(document: Document, units: Sequence[Unit]) -> list[tuple[int, int]]:
-    """Return the same from parts: between those of the outermost level, and around navigation.
-
-    What a unit needs should stand in its chunk, so there is no boundary after what introduces it.
-    """
-    found = [(mark.start, _SECTION) for mark in document.marks if mark.kind in {"heading", "page"}]
-    for part in document.parts:
-        if part.kind == "nav":
-            found += [(part.start, _APART), (part.end, _APART)]
-        elif part.parent is None:
-            found.append((part.start, _PARAGRAPH))
-    introduced = _introduced(units)
-    return sorted(
-        (start, strength)
-        for start, strength in found
-        if strength != _PARAGRAPH or start not in introduced
-    )
 
 
 def _introduced(units: Sequence[Unit]) -> set[int]:

@@ -174,8 +174,8 @@ class Document:
     title: str = ""
     metadata: Metadata = field(default_factory=dict[str, Json])
     groups: tuple[str, ...] = ()
-    marks: tuple[Mark, ...] = ()
-    parts: tuple[Part, ...] = ()
+    marks: Sequence[Mark] = ()
+    parts: Sequence[Part] = ()
     dropped: Mapping[Dropped, int] = field(default_factory=dict[Dropped, int])
 
     def __post_init__(self) -> None:

@@ -12,8 +12,8 @@ from datetime import datetime
 from functools import partial
 
 from ragkit.errors import ConfigError, LoadError, RemoteError
+from ragkit.loading.content import Content
 from ragkit.loading.formats import MAX_FILE_BYTES
-from ragkit.loading.isolation import Content
 from ragkit.loading.remote import Fetched, Reading, RemoteFile
 from ragkit.loading.walking import is_left_out
 from ragkit.types import Failure, Json, SourceItem

@@ -8,8 +8,9 @@ from pathlib import Path, PurePath
 from typing import Protocol, runtime_checkable
 
 from ragkit.errors import LoadError
+from ragkit.loading.content import Content
 from ragkit.loading.formats import LOADERS, MAX_FILE_BYTES, Loader, find_loader
-from ragkit.loading.isolation import Content, Parser
+from ragkit.loading.isolation import Parser
 from ragkit.loading.loaded import LoadedText
 from ragkit.loading.members import Member
 

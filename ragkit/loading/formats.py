@@ -37,7 +37,7 @@ from ragkit.loading.xml_text import load_xml
 MAX_FILE_BYTES = 64 * 2**20
 """Larger files are not documents to cite from; JSON Lines records are read without this limit."""
 
-LOADERS_VERSION = 9
+LOADERS_VERSION = 10
 """Part of every file's fingerprint: increase it when a loader's output changes."""
 
 

@@ -10,20 +10,32 @@ from __future__ import annotations
 import json
 import struct
 from array import array
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import chain, pairwise
-from typing import BinaryIO, get_args
+from typing import BinaryIO, TypeAlias, get_args
 
 from ragkit.loading.loaded import LoadedText
 from ragkit.loading.members import Member, member_name
 from ragkit.narrowing import is_array, is_object
-from ragkit.text.columns import MARK_KINDS, PART_KINDS, MarkColumns, PartColumns
-from ragkit.types import Dropped, Json, Location, Mark, Part
+from ragkit.text.columns import (
+    MARK_KINDS,
+    PART_KINDS,
+    MarkColumns,
+    PartColumns,
+    columns_of,
+    mark_columns,
+    part_columns,
+)
+from ragkit.types import Dropped, Json, Location
 
 LENGTHS = struct.Struct("!IQ")
 """The lengths of a frame's JSON and of its bytes."""
 
 PIECE_CHARACTERS = 2**20
+
+Take: TypeAlias = Callable[[int], bytearray]
+"""Returns the next n bytes of a frame; raises `FrameError` if it has fewer."""
+
 _ENCODER = json.JSONEncoder(separators=(",", ":"))
 _PLACES: Mapping[str, type] = {
     "page": int, "slide": int, "sheet": str, "cells": str, "anchor": str, "message": int,
@@ -51,7 +63,7 @@ def read_frame(stream: BinaryIO) -> tuple[dict[str, Json], bytes] | None:
     return header_of(text), data
 
 
-def header_of(text: bytes) -> dict[str, Json]:
+def header_of(text: bytes | bytearray) -> dict[str, Json]:
     """Return a frame's JSON object; raises `FrameError` if it is none."""
     try:
         header: object = json.loads(text)
@@ -67,8 +79,8 @@ def packed(loaded: LoadedText) -> tuple[dict[str, Json], Iterator[bytes | memory
 
     The bytes are the columns of the marks and parts, then the text.
     """
-    marks, parts = _mark_columns(loaded.marks), _part_columns(loaded.parts)
-    columns = [memoryview(column).cast("B") for column in _columns(marks, parts)]
+    marks, parts = mark_columns(loaded.marks), part_columns(loaded.parts)
+    columns = [memoryview(column).cast("B") for column in columns_of(marks, parts)]
     text = loaded.text
     pieces = range(0, len(text), PIECE_CHARACTERS)
     n_text = sum(len(text[at : at + PIECE_CHARACTERS].encode()) for at in pieces)
@@ -84,33 +96,8 @@ def packed(loaded: LoadedText) -> tuple[dict[str, Json], Iterator[bytes | memory
     return header, chain(columns, encoded), n_text + sum(map(len, columns))
 
 
-def _columns(marks: MarkColumns, parts: PartColumns) -> list[array[int] | bytearray]:
-    return [
-        marks.starts, marks.places, marks.rows, marks.kinds,
-        parts.starts, parts.ends, parts.parents, parts.kinds,
-    ]  # fmt: skip
-
-
-def _mark_columns(marks: Sequence[Mark]) -> MarkColumns:
-    if isinstance(marks, MarkColumns):
-        return marks
-    columns = MarkColumns()
-    for mark in marks:
-        columns.append(mark.start, mark.kind, mark.location)
-    return columns
-
-
-def _part_columns(parts: Sequence[Part]) -> PartColumns:
-    if isinstance(parts, PartColumns):
-        return parts
-    columns = PartColumns()
-    for part in parts:
-        columns.append(part.start, part.end, part.kind, part.parent)
-    return columns
-
-
-def unpacked(header: Mapping[str, Json], data: bytes) -> LoadedText:
-    """Return the loaded file that an answer holds.
+def unpacked(header: Mapping[str, Json], n_bytes: int, take: Take) -> LoadedText:
+    """Return the loaded file that an answer holds: a JSON object and n bytes.
 
     Raises:
         FrameError: the answer does not hold one whose marks and parts are in order and inside it.
@@ -119,18 +106,19 @@ def unpacked(header: Mapping[str, Json], data: bytes) -> LoadedText:
     n_marks, n_parts = _count(header, "marks"), _count(header, "parts")
     if not (isinstance(title, str) and is_object(metadata) and is_array(places)):
         raise FrameError("no title, metadata or places")
-    marks, parts, rest = MarkColumns(), PartColumns(), memoryview(data)
-    for column, n in zip(_columns(marks, parts), [n_marks] * 4 + [n_parts] * 4, strict=True):
-        n_bytes = n * memoryview(column).itemsize
-        if n_bytes > len(rest):
+    marks, parts, n_left = MarkColumns(), PartColumns(), n_bytes
+    for column, n in zip(columns_of(marks, parts), [n_marks] * 4 + [n_parts] * 4, strict=True):
+        n_left -= n * memoryview(column).itemsize
+        if n_left < 0:
             raise FrameError("fewer marks and parts than it says")
+        # One after the other: a million of each are not to be held twice.
+        data = take(n * memoryview(column).itemsize)
         if isinstance(column, array):
-            column.frombytes(rest[:n_bytes])
+            column.frombytes(data)
         else:
-            column.extend(rest[:n_bytes])
-        rest = rest[n_bytes:]
+            column.extend(data)
     try:
-        text = str(rest, "utf-8")
+        text = str(take(n_left), "utf-8")
     except UnicodeError:
         raise FrameError("no text") from None
     marks.locations = [_location(place) for place in places]
@@ -153,16 +141,16 @@ def packed_members(members: Sequence[Member]) -> tuple[dict[str, Json], Iterator
     return {"members": named}, (member.data for member in members), n_bytes
 
 
-def unpacked_members(header: Mapping[str, Json], data: bytes) -> list[Member]:
+def unpacked_members(header: Mapping[str, Json], n_bytes: int, take: Take) -> list[Member]:
     """Return the files that an answer holds; raises `FrameError` if it holds none such."""
-    named, members, at = header.get("members"), list[Member](), 0
+    named, members = header.get("members"), list[Member]()
     taken = dict[str, int]()
     for entry in named if is_array(named) else [None]:
         name, size = entry if is_array(entry) and len(entry) == 2 else (None, None)
-        if not isinstance(name, str) or type(size) is not int or not 0 <= size <= len(data) - at:
+        if not isinstance(name, str) or type(size) is not int or not 0 <= size <= n_bytes:
             raise FrameError("no files")
-        members.append(Member(member_name(name, taken), data[at : at + size]))
-        at += size
+        members.append(Member(member_name(name, taken), bytes(take(size))))
+        n_bytes -= size
     return members
 
 
@@ -204,12 +192,12 @@ def _check_parts(parts: PartColumns, n_characters: int) -> None:
     starts, ends = parts.starts, parts.ends
     if max(parts.kinds, default=0) >= len(PART_KINDS):
         raise FrameError("a part of no kind")
-    behind: dict[int, int] = {}
+    behind = array("I", bytes(4 * (len(starts) + 1)))  # by parent; the last is that of none
     last = 0
     for index, (start, end, parent) in enumerate(zip(starts, ends, parts.parents, strict=True)):
         if not (-1 <= parent < index and start >= last):
             raise FrameError("parts out of order")
         least, most = (starts[parent], ends[parent]) if parent >= 0 else (0, n_characters)
-        if not max(least, behind.get(parent, 0)) <= start < end <= most:
+        if not max(least, behind[parent]) <= start < end <= most:
             raise FrameError("parts that overlap")
         behind[parent], last = end, start

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from ragkit.errors import LoadError
+from ragkit.loading.content import Content
 from ragkit.loading.formats import (
     ARCHIVES,
     LOADERS_VERSION,
@@ -15,7 +16,7 @@ from ragkit.loading.formats import (
     archive_loader,
     find_loader,
 )
-from ragkit.loading.isolation import Content, Parser
+from ragkit.loading.isolation import Parser
 from ragkit.loading.joining import placed
 from ragkit.loading.mail import may_have_members, without_quotes
 from ragkit.loading.mbox import MAX_MESSAGE_BYTES, messages

@@ -9,9 +9,10 @@ from typing import BinaryIO, Protocol, runtime_checkable
 
 from ragkit.errors import LoadError
 from ragkit.ingest_rules import IngestRule, RuledFile
+from ragkit.loading.content import Content
 from ragkit.loading.converting import Converting
 from ragkit.loading.formats import MAX_FILE_BYTES, find_loader
-from ragkit.loading.isolation import Content, InProcess, Parser, Worker
+from ragkit.loading.isolation import InProcess, Parser, Worker
 from ragkit.loading.parsers import Parsers
 from ragkit.loading.recognizing import Recognizing
 from ragkit.loading.records import Labels, is_record_line, record_documents, record_lines

@@ -6,8 +6,9 @@ import threading
 from collections.abc import Generator
 from contextlib import contextmanager
 
+from ragkit.loading.content import Content
 from ragkit.loading.formats import Loader
-from ragkit.loading.isolation import Content, Limits, Worker
+from ragkit.loading.isolation import Limits, Worker
 from ragkit.loading.loaded import LoadedText
 from ragkit.loading.members import Member
 

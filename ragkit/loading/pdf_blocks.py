@@ -23,6 +23,8 @@ _LEAST_WIDTH = 15
 """Times the height of a line: in a narrower column a wrapped line is one that goes on in lower
 case, since short lines by themselves look alike."""
 _SAME_SIZE = 1.12
+_SAME_TEXT = 1.05
+"""The same for what goes on elsewhere: captions and code are little smaller than the text."""
 _LONGEST_WORD = 6
 """Times the height of a line: the longest word, unless it could be wrapped itself."""
 _MOST_HELD = 2
@@ -189,13 +191,15 @@ def _goes_on(block: Block, following: Block) -> bool:
     last, first = block.lines[-1], following.lines[0]
     if last.turn != first.turn or following.is_item:
         return False
-    if max(last.size, first.size) > _SAME_SIZE * min(last.size, first.size):
+    if max(last.size, first.size) > _SAME_TEXT * min(last.size, first.size):
         return False
     if last.is_bold != first.is_bold or not _is_full(last, first, block.right):
         return False
-    width, other = block.right - block.left, following.right - following.left
     if first.words[0].text[:1].islower():
         return True
+    if last.is_broken or last.text.endswith("-"):
+        return False  # A caption, for example: the rest of a word is no capital.
+    width, other = block.right - block.left, following.right - following.left
     is_alike = abs(width - other) < 0.1 * width and first.left - following.left < last.size
     return is_alike and (last.page != first.page or first.base > last.base)
 

@@ -8,8 +8,9 @@ from collections.abc import Iterator, Sequence
 from functools import partial
 
 from ragkit.errors import LoadError
+from ragkit.loading.content import Content
 from ragkit.loading.formats import MAX_FILE_BYTES
-from ragkit.loading.isolation import BLOCK_BYTES, Content
+from ragkit.loading.processes import BLOCK_BYTES
 from ragkit.loading.records import Labels, digest
 from ragkit.types import Json
 

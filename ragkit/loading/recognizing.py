@@ -12,10 +12,11 @@ from pathlib import Path
 from typing import IO
 
 from ragkit.errors import LoadError
+from ragkit.loading.content import Content
 from ragkit.loading.converting import kill_group
 from ragkit.loading.formats import LOADERS, PICTURES, Loader
 from ragkit.loading.hyphens import without_breaks
-from ragkit.loading.isolation import Content, Parser
+from ragkit.loading.isolation import Parser
 from ragkit.loading.joining import joined
 from ragkit.loading.loaded import LoadedText, TextBuilder, clean
 from ragkit.loading.members import Member

@@ -49,8 +49,8 @@ class Labels:
             title=loaded.title,
             metadata={**loaded.metadata, **self.metadata},
             groups=self.groups,
-            marks=tuple(loaded.marks),
-            parts=tuple(loaded.parts),
+            marks=loaded.marks,
+            parts=loaded.parts,
             dropped=loaded.dropped,
         )
 

@@ -9,6 +9,7 @@ from pathlib import PurePath
 from typing import Protocol, TypeAlias, runtime_checkable
 
 from ragkit.errors import LoadError
+from ragkit.loading.content import Content
 from ragkit.loading.converting import loader_for
 from ragkit.loading.formats import (
     ARCHIVES,
@@ -19,7 +20,7 @@ from ragkit.loading.formats import (
     usable,
 )
 from ragkit.loading.inside import Place, member_documents
-from ragkit.loading.isolation import Content, Parser
+from ragkit.loading.isolation import Parser
 from ragkit.loading.payloads import why_for_programs
 from ragkit.loading.records import Digest, Labels, digest
 from ragkit.loading.rules import Rules

@@ -13,6 +13,7 @@ from pathlib import Path, PurePath
 
 from ragkit.errors import ConfigError, LoadError
 from ragkit.ingest_rules import IngestRule, RuledFile
+from ragkit.loading.content import Content
 from ragkit.loading.converting import loader_for
 from ragkit.loading.formats import (
     LOADERS,
@@ -22,7 +23,7 @@ from ragkit.loading.formats import (
     usable,
 )
 from ragkit.loading.inside import Place, mailbox_documents, member_documents
-from ragkit.loading.isolation import Content, Parser, Worker
+from ragkit.loading.isolation import Parser, Worker
 from ragkit.loading.payloads import why_for_programs
 from ragkit.loading.reading import read_content
 from ragkit.loading.records import Labels, record_documents, record_lines, record_values

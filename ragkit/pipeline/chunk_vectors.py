@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import TYPE_CHECKING
 
 from ragkit.costs.metering import meter
@@ -109,7 +110,7 @@ class ChunkVectors:
     def texts(self, items: Iterable[PreparedDocument]) -> Texts:
         """Return what is embedded of documents, each text once."""
         texts = Texts()
-        for item in items:
+        for item in chain.from_iterable(whole.portions() for whole in items):
             for_sentences = item.sentence_keys or [None] * len(item.chunks)
             for key, keys, chunk in zip(item.vector_keys, for_sentences, item.chunks, strict=True):
                 self.add(texts, item.document.title, chunk, key, keys)

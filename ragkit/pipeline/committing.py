@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import chain, pairwise
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 from ragkit.pipeline.chunk_vectors import ChunkVectors, Texts
@@ -66,13 +67,15 @@ class _Batch:
     def documents(self) -> list[PreparedDocument]:
         return [item for item, _ in self.items]
 
-    def leave_for_later(self, missing: Texts) -> None:
-        """Let chunks go without vectors that would need any of these."""
-        self.items = [(_without_keys(item, missing), status) for item, status in self.items]
-
     @property
-    def n_sentence_keys(self) -> int:
-        return sum(len(keys or ()) for item, _ in self.items for keys in item.sentence_keys or ())
+    def large(self) -> PreparedDocument | None:
+        """The one whose chunks are made as they are written; it stands alone."""
+        item = self.items[0][0] if self.items else None
+        return None if item is None or item.make_portions is None else item
+
+    def change(self, change: Callable[[PreparedDocument], PreparedDocument]) -> None:
+        """Change each document; of a large one each portion, when it is made."""
+        self.items = [(_changed(item, change), status) for item, status in self.items]
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +111,8 @@ class Committer:
         listener: Is told what has been committed.
 
     Attributes:
-        n_sentences: Number of sentences with vectors of the documents written.
+        n_chunks: Number of chunks of the documents written.
+        n_sentences: Number of their sentences with vectors.
     """
 
     def __init__(
@@ -136,14 +140,16 @@ class Committer:
         self._waiting: deque[_Sent] = deque()
         self._worker: ThreadPoolExecutor | None = None
         self._n_underived = 0
+        self.n_chunks = 0
         self.n_sentences = 0
 
     def add(self, item: PreparedDocument, status: Status) -> None:
         """Take a document; it is committed with others, or when what waits is flushed."""
-        if len(item.chunks) > self._batch_chunks:
+        is_large = item.make_portions is not None
+        if is_large or len(item.chunks) > self._batch_chunks:
             self._send()  # What is complete need not wait for it.
         self._batch.add(item, status)
-        full = self._batch.n_chunks >= self._batch_chunks
+        full = is_large or self._batch.n_chunks >= self._batch_chunks
         if full or self._batch.n_characters >= BATCH_CHARACTERS:
             self._send()
 
@@ -171,10 +177,11 @@ class Committer:
             return
         documents = batch.documents
         if self._journal is not None and len(documents) == 1:
-            *ahead, last = _portions(documents[0])
-            for portion in ahead:
-                self._submit(portion, [portion.item], self._makes, self._store)
-            documents = [last.item]
+            for portion, following in pairwise(chain(_portions(documents[0]), (None,))):
+                assert portion is not None  # noqa: S101 (only the last is)
+                documents = [portion.item]
+                if following is not None:
+                    self._submit(portion, documents, self._makes, self._store)
         self._submit(batch, documents, self._makes, self._store)
 
     def _submit(
@@ -216,6 +223,9 @@ class Committer:
         if self._store is not None:
             with self._watch.stage("store"):
                 refused = self._write(self._store, sent.what, sent.texts, vectors)
+        else:
+            for item in sent.what.documents:
+                deque(map(self._counted, item.portions()), maxlen=0)
         for item, status in sent.what.items:
             self._listener.written(item, status, refused.get(item.document.id))
 
@@ -229,18 +239,32 @@ class Committer:
         self, store: Store, batch: _Batch, embedded: Texts, vectors: _Vectors
     ) -> Mapping[str, str]:
         """Write a batch and return the ids that the store refused, and why."""
-        if self._vectors is not None:
-            # A vector that was stored when this batch was sent may have gone since.
-            texts = self._vectors.texts(batch.documents)
-            lost = texts.without(embedded).not_in(store)
-            if self._makes is None:
-                batch.leave_for_later(lost)
+        if (makes := self._vectors) is not None:
+
+            def lost(documents: Iterable[PreparedDocument]) -> Texts:
+                # A vector that was stored when this batch was sent may have gone since.
+                return makes.texts(documents).without(embedded).not_in(store)
+
+            large = batch.large
+            if self._makes is not None:
+                for some in [batch.documents] if large is None else map(_alone, large.portions()):
+                    vectors |= makes.make(lost(some))
+            elif large is not None:
+                batch.change(lambda portion: _without_keys(portion, lost((portion,))))
             else:
-                vectors |= self._vectors.make(lost)
+                missing = lost(batch.documents)
+                batch.change(lambda item: _without_keys(item, missing))
+        n_before = self.n_chunks
+        batch.change(self._counted)
         refused = store.write(batch.documents, vectors)
-        self.n_sentences += batch.n_sentence_keys
-        self._derive(store, batch.n_chunks)
+        self._derive(store, self.n_chunks - n_before)
         return refused
+
+    def _counted(self, item: PreparedDocument) -> PreparedDocument:
+        """Count what is written, or would be."""
+        self.n_chunks += len(item.chunks)
+        self.n_sentences += sum(len(keys or ()) for keys in item.sentence_keys or ())
+        return item
 
     def _derive(self, store: Store, n_chunks: int) -> None:
         local = as_maintained(store)
@@ -255,18 +279,31 @@ class Committer:
 
 def _portions(item: PreparedDocument) -> Iterator[_Portion]:
     """Yield the chunks of a document, some at a time; all at once if they are a batch at most."""
-    n, keys = len(item.chunks), item.sentence_keys
-    n_at_once = AHEAD_CHUNKS if n > BATCH_CHUNKS else BATCH_CHUNKS
-    for first in range(0, n, n_at_once):
-        some = slice(first, min(n, first + n_at_once))
-        part = replace(
-            item,
-            chunks=item.chunks[some],
-            terms=item.terms[some],
-            vector_keys=item.vector_keys[some],
-            sentence_keys=None if keys is None else keys[some],
-        )
-        yield _Portion(part, some.stop / n)
+    for portion in item.portions():
+        n, keys = len(portion.chunks), portion.sentence_keys
+        n_at_once = AHEAD_CHUNKS if n > BATCH_CHUNKS else BATCH_CHUNKS
+        for first in range(0, n, n_at_once):
+            some = slice(first, min(n, first + n_at_once))
+            part = replace(
+                portion,
+                chunks=portion.chunks[some],
+                terms=portion.terms[some],
+                vector_keys=portion.vector_keys[some],
+                sentence_keys=None if keys is None else keys[some],
+            )
+            yield _Portion(part, part.chunks[-1].end / len(item.document.text))
+
+
+def _alone(item: PreparedDocument) -> Sequence[PreparedDocument]:
+    return (item,)
+
+
+def _changed(
+    item: PreparedDocument, change: Callable[[PreparedDocument], PreparedDocument]
+) -> PreparedDocument:
+    if item.make_portions is None:
+        return change(item)
+    return replace(item, make_portions=lambda: map(change, item.portions()))
 
 
 def _without_keys(item: PreparedDocument, missing: Texts) -> PreparedDocument:

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import json
 import shlex
+import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from functools import partial
+from itertools import islice
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from ragkit.costs.stopwatch import Stopwatch
 from ragkit.errors import ConfigError, LoadError
@@ -19,7 +23,7 @@ from ragkit.pipeline.loading_ahead import LoadingAhead
 from ragkit.pipeline.pruning import is_gone, text_sha256
 from ragkit.pipeline.remembering import FailureMemory
 from ragkit.pipeline.report import FoundFile, IngestReport, Progress, Status
-from ragkit.storage import PreparedDocument, Store, StoreSettings
+from ragkit.storage import PreparedDocument, Store, StoreSettings, as_maintained
 from ragkit.text.jsontext import check_json
 from ragkit.text.printable import printable_line
 from ragkit.text.words import detect_language, index_lines, index_terms
@@ -40,9 +44,23 @@ if TYPE_CHECKING:
 ITEMS_AHEAD = 64
 """Documents whose fingerprints are looked up in one request, since a remote store is slow."""
 
+LARGE_CHARACTERS = 1_000_000
+LARGE_OBJECTS = 50_000
+"""Of a text, and of its marks and parts: what is chunked of more takes a hundred bytes for each
+character, and some hundred for each mark or part."""
+
+PORTION_CHUNKS = 16
+"""Chunks of such a document that are held at a time."""
 
 _PASSING = {"unreadable"}
 """Codes of failures that may pass although the input does not change."""
+
+
+@runtime_checkable
+class _Streaming(Protocol):
+    """A chunker that yields what `split` returns, without holding all of it."""
+
+    def stream(self, document: Document) -> Iterator[Chunk]: ...
 
 
 class Ingester:
@@ -112,6 +130,7 @@ class Ingester:
         self.failed_sources: set[str] = set()
         self.added_texts: Counter[str] = Counter()
         self.n_moved_here = 0
+        self._was_large = False
 
     def add(self, items: Iterable[SourceItem]) -> None:
         """Store all items; a failure is reported and does not stop the others."""
@@ -124,6 +143,9 @@ class Ingester:
                         self._fail(item)
                     else:
                         self._add(item, stored.get(item.id))
+                        if self._was_large:
+                            _give_back_memory()
+                            self._was_large = False
             self._committer.flush()
         finally:
             self._committer.close()
@@ -151,6 +173,7 @@ class Ingester:
         if self.forecaster is not None:
             self.forecaster.finish()
             self._step()
+        self.report.chunks += self._committer.n_chunks
         self.report.sentences = self._committer.n_sentences
         self.report.seconds = self.watch.seconds
         self.report.cpu_seconds = self.watch.cpu_seconds + parsing_cpu_seconds
@@ -258,7 +281,6 @@ class Ingester:
         except LoadError as error:
             self._fail_to_load(item, error, stored, fingerprint)
             return
-        self.report.chunks += len(prepared.chunks)
         for why, n in document.dropped.items():
             self.report.dropped[why] += n
         if (language := prepared.language) is not None:
@@ -295,19 +317,46 @@ class Ingester:
 
     def rehearse(self, document: Document) -> Sequence[Chunk]:
         """Do what is done with a document before its vectors are made, and drop it."""
-        return self._prepare(document, "").chunks
+        return self._prepare(document, "", whole=True).chunks
 
     def rehearse_vectors(self, texts: Sequence[str]) -> None:
         """Embed a chunk's text and those of its sentences as is done for a store, and drop them."""
         if self._vectors is not None:
             self._vectors.rehearse(texts)
 
-    def _prepare(self, document: Document, fingerprint: str) -> PreparedDocument:
+    def _prepare(
+        self, document: Document, fingerprint: str, *, whole: bool = False
+    ) -> PreparedDocument:
+        chunker = self._chunker
+        can_wait = self._store is None or as_maintained(self._store) is not None
+        may_be_part = not whole and can_wait and _is_large(document)
+        if may_be_part and isinstance(chunker, _Streaming):
+            self._was_large = True
+            prepared = self._prepared(document, fingerprint, ())
+            make = partial(self._portions, prepared, chunker.stream)
+            return replace(prepared, make_portions=make)
         chunks = self._chunker.split(document)
         if not chunks:
             raise LoadError("no_text", "there is no text in it")
-        language = detect_language(document.text)
-        vectors = self._vectors
+        return self._prepared(document, fingerprint, chunks)
+
+    def _portions(
+        self, large: PreparedDocument, stream: Callable[[Document], Iterator[Chunk]]
+    ) -> Iterator[PreparedDocument]:
+        """Yield a large document with some of its chunks at a time: all would fill the memory."""
+        chunks = stream(large.document)
+        while True:
+            with self.watch.stage("chunk"):
+                some = list(islice(chunks, PORTION_CHUNKS))
+                portion = self._prepared(large.document, large.fingerprint, some)
+            if not some:
+                return
+            yield portion
+
+    def _prepared(
+        self, document: Document, fingerprint: str, chunks: Sequence[Chunk]
+    ) -> PreparedDocument:
+        language, vectors = detect_language(document.text), self._vectors
         return PreparedDocument(
             document=document,
             fingerprint=fingerprint,
@@ -344,6 +393,22 @@ class Ingester:
             forecast = self.forecaster.forecast()
         if self._on_progress is not None:
             self._on_progress(Progress(document_id=document_id, status=status, forecast=forecast))
+
+
+def _give_back_memory() -> None:
+    """Let the C library give back what is free: it keeps large blocks, in pieces of no use."""
+    if sys.platform == "linux":
+        with suppress(ImportError, OSError, AttributeError):  # another C library has none
+            import ctypes
+
+            ctypes.CDLL(None).malloc_trim(0)
+
+
+def _is_large(document: Document) -> bool:
+    """Whether a document is chunked while it is written, some chunks at a time."""
+    n_objects = len(document.marks) + len(document.parts)
+    is_long = len(document.text) > LARGE_CHARACTERS or n_objects > LARGE_OBJECTS
+    return is_long and not document.text.isspace()
 
 
 def _batched(items: Iterable[SourceItem], n: int) -> Iterator[list[SourceItem]]:

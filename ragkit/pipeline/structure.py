@@ -25,7 +25,7 @@ def with_structure(document: Document) -> Document:
     loaded = loader.load(document.text.encode("utf-8"))
     if loaded.text != document.text:
         return document
-    return replace(document, marks=tuple(loaded.marks), parts=tuple(loaded.parts))
+    return replace(document, marks=loaded.marks, parts=loaded.parts)
 
 
 def is_converted(document: Document) -> bool:

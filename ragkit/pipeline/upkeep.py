@@ -179,8 +179,8 @@ def _forecast(parts: Parts, source: Joined, ingester: Ingester, options: IngestO
         return
     from ragkit.embedding.builtin import BuiltinEmbedder
     from ragkit.loading import Labels
+    from ragkit.loading.content import Content
     from ragkit.loading.formats import find_loader
-    from ragkit.loading.isolation import Content
     from ragkit.pipeline.estimating import Forecaster, beginning, measure_rate, pays
 
     def load(path: Path) -> Document:

@@ -16,10 +16,18 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from ragkit.errors import StoreDamagedError
 from ragkit.narrowing import is_object
 from ragkit.storage.schema import checksum, schema_version, unsealed
-from ragkit.storage.units import packed_parts, packed_units, unpacked_parts, unpacked_units
+from ragkit.storage.units import (
+    location_of,
+    packed_columns,
+    packed_parts,
+    packed_units,
+    unpacked_columns,
+    unpacked_parts,
+    unpacked_units,
+)
 from ragkit.storage.values import StoredVectors, StoreSettings
 from ragkit.trimming import PoolChunk
-from ragkit.types import PLACES, Chunk, Document, Hit, Json, Location, Mark, MarkKind, Metadata
+from ragkit.types import Chunk, Document, Hit, Json, Mark, MarkKind, Metadata, Part
 
 if TYPE_CHECKING:
     from ragkit.types import Vector, Vectors
@@ -45,6 +53,9 @@ SELECT row, vector FROM sentence WHERE row IN (SELECT value FROM json_each(?))""
 MALFORMED = (ValueError, TypeError, KeyError, IndexError, AttributeError, RecursionError)
 """What reading raises for a value whose checksum is right but which makes no sense: a checksum
 detects corruption, not tampering."""
+
+MOST_LISTED = 50_000
+"""Marks and parts of a document that are stored as lists; more take too much memory for that."""
 
 _SEGMENT_NAME = re.compile(r"[0-9]+-[0-9]+-[0-9]+\.segment")
 
@@ -78,9 +89,7 @@ class StoredDocument:
             raise damaged_document(self.id)
         try:
             text, structure = decoded(raw), json.loads(self.marks)
-            parts = unpacked_parts(structure["parts"]) if is_object(structure) else ()
-            rows: Any = structure["marks"] if is_object(structure) else structure
-            marks = _marks(rows)
+            marks, parts = _structure(structure)
         except MALFORMED:
             raise damaged_document(self.id) from None
         return Document(
@@ -278,10 +287,16 @@ def decoded(raw: bytes) -> str:
     return raw.decode("utf-8", "surrogatepass")
 
 
-def byte_offsets(text: str, chunks: Sequence[Chunk]) -> list[tuple[int, int]]:
-    """Return (first byte, number of bytes) of each chunk, in one pass over the text."""
+def byte_offsets(
+    text: str, chunks: Sequence[Chunk], known: tuple[int, int] = (0, 0)
+) -> list[tuple[int, int]]:
+    """Return (first byte, number of bytes) of each chunk, in one pass over the text.
+
+    `known` are an offset before all of them and the number of bytes up to there.
+    """
     edges = sorted({edge for chunk in chunks for edge in (chunk.start, chunk.end)})
-    at, position, n_bytes = dict[int, int](), 0, 0
+    at = dict[int, int]()
+    position, n_bytes = known
     for edge in edges:
         n_bytes += len(encoded(text[position:edge]))
         at[edge], position = n_bytes, edge
@@ -295,6 +310,8 @@ def marks_json(marks: Sequence[Mark]) -> str:
 
 def structure_json(document: Document) -> str:
     """Return a document's marks and parts as stored."""
+    if len(document.marks) + len(document.parts) > MOST_LISTED:
+        return _compact(packed_columns(document.marks, document.parts))
     if not document.parts:
         return marks_json(document.marks)
     parts = packed_parts(document.parts)
@@ -308,6 +325,16 @@ def units_json(chunk: Chunk) -> str:
     return _compact(packed_units(chunk))
 
 
+def _structure(stored: object) -> tuple[Sequence[Mark], Sequence[Part]]:
+    if not is_object(stored):
+        rows: Any = stored
+        return _marks(rows), ()
+    if "columns" in stored:
+        return unpacked_columns(stored)
+    rows = stored["marks"]
+    return _marks(rows), unpacked_parts(stored["parts"])
+
+
 def _packed_marks(marks: Sequence[Mark]) -> list[Json]:
     return [[mark.start, mark.kind, mark.location.to_dict()] for mark in marks]
 
@@ -319,10 +346,7 @@ def _marks(rows: list[tuple[int, MarkKind, dict[str, Any]]]) -> tuple[Mark, ...]
         Mark(
             start=start,
             kind=kind,
-            location=Location(
-                heading=tuple(place.get("heading", ())),
-                **{name: place[name] for name in PLACES if name in place},
-            ),
+            location=location_of(place),
         )
         for start, kind, place in rows
     )

@@ -111,11 +111,12 @@ CREATE TABLE document(
 
 def checksum(*values: object) -> int:
     """Return the CRC-32 of a row's values; it detects corruption, not tampering."""
-    parts: list[bytes] = []
+    crc = 0
     for value in values:
         raw = value if isinstance(value, bytes) else str(value).encode("utf-8", "surrogatepass")
-        parts += b"%s %d " % (type(value).__name__.encode(), len(raw)), raw
-    return zlib.crc32(b"".join(parts))
+        crc = zlib.crc32(b"%s %d " % (type(value).__name__.encode(), len(raw)), crc)
+        crc = zlib.crc32(raw, crc)
+    return crc
 
 
 def sealed(raw: bytes | None) -> bytes | None:

@@ -54,16 +54,26 @@ class StoredVectors:
 class PreparedDocument:
     """A document ready to be stored; `terms` and `vector_keys` have one entry per chunk.
 
-    So has `sentence_keys`, if there are vectors of sentences: one key per sentence.
+    So has `sentence_keys`, if there are vectors of sentences: one key per sentence. Of a large
+    document these are empty: `make_portions` makes them, some chunks at a time, whenever it is
+    called.
     """
 
     document: Document
     fingerprint: str
     language: str | None
-    chunks: Sequence[Chunk]
-    terms: Sequence[str]
-    vector_keys: Sequence[bytes | None]
+    chunks: Sequence[Chunk] = ()
+    terms: Sequence[str] = ()
+    vector_keys: Sequence[bytes | None] = ()
     sentence_keys: Sequence[Sequence[bytes] | None] | None = None
+    make_portions: Callable[[], Iterator[PreparedDocument]] | None = None
+
+    def portions(self) -> Iterator[PreparedDocument]:
+        """Yield this document with some of its chunks at a time, in order, all of which it holds.
+
+        Only stores in a folder are given documents with more than one.
+        """
+        return iter((self,)) if self.make_portions is None else self.make_portions()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

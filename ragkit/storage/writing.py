@@ -21,6 +21,8 @@ from ragkit.storage.rows import (
 from ragkit.storage.schema import UNSWEPT, checksum, sealed, unsealed, write_manifest
 from ragkit.storage.values import PreparedDocument, StoredVectors
 
+PIECE_CHARACTERS = 2**20
+
 
 @dataclass(slots=True)
 class _Left:
@@ -50,7 +52,9 @@ def write_documents(
             has_replaced = True
             _delete_document(connection, row, left)
         _insert_document(connection, row, item)
-        _insert_chunks(connection, row, item)
+        known = 0, 0
+        for portion in item.portions():
+            known = _insert_chunks(connection, row, portion, known)
     _delete_unused(connection, left)
     return has_replaced
 
@@ -137,9 +141,14 @@ def _row_of(connection: sqlite3.Connection, document_id: str) -> int | None:
 
 def _insert_document(connection: sqlite3.Connection, row: int, item: PreparedDocument) -> None:
     document = item.document
-    raw = encoded(document.text)
     import hashlib  # loads OpenSSL, which is 4 MiB
 
+    pieces = range(0, len(document.text), PIECE_CHARACTERS)
+    digest, n_bytes = hashlib.sha256(), 0
+    for at in pieces:
+        raw = encoded(document.text[at : at + PIECE_CHARACTERS])
+        digest.update(raw)
+        n_bytes += len(raw)
     fields = (
         row,
         document.id,
@@ -147,23 +156,30 @@ def _insert_document(connection: sqlite3.Connection, row: int, item: PreparedDoc
         document.title,
         json.dumps(document.metadata),
         json.dumps(document.groups),
-        hashlib.sha256(raw).hexdigest(),
+        digest.hexdigest(),
         item.fingerprint,
         item.language,
         structure_json(document),
     )
     connection.execute(
-        "INSERT INTO document VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-        (*fields[:4], raw, *fields[4:], checksum(*fields)),
+        "INSERT INTO document VALUES (?, ?, ?, ?, zeroblob(?), ?, ?, ?, ?, ?, ?, ?)",
+        (*fields[:4], n_bytes, *fields[4:], checksum(*fields)),
     )
+    # At once it would be held four times.
+    with connection.blobopen("document", "text", row) as blob:
+        for at in pieces:
+            blob.write(encoded(document.text[at : at + PIECE_CHARACTERS]))
 
 
-def _insert_chunks(connection: sqlite3.Connection, document: int, item: PreparedDocument) -> None:
+def _insert_chunks(
+    connection: sqlite3.Connection, document: int, item: PreparedDocument, known: tuple[int, int]
+) -> tuple[int, int]:
+    """Store the chunks of a portion; `known` is as `byte_offsets` has it, also that of the next."""
     text = item.document.text
     newest: int = connection.execute(
         "SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'chunk'"
     ).fetchone()[0]
-    offsets = byte_offsets(text, item.chunks)
+    offsets = byte_offsets(text, item.chunks, known)
     keys: Sequence[Sequence[bytes] | None] = item.sentence_keys or [None] * len(item.chunks)
     for row, (chunk, terms, key, of_sentences, (first_byte, n_bytes)) in enumerate(
         zip(item.chunks, item.terms, item.vector_keys, keys, offsets, strict=True),
@@ -180,23 +196,18 @@ def _insert_chunks(connection: sqlite3.Connection, document: int, item: Prepared
             (*whose, vector, *span, first_byte, n_bytes, n_tokens, check, *long, sentence_rows),
         )
         connection.execute("INSERT INTO words(rowid, tokens) VALUES (?, ?)", (row, terms))
+    return (item.chunks[-1].start, offsets[-1][0]) if item.chunks else known
 
 
 def _delete_document(connection: sqlite3.Connection, document: int, left: _Left) -> None:
     """Delete a document with its chunks and note the vectors that they used."""
     rows = connection.execute(
         "SELECT row, tokens, vector, sentence_rows FROM chunk WHERE document = ?", (document,)
-    ).fetchall()
-    connection.executemany(
-        "INSERT INTO words(words, rowid, tokens) VALUES ('delete', ?, ?)",
-        [row[:2] for row in rows],
     )
-    connection.execute(
-        "INSERT INTO tombstone SELECT row FROM chunk WHERE document = ? "
-        "AND row <= (SELECT max(last) FROM segment)",
-        (document,),
-    )
-    for chunk, _, vector, packed in rows:
+    for chunk, tokens, vector, packed in rows:
+        connection.execute(
+            "INSERT INTO words(words, rowid, tokens) VALUES ('delete', ?, ?)", (chunk, tokens)
+        )
         sentences = unpack_rows(packed)
         connection.executemany(
             "DELETE FROM sentence_use WHERE sentence = ? AND chunk = ?",
@@ -205,6 +216,11 @@ def _delete_document(connection: sqlite3.Connection, document: int, left: _Left)
         left.sentences.update(sentences)
         if vector is not None:
             left.vectors.add(vector)
+    connection.execute(
+        "INSERT INTO tombstone SELECT row FROM chunk WHERE document = ? "
+        "AND row <= (SELECT max(last) FROM segment)",
+        (document,),
+    )
     connection.execute("DELETE FROM chunk WHERE document = ?", (document,))
     connection.execute("DELETE FROM document WHERE row = ?", (document,))
     write_manifest(connection, UNSWEPT, "true")

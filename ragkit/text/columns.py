@@ -119,6 +119,11 @@ class PartColumns(Columns[Part]):
         """Return the number of parts."""
         return len(self.kinds)
 
+    def of_kind(self, kind: PartKind) -> Iterator[Part]:
+        """Yield the parts of a kind."""
+        number = _PART_NUMBERS[kind]
+        return (self.value(i) for i, other in enumerate(self.kinds) if other == number)
+
     def value(self, index: int) -> Part:
         """Return a part."""
         parent = self.parents[index]
@@ -128,3 +133,31 @@ class PartColumns(Columns[Part]):
             kind=PART_KINDS[self.kinds[index]],
             parent=None if parent < 0 else parent,
         )
+
+
+def mark_columns(marks: Sequence[Mark]) -> MarkColumns:
+    """Return marks as columns."""
+    if isinstance(marks, MarkColumns):
+        return marks
+    columns = MarkColumns()
+    for mark in marks:
+        columns.append(mark.start, mark.kind, mark.location)
+    return columns
+
+
+def part_columns(parts: Sequence[Part]) -> PartColumns:
+    """Return parts as columns."""
+    if isinstance(parts, PartColumns):
+        return parts
+    columns = PartColumns()
+    for part in parts:
+        columns.append(part.start, part.end, part.kind, part.parent)
+    return columns
+
+
+def columns_of(marks: MarkColumns, parts: PartColumns) -> list[array[int] | bytearray]:
+    """Return all columns of both: four of marks, four of parts."""
+    return [
+        marks.starts, marks.places, marks.rows, marks.kinds,
+        parts.starts, parts.ends, parts.parents, parts.kinds,
+    ]  # fmt: skip

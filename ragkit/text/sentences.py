@@ -108,15 +108,18 @@ def sentence_spans(
         end, each of at most 1,000 characters; together they hold everything but white space.
     """
     end = len(text) if end is None else min(end, len(text))
-    spans: list[Span] = []
+    return list(each_sentence(text, start, end, in_paragraph=in_paragraph))
+
+
+def each_sentence(text: str, start: int, end: int, *, in_paragraph: bool = False) -> Iterator[Span]:
+    """Yield what `sentence_spans` returns: a large text may have millions."""
     for first, last, whole in _blocks(text, start, end, in_paragraph=in_paragraph):
         for a, b in ((first, last),) if whole else _sentences(text, first, last):
             a, b = trimmed(text, a, b)  # noqa: PLW2901
             if b - a > MAX_CHARACTERS:
-                spans.extend(_bounded(text, a, b))
+                yield from _bounded(text, a, b)
             elif a < b:
-                spans.append((a, b))
-    return spans
+                yield a, b
 
 
 def refers_back(sentence: str) -> bool:

@@ -6,11 +6,12 @@ introduces them, a paragraph below a list item the item. The work is linear in t
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import pairwise
 
-from ragkit.text.sentences import MAX_CHARACTERS, sentence_spans, trimmed
+from ragkit.text.columns import PartColumns, part_columns
+from ragkit.text.sentences import MAX_CHARACTERS, each_sentence, trimmed
 from ragkit.types import Need, NeedRole, Part, Span, Unit, UnitKind
 
 MAX_CODE_CHARACTERS = 1600
@@ -63,29 +64,60 @@ class _Shared:
         return _Shared(tuple(distinct.values())[:MAX_NEEDS], self.procedure)
 
 
-def document_units(text: str, parts: Sequence[Part]) -> list[Unit]:
-    """Return the units of a document, in order.
+def document_units(text: str, parts: Sequence[Part]) -> Iterator[Unit]:
+    """Yield the units of a document, in order.
 
-    Returns:
-        Units that do not overlap, without white space at either end; together they hold all of the
-        text but white space.
+    They do not overlap, and have no white space at either end; together they hold all of the text
+    but white space.
     """
-    units = list(_Reader(text, parts).units())
-    for i, (unit, following) in enumerate(pairwise(units)):
-        introduces = unit.kind == "sentence" and text[unit.end - 1] in ":：" and not unit.needs
-        if introduces and following.kind == "nav":
-            units[i] = replace(unit, kind="nav")  # What it introduces is in no context.
-    return units
+    return _named_navigation(text, _Reader(text, part_columns(parts)).units())
+
+
+def _named_navigation(text: str, units: Iterator[Unit]) -> Iterator[Unit]:
+    """Yield units; a sentence that introduces only navigation, which no context has, is such."""
+    before: Unit | None = None
+    for unit in units:
+        if before is not None:
+            introduces = before.kind == "sentence" and text[before.end - 1] in ":："
+            is_nav = introduces and not before.needs and unit.kind == "nav"
+            yield replace(before, kind="nav") if is_nav else before
+        before = unit
+    if before is not None:
+        yield before
+
+
+class _Children:
+    """Which parts stand in a part; None is the document.
+
+    A document may have millions of parts: for each there are the numbers of its first child and of
+    the next one of its own parent, -1 for none.
+    """
+
+    def __init__(self, parents: Sequence[int]) -> None:
+        n = len(parents)
+        # The last of n + 1 is the document, whose number is -1.
+        self._first, last = array("i", [-1]) * (n + 1), array("i", [-1]) * (n + 1)
+        self._next = array("i", [-1]) * n
+        for i, parent in enumerate(parents):
+            if parent < n:  # else it is a loader's mistake
+                before, last[parent] = last[parent], i
+                following = self._first if before < 0 else self._next
+                following[parent if before < 0 else before] = i
+
+    def of(self, index: int | None) -> Iterator[int]:
+        """Yield the children of a part, in order."""
+        child = self._first[-1 if index is None else index]
+        while child >= 0:
+            yield child
+            child = self._next[child]
 
 
 class _Reader:
-    def __init__(self, text: str, parts: Sequence[Part]) -> None:
+    def __init__(self, text: str, parts: PartColumns) -> None:
         self._text = text
         self._parts = parts
         self._heading: Need | None = None
-        self._children: dict[int | None, list[int]] = {}
-        for i, part in enumerate(parts):
-            self._children.setdefault(part.parent, []).append(i)
+        self._children = _Children(parts.parents)
 
     def units(self) -> Iterator[Unit]:
         return self._read(None, (0, len(self._text)), _Shared(), None)
@@ -98,23 +130,24 @@ class _Reader:
         `last` is the sentence that introduces the first child, if it is one that does.
         """
         position, end = span
-        for child in self._children.get(index, ()) if depth < MAX_DEPTH else ():
+        for child in self._children.of(index) if depth < MAX_DEPTH else ():
             part = self._parts[child]
             if part.start < position or part.end > end:
                 continue  # A loader's mistake must neither lose nor repeat text.
             for unit in self._sentences(index, (position, part.start), shared):
                 last = unit
                 yield unit
-            units = list(self._part(child, part, shared, last, depth + 1))
-            yield from units
+            newest = None
+            for newest in self._part(child, part, shared, last, depth + 1):
+                yield newest
             position = part.end
-            last = self._introduces(part, units, last)
+            last = self._introduces(part, newest, last)
         yield from self._sentences(index, (position, end), shared)
 
-    def _introduces(self, part: Part, units: Sequence[Unit], last: Unit | None) -> Unit | None:
-        """Return the sentence that introduces what follows a part."""
+    def _introduces(self, part: Part, newest: Unit | None, last: Unit | None) -> Unit | None:
+        """Return the sentence that introduces what follows a part, whose last unit is `newest`."""
         if part.kind == "paragraph":
-            return units[-1] if units else last
+            return newest or last
         if part.kind == "heading":
             self._heading = self._need(part.start, part.end, "heading")
         # Code, captions, markup and definitions may follow one another under one introduction.
@@ -138,8 +171,8 @@ class _Reader:
             return
         span = part.start, part.end
         if part.kind in _WITH_TEXT:
-            below = self._children.get(index)
-            first_child = self._parts[below[0]].start if below else part.end
+            below = next(self._children.of(index), None)
+            first_child = part.end if below is None else self._parts[below].start
             own = part.start, max(part.start, min(first_child, part.end))
             units = list(self._pieces(part.kind, _WITH_TEXT[part.kind], own, shared))
             yield from units
@@ -157,7 +190,7 @@ class _Reader:
         if start >= end or self._text[start:end].isspace():
             return
         is_one = index is not None and self._parts[index].kind == "paragraph"
-        for a, b in sentence_spans(self._text, start=start, end=end, in_paragraph=is_one):
+        for a, b in each_sentence(self._text, start, end, in_paragraph=is_one):
             yield Unit(
                 start=a, end=b, needs=_beside(shared.needs, a, b), procedure=shared.procedure
             )
@@ -183,7 +216,7 @@ class _Reader:
             return [span] if start < end else []
         if kind == "code":
             return _runs_of_lines(self._text, start, end)
-        return sentence_spans(self._text, start=start, end=end)
+        return each_sentence(self._text, start, end)
 
     def _introduction(self, part: Part, last: Unit | None) -> Need | None:
         """Return what introduces a part: the sentence before it, else the heading above it.
@@ -195,7 +228,7 @@ class _Reader:
         if part.kind == "code" or self._text[last.end - 1] in ":：":
             start, end = last.start, last.end
             if end - start > MAX_NEED_CHARACTERS:  # What introduces stands at its end.
-                start, _ = sentence_spans(self._text, start=start, end=end)[-1]
+                *_, (start, _) = each_sentence(self._text, start, end)
                 start = last.start if start < last.start + MAX_NEED_CHARACTERS else start
             return Need(start=start, end=end, role="lead_in", text=self._text[start:end])
         return None
@@ -205,7 +238,7 @@ class _Reader:
         return MAX_CODE_CHARACTERS < code.end - code.start <= MAX_WHOLE_CODE_CHARACTERS
 
     def _headers(self, table: int) -> Iterator[Need]:
-        for child in self._children.get(table, ()):
+        for child in self._children.of(table):
             part = self._parts[child]
             if part.kind in {"header_row", "caption"}:
                 yield self._need(part.start, part.end, "header")

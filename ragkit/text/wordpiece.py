@@ -119,14 +119,18 @@ class WordPiece:
         """
         return self.count_spans(text, ((0, len(text)),))[0]
 
-    def count_spans(self, text: str, spans: Iterable[Span]) -> list[int]:
+    def count_spans(self, text: str, spans: Sequence[Span]) -> list[int]:
         """Return `count(text[start:end])` for each span: faster than one call for each."""
+        if not spans:
+            return []
         tokens = self._counts.__getitem__
+        base, last = min(start for start, _ in spans), max(end for _, end in spans)
         # No byte of another character in UTF-8 is one of ASCII, so that offsets stay what they are.
-        marked = text.encode("utf-8", "surrogatepass").translate(_MARKED)
+        marked = text[base:last].encode("utf-8", "surrogatepass").translate(_MARKED)
         text = marked.decode("utf-8", "surrogatepass").replace("\x85", "\0")
         return [
-            text.count(_MARK, start, end) + sum(map(tokens, text[start:end].split()))
+            text.count(_MARK, start - base, end - base)
+            + sum(map(tokens, text[start - base : end - base].split()))
             for start, end in spans
         ]
 

@@ -9,11 +9,15 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from functools import lru_cache
+from itertools import chain, takewhile
 from pathlib import Path
 from typing import TypeVar
 
+from ragkit.text.languages import STOP_WORDS
+from ragkit.text.words import index_terms
 from ragkit.trimming.atoms import STRUCTURED_KINDS, Atoms, Piece, unit_of
 from ragkit.trimming.scorer import FUSION_WEIGHTS, gaps
 from ragkit.trimming.signals import (
@@ -30,6 +34,13 @@ _Value = TypeVar("_Value")
 _Result = TypeVar("_Result")
 
 _FUSION = {**FUSION_WEIGHTS, "chunk": 1.0}
+_NAMED_ROW = 4.0
+"""What is added to the logarithm of the odds of a row that a question names: its words, few as they
+are, say which of many alike is meant."""
+
+_AMOUNT = re.compile(r"\d[.,]\d|\d{5}|\b(?!(?:19|20)\d\d\b)\d{3,4}\b|\b(?:3[2-9]|[4-9]\d)\b")
+"""A number that is neither a day of a month nor a year."""
+
 _CHARACTERS_PER_TOKEN = 4.0
 """By which lengths are estimated: counting tokens would cost more than all else."""
 
@@ -43,9 +54,11 @@ def unit_scores(
     """
     columns = unit_features(question_terms, pool, signals, atoms)
     model = _weights()["with_vectors" if signals.with_vectors else "by_words"]
+    named = _named_rows(question_terms, pool, signals)
     scores: list[float] = []
     for i in range(len(signals.sentences)):
         log_odds = model["offset"] + sum(model[name] * columns[name][i] for name in columns)
+        log_odds += _NAMED_ROW * named[i]
         size = math.expm1(columns["length"][i]) + math.expm1(columns["needs_length"][i])
         scores.append(-math.log1p(math.exp(-log_odds)) - 0.5 * math.log(3.0 + size))
     return scores
@@ -108,6 +121,36 @@ def unit_features(
         columns["window_cosine"] = gaps(signals.columns["window_cosine"])
         columns["chunk_cosine"] = gaps(_together(chunk, cosines, max))
     return columns
+
+
+def _named_rows(
+    question_terms: Sequence[str], pool: Sequence[PoolChunk], signals: Signals
+) -> list[float]:
+    """Return how well a question names each row of numbers, from 0 to 1.
+
+    It names one if it holds all words that stand before the numbers; of several it names best the
+    one with most words: "cost of revenue", not "revenue".
+    """
+    asked = frozenset(question_terms)
+    n_words: list[int] = []
+    for s in signals.sentences:
+        chunk, label = pool[s.chunk].hit.chunk, list[str]()
+        if unit_of(chunk, s.position).kind == "row":
+            terms = pool[s.chunk].terms[s.position]
+            label = [*takewhile(lambda term: not any(map(str.isdecimal, term)), terms)]
+            label = [term for term in label if term not in _stop_words()]
+        is_named = len(label) > 0 and asked.issuperset(label)
+        text = chunk.text[s.span[0] - chunk.start : s.span[1] - chunk.start] if is_named else ""
+        n_words.append(len(label) if _AMOUNT.search(text) else 0)
+    most = max(n_words, default=0) or 1
+    return [n / most for n in n_words]
+
+
+@lru_cache(maxsize=1)
+def _stop_words() -> frozenset[str]:
+    """Return the stop words of all languages as terms; a question's terms hold none."""
+    terms = (index_terms(" ".join(words), language=name) for name, words in STOP_WORDS.items())
+    return frozenset(chain.from_iterable(terms))
 
 
 def relative_unit_scores(scores: Sequence[float]) -> Callable[[int, int], float]:

@@ -13,8 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ragkit.errors import LoadError
+from ragkit.loading.content import Content
 from ragkit.loading.formats import find_loader
-from ragkit.loading.isolation import Content, Limits, Worker
+from ragkit.loading.isolation import Limits, Worker
 
 from .lane import CPU_SECONDS, FEWER
 from .mutating import mutated

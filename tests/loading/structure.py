@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from io import BytesIO
 
 from ragkit.loading import LoadedText, load_bytes
+from ragkit.loading.frames import Take
 from ragkit.types import Part
 
 
@@ -46,3 +48,9 @@ def _lines(text: str, parts: Sequence[Part]) -> Iterator[str]:
 def html(page: str) -> LoadedText:
     """Load a page."""
     return load_bytes(page.encode(), name="a.html")
+
+
+def taken_from(body: bytes | bytearray) -> Take:
+    """Return what gives the next bytes of an answer."""
+    stream = BytesIO(body)
+    return lambda n: bytearray(stream.read(n))

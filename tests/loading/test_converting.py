@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from ragkit.errors import LoadError
+from ragkit.loading.content import Content
 from ragkit.loading.converting import Converting, loader_for
-from ragkit.loading.isolation import Content, InProcess
+from ragkit.loading.isolation import InProcess
 
 from ..cli.command import run
 from .test_formats import paragraph, word

@@ -14,13 +14,14 @@ from hypothesis import strategies as st
 
 from ragkit.errors import LoadError
 from ragkit.loading import LoadedText, load_bytes
+from ragkit.loading.content import Content
 from ragkit.loading.formats import find_loader
 from ragkit.loading.frames import FrameError, header_of, packed, unpacked
-from ragkit.loading.isolation import Content, Worker
+from ragkit.loading.isolation import Worker
 from ragkit.narrowing import is_array, is_object
 from ragkit.types import Json
 
-from .structure import assert_sound
+from .structure import assert_sound, taken_from
 
 LIAR = """#!{python}
 import os, struct, sys
@@ -92,7 +93,7 @@ def test_nothing_is_lost() -> None:
     ):
         loaded = replace(load_bytes(data, name=name), dropped={"hidden": 7, "nav": 0})
         header, body = _answer(loaded)
-        assert unpacked(header, body) == loaded
+        assert unpacked(header, len(body), taken_from(body)) == loaded
     markdown = load_bytes(MARKDOWN, name="a.md")
     assert markdown.title
     assert markdown.metadata
@@ -117,7 +118,7 @@ def test_a_damaged_answer(data: st.DataObject) -> None:
         place[last] = data.draw(values)  # type: ignore[index]
     end = data.draw(st.one_of(st.just(len(body)), st.integers(0, len(body))))
     try:
-        found = unpacked(header, bytes(changed[:end]))
+        found = unpacked(header, end, taken_from(changed[:end]))
     except FrameError:
         return
     assert_sound(found.text, found.parts, stripped=False)

@@ -10,9 +10,12 @@ import pytest
 
 from ragkit import RAG, Settings
 from ragkit.loading import FileSource
+from ragkit.loading.content import Content
 from ragkit.loading.frames import FrameError, unpacked_members
-from ragkit.loading.isolation import Content, InProcess, Worker
-from ragkit.types import Document, Failure, PendingDocument
+from ragkit.loading.isolation import InProcess, Worker
+from ragkit.types import Document, Failure, Json, PendingDocument
+
+from .structure import taken_from
 
 HOURS = "The new opening hours of the workshop are from nine to five, every day but Monday."
 WORDS_ONLY = Settings(embedder="none", ledger="off")
@@ -134,9 +137,10 @@ def test_mailboxes_that_are_not_read(tmp_path: Path) -> None:
 def test_answers_with_files_are_checked(members: list[object] | None) -> None:
     """A process that a hostile file has taken over cannot make files of nothing."""
     with pytest.raises(FrameError):
-        unpacked_members({"members": members}, b"1234")  # type: ignore[dict-item]
-    assert unpacked_members({"members": []}, b"") == []
-    names = [m.name for m in unpacked_members({"members": [["../a", 1], ["a", 1]]}, b"12")]
+        unpacked_members({"members": members}, 4, taken_from(b"1234"))  # type: ignore[dict-item]
+    assert unpacked_members({"members": []}, 0, taken_from(b"")) == []
+    two: list[Json] = [["../a", 1], ["a", 1]]
+    names = [m.name for m in unpacked_members({"members": two}, 2, taken_from(b"12"))]
     assert names == ["a", "a-2"]
 
 

@@ -19,9 +19,10 @@ import pytest
 from ragkit import RAG, Settings
 from ragkit.errors import IsolationError, LoadError
 from ragkit.loading import LOADERS, FileSource, LoadedText, load_bytes
+from ragkit.loading.content import Content
 from ragkit.loading.encodings import LEGACY
 from ragkit.loading.formats import find_loader
-from ragkit.loading.isolation import Content, Limits, Worker
+from ragkit.loading.isolation import Limits, Worker
 from ragkit.types import PendingDocument
 
 from ..fuzz.test_loaders import SEEDS

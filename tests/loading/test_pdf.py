@@ -51,6 +51,25 @@ def test_words_are_whole() -> None:
     )
 
 
+BROKEN = (
+    "The fish market opens at five and no lighthouse keeper ever was",
+    "seen there, though the one of the north quay had it painted twice",
+    "by a man from the islands who said that he had often repre-",
+)
+
+
+@pytest.mark.parametrize("size", [9, 10])
+def test_a_word_goes_on_behind_what_stands_at_the_top_of_a_page(size: float) -> None:
+    """A caption as wide as the text, or a line of code in a smaller type, is no rest of it."""
+    caption = "Figure 1: Where the boats of the north quay lie when the wind is"
+    rest = column(72, 630, "sented it, and the market was glad of that for many a year.", *PROSE)
+    above = [At(72, 700, caption, size), At(120, 660, "or fridges", 9)]
+    loaded = load(pdf(column(72, 700, *PROSE, *BROKEN), [*above, *rest]))
+    assert "often represented it, and the market" in loaded.text
+    assert caption in loaded.text
+    assert "or fridges" in loaded.text
+
+
 def test_lines_of_a_paragraph_are_joined_and_those_of_a_list_are_not() -> None:
     """A line goes on in the next one where the next word would not have fitted into it."""
     loaded = load(pdf([*column(72, 700, *PROSE), *column(72, 600, "Harbour office", "Quay 4")]))

@@ -13,9 +13,10 @@ from pathlib import Path
 import pytest
 
 from ragkit.errors import LoadError
+from ragkit.loading.content import Content
 from ragkit.loading.converting import Converting, loader_for
 from ragkit.loading.formats import load_bytes
-from ragkit.loading.isolation import Content, InProcess, Worker
+from ragkit.loading.isolation import InProcess, Worker
 from ragkit.loading.loaded import LoadedText
 from ragkit.loading.recognizing import Recognizing
 

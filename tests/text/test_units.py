@@ -18,7 +18,7 @@ from ragkit.types import Part, PartKind, Unit
 
 def units_of(text: str, *, rst: bool = False) -> list[Unit]:
     """Return the units of a text in Markdown or reStructuredText."""
-    return document_units(text, rst_parts(text) if rst else markdown_parts(text))
+    return list(document_units(text, rst_parts(text) if rst else markdown_parts(text)))
 
 
 def words(text: str, unit: Unit) -> str:
@@ -50,7 +50,7 @@ def test_code_needs_the_sentence_that_introduces_it() -> None:
 def test_the_introduction_is_whole_where_a_long_word_wraps_or_a_quote_has_lines() -> None:
     """A line is short where what follows had no room in it; `>` begins each line of a quote."""
     rst = "If you need to remove the default handler\n:meth:`app.logger <flask.Flask.logger>`, do::"
-    units = document_units(text := f"{rst}\n\n    remove()\n", rst_parts(text))
+    units = list(document_units(text := f"{rst}\n\n    remove()\n", rst_parts(text)))
     assert needs(units[-1]) == [("lead_in", rst.replace("\n", " "))]
     quote = "> To listen on all interfaces that are available, listen on\n> `0.0.0.0` like so:"
     text = f"{quote}\n>\n> ```js\n> listen()\n> ```\n"
@@ -195,7 +195,7 @@ def structured(draw: st.DrawFn) -> tuple[str, list[Part]]:
 def test_units_hold_all_text_once_whatever_the_parts(given: tuple[str, list[Part]]) -> None:
     """A mistake of a loader loses and repeats nothing."""
     text, parts = given
-    units = document_units(text, parts)
+    units = list(document_units(text, parts))
     position = 0
     for unit in units:
         assert position <= unit.start < unit.end

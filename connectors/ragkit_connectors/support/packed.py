@@ -6,7 +6,7 @@ import zlib
 from collections.abc import Iterator
 
 from ragkit.errors import LoadError
-from ragkit.loading.isolation import BLOCK_BYTES
+from ragkit.loading.processes import BLOCK_BYTES
 from ragkit_connectors.support.sockets import READ_BYTES
 
 GZIP = b"\x1f\x8b"

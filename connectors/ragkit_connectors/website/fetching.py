@@ -13,8 +13,9 @@ from typing import IO, TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from ragkit.errors import LoadError
+from ragkit.loading.content import Content
 from ragkit.loading.formats import MAX_FILE_BYTES
-from ragkit.loading.isolation import BLOCK_BYTES, Content
+from ragkit.loading.processes import BLOCK_BYTES
 from ragkit.loading.reading import KEPT_BYTES
 from ragkit_connectors.support.deadline import Deadline
 from ragkit_connectors.support.packed import limited, unpacked_gzip

@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from ragkit.errors import LoadError
+from ragkit.loading.content import Content
 from ragkit.loading.formats import MAX_FILE_BYTES
-from ragkit.loading.isolation import Content, Parser
+from ragkit.loading.isolation import Parser
 from ragkit.loading.sitemaps import INDEX, SITEMAP
 from ragkit_connectors.support.packed import GZIP, unpacked_gzip
 from ragkit_connectors.website.fetching import Page

@@ -14,9 +14,9 @@ from pathlib import Path, PurePosixPath
 from urllib.parse import unquote, urljoin, urlsplit
 
 from ragkit.errors import ConfigError, LoadError
+from ragkit.loading.content import Content
 from ragkit.loading.encodings import codec_of
 from ragkit.loading.formats import LOADERS
-from ragkit.loading.isolation import Content
 from ragkit.loading.remote import Fetched, Reading, RemoteFile, Stored
 from ragkit.types import Failure, SourceItem
 from ragkit_connectors.website.fetching import Fetcher, Page, Validators
