@@ -46,6 +46,9 @@ _UNSETTLED_CHUNKS = 3
 """Chunks that may end elsewhere when more units follow: a procedure that fits into one is not cut,
 so that where the one before it ends depends on it, too."""
 
+_BORDERS_KEPT = 20
+"""Chunks that came before whose borders may divide what goes on: the longest code kept whole."""
+
 _WORD = re.compile(r"\S+")
 
 
@@ -129,7 +132,7 @@ class SpanChunker:
             if settled < len(spans):
                 # Packing goes on from here; what is cut by a border may begin some chunks before.
                 start, cut = spans[settled][0], spans[settled - 1][1] if settled else cut
-                done = borders[: len(done) + settled][-_UNSETTLED_CHUNKS:]
+                done = borders[: len(done) + settled][-_BORDERS_KEPT:]
                 kept = done[0][0] if done else start
                 n_dropped = next(i for i, unit in enumerate(held) if unit.end > kept) - 1
                 del held[: max(0, n_dropped)]

@@ -50,8 +50,8 @@ _ASKS_FOR_LIST = re.compile(
     r"\b(?:steps?|list|ways|order|conditions|rules|methods|options|procedure|which|what are)\b",
     re.IGNORECASE,
 )
-_NUMBERED = re.compile(
-    r"(?<![\w.-])(?:([vV])(?=\d+\.\d)|([A-Za-z]{1,8}-?))?(\d+(?:\.\d+)*)(?![\w-]|\.\d)"
+_CODE_OR_VERSION = re.compile(
+    r"(?<![\w.-])(?:([vV])(?=\d++\.\d)|([A-Za-z]{1,8}+-?+))?+(\d++(?:\.\d++)*+)(?![\w-])"
 )
 """A code such as `E1230` or `ORA-00600`, or a version; also a plain number, which is neither."""
 _NUMBER = re.compile(r"\d+")
@@ -137,7 +137,7 @@ def without_other_codes(question: str, places: list[Place]) -> list[Place]:
 
 
 def _codes(text: str) -> Iterable[str]:
-    for version, letters, numbers in _NUMBERED.findall(text):
+    for version, letters, numbers in _CODE_OR_VERSION.findall(text):
         if version or letters or numbers.count(".") > 1:
             yield (letters + numbers).lower()
 
