@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from ragkit.errors import IsolationError
 from ragkit.loading.content import Content
 from ragkit.loading.frames import LENGTHS, FrameError, Take, frame_head, header_of
+from ragkit.loading.turns import wait_for_turn
 from ragkit.types import Json
 
 if TYPE_CHECKING:
@@ -101,6 +102,7 @@ class ParserProcess:
         if n_text > most_bytes or n_left > most_bytes:
             raise FrameError(f"it is longer than {most_bytes:,} bytes")
         header = header_of(self._read(n_text, deadline))
+        deadline += wait_for_turn(n_left)
 
         def take(n_bytes: int) -> bytearray:
             nonlocal n_left
