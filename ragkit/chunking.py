@@ -11,13 +11,12 @@ import itertools
 import re
 import sys
 import unicodedata
-from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
 from ragkit.errors import ConfigError
-from ragkit.text.outline import APART, SECTION, SENTENCE, Outline
-from ragkit.text.sentences import refers_back
+from ragkit.text.sentences import APART, SECTION, SENTENCE, refers_back
 from ragkit.text.wordpiece import LONGEST_WORD, WordPiece
 from ragkit.types import (
     CHUNKER_NAMES,
@@ -30,6 +29,9 @@ from ragkit.types import (
     TokenCounter,
     Unit,
 )
+
+if TYPE_CHECKING:
+    from ragkit.text.outline import Outline
 
 DEFAULT_CHUNK_TOKENS = 400
 
@@ -111,6 +113,8 @@ class SpanChunker:
 
     def stream(self, document: Document) -> Iterator[Chunk]:
         """Yield the same chunks; of a large document only some are held at a time."""
+        from ragkit.text.outline import Outline  # asking needs no chunks
+
         outline = Outline(document, with_parts=self.units)
         units = outline.units()
         n_at_once = sys.maxsize if self.name == "whole" else UNITS_AT_ONCE
@@ -170,7 +174,7 @@ class SpanChunker:
     def _packed(
         self, text: str, atoms: Sequence[_Atom], cut: int
     ) -> Iterator[tuple[int, int, int]]:
-        for a, b in self._pack(atoms, bisect_right([atom.end for atom in atoms], cut)):
+        for a, b in self._pack(atoms, sum(atom.end <= cut for atom in atoms)):
             pack = atoms[a:b]
             first, last, ends = pack[0].start, pack[-1].end, [atom.end for atom in pack[:-1]]
             if any(atom.is_of_cut_word for atom in pack):

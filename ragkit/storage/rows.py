@@ -18,10 +18,8 @@ from ragkit.narrowing import is_object
 from ragkit.storage.schema import checksum, schema_version, unsealed
 from ragkit.storage.units import (
     location_of,
-    packed_columns,
     packed_parts,
     packed_units,
-    unpacked_columns,
     unpacked_parts,
     unpacked_units,
 )
@@ -311,6 +309,8 @@ def marks_json(marks: Sequence[Mark]) -> str:
 def structure_json(document: Document) -> str:
     """Return a document's marks and parts as stored."""
     if len(document.marks) + len(document.parts) > MOST_LISTED:
+        from ragkit.storage.columns import packed_columns  # few documents are that large
+
         return _compact(packed_columns(document.marks, document.parts))
     if not document.parts:
         return marks_json(document.marks)
@@ -330,6 +330,8 @@ def _structure(stored: object) -> tuple[Sequence[Mark], Sequence[Part]]:
         rows: Any = stored
         return _marks(rows), ()
     if "columns" in stored:
+        from ragkit.storage.columns import unpacked_columns
+
         return unpacked_columns(stored)
     rows = stored["marks"]
     return _marks(rows), unpacked_parts(stored["parts"])

@@ -11,11 +11,8 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Collection, Iterable, Iterator, Sequence
 
 from ragkit.text.columns import MARK_KINDS, PART_KINDS, mark_columns, part_columns
-from ragkit.text.sentences import each_sentence, trimmed
+from ragkit.text.sentences import APART, PARAGRAPH, SECTION, each_sentence, trimmed
 from ragkit.types import Document, Mark, Span, Unit
-
-SENTENCE, PARAGRAPH, SECTION, APART = 1, 2, 3, 4
-"""How strong the boundary before something is; what is `APART` always begins a chunk."""
 
 _LONGEST_ROW = 1000
 """Characters; what is longer is cut as running text."""

@@ -15,6 +15,9 @@ from collections.abc import Iterator
 
 from ragkit.types import Span
 
+SENTENCE, PARAGRAPH, SECTION, APART = 1, 2, 3, 4
+"""How strong the boundary before something is; what is `APART` always begins a chunk."""
+
 MAX_CHARACTERS = 1000
 """A longer sentence is cut: at a clause, else at a space, else anywhere."""
 
