@@ -76,7 +76,10 @@ def test_lines_hold_the_terms_of_their_spans(
 def test_chunks_are_those_of_any_counter(
     document: Document, name: str, max_tokens: int, overlaps: bool
 ) -> None:
-    """What the chunker knows of the built-in counter changes no chunk."""
+    """What the chunker knows of the built-in counter changes no chunk.
+
+    Unless a word is so long that its parts may have more tokens than it has: then some are smaller.
+    """
     counters: list[TokenCounter] = [COUNTER, Plain()]
     one, other = (
         SpanChunker(
@@ -87,4 +90,7 @@ def test_chunks_are_those_of_any_counter(
         ).split(document)
         for counter in counters
     )
-    assert one == other
+    if any(len(word) > LONGEST_WORD for word in document.text.split()):
+        assert name == "whole" or all(COUNTER.count(c.text) <= max_tokens for c in one)
+    else:
+        assert one == other
