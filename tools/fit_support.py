@@ -28,14 +28,17 @@ import numpy as np
 
 from ragkit import RAG
 from ragkit.trimming import PoolChunk, measure
-from ragkit.trimming.atoms import is_structured
 from ragkit.trimming.policy import REFUSE_BELOW
-from ragkit.trimming.support import pool_language, support_features
+from ragkit.trimming.support import kind_of, pool_language, support_features
 from ragkit.types import Mode
 from ragkit_eval.data.datasets import Question, load_dataset
 
 COSINE_SCALE = 0.5
 """About the largest cosine of an answerable question with a sentence and its neighbours."""
+
+SIZES = {"fall": 0.25, "structured": 3800, "en": 1000, "other": 240}
+"""Chunks of the stores by which thresholds are set, and how far log odds fall in smaller ones: a
+third of what those of unrelated questions did in random parts of SQuAD and the manuals."""
 
 PENALTY = 3.0
 N_HITS = 10
@@ -89,7 +92,7 @@ def example(
     if not signals.sentences:
         return None
     language = pool_language(pool)
-    key = "structured" if language == "en" and is_structured(pool) else language
+    key = kind_of(pool, language)
     measured = support_features(terms, pool, signals)
     return Example(of=of, kind=kind, split=split, key=key, measured=measured)
 
@@ -214,6 +217,7 @@ def main() -> None:
     parser.add_argument("--refuse-structured", type=float, default=0.04)
     args = parser.parse_args()
     numbers: dict[str, Any] = {"cosine_scale": COSINE_SCALE, "weights": {}, "moves": {}}
+    numbers["sizes"] = SIZES
     for model, given in (("with_vectors", args.set), ("by_words", args.words)):
         sets = [(Path(f), s) for f, _, s in (one.partition(":") for one in given)]
         n_foreign = args.foreign if model == "with_vectors" else 0

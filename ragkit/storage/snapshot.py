@@ -158,7 +158,7 @@ class LocalSnapshot:
         if settings is None or settings.embedder_fingerprint is None:
             return None
         with self._reading() as connection:
-            counts = self._memory.vector_counts.get(self._version, lambda _: count_all(connection))
+            counts = self._all_counts(connection)
             reader = self._reader(connection, groups) if counts.n_missing else None
             return counts if reader is None else count_of(connection, reader.documents)
 
@@ -166,12 +166,14 @@ class LocalSnapshot:
         """Return how many chunks these groups may see; None: of all."""
         with self._reading() as connection:
             reader = self._reader(connection, groups)
-            if reader is not None:
-                from ragkit.storage.visible import words_of
+            if reader is None:
+                return self._all_counts(connection).n_chunks
+            from ragkit.storage.visible import words_of
 
-                return words_of(connection, reader).n_rows
-            counts = self._memory.vector_counts.get(self._version, lambda _: count_all(connection))
-            return counts.n_chunks
+            return words_of(connection, reader).n_rows
+
+    def _all_counts(self, connection: sqlite3.Connection) -> VectorCounts:
+        return self._memory.vector_counts.get(self._version, lambda _: count_all(connection))
 
     # --- the question ------------------------------------------------------------------------
 

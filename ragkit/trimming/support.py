@@ -92,14 +92,19 @@ def in_a_collection_of(threshold: float, pool: Sequence[PoolChunk], n_chunks: in
     that answer one support it no less. So the log odds that suffice fall with the logarithm of the
     size, below that of the collections by which the threshold was set. None is of unknown size.
     """
-    sizes = _numbers()["sizes"]
-    language = pool_language(pool)
-    kind = language if language == "en" and any(c.cosines is not None for c in pool) else "other"
-    set_by = sizes["structured" if language == "en" and is_structured(pool) else kind]
+    sizes, kind = _numbers()["sizes"], kind_of(pool, pool_language(pool))
+    if kind == "en" and all(chunk.cosines is None for chunk in pool):
+        kind = "other"
+    set_by = sizes.get(kind, sizes["other"])
     if n_chunks is None or not 0 < n_chunks < set_by or not 0.0 < threshold < 1.0:
         return threshold
     fall = sizes["fall"] * math.log(set_by / n_chunks)
     return 1.0 / (1.0 + (1.0 - threshold) / threshold * math.exp(fall))
+
+
+def kind_of(pool: Sequence[PoolChunk], language: str) -> str:
+    """Return what decides where a pool's threshold lies: `structured` documents, or a language."""
+    return "structured" if language == "en" and is_structured(pool) else language
 
 
 def pool_language(pool: Sequence[PoolChunk]) -> str:
@@ -285,7 +290,7 @@ def _moved(
         weight * measured[name] for name, weight in weights.items() if name != "offset"
     )
     moves: Mapping[str, float] = numbers["moves"][model]
-    key = "structured" if language == "en" and is_structured(pool) else language
+    key = kind_of(pool, language)
     return float(log_odds + moves.get(key, moves["other"]))
 
 
