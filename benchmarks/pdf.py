@@ -46,6 +46,8 @@ _BROKEN = re.compile("[^\\W\\d_][-\u2010\u00ad]\n[^\\W\\d_]|[^\\W\\d_]\u00ad\\s"
 _LIGATURE = re.compile("[\ufb00-\ufb06]")
 _NUMBER = re.compile(r"[-(\[$€£]*\d[\d.,]*[)%\]]*|[-–—]")
 _NOISE = re.compile(r"[\s$€£]+")
+_LONG = 12
+"""Characters: a shorter part of a line, such as a page's number, may be anything."""
 
 
 def ragkit(path: Path) -> Pages:
@@ -201,19 +203,33 @@ def furniture(path: Path) -> dict[int, list[str]]:
     kept = {id(line) for page in without_furniture(lines)[0] for line in page}
     dropped: dict[int, list[str]] = {}
     for line in (line for page in lines for line in page if id(line) not in kept):
-        dropped.setdefault(line.page, []).append("".join(line.text.split()))
+        dropped.setdefault(line.page, []).append(_bare(line.text))
     return dropped
 
 
 def _without(text: str, dropped: Sequence[str]) -> str:
-    """Return a page without the lines that are furniture, whatever their white space."""
-    left, lines = Counter(dropped), list[str]()
+    """Return a page without the lines that are furniture, whatever their spaces and hyphens.
+
+    Some readers give a line in parts, as the title and the number of a page.
+    """
+    left, lines = list(dropped), list[str]()
     for line in text.split("\n"):
-        bare = "".join(line.split())
-        left[bare] -= 1
-        if left[bare] < 0:
+        bare = _bare(line)
+        found = next((i for i, other in enumerate(left) if _is_part(bare, other)), None)
+        if found is None:
             lines.append(line)
+        else:
+            left[found] = left[found].replace(bare, "", 1)
     return "\n".join(lines)
+
+
+def _is_part(bare: str, other: str) -> bool:
+    return bare == other != "" or (len(bare) >= _LONG and bare in other)
+
+
+def _bare(line: str) -> str:
+    """Return a line's letters and digits, or the line where it has none: hyphens differ."""
+    return re.sub(r"[\W_]", "", unicodedata.normalize("NFKC", line)) or "".join(line.split())
 
 
 def _at(pages: Sequence[str], number: int) -> str:

@@ -38,7 +38,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from ragkit import RAG
 from ragkit.embedding.builtin import BuiltinEmbedder
-from ragkit.storage.rows import pack_sentences
+from ragkit.storage.vectors import pack_sentences
 from ragkit.trimming import (
     BASELINE_HITS,
     BUILTIN_POLICY,

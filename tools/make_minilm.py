@@ -367,13 +367,37 @@ class Graph:
 
     def linear(self, x: str, name: str) -> str:
         """Multiply by an int8 weight, quantising the input by its fixed scale; add the bias."""
+        return self.linears(x, name, 1)[0]
+
+    def linears(self, x: str, name: str, n: int) -> list[str]:
+        """Return the columns of `linear` in n equal parts.
+
+        Weights are divided once, when ONNX Runtime opens the model; a product for every text.
+        """
         if f"{name}.inverse" in self.tensors:
             x = self.node("Mul", [x, self.stored(f"{name}.inverse")])
         step, zero = self.stored(f"{name}.step"), self.stored(f"{name}.zero")
         values = self.node("QuantizeLinear", [x, step, zero])
-        weight, scale = self.stored(name), self.stored(f"{name}.scale")
-        inputs = [values, weight, step, scale, zero, "", self.stored(f"{name}.bias")]
-        return self.node("MatMulIntegerToFloat", inputs, domain=MICROSOFT)
+        weights, scales, biases = (self.divided(name + of, n) for of in ("", ".scale", ".bias"))
+        return [
+            self.node(
+                "MatMulIntegerToFloat",
+                [values, weight, step, scale, zero, "", bias],
+                domain=MICROSOFT,
+            )
+            for weight, scale, bias in zip(weights, scales, biases, strict=True)
+        ]
+
+    def divided(self, name: str, n: int) -> list[str]:
+        """Divide the last axis of a tensor of the weights file in n equal parts."""
+        whole = self.stored(name)
+        if n == 1:
+            return [whole]
+        parts = [f"{name}.part{i}" for i in range(n)]
+        width = self.tensors[name].shape[-1] // n
+        sizes = self.constant(f"{n} x {width}", [width] * n)
+        self.node("Split", [whole, sizes], *parts, axis=-1)
+        return parts
 
     def add_and_normalise(self, x: str, residual: str, norm: str) -> str:
         """Add the residual, then normalise each row."""
@@ -448,9 +472,7 @@ def _graph_embeddings(g: Graph) -> str:
 
 
 def _graph_layer(g: Graph, x: str, i: int) -> str:
-    parts = [f"{i}.{name}" for name in "qkv"]
-    thirds = g.constant("thirds", [DIM] * 3)
-    g.node("Split", [g.linear(x, f"{i}.attention"), thirds], *parts, axis=-1)
+    parts = g.linears(x, f"{i}.attention", 3)
     heads = g.node("MultiHeadAttention", parts, domain=MICROSOFT, num_heads=N_HEADS)
     x = g.add_and_normalise(g.linear(heads, f"{i}.output"), x, f"{i}.norm1")
     wide = g.node("FastGelu", [g.linear(x, f"{i}.up")], domain=MICROSOFT)

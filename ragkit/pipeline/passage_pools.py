@@ -202,7 +202,7 @@ def _compared(
 
     Which passages are embedded is decided by their best sentences, as far as these alone tell.
     """
-    from ragkit.storage.rows import compared, mean_vector, unpack_vector
+    from ragkit.storage.vectors import compared, mean_vector, unpack_vector
 
     embedded = _embedded()
     texts = [sentence_texts(chunk.hit.chunk) for chunk in pool]
@@ -245,7 +245,7 @@ class _Embedded:
 
     def packed(self, texts: Sequence[str], *, sentences: bool = False) -> list[bytes]:
         """Return the vector of each text."""
-        from ragkit.storage.rows import pack_sentences, pack_vector
+        from ragkit.storage.vectors import pack_sentences, pack_vector
 
         keys = [
             hashlib.sha256(f"{sentences}{t}".encode("utf-8", "replace")).digest() for t in texts

@@ -4,15 +4,6 @@ from __future__ import annotations
 
 from ragkit.storage.findings import Finding
 from ragkit.storage.local import LocalStore
-from ragkit.storage.rows import (
-    join_vectors,
-    joined_sentences,
-    pack_sentences,
-    pack_vector,
-    pool_chunk,
-    text_key,
-    unpack_vector,
-)
 from ragkit.storage.units import packed_parts, packed_units, unpacked_parts, unpacked_units
 from ragkit.storage.values import (
     DerivedSizes,
@@ -31,6 +22,15 @@ from ragkit.storage.values import (
     WaitingChunk,
     as_holding_sentences,
     as_maintained,
+)
+from ragkit.storage.vectors import (
+    join_vectors,
+    joined_sentences,
+    pack_sentences,
+    pack_vector,
+    pool_chunk,
+    text_key,
+    unpack_vector,
 )
 
 __all__ = [

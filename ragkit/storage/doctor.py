@@ -21,10 +21,10 @@ from ragkit.storage.rows import (
     chunk_columns,
     read_settings,
     segment_infos,
-    unpack_rows,
 )
 from ragkit.storage.schema import checksum, read_manifest, schema_version, unsealed
 from ragkit.storage.sealing import check_full_text
+from ragkit.storage.vectors import unpack_rows
 
 _SHOWN = 5
 _MOST_ROWS = 2**63 - 1

@@ -10,15 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from ragkit.errors import StoreDamagedError
-from ragkit.storage.rows import (
-    CHUNK_OF_2,
-    N_CHUNK,
-    chunk_checksum,
-    pack_rows,
-    read_chunk,
-    read_settings,
-    text_key,
-)
+from ragkit.storage.rows import CHUNK_OF_2, N_CHUNK, chunk_checksum, read_chunk, read_settings
 from ragkit.storage.schema import (
     CHUNK_TABLES,
     DERIVED,
@@ -34,6 +26,7 @@ from ragkit.storage.schema import (
     unsealed,
 )
 from ragkit.storage.values import StoreSettings
+from ragkit.storage.vectors import pack_rows, text_key
 from ragkit.types import Chunk
 
 _BATCH = 256

@@ -25,15 +25,13 @@ from ragkit.storage.rows import (
     chunk_ids,
     damaged_chunk,
     has_segments,
-    pool_chunk,
     read_chunk,
     read_document,
     read_settings,
-    sentence_vectors,
-    unsealed_vector,
 )
 from ragkit.storage.schema import FILLED, RESTORED, read_manifest, schema_version
 from ragkit.storage.values import Manifest, VectorCounts
+from ragkit.storage.vectors import pool_chunk, sentence_vectors, unsealed_vector
 from ragkit.storage.vocabulary import held_terms
 from ragkit.text.words import detect_language, fts5_match, fts5_terms, search_terms
 from ragkit.types import Hit, Mode, Query

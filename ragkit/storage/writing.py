@@ -8,18 +8,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from ragkit.storage.rows import (
-    as_sentence,
     byte_offsets,
     chunk_checksum,
     encoded,
     marks_json,
-    pack_rows,
     structure_json,
     units_json,
-    unpack_rows,
 )
 from ragkit.storage.schema import UNSWEPT, checksum, sealed, unsealed, write_manifest
 from ragkit.storage.values import PreparedDocument, StoredVectors
+from ragkit.storage.vectors import as_sentence, pack_rows, unpack_rows
 
 PIECE_CHARACTERS = 2**20
 

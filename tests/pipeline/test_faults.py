@@ -21,7 +21,7 @@ import pytest
 from ragkit import RAG, Document, Settings
 from ragkit.errors import OutdatedStoreError, RagkitError, StoreDamagedError, StoreError
 from ragkit.storage import LocalStore
-from ragkit.storage.rows import unpack_rows
+from ragkit.storage.vectors import unpack_rows
 from ragkit.types import Query
 
 WORDS_ONLY = Settings(embedder="none")
