@@ -249,9 +249,10 @@ class RAG(StoreMethods):
     ) -> tuple[Sequence[str], Sequence[PoolChunk]]:
         """Return a question's index terms and its best k chunks, prepared for trimming.
 
-        This is the pool that `ask` trims: of near-identical chunks one, and after the k chunks
-        those that hold the rest of their procedures, unless `drops_repeats` is false.
-        `ragkit.trimming.rank` orders its sentences.
+        This is the pool that `ask` trims, unless `drops_repeats` is false: of near-identical chunks
+        one; where several hold tables of numbers, in its second half those further behind with a
+        row that the question names; and after the k chunks those that hold the rest of their
+        procedures. `ragkit.trimming.rank` orders its sentences.
         """
         from ragkit.pipeline.searching import pool
 

@@ -14,6 +14,7 @@ from ragkit.errors import ConfigError, MissingExtraError
 from ragkit.fusion import FUSION_DEPTH
 from ragkit.groups import readers_of
 from ragkit.pipeline.identified import exact_first, telling, with_identifiers
+from ragkit.pipeline.named_rows import has_tables, with_named_rows
 from ragkit.pipeline.opening import has_numpy
 from ragkit.pipeline.understanding import corrected
 from ragkit.storage import (
@@ -59,7 +60,8 @@ class Request:
         groups: The reader's; None if unspecified.
         n_candidates: How many of the hits are prepared for trimming.
         drops_repeats: Whether one of near-identical hits is prepared, and later ones for the rest;
-            and with them the rest of the procedures that they hold.
+            later ones with rows that the question names; and the rest of the procedures that they
+            hold.
     """
 
     question: str
@@ -375,11 +377,20 @@ def _candidates(
         return hits[:n]
     from ragkit.diversity import one_of_each
 
-    distinct = one_of_each(hits[:n], request.question, n)
-    if len(distinct) == len(hits[:n]):
-        return distinct
+    first = one_of_each(hits[:n], request.question, n)
+    is_short, seeks_rows = len(first) < len(hits[:n]), has_tables(first)
+    if not (is_short or seeks_rows):
+        return first
     asked = asked_identifiers(request.question)
-    return one_of_each(_hits(view, _deeper(view, query), asked, watch), request.question, n)
+    more = _deeper(view, query)
+    deeper = hits if more == query else _hits(view, more, asked, watch)
+    if is_short:
+        first = one_of_each(deeper, request.question, n)
+    if not seeks_rows:
+        return first
+    terms = view.terms(request.question, groups=request.groups)
+    language = view.language(groups=request.groups)
+    return one_of_each(with_named_rows(first, deeper, terms, language), request.question, n)
 
 
 def _telling(

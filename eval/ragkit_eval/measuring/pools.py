@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from ragkit.diversity import one_of_each
 from ragkit.pipeline import RAG
 from ragkit.pipeline.completing import is_complete
+from ragkit.pipeline.named_rows import has_tables
 from ragkit.trimming import PoolChunk, Ranking, TrimPolicy, rank
 from ragkit.types import Hit, Mode
 
@@ -35,13 +36,14 @@ class Retrieved:
 def retrieve(
     rag: RAG, question: str, *, k: int, pools: Collection[int], mode: Mode | None = None
 ) -> Retrieved:
-    """Return the first k hits and the pools of these sizes: one search for most questions."""
+    """Return the first k hits and the pools of these sizes: one search, but where tables stand."""
     terms, found = rag.pool(question, k=max([k, *pools]), mode=mode, drops_repeats=False)
     hits = [chunk.hit for chunk in found]
 
     def pool(size: int) -> Sequence[PoolChunk]:
         first = hits[:size]
-        if len(one_of_each(first, question, size)) == len(first) and is_complete(first):
+        are_distinct = len(one_of_each(first, question, size)) == len(first)
+        if are_distinct and is_complete(first) and not has_tables(first):
             return found[:size]
         return rag.pool(question, k=size, mode=mode)[1]
 
