@@ -36,11 +36,12 @@ _MOST_NESTED = 8
 def hidden_characters(page: TextPage) -> set[int]:
     """Return the indices of the characters that nobody sees."""
     invisible, white = list[int](), list[int]()
-    if any(_is_white(x) or _is_invisible(page.raw, x) for x in page.paints()):
+    paints = page.paints()
+    seen = {x for x in paints if not (_is_white(x) or _is_invisible(page.raw, x))}
+    if seen != paints:
         for i, character in enumerate(page.text):
-            if character.isspace():
+            if character.isspace() or (paint := page.paint(i)) in seen:
                 continue
-            paint = page.paint(i)
             if _is_invisible(page.raw, paint):
                 invisible.append(i)
             elif _is_white(paint):

@@ -7,6 +7,7 @@ import math
 import re
 from collections.abc import Collection
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any, NamedTuple, TypeAlias
 
 from ragkit.loading.loaded import clean, whole_characters
@@ -35,6 +36,41 @@ class Paint(NamedTuple):
 _BLACK = Paint(0, 0, 0, 0, 255)
 
 
+class _Direct(NamedTuple):
+    """Functions of PDFium that take pages, objects and where to write as addresses."""
+
+    n_objects: Any
+    object_at: Any
+    kind: Any
+    of_character: Any
+    mode: Any
+    fill: Any
+    stroke: Any
+
+
+@lru_cache(maxsize=1)
+def _direct(raw: Any) -> _Direct:  # noqa: ANN401 - PDFium has no types
+    """Return the functions that are called for every word.
+
+    With typed pointers, as everything else has them, each call takes twice as long.
+    """
+    address, number = ctypes.c_void_p, ctypes.c_int
+
+    def function(name: str, result: Any, *arguments: Any) -> Any:  # noqa: ANN401
+        typed = ctypes.cast(getattr(raw, name), address)
+        return ctypes.CFUNCTYPE(result, *arguments)(typed.value or 0)
+
+    return _Direct(
+        n_objects=function("FPDFPage_CountObjects", number, address),
+        object_at=function("FPDFPage_GetObject", address, address, number),
+        kind=function("FPDFPageObj_GetType", number, address),
+        of_character=function("FPDFText_GetTextObject", address, address, number),
+        mode=function("FPDFTextObj_GetTextRenderMode", number, address),
+        fill=function("FPDFPageObj_GetFillColor", number, *[address] * 5),
+        stroke=function("FPDFPageObj_GetStrokeColor", number, *[address] * 5),
+    )
+
+
 @dataclass(slots=True, eq=False)
 class TextPage:
     """PDFium's text of an open page: a character for each of its indices; `close` frees it."""
@@ -50,6 +86,8 @@ class TextPage:
     _y: Any = None
     _name: Any = None
     _flags: Any = None
+    _direct: Any = None
+    _addresses: tuple[int | None, int | None] = (None, None)
     _colors: Any = None
     _paints: dict[int, Paint] = field(default_factory=dict[int, Paint])
 
@@ -60,7 +98,9 @@ class TextPage:
         self._matrix = self.raw.FS_MATRIX()
         self._x, self._y = ctypes.c_double(), ctypes.c_double()
         self._name, self._flags = ctypes.create_string_buffer(80), ctypes.c_int()
-        self._colors = [ctypes.c_uint() for _ in range(4)]
+        self._direct, self._colors = _direct(self.raw), (ctypes.c_uint * 4)()
+        page, text_page = (ctypes.cast(x, ctypes.c_void_p) for x in (self.page, self._text_page))
+        self._addresses = page.value, text_page.value
         self.text = self._loaded() if self._text_page else ""
 
     def close(self) -> None:
@@ -102,11 +142,11 @@ class TextPage:
 
     def paints(self) -> set[Paint]:
         """Return how the words are painted: by the objects of the page, where these are fewer."""
-        raw = self.raw
-        n = raw.FPDFPage_CountObjects(self.page)
+        raw, direct, (page, _) = self.raw, self._direct, self._addresses
+        n = direct.n_objects(page)
         if n < self.text.count(" "):
-            items = [raw.FPDFPage_GetObject(self.page, i) for i in range(n)]
-            kinds = [raw.FPDFPageObj_GetType(item) for item in items]
+            items = [direct.object_at(page, i) for i in range(n)]
+            kinds = [direct.kind(item) for item in items]
             if raw.FPDF_PAGEOBJ_FORM not in kinds:
                 texts = zip(items, kinds, strict=True)
                 return {self._paint(x) for x, kind in texts if kind == raw.FPDF_PAGEOBJ_TEXT}
@@ -133,23 +173,21 @@ class TextPage:
 
     def paint(self, index: int) -> Paint:
         """Return how a character is painted; characters of one text object are painted alike."""
-        item = self.raw.FPDFText_GetTextObject(self._text_page, index)
-        if not item:
-            return _BLACK
-        address = ctypes.addressof(item.contents)
-        paint = self._paints.get(address)
-        if paint is None:
-            paint = self._paints[address] = self._paint(item)
-        return paint
+        item: int | None = self._direct.of_character(self._addresses[1], index)
+        return self._paint(item) if item else _BLACK
 
-    def _paint(self, item: Any) -> Paint:  # noqa: ANN401 - PDFium has no types
-        raw = self.raw
-        mode = raw.FPDFTextObj_GetTextRenderMode(item)
+    def _paint(self, item: int) -> Paint:
+        """Return how the object at an address is painted."""
+        if item in self._paints:
+            return self._paints[item]
+        raw, direct, colors = self.raw, self._direct, self._colors
+        mode = direct.mode(item)
         stroked = mode in {raw.FPDF_TEXTRENDERMODE_STROKE, raw.FPDF_TEXTRENDERMODE_STROKE_CLIP}
-        look = raw.FPDFPageObj_GetStrokeColor if stroked else raw.FPDFPageObj_GetFillColor
-        if not look(item, *self._colors):
-            return _BLACK._replace(mode=mode)
-        return Paint(mode, *(color.value for color in self._colors))
+        look, first = direct.stroke if stroked else direct.fill, ctypes.addressof(colors)
+        is_known = look(item, first, first + 4, first + 8, first + 12)
+        paint = Paint(mode, *colors) if is_known else _BLACK._replace(mode=mode)
+        self._paints[item] = paint
+        return paint
 
     def is_bold(self, index: int) -> bool:
         """Whether the name of a character's font says that it is bold."""
