@@ -17,7 +17,6 @@ from functools import cache
 from ragkit.text.words import query_terms
 from ragkit.types import Hit
 
-_AMOUNT = re.compile(r"\d[.,]\d|\d{4}|[$€£] ?\d")
 _LABEL = re.compile(r"[^\d$€£(|\t]*")
 
 _FEWEST_TABLES = 2
@@ -58,24 +57,32 @@ def with_named_rows(
         return max(
             (
                 named(label) * math.log((1 + len(deeper)) / n_holding[label.casefold()])
-                for label in labels.get(hit.chunk.id, ())
+                for label in labels[hit.chunk.id]
             ),
             default=0.0,
         )
 
     n_kept = len(first) - len(first) // 2
-    ids = {hit.chunk.id for hit in first[:n_kept]}
-    others = [hit for hit in deeper if hit.chunk.id not in ids]
-    best = sorted(range(len(others)), key=lambda i: -weight(others[i]))[: len(first) // 2]
-    return [*first[:n_kept], *(others[i] for i in sorted(best))]
+    place = {hit.chunk.id: i for i, hit in enumerate(deeper)}
+    better, rest = first[:n_kept], first[n_kept:]
+    ids = {hit.chunk.id for hit in better}
+    others = [hit for hit in deeper if labels[hit.chunk.id] and hit.chunk.id not in ids]
+    named_best = sorted(others, key=weight, reverse=True)[: len(rest)]
+    ids |= {hit.chunk.id for hit in named_best}
+    left = [hit for hit in rest if hit.chunk.id not in ids][: len(rest) - len(named_best)]
+    # What answers from afar may have lost one of the first hits between two searches.
+    last = len(deeper)
+    return [*better, *sorted([*named_best, *left], key=lambda hit: place.get(hit.chunk.id, last))]
 
 
 def _labels(hit: Hit) -> Iterable[str]:
     """Yield what stands before the numbers in each row of numbers."""
+    from ragkit.text.numbers import AMOUNT  # loaded with the first question
+
     chunk = hit.chunk
     # Running text has no units.
     for unit, (start, end) in zip(chunk.units, chunk.sentences, strict=False):
         if unit.kind == "row":
             row = chunk.text[start - chunk.start : end - chunk.start].lstrip("| \t")
-            if _AMOUNT.search(row) and (label := _LABEL.match(row)) and label[0].strip():
+            if AMOUNT.search(row) and (label := _LABEL.match(row)) and label[0].strip():
                 yield label[0].strip()

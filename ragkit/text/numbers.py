@@ -23,6 +23,8 @@ _THOUSANDS = re.compile(r"\d{1,3}(?:([.,'’\u00a0\u202f])\d{3})(?:\1\d{3}){0,9}
 _WITH_FRACTION = re.compile(
     r"\d{1,3}(?:[,'’\u00a0\u202f]\d{3}){1,9}\.\d{1,40}|\d{1,3}(?:[.'’\u00a0\u202f]\d{3}){1,9},\d{1,40}"
 )
+AMOUNT = re.compile(r"\d[.,]\d|\d{5}|\b(?!(?:19|20)\d\d\b)\d{3,4}\b|\b(?:3[2-9]|[4-9]\d)\b")
+"""A number that is neither a day of a month nor a year."""
 _CLOCK = re.compile(r"([01]?\d|2[0-4]):([0-5]\d)")
 _HOUR = re.compile(r"[01]?\d")
 _DATE = re.compile(r"(\d{1,2})\.(\d{1,2})\.(\d{4})")

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import math
-import re
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from functools import lru_cache
 from itertools import chain, takewhile
@@ -17,6 +16,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from ragkit.text.languages import STOP_WORDS
+from ragkit.text.numbers import AMOUNT
 from ragkit.text.words import index_terms
 from ragkit.trimming.atoms import STRUCTURED_KINDS, Atoms, Piece, unit_of
 from ragkit.trimming.scorer import FUSION_WEIGHTS, gaps
@@ -37,9 +37,6 @@ _FUSION = {**FUSION_WEIGHTS, "chunk": 1.0}
 _NAMED_ROW = 4.0
 """What is added to the logarithm of the odds of a row that a question names: its words, few as they
 are, say which of many alike is meant."""
-
-_AMOUNT = re.compile(r"\d[.,]\d|\d{5}|\b(?!(?:19|20)\d\d\b)\d{3,4}\b|\b(?:3[2-9]|[4-9]\d)\b")
-"""A number that is neither a day of a month nor a year."""
 
 _CHARACTERS_PER_TOKEN = 4.0
 """By which lengths are estimated: counting tokens would cost more than all else."""
@@ -141,7 +138,7 @@ def _named_rows(
             label = [term for term in label if term not in _stop_words()]
         is_named = len(label) > 0 and asked.issuperset(label)
         text = chunk.text[s.span[0] - chunk.start : s.span[1] - chunk.start] if is_named else ""
-        n_words.append(len(label) if _AMOUNT.search(text) else 0)
+        n_words.append(len(label) if AMOUNT.search(text) else 0)
     most = max(n_words, default=0) or 1
     return [n / most for n in n_words]
 
