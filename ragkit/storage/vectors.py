@@ -132,7 +132,7 @@ def unsealed_vector(vectors: object, chunk_id: str) -> bytes:
 
 def pool_chunk(
     hit: Hit,
-    terms: str,
+    terms: object,
     sentences: bytes | None,
     vector: Vector | None,
     *,
@@ -142,7 +142,7 @@ def pool_chunk(
 
     Args:
         hit: The hit.
-        terms: Its index terms, one line per sentence.
+        terms: Its index terms as stored, one line per sentence.
         sentences: Its sentences' vectors, one after the other; None where any is missing.
         vector: The question's.
         of_chunk: The chunk's as stored, where it counts.
