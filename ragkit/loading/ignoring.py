@@ -74,7 +74,12 @@ def _without_trailing_space(line: str) -> str:
 
 def _rule(line: str, inside: tuple[str, ...]) -> _Rule:
     pattern = line.removeprefix("!")
-    parts = tuple(_as_fnmatch(part) for part in pattern.split("/") if part)
+    parts = tuple(
+        # More asterisks than two are as good as two.
+        _ANY_DEPTH if part.startswith(_ANY_DEPTH) and not part.strip("*") else _as_fnmatch(part)
+        for part in pattern.split("/")
+        if part
+    )
     anchored = "/" in pattern.rstrip("/")
     if anchored and parts[-1] == _ANY_DEPTH:
         parts = (*parts, "*")  # everything inside, but not the folder

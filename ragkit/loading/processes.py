@@ -101,8 +101,9 @@ class ParserProcess:
         n_text, n_left = LENGTHS.unpack(self._read(LENGTHS.size, deadline))
         if n_text > most_bytes or n_left > most_bytes:
             raise FrameError(f"it is longer than {most_bytes:,} bytes")
+        # The object names places, of which a document may have as many as it has headings.
+        deadline += wait_for_turn(n_text + n_left)
         header = header_of(self._read(n_text, deadline))
-        deadline += wait_for_turn(n_left)
 
         def take(n_bytes: int) -> bytearray:
             nonlocal n_left

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from ragkit import RAG, Settings
@@ -169,6 +169,8 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
     max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(lines=patterns)
+@example(lines=["***/a"])
+@example(lines=["d/***"])
 def test_as_git_does(repository: Path, lines: Sequence[str]) -> None:
     """What git would not ignore is read, and nothing else."""
     (repository / ".gitignore").write_text("\n".join(lines) + "\n")
