@@ -5,7 +5,7 @@ from __future__ import annotations
 import ctypes
 import math
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, NamedTuple, TypeAlias
@@ -33,7 +33,9 @@ class Paint(NamedTuple):
     alpha: int
 
 
-_BLACK = Paint(0, 0, 0, 0, 255)
+_FILLED, _STROKED = 0, frozenset({1, 5})
+"""Modes: the first, and those in which letters have the colour of strokes (ISO 32000-1, 9.3.6)."""
+_BLACK_COLORS = (ctypes.c_uint * 4)(0, 0, 0, 255)
 
 
 class _Direct(NamedTuple):
@@ -46,6 +48,7 @@ class _Direct(NamedTuple):
     mode: Any
     fill: Any
     stroke: Any
+    box: Any
 
 
 @lru_cache(maxsize=1)
@@ -68,6 +71,7 @@ def _direct(raw: Any) -> _Direct:  # noqa: ANN401 - PDFium has no types
         mode=function("FPDFTextObj_GetTextRenderMode", number, address),
         fill=function("FPDFPageObj_GetFillColor", number, *[address] * 5),
         stroke=function("FPDFPageObj_GetStrokeColor", number, *[address] * 5),
+        box=function("FPDFText_GetLooseCharBox", number, address, number, address),
     )
 
 
@@ -80,7 +84,6 @@ class TextPage:
     text: str = ""
     _text_page: Any = None
     _rect: Any = None
-    _look: Any = None
     _matrix: Any = None
     _x: Any = None
     _y: Any = None
@@ -89,12 +92,12 @@ class TextPage:
     _direct: Any = None
     _addresses: tuple[int | None, int | None] = (None, None)
     _colors: Any = None
-    _paints: dict[int, Paint] = field(default_factory=dict[int, Paint])
+    _paints: dict[int | None, Paint] = field(default_factory=dict[int | None, Paint])
 
     def __post_init__(self) -> None:
         """Load the text."""
         self._text_page = self.raw.FPDFText_LoadPage(self.page)
-        self._rect, self._look = self.raw.FS_RECTF(), self.raw.FPDFText_GetLooseCharBox
+        self._rect = self.raw.FS_RECTF()
         self._matrix = self.raw.FS_MATRIX()
         self._x, self._y = ctypes.c_double(), ctypes.c_double()
         self._name, self._flags = ctypes.create_string_buffer(80), ctypes.c_int()
@@ -121,11 +124,11 @@ class TextPage:
 
     def box(self, first: int, last: int, turn: int = 0) -> Box:
         """Return the box around two characters, in points of the page as it is turned."""
-        rect = self._rect
-        self._look(self._text_page, first, rect)
+        look, text_page, rect = self._direct.box, self._addresses[1], self._rect
+        look(text_page, first, ctypes.addressof(rect))
         left, bottom, right, top = rect.left, rect.bottom, rect.right, rect.top
         if last > first:
-            self._look(self._text_page, last, rect)
+            look(text_page, last, ctypes.addressof(rect))
             left, right = min(left, rect.left), max(right, rect.right)
             bottom, top = min(bottom, rect.bottom), max(top, rect.top)
         return _turned(left, bottom, right, top, turn) if turn else (left, bottom, right, top)
@@ -142,15 +145,16 @@ class TextPage:
 
     def paints(self) -> set[Paint]:
         """Return how the words are painted: by the objects of the page, where these are fewer."""
-        raw, direct, (page, _) = self.raw, self._direct, self._addresses
+        raw, direct, (page, text_page) = self.raw, self._direct, self._addresses
         n = direct.n_objects(page)
         if n < self.text.count(" "):
             items = [direct.object_at(page, i) for i in range(n)]
             kinds = [direct.kind(item) for item in items]
             if raw.FPDF_PAGEOBJ_FORM not in kinds:
                 texts = zip(items, kinds, strict=True)
-                return {self._paint(x) for x, kind in texts if kind == raw.FPDF_PAGEOBJ_TEXT}
-        return {self.paint(word.start()) for word in _WORD.finditer(self.text)}
+                return self._paints_of(x for x, kind in texts if kind == raw.FPDF_PAGEOBJ_TEXT)
+        words = _WORD.finditer(self.text)
+        return self._paints_of({direct.of_character(text_page, word.start()) for word in words})
 
     def stand(self, first: int, middle: int) -> tuple[int, float, float]:
         """Return how a line stands: its turn in quarters, the height of its letters, its base.
@@ -174,20 +178,21 @@ class TextPage:
     def paint(self, index: int) -> Paint:
         """Return how a character is painted; characters of one text object are painted alike."""
         item: int | None = self._direct.of_character(self._addresses[1], index)
-        return self._paint(item) if item else _BLACK
+        if item not in self._paints:
+            (self._paints[item],) = self._paints_of([item])
+        return self._paints[item]
 
-    def _paint(self, item: int) -> Paint:
-        """Return how the object at an address is painted."""
-        if item in self._paints:
-            return self._paints[item]
-        raw, direct, colors = self.raw, self._direct, self._colors
-        mode = direct.mode(item)
-        stroked = mode in {raw.FPDF_TEXTRENDERMODE_STROKE, raw.FPDF_TEXTRENDERMODE_STROKE_CLIP}
-        look, first = direct.stroke if stroked else direct.fill, ctypes.addressof(colors)
-        is_known = look(item, first, first + 4, first + 8, first + 12)
-        paint = Paint(mode, *colors) if is_known else _BLACK._replace(mode=mode)
-        self._paints[item] = paint
-        return paint
+    def _paints_of(self, items: Iterable[int | None]) -> set[Paint]:
+        """Return how the objects at these addresses are painted; without one, a text is black."""
+        direct, colors, found = self._direct, self._colors, set[tuple[int, bytes]]()
+        places = [ctypes.addressof(colors) + 4 * i for i in range(4)]
+        black = bytes(_BLACK_COLORS)
+        for item in items:
+            mode = direct.mode(item) if item else _FILLED
+            look = direct.stroke if mode in _STROKED else direct.fill
+            is_known = item and look(item, *places)
+            found.add((mode, bytes(colors) if is_known else black))
+        return {Paint(mode, *memoryview(x).cast("I")) for mode, x in found}
 
     def is_bold(self, index: int) -> bool:
         """Whether the name of a character's font says that it is bold."""
