@@ -52,7 +52,9 @@ def ingest(args: argparse.Namespace) -> ExitCode:
 def _ingest_once(args: argparse.Namespace, *, quiet: bool = False) -> ExitCode:
     from ragkit.cli.ingest_output import ingest_text
     from ragkit.cli.ingest_progress import IngestBar
+    from ragkit.pipeline.heap import share_heap
 
+    share_heap()
     with IngestBar(args.progress) as bar, open_rag(args, bar.tell) as rag:
         report = rag.ingest(*args.paths, **ingest_options(args, bar))
     if quiet and not any(report.documents[status] for status in _WORTH_TELLING):

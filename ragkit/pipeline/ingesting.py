@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import json
 import shlex
-import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from itertools import islice
@@ -19,6 +17,7 @@ from ragkit.errors import ConfigError, LoadError
 from ragkit.groups import group_names
 from ragkit.pipeline.chunk_vectors import ChunkVectors
 from ragkit.pipeline.committing import BATCH_CHARACTERS, Committer
+from ragkit.pipeline.heap import give_back
 from ragkit.pipeline.loading_ahead import LoadingAhead
 from ragkit.pipeline.pruning import is_gone, text_sha256
 from ragkit.pipeline.remembering import FailureMemory
@@ -144,7 +143,8 @@ class Ingester:
                     else:
                         self._add(item, stored.get(item.id))
                         if self._was_large:
-                            _give_back_memory()
+                            self._committer.flush()  # The next may be as large.
+                            give_back()
                             self._was_large = False
             self._committer.flush()
         finally:
@@ -393,15 +393,6 @@ class Ingester:
             forecast = self.forecaster.forecast()
         if self._on_progress is not None:
             self._on_progress(Progress(document_id=document_id, status=status, forecast=forecast))
-
-
-def _give_back_memory() -> None:
-    """Let the C library give back what is free: it keeps large blocks, in pieces of no use."""
-    if sys.platform == "linux":
-        with suppress(ImportError, OSError, AttributeError):  # another C library has none
-            import ctypes
-
-            ctypes.CDLL(None).malloc_trim(0)
 
 
 def _is_large(document: Document) -> bool:
