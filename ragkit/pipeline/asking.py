@@ -16,17 +16,15 @@ from ragkit.pipeline.followups import resolve
 from ragkit.pipeline.history import newest_turns, read_turns
 from ragkit.pipeline.links import linked, suggestions
 from ragkit.pipeline.model_limits import tell_limits
-from ragkit.pipeline.readings import read
+from ragkit.pipeline.readings import read, reader_threshold
 from ragkit.pipeline.receipts import Attempt, receipt
-from ragkit.pipeline.retrieval import Found, Request, depth
+from ragkit.pipeline.retrieval import Request, depth
 from ragkit.pipeline.rewriting import added, rewritten
 from ragkit.pipeline.saying import Said, as_said, said
 from ragkit.pipeline.searching import hits_of
 from ragkit.text.passages import context_tokens, n_orphans
 from ragkit.trimming import (
     BASELINE_HITS,
-    BUILTIN_POLICY,
-    refusal_threshold,
     untrimmed,
 )
 from ragkit.trimming.certificate import has_refusal
@@ -106,7 +104,7 @@ def _drafted(
     trim_use = certification.trim_use(found.revision, found.mode, k)
     evidence = Evidence(
         score=reading.support,
-        threshold=_threshold(parts, question, found),
+        threshold=reader_threshold(parts, question, found),
         calibrated=_is_calibrated(parts, trim_use),
     )
     refusal = trimmed.refusal or _low(evidence)
@@ -148,18 +146,6 @@ def _drafted(
         template_tokens=template_tokens if refusal is None else None,
         input_tokens=input_tokens if refusal is None else None,
         attempt=attempt,
-    )
-
-
-def _threshold(parts: Parts, question: str, found: Found) -> float | None:
-    asked = parts.settings.refuse_below
-    if asked == "off":
-        return None
-    if asked is not None:
-        return float(asked)
-    policy = parts.policy or BUILTIN_POLICY
-    return refusal_threshold(
-        policy, question, found.pool, embedder=found.embedder, n_chunks=found.n_chunks
     )
 
 

@@ -254,6 +254,9 @@ _BY_LANGUAGE: Mapping[str, Mapping[str, str]] = {
             r"|(?:do|did|will|can|would) they(?= [a-z]{2,12} (?:the|an?|my|our|any|your)"
             r" [\w'-]+(?: [\w'-]+){1,20})"
             r"(?![^?.!]{0,90} (?:it|them|this|that|there|those|these)\b)"
+            r"|do they(?= (?:have|sell|offer|serve|accept) [\w'-]{3,20}(?: [\w'-]{2,20}){0,3} at"
+            r" (?:the )?(?!(?:all|least|night|noon|midnight|weekends?|christmas|easter|lunch"
+            r"|breakfast|dinner|once)\b)[a-z]{3})"
         ),
     },
     "de": {

@@ -114,11 +114,12 @@ def tells(message: str) -> bool:
 
     "I hit the page but nothing shows up" does, "postgres connection refused" does not.
     """
-    from ragkit.pipeline.substituting import NAMED
+    from ragkit.pipeline.substituting import DATE, NAMED
     from ragkit.pipeline.wording import ASKING, TELLING
 
     said = _uncourteous(message[:_LONGEST_READ])
-    return bool(TELLING.search(said)) and not (ASKING.match(said) or NAMED.search(said))
+    is_named = any(not DATE.fullmatch(name[0]) for name in NAMED.finditer(said))
+    return bool(TELLING.search(said)) and not (ASKING.match(said) or is_named)
 
 
 def _resolved(question: str, topic: str, history: Sequence[Turn]) -> Resolved:
@@ -333,12 +334,15 @@ def _uncourteous(message: str) -> str:
 
 def _own_and_told(message: str, language: str | None) -> tuple[str, str]:
     """Return what a message asks itself, and what it tells beside."""
+    from ragkit.pipeline.wording import ASKING
+
     told, asked = "", ""
     for start, end in sentence_spans(message):
-        if message[start:end].rstrip().endswith(("?", "？", "؟")):
-            asked += f" {message[start:end]}"
+        sentence = message[start:end]
+        if sentence.rstrip().endswith(("?", "？", "؟")) or ASKING.match(sentence):
+            asked += f" {sentence}"
         else:
-            told += f" {message[start:end]}"
+            told += f" {sentence}"
     own = _own(asked)
     # "What does that tell me?" asks about what the message tells.
     return (own, told) if query_terms(own, language=language) else (_own(message), "")

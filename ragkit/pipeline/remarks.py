@@ -44,6 +44,8 @@ _PRAISE = (
     r"|(?:exactly |just )?what i (?:needed|wanted|was looking for)"
     r"|very (?:helpful|useful|kind|good)"
     r"|you(?:'re| are| were| have been) (?:very |so |really )?(?:kind|helpful|great|right|wrong)"
+    r"|you(?:'re| are) (?:just |only |always )?repeating yourself|you (?:keep|are) saying (?:that"
+    r"|this|the same(?: thing)?)"
     r"|(?:sorry, )?i (?:do not|don't|did not|didn't) (?:understand|get it|get that|follow)"
     r"|too (?:long|short|complicated|vague)|for (?:the|your) (?:help|answer|information)"
     r"|(?:das|es) (?:hilft|war|ist|reicht)(?: (?:mir|uns|sehr|gut|alles|hilfreich|weiter|toll"
@@ -223,7 +225,9 @@ ASKS_HOW = re.compile(
 REASON = re.compile(
     r"(?:(?<=[?.!,;]) ?| )(?:it'?s for|it is for|because|since|as i|i was told|i heard|i thought|i"
     r" read"
-    r"|somebody told me|someone told me|my \w{2,20} (?:says?|said|told me))\b[^?]{1,80}\Z",
+    r"|somebody told me|someone told me|my \w{2,20} (?:says?|said|told me)"
+    r"|i (?:find (?:it|this|that) (?:too |very |really |so )?(?:hard|difficult)|can(?:'t|not)"
+    r" (?:read|follow)))\b[^?]{1,80}\Z",
     re.IGNORECASE,
 )
 """Why something is said of the answer, at the end."""
