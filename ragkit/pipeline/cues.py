@@ -166,7 +166,8 @@ _BY_LANGUAGE: Mapping[str, Mapping[str, str]] = {
             r"(?: are there| exist| is there| do you know)?\W{0,3}\Z|the two [a-z]{3,20}s\b"
             r"|the same (?:problem|issue|error|question|thing)\W{0,3}\Z"
             # What of an answer is left, or a figure in it: "List the other values for me".
-            r"|the other [a-z]{3,20}(?: for me| please| too)?\W{0,3}\Z"
+            r"|(?:list|show|give|tell|name|explain|describe) (?:me |us )?the other [a-z]{3,20}"
+            r"(?: for me| please| too)?\W{0,3}\Z"
             r"|the (?:variant|alternative|opposite|reverse)(?=\W{0,3}\Z| (?:where|that|which)\b)"
             r"|the \d{1,6}(?=\W{0,3}\Z| (?:come|mean|stand|do|does|is|for)s?\b)"
             r"|the (?:first|second|third|fourth|last|next|previous) (?:point|step|part|option|item"

@@ -143,6 +143,11 @@ def test_follow_ups(rag: RAG, blind: bool, least: float) -> None:
           "within five minutes."],
          "I have done so twice, but it simply won't go green. What does that tell me?",
          "worn out", ["When does the canteen serve lunch?", "From 11:45 to 13:30."]),
+        # It tells something, and is near to what was asked.
+        (["boat was 45 min late do i get money back",
+          "Yes, for a delay of 30 to 59 minutes you get 25 % of the fare."],
+         "my mate waited over 2 hrs tho", "100 % of the fare",
+         ["When does the canteen serve lunch?", "From 11:45 to 13:30."]),
     ],
 )  # fmt: skip
 def test_what_finds_nothing_alone(

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from ragkit import RAG, Document, Settings, Turn
 from ragkit.costs.ledger import read_ledger, summarise
-from ragkit.pipeline.followups import resolve
+from ragkit.pipeline.followups import resolve, tells
 from ragkit.pipeline.substituting import substituted
 from ragkit.types import Generation, GenerationOptions, Prompt, TokenCounter, Usage
 
@@ -328,3 +328,17 @@ def test_any_text_is_resolved(question: str, said: list[str]) -> None:
     found = resolve(question, turns)
     assert found.question.endswith(question) or not found.standalone
     assert found.standalone == (not found.carried and found.question == question)
+
+
+@pytest.mark.parametrize(
+    ("message", "is_told"),
+    [
+        ("my sister is coming along on Thursday, and again in May", True),
+        ("OK. Half the class is ill and we may have to call it off", True),
+        ("my sister is coming along to Heron Rock", False),
+        ("is my sister coming along?", False),
+    ],
+)
+def test_what_is_told(message: str, is_told: bool) -> None:
+    """Days and months are no names: a message with them may still tell what it does not name."""
+    assert tells(message) is is_told
