@@ -35,7 +35,7 @@ class Paint(NamedTuple):
 
 _FILLED, _STROKED = 0, frozenset({1, 5})
 """Modes: the first, and those in which letters have the colour of strokes (ISO 32000-1, 9.3.6)."""
-_BLACK_COLORS = (ctypes.c_uint * 4)(0, 0, 0, 255)
+_BLACK = bytes((ctypes.c_uint * 4)(0, 0, 0, 255))
 
 
 class _Direct(NamedTuple):
@@ -186,12 +186,11 @@ class TextPage:
         """Return how the objects at these addresses are painted; without one, a text is black."""
         direct, colors, found = self._direct, self._colors, set[tuple[int, bytes]]()
         places = [ctypes.addressof(colors) + 4 * i for i in range(4)]
-        black = bytes(_BLACK_COLORS)
         for item in items:
             mode = direct.mode(item) if item else _FILLED
             look = direct.stroke if mode in _STROKED else direct.fill
             is_known = item and look(item, *places)
-            found.add((mode, bytes(colors) if is_known else black))
+            found.add((mode, bytes(colors) if is_known else _BLACK))
         return {Paint(mode, *memoryview(x).cast("I")) for mode, x in found}
 
     def is_bold(self, index: int) -> bool:

@@ -114,11 +114,11 @@ def tells(message: str) -> bool:
 
     "I hit the page but nothing shows up" does, "postgres connection refused" does not.
     """
-    from ragkit.pipeline.substituting import DATE, NAMED
+    from ragkit.pipeline.substituting import NAMED, NO_NAME
     from ragkit.pipeline.wording import ASKING, TELLING
 
     said = _uncourteous(message[:_LONGEST_READ])
-    is_named = any(not DATE.fullmatch(name[0]) for name in NAMED.finditer(said))
+    is_named = any(not NO_NAME.fullmatch(name[0]) for name in NAMED.finditer(said))
     return bool(TELLING.search(said)) and not (ASKING.match(said) or is_named)
 
 

@@ -175,12 +175,15 @@ def _leaning(
     """Return how a question without a cue reads with the turns before, if it leans on them."""
     terms, question = alone.founds[0].terms, request.question
     is_told = tells(question) and not changes_topic(question)
-    other = taken_on(question, history)
-    if other is None or not (is_told or 0 < len(terms) <= _MORE):
+    if not (is_told or 0 < len(terms) <= _MORE):
         return None
-    is_near = _is_near(parts, alone, other)
+    other = taken_on(question, history)
+    if other is None:
+        return None
     if is_told and _cosine(parts, alone, other.topic) >= _LEAST_NEAR_OF_TOLD:
         return _told_on(parts, request, other, watch)
+    # What is told and not near by that is not near by the greater cosines of questions.
+    is_near = not is_told and _is_near(parts, alone, other)
     if not is_near and not (is_told and len(terms) <= _MANY):
         return None
     first = _read(parts, request, other, watch)

@@ -41,7 +41,7 @@ NAMED = re.compile(
 )
 """What has a name of its own, in the middle of a text or of several words."""
 
-DATE = re.compile(rf"(?:{_MONTHS}|{_DAYS}|ok(?:ay)?|i(?:'\w{{1,4}})?)", re.IGNORECASE)
+NO_NAME = re.compile(rf"(?:{_MONTHS}|{_DAYS}|ok(?:ay)?|i(?:'\w{{1,4}})?)", re.IGNORECASE)
 """What has a capital letter, and is no name of anything that is asked about."""
 
 _SHAPES = tuple(
